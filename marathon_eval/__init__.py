@@ -1,0 +1,32 @@
+"""marathon_eval: one harness for long-audio language models.
+
+The public names, loaded when they are used: `import marathon_eval` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Audio", "Generation", "MarathonError", "Model", "Request", "Response", "Usage", "simple_evaluate"]
+
+if TYPE_CHECKING:
+    from marathon_eval.audio import Audio
+    from marathon_eval.errors import MarathonError
+    from marathon_eval.evaluator import simple_evaluate
+    from marathon_eval.model import Generation, Model, Request, Response, Usage
+
+_HOMES = {
+    "Audio": "audio",
+    "MarathonError": "errors",
+    "simple_evaluate": "evaluator",
+    **dict.fromkeys(("Generation", "Model", "Request", "Response", "Usage"), "model"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'marathon_eval' has no attribute '{name}'")
+    from importlib import import_module
+
+    return getattr(import_module(f"marathon_eval.{_HOMES[name]}"), name)

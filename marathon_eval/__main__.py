@@ -1,0 +1,7 @@
+"""`python -m marathon_eval` is `marathon-eval`."""
+
+import sys
+
+from marathon_eval.cli import main
+
+sys.exit(main())

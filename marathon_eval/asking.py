@@ -1,0 +1,145 @@
+"""From documents to answers: the requests of all tasks in one pool, equal ones asked once, clips kept together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from marathon_eval.cache import Answered, ResponseCache
+from marathon_eval.config import RunConfig
+from marathon_eval.errors import RowError
+from marathon_eval.model import Model, Request
+
+if TYPE_CHECKING:
+    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.task import Doc, DocSet, Task
+
+
+class Progress:
+    """What is told while a run goes on; this one is silent, progress.py has the terminal's."""
+
+    def start(self, hits: int, misses: int, seconds: float) -> None:
+        """It is known what must be asked: `misses` requests, `seconds` of audio."""
+
+    def advance(self, answered: Answered, seconds: float) -> None:
+        """The model finished one request on `seconds` of audio."""
+
+    def stop(self) -> None:
+        """The end, also of an interrupted run."""
+
+
+class Asked(NamedTuple):
+    """One document with its requests (one per repeat), or why it has none."""
+
+    doc: Doc
+    requests: list[Request]
+    error: str | None
+
+
+class Pool(NamedTuple):
+    """All documents of all tasks, with the requests that they need."""
+
+    docs: dict[str, DocSet]
+    asked: dict[str, list[Asked]]
+
+    def requests(self) -> list[Request]:
+        """Every different request once."""
+        return list(
+            dict.fromkeys(r for asked in self.asked.values() for item in asked for r in item.requests)
+        )
+
+
+class Answers(NamedTuple):
+    """What a pool was answered; `interrupted` says that Ctrl-C left some out."""
+
+    by_request: dict[Request, Answered]
+    facts: dict[Audio, AudioFacts]
+    interrupted: bool
+
+
+def gather(tasks: Mapping[str, Task], config: RunConfig, model_name: str) -> Pool:
+    """Every task's documents and their requests; a bad row keeps its reason."""
+    docs: dict[str, DocSet] = {}
+    asked: dict[str, list[Asked]] = {}
+    for name, task in tasks.items():
+        chosen = (config.samples or {}).get(name)
+        docs[name] = task.docs(config.data_dir, subset=config.subset, limit=config.limit, samples=chosen)
+        asked[name] = [_one_doc(task, doc, config, model_name) for doc in docs[name].docs]
+    return Pool(docs, asked)
+
+
+def _one_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) -> Asked:
+    if doc.error is not None:
+        return Asked(doc, [], doc.error)
+    try:
+        requests = task.requests(doc, model_name)
+    except RowError as error:
+        return Asked(doc, [], str(error))
+    return Asked(doc, [_overridden(request, config) for request in requests], None)
+
+
+def _overridden(request: Request, config: RunConfig) -> Request:
+    """The request with --gen_kwargs laid over it, and a seed wherever an answer is sampled."""
+    generation = request.generation
+    if config.gen_kwargs:
+        from marathon_eval.task_config import generation_settings
+
+        generation = replace(generation, **generation_settings(config.gen_kwargs, "--gen_kwargs"))
+    if generation.temperature > 0 and generation.seed is None:
+        generation = replace(generation, seed=config.seed)
+    return request if generation is request.generation else replace(request, generation=generation)
+
+
+def ask(pool: Pool, model: Model, cache: ResponseCache, progress: Progress, retry_errors: bool) -> Answers:
+    """An answer for every request of the pool, until all are there or Ctrl-C."""
+    requests = pool.requests()
+    facts, _ = cache.facts(audio for request in requests for audio in request.audios)
+    requests.sort(key=lambda request: _clip_order(request, facts))
+    answers: dict[Request, Answered] = {}
+    interrupted = False
+    try:
+        _collect(requests, model, cache, facts, answers, progress)
+        failed = [request for request, item in answers.items() if item.response.status == "error"]
+        if retry_errors and failed:
+            _collect(failed, model, cache, facts, answers, progress)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        progress.stop()
+    return Answers(answers, facts, interrupted)
+
+
+def _collect(
+    requests: list[Request],
+    model: Model,
+    cache: ResponseCache,
+    facts: Mapping[Audio, AudioFacts],
+    answers: dict[Request, Answered],
+    progress: Progress,
+) -> None:
+    waiting: set[Request] = set()
+
+    def begin(misses: list[Request]) -> None:
+        waiting.update(misses)
+        progress.start(
+            len(requests) - len(misses), len(misses), sum(_seconds(miss, facts) for miss in misses)
+        )
+
+    for item in cache.answer(model, requests, on_misses=begin):
+        answers[item.request] = item
+        if item.request in waiting:
+            progress.advance(item, _seconds(item.request, facts))
+
+
+def _known(request: Request, facts: Mapping[Audio, AudioFacts]) -> Iterator[AudioFacts]:
+    return (facts[audio] for audio in request.audios if audio in facts)
+
+
+def _seconds(request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
+    return sum(fact.seconds for fact in _known(request, facts))
+
+
+def _clip_order(request: Request, facts: Mapping[Audio, AudioFacts]) -> tuple[float, str, str]:
+    """Longest clips first (an out-of-memory shows at once), questions on one clip side by side."""
+    return -_seconds(request, facts), "".join(fact.sha256 for fact in _known(request, facts)), request.prompt

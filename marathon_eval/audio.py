@@ -1,0 +1,116 @@
+"""Audio by reference: a stretch of a file, decoded when it is asked for and dropped after."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from marathon_eval.errors import AudioError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BLOCK_FRAMES = 1 << 18
+#: A header may claim any length; nothing in the field is longer, and a decompression bomb would be.
+MAX_SECONDS = 4 * 3600.0
+
+
+class AudioFacts(NamedTuple):
+    """What is known of a decoded stretch: its content hash and its length in seconds."""
+
+    sha256: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A stretch of an audio file; `start` and `stop` in seconds, `stop=None` to the end."""
+
+    path: str
+    start: float = 0.0
+    stop: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds, from the header alone. Raises AudioError."""
+        with _opened(self) as file:
+            first, last = _frames(self, file)
+            return (last - first) / float(file.samplerate)
+
+    def facts(self) -> AudioFacts:
+        """Hash and length of the decoded stretch at its native rate, block by block. Raises AudioError.
+
+        The hash covers rate, channel count and float32 samples, not the container: the same
+        sound as WAV and as FLAC has one hash, and new tags in a header change nothing.
+        """
+        with _opened(self) as file:
+            digest = hashlib.sha256(f"{file.samplerate}:{file.channels}:".encode())
+            frames = 0
+            for block in _blocks(self, file):
+                digest.update(block.tobytes())
+                frames += len(block)
+            return AudioFacts(digest.hexdigest(), frames / float(file.samplerate))
+
+    def samples(self, rate: int) -> NDArray[np.float32]:
+        """Mono float32 samples [n] at `rate` Hz: channels averaged, resampled by soxr. Raises AudioError."""
+        import numpy as np
+
+        with _opened(self) as file:
+            mono = np.concatenate([block.mean(axis=1) for block in _blocks(self, file)])
+            native = int(file.samplerate)
+        if native != rate:
+            import soxr
+
+            mono = soxr.resample(mono, native, rate)
+        return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def _opened(audio: Audio) -> Any:
+    import soundfile
+
+    if not Path(audio.path).is_file():
+        raise AudioError(f"{audio.path}: no such audio file")
+    try:
+        file = soundfile.SoundFile(audio.path)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{audio.path}: not readable as audio ({error.error_string})") from None
+    if file.frames <= 0:
+        file.close()
+        raise AudioError(f"{audio.path}: holds no audio")
+    return file
+
+
+def _frames(audio: Audio, file: Any) -> tuple[int, int]:
+    """First and one-past-last frame of the stretch."""
+    rate, total = int(file.samplerate), int(file.frames)
+    if total / rate > MAX_SECONDS:
+        raise AudioError(f"{audio.path}: {total / rate:.0f} s is over the limit of {MAX_SECONDS:.0f} s")
+    first = round(audio.start * rate)
+    last = total if audio.stop is None else round(audio.stop * rate)
+    if not 0 <= first < last <= total:
+        raise AudioError(
+            f"{audio.path}: stretch {audio.start}-{audio.stop} s is not inside its {total / rate:.3f} s"
+        )
+    return first, last
+
+
+def _blocks(audio: Audio, file: Any) -> Iterator[NDArray[np.float32]]:
+    """Float32 blocks [frames, channels] of the stretch; fewer frames than the header says is an error."""
+    import soundfile
+
+    first, last = _frames(audio, file)
+    left = last - first
+    try:
+        file.seek(first)
+        while left > 0:
+            block = file.read(min(left, BLOCK_FRAMES), dtype="float32", always_2d=True)
+            if not len(block):
+                raise AudioError(f"{audio.path}: ends {left} frames before its header says")
+            left -= len(block)
+            yield block
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{audio.path}: damaged ({error.error_string})") from None

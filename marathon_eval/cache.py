@@ -1,0 +1,290 @@
+"""Every answer once: a sqlite file of responses, keyed by the rendered request and the model's fingerprint.
+
+Nothing of the task is in the key, so that editing a metric, a filter or a target asks the model nothing. JSON both
+ways (sqlitedict's default is pickle), WAL in every opener, one writer thread, and a commit after 32 answers or one
+second, whichever comes first, and at once after an answer that took longer than 0.1 s.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from marathon_eval.audio import Audio, AudioFacts
+from marathon_eval.errors import AudioError, MarathonError
+from marathon_eval.model import Model, Request, Response, Usage, complete
+
+if TYPE_CHECKING:
+    from sqlitedict import SqliteDict
+
+FILE_NAME = "answers.sqlite"
+TABLE = "entries"
+COMMIT_ROWS = 32
+COMMIT_SECONDS = 1.0
+SLOW_ANSWER_SECONDS = 0.1
+LOCK_SECONDS = 30.0
+_CHUNK = 500
+
+
+class Answered(NamedTuple):
+    """One request with its response, and whether the cache had it."""
+
+    request: Request
+    response: Response
+    cached: bool
+
+
+class Keyed(NamedTuple):
+    """A request's key, and the JSON that it is the hash of (beside the model's fingerprint)."""
+
+    key: str
+    described: dict[str, Any]
+
+
+def default_folder() -> Path:
+    """`$MARATHON_EVAL_CACHE`, else the user's cache folder."""
+    named = os.environ.get("MARATHON_EVAL_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marathon_eval"
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: what is hashed."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def sha256_of(value: Any) -> str:
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+class ResponseCache:
+    """The answers below one folder; `folder=None` keeps them in memory for this process only."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.path = None if folder is None else folder / FILE_NAME
+        self._memory: dict[str, Any] = {}
+        self._writer: SqliteDict | None = None
+        self._pending = 0
+        self._timer: threading.Timer | None = None
+        self._lock = threading.RLock()
+        if self.path is not None:
+            _prepare(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # -- keys -------------------------------------------------------------------------------------------------
+
+    def keyed(
+        self, fingerprint_sha256: str, requests: Sequence[Request]
+    ) -> tuple[dict[Request, Keyed], dict[Request, str]]:
+        """The key of each request, or the reason why its audio cannot be heard."""
+        facts, errors = self.facts(audio for request in requests for audio in request.audios)
+        keyed: dict[Request, Keyed] = {}
+        failed: dict[Request, str] = {}
+        for request in requests:
+            reasons = [errors[audio] for audio in request.audios if audio in errors]
+            if reasons:
+                failed[request] = reasons[0]
+                continue
+            described = {
+                "prompt": request.prompt,
+                "system": request.system,
+                "audio": [facts[audio].sha256 for audio in request.audios],
+                "generation": asdict(request.generation),
+            }
+            keyed[request] = Keyed("response/" + sha256_of([fingerprint_sha256, described]), described)
+        return keyed, failed
+
+    def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
+        """Hash and seconds of each stretch, memoised by (path, size, mtime, stretch); or why it cannot be heard."""
+        keys, errors = _audio_keys(audios)
+        memo = self.get_many(keys.values())
+        known: dict[Audio, AudioFacts] = {}
+        for audio, key in keys.items():
+            try:
+                if key not in memo:
+                    memo[key] = list(audio.facts())
+                    self.put(key, memo[key])
+                known[audio] = AudioFacts(*memo[key])
+            except AudioError as error:
+                errors[audio] = str(error)
+        return known, errors
+
+    # -- entries ----------------------------------------------------------------------------------------------
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The stored values of those keys that exist."""
+        wanted = list(dict.fromkeys(keys))
+        found = {key: self._memory[key] for key in wanted if key in self._memory}
+        if self.path is None or len(found) == len(wanted):
+            return found
+        self.commit()
+        missing = [key for key in wanted if key not in found]
+        with closing(read_only(self.path)) as connection:
+            for first in range(0, len(missing), _CHUNK):
+                chunk = missing[first : first + _CHUNK]
+                marks = ",".join("?" * len(chunk))
+                rows = connection.execute(f"SELECT key, value FROM {TABLE} WHERE key IN ({marks})", chunk)
+                found.update((key, json.loads(value)) for key, value in rows)
+        return found
+
+    def put(self, key: str, value: Any, at_once: bool = False) -> None:
+        """Store; committed within COMMIT_SECONDS, or now."""
+        if self.path is None:
+            self._memory[key] = value
+            return
+        with self._lock:
+            self._open_writer()[key] = value
+            self._pending += 1
+            if at_once or self._pending >= COMMIT_ROWS:
+                self.commit()
+            elif self._timer is None:
+                self._timer = threading.Timer(COMMIT_SECONDS, self.commit)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def commit(self) -> None:
+        """Write what is pending to disk. Raises MarathonError when the disk refuses."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            if self._writer is None or not self._pending:
+                return
+            try:
+                self._writer.commit(blocking=True)
+            except (sqlite3.Error, RuntimeError) as error:
+                raise MarathonError(f"{self.path}: cannot write the cache ({error})") from None
+            self._pending = 0
+
+    def close(self) -> None:
+        with self._lock:
+            self.commit()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _open_writer(self) -> SqliteDict:
+        if self._writer is None:
+            from sqlitedict import SqliteDict
+
+            self._writer = SqliteDict(
+                str(self.path),
+                tablename=TABLE,
+                autocommit=False,
+                journal_mode="WAL",
+                encode=canonical,
+                decode=json.loads,
+                timeout=LOCK_SECONDS,
+                outer_stack=False,
+            )
+        return self._writer
+
+    # -- answers ----------------------------------------------------------------------------------------------
+
+    def answer(
+        self,
+        model: Model,
+        requests: Sequence[Request],
+        on_misses: Callable[[list[Request]], None] | None = None,
+    ) -> Iterator[Answered]:
+        """Every request with its response: hits first, then misses as the model finishes them.
+
+        Equal requests are asked once. Audio that cannot be heard becomes a failed response.
+        `on_misses` hears what must be asked, before the first weight loads.
+        """
+        fingerprint = model.fingerprint
+        fingerprint_id = sha256_of(fingerprint)
+        keyed, failed = self.keyed(fingerprint_id, requests)
+        stored = self.get_many(entry.key for entry in keyed.values())
+        for request, reason in failed.items():
+            yield Answered(request, Response.failed(reason), False)
+        misses = {}
+        for request, entry in keyed.items():
+            if entry.key in stored:
+                yield Answered(request, response_from(stored[entry.key]["response"]), True)
+            else:
+                misses[request] = entry
+        stored.clear()
+        if misses:
+            self.put("fingerprint/" + fingerprint_id, fingerprint)
+            if on_misses is not None:
+                on_misses(list(misses))
+            yield from self._ask(model, misses, fingerprint_id)
+
+    def _ask(self, model: Model, misses: Mapping[Request, Keyed], fingerprint_id: str) -> Iterator[Answered]:
+        clock = time.monotonic()
+        for request, response in complete(model, list(misses)):
+            if cacheable(request, response):
+                row = {
+                    "request": misses[request].described,
+                    "fingerprint": fingerprint_id,
+                    "response": asdict(response),
+                    "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                }
+                took = time.monotonic() - clock
+                self.put(misses[request].key, row, at_once=took > SLOW_ANSWER_SECONDS)
+            yield Answered(request, response, False)
+            clock = time.monotonic()
+
+
+def cacheable(request: Request, response: Response) -> bool:
+    """Failures and refusals are asked again; a sampled answer without a seed is nobody's to repeat."""
+    repeatable = request.generation.temperature == 0 or request.generation.seed is not None
+    return repeatable and response.status in ("ok", "unverified")
+
+
+def response_from(stored: Mapping[str, Any]) -> Response:
+    fields = dict(stored)
+    return Response(**{**fields, "usage": Usage(**fields["usage"])})
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
+
+
+def _audio_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, str]]:
+    """The memo's key of each stretch; a file that is not there has an error instead."""
+    keys: dict[Audio, str] = {}
+    errors: dict[Audio, str] = {}
+    for audio in dict.fromkeys(audios):
+        try:
+            stat = os.stat(audio.path)
+        except OSError:
+            errors[audio] = f"{audio.path}: no such audio file"
+            continue
+        stretch = f"{audio.start}:{audio.stop}"
+        keys[audio] = f"audio/{os.path.abspath(audio.path)}|{stat.st_size}|{stat.st_mtime_ns}|{stretch}"
+    return keys, errors
+
+
+def _prepare(path: Path) -> None:
+    """Make or check the file before anything is asked: writable, not locked, a database. Raises MarathonError."""
+    advice = "--use_cache DIR names another folder, --no_cache does without"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=5.0)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except OSError as error:
+        raise MarathonError(f"{path}: cannot keep a cache here ({error.strerror}); {advice}") from None
+    except sqlite3.OperationalError as error:
+        raise MarathonError(f"{path}: cannot use this cache ({error}); {advice}") from None
+    except sqlite3.DatabaseError as error:
+        raise MarathonError(f"{path}: is damaged ({error}); move it away, or {advice}") from None

@@ -1,0 +1,81 @@
+"""The command line: one verb per file in commands/; bare flags mean `run`. A user's mistake is one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+from marathon_eval import __version__
+from marathon_eval.errors import MarathonError, did_you_mean
+
+EXIT_WHOLE, EXIT_MISTAKE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with the nearest flag in its errors, and no silent abbreviations."""
+
+    def error(self, message: str) -> NoReturn:
+        found = re.match(r"unrecognized arguments: (\S+)", message)
+        if found:
+            flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            message += f".{did_you_mean(found.group(1).split('=')[0], flags)} See {self.prog} --help"
+        print(f"marathon-eval: error: {message}", file=sys.stderr)
+        raise SystemExit(EXIT_MISTAKE)
+
+
+def verbs() -> list[str]:
+    """The names of the files in commands/."""
+    folder = Path(__file__).parent / "commands"
+    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code: 0 whole, 2 a mistake, 3 incomplete coverage, 130 Ctrl-C."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] in ([], ["-h"], ["--help"]):
+            print(overview())
+            return EXIT_WHOLE if arguments else EXIT_MISTAKE
+        if arguments == ["--version"]:
+            print(f"marathon-eval {__version__}")
+            return EXIT_WHOLE
+        return dispatch(arguments)
+    except MarathonError as error:
+        print(f"marathon-eval: error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # `marathon-eval ls tasks | head`
+        sys.stderr.close()
+        return EXIT_WHOLE
+
+
+def dispatch(arguments: list[str]) -> int:
+    verb, rest = (arguments[0], arguments[1:]) if not arguments[0].startswith("-") else ("run", arguments)
+    if verb not in verbs():
+        raise MarathonError(f"no verb '{verb}'.{did_you_mean(verb, verbs())} Verbs: {', '.join(verbs())}")
+    command = import_module(f"marathon_eval.commands.{verb}")
+    parser = Parser(
+        prog=f"marathon-eval {verb}",
+        description=command.__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    code: int = command.run(parser.parse_args(rest))
+    return code
+
+
+def overview() -> str:
+    """`--help`: every verb with the first sentence of its file."""
+    lines = ["usage: marathon-eval [VERB] ...      (bare flags mean `run`; VERB --help says more)", ""]
+    for verb in verbs():
+        text = (import_module(f"marathon_eval.commands.{verb}").__doc__ or "").strip()
+        lines.append(f"  {verb:<18}{text.splitlines()[0]}")
+    example = "marathon-eval --model qwen_omni --model_args press=dart,ratio=0.5 --tasks vox_age,gtzan"
+    return "\n".join([*lines, "", f"example: {example}"])

@@ -1,0 +1,132 @@
+"""Look into the cache: `ls` says whose answers it holds, `why` names what keeps a run from hitting it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.cache import FILE_NAME, TABLE, ResponseCache, default_folder, read_only, sha256_of
+from marathon_eval.commands import run as run_command
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="ls|why")
+    listing = kinds.add_parser("ls", help="every model and press with its number of answers")
+    listing.add_argument("--use_cache", "-c", metavar="DIR", help="the cache folder, when not the user's")
+    why = kinds.add_parser("why", help="for a run's flags: what differs from the nearest cached answers")
+    run_command.add_run_arguments(why)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    lines = listed(folder_of(arguments.use_cache)) if arguments.what == "ls" else explained(arguments)
+    print("\n".join(lines))
+    return 0
+
+
+def folder_of(use_cache: str | None) -> Path:
+    return Path(use_cache) if use_cache else default_folder()
+
+
+def listed(folder: Path) -> list[str]:
+    """One line per fingerprint: number of answers, hash, and its settings."""
+    answers, fingerprints = contents(folder)
+    counts = Counter(row["fingerprint"] for row in answers)
+    lines = [f"{folder / FILE_NAME}: {len(answers)} answers of {len(counts)} models"]
+    for identity, count in counts.most_common():
+        settings = {key: value for key, value in fingerprints.get(identity, {}).items() if value is not None}
+        lines.append(f"{count:8}  {identity[:8]}  {json.dumps(settings, ensure_ascii=False)}")
+    return lines
+
+
+def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """All stored answers, and the fingerprints by their hash. Raises MarathonError."""
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise MarathonError(f"cache: {path}: no such file")
+    with closing(read_only(path)) as connection:
+        rows = dict(connection.execute(f"SELECT key, value FROM {TABLE} WHERE key NOT LIKE 'audio/%'"))
+    answers = [json.loads(value) for key, value in rows.items() if key.startswith("response/")]
+    prefix = "fingerprint/"
+    return answers, {k.removeprefix(prefix): json.loads(v) for k, v in rows.items() if k.startswith(prefix)}
+
+
+def explained(arguments: argparse.Namespace) -> list[str]:
+    """How many requests would hit, and for the misses the nearest stored answer and what differs."""
+    from marathon_eval.asking import gather
+    from marathon_eval.evaluator import build_model, cache_folder, load_tasks
+    from marathon_eval.registry import Registry
+
+    config = run_command.run_config(arguments)
+    registry = Registry(config.include_path)
+    tasks, _ = load_tasks(registry, config.tasks)
+    model = build_model(registry, config.model, config.model_args)
+    with ResponseCache(cache_folder(config)) as cache:
+        model.cache = cache
+        fingerprint = model.fingerprint
+        keyed, failed = cache.keyed(sha256_of(fingerprint), gather(tasks, config, model.name()).requests())
+        stored = cache.get_many(entry.key for entry in keyed.values())
+    misses = [entry.described for entry in keyed.values() if entry.key not in stored]
+    lines = [f"{len(keyed) - len(misses)} of {len(keyed)} requests are in the cache"]
+    lines += [f"{len(failed)} cannot be asked: {reason}" for reason in list(failed.values())[:1]]
+    if misses:
+        answers, fingerprints = contents(folder_of(arguments.use_cache))
+        lines += reasons(misses, fingerprint, answers, fingerprints)
+    return lines
+
+
+def reasons(
+    misses: list[dict[str, Any]],
+    fingerprint: Mapping[str, Any],
+    answers: list[dict[str, Any]],
+    fingerprints: Mapping[str, Mapping[str, Any]],
+) -> list[str]:
+    """Misses grouped by what differs from the stored answer that differs least."""
+    sides = [
+        {**flat(row["request"]), **flat(fingerprints.get(row["fingerprint"], {}), "model.")}
+        for row in answers
+    ]
+    by_audio: dict[str, list[dict[str, Any]]] = {}
+    for side in sides:
+        by_audio.setdefault(side["audio"], []).append(side)
+    counts: Counter[str] = Counter()
+    for miss in misses:
+        wanted = {**flat(miss), **flat(fingerprint, "model.")}
+        # the same clip first: a whole scan per miss would be quadratic
+        near = by_audio.get(wanted["audio"]) or sides[:200]
+        differing = min(
+            ([*differences(side, wanted)] for side in near), key=len, default=["nothing stored yet"]
+        )
+        counts["; ".join(differing)] += 1
+    return [f"{count} missed: {reason}" for reason, count in counts.most_common(10)]
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"press": {"ratio": 0.5}}` to `{"press.ratio": 0.5}`; lists as text."""
+    result: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            result.update(flat(value, f"{prefix}{key}."))
+        else:
+            result[prefix + key] = json.dumps(value) if isinstance(value, list) else value
+    return result
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """`model.press.ratio: 0.5 stored, 0.3 asked` for every key that differs."""
+    for key in sorted(stored.keys() | wanted.keys()):
+        old, new = stored.get(key), wanted.get(key)
+        if old != new:
+            yield f"{key}: {shortened(old)} stored, {shortened(new)} asked"
+
+
+def shortened(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:40]}…{text[-16:]}"

@@ -1,0 +1,159 @@
+"""Evaluate a model on tasks; answers come from the cache where it has them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
+from marathon_eval.config import RunConfig, parse_args, parse_samples
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from marathon_eval.results import RunResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--output_path", "-o", metavar="DIR", help="write results.json and samples_<task>.jsonl below DIR"
+    )
+    parser.add_argument("--no_log_samples", action="store_true", help="write results.json alone")
+    parser.add_argument("--log_samples", "-s", action="store_true", help="as lm-eval; on by default here")
+    parser.add_argument(
+        "--predict_only", "-x", action="store_true", help="ask and keep answers, score nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that say what is asked of whom; shared with the verbs that need a model and tasks."""
+    parser.add_argument(
+        "--model", "-M", required=True, help="a name of `marathon-eval ls models`, a path, or pkg.mod:Class"
+    )
+    parser.add_argument(
+        "--model_args",
+        "-a",
+        default="",
+        metavar="A=B,…",
+        help="the model's and the press's arguments, or JSON",
+    )
+    parser.add_argument(
+        "--tasks", "-t", nargs="+", required=True, metavar="TASK", help="tasks and groups, by comma or space"
+    )
+    parser.add_argument(
+        "--include_path",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders with more tasks/, models/, presses/",
+    )
+    parser.add_argument("--data_dir", metavar="DIR", help="a local copy of the dataset")
+    parser.add_argument("--subset", metavar="NAME", help="a row selection that the tasks define: paper, full")
+    parser.add_argument(
+        "--limit", "-L", type=float, metavar="N", help="the first N rows of each task, or a fraction below 1"
+    )
+    parser.add_argument(
+        "--samples", "-E", metavar="JSON", help="""rows by number: '{"gtzan": [0, 3]}' or a file"""
+    )
+    parser.add_argument(
+        "--gen_kwargs", default="", metavar="A=B,…", help="laid over the tasks' generation_kwargs"
+    )
+    parser.add_argument("--batch_size", "-b", type=int, metavar="N", help="model_args batch_size")
+    parser.add_argument("--device", metavar="DEVICE", help="model_args device")
+    parser.add_argument(
+        "--use_cache", "-c", metavar="DIR", help="keep answers in DIR, not in the user's cache folder"
+    )
+    parser.add_argument("--no_cache", action="store_true", help="neither read nor keep answers")
+    parser.add_argument(
+        "--retry_errors", action="store_true", help="ask failed requests once more at the end"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="for sampled answers")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.evaluator import evaluate
+    from marathon_eval.progress import terminal_progress
+    from marathon_eval.results import run_folder, write_run
+
+    config = run_config(arguments)
+    if config.output_path is not None:
+        check_writable(Path(config.output_path))
+    result = evaluate(config, progress=terminal_progress())
+    if config.output_path is not None:
+        folder = run_folder(Path(config.output_path), result.model, result.fingerprint_sha256)
+        write_run(result, folder, log_samples=config.log_samples)
+        print(f"results: {folder}", file=sys.stderr)
+    show(result, as_json=arguments.json)
+    return exit_code(result)
+
+
+def run_config(arguments: argparse.Namespace) -> RunConfig:
+    """The flags as a RunConfig. Raises MarathonError."""
+    model_args = parse_args(arguments.model_args, "--model_args")
+    for name in ("batch_size", "device"):
+        if getattr(arguments, name) is not None:
+            model_args[name] = getattr(arguments, name)
+    if arguments.limit is not None and arguments.samples:
+        raise MarathonError("--limit and --samples both choose rows: give one")
+    config = RunConfig(
+        model=arguments.model,
+        tasks=tuple(name for item in arguments.tasks for name in item.split(",") if name),
+        model_args=model_args,
+        include_path=tuple(arguments.include_path),
+        data_dir=arguments.data_dir,
+        subset=arguments.subset,
+        limit=checked_limit(arguments.limit),
+        samples=parse_samples(arguments.samples) if arguments.samples else None,
+        gen_kwargs=parse_args(arguments.gen_kwargs, "--gen_kwargs"),
+        use_cache=arguments.use_cache,
+        no_cache=arguments.no_cache,
+        retry_errors=arguments.retry_errors,
+        seed=arguments.seed,
+    )
+    if not hasattr(arguments, "output_path"):
+        return config
+    return replace(
+        config,
+        output_path=arguments.output_path,
+        log_samples=not arguments.no_log_samples,
+        predict_only=arguments.predict_only,
+    )
+
+
+def checked_limit(limit: float | None) -> float | None:
+    if limit is not None and (limit <= 0 or (limit >= 1 and limit != int(limit))):
+        raise MarathonError(f"--limit: must be a whole number of rows or a fraction below 1, got {limit:g}")
+    return limit
+
+
+def check_writable(folder: Path) -> None:
+    """An output folder that cannot be written stops the run before weights load."""
+    import tempfile
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise MarathonError(f"--output_path: cannot write to {folder} ({error.strerror})") from None
+
+
+def show(result: RunResult, as_json: bool) -> None:
+    if as_json:
+        summary: dict[str, Any] = result.summary()
+        print(json.dumps(summary, indent=1))
+        return
+    from marathon_eval.terminal import print_run
+
+    print_run(result)
+
+
+def exit_code(result: RunResult) -> int:
+    if result.interrupted:
+        return EXIT_INTERRUPTED
+    return EXIT_WHOLE if result.whole else EXIT_INCOMPLETE

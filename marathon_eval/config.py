@@ -1,0 +1,103 @@
+"""What a run is asked to do, and how `press=dart,ratio=0.5` becomes arguments."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.errors import MarathonError
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that `run` was told; goes into results.json as it is."""
+
+    model: str
+    tasks: tuple[str, ...]
+    model_args: dict[str, Any] = field(default_factory=dict)
+    include_path: tuple[str, ...] = ()
+    data_dir: str | None = None
+    subset: str | None = None
+    limit: float | None = None
+    samples: dict[str, list[int]] | None = None
+    gen_kwargs: dict[str, Any] = field(default_factory=dict)
+    use_cache: str | None = None
+    no_cache: bool = False
+    output_path: str | None = None
+    log_samples: bool = True
+    predict_only: bool = False
+    retry_errors: bool = False
+    seed: int = 0
+
+    def recorded(self) -> dict[str, Any]:
+        """The config as results.json keeps it; anything that looks like a key is cut out."""
+        config = asdict(self)
+        config["model_args"] = {name: _redacted(name, value) for name, value in self.model_args.items()}
+        return config
+
+
+def _redacted(name: str, value: Any) -> Any:
+    secret = any(word in name.lower() for word in ("api_key", "token", "secret", "password"))
+    return "<redacted>" if secret else value
+
+
+def parse_args(text: str, flag: str) -> dict[str, Any]:
+    """`a=1,b=x` or one JSON object to a dict; raises MarathonError naming the flag.
+
+    As in lm-eval, true/false become booleans and numbers numbers; unlike there, `none`, `nan` and
+    lists stay text unless the JSON form is used, and a repeated name is an error.
+    """
+    if text.lstrip().startswith("{"):
+        return _json_args(text, flag)
+    arguments: dict[str, Any] = {}
+    for token in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = token.partition("=")
+        if not equals or not name.strip():
+            raise MarathonError(
+                f"{flag}: '{token}' is not name=value. A value with a comma needs the JSON form, "
+                f"""{flag} '{{"name": "a,b"}}'"""
+            )
+        if name.strip() in arguments:
+            raise MarathonError(f"{flag}: '{name.strip()}' is given twice")
+        arguments[name.strip()] = _value(value.strip())
+    return arguments
+
+
+def _json_args(text: str, flag: str) -> dict[str, Any]:
+    try:
+        loaded = json.loads(text)
+    except ValueError as error:
+        raise MarathonError(f"{flag}: not readable as JSON ({error})") from None
+    if not isinstance(loaded, dict):
+        raise MarathonError(f"{flag}: the JSON form must be an object")
+    return loaded
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        # nan and inf are words here: no setting means them, and they are no JSON
+        return number if number - number == 0 else text
+    return text
+
+
+def parse_samples(text: str) -> dict[str, list[int]]:
+    """`--samples '{"gtzan": [0, 3]}'` or a file holding that; raises MarathonError."""
+    source = text
+    if not text.lstrip().startswith("{"):
+        try:
+            source = Path(text).read_text(encoding="utf-8")
+        except OSError as error:
+            raise MarathonError(f"--samples: {text}: {error.strerror}; give JSON or a file of it") from None
+    loaded = _json_args(source, "--samples")
+    for task, ids in loaded.items():
+        if not isinstance(ids, list) or not all(isinstance(i, int) and i >= 0 for i in ids):
+            raise MarathonError(f"--samples: {task}: must be a list of row numbers, got {ids!r}")
+    return loaded

@@ -1,0 +1,138 @@
+"""The loop: tasks x one model -> RunResult."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.asking import Answers, Asked, Progress, ask, gather
+from marathon_eval.cache import ResponseCache, default_folder, sha256_of
+from marathon_eval.config import RunConfig, parse_args
+from marathon_eval.errors import MarathonError
+from marathon_eval.model import Model, Response
+from marathon_eval.provenance import versions
+from marathon_eval.registry import Registry
+from marathon_eval.results import RunResult, Sample
+
+if TYPE_CHECKING:
+    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.task import Group, Task
+
+
+def simple_evaluate(
+    model: str | Model,
+    tasks: Sequence[str],
+    model_args: Mapping[str, Any] | str = "",
+    **settings: Any,
+) -> RunResult:
+    """Evaluate from Python as the command line does; `settings` are RunConfig's other fields.
+
+    Writes no files (see `results.write_run`). Raises MarathonError for what the command line would refuse.
+    """
+    arguments = parse_args(model_args, "model_args") if isinstance(model_args, str) else dict(model_args)
+    name = model if isinstance(model, str) else model.name()
+    config = RunConfig(model=name, tasks=tuple(tasks), model_args=arguments, **settings)
+    return evaluate(config, None if isinstance(model, str) else model)
+
+
+def evaluate(config: RunConfig, model: Model | None = None, progress: Progress | None = None) -> RunResult:
+    """Load tasks, ask what the cache lacks, score. Writes no results. Raises MarathonError."""
+    started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
+    registry = Registry(config.include_path)
+    tasks, groups = load_tasks(registry, config.tasks)
+    model = model or build_model(registry, config.model, config.model_args)
+    with ResponseCache(cache_folder(config)) as cache:
+        model.cache = cache
+        fingerprint = model.fingerprint
+        pool = gather(tasks, config, model.name())
+        answers = ask(pool, model, cache, progress or Progress(), config.retry_errors)
+        model.close()
+    samples = {
+        name: list(score(tasks[name], pool.asked[name], answers, config.predict_only)) for name in tasks
+    }
+    results = {name: task.aggregate(samples[name], pool.docs[name]) for name, task in tasks.items()}
+    hits = sum(answer.cached for answer in answers.by_request.values())
+    return RunResult(
+        model=model.name(),
+        fingerprint=fingerprint,
+        fingerprint_sha256=sha256_of(fingerprint),
+        tasks=results,
+        groups={name: group.aggregate(results) for name, group in groups.items()},
+        samples=samples,
+        config=config.recorded(),
+        versions=versions(),
+        manifests={name: docs.manifest() for name, docs in pool.docs.items()},
+        cache={"hits": hits, "misses": len(answers.by_request) - hits},
+        wall_s=round(time.monotonic() - clock, 3),
+        started=started,
+        interrupted=answers.interrupted,
+    )
+
+
+def cache_folder(config: RunConfig) -> Path | None:
+    """Where answers are kept; None with --no_cache."""
+    if config.no_cache:
+        return None
+    return Path(config.use_cache) if config.use_cache else default_folder()
+
+
+def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:
+    """The tasks behind names and groups, each once, in order. Raises MarathonError."""
+    from marathon_eval.task import Group, load_task
+
+    tasks: dict[str, Task] = {}
+    groups: dict[str, Group] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop(0)
+        loaded = load_task(registry.task_path(name), registry.task_path)
+        if isinstance(loaded, Group):
+            groups[loaded.name] = loaded
+            waiting = [*loaded.members, *waiting]
+        else:
+            tasks.setdefault(loaded.name, loaded)
+    if not tasks:
+        raise MarathonError("--tasks: names no task")
+    return tasks, groups
+
+
+def build_model(registry: Registry, name: str, model_args: Mapping[str, Any]) -> Model:
+    """The adapter with its press: model_args are split by whose setting a name is. Raises MarathonError."""
+    from marathon_eval.press import split_press_args
+
+    model_class = registry.model_class(name)
+    arguments, press = split_press_args(
+        model_args, set(model_class.Settings.model_fields), registry.press_class
+    )
+    return model_class.from_args(arguments, press)
+
+
+def score(task: Task, asked: Sequence[Asked], answers: Answers, predict_only: bool) -> Iterator[Sample]:
+    """One sample per document. A document without an answer is an error row, never a wrong answer."""
+    for item in asked:
+        got = [answers.by_request.get(request) for request in item.requests]
+        responses = [Response.failed("not asked: interrupted") if a is None else a.response for a in got]
+        if item.error is not None:
+            responses = [Response.failed(item.error)]
+        sample = task.score(item.doc, responses, predict_only=predict_only)
+        yield replace(
+            sample,
+            cached=bool(got) and all(answer is not None and answer.cached for answer in got),
+            prompt_sha256=sha256_of([item.requests[0].system, item.requests[0].prompt])
+            if item.requests
+            else None,
+            audio=[_described(audio, answers.facts) for audio in item.doc.audio],
+        )
+
+
+def _described(audio: Audio, facts: Mapping[Audio, AudioFacts]) -> dict[str, Any]:
+    """An audio reference as a sample's line keeps it: never the data itself."""
+    known = facts.get(audio)
+    return {
+        **asdict(audio),
+        "seconds": round(known.seconds, 3) if known else None,
+        "sha256": known.sha256 if known else None,
+    }

@@ -1,0 +1,195 @@
+"""The one generation API: requests in, responses out, whatever stands behind.
+
+A backend is one file in models/ with one subclass of `Model`. It knows nothing of tasks, metrics or the cache.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from marathon_eval.audio import Audio
+from marathon_eval.errors import MarathonError, did_you_mean
+
+if TYPE_CHECKING:
+    from marathon_eval.cache import ResponseCache
+    from marathon_eval.press import Press
+
+Status = Literal["ok", "error", "refused", "unverified"]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How to decode. `temperature` 0 is greedy; `seed` is None for greedy decoding."""
+
+    max_new_tokens: int = 16
+    stop: tuple[str, ...] = ()
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that can change an answer, and nothing else."""
+
+    prompt: str
+    audios: tuple[Audio, ...] = ()
+    generation: Generation = field(default_factory=Generation)
+    system: str | None = None
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one answer cost. Seconds and bytes; None where a backend cannot know."""
+
+    heard_seconds: float | None = None
+    audio_tokens: int | None = None
+    kept_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    encode_s: float | None = None
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    peak_bytes: int | None = None
+    kv_bytes: int | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer, or why there is none. Only `ok` and `unverified` responses are scored."""
+
+    text: str
+    finish_reason: str = "stop"
+    status: Status = "ok"
+    error: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+    @classmethod
+    def failed(cls, reason: str, usage: Usage | None = None) -> Response:
+        """An error row: not scored, lowers coverage, asked again by `--retry_errors`."""
+        return cls("", finish_reason="error", status="error", error=reason, usage=usage or Usage())
+
+
+class ModelSettings(BaseModel):
+    """A model's arguments: declared, typed, unknown names refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Model(ABC):
+    """One adapter. Weights load on the first `generate`, never in `__init__`."""
+
+    Settings: ClassVar[type[ModelSettings]] = ModelSettings
+    #: Raised when the inputs that this adapter builds change: it is part of every cache key.
+    version: ClassVar[int] = 1
+    #: Settings that cannot change an answer and so stay out of the fingerprint.
+    transport: ClassVar[frozenset[str]] = frozenset(
+        {"device", "batch_size", "timeout", "retries", "concurrency"}
+    )
+
+    def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
+        self.settings = settings
+        self.press = press
+        #: Set by the evaluator: models that ask other models keep those answers here too.
+        self.cache: ResponseCache | None = None
+
+    @classmethod
+    def from_args(cls, args: Mapping[str, Any], press: Press | None = None) -> Model:
+        """Build from `--model_args`; raises MarathonError naming the argument and what is allowed."""
+        try:
+            return cls(cls.Settings.model_validate(dict(args)), press)
+        except ValidationError as error:
+            raise MarathonError(argument_errors(cls.name(), error, cls.Settings)) from None
+
+    @classmethod
+    def name(cls) -> str:
+        """The file's name, which is the name on the command line."""
+        return cls.__module__.rpartition(".")[2]
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """All that distinguishes this model's answers from another's; JSON, known without weights."""
+        settings = self.settings.model_dump(mode="json", exclude=set(self.transport))
+        return {
+            "model": self.name(),
+            "adapter_version": self.version,
+            **settings,
+            **self.identity(),
+            "press": self.press.fingerprint if self.press else None,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What stands behind the settings: weights, revision, chat template. Needs no weights in memory."""
+        return {}
+
+    @abstractmethod
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Yield each request with its response as soon as it is finished, in any order.
+
+        One failing request becomes `Response.failed`; it never ends the others.
+        """
+
+    def close(self) -> None:  # noqa: B027 - most models have nothing to free
+        """Free what `generate` loaded; models that load nothing need not say so."""
+
+
+#: An adapter that raises this often in a row, with no answer between, is broken for all that is left.
+FAILURES_IN_A_ROW = 3
+
+
+def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+    """`model.generate`, held to its promise: every request gets one response, whatever the adapter does.
+
+    An exception is charged to the first request still waiting, and the others are asked again; after three in
+    a row without an answer the rest fails with the same reason. MarathonError (weights missing) goes through.
+    """
+    waiting = dict.fromkeys(requests)
+    failures = 0
+    while waiting:
+        reason = "the model gave no answer to this request"
+        try:
+            for request, response in model.generate(list(waiting)):
+                if request in waiting:
+                    del waiting[request]
+                    failures = 0
+                    yield request, response
+        except MarathonError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one bad sample must not cost the others their answers
+            reason = f"{type(error).__name__}: {error}"
+        if waiting:
+            failures += 1
+            charged = list(waiting) if failures >= FAILURES_IN_A_ROW else [next(iter(waiting))]
+            for request in charged:
+                del waiting[request]
+                yield request, Response.failed(reason)
+
+
+def argument_errors(name: str, error: ValidationError, settings: type[BaseModel]) -> str:
+    """Every wrong argument in one line each: `--model_args: qwen_omni takes no 'dtypo'. Did you mean dtype? …`."""
+    known = list(settings.model_fields)
+    lines = []
+    for item in error.errors():
+        argument = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(
+                f"--model_args: {name} takes no '{argument}'.{did_you_mean(argument, known)} It takes: {listed(known)}"
+            )
+        else:
+            lines.append(
+                f"--model_args: {name}: {argument or 'arguments'}: {item['msg']}, got {item['input']!r}"
+            )
+    return "\n".join(lines)
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "no arguments"
+
+
+Settings = ModelSettings

@@ -1,0 +1,92 @@
+"""How far a run is, in hours of audio: a live bar in a terminal, a line a minute elsewhere. Always on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from marathon_eval.asking import Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+    from marathon_eval.cache import Answered
+
+LINE_EVERY_SECONDS = 60.0
+
+
+def terminal_progress() -> Progress:
+    """The bar where a person watches, plain lines where a log does."""
+    return BarProgress() if sys.stderr.isatty() else LineProgress()
+
+
+class LineProgress(Progress):
+    """Plain lines: at the start, once a minute, and at the end."""
+
+    def start(self, hits: int, misses: int, seconds: float) -> None:
+        self._misses, self._seconds = misses, seconds
+        self._done = self._errors = 0
+        self._heard = 0.0
+        self._began = self._spoke = time.monotonic()
+        self.say(f"asking {misses} requests, {hours(seconds)} of audio; {hits} answers are in the cache")
+
+    def advance(self, answered: Answered, seconds: float) -> None:
+        self._done += 1
+        self._heard += seconds
+        self._errors += answered.response.status == "error"
+        if time.monotonic() - self._spoke >= LINE_EVERY_SECONDS:
+            self._spoke = time.monotonic()
+            self.say(self.state())
+
+    def stop(self) -> None:
+        if getattr(self, "_misses", 0):
+            self.say(self.state())
+
+    def state(self) -> str:
+        """`12/40 answers, 0.31/1.02 h of audio, 1 failed, 95 s, about 210 s left`."""
+        passed = time.monotonic() - self._began
+        text = f"{self._done}/{self._misses} answers, {hours(self._heard)} of {hours(self._seconds)} of audio"
+        text += f", {self._errors} failed, {passed:.0f} s"
+        if 0 < self._heard < self._seconds:
+            text += f", about {passed * (self._seconds - self._heard) / self._heard:.0f} s left"
+        return text
+
+    def say(self, text: str) -> None:
+        print(f"marathon-eval: {text}", file=sys.stderr, flush=True)
+
+
+class BarProgress(LineProgress):
+    """The same facts in one line that rich keeps up to date."""
+
+    _bar: RichProgress
+    _row: TaskID
+
+    def start(self, hits: int, misses: int, seconds: float) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True), transient=True
+        )
+        self._bar.start()
+        self._row = self._bar.add_task("", total=misses)
+        super().start(hits, misses, seconds)
+
+    def advance(self, answered: Answered, seconds: float) -> None:
+        super().advance(answered, seconds)
+        self._bar.update(self._row, advance=1, description=self.state())
+
+    def stop(self) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.stop()
+        super().stop()
+
+    def say(self, text: str) -> None:
+        self._bar.console.print(text, markup=False, highlight=False)
+
+
+def hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} h" if seconds >= 36 else f"{seconds:.0f} s"

@@ -1,0 +1,181 @@
+"""A name to a task YAML, a model class or a press class: the file's name is the name on the command line.
+
+Looked up in this order: folders given by --include_path (tasks/, models/, presses/ inside them, or the YAMLs
+themselves), a path (`./my_press.py`), `package.module:Class`, entry points `marathon_eval.models|presses|tasks`,
+and what ships. Nothing is imported to list names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from marathon_eval.errors import MarathonError, unknown
+
+if TYPE_CHECKING:
+    from marathon_eval.model import Model
+    from marathon_eval.press import Press
+
+Kind = Literal["task", "model", "press"]
+FOLDERS: dict[Kind, str] = {"task": "tasks", "model": "models", "press": "presses"}
+SUFFIXES: dict[Kind, str] = {"task": ".yaml", "model": ".py", "press": ".py"}
+FLAGS: dict[Kind, str] = {"task": "--tasks", "model": "--model", "press": "press="}
+
+
+class Registry:
+    """Names as one command sees them; `include_path` are folders that the user named."""
+
+    def __init__(self, include_path: Sequence[str] = ()) -> None:
+        for folder in include_path:
+            if not Path(folder).is_dir():
+                raise MarathonError(f"--include_path: {folder}: no such folder")
+        self.include_path = tuple(Path(folder) for folder in include_path)
+
+    def names(self, kind: Kind) -> list[str]:
+        """Every name of this kind, from file names and entry points alone."""
+        files = {path.stem for path in self._files(kind)}
+        return sorted(files | {point.name for point in _entry_points(FOLDERS[kind])})
+
+    def task_path(self, name: str) -> Path:
+        """The YAML of a task or group; raises MarathonError with the nearest name."""
+        path = self._path("task", name)
+        if path is None:
+            raise self._unknown("task", name)
+        return path
+
+    def model_class(self, name: str) -> type[Model]:
+        """The adapter class behind `--model`. Raises MarathonError."""
+        from marathon_eval.model import Model
+
+        return cast("type[Model]", self._class("model", name, Model))
+
+    def press_class(self, name: str) -> type[Press]:
+        """The press class behind `press=`. Raises MarathonError."""
+        from marathon_eval.press import Press
+
+        return cast("type[Press]", self._class("press", name, Press))
+
+    def _files(self, kind: Kind) -> Iterator[Path]:
+        """Files in order of precedence; a leading underscore marks a shared base, not a name."""
+        suffix = SUFFIXES[kind]
+        for folder in self._folders(kind):
+            for path in sorted(folder.rglob(f"*{suffix}") if kind == "task" else folder.glob(f"*{suffix}")):
+                if not path.name.startswith("_"):
+                    yield path
+
+    def _folders(self, kind: Kind) -> Iterator[Path]:
+        for folder in self.include_path:
+            inner = folder / FOLDERS[kind]
+            if inner.is_dir():
+                yield inner
+            elif kind == "task":
+                yield folder
+        yield shipped(kind)
+
+    def _path(self, kind: Kind, name: str) -> Path | None:
+        if name.endswith(SUFFIXES[kind]) or "/" in name:
+            path = Path(name)
+            if path.is_file():
+                return path
+            if name.endswith(SUFFIXES[kind]):
+                raise MarathonError(f"{FLAGS[kind]}: {name}: no such file")
+        return next((path for path in self._files(kind) if name in (path.stem, _nested(path, kind))), None)
+
+    def _class(self, kind: Kind, name: str, parent: type) -> type:
+        if ":" in name and not name.endswith(".py"):
+            return _from_module(kind, name, parent)
+        path = self._path(kind, name)
+        if path is not None:
+            return one_class(_load(kind, path), parent, kind, name)
+        for point in _entry_points(FOLDERS[kind]):
+            if point.name == name:
+                return _checked(point.load(), parent, kind, name)
+        raise self._unknown(kind, name)
+
+    def _unknown(self, kind: Kind, name: str) -> MarathonError:
+        return unknown(FLAGS[kind], kind, name, self.names(kind))
+
+
+@cache
+def shipped(kind: Kind) -> Path:
+    """The folder of tasks, models or presses that came with the package."""
+    return Path(__file__).resolve().parent / FOLDERS[kind]
+
+
+def _nested(path: Path, kind: Kind) -> str:
+    """`air_bench/chat` for a YAML in a sub-folder of ours."""
+    folder = shipped(kind)
+    return str(path.relative_to(folder).with_suffix("")) if path.is_relative_to(folder) else path.stem
+
+
+@cache
+def _entry_points(folder: str) -> tuple[Any, ...]:
+    from importlib.metadata import entry_points
+
+    return tuple(entry_points(group=f"marathon_eval.{folder}"))
+
+
+def _load(kind: Kind, path: Path) -> ModuleType:
+    """Our own files under their package name (one file, one module); a user's file under its own."""
+    if path.parent == shipped(kind):
+        return importlib.import_module(f"marathon_eval.{FOLDERS[kind]}.{path.stem}")
+    name = f"marathon_eval_user.{FOLDERS[kind]}.{path.stem}"
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise MarathonError(f"{FLAGS[kind]}: {path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise MarathonError(f"{path}:{error.lineno}: {error.msg}") from None
+    except ImportError as error:
+        raise MarathonError(f"{path}: {error}") from None
+    return module
+
+
+def _from_module(kind: Kind, name: str, parent: type) -> type:
+    module_name, _, class_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise MarathonError(f"{FLAGS[kind]}: {name}: {error}") from None
+    if not hasattr(module, class_name):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise unknown(FLAGS[kind], f"class in {module_name}", class_name, classes)
+    return _checked(getattr(module, class_name), parent, kind, name)
+
+
+def one_class(module: ModuleType, parent: type, kind: str, name: str) -> type:
+    """The one public subclass of `parent` that the module defines. Raises MarathonError."""
+    found = [
+        value
+        for key, value in vars(module).items()
+        if inspect.isclass(value)
+        and issubclass(value, parent)
+        and value.__module__ == module.__name__
+        and not key.startswith("_")
+        and not inspect.isabstract(value)
+    ]
+    if len(found) != 1:
+        raise MarathonError(
+            f"{kind} {name}: {module.__file__} must define one class that extends {parent.__name__}, "
+            f"it defines {len(found)}"
+        )
+    return found[0]
+
+
+def _checked(value: Any, parent: type, kind: Kind, name: str) -> type:
+    if not (inspect.isclass(value) and issubclass(value, parent)):
+        raise MarathonError(f"{FLAGS[kind]} {name}: is no {parent.__name__}")
+    return value

@@ -1,0 +1,39 @@
+"""What every test shares: no hub, no user's cache, sounds made on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MakeWav = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's cache, also not in the processes it starts."""
+    monkeypatch.setenv("MARATHON_EVAL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def make_wav(tmp_path: Path) -> MakeWav:
+    """`make_wav("a.wav", seconds=2, hz=440)` writes a tone and returns its path."""
+
+    def make(name: str = "tone.wav", seconds: float = 1.0, hz: float = 440.0, rate: int = 16000) -> Path:
+        import soundfile
+
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        time = np.arange(int(seconds * rate)) / rate
+        soundfile.write(path, (0.3 * np.sin(2 * np.pi * hz * time)).astype(np.float32), rate)
+        return path
+
+    return make
