@@ -16,12 +16,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from marathon_eval.audio import Audio, AudioFacts
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.model import Model, Request, Response, Usage, complete
+from marathon_eval.model import Generation, Model, Request, Response, Usage, complete
 
 if TYPE_CHECKING:
     from sqlitedict import SqliteDict
@@ -104,7 +105,7 @@ class ResponseCache:
                 "prompt": request.prompt,
                 "system": request.system,
                 "audio": [facts[audio].sha256 for audio in request.audios],
-                "generation": asdict(request.generation),
+                "generation": _as_dict(request.generation),
             }
             keyed[request] = Keyed("response/" + sha256_of([fingerprint_sha256, described]), described)
         return keyed, failed
@@ -240,6 +241,12 @@ class ResponseCache:
                 self.put(misses[request].key, row, at_once=took > SLOW_ANSWER_SECONDS)
             yield Answered(request, response, False)
             clock = time.monotonic()
+
+
+@lru_cache(maxsize=64)
+def _as_dict(generation: Generation) -> dict[str, Any]:
+    """A run has a handful of generation settings and thousands of requests; nobody changes the dict."""
+    return asdict(generation)
 
 
 def cacheable(request: Request, response: Response) -> bool:

@@ -1,4 +1,4 @@
-"""A run as a table in the terminal."""
+"""A run as a table in the terminal: one row per task and reading; everything else stands in results.json."""
 
 from __future__ import annotations
 
@@ -6,80 +6,104 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from marathon_eval.results import MetricValue, RunResult, TaskResult
 
-WIDTH_OF_A_PIPE = 140
+WIDTH_OF_A_PIPE = 160
+LEFT = ("task", "reading", "metric")
+RIGHT = ("value", "95 % CI", "accuracy", "chance", "n", "unanswered", "errors", "coverage")
 
 
 def print_run(result: RunResult) -> None:
-    """One row per task and reading, the groups below, and what the cache saved."""
+    """The headline of each task first, its other readings below, groups at the end, and what the cache saved."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
-    table = Table(title=f"{result.model}{press_label(result.fingerprint)}")
-    for heading in ("task", "reading", "metric", "value", "95 % CI"):
-        table.add_column(heading)
-    for heading in ("n", "unanswered", "errors", "coverage"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=f"{result.model}{press_label(result.fingerprint)}", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    for heading in LEFT:
+        table.add_column(heading, no_wrap=True)
+    for heading in RIGHT:
+        table.add_column(heading, justify="right", no_wrap=True)
     for task in result.tasks.values():
-        for row in task_rows(task):
-            table.add_row(*row)
-        table.add_section()
+        add_task(table, task)
     for name, group in result.groups.items():
-        table.add_row(*group_row(name, group))
+        add_group(table, name, group)
     console.print(table)
-    console.print(footer(result), markup=False, highlight=False)
+    console.print(footer(result), markup=False, highlight=False, soft_wrap=True)
 
 
 def press_label(fingerprint: dict[str, Any]) -> str:
     press = fingerprint.get("press")
-    return f", press {press['press']} ratio {press['ratio']}" if press else ""
+    return f", press {press['press']}, ratio {press['ratio']:g}" if press else ""
 
 
-def task_rows(task: TaskResult) -> list[list[str]]:
-    """The headline metric first, then every other metric of every reading."""
-    rows = []
-    for reading, metrics in task.readings.items():
-        for metric, value in metrics.items():
-            headline = task.headline is not None and (reading, metric) == (
-                task.headline["reading"],
-                task.headline["metric"],
-            )
-            rows.append(
-                (not headline, [reading, metric + (" *" if headline else ""), *numbers(value)], reading)
-            )
-    rows.sort(key=lambda row: row[0])
-    counts = {reading: str(n) for reading, n in task.n_unanswered.items()}
-    return [
-        [
-            task.task if not position else "",
-            *cells,
-            str(task.n_scored),
-            counts.get(reading, ""),
-            str(task.n_errors),
-            f"{task.coverage:.1%}",
-        ]
-        for position, (_, cells, reading) in enumerate(rows)
-    ] or [[task.task, "", "", "", "", str(task.n_scored), "", str(task.n_errors), f"{task.coverage:.1%}"]]
+def add_task(table: Table, task: TaskResult) -> None:
+    """One row per reading; counts stand in the first row only, for all readings share them."""
+    counts = [str(task.n_scored), str(task.n_errors), f"{task.coverage:.1%}"]
+    rows = sorted(task.readings, key=lambda reading: not _is_headline(task, reading)) or [""]
+    for position, reading in enumerate(rows):
+        metrics = task.readings.get(reading, {})
+        name, value = main_metric(task, reading)
+        n, errors, coverage = counts if position == 0 else ("", "", "")
+        unanswered = str(task.n_unanswered.get(reading, ""))
+        table.add_row(
+            task.task if position == 0 else "",
+            reading,
+            name + (" *" if _is_headline(task, reading) else ""),
+            *(numbers(value) if value else ("", "")),
+            *(short(metrics.get(other)) if other != name else "" for other in ("accuracy", "chance")),
+            n,
+            unanswered,
+            errors,
+            coverage,
+        )
+    table.add_section()
 
 
-def group_row(name: str, group: dict[str, Any]) -> list[str]:
+def _is_headline(task: TaskResult, reading: str) -> bool:
+    return task.headline is not None and task.headline["reading"] == reading
+
+
+def main_metric(task: TaskResult, reading: str) -> tuple[str, MetricValue | None]:
+    """The headline's metric where the reading has it, else its first one."""
+    metrics = task.readings.get(reading, {})
+    wanted = task.headline["metric"] if task.headline else None
+    name = wanted if wanted in metrics else next(iter(metrics), "")
+    return name or "", metrics.get(name or "")
+
+
+def add_group(table: Table, name: str, group: dict[str, Any]) -> None:
+    """The group's mean of headlines (0-100) and those of its sub-groups."""
     score = group.get("score")
-    text = "incomplete" if score is None else f"{score:.2f}"
-    return [name, "", "mean of headlines", text, "", "", "", "", ""]
+    missing = f"none: {', '.join(group['missing'])} not run" if group.get("missing") else "none"
+    text = missing if score is None else f"{score:.2f}"
+    table.add_row(name, "", "mean of headlines", text, *[""] * (len(RIGHT) - 1))
+    for inner, part in group.get("groups", {}).items():
+        add_group(table, f"  {inner}", part)
 
 
-def numbers(value: MetricValue) -> list[str]:
+def numbers(value: MetricValue) -> tuple[str, str]:
     if value.value is None:
-        return ["none", ""]
-    interval = "" if value.ci95 is None else f"[{value.ci95[0]:.4f}, {value.ci95[1]:.4f}]"
-    return [f"{value.value:.4f}", interval]
+        return "none", ""
+    interval = "" if value.ci95 is None else f"{value.ci95[0]:.3f} - {value.ci95[1]:.3f}"
+    return f"{value.value:.4f}", interval
+
+
+def short(value: MetricValue | None) -> str:
+    return "" if value is None or value.value is None else f"{value.value:.3f}"
 
 
 def footer(result: RunResult) -> str:
     hits, misses = result.cache["hits"], result.cache["misses"]
     text = f"* headline. {hits} answers from the cache, {misses} asked, {result.wall_s:.1f} s."
+    unverified = sum(task.n_unverified for task in result.tasks.values())
+    if unverified:
+        text += f" {unverified} answers UNVERIFIED: nobody can say how much of the audio was heard."
     if result.interrupted:
         text += " INTERRUPTED: the rows not asked are errors; the same command goes on from here."
     elif not result.whole:

@@ -33,7 +33,11 @@ class Mine(Model):
 
 @pytest.fixture
 def dropped_in(tmp_path: Path) -> Path:
-    for folder, name, text in (("presses", "mine.py", PRESS), ("models", "mine.py", MODEL), ("tasks", "mine.yaml", "")):
+    for folder, name, text in (
+        ("presses", "mine.py", PRESS),
+        ("models", "mine.py", MODEL),
+        ("tasks", "mine.yaml", ""),
+    ):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).write_text(text)
     return tmp_path

@@ -1,0 +1,29 @@
+"""The engine's torch: imported on the first cache miss, never before.
+
+transformers imports torchvision wherever it is installed, and a torchvision that was built for another torch (a CUDA
+wheel beside CPU torch) then takes every audio model down with "operator torchvision::nms does not exist". Nothing
+here needs pictures, so such a torchvision is hidden from this process before transformers looks for it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+
+
+def hide_broken_torchvision() -> bool:
+    """Make a torchvision that cannot be imported count as not installed; True when it was hidden."""
+    if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
+        return False
+    try:
+        importlib.import_module("torchvision")
+    except (ImportError, OSError, RuntimeError):
+        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        sys.modules["torchvision"] = None  # type: ignore[assignment]  # how Python marks "not importable"
+        return True
+    return False
+
+
+hide_broken_torchvision()

@@ -1,0 +1,1 @@
+"""The benchmarks' own released scoring rules, quirks and all. Only `paper` readings use them."""

@@ -1,0 +1,50 @@
+"""API keys: from the environment alone, and cut out of everything that is written down."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from marathon_eval.errors import MarathonError
+
+#: What servers that ask for no key are sent, because the SDKs refuse to send nothing.
+NO_KEY = "no-key"
+REDACTED = "<redacted>"
+#: An error may quote a key that is not ours to compare with: an older one, a proxy's, one cut in its middle.
+_LOOKS_SECRET = re.compile(
+    r"sk-[\w*.-]{6,}|AIza[\w*-]{10,}|(?<=bearer )[^\s'\"]+|(?<=[?&]key=)[^&\s'\"]+", re.IGNORECASE
+)
+_MAX_REASON = 600
+
+
+def key_from_environment(variables: Iterable[str], needed_by: str | None) -> str:
+    """The first of `variables` that is set; NO_KEY when nobody needs one. Raises MarathonError naming them."""
+    for variable in variables:
+        if key := os.environ.get(variable, "").strip():
+            return key
+    if needed_by is None:
+        return NO_KEY
+    raise MarathonError(f"{needed_by} needs a key: set {' or '.join(variables)} in the environment")
+
+
+def redacted(text: str, key: str) -> str:
+    """`text` in one line without `key` or anything that looks like one, at most 600 characters."""
+    if key and key != NO_KEY:
+        text = text.replace(key, REDACTED)
+    line = " ".join(_LOOKS_SECRET.sub(REDACTED, text).split())
+    return line if len(line) <= _MAX_REASON else line[: _MAX_REASON - 1] + "…"
+
+
+def checked_url(url: str, where: str) -> str:
+    """`url` without a trailing slash. Raises MarathonError for one that is no http(s) URL or that carries a secret."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise MarathonError(f"{where}: base_url must be http://HOST[:PORT][/PATH] or https://...")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise MarathonError(
+            f"{where}: base_url must hold no user, password or query: it is written into results. "
+            "Keys come from the environment"
+        )
+    return url.rstrip("/")

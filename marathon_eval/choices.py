@@ -1,0 +1,160 @@
+"""A row's options: their texts, their letters, how they are laid out, and which of them is gold."""
+
+from __future__ import annotations
+
+import ast
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.task_config import Layout, TaskConfig
+from marathon_eval.template import FromRow, from_row
+
+_PARTS: dict[str, str] = {
+    "A.": "{letter}. {text}",
+    "A)": "{letter}) {text}",
+    "A:": "{letter}: {text}",
+    "(A)": "({letter}) {text}",
+    "plain": "{text}",
+}
+MAX_OPTIONS = len(string.ascii_uppercase)
+Spec = str | list[Any] | dict[str, Any] | None
+
+
+def letters_of(count: int, layout: Layout | None = None) -> tuple[str, ...]:
+    """`("A", "B", ...)`, in the layout's case. Raises RowError beyond 26 options."""
+    alphabet = (
+        string.ascii_lowercase if layout and "a" in layout.replace("plain", "") else string.ascii_uppercase
+    )
+    if count > MAX_OPTIONS:
+        raise RowError(f"{count} options, and only {MAX_OPTIONS} letters")
+    return tuple(alphabet[:count])
+
+
+def laid_out(texts: Sequence[str], layout: Layout | None = None) -> str:
+    """The options as a prompt shows them, one a line; `A. text` where no layout is named."""
+    layout = layout or "A."
+    pattern = _PARTS[layout if layout == "plain" else layout.upper()]
+    letters = letters_of(len(texts), layout)
+    return "\n".join(
+        pattern.format(letter=letter, text=text) for letter, text in zip(letters, texts, strict=True)
+    )
+
+
+class Choices:
+    """Where a row's option texts come from."""
+
+    def __init__(self, spec: Spec, columns: Sequence[str] | None, optional_tail: bool, where: str) -> None:
+        if spec is not None and columns is not None:
+            raise MarathonError(f"{where}: give doc_to_choice or choice_columns, not both")
+        self.where = where
+        self.columns = tuple(columns or ())
+        self.optional_tail = optional_tail
+        self.fixed = _fixed(spec, where)
+        self.rule: FromRow | None = from_row(spec, where) if isinstance(spec, str) else None
+
+    @classmethod
+    def of(cls, config: TaskConfig, where: str) -> Choices:
+        """What the task's YAML says."""
+        return cls(config.doc_to_choice, config.choice_columns, config.missing_choice == "drop", where)
+
+    @property
+    def given(self) -> bool:
+        """False for open questions."""
+        return bool(self.columns or self.rule or self.fixed)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Columns that rows must have; trailing ones that may be absent are left out."""
+        needed = self.columns[:2] if self.optional_tail else self.columns
+        return frozenset(needed) | (self.rule.names if self.rule else frozenset())
+
+    def texts(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
+        """The option texts of a row, empty for an open question. Raises RowError."""
+        if self.columns:
+            return self._from_columns(fields)
+        if self.rule is None:
+            return self.fixed
+        found = self.rule.value(fields)
+        texts = _as_list(_literal(found) if isinstance(found, str) else found)
+        if not texts:
+            raise RowError(f"{self.where}: gives no list of options: {found!r}")
+        return tuple(str(text) for text in texts)
+
+    def _from_columns(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
+        found = [fields.get(name) for name in self.columns]
+        texts = [None if text is None or not str(text).strip() else str(text) for text in found]
+        while self.optional_tail and texts and texts[-1] is None:
+            texts.pop()
+        missing = [name for name, text in zip(self.columns, texts, strict=False) if text is None]
+        if missing or not texts:
+            # a hole is never closed up: the options after it would change their letters
+            raise RowError(f"{self.where}: the row has no '{(missing or self.columns)[0]}'")
+        return tuple(text for text in texts if text is not None)
+
+
+def gold_of(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str | tuple[str, ...]:
+    """The target as scores compare it; `raw` is a letter, an option's text, an index, or a list of these.
+
+    A letter stays a letter, a text stays a text, and an index becomes its text, as in lm-eval. Without
+    options the text itself; a list means several right answers. Raises RowError when gold is no option.
+    """
+    if isinstance(raw, (list, tuple)):
+        if not raw:
+            raise RowError(f"{where}: the list of gold answers is empty")
+        return tuple(_one_gold(item, texts, letters, where) for item in raw)
+    return _one_gold(raw, texts, letters, where)
+
+
+def _one_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str:
+    if not texts:
+        if not str(raw).strip():
+            raise RowError(f"{where}: the gold answer is empty")
+        return str(raw)
+    if isinstance(raw, int):
+        return _indexed(int(raw), texts, where)
+    text = str(raw).strip()
+    by_letter = [letter for letter in letters if letter.upper() == text.upper()]
+    by_text = [option for option in texts if option.strip() == text]
+    if by_letter and by_text and texts.index(by_text[0]) != letters.index(by_letter[0]):
+        raise RowError(f"{where}: gold '{text}' is the letter of one option and the text of another")
+    if by_letter or by_text:
+        return by_letter[0] if by_letter else by_text[0]
+    if text.isdecimal():
+        return _indexed(int(text), texts, where)
+    raise RowError(f"{where}: gold '{text}' is none of the options {', '.join(letters)} nor their texts")
+
+
+def _indexed(index: int, texts: Sequence[str], where: str) -> str:
+    if not 0 <= index < len(texts):
+        raise RowError(f"{where}: gold {index} is no index of {len(texts)} options")
+    return texts[index]
+
+
+def _fixed(spec: Spec, where: str) -> tuple[str, ...]:
+    if spec is None or isinstance(spec, str):
+        return ()
+    texts = _as_list(spec) or []
+    if not texts or any(isinstance(text, (bool, list, dict)) or text is None for text in texts):
+        raise MarathonError(
+            f"{where}: options must be texts, got {texts!r} (YAML reads yes and no as true and false: quote them)"
+        )
+    return tuple(str(text) for text in texts)
+
+
+def _as_list(value: Any) -> list[Any] | None:
+    """A list as it is; a mapping's values, in the order of its keys where these are letters."""
+    if isinstance(value, Mapping):
+        keys = [str(key) for key in value]
+        lettered = all(len(key) == 1 and key.isalpha() for key in keys)
+        return [value[key] for key in (sorted(value, key=str) if lettered else value)]
+    return list(value) if isinstance(value, (list, tuple)) else None
+
+
+def _literal(text: str) -> Any:
+    """A list written as text, which is what a template gives; None for anything else."""
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None

@@ -1,0 +1,75 @@
+"""Make one HTML page of finished runs: leaderboard, plots, and every sample with its audio."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from marathon_eval.report.page import Report
+
+MEGABYTE = 1_000_000
+PREVIEWS_MB = 20.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", nargs="+", metavar="DIR", help="a run's folder, or a parent: its newest run of each model and press"
+    )
+    parser.add_argument(
+        "--output_path", "-o", default="report.html", metavar="FILE", help="the page (default: report.html)"
+    )
+    parser.add_argument("--with_published", action="store_true", help="add the benchmarks' published tables")
+    parser.add_argument(
+        "--embed_audio",
+        nargs="?",
+        type=float,
+        const=PREVIEWS_MB,
+        metavar="MB",
+        help=f"carry the beginning of every clip as MP3, together at most MB (default {PREVIEWS_MB:g})",
+    )
+    parser.add_argument("--plots", metavar="DIR", help="write every figure as SVG and PNG, for papers")
+    parser.add_argument("--markdown", action="store_true", help="write the leaderboard beside the page as .md")
+    parser.add_argument("--latex", action="store_true", help="write the leaderboard beside the page as .tex")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.report.cells import read_cells
+    from marathon_eval.report.page import make_report
+
+    page = Path(arguments.output_path)
+    if page.suffix not in (".html", ".htm"):
+        raise MarathonError(f"--output_path: {page} must end in .html")
+    if arguments.embed_audio is not None and not 0 < arguments.embed_audio <= 1000:
+        raise MarathonError(f"--embed_audio: must be above 0 and at most 1000, got {arguments.embed_audio:g}")
+    report = make_report(read_cells(arguments.runs), arguments.with_published)
+    for path in written(report, page, arguments):
+        print(path, file=sys.stderr)
+    return 0
+
+
+def written(report: Report, page: Path, arguments: argparse.Namespace) -> list[Path]:
+    """Write the page and what else was asked for; the files' paths. Raises MarathonError."""
+    from marathon_eval.report.figures import write_plots
+    from marathon_eval.report.page import render
+    from marathon_eval.report.tables import latex, markdown
+    from marathon_eval.results import write_atomically
+
+    try:
+        page.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MarathonError(f"--output_path: cannot write to {page.parent} ({error.strerror})") from None
+    embedded = int((arguments.embed_audio or 0) * MEGABYTE)
+    texts = {page: render(report, page, arguments.with_published, embedded)}
+    if arguments.markdown:
+        texts[page.with_suffix(".md")] = markdown(report.board, intervals=True)
+    if arguments.latex:
+        texts[page.with_suffix(".tex")] = latex(report.board)
+    for path, text in texts.items():
+        write_atomically(path, [text])
+    plots = write_plots(report, Path(arguments.plots)) if arguments.plots else []
+    return [*texts, *plots]

@@ -1,0 +1,251 @@
+"""A task's documents: rows selected, finished by row steps, with their audio found; a bad row keeps its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from marathon_eval.audio import Audio
+from marathon_eval.choices import Choices
+from marathon_eval.errors import AudioError, MarathonError, RowError
+from marathon_eval.prompt import Question, examples_for
+from marathon_eval.row_steps import steps_named
+from marathon_eval.rows import StoredAudio, Table, TableReader, columns
+from marathon_eval.selection import Row, Selected, only, picked, select, subset_named
+from marathon_eval.sources import Source, locate
+from marathon_eval.task_config import TaskConfig
+from marathon_eval.template import check_names, from_row
+
+
+@dataclass(frozen=True)
+class Doc:
+    """One document. `doc_id` is the row's number in its file, from 0, whatever subset or limit is chosen."""
+
+    doc_id: int
+    fields: Mapping[str, Any]
+    audio: tuple[Audio, ...] = ()
+    error: str | None = None
+    #: Option texts, and the target as scores compare it; None where the row has no usable one.
+    choices: tuple[str, ...] = ()
+    target: str | tuple[str, ...] | None = None
+    #: Audio names as the dataset has them, below its root.
+    audio_names: tuple[str, ...] = ()
+    #: The rows of its solved examples.
+    examples: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class DocSet:
+    """The documents of one run of a task, and the count of every row that is not among them."""
+
+    docs: list[Doc]
+    n_meta: int
+    n_missing: int
+    n_filtered: int
+    source: str
+    subset: str | None = None
+    metadata_sha256: str | None = None
+    #: The release that the metadata file is, "unknown" where the task knows some and it is none of them.
+    version: str | None = None
+
+    @property
+    def n_loaded(self) -> int:
+        """Documents to be asked, error rows among them."""
+        return len(self.docs)
+
+    @property
+    def manifest_sha256(self) -> str:
+        """Hash over row numbers, audio names below the root, and targets: what was asked, on any machine."""
+        rows = [[doc.doc_id, doc.audio_names, doc.target] for doc in self.docs]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+
+    def manifest(self) -> dict[str, Any]:
+        """What results.json keeps of the dataset."""
+        return {
+            "source": self.source,
+            "subset": self.subset,
+            "metadata_sha256": self.metadata_sha256,
+            "metadata_version": self.version,
+            "manifest_sha256": self.manifest_sha256,
+            "n_meta": self.n_meta,
+            "n_loaded": self.n_loaded,
+            "n_missing": self.n_missing,
+            "n_filtered": self.n_filtered,
+            # a limit is no property of the dataset, but without it the counts would not add up
+            "n_not_asked": self.n_meta - self.n_missing - self.n_filtered - self.n_loaded,
+        }
+
+
+class DocLoader:
+    """Builds a task's documents. `where` is the `file:line` of dataset_path."""
+
+    def __init__(
+        self, config: TaskConfig, question: Question, choices: Choices, audio_where: str, where: str
+    ) -> None:
+        self.config = config
+        self.question = question
+        self.choices = choices
+        self.where = where
+        self.steps = steps_named(config.process_docs, where)
+        names = config.doc_to_audio or []
+        self.audio = [from_row(name, audio_where) for name in ([names] if isinstance(names, str) else names)]
+
+    def load(
+        self, reader: TableReader, subset: str | None, limit: int | None, samples: Sequence[int] | None
+    ) -> DocSet:
+        """The documents of the evaluated split. Raises MarathonError for what is wrong with the dataset as a whole."""
+        table = reader.read(reader.test_split())
+        table = replace(table, rows=only(table.rows, self.config.only_rows))
+        known = columns(table.rows)
+        if not known:
+            raise MarathonError(f"{self.where}: {table.label} holds no rows with named columns")
+        selected = self._selected(table, subset)
+        rows = picked(selected.rows, limit, samples, self.where)
+        finished = [self._finished(row, table) for row in rows]
+        self._check_columns(known.union(*(doc.fields for doc in finished)))
+        asked = [self._asked(doc, row.folder, table) for doc, row in zip(finished, rows, strict=True)]
+        if table.source is not None:
+            table.source.fetch([name for doc in asked for name in doc.audio_names])
+        docs = [_with_files(doc, table.source) for doc in asked]
+        return DocSet(
+            docs=self._with_examples(docs, reader, table) if self.config.num_fewshot else docs,
+            n_meta=len(table.rows),
+            n_missing=selected.n_missing,
+            n_filtered=selected.n_filtered,
+            source=table.label,
+            subset=selected.subset,
+            metadata_sha256=table.sha256,
+            version=_version(self.config.expected_sha256, table.sha256),
+        )
+
+    def _selected(self, table: Table, subset: str | None) -> Selected:
+        return select(
+            table.rows,
+            subset_named(self.config, subset, f"{self.where}: --subset"),
+            lambda row: " ".join(self._audio_texts(row)),
+            lambda row: self._dropped_missing(row, table.source),
+        )
+
+    def _audio_texts(self, row: Row) -> list[str]:
+        """The audio's names as written in the row; none for a row that is too bad to have any."""
+        try:
+            return [str(_reference(value)[0]) for value in self._audio_values(row.values)]
+        except RowError:
+            return []
+
+    def _dropped_missing(self, row: Row, source: Source | None) -> bool:
+        """Absent audio that may be absent: all of it with `on_missing_audio: drop`, else what the release lacks."""
+        patterns = ["*"] if self.config.on_missing_audio == "drop" else self.config.known_missing
+        if source is None or not patterns:
+            return False
+        suspects = [n for n in self._audio_texts(row) if any(fnmatchcase(n, pattern) for pattern in patterns)]
+        try:
+            return any(locate(source, row.folder, name) is None for name in suspects)
+        except AudioError:
+            return False
+
+    def _finished(self, row: Row, table: Table) -> Doc:
+        """The row after the row steps."""
+        if not isinstance(row.values, dict):
+            return Doc(
+                row.number, {}, error=f"row {row.number}: is {type(row.values).__name__}, not an object"
+            )
+        try:
+            fields: Mapping[str, Any] = row.values
+            for step in self.steps:
+                fields = step(fields, table.source)
+        except RowError as error:
+            return Doc(row.number, row.values, error=f"row {row.number}: {error}")
+        return Doc(row.number, fields)
+
+    def _check_columns(self, known: set[str]) -> None:
+        """Names that no row has are a mistake in the task, not in the rows."""
+        ours = known | ({"choices", "letters", "options"} if self.question.choices.given else set())
+        for rule in (*self.question.rules(), self.choices, *self.audio):
+            check_names(rule, ours)
+
+    def _asked(self, doc: Doc, folder: str, table: Table) -> Doc:
+        """The document with options, target and audio, or the reason why it has none."""
+        if doc.error is not None:
+            return doc
+        try:
+            references = [_reference(value) for value in self._audio_values(doc.fields)]
+            choices = self.choices.texts(doc.fields)
+            target = self.question.gold(doc.fields)
+            names = tuple(_found(table.source, folder, path) for path, _, _ in references)
+        except RowError as error:
+            return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
+        audio = tuple(
+            Audio(name, start, stop) for name, (_, start, stop) in zip(names, references, strict=True)
+        )
+        return Doc(doc.doc_id, doc.fields, audio, None, choices, target, names)
+
+    def _audio_values(self, fields: Any) -> list[Any]:
+        """What the rules of doc_to_audio give, lists laid flat."""
+        if not isinstance(fields, Mapping):
+            return []
+        found: list[Any] = []
+        for rule in self.audio:
+            value = rule.value(fields)
+            found += value if isinstance(value, list) else [value]
+        return found
+
+    def _with_examples(self, docs: list[Doc], reader: TableReader, table: Table) -> list[Doc]:
+        """Each document with its solved examples: given ones, else rows of another split, else of this one."""
+        own = self.config.fewshot_config
+        pool: list[Mapping[str, Any]] = list(own.samples or ())
+        if own.samples is None:
+            split = reader.fewshot_split()
+            rows = (table if split == reader.test_split() else reader.read(split)).rows
+            pool = [row.values for row in rows if isinstance(row.values, dict)]
+        if own.fewshot_indices is not None:
+            pool = [pool[index] for index in own.fewshot_indices if 0 <= index < len(pool)]
+        return [
+            replace(doc, examples=tuple(examples_for(pool, doc.fields, doc.doc_id, self.config, self.where)))
+            for doc in docs
+        ]
+
+
+def _version(known: str | dict[str, str] | None, found: str | None) -> str | None:
+    """The release's name of a metadata file, by its hash; None for a task that names no releases."""
+    if not isinstance(known, dict) or not known:
+        return None
+    return next((name for name, sha256 in known.items() if sha256.lower() == found), "unknown")
+
+
+def _reference(value: Any) -> tuple[str, float, float | None]:
+    """Path, start and stop of an audio value: a path, or a mapping with `path` and perhaps `start`, `stop`."""
+    if isinstance(value, StoredAudio):
+        return value.path, 0.0, None
+    if isinstance(value, Mapping) and isinstance(value.get("path"), str):
+        start, stop = value.get("start") or 0.0, value.get("stop")
+        if isinstance(start, (int, float)) and isinstance(stop, (int, float, type(None))):
+            return value["path"], float(start), None if stop is None else float(stop)
+    if isinstance(value, str):
+        return value, 0.0, None
+    raise RowError(f"audio must be a path, or path, start and stop, got {value!r}")
+
+
+def _found(source: Source | None, folder: str, path: str) -> str:
+    """The audio's name below the root. Raises AudioError."""
+    if source is None:
+        return path
+    name = locate(source, folder, path)
+    if name is None:
+        raise AudioError(f"{path}: no such audio file in {source.label}, nor below wav/ there")
+    return name
+
+
+def _with_files(doc: Doc, source: Source | None) -> Doc:
+    """The document with its audio on this machine."""
+    if doc.error is not None or source is None:
+        return doc
+    try:
+        audio = tuple(Audio(str(source.path(one.path)), one.start, one.stop) for one in doc.audio)
+    except AudioError as error:
+        return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
+    return replace(doc, audio=audio)

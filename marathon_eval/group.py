@@ -1,0 +1,114 @@
+"""Several tasks under one name, and their one number: the plain mean of headlines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from marathon_eval.results import TaskResult
+from marathon_eval.task_config import AggregateMetric, GroupConfig
+
+HEADLINE = AggregateMetric(metric="headline", weight_by_size=False)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group's YAML. `members` are the names of its tasks and of groups in other files, in order."""
+
+    name: str
+    config: GroupConfig
+
+    @property
+    def members(self) -> list[str]:
+        """Names to be found, those of the sub-groups written out."""
+        return list(dict.fromkeys(_names(self.config)))
+
+    def aggregate(self, results: Mapping[str, TaskResult]) -> dict[str, Any]:
+        """The group's entry in results.json."""
+        return aggregate_group(self.config, results)
+
+
+def aggregate_group(config: GroupConfig, results: Mapping[str, TaskResult]) -> dict[str, Any]:
+    """`score` is the mean over all tasks, None while one of them has no number; `groups` the same per sub-group.
+
+    The released AudioMarathon average is the unweighted mean of the ten task scores, so that is the default;
+    `weight_by_size: true` weights by scored rows, as lm-eval does.
+    """
+    wanted = config.aggregate_metric_list or [HEADLINE]
+    tasks = [name for name in dict.fromkeys(_names(config)) if name in results]
+    missing = [name for name in dict.fromkeys(_names(config)) if name not in results]
+    groups = {
+        member.group: aggregate_group(
+            member.model_copy(update={"aggregate_metric_list": member.aggregate_metric_list or wanted}),
+            results,
+        )
+        for member in config.task
+        if isinstance(member, GroupConfig)
+    }
+    metrics = {
+        rule.metric: _mean_of_members(rule, config, results, groups)
+        if rule.over == "members"
+        else _mean(rule, [results[name] for name in tasks])
+        for rule in wanted
+    }
+    return {
+        "alias": config.group_alias or config.group,
+        "score": None if missing else metrics[wanted[0].metric],
+        "metrics": metrics,
+        "tasks": {name: _value(wanted[0], results[name]) for name in tasks},
+        "missing": missing,
+        "groups": groups,
+    }
+
+
+def _names(config: GroupConfig) -> Iterable[str]:
+    for member in config.task:
+        if isinstance(member, GroupConfig):
+            yield from _names(member)
+        else:
+            yield member
+
+
+def _mean(rule: AggregateMetric, results: Sequence[TaskResult]) -> float | None:
+    """None as soon as one task has no number: a mean over the rest would not be comparable."""
+    values = [_value(rule, result) for result in results]
+    weights = [result.n_scored if rule.weight_by_size else 1 for result in results]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values) or not sum(weights):
+        return None
+    return sum(value * weight for value, weight in zip(known, weights, strict=True)) / sum(weights)
+
+
+def _mean_of_members(
+    rule: AggregateMetric,
+    config: GroupConfig,
+    results: Mapping[str, TaskResult],
+    groups: Mapping[str, Mapping[str, Any]],
+) -> float | None:
+    """The plain mean of the tasks and groups that stand in the group itself; None as soon as one has no number."""
+    values = [
+        groups[member.group]["metrics"].get(rule.metric)
+        if isinstance(member, GroupConfig)
+        else _value(rule, results[member])
+        if member in results
+        else None
+        for member in config.task
+    ]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _value(rule: AggregateMetric, result: TaskResult) -> float | None:
+    """A task's headline, or the mean of a metric over the readings that the rule names (all that have it)."""
+    if rule.metric == "headline":
+        headline = result.headline_value()
+        return None if headline is None else headline.value
+    wanted = [rule.filter_list] if isinstance(rule.filter_list, str) else rule.filter_list
+    found = [
+        metrics[rule.metric].value
+        for reading, metrics in result.readings.items()
+        if rule.metric in metrics and (wanted is None or reading in wanted)
+    ]
+    values = [value for value in found if value is not None]
+    return sum(values) / len(values) if values and len(values) == len(found) else None

@@ -1,0 +1,55 @@
+"""Text embeddings by mean pooling, as the E5 family was trained: https://huggingface.co/intfloat/multilingual-e5-small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.hf.loading import chosen_device, quiet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BATCH = 32
+
+
+class TextEncoder:
+    """A checkpoint of the E5 family. Raises MarathonError when the folder does not load."""
+
+    def __init__(self, folder: Path, device: str) -> None:
+        self.device = chosen_device(device)
+        try:
+            with quiet():
+                self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
+                self.model: Any = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32)
+        except (OSError, ValueError, ImportError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise MarathonError(f"--model embedder: cannot load {folder}: {reason}") from None
+        self.model.to(self.device).eval()
+
+    def query(self, texts: list[str]) -> NDArray[np.float32]:
+        """Unit vectors [n, d] of texts that ask."""
+        return self._vectors([f"query: {text}" for text in texts])
+
+    def passage(self, texts: list[str]) -> NDArray[np.float32]:
+        """Unit vectors [n, d] of texts that may answer."""
+        return self._vectors([f"passage: {text}" for text in texts])
+
+    @torch.no_grad()
+    def _vectors(self, texts: list[str]) -> NDArray[np.float32]:
+        batches = [self._batch(texts[first : first + BATCH]) for first in range(0, len(texts), BATCH)]
+        vectors: NDArray[np.float32] = torch.cat(batches).cpu().numpy()
+        return vectors
+
+    def _batch(self, texts: list[str]) -> torch.Tensor:
+        inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
+        inputs = inputs.to(self.device)
+        states = self.model(**inputs).last_hidden_state
+        counted = inputs["attention_mask"].unsqueeze(-1)
+        mean = (states * counted).sum(1) / counted.sum(1)
+        return torch.nn.functional.normalize(mean, dim=-1)

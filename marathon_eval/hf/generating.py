@@ -1,0 +1,216 @@
+"""One generate call for a batch of chats: press, timing, stop strings, and what it cost per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteria
+
+from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.hf.loading import Loaded
+from marathon_eval.hf.pruning import Pruning
+from marathon_eval.hf.usage import (
+    EncoderWatch,
+    FirstToken,
+    kv_bytes_per_token,
+    now,
+    peak_bytes,
+    reset_peak,
+)
+from marathon_eval.model import Generation, Request, Response, Usage
+from marathon_eval.press import PruningPress
+
+if TYPE_CHECKING:
+    from marathon_eval.hf_audio import HFAudio, Inputs
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A batch's raw answer: new token ids per row, the cache, and seconds."""
+
+    rows: list[list[int]]
+    cache: Any
+    encode_s: float
+    prefill_s: float
+    decode_s: float
+    peak: int | None
+
+
+def generated(adapter: HFAudio, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
+    """Answer a batch whose requests share their generation settings. Raises RowError for a prompt that does not fit."""
+    generation = requests[0].generation
+    ids = inputs.tensors["input_ids"]
+    refuse_overlong(loaded, ids.shape[1] + generation.max_new_tokens)
+    decoder = adapter.decoder(loaded.model)
+    placeholders = torch.isin(ids, torch.tensor(decoder.audio_token_ids)).sum(dim=1).tolist()
+    if placeholders != inputs.audio_tokens:
+        raise RowError(f"the prompt has {placeholders} audio tokens where the audio makes {inputs.audio_tokens}")
+    with ExitStack() as stack:
+        stack.enter_context(last_position_only(loaded.model))
+        watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
+        pruning = None
+        if isinstance(adapter.press, PruningPress):
+            seeds = [adapter.seed_of(request) for request in requests]
+            pruning = stack.enter_context(Pruning(decoder, adapter.press, seeds))
+        elif adapter.press is not None:
+            raise MarathonError(f"press={adapter.press.name()}: this kind of press is not supported here")
+        timed = _generate(loaded, inputs, generation, watch)
+    if watch.tokens is not None and watch.tokens != sum(inputs.audio_tokens):
+        raise RowError(f"the encoder made {watch.tokens} audio tokens, the prompt has {sum(inputs.audio_tokens)}")
+    return [
+        _response(adapter, loaded, inputs, generation, timed, pruning, row) for row in range(len(requests))
+    ]
+
+
+def refuse_overlong(loaded: Loaded, tokens: int) -> None:
+    """Raise RowError when prompt and answer do not fit the model's positions."""
+    limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is not None and tokens > limit:
+        raise RowError(f"prompt and answer take {tokens} tokens, the model has {limit} positions")
+
+
+@contextmanager
+def last_position_only(model: Any) -> Iterator[None]:
+    """Let the output head see the last position only.
+
+    Some models score every prompt position (7,600 x 152,000 numbers for five minutes of audio) of which generation
+    reads one. Done with and without a press, so that no press gets credit for it.
+    """
+    head = model.get_output_embeddings()
+    handle = head.register_forward_pre_hook(lambda module, args: (args[0][:, -1:], *args[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class StopStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
+    """Ends a row whose new text holds one of the strings."""
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str], prompt_length: int) -> None:
+        self.tokenizer, self.stop, self.prompt_length = tokenizer, tuple(stop), prompt_length
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        texts = self.tokenizer.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
+        done = [any(stop in text for stop in self.stop) for text in texts]
+        return torch.tensor(done, device=input_ids.device)
+
+
+def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: EncoderWatch) -> Timed:
+    model, device = loaded.model, loaded.device
+    tensors = {name: tensor.to(device) for name, tensor in inputs.tensors.items()}
+    length = tensors["input_ids"].shape[1]
+    first = FirstToken(device)
+    criteria: list[StoppingCriteria] = [first]
+    if generation.stop:
+        criteria.append(StopStrings(loaded.tokenizer, generation.stop, length))
+    if generation.seed is not None:
+        torch.manual_seed(generation.seed)
+    reset_peak()
+    started = now(device)
+    with torch.inference_mode():
+        out = model.generate(
+            **tensors,
+            generation_config=_config(model, generation),
+            stopping_criteria=criteria,
+        )
+    ended = now(device)
+    told = first.at if first.at is not None else ended
+    return Timed(
+        rows=out.sequences[:, length:].tolist(),
+        cache=out.past_key_values,
+        encode_s=watch.seconds,
+        prefill_s=told - started - watch.seconds,
+        decode_s=ended - told,
+        peak=peak_bytes(device, loaded.weights_bytes),
+    )
+
+
+def _config(model: Any, generation: Generation) -> Any:
+    ends = model.generation_config
+    config = GenerationConfig(
+        max_new_tokens=generation.max_new_tokens,
+        do_sample=generation.temperature > 0,
+        eos_token_id=ends.eos_token_id,
+        pad_token_id=ends.pad_token_id,
+        return_dict_in_generate=True,
+    )
+    if generation.temperature > 0:
+        config.temperature, config.top_p, config.top_k = generation.temperature, generation.top_p, 0
+    return config
+
+
+def _response(
+    adapter: HFAudio,
+    loaded: Loaded,
+    inputs: Inputs,
+    generation: Generation,
+    timed: Timed,
+    pruning: Pruning | None,
+    row: int,
+) -> Response:
+    ids = timed.rows[row]
+    ends = set(loaded.model.generation_config.eos_token_id)
+    end = next((place for place, token in enumerate(ids) if token in ends), None)
+    answer = ids if end is None else ids[:end]
+    text = loaded.tokenizer.decode(answer, skip_special_tokens=True)
+    cut = min((text.index(stop) for stop in generation.stop if stop in text), default=None)
+    if cut is not None:
+        text, finish = text[:cut], "stop"
+    else:
+        finish = "length" if end is None else "stop"
+    spent = len(answer) + (end is not None)
+    return Response(text, finish_reason=finish, usage=_usage(adapter, loaded, inputs, timed, pruning, row, spent))
+
+
+def _usage(
+    adapter: HFAudio,
+    loaded: Loaded,
+    inputs: Inputs,
+    timed: Timed,
+    pruning: Pruning | None,
+    row: int,
+    output_tokens: int,
+) -> Usage:
+    """One sample's share: tokens and bytes are its own, seconds are the batch's divided by its size."""
+    prompt = int(inputs.tensors["attention_mask"][row].sum())
+    audio, size = inputs.audio_tokens[row], len(timed.rows)
+    per_layer = [prompt] * len(timed.cache.layers)
+    kept = audio
+    details: dict[str, Any] = dict(inputs.details)
+    if pruning is not None and pruning.kept is not None:
+        layer, counts = pruning.press.layer, pruning.kept
+        kept = counts.kept[row]
+        per_layer[layer:] = [counts.prompt[row]] * (len(per_layer) - layer)
+        details["select_s"] = round(counts.select_s / size, 6)
+    details["kv_tokens"] = _by_layers(per_layer)
+    details["batch"] = size
+    return Usage(
+        heard_seconds=round(inputs.heard_seconds[row], 3),
+        audio_tokens=audio,
+        kept_tokens=kept,
+        input_tokens=prompt,
+        output_tokens=output_tokens,
+        encode_s=round(timed.encode_s / size, 6),
+        prefill_s=round(timed.prefill_s / size, 6),
+        decode_s=round(timed.decode_s / size, 6),
+        peak_bytes=timed.peak,
+        kv_bytes=sum(n * cost for n, cost in zip(per_layer, kv_bytes_per_token(timed.cache), strict=True)),
+        details=details,
+    )
+
+
+def _by_layers(per_layer: Sequence[int]) -> dict[str, int]:
+    """`{"0-1": 2525, "2-27": 1275}`: prompt tokens that each run of layers keeps."""
+    groups: dict[str, int] = {}
+    first = 0
+    for layer, tokens in enumerate(per_layer):
+        if layer + 1 == len(per_layer) or per_layer[layer + 1] != tokens:
+            groups[f"{first}-{layer}"] = tokens
+            first = layer + 1
+    return groups

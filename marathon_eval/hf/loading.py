@@ -1,0 +1,142 @@
+"""From a checkpoint's folder to a model in memory."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import transformers
+
+from marathon_eval import weights
+from marathon_eval.errors import MarathonError
+from marathon_eval.hf_audio import chat_template
+
+if TYPE_CHECKING:
+    from marathon_eval.hf_audio import HFAudio
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be asked, with what turns text and sound into its inputs."""
+
+    model: Any
+    tokenizer: Any
+    features: Any
+    chat_template: str | None
+    device: torch.device
+    weights_bytes: int
+
+
+def load(adapter: HFAudio) -> Loaded:
+    """Load the adapter's weights. Raises MarathonError naming what is missing or does not fit."""
+    folder = adapter.folder()
+    weights_class = getattr(transformers, adapter.weights_class, None)
+    if weights_class is None:
+        raise MarathonError(
+            f"--model {adapter.name()}: transformers {transformers.__version__} has no {adapter.weights_class}: "
+            "install a newer one"
+        )
+    device = chosen_device(adapter.args.device)
+    trusted = {"trust_remote_code": adapter.args.trust_remote_code}
+    try:
+        with quiet(), whole(folder, adapter.weights_prefix) as complete:
+            model, told = weights_class.from_pretrained(
+                complete,
+                dtype=adapter.args.dtype,
+                attn_implementation=adapter.args.attn_implementation,
+                device_map=adapter.args.device_map,
+                output_loading_info=True,
+                **trusted,
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trusted)
+            features = transformers.AutoFeatureExtractor.from_pretrained(folder, **trusted)
+    except (OSError, ValueError, ImportError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MarathonError(f"--model {adapter.name()}: cannot load {adapter.args.pretrained}: {reason}") from None
+    absent = sorted(told["missing_keys"]) + sorted(name for name, *_ in told["mismatched_keys"])
+    if absent:
+        raise MarathonError(
+            f"--model {adapter.name()}: {adapter.args.pretrained} lacks {len(absent)} weights of "
+            f"{adapter.weights_class}, first {absent[0]}"
+        )
+    if adapter.args.device_map is None:
+        model.to(device)
+    model.eval()
+    # What the checkpoint suggests for sampling must not leak into greedy answers; its ending tokens are kept.
+    ends = ending_tokens(adapter, model, tokenizer)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    if adapter.token_rate is not None:
+        model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=pad)
+    return Loaded(
+        model=model,
+        tokenizer=tokenizer,
+        features=features,
+        chat_template=chat_template(folder) or tokenizer.chat_template,
+        device=model.device,
+        weights_bytes=torch.cuda.memory_allocated(device) if device.type == "cuda" else 0,
+    )
+
+
+def chosen_device(name: str) -> torch.device:
+    """`auto` is the first GPU, else the CPU. Raises MarathonError."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise MarathonError(f"--device: {name}: no such device; auto, cpu, cuda, cuda:1 ...") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise MarathonError(f"--device: {name}: torch sees no GPU here")
+    return device
+
+
+def ending_tokens(adapter: HFAudio, model: Any, tokenizer: Any) -> list[int]:
+    """Every id that ends an answer: what generation config, text config, tokenizer and adapter name."""
+    found: list[int] = []
+    for named in (
+        model.generation_config.eos_token_id,
+        getattr(model.config.get_text_config(), "eos_token_id", None),
+        tokenizer.eos_token_id,
+        *(tokenizer.convert_tokens_to_ids(token) for token in adapter.end_tokens),
+    ):
+        ids = named if isinstance(named, list) else [named]
+        found.extend(i for i in ids if i is not None and i not in found)
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bar and its warnings about parts of a checkpoint that are not loaded."""
+    level = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers.utils.logging.set_verbosity(level)
+
+
+@contextmanager
+def whole(folder: Path, prefix: str | None) -> Iterator[Path]:
+    """The folder, or where only the needed shards were downloaded, a temporary one of links whose index names no others."""
+    present = {file for file in set(weights.weight_map(folder).values()) if (folder / file).exists()}
+    names = weights.weight_map(folder)
+    if present == set(names.values()):
+        yield folder
+        return
+    missing = [shard for shard in weights.needed_shards(folder, prefix) if shard not in present]
+    if missing:
+        raise MarathonError(f"{folder}: lacks {', '.join(missing)}, which its index names")
+    with tempfile.TemporaryDirectory(prefix="marathon_eval_") as temporary:
+        for file in folder.iterdir():
+            if file.is_file() and file.name != weights.INDEX:
+                (Path(temporary) / file.name).symlink_to(file.resolve())
+        index = {"metadata": {}, "weight_map": {n: shard for n, shard in names.items() if shard in present}}
+        (Path(temporary) / weights.INDEX).write_text(json.dumps(index), encoding="utf-8")
+        yield Path(temporary)

@@ -1,0 +1,151 @@
+"""A local model's working day: load once, hear, ask in batches, fail one request at a time, release.
+
+Requests arrive sorted by clip; batches are cut from that order. While a batch is being answered, the next one's audio
+is decoded, so at most two batches of audio are in memory.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.hf.loading import Loaded, load
+from marathon_eval.hf_audio import RATE
+from marathon_eval.model import Request, Response
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from marathon_eval.hf_audio import HFAudio, Inputs
+
+#: Frames and tokens round; a model that heard this much less than it was sent was not cut.
+SECONDS_SLACK = 0.05
+TOKENS_SLACK = 2
+
+
+class Prepared(NamedTuple):
+    """A batch ready to be asked."""
+
+    requests: list[Request]
+    inputs: Inputs
+
+
+class Runner:
+    """Answers an adapter's requests with its weights in memory."""
+
+    def __init__(self, adapter: HFAudio) -> None:
+        self.adapter = adapter
+        self._loaded: Loaded | None = None
+
+    def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """Each request with its response, batch by batch. Raises MarathonError for settings that no request survives."""
+        if self._loaded is None:
+            self._loaded = load(self.adapter)
+        batches = self._batches(requests)
+        with ThreadPoolExecutor(1, thread_name_prefix="decode-ahead") as pool:
+            ahead = pool.submit(self._prepared_or_error, batches[0]) if batches else None
+            for number, batch in enumerate(batches):
+                assert ahead is not None
+                prepared = ahead.result()
+                following = batches[number + 1 : number + 2]
+                ahead = pool.submit(self._prepared_or_error, following[0]) if following else None
+                yield from self._answered(batch, prepared)
+
+    def release(self) -> None:
+        """Give the memory of weights and caches back."""
+        self._loaded = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _batches(self, requests: Sequence[Request]) -> list[list[Request]]:
+        """Neighbours that are decoded alike; sampled ones alone, so that an answer depends on its own seed only."""
+        batches: list[list[Request]] = []
+        for request in requests:
+            last = batches[-1] if batches else []
+            joins = (
+                0 < len(last) < self.adapter.args.batch_size
+                and last[0].generation == request.generation
+                and request.generation.temperature == 0
+            )
+            if joins:
+                last.append(request)
+            else:
+                batches.append([request])
+        return batches
+
+    def _prepared_or_error(self, batch: list[Request]) -> Prepared | Exception:
+        """The batch's inputs; an error is kept, to be told when the batch's turn comes."""
+        try:
+            return self._prepared(batch)
+        except Exception as error:  # every kind becomes an error row, or the run's end for a MarathonError
+            return error
+
+    def _prepared(self, batch: list[Request]) -> Prepared:
+        assert self._loaded is not None
+        waves = [[audio.samples(RATE) for audio in request.audios] for request in batch]
+        inputs = self.adapter.prepare(self._loaded, batch, waves)
+        for wave, heard, tokens in zip(waves, inputs.heard_seconds, inputs.audio_tokens, strict=True):
+            refuse_cut_audio(wave, heard, tokens, self.adapter.token_rate)
+        return Prepared(batch, inputs)
+
+    def _answered(
+        self, batch: list[Request], prepared: Prepared | Exception
+    ) -> Iterator[tuple[Request, Response]]:
+        """The batch's answers; when it fails as a whole, each request alone, and what fails alone is an error row."""
+        assert self._loaded is not None
+        try:
+            if isinstance(prepared, Exception):
+                raise prepared
+            responses = self.adapter.answer(self._loaded, prepared.requests, prepared.inputs)
+        except Exception as error:  # recorded below, for this request alone
+            if isinstance(error, MarathonError) and not isinstance(error, RowError):
+                raise
+            reason = self._reason(error)
+            error.__traceback__ = None  # its frames hold the batch's tensors
+        else:
+            yield from zip(batch, responses, strict=True)
+            return
+        if len(batch) == 1:
+            yield batch[0], Response.failed(reason)
+            return
+        for request in batch:
+            yield from self._answered([request], self._prepared_or_error([request]))
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, RowError):
+            return str(error)
+        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            self._free()
+            return "out of memory: a smaller batch_size, dtype=bfloat16 or device_map=auto needs less"
+        return f"{type(error).__name__}: {error}"
+
+    @staticmethod
+    def _free() -> None:
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def refuse_cut_audio(
+    waves: Sequence[NDArray[np.float32]], heard_seconds: float, audio_tokens: int, token_rate: float | None
+) -> None:
+    """Raise RowError when the model would hear less than it was sent: by seconds, and by audio tokens."""
+    sent = sum(len(wave) for wave in waves) / RATE
+    if heard_seconds < sent - SECONDS_SLACK * max(1, len(waves)):
+        raise RowError(f"audio was cut: {sent:.2f} s were sent, the model would hear {heard_seconds:.2f} s")
+    if token_rate is None:
+        return
+    expected = sent * token_rate
+    if audio_tokens < expected - TOKENS_SLACK * max(1, len(waves)):
+        raise RowError(
+            f"audio was cut: {sent:.2f} s are {expected:.0f} audio tokens at {token_rate:g}/s, the prompt has {audio_tokens}"
+        )
+    if waves and audio_tokens < len(waves):
+        raise RowError(f"{sent:.3f} s of audio is too short: it makes no audio token")

@@ -1,0 +1,87 @@
+"""What an answer costs, measured inside ONE generate call: time of encoder, prefill and decoding; memory; KV bytes.
+
+A second generate call to "measure decoding" would run the prefill twice, so the first token's moment is read by a
+stopping criterion, which is called once per token, and the encoder is timed by hooks.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import StoppingCriteria
+
+
+def now(device: torch.device) -> float:
+    """Seconds, after the device has done all that was asked of it."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+class FirstToken(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
+    """Never stops; remembers when the first token was chosen."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.at: float | None = None
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        if self.at is None:
+            self.at = now(self.device)
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+@dataclass
+class EncoderWatch(AbstractContextManager["EncoderWatch"]):
+    """Seconds that the audio encoder took, and how many audio tokens came out where that can be seen."""
+
+    encoder: torch.nn.Module
+    device: torch.device
+    seconds: float = 0.0
+    tokens: int | None = None
+    _started: float = 0.0
+    _undo: ExitStack = field(default_factory=ExitStack, init=False)
+
+    def __enter__(self) -> EncoderWatch:
+        self._undo.callback(self.encoder.register_forward_pre_hook(self._before).remove)
+        self._undo.callback(self.encoder.register_forward_hook(self._after).remove)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._undo.close()
+
+    def _before(self, module: Any, args: Any) -> None:
+        self._started = now(self.device)
+
+    def _after(self, module: Any, args: Any, output: Any) -> None:
+        self.seconds += now(self.device) - self._started
+        states = getattr(output, "last_hidden_state", None)
+        if isinstance(states, Tensor) and states.dim() == 2:
+            self.tokens = (self.tokens or 0) + len(states)
+
+
+def kv_bytes_per_token(cache: Any) -> list[int]:
+    """Bytes of keys and values that one token of one sample takes, per layer of a filled cache."""
+    return [
+        sum(part.nbytes // (part.shape[0] * part.shape[-2]) for part in (layer.keys, layer.values))
+        for layer in cache.layers
+    ]
+
+
+def reset_peak() -> None:
+    """Start measuring the peak of GPU memory; nothing where there is no GPU."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
+def peak_bytes(device: torch.device, weights_bytes: int) -> int | None:
+    """Peak of GPU memory above the weights since `reset_peak`; None on a CPU, whose allocator keeps its pages."""
+    return torch.cuda.max_memory_allocated(device) - weights_bytes if device.type == "cuda" else None

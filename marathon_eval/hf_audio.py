@@ -1,0 +1,195 @@
+"""What every local audio model shares: its arguments, what identifies it, and the seam to the engine's torch.
+
+An adapter in models/ names its transformers class as text and says how a chat is built; loading, timing, truncation
+guard and decoding are marathon_eval/hf/runner.py, imported on the first cache miss. This file imports no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from pydantic import Field
+
+from marathon_eval import weights
+from marathon_eval.errors import MarathonError
+from marathon_eval.model import Model, ModelSettings, Request, Response
+from marathon_eval.press import Press
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.hf.runner import Runner
+    from marathon_eval.press import Decoder
+
+RATE = 16000
+
+
+class HFSettings(ModelSettings):
+    """The arguments of every local model."""
+
+    pretrained: str
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] = "sdpa"
+    device: str = "auto"
+    device_map: str | None = None
+    batch_size: int = Field(default=1, ge=1)
+    trust_remote_code: bool = False
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What goes into the model for a batch, and what is known of it per sample."""
+
+    tensors: dict[str, Tensor]
+    heard_seconds: list[float]
+    audio_tokens: list[int]
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class HFAudio(Model):
+    """A local model behind transformers. A subclass fills the class attributes, `prepare` and `decoder`."""
+
+    Settings: ClassVar[type[ModelSettings]] = HFSettings
+    transport: ClassVar[frozenset[str]] = Model.transport | {"device_map"}
+    #: The class in transformers that loads the weights, as text.
+    weights_class: ClassVar[str]
+    #: Only tensors named so are needed; other shards are neither downloaded nor read.
+    weights_prefix: ClassVar[str | None] = None
+    #: The commits that were tried; a name that is not here is resolved once and recorded.
+    pinned: ClassVar[Mapping[str, str]] = {}
+    #: Audio tokens per second, for the truncation guard; None where audio is not in the token stream.
+    token_rate: ClassVar[float | None] = None
+    #: Ending tokens beside those that the checkpoint names.
+    end_tokens: ClassVar[tuple[str, ...]] = ()
+    #: Kinds of press that this model can carry.
+    carries: ClassVar[tuple[type[Press], ...]] = ()
+
+    def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
+        super().__init__(settings, press)
+        self._runner: Runner | None = None
+        if press is not None and not isinstance(press, self.carries):
+            kinds = " and ".join(kind.__name__ for kind in self.carries) or "no press at all"
+            raise MarathonError(f"--model_args: {self.name()} can't carry press={press.name()}: it carries {kinds}")
+
+    @property
+    def args(self) -> HFSettings:
+        """The settings, with their type."""
+        return cast("HFSettings", self.settings)
+
+    # -- what the weights are -----------------------------------------------------------------------------------
+
+    def identity(self) -> dict[str, Any]:
+        """Content of a local folder, or commit on the hub; chat template; transformers' release. No torch.
+
+        Raises MarathonError for a folder without weights, or a name whose commit no one can say.
+        """
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        release = ".".join(version("transformers").split(".")[:2])
+        folder = weights.local_folder(self.args.pretrained)
+        if folder is None:
+            return {"revision": self.commit, "transformers": release}
+        template = chat_template(folder)
+        return {
+            # the folder's content counts, not where it lies
+            "pretrained": folder.resolve().name,
+            "weights": weights.folder_hash(folder, self.cache),
+            "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
+            "transformers": release,
+        }
+
+    @cached_property
+    def commit(self) -> str:
+        """The commit on the hub: given, pinned, already downloaded, or asked for. Raises MarathonError."""
+        name, given = self.args.pretrained, self.args.revision
+        return weights.hub_commit(name, given or self.pinned.get(name))
+
+    def check(self) -> None:
+        """Raise MarathonError when the weights can't be had; quick, and before anything slow."""
+        folder = weights.local_folder(self.args.pretrained)
+        if folder is not None:
+            weights.folder_hash(folder, self.cache)
+        elif not weights.downloaded(self.args.pretrained, self.commit):
+            weights.asked_commit(self.args.pretrained, self.commit)
+
+    def folder(self) -> Path:
+        """The checkpoint's folder, downloaded if need be. Raises MarathonError."""
+        return weights.local_folder(self.args.pretrained) or weights.fetched(
+            self.args.pretrained, self.commit, self.weights_prefix
+        )
+
+    # -- answering ----------------------------------------------------------------------------------------------
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """As promised by `Model`. Weights load here, once."""
+        if self._runner is None:
+            self.check()
+            from marathon_eval.hf.runner import Runner
+
+            self._runner = Runner(self)
+        yield from self._runner.run(requests)
+
+    def close(self) -> None:
+        if self._runner is not None:
+            self._runner.release()
+            self._runner = None
+
+    @abstractmethod
+    def prepare(
+        self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[NDArray[np.float32]]]
+    ) -> Inputs:
+        """The batch's tensors, on the CPU. `waves`: per request, its audios as mono float32 at 16 kHz.
+
+        Raises RowError for a request that can't be asked.
+        """
+
+    def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
+        """One response per request: chat models generate, others overwrite this."""
+        from marathon_eval.hf.generating import generated
+
+        return generated(self, loaded, requests, inputs)
+
+    def seed_of(self, request: Request) -> int:
+        """A seed from press seed, audio content and prompt, all in the cache key: no order of samples matters."""
+        hashes = [self._facts(audio).sha256 for audio in request.audios]
+        source = json.dumps([self.press.seed if self.press else 0, hashes, request.prompt])
+        return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") >> 1
+
+    def _facts(self, audio: Audio) -> AudioFacts:
+        """Hash and length, from the cache's memo where there is one. Raises AudioError."""
+        known = self.cache.facts([audio])[0] if self.cache is not None else {}
+        return known[audio] if audio in known else audio.facts()
+
+    def decoder(self, model: Any) -> Decoder:
+        """What a press may know of the loaded model."""
+        raise MarathonError(f"{self.name()} has no decoder that a press could work on")
+
+
+def chat_template(folder: Path) -> str | None:
+    """A checkpoint's chat template, from where processors and tokenizers keep it; None where it has none."""
+    plain = folder / "chat_template.jinja"
+    if plain.is_file():
+        return plain.read_text(encoding="utf-8")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        file = folder / name
+        if file.is_file():
+            template = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
+            if isinstance(template, str):
+                return template
+    return None

@@ -1,0 +1,180 @@
+"""Single files of a hub dataset at one commit: only what is asked for is fetched, and what is here is not asked again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from marathon_eval.errors import AudioError, MarathonError
+
+_FULL_COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
+_WORKERS = 8
+
+
+class HubRepo:
+    """A dataset repository at one commit. `where` is what an error names. Raises MarathonError when out of reach."""
+
+    def __init__(self, repo: str, revision: str | None, where: str) -> None:
+        self.repo = repo
+        self.where = where
+        self.commit = self._commit(revision)
+        self.label = f"{repo}@{self.commit[:12]}"
+        self._listings: dict[str, frozenset[str]] = {}
+
+    def names(self, folder: str) -> Iterable[str]:
+        """Every file below a folder at this commit; kept on disk, for a commit's files never change."""
+        return self._listing(folder)
+
+    def exists(self, name: str) -> bool:
+        """Answered from the listing of the name's first folder, so that no clip costs a question of its own."""
+        folder = name.split("/", 1)[0] if "/" in name else ""
+        known = [listed for listed in self._listings if name.startswith(f"{listed}/")]
+        return name in self._listing(known[0] if known else folder)
+
+    def fetch(self, names: Sequence[str]) -> None:
+        """Fetch several files at a time; a file that the hub lacks is left to `path`, which says so."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        waiting = [name for name in dict.fromkeys(names) if self._cached(name) is None]
+        if not waiting:
+            return
+        print(f"{self.label}: fetching {len(waiting)} files", file=sys.stderr)
+        with _without_bars(), ThreadPoolExecutor(_WORKERS) as pool:
+            for _ in pool.map(self._fetched, waiting):
+                continue
+
+    def path(self, name: str) -> Path:
+        """The file in the hub's local cache, fetched where it is not there yet. Raises AudioError, MarathonError."""
+        found = self._cached(name) or self._fetched(name)
+        if found is None:
+            raise AudioError(f"{name}: not in {self.label}")
+        return found
+
+    def _cached(self, name: str) -> Path | None:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.repo, name, revision=self.commit, repo_type="dataset")
+        return Path(found) if isinstance(found, str) else None
+
+    def _fetched(self, name: str) -> Path | None:
+        """The file, None where the repository has none of that name."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+        with self._reaching():
+            try:
+                return Path(hf_hub_download(self.repo, name, revision=self.commit, repo_type="dataset"))
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                return None
+
+    def _listing(self, folder: str) -> frozenset[str]:
+        if folder not in self._listings:
+            kept = _listing_file(self.repo, self.commit, folder)
+            if not kept.is_file():
+                _keep(kept, self._ask_listing(folder))
+            self._listings[folder] = frozenset(json.loads(kept.read_text(encoding="utf-8")))
+        return self._listings[folder]
+
+    def _ask_listing(self, folder: str) -> list[str]:
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.hf_api import RepoFile
+
+        with self._reaching():
+            # asked first because it fails at once without a network, where the tree is asked for six times
+            HfApi().dataset_info(self.repo, revision=self.commit)
+            try:
+                entries = HfApi().list_repo_tree(
+                    self.repo, folder or None, recursive=True, revision=self.commit, repo_type="dataset"
+                )
+                return sorted(entry.path for entry in entries if isinstance(entry, RepoFile))
+            except EntryNotFoundError:
+                return []
+
+    def _commit(self, revision: str | None) -> str:
+        """The full commit of a branch, tag or shortened commit; without a network, from the local cache."""
+        if revision and _FULL_COMMIT.fullmatch(revision):
+            return revision
+        short = revision if revision and _SHORT_COMMIT.fullmatch(revision) else None
+        snapshots = [path.name for path in self._cache_folder().glob(f"snapshots/{short}*")] if short else []
+        return snapshots[0] if len(snapshots) == 1 else self._ask_commit(revision, short)
+
+    def _ask_commit(self, revision: str | None, short: str | None) -> str:
+        from huggingface_hub import HfApi
+
+        kept = self._cache_folder() / "refs" / (revision or "main")
+        try:
+            with self._reaching():
+                newest = str(HfApi().dataset_info(self.repo, revision=None if short else revision).sha)
+                if short is None or newest.startswith(short):
+                    return newest
+                commits = HfApi().list_repo_commits(self.repo, repo_type="dataset")
+        except MarathonError:
+            if short is None and kept.is_file():
+                return kept.read_text(encoding="utf-8").strip()
+            raise
+        found = [commit.commit_id for commit in commits if commit.commit_id.startswith(short)]
+        if len(found) != 1:
+            raise MarathonError(f"{self.where}: {self.repo} has no commit {short}")
+        return found[0]
+
+    def _cache_folder(self) -> Path:
+        from huggingface_hub.constants import HF_HUB_CACHE
+
+        return Path(HF_HUB_CACHE) / f"datasets--{self.repo.replace('/', '--')}"
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Whatever the network does becomes one line that says what to do."""
+        from huggingface_hub import errors
+
+        # httpx's error type is no OSError and lives in another package from one hub version to the next
+        http_error = getattr(errors, "HTTPError", OSError)
+        try:
+            yield
+        except (OSError, http_error) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise MarathonError(
+                f"{self.where}: the dataset {self.repo} cannot be fetched from the hub ({reason}); "
+                "give a local copy with --data_dir DIR"
+            ) from None
+
+
+def _listing_file(repo: str, commit: str, folder: str) -> Path:
+    from marathon_eval.cache import default_folder
+
+    name = f"{folder.replace('/', '__') or 'all'}.json"
+    return default_folder() / "hub_listings" / repo.replace("/", "--") / commit / name
+
+
+def _keep(file: Path, names: list[str]) -> None:
+    from marathon_eval.results import write_atomically
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(file, [json.dumps(names)])
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """One progress bar per clip would bury the run's own."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    shown = not are_progress_bars_disabled()
+    if shown:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            enable_progress_bars()

@@ -1,0 +1,55 @@
+"""Metrics of Hugging Face's `evaluate`, by hub name or path: `metric: evaluate:<name>`, imported only when asked for.
+
+They are Python code from the hub or a folder, so the entry has to say `trust_remote_code: true`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.metrics import Mean, Scored
+
+
+class HubMetric(Mean):
+    """One number per row, averaged, as lm-eval does with `hf_evaluate`; a metric over the corpus is another number.
+
+    Options: `key` (which number of the result; by default the metric's name, or the only one), all others go to
+    `compute`. Raises MarathonError where the metric cannot be loaded.
+    """
+
+    def __init__(self, called: str, options: Mapping[str, Any], where: str) -> None:
+        super().__init__(called.rstrip("/").rpartition("/")[2].removesuffix(".py"), self._compute)
+        rest = dict(options)
+        if rest.pop("trust_remote_code", False) is not True:
+            raise MarathonError(
+                f"{where}: metric 'evaluate:{called}' runs code that is not part of this package; "
+                "write trust_remote_code: true in its entry if you trust it"
+            )
+        self._key = rest.pop("key", None)
+        self._options = rest
+        self._where = where
+        self._metric = _loaded(called, where)
+
+    def _compute(self, row: Scored) -> float | None:
+        references = list(row.targets) if len(row.targets) > 1 else row.label
+        result = self._metric.compute(
+            predictions=[row.answer.value or ""], references=[references], **self._options
+        )
+        key = self._key or (self.name if self.name in result else next(iter(result)))
+        if key not in result:
+            raise MarathonError(
+                f"{self._where}: metric '{self.name}' has no '{key}'. It has: {', '.join(result)}"
+            )
+        return float(result[key])
+
+
+def _loaded(called: str, where: str) -> Any:
+    try:
+        import evaluate
+
+        return evaluate.load(called)
+    except (ImportError, OSError, ValueError, TypeError, AttributeError, SyntaxError) as error:
+        reason = str(error).partition("\n")[0]
+        raise MarathonError(f"{where}: metric 'evaluate:{called}' cannot be loaded ({reason})") from None

@@ -1,0 +1,125 @@
+"""The words around a letter that make it an option, deny it, or show that it is none (English, and Chinese 答案)."""
+
+from __future__ import annotations
+
+import re
+
+#: Letters that are also words, and so may be one where an article or a pronoun can stand.
+WORD_LETTERS = "AI"
+
+# No letter of a word, an abbreviation, a unit or a note: "I'd", "D.C.", "A/C", "B-flat", "C#", "25 °C".
+LETTER = re.compile(
+    r"(?<![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°._-])(?<![A-Za-z]')[A-Za-z]"
+    r"(?![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°_]|'[A-Za-z]|[.-][A-Za-z0-9])"
+)
+
+_NOUN = (
+    r"(?:answer|ans|choice|option|response|selection|pick|guess|solution|verdict|conclusion|prediction|decision"
+    r"|result|label|category|class|event|scene|genre|emotion|gender|sound|match|letter|one)"
+)
+_ADVERB = (
+    r"(?:likely|probably|definitely|clearly|certainly|therefore|thus|most|simply|just|indeed|actually|still|now"
+    r"|obviously|surely|also|then|the|option|choice|letter|answer|indicated|given|by|as|in|fact)"
+)
+_LINK = (
+    r"(?:is|was|be|would be|should be|must be|will be|has to be|seems to be|appears to be|looks to be|being"
+    r"|could be|might be|may be)"
+)
+_NAME = r"(?:(?:the|option|choice|letter|answer)\s+)*"
+
+# "the answer I choose is", "the correct option would most likely be"
+_NOUN_LINKED = (
+    rf"\b{_NOUN}\b(?:\s+[a-z][\w'-]+|\s+[ia]\b|\s*\([^()]*\))*\s+{_LINK}\b\s*:?(?:\s+{_ADVERB})*\s*:?\s*\Z"
+)
+# "Answer:", "final answer ->", '"answer": "'
+_NOUN_COLON = (
+    rf"\b{_NOUN}\b(?:\s*\([^()]*\))?[\"'\s)\]}}]*(?:[:=]+>?|->|=>|[-\u2013\u2014]|\bis\s*:)\s*{_NAME}\Z"
+)
+# "I'd say", "let's go with option", "Choose"
+_CHOOSING = (
+    r"(?:\b(?:i|we|i'd|i'll|i'm|let's|must|would|should|will|shall|could|to|and|then)\s+(?:\w+\s+){0,2}|\A\s*)"
+    r"(?:choose|choosing|chose|pick|picking|picked|select|selecting|selected|say|go(?:ing)? (?:with|for)|went with"
+    r"|opt(?:ing)? for|settl(?:e|ed|ing) (?:on|for)|vote for|guess|lean(?:ing)? towards?|answer(?: with)?)"
+    rf"\s+(?:(?:it's|it is|that it's|is)\s+)?{_NAME}:?\s*\Z"
+)
+# "..., so", "Therefore, it's"
+_CONCLUDING = (
+    r"\b(?:so|therefore|thus|hence)\b\s*[,:]?\s*"
+    rf"(?:(?:i (?:think|believe)|it(?:'s| is| must be| has to be)|that(?:'s| is))\s+)?{_NAME}\Z"
+)
+_CHINESE = (
+    r"(?:\u7b54\u6848|\u6b63\u786e\u9009\u9879|\u9009\u9879|\u9009\u62e9|\u6211\u9009|\u9009)"
+    r"(?:\u5e94\u8be5|\u5e94)?(?:\u662f|\u4e3a)?\s*[:\uff1a]?\s*\Z"
+)
+#: What stands before a letter that is stated as the answer.
+STATEMENTS = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (_NOUN_LINKED, _NOUN_COLON, _CHOOSING, _CONCLUDING, _CHINESE)
+)
+#: "option b", "letter a": no article follows these words; after "choice" and "answer" one may.
+NAMED = re.compile(r"\b(?:options?|letter)\s*[:#]?\s*\Z", re.IGNORECASE)
+LOOSELY_NAMED = re.compile(r"\b(?:choices?|answer)\s*[:#]?\s*\Z", re.IGNORECASE)
+
+SENTENCE = re.compile(r"[;!?]|[.](?=\s)")
+CLAUSE = re.compile(
+    r"[;!?\n,\u2014\u2013\u3002\uff0c]|[.](?=\s|\Z)|\s-\s|\b(?:so|but|because|since|therefore|thus|hence|while|whereas"
+    r"|although|though|however|as|for the reason)\b",
+    re.IGNORECASE,
+)
+#: "everything but D" leaves D out; any other "but" begins a clause.
+EXCEPT = re.compile(r"\b(all|any\w*|every\w*|none|nothing|no one|nobody) but\b", re.IGNORECASE)
+
+QUESTION = re.compile(r"[)\]}\"']*\s*\?")
+#: What may follow a letter at the end of its clause, where no article can stand.
+TERMINAL = re.compile(r"\s*(?:\Z|[\n.,;:!?)\]}\"'>\u3002\uff0c]|[-\u2013\u2014](?:\s|\Z))")
+CONNECTED = re.compile(r"\s+(?:because|since|as|due|based|given|which|for the)\b", re.IGNORECASE)
+PREDICATE = re.compile(
+    r"\s+(?:is|was|seems|appears|fits|matches|sounds|must|would|should|can|could|cannot|can't|does|doesn't|isn't"
+    r"|wasn't|has)\b",
+    re.IGNORECASE,
+)
+IS = re.compile(r"[)\]}.:,]?\s*(?:is|was|isn't|wasn't|cannot|can't)\b", re.IGNORECASE)
+#: "A or", "A, B": another letter shows that this one is a letter too.
+ANOTHER = re.compile(r"\s*[)\"']*\s*(?:(?:or|and|nor|not|rather)\b|[,/&]?\s*[A-Z]\b)")
+LIST_LINK = re.compile(
+    r"[)\]}\"']*\s*(?:[,/+&]\s*(?:or\b|and\b)?|\bor\b|\band\b|\bnor\b|\bor else\b)\s*(?:option |choice |letter )?"
+    r"[(\[\"']*\Z",
+    re.IGNORECASE,
+)
+#: A capital at the beginning, set apart from what follows; a small letter needs a mark right after it.
+SET_APART = re.compile(
+    r"[)\]}]?(?:[.):,\u3002\uff1a](?=\s|\Z|[\"'(])|\s+[-\u2013\u2014](?=\s)|[:)]|\s*\n|\s*\Z)"
+)
+SMALL_SET_APART = re.compile(r"[)\]}]|[.:,](?=\s|\Z)")
+
+DENIED_BEFORE = re.compile(
+    r"\b(?:not|no|never|neither|nor|cannot|without|except|excluding|hardly|nobody|none|unlikely|doubt|unsure|if|whether"
+    r"|rather than|instead of|as opposed to|unlike|other than|apart from|out|eliminat\w*|exclud\w*|rul\w+ out|avoid"
+    r"|reject\w*)\b|n't\b|\bcant\b",
+    re.IGNORECASE,
+)
+DENIED_AFTER = re.compile(
+    r"\b(?:not|wrong|incorrect|false|unlikely|impossible|out|never|eliminated|excluded|cannot|neither)\b|n't\b",
+    re.IGNORECASE,
+)
+#: "C, not D", "C rather than D": what follows is denied, not what stands before.
+CONTRAST = re.compile(
+    r"\s*\(?(?:and )?(?:not|rather than|instead of|over|unlike|as opposed to)\b", re.IGNORECASE
+)
+NO_DENIAL = re.compile(
+    r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)", re.IGNORECASE
+)
+
+_FILLERS = (
+    "so then and well ok okay yes yeah sure it its it's is that that's this i i'd i'll i'm id we we'd my me think "
+    "believe guess say would should must could might may be maybe perhaps probably possibly definitely certainly clearly "
+    "likely most very surely obviously final finally the a an correct right best better answer answers option options "
+    "choice choices letter letters one pick choose select selected go with going for fits fit matches match seems seem "
+    "appears here on to of these them only just simply really actually hmm um uh or either both neither nor not "
+    "isn't wasn't cannot can't doesn't wrong incorrect false was are were do don't rather than instead over out "
+    "true accurate suitable appropriate makes sense works applies sounds good at all except everything ruled rule "
+    "eliminated unlikely give result conclusion done i've ive settled settle have has"
+)
+#: Words of a clause that says nothing but which option it is.
+FILLERS = frozenset(_FILLERS.split())
+WORD = re.compile(r"[A-Za-z\u00c0-\u024f']+|\d+")

@@ -1,0 +1,172 @@
+"""Letters that stand for an option in running text, and what the text says of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from marathon_eval import letter_patterns as patterns
+from marathon_eval.option_text import begins_with
+
+Rule = Literal["answer_is", "letter_and_text", "option_letter"]
+#: How far a letter's surroundings reach, in characters.
+_WINDOW = 300
+_DECORATION = "([{<\"'$\\ "
+
+
+class Mention(NamedTuple):
+    """One letter that means an option.
+
+    `place` in the alphabet; `denied`: "not B", "B is wrong"; `final`: called the final answer; `beside`: the text
+    on its line that belongs to it; `spelled_out`: that text begins with the option's own.
+    """
+
+    place: int
+    rule: Rule
+    denied: bool
+    final: bool
+    beside: str
+    spelled_out: bool
+
+
+class _Letter(NamedTuple):
+    """A letter that is no part of a word, with its surroundings; `marked`: "(b)", "b)", "[B]"."""
+
+    letter: str
+    marked: bool
+    opens: bool
+    before: str
+    after: str
+
+    @property
+    def place(self) -> int:
+        return ord(self.letter.upper()) - ord("A")
+
+    @property
+    def prefix(self) -> str:
+        """What stands before it in its sentence, without the brackets and quotes that open it."""
+        return patterns.SENTENCE.split(self.before)[-1].rstrip(_DECORATION) + " "
+
+    @property
+    def clause(self) -> tuple[str, str]:
+        """The letter's clause, before it and after it."""
+        end = patterns.CLAUSE.search(self.after)
+        return patterns.CLAUSE.split(self.before)[-1], self.after[: end.start()] if end else self.after
+
+
+def mentions(text: str, choices: tuple[str, ...], letters: int) -> list[Mention]:
+    """Every letter of a cleaned text that stands for an option, denied ones too, in order."""
+    text = patterns.EXCEPT.sub(r"\1 except", patterns.NO_DENIAL.sub("", text))
+    found: list[Mention] = []
+    # A model that has come loose says the same thing a thousand times; it is read once.
+    read: dict[_Letter, Mention | None] = {}
+    last, ended = None, 0
+    for start, this in _letters(text):
+        if this not in read:
+            read[this] = _read(this, choices)
+        mention = read[this]
+        if last and (mention is None or mention.rule == "option_letter") and _listed(text[ended:start], this):
+            spelled_out = begins_with(this.after, choices, this.place)
+            mention = last._replace(place=this.place, beside="", spelled_out=spelled_out)
+        if mention and (this.place < letters or this.letter != "I"):
+            found.append(mention)
+            last, ended = mention, start + 1
+    return found
+
+
+def _letters(text: str) -> Iterator[tuple[int, _Letter]]:
+    """Places and surroundings of letters that are no part of a word."""
+    for match in patterns.LETTER.finditer(text):
+        start, end = match.span()
+        before, after = text[max(0, start - _WINDOW) : start], text[end : end + _WINDOW]
+        opened, closed = before[-1:] in tuple("([{<"), after[:1] in tuple(")]}>")
+        # In "(see vitamin a)" the bracket closes the remark, not the letter.
+        own = closed and (opened or before.count("(") <= before.count(")"))
+        opens = start <= _WINDOW and not before.strip(_DECORATION)
+        yield start, _Letter(match[0], own and (opened or after[0] == ")"), opens, before, after)
+
+
+def _read(this: _Letter, choices: tuple[str, ...]) -> Mention | None:
+    rule = _rule(this, choices)
+    return _mention(this, rule, choices) if rule else None
+
+
+def _rule(this: _Letter, choices: tuple[str, ...]) -> Rule | None:
+    """Which layer a letter belongs to; None when it is a word, a name or a note, or asked about."""
+    if patterns.QUESTION.match(this.after):
+        return None
+    prefix = this.prefix
+    if _no_article(this) and any(pattern.search(prefix) for pattern in patterns.STATEMENTS):
+        return "answer_is"
+    if this.opens and _opens(this, choices):
+        return "letter_and_text"
+    named = patterns.NAMED.search(prefix) or (patterns.LOOSELY_NAMED.search(prefix) and _no_article(this))
+    return "option_letter" if this.marked or named or _only_choice(this) else None
+
+
+def _no_article(this: _Letter) -> bool:
+    """Whether the letter can be no article: marked, at a clause's end, or a capital that is no word."""
+    if this.marked or patterns.TERMINAL.match(this.after):
+        return True
+    if this.letter.islower():
+        return False
+    if this.letter not in patterns.WORD_LETTERS:
+        return True
+    return bool(patterns.CONNECTED.match(this.after) or patterns.ANOTHER.match(this.after))
+
+
+def _opens(this: _Letter, choices: tuple[str, ...]) -> bool:
+    """Whether a letter at the very beginning is set apart from what follows."""
+    if this.letter.islower():
+        return patterns.SMALL_SET_APART.match(this.after) is not None
+    if patterns.SET_APART.match(this.after) or patterns.CONNECTED.match(this.after):
+        return True
+    if this.letter in patterns.WORD_LETTERS:
+        return False
+    return begins_with(this.after, choices, this.place) or patterns.IS.match(this.after) is not None
+
+
+def _only_choice(this: _Letter) -> bool:
+    """Whether the letter's clause says nothing but which option it is: "so C", "D is correct", "not A"."""
+    before, after = this.clause
+    if this.letter.islower():
+        # A small letter has to be the whole clause, and "a" the whole line.
+        line = this.before.rpartition("\n")[2] + this.after.partition("\n")[0]
+        return not (line if this.letter == "a" else before + after).strip(" .\"'()")
+    if ":" in before and not re.fullmatch(r"\s*(?:so|thus|final|ok|well)?\s*:\s*", before, re.IGNORECASE):
+        return False
+    words = [*patterns.WORD.findall(before), *patterns.WORD.findall(after)]
+    if not all(word.lower() in patterns.FILLERS or (len(word) == 1 and word.isupper()) for word in words):
+        return False
+    if this.letter not in patterns.WORD_LETTERS or not after.strip(" )]}\"'"):
+        return True
+    return this.letter != "I" and bool(patterns.PREDICATE.match(after) or patterns.ANOTHER.match(after))
+
+
+def _mention(this: _Letter, rule: Rule, choices: tuple[str, ...]) -> Mention:
+    before, after = this.clause
+    denied = patterns.DENIED_BEFORE.search(before) is not None
+    if not patterns.CONTRAST.match(after) and (rule != "letter_and_text" or patterns.IS.match(after)):
+        denied = denied or patterns.DENIED_AFTER.search(after) is not None
+    line = this.after.lstrip("\n").partition("\n")[0]
+    return Mention(
+        this.place,
+        rule,
+        denied,
+        final="final" in this.prefix.lower(),
+        beside=line if line.strip(" .,)\"'") else this.before.rpartition("\n")[2],
+        spelled_out=begins_with(line, choices, this.place),
+    )
+
+
+def _listed(between: str, this: _Letter) -> bool:
+    """Whether a letter continues a list: "B or C", "A, C"; "B, C is wrong" is no list."""
+    if len(between) > 20 or not patterns.LIST_LINK.match(between):
+        return False
+    if re.search(r"or|and", between, re.IGNORECASE):
+        return this.letter.isupper() or this.marked or bool(patterns.TERMINAL.match(this.after))
+    article = this.letter in patterns.WORD_LETTERS and not (
+        patterns.TERMINAL.match(this.after) or patterns.ANOTHER.match(this.after)
+    )
+    return (this.letter.isupper() or this.marked) and not patterns.PREDICATE.match(this.after) and not article

@@ -1,0 +1,160 @@
+"""Which option an answer names by its text: whole words only, one option only, nothing denied.
+
+Texts are compared without case, punctuation and spacing. An option "Name - description" or "Name (range)" also
+answers to its name, and to its range, where no other option shares it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
+
+_NAME_PARTS = re.compile(
+    r"(?P<name>.+?)(?:\s+[-\u2013\u2014:]\s+.+|\s*\((?P<range>[^()]+)\))\s*\Z", re.DOTALL
+)
+_OPENING = re.compile(
+    r"(?:(?:so|thus|therefore|hence|well|ok|okay|yes|it is|its|it s|this is|that is|thats|i think|i believe|i guess"
+    r"|id say|i d say|i would say|i say|my|the|a|an|best|most likely|probably|clearly|likely|correct|right|final"
+    r"|answer|option|choice|is|would be|must be|should be|sounds like|it sounds like) )+"
+)
+#: Words that deny what follows them in the same clause.
+_DENIALS = (
+    "not no never neither nor cannot cant without except excluding dont doesnt didnt isnt wasnt arent werent wont "
+    "wouldnt couldnt shouldnt hardly nothing nobody none rule ruled ruling eliminate eliminated non unlike than "
+    "instead doubt unlikely exclude excludes"
+)
+#: Words that deny what stands before them in the same clause.
+_REJECTIONS = "wrong incorrect false unlikely impossible out not isnt wasnt cannot cant eliminated excluded doesnt never"
+DENIALS, REJECTIONS = frozenset(_DENIALS.split()), frozenset(_REJECTIONS.split())
+REFUSAL = re.compile(
+    r"\b(?:can(?:not|'?t| not)|could(?: not|n'?t)|unable|not able|not (?:entirely |really |quite )?(?:sure|certain|clear)|unsure"
+    r"|unclear|uncertain|(?:do(?: not|n'?t)|did(?: not|n'?t)) (?:know|hear|understand)|no idea|hard to|difficult to|impossible"
+    r"|not possible|insufficient|not enough|sorry|apologi[sz]e|as an ai|none of|all of the|both|whether|depends)\b",
+    re.IGNORECASE,
+)
+_BREAK = "\n"
+
+
+class Alias(NamedTuple):
+    """One way to say an option: its words, and the option's place."""
+
+    words: tuple[str, ...]
+    option: int
+
+
+class Texts(NamedTuple):
+    """A row's options, made ready: `whole` maps a whole answer to a place, `aliases` go longest first."""
+
+    whole: dict[str, int]
+    aliases: tuple[Alias, ...]
+
+
+@lru_cache(maxsize=1 << 14)
+def plain(text: str) -> str:
+    """Without case, accents kept, punctuation as spaces; `+`, `%` and `°` belong to words ("71+")."""
+    return " ".join(_words(text, ""))
+
+
+def _words(text: str, breaks: str) -> list[str]:
+    """The words of a text; each character of `breaks` becomes a word of its own, `_BREAK`."""
+    folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\u2019", "")
+    spaced = "".join(
+        char
+        if char.isalnum() or unicodedata.combining(char) or char in "+%°"
+        else f" {_BREAK} "
+        if char in breaks
+        else " "
+        for char in folded
+    )
+    return [word for word in spaced.split(" ") if word]
+
+
+@lru_cache(maxsize=2048)
+def texts_of(choices: tuple[str, ...]) -> Texts:
+    """Every unambiguous way to name each option."""
+    owners: dict[str, set[int]] = {}
+    for place, choice in enumerate(choices):
+        for said in {choice, *_parts(choice)}:
+            owners.setdefault(plain(said), set()).add(place)
+    own = {said: places.pop() for said, places in owners.items() if said and len(places) == 1}
+    aliases = [Alias(tuple(said.split()), place) for said, place in own.items() if not _lone_letter(said)]
+    aliases.sort(key=lambda alias: -len(alias.words))
+    return Texts(own, tuple(aliases))
+
+
+def _parts(choice: str) -> list[str]:
+    match = _NAME_PARTS.match(choice)
+    return [part for part in match.groups() if part] if match else []
+
+
+def _lone_letter(said: str) -> bool:
+    return len(said) == 1 and said.isalpha()
+
+
+def same_as(text: str, choices: tuple[str, ...]) -> int | None:
+    """The option that a text is, all of it, apart from openings like "it is the"; None where it is none."""
+    said, texts = plain(text), texts_of(choices)
+    if said in texts.whole:
+        return texts.whole[said]
+    bare = _opened(said)
+    joined = bare.replace(" ", "")
+    places = {
+        place
+        for known, place in texts.whole.items()
+        if (bare and bare == _opened(known)) or (len(joined) > 3 and joined == known.replace(" ", ""))
+    }
+    return places.pop() if len(places) == 1 else None
+
+
+def _opened(said: str) -> str:
+    """Words after an opening like "i think it is the"."""
+    match = _OPENING.match(said + " ")
+    return said[match.end() :] if match else said
+
+
+def begins_with(text: str, choices: tuple[str, ...], place: int) -> bool:
+    """Whether a text begins with the words of the option at `place`."""
+    words = plain(text).split()
+    return any(
+        alias.option == place and tuple(words[: len(alias.words)]) == alias.words
+        for alias in texts_of(choices).aliases
+    )
+
+
+def contained(text: str, choices: tuple[str, ...]) -> set[int]:
+    """Places of the options that a text names and does not deny, as whole words, longer ones first.
+
+    Words used by a longer option are used up: "metro station" does not name "metro".
+    """
+    words = _words(
+        re.sub(r"\b(?:but|however|though|because|while)\b", ",", text, flags=re.IGNORECASE), ".,;:!?\n\u2014"
+    )
+    content = [at for at, word in enumerate(words) if word != _BREAK]
+    used: set[int] = set()
+    named: set[int] = set()
+    for alias in texts_of(choices).aliases:
+        for first in range(len(content) - len(alias.words) + 1):
+            span = content[first : first + len(alias.words)]
+            if used.isdisjoint(span) and tuple(words[at] for at in span) == alias.words:
+                used.update(span)
+                if not _denied(words, span[0], span[-1], texts_of(choices)):
+                    named.add(alias.option)
+    return named
+
+
+def _denied(words: list[str], first: int, last: int, texts: Texts) -> bool:
+    """Whether the clause of words[first:last + 1] denies them, before ("not a dog") or after ("dog is wrong")."""
+    before = words[:first][::-1]
+    before = before[: before.index(_BREAK)] if _BREAK in before else before
+    after = words[last + 1 :]
+    after = after[: after.index(_BREAK)] if _BREAK in after else after
+    if after[:1] == ["not"] and _option_follows(after[1:], texts):
+        after = []  # "blues not pop" denies pop
+    return not DENIALS.isdisjoint(before) or not REJECTIONS.isdisjoint(after[:3])
+
+
+def _option_follows(words: list[str], texts: Texts) -> bool:
+    said = _opened(" ".join(words)).split()
+    return any(tuple(said[: len(alias.words)]) == alias.words for alias in texts.aliases)

@@ -1,0 +1,108 @@
+"""AIR-Bench's released rules: a letter at the start or last but one (foundation), two integers in one line (chat).
+
+Source: score_foundation.py and cal_score.py of https://github.com/OFA-Sys/AIR-Bench. Known oddities, kept on purpose:
+any sentence that begins with a capital A-D is that letter ("Answer: C" is A), "**C**" is no answer, a row without a
+letter leaves the denominator, and a gold text that is none of the options ends the run. Only `paper` readings use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+#: `dropped` leaves the denominator; `abort` (no gold letter) and `crash` are where the script stops.
+Verdict = Literal["correct", "wrong", "dropped", "abort", "crash"]
+
+LETTERS = "ABCD"
+
+
+class Letter(NamedTuple):
+    """The letter that the script reads in a response, None where it reads none; and why."""
+
+    value: str | None
+    rule: str
+
+
+def letter(response: str) -> Letter:
+    """The script's reading of one response: first character, else the last but one."""
+    text = response.strip().replace("\n", "")
+    if text in ("", "None"):
+        return Letter(None, "empty")
+    if text[0] in LETTERS:
+        return Letter(text[0], "first_character")
+    if len(text) > 1 and text[-2] in LETTERS:
+        return Letter(text[-2], "last_but_one")
+    return Letter(None, "unparsed")
+
+
+def gold_letter(row: Mapping[str, Any]) -> str | None:
+    """The first option whose text equals `answer_gt`; an absent third or fourth option equals a null answer.
+
+    Raises KeyError where the script does.
+    """
+    gold = row["answer_gt"]
+    if gold == row["choice_a"]:
+        return "A"
+    if gold == row["choice_b"]:
+        return "B"
+    later = (("C", row.get("choice_c")), ("D", row.get("choice_d")))
+    return next((name for name, text in later if text == gold), None)
+
+
+def verdict(row: Mapping[str, Any]) -> Verdict:
+    """What the script says of one row of `Foundation_result_modelx.jsonl`."""
+    if not isinstance(row.get("task_name"), (str, type(None))) or "task_name" not in row:
+        return "crash"
+    if row["task_name"] is None:
+        return "dropped" if "dataset_name" in row else "crash"
+    if not isinstance(row.get("dataset_name"), str) or not isinstance(row.get("response"), str):
+        return "crash"
+    said = letter(row["response"])
+    if said.value is None:
+        return "dropped"
+    try:
+        gold = gold_letter(row)
+    except KeyError:
+        return "crash"
+    if gold is None:
+        return "abort"
+    return "correct" if said.value == gold else "wrong"
+
+
+def printout(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]) -> list[str]:
+    """The tables that the script prints: per subset in order of appearance, then the sum and the failures.
+
+    Rows on which the script would stop are counted as wrong. A subset without a scored row, on which it would stop
+    too, gets a line that says so.
+    """
+    cells: dict[str, list[int]] = {}
+    failed = 0
+    for row, mark in zip(rows, verdicts, strict=True):
+        if row.get("task_name") is None and mark == "dropped":
+            continue
+        cell = cells.setdefault(f"{row.get('task_name')}_{row.get('dataset_name')}", [0, 0])
+        if mark == "dropped":
+            failed += 1
+        else:
+            cell[0] += 1
+            cell[1] += mark == "correct"
+    lines = [
+        f"{name}: Sum={n}, correct={right}, acc={right / n}" if n else f"{name}: no row with a letter"
+        for name, (n, right) in cells.items()
+    ]
+    return [*lines, f"total_sum: {sum(n for n, _ in cells.values())}", f"fail_num: {failed}"]
+
+
+def two_scores(reply: str) -> tuple[int, int] | None:
+    """The two integers of a chat judge's reply as cal_score.py reads them, first assistant first; None: it fails.
+
+    One blank between them and nothing else, none above 10. Zero, minus and full-width digits pass.
+    """
+    parts = reply.strip().replace("\n", "").split(" ")
+    if len(parts) != 2:
+        return None
+    try:
+        first, second = (int(part) for part in parts)
+    except ValueError:
+        return None
+    return None if first > 10 or second > 10 else (first, second)

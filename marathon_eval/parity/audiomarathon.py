@@ -1,0 +1,213 @@
+"""What AudioMarathon's released Qwen2.5-Omni scripts read in an answer, case by case, oddities included.
+
+https://github.com/DabDans/AudioMarathon, src/Qwen_2.5_Omni/Others/*_qwen2.5.py (commit 50d4b38): the rules are theirs,
+the code is ours. Each function maps a response and the row's options to what the script stores as its prediction
+(a letter; for had, vox_age and vox_gender a text) and the rule that gave it; None where the script stores nothing.
+
+One thing is not copied: for a blank output the slue and vox scripts search the prompt too, and so may find a letter
+in their own system text. Blank is unanswered here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from marathon_eval.filters import Answer, FilterContext, Held, Step
+
+Rule = Callable[[str, Sequence[str]], Answer]
+NOTHING = Answer(None, "no_answer")
+
+_ABCD = "ABCD"
+_TURN = "assistant\n"
+_WORD_LETTER = re.compile(rf"\b[{_ABCD}]\b")
+_ANY_LETTER = re.compile(f"[{_ABCD}]")
+#: vesus: words that stand for an emotion, in its option and in the answer; the emotion's own name is not among them.
+_EMOTION_WORDS = (
+    ("anger", "frustrated", "mad", "furious"),
+    ("joy", "cheerful", "pleased", "delighted"),
+    ("sadness", "melancholy", "depressed", "sorrow"),
+    ("fear", "anxiety", "scared", "afraid"),
+    ("flat", "emotionless", "neutral", "bland"),
+)
+_REAL_WORD = re.compile(r"\b(?:real|authentic|genuine)\b")
+_FAKE_WORD = re.compile(r"\b(?:fake|artificial|synthetic|synthesized)\b")
+
+
+def last_turn(text: str) -> str:
+    """What follows the last "assistant" line: those scripts decode prompt and answer in one, and cut there."""
+    return text.rpartition(_TURN)[2].strip()
+
+
+def race(text: str, choices: Sequence[str]) -> Answer:
+    """The first A, B, C or D among the capitals; without one the first word, which is then no letter."""
+    text = text.strip().upper()
+    if match := _ANY_LETTER.search(text):
+        return Answer(match[0], "first_letter")
+    words = text.split()
+    return Answer(words[0], "first_word") if words else NOTHING
+
+
+def slue(text: str, choices: Sequence[str]) -> Answer:
+    """A letter, alone or beginning at most three characters; else a letter that is a word; else any."""
+    text = text.strip().upper()
+    if text and text[0] in _ABCD and len(text) <= 3:
+        return Answer(text[0], "exact" if len(text) == 1 else "short")
+    return _word_or_any_letter(text)
+
+
+def desed(text: str, choices: Sequence[str]) -> Answer:
+    """A letter alone; else the first that is a word; else any."""
+    text = last_turn(text).upper()
+    return Answer(text, "exact") if _is_letter(text, _ABCD) else _word_or_any_letter(text)
+
+
+def gtzan(text: str, choices: Sequence[str]) -> Answer:
+    """Begins or ends with the letter; "option x", "choice x" or "x)" anywhere; a letter that is a word; any."""
+    text = last_turn(text).upper()
+    letter = _first(_ABCD, lambda x: _leads(text, x) or text.endswith(f" {x}"))
+    if letter:
+        return Answer(letter, "exact" if text == letter else "edge")
+    lower = text.lower()
+    if letter := _first(_ABCD, lambda x: _contains(lower, _named(x))):
+        return Answer(letter, "named")
+    return _word_or_any_letter(text)
+
+
+def tau(text: str, choices: Sequence[str]) -> Answer:
+    """Begins with the letter or names it; an option's whole text; else the option sharing the most words, if two."""
+    text = last_turn(text).lower().strip()
+    if letter := _first(_ABCD, lambda x: _leads(text, x.lower(), ".):")):
+        return Answer(letter, "exact" if text == letter.lower() else "edge")
+    if letter := _first(_ABCD, lambda x: _contains(text, _named(x))):
+        return Answer(letter, "named")
+    best, most = "", 1
+    for letter, choice in _lettered(choices):
+        if choice.lower() in text:
+            return Answer(letter, "option_text")
+        shared = sum(word in text for word in choice.lower().partition(" - ")[0].split())
+        if shared > most:
+            best, most = letter, shared
+    return Answer(best, "shared_words") if best else NOTHING
+
+
+def vesus(text: str, choices: Sequence[str]) -> Answer:
+    """Begins with the letter or names it; else the first option with a synonym of the same emotion as the answer."""
+    text = last_turn(text).lower().strip()
+    if letter := _first(_ABCD, lambda x: _leads(text, x.lower())):
+        return Answer(letter, "exact" if text == letter.lower() else "edge")
+    if letter := _first(_ABCD, lambda x: _contains(text, _named(x))):
+        return Answer(letter, "named")
+    heard = [words for words in _EMOTION_WORDS if _contains(text, words)]
+    for letter, choice in _lettered(choices[:4]):
+        if any(_contains(choice.lower(), words) for words in heard):
+            return Answer(letter, "emotion_word")
+    return NOTHING
+
+
+def had(text: str, choices: Sequence[str]) -> Answer:
+    """a is real, b is fake: at either end, named, or " a " in the middle (also an article); then the words."""
+    text = last_turn(text).lower().strip()
+    for rule, means in (
+        ("edge", lambda x: _leads(text, x) or text.endswith(f" {x}")),
+        ("named", lambda x: _contains(text, (*_named(x), f" {x} "))),
+    ):
+        if letter := _first("ab", means):
+            return Answer("real" if letter == "a" else "fake", "exact" if text == letter else rule)
+    if ("real" in text) != ("fake" in text):
+        return Answer("real" if "real" in text else "fake", "word")
+    real, fake = _REAL_WORD.search(text), _FAKE_WORD.search(text)
+    if bool(real) != bool(fake):
+        return Answer("real" if real else "fake", "synonym")
+    return NOTHING
+
+
+def vox_age(text: str, choices: Sequence[str]) -> Answer:
+    """At either end; the only letter that is a word; named; the only option whose text is in it. Gives the text."""
+    text, letters = text.lower().strip(), "abcde"[: len(choices)]
+    # Also a letter that the row lacks makes another one not the only one.
+    alone = [letter for letter in "abcde" if re.search(rf"\b{letter}\b", text)]
+    for rule, means in (
+        ("edge", lambda x: _leads(text, x) or text.endswith(f" {x}")),
+        ("only_letter", lambda x: alone == [x]),
+        ("named", lambda x: _contains(text, (f"option {x}", f"choice {x}", f"answer {x}"))),
+    ):
+        if letter := _first(letters, means):
+            return Answer(choices[letters.index(letter)], "exact" if text == letter else rule)
+    named = [choice for choice in choices if choice.lower() in text] if text else []
+    return Answer(named[0], "option_text") if len(named) == 1 else NOTHING
+
+
+def vox_gender(text: str, choices: Sequence[str]) -> Answer:
+    """Begins with the letter, or names it; the only option whose text is in it; male or female as a word."""
+    text = text.lower().strip()
+    male, female = (
+        choice.lower().strip() for choice in (choices if len(choices) == 2 else ("male", "female"))
+    )
+    for rule, means in (
+        ("edge", lambda x: _leads(text, x)),
+        ("named", lambda x: _contains(text, _named(x))),
+    ):
+        if letter := _first("ab", means):
+            return Answer(male if letter == "a" else female, "exact" if text == letter else rule)
+    if (male in text) != (female in text):
+        return Answer(male if male in text else female, "option_text")
+    # "male" is inside "female", so for these two the words decide.
+    words = {word for word in ("male", "female") if re.search(rf"\b{word}\b", text)}
+    if (male, female) == ("male", "female") and len(words) == 1:
+        return Answer(words.pop(), "word")
+    return NOTHING
+
+
+RULES: dict[str, Rule] = {
+    rule.__name__: rule for rule in (race, slue, desed, gtzan, tau, vesus, had, vox_age, vox_gender)
+}
+
+
+def step_factory(rule: Rule) -> Callable[[], Step]:
+    """A rule as a filter without options."""
+
+    def factory() -> Step:
+        def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
+            return [_read(one, context) if one.found else one for one in held]
+
+        return step
+
+    def _read(held: Held, context: FilterContext) -> Held:
+        answer = rule(held.text, context.choices) if held.text.strip() else Answer(None, "empty")
+        return Held(answer.value or "", answer.rule, answer.value is not None)
+
+    return factory
+
+
+def _word_or_any_letter(text: str) -> Answer:
+    if match := _WORD_LETTER.search(text):
+        return Answer(match[0], "word_letter")
+    match = _ANY_LETTER.search(text)
+    return Answer(match[0], "any_letter") if match else NOTHING
+
+
+def _is_letter(text: str, letters: str) -> bool:
+    return len(text) == 1 and text in letters
+
+
+def _leads(text: str, letter: str, marks: str = ".)") -> bool:
+    return text == letter or any(text.startswith(letter + mark) for mark in marks)
+
+
+def _named(letter: str) -> tuple[str, ...]:
+    letter = letter.lower()
+    return f"option {letter}", f"choice {letter}", f"{letter})"
+
+
+def _contains(text: str, parts: Iterable[str]) -> bool:
+    return any(part in text for part in parts)
+
+
+def _first(letters: str, means: Callable[[str], bool]) -> str:
+    """The first letter that holds, in the alphabet's order, not the text's; "" where none does."""
+    return next((letter for letter in letters if means(letter)), "")
+
+
+def _lettered(choices: Sequence[str]) -> Iterable[tuple[str, str]]:
+    return ((chr(ord("A") + place), choice) for place, choice in enumerate(choices))

@@ -1,0 +1,85 @@
+"""The released rules of AIR-Bench, MMAR and MMAU as filters and metrics that a YAML names.
+
+air_bench.letter       filter: the letter of score_foundation.py
+air_bench.accuracy     metric: rows with a letter alone; a row on which the script stops is wrong
+mmar.inclusion         metric: the answer's words, and no other option's; MMAU's is the same
+invalid                metric: share of rows on which the released script stops
+option_accuracy        metric for `strict` readings: accuracy over rows whose gold is one of the options
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from marathon_eval.filters import FilterContext, Held, Step
+from marathon_eval.metrics import Mean, Metric, Scored, is_hit
+from marathon_eval.parity import air_bench, mmar
+
+#: The rule of a prediction that is null, a number or a list: no text to read, wrong in every reading.
+INVALID = "invalid"
+
+
+def letter() -> Step:
+    """The letter that AIR-Bench's script reads; A-D count even where the row has fewer options."""
+
+    def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
+        read = [air_bench.letter(one.text) for one in held]
+        return [Held(value or "", rule, value is not None) for value, rule in read]
+
+    return step
+
+
+def gold_of(row: Scored) -> str | None:
+    """AIR-Bench's gold letter; None where the script would stop."""
+    try:
+        return air_bench.gold_letter(row.context.doc)
+    except KeyError:
+        return None
+
+
+def air_bench_accuracy() -> Metric:
+    """Right over rows with a letter: unread rows are left out, as the script does."""
+
+    def score(row: Scored) -> float | None:
+        if row.answer.value is None:
+            return 0.0 if row.answer.rule == INVALID else None
+        return float(row.answer.value == gold_of(row))
+
+    return Mean("accuracy", score)
+
+
+def air_bench_invalid() -> Metric:
+    """Rows on which the script stops: no text to read, or a letter and a gold text that is no option."""
+    return Mean(
+        "invalid",
+        lambda row: float(
+            row.answer.rule == INVALID or (row.answer.value is not None and gold_of(row) is None)
+        ),
+    )
+
+
+def inclusion() -> Metric:
+    """MMAR's and MMAU's verdict; an empty prediction is wrong."""
+    return Mean(
+        "accuracy", lambda row: float(mmar.included(row.label, row.answer.value or "", row.context.choices))
+    )
+
+
+def invalid() -> Metric:
+    """Rows whose prediction is no text."""
+    return Mean("invalid", lambda row: float(row.answer.rule == INVALID))
+
+
+def option_accuracy() -> Metric:
+    """Right over rows whose gold is an option: no answer to the others can be right or wrong."""
+    return Mean("accuracy", lambda row: is_hit(row) if row.label in row.context.choices else None)
+
+
+FILTERS: dict[str, Callable[..., Step]] = {"air_bench.letter": letter}
+METRICS: dict[str, Callable[..., Metric]] = {
+    "air_bench.accuracy": air_bench_accuracy,
+    "air_bench.invalid": air_bench_invalid,
+    "mmar.inclusion": inclusion,
+    "invalid": invalid,
+    "option_accuracy": option_accuracy,
+}

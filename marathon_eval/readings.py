@@ -1,0 +1,70 @@
+"""The readings of a task: filter_list and metric_list, put together by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.filters import Pipeline, build_pipeline
+from marathon_eval.metrics import Metric, build_metric
+from marathon_eval.task_config import TaskConfig
+from marathon_eval.yaml_loader import Document
+
+Built = TypeVar("Built", Pipeline, Metric)
+_BUILT: dict[tuple[object, str], Pipeline | Metric] = {}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One named way to read the answers, with the metrics that judge it."""
+
+    pipeline: Pipeline
+    metrics: tuple[Metric, ...]
+
+    @property
+    def name(self) -> str:
+        return self.pipeline.name
+
+
+def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]:
+    """filter_list and metric_list, by the reading's name. Raises MarathonError with file and line.
+
+    A metric_list entry with `filter_list` (a name or several) judges these readings only, others judge all:
+    the key that lm-eval's aggregate_metric_list has for the same purpose.
+    """
+    pipelines: dict[str, Pipeline] = {}
+    for position, spec in enumerate(config.filter_list):
+        where = document.where("filter_list", position)
+        pipeline = _built(build_pipeline, spec, where)
+        if pipeline.name in pipelines:
+            raise MarathonError(f"{where}: filter_list: two readings have the name '{pipeline.name}'")
+        pipelines[pipeline.name] = pipeline
+    metrics: dict[str, list[Metric]] = {name: [] for name in pipelines}
+    for position, spec in enumerate(config.metric_list):
+        where = document.where("metric_list", position)
+        metric = _built(build_metric, {key: spec[key] for key in spec if key != "filter_list"}, where)
+        for name in _readings_of(spec, list(pipelines), where):
+            if any(other.name == metric.name for other in metrics[name]):
+                raise MarathonError(f"{where}: metric_list: '{metric.name}' is there twice for '{name}'")
+            metrics[name].append(metric)
+    return {name: Reading(pipelines[name], tuple(metrics[name])) for name in pipelines}
+
+
+def _built(build: Callable[[Mapping[str, Any], str], Built], spec: Mapping[str, Any], where: str) -> Built:
+    """Made once per different entry: the tasks of a benchmark share most, and none keeps state."""
+    key = (build, json.dumps(spec, sort_keys=True, default=repr))
+    if key not in _BUILT:
+        _BUILT[key] = build(spec, where)
+    return cast("Built", _BUILT[key])
+
+
+def _readings_of(spec: Mapping[str, Any], known: list[str], where: str) -> list[str]:
+    wanted = spec.get("filter_list")
+    names = known if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    for name in names:
+        if name not in known:
+            raise unknown(f"{where}: metric_list: filter_list", "reading", name, known)
+    return names

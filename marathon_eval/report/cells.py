@@ -1,0 +1,180 @@
+"""Run folders become cells: one model with one press and ratio, its tasks, and a name that no other cell has."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.results import MetricValue, TaskResult, read_results
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one model with one press has answered. `folders` says for each task where its samples lie."""
+
+    label: str
+    model: str
+    press: str | None
+    ratio: float
+    fingerprint: dict[str, Any]
+    fingerprint_sha256: str
+    tasks: dict[str, TaskResult]
+    folders: dict[str, Path]
+    configs: dict[str, dict[str, Any]]
+    started: str
+    wall_s: float
+    interrupted: bool
+    versions: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def series(self) -> str:
+        """What a curve over ratios is named after: the label without the ratio."""
+        return self.label.removesuffix(f" {self.ratio:g}") if self.press else self.label
+
+
+def read_cells(paths: Sequence[str | Path]) -> list[Cell]:
+    """The cells of all paths, uncompressed first, then by press and ratio. Raises MarathonError.
+
+    A run's own folder is a cell. A parent gives one cell per fingerprint below it: each of its tasks from the
+    newest run that has the task.
+    """
+    found: list[dict[str, Any]] = []
+    for path in map(Path, paths):
+        if (path / "results.json").is_file():
+            found.append(_one_run(path))
+        else:
+            found += _below(path)
+    found.sort(key=lambda run: (_press_of(run)[0] is not None, run["model"], _press_of(run), run["started"]))
+    names = labels([run["fingerprint"] for run in found], [run["started"] for run in found])
+    return [_cell(run, name) for run, name in zip(found, names, strict=True)]
+
+
+def _one_run(folder: Path) -> dict[str, Any]:
+    results = read_results(folder)
+    config = results.get("config") or {}
+    return {
+        **results,
+        "folders": dict.fromkeys(results["tasks"], folder),
+        "configs": dict.fromkeys(results["tasks"], config),
+    }
+
+
+def _below(parent: Path) -> list[dict[str, Any]]:
+    """One merged run per fingerprint, newest tasks first. Raises MarathonError where there is no run."""
+    files = sorted(parent.glob("**/results.json"), key=lambda file: file.parent.name, reverse=True)
+    if not files:
+        raise MarathonError(f"{parent}: no results.json here or below")
+    merged: dict[str, dict[str, Any]] = {}
+    for file in files:
+        run = _one_run(file.parent)
+        newest = merged.setdefault(run["fingerprint_sha256"], run)
+        for name in run["tasks"]:
+            if name not in newest["tasks"]:
+                for part in ("tasks", "folders", "configs"):
+                    newest[part][name] = run[part][name]
+    return list(merged.values())
+
+
+def _cell(run: Mapping[str, Any], label: str) -> Cell:
+    press, ratio = _press_of(run)
+    kept = {part: run[part] for part in ("model", "fingerprint", "fingerprint_sha256", "folders", "configs")}
+    return Cell(
+        label=label,
+        press=press,
+        ratio=ratio,
+        tasks={name: task_from(name, summary) for name, summary in run["tasks"].items()},
+        started=run["started"],
+        wall_s=run["wall_s"],
+        interrupted=run["interrupted"],
+        versions=run["versions"],
+        **kept,
+    )
+
+
+def task_from(name: str, summary: Mapping[str, Any]) -> TaskResult:
+    """The TaskResult that `TaskResult.summary` was made of."""
+    known = {f.name for f in fields(TaskResult)} - {"task", "readings"}
+    counts = {key: value for key, value in summary.items() if key in known}
+    readings = {
+        reading: {metric: _metric(value) for metric, value in summary[reading].items()}
+        for reading in summary["readings"]
+    }
+    return TaskResult(task=name, readings=readings, **counts)
+
+
+def _metric(value: Mapping[str, Any]) -> MetricValue:
+    interval = value.get("ci95")
+    return MetricValue(value["value"], None if interval is None else (interval[0], interval[1]))
+
+
+def _press_of(run: Mapping[str, Any]) -> tuple[str | None, float]:
+    """The press's name and the fraction removed; a press in stages counts with its last one."""
+    press = run["fingerprint"].get("press")
+    if not press:
+        return None, 0.0
+    ratio = press.get("ratio", 0.0)
+    return str(press["press"]), float(ratio[-1] if isinstance(ratio, list) else ratio)
+
+
+def labels(fingerprints: Sequence[Mapping[str, Any]], started: Sequence[str]) -> list[str]:
+    """One different name each: model, what else sets it apart from the others of that model, press, ratio."""
+    texts = [
+        _label(fingerprint, _differing(fingerprint["model"], fingerprints)) for fingerprint in fingerprints
+    ]
+    texts = _apart(texts, [" @ " + moment for moment in started])
+    return _apart(texts, [f" #{number}" for number in range(1, len(texts) + 1)])
+
+
+def _differing(model: str, fingerprints: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Scalar settings, press settings included, that are not the same in all fingerprints of a model."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for fingerprint in fingerprints:
+        if fingerprint["model"] == model:
+            # settings of different presses are not compared: they are other things
+            for owner, settings in (("", fingerprint), (*_owner(fingerprint),)):
+                for key, value in settings.items():
+                    seen.setdefault(owner, {}).setdefault(key, set()).add(json.dumps(value, sort_keys=True))
+    unnamed = {"model", "press", "ratio", "version"}
+    return [key for keys in seen.values() for key, values in keys.items() if len(values) > 1 and key not in unnamed]
+
+
+def _owner(fingerprint: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    press = fingerprint.get("press") or {}
+    return f"press {press.get('press')}", press
+
+
+def _label(fingerprint: Mapping[str, Any], differing: Sequence[str]) -> str:
+    press = fingerprint.get("press") or {}
+    own = [f"{key}={_short(fingerprint[key])}" for key in differing if _telling(fingerprint.get(key))]
+    of_press = [f"{key}={_short(press[key])}" for key in differing if key in press]
+    words = [str(fingerprint["model"]), *own]
+    if press:
+        ratio = press.get("ratio", 0.0)
+        last = ratio[-1] if isinstance(ratio, list) else ratio
+        words += [str(press["press"]), *of_press, f"{float(last):g}"]
+    return " ".join(words)
+
+
+def _telling(value: Any) -> bool:
+    """Whether a setting reads as part of a name: no nested value, no hash."""
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        return isinstance(value, bool)
+    text = str(value)
+    return not (len(text) >= 40 and all(letter in "0123456789abcdef" for letter in text))
+
+
+def _short(value: Any) -> str:
+    """The end of a path or hub name, which is what tells two apart."""
+    text = str(value).rstrip("/").rpartition("/")[2]
+    return text if len(text) <= 40 else f"…{text[-39:]}"
+
+
+def _apart(texts: Sequence[str], endings: Sequence[str]) -> list[str]:
+    """Texts that occur more than once get their ending."""
+    counted = Counter(texts)
+    return [text + ending if counted[text] > 1 else text for text, ending in zip(texts, endings, strict=True)]

@@ -1,0 +1,120 @@
+"""The clips of a report: links relative to the page, and small previews inside it where asked for."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from marathon_eval.audio import Audio
+from marathon_eval.errors import AudioError
+
+#: MP3 plays in every browser; speech stays intelligible at this rate.
+PREVIEW_RATE = 16_000
+PREVIEW_BYTES_PER_SECOND = 3_000
+SHORTEST_PREVIEW_SECONDS = 5.0
+
+
+@dataclass
+class Clips:
+    """Every different stretch of audio once; `page` is the folder where the HTML file will lie."""
+
+    page: Path
+    listed: list[dict[str, Any]] = field(default_factory=list)
+    _numbers: dict[tuple[Any, ...], int] = field(default_factory=dict)
+
+    def number(self, audio: Sequence[Mapping[str, Any]], root: str | None = None) -> int | None:
+        """Number of a document's clip; None where it has none. Of several clips the first is played."""
+        if not audio:
+            return None
+        first = audio[0]
+        key = (first["path"], first.get("start"), first.get("stop"))
+        if key not in self._numbers:
+            self._numbers[key] = len(self.listed)
+            path = _found(str(first["path"]), root)
+            self.listed.append(
+                {
+                    "path": str(first["path"]),
+                    "url": None if path is None else relative_url(path, self.page),
+                    "start": first.get("start") or 0.0,
+                    "stop": first.get("stop"),
+                    "more": [str(other["path"]) for other in audio[1:]],
+                }
+            )
+        return self._numbers[key]
+
+    def embed(self, budget_bytes: int, root: str | None = None) -> dict[int, str]:
+        """Base64 MP3 previews by clip number, together within the budget.
+
+        All clips are cut to the same length, so that all fit; where that would be under five seconds, the first
+        clips get five and the rest none. Sets `preview` (seconds carried) on each embedded clip.
+        """
+        # base64 writes three bytes as four
+        seconds_in_all = budget_bytes * 3 / 4 / PREVIEW_BYTES_PER_SECOND
+        each = max(SHORTEST_PREVIEW_SECONDS, seconds_in_all / max(1, len(self.listed)))
+        embedded: dict[int, str] = {}
+        left = budget_bytes
+        for number, clip in enumerate(self.listed):
+            path = _found(clip["path"], root)
+            preview = None if path is None else preview_of(path, clip["start"], clip["stop"], each)
+            if preview is None:
+                continue
+            text = base64.b64encode(preview.mp3).decode("ascii")
+            if len(text) > left:
+                break
+            left -= len(text)
+            embedded[number] = text
+            clip["preview"] = round(preview.seconds, 1)
+        return embedded
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The beginning of a clip as MP3, and how many seconds of it."""
+
+    mp3: bytes
+    seconds: float
+
+
+def preview_of(path: Path, start: float, stop: float | None, seconds: float) -> Preview | None:
+    """The first `seconds` of a stretch, mono 16 kHz at about 24 kbit/s; None where it cannot be read."""
+    import soundfile
+
+    try:
+        whole = Audio(str(path), start, stop)
+        length = whole.seconds
+        samples = Audio(str(path), start, min(start + seconds, start + length)).samples(PREVIEW_RATE)
+    except AudioError:
+        return None
+    buffer = io.BytesIO()
+    soundfile.write(
+        buffer,
+        samples,
+        PREVIEW_RATE,
+        format="MP3",
+        subtype="MPEG_LAYER_III",
+        bitrate_mode="CONSTANT",
+        compression_level=0.9,
+    )
+    return Preview(buffer.getvalue(), len(samples) / PREVIEW_RATE)
+
+
+def relative_url(path: Path, page: Path) -> str:
+    """A link from the page's folder that a browser resolves on disk; never absolute, never with a scheme."""
+    relative = Path(os.path.relpath(path.resolve(), page.resolve())).as_posix()
+    return "./" + quote(relative.encode("utf-8", "surrogateescape"))
+
+
+def _found(path: str, root: str | None) -> Path | None:
+    for candidate in (Path(path), Path(root or ".") / path):
+        try:
+            if candidate.is_file():
+                return candidate
+        except (OSError, ValueError):  # a name that no file can have
+            continue
+    return None

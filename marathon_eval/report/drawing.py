@@ -1,0 +1,113 @@
+"""How figures look, and how they become SVG inside a page or SVG and PNG files."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: In a page these become CSS variables, so that one drawing serves light and dark.
+SERIES = ("#0b62c4", "#c8401f", "#1d8348", "#8646bb", "#b86e00", "#00808f", "#b0307f", "#6b6f00")
+INK, LINE = "#1b1c1e", "#d4d6da"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+STYLES = ("-", "--", ":", "-.")
+PNG_DPI = 200
+
+_SETTINGS = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": LINE,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def drawing() -> Iterator[Callable[[float, float], Figure]]:
+    """Within it, `figure(width, height)` in inches makes figures with our look."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    def new_figure(width: float, height: float) -> Figure:
+        return Figure(figsize=(width, height), layout="constrained")
+
+    with matplotlib.rc_context(_SETTINGS):
+        yield new_figure
+
+
+def inline_svg(figure: Figure, name: str, title: str) -> str:
+    """An <svg> element for a page: no XML prologue, ids of its own, colours by CSS variables.
+
+    Text is escaped by matplotlib's XML writer; `name` must be a plain word.
+    """
+    text = _svg_text(figure, salt=name)
+    text = text[text.index("<svg") :]
+    for unwanted in ("metadata", "style"):
+        text = re.sub(rf"<{unwanted}.*?</{unwanted}>", "", text, count=1, flags=re.DOTALL)
+    # inside tags only: a label may well hold the text of a colour
+    text = re.sub(r"<[^>]*>", lambda tag: _themed(tag.group(), name), text)
+    opening = (
+        f'<svg role="img" aria-label="{escape(title)}" stroke-linejoin="round" '
+        f'style="max-width:{figure.get_figwidth() * 72:.0f}pt" '
+    )
+    head, _, rest = text.partition(">")
+    return opening + re.sub(r'^<svg | (height|width)="[^"]*"', "", head) + ">" + rest
+
+
+def _themed(tag: str, name: str) -> str:
+    for number, colour in enumerate(SERIES):
+        tag = tag.replace(colour, f"var(--s{number})")
+    tag = tag.replace(INK, "currentColor").replace(LINE, "var(--line)")
+    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag)
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """`name`.svg and `name`.png in the folder, which is made. Raises MarathonError when it cannot be written."""
+    import matplotlib
+
+    paths = [folder / f"{name}.svg", folder / f"{name}.png"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths[0].write_text(_svg_text(figure, salt=name), encoding="utf-8")
+        with matplotlib.rc_context(_SETTINGS), _unknown_glyphs_allowed():
+            figure.savefig(paths[1], dpi=PNG_DPI, facecolor="white")
+    except OSError as error:
+        raise MarathonError(f"--plots: cannot write to {folder} ({error.strerror})") from None
+    return paths
+
+
+def _svg_text(figure: Figure, salt: str) -> str:
+    import matplotlib
+
+    buffer = io.StringIO()
+    # the salt and the missing date make the same figure the same bytes
+    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": salt}), _unknown_glyphs_allowed():
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    return buffer.getvalue()
+
+
+@contextmanager
+def _unknown_glyphs_allowed() -> Iterator[None]:
+    """A name in a script that the measuring font lacks is still shown by the browser's own fonts."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+        yield

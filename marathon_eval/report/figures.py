@@ -1,0 +1,89 @@
+"""Which figures a report has; inline for the page, as files for papers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marathon_eval.report import curves, plots
+from marathon_eval.report.drawing import inline_svg, save
+from marathon_eval.report.timing import STAGES, Spread
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from marathon_eval.report.page import Report
+
+TITLES = {
+    "radar": "Scores by task",
+    "ratio": "Score against ratio",
+    "ratio_by_task": "Score against ratio, task by task",
+    "pareto": "Score against prefill time",
+    "timing": "Seconds per answer by stage",
+}
+
+
+def inline(report: Report) -> dict[str, str]:
+    """SVG elements by name, for the page."""
+    return {name: inline_svg(figure, name, TITLES[name]) for name, figure in drawn(report)}
+
+
+def write_plots(report: Report, folder: Path) -> list[Path]:
+    """All figures as SVG and PNG, and a breakdown of every cell and task. Raises MarathonError."""
+    from marathon_eval.report.breakdown_plot import breakdown_plot
+
+    written = [path for name, figure in drawn(report) for path in save(figure, folder, name)]
+    numbers = {cell.label: number for number, cell in enumerate(report.cells)}
+    for task, by_cell in report.gathered.breakdowns.items():
+        for label, parts in by_cell.items():
+            figure = breakdown_plot(parts, f"{label}: {task}")
+            if figure is not None:
+                written += save(figure, folder / "breakdown", f"{file_name(task)}_{numbers[label]:02}_{file_name(label)}")
+    return written
+
+
+def file_name(text: str) -> str:
+    """A label as part of a file's name."""
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", text)[:80].strip("_.")
+
+
+def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
+    """Name and figure of all that these runs have data for."""
+    radar = plots.radar(report.runs_board, report.board.columns)
+    if radar is not None:
+        yield "radar", radar
+    yield from _over_ratios(report)
+    spreads = _spreads(report)
+    if spreads:
+        yield "timing", plots.timing_boxes(spreads)
+
+
+def _over_ratios(report: Report) -> Iterator[tuple[str, Figure]]:
+    """Curves and the front compare only cells of models that have a press, over the tasks that all of them have."""
+    models = {cell.model for cell in report.cells if cell.press}
+    compared = [cell for cell in report.cells if cell.model in models]
+    tasks = curves.shared_tasks(compared)
+    found = curves.curves(compared, tasks)
+    if found is None:
+        return
+    yield "ratio", plots.ratio_curves(found, f"mean of {', '.join(tasks)}")
+    by_task = {task: curves.curves(compared, [task]) for task in tasks}
+    if len(tasks) > 1:
+        yield "ratio_by_task", plots.ratio_by_task({t: c for t, c in by_task.items() if c is not None})
+    medians = {label: spread.get(STAGES[1]) for label, spread in _spreads(report).items()}
+    seconds = {label: spread.median if spread else None for label, spread in medians.items()}
+    items = curves.tradeoffs(compared, seconds, tasks)
+    if items:
+        yield "pareto", plots.pareto(items, list(found.series))
+
+
+def _spreads(report: Report) -> dict[str, dict[str, Spread]]:
+    """By cell and stage; cells without any timing left out."""
+    found: dict[str, dict[str, Spread]] = {}
+    for label, timing in report.gathered.timings.items():
+        by_stage = {stage: spread for stage in STAGES if (spread := timing.spread(stage)) is not None}
+        if by_stage:
+            found[label] = by_stage
+    return found

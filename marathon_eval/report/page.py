@@ -1,0 +1,179 @@
+"""Cells -> one self-contained HTML file: tables and figures as HTML, samples as compressed columns for the explorer.
+
+The page asks nobody for anything: a Content-Security-Policy forbids it, whatever a model's answer holds.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.report import figures, prompts
+from marathon_eval.report.breakdown import Breakdown, broken_down
+from marathon_eval.report.cells import Cell
+from marathon_eval.report.clips import Clips
+from marathon_eval.report.columns import TaskColumns, fitting_length
+from marathon_eval.report.leaderboard import Board, champions, make_board, published_rows, Row
+from marathon_eval.report.outcomes import NAMES
+from marathon_eval.report.published import Benchmark, benchmark, benchmark_names, benchmark_of
+from marathon_eval.report.summary import run_facts, task_lines, timing_lines
+from marathon_eval.report.tables import one_line
+from marathon_eval.report.timing import Timing
+from marathon_eval.results import read_samples
+
+#: Characters of text that a page carries before the longest answers are cut; compressed about a quarter of it.
+TEXT_BUDGET = 32_000_000
+FOLDER = Path(__file__).parent
+
+
+@dataclass
+class Gathered:
+    """Everything that was read from the samples files, by task and by cell label."""
+
+    tasks: list[TaskColumns]
+    breakdowns: dict[str, dict[str, Breakdown]]
+    timings: dict[str, Timing]
+    without_samples: list[str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page is made of; `figures` are also what --plots writes."""
+
+    cells: Sequence[Cell]
+    board: Board
+    benchmark: Benchmark | None
+    gathered: Gathered
+
+    @property
+    def runs_board(self) -> list[Row]:
+        return [row for row in self.board.rows if row.kind == "run"]
+
+
+def make_report(cells: Sequence[Cell], with_published: bool = False) -> Report:
+    """Read all samples once. Raises MarathonError for a damaged file."""
+    known = benchmark_of(task for cell in cells for task in cell.tasks)
+    return Report(cells, make_board(cells, known, with_published), known, gather(cells))
+
+
+def gather(cells: Sequence[Cell]) -> Gathered:
+    """Columns, breakdowns and timings of every task that has samples."""
+    gathered = Gathered([], {}, {cell.label: Timing() for cell in cells}, [])
+    for name in dict.fromkeys(task for cell in cells for task in cell.tasks):
+        columns = TaskColumns(name)
+        for number, cell in enumerate(cells):
+            if name not in cell.tasks:
+                continue
+            if not (cell.folders[name] / f"samples_{name}.jsonl").is_file():
+                gathered.without_samples.append(f"{cell.label}: {name}")
+                continue
+            added = columns.add_cell(number, cell.tasks[name], read_samples(cell.folders[name], name))
+            gathered.timings[cell.label].add(added)
+            gathered.breakdowns.setdefault(name, {})[cell.label] = broken_down(columns, added, columns.primary)
+        if columns.cells:
+            gathered.tasks.append(columns)
+    return gathered
+
+
+def render(report: Report, page: Path, with_published: bool = False, embed_bytes: int = 0) -> str:
+    """The HTML text of a page that will lie at `page`; audio is linked relative to it."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    script, style = (_part(name) for name in ("page.js.j2", "page.css.j2"))
+    blocks, clips, previews = packed_samples(report, page.parent, embed_bytes)
+    drawn = figures.inline(report)
+    text: str = environment.get_template("page.html.j2").render(
+        script=Markup(script),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        style=Markup(style),
+        figures={name: Markup(svg) for name, svg in drawn.items()},
+        data=_safe_json(page_data(report, clips)),
+        blocks=blocks,
+        breakdowns=compressed(_breakdown_data(report)),
+        previews=previews,
+        report=report,
+        one_line=one_line,
+        champions=champions(report.board, report.benchmark) if report.benchmark else [],
+        published=_other_tables(report) if with_published else [],
+        task_lines=task_lines(report.cells, report.gathered.breakdowns),
+        timing_lines=timing_lines(report.gathered.timings),
+        runs=[run_facts(cell) for cell in report.cells],
+    )
+    # a lone surrogate in a name has no UTF-8
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def packed_samples(
+    report: Report, folder: Path, embed_bytes: int
+) -> tuple[list[str], list[dict[str, Any]], dict[int, str]]:
+    """A compressed block per task, the clips that they name, and previews by clip number."""
+    tasks = report.gathered.tasks
+    texts = prompts.prompts_by_sha(prompts.cache_files(report.cells))
+    limit = fitting_length([n for task in tasks for n in task.text_lengths()], TEXT_BUDGET)
+    clips = Clips(folder)
+    blocks = []
+    for task in tasks:
+        root = _data_dir(report.cells, task.task)
+        numbers = [clips.number(audio, root) for audio in task.audio]
+        blocks.append(compressed(task.packed(numbers, texts, limit)))
+    previews = clips.embed(embed_bytes) if embed_bytes else {}
+    return blocks, clips.listed, previews
+
+
+def page_data(report: Report, clips: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the script needs before any block is unpacked."""
+    return {
+        "cells": [cell.label for cell in report.cells],
+        "tasks": [{"name": task.task, "reading": task.primary} for task in report.gathered.tasks],
+        "outcomes": NAMES,
+        "clips": clips,
+    }
+
+
+def compressed(value: Any) -> str:
+    """JSON, gzip, base64: small, and without a character that HTML could misread."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    # a lone surrogate from a broken decoder has no UTF-8; it is shown as a question mark
+    packed = gzip.compress(text.encode("utf-8", "replace"), compresslevel=7, mtime=0)
+    return base64.b64encode(packed).decode("ascii")
+
+
+def _breakdown_data(report: Report) -> dict[str, Any]:
+    numbers = {cell.label: number for number, cell in enumerate(report.cells)}
+    return {
+        task: {str(numbers[label]): asdict(parts) for label, parts in by_cell.items()}
+        for task, by_cell in report.gathered.breakdowns.items()
+    }
+
+
+def _other_tables(report: Report) -> list[tuple[Benchmark, list[Row]]]:
+    """The published tables of the benchmarks that these runs are not of."""
+    own = report.benchmark.name if report.benchmark else None
+    others = [benchmark(name) for name in benchmark_names() if name != own]
+    return [(other, published_rows(other)) for other in others]
+
+
+def _data_dir(cells: Sequence[Cell], task: str) -> str | None:
+    folders = (cell.configs[task].get("data_dir") for cell in cells if task in cell.configs)
+    return next((str(folder) for folder in folders if folder), None)
+
+
+def _part(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def _safe_json(value: Mapping[str, Any]) -> Any:
+    """JSON for a script element: nothing in it can end the element."""
+    from jinja2.utils import htmlsafe_json_dumps
+
+    return htmlsafe_json_dumps(value, ensure_ascii=True, separators=(",", ":"))

@@ -1,0 +1,200 @@
+"""The report's figures, drawn by matplotlib: radar, score against ratio, score against prefill time, timing.
+
+No pyplot, so no global state. Every text is drawn as it is: model names are no formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.report.drawing import INK, LINE, MARKERS, SERIES, STYLES, drawing
+from marathon_eval.report.tables import one_line
+from marathon_eval.report.timing import STAGES, Spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from marathon_eval.report.curves import Curves, Point, Tradeoff
+    from marathon_eval.report.leaderboard import Row
+    from marathon_eval.report.published import Column
+
+#: More lines than this cannot be told apart in a radar.
+MOST_IN_RADAR = 8
+NAMED_STAGES = dict(zip(STAGES, ("encode", "prefill", "decode"), strict=True))
+
+
+def radar(rows: Sequence[Row], columns: Sequence[Column]) -> Figure | None:
+    """Scores 0-100 by task, one line per row (at most MOST_IN_RADAR); None below three tasks.
+
+    A row without a score in every column is left out: a gap would look like a zero.
+    """
+    whole = [row for row in rows if all(column.task in row.scores for column in columns)]
+    if len(columns) < 3 or not whole:
+        return None
+    angles = [2 * math.pi * place / len(columns) for place in range(len(columns))]
+    with drawing() as new_figure:
+        figure = new_figure(6.4, 5.4)
+        axes = figure.add_subplot(projection="polar")
+        for number, row in enumerate(whole[:MOST_IN_RADAR]):
+            values = [row.scores[column.task].value for column in columns]
+            axes.plot([*angles, 0.0], [*values, values[0]], label=_label(row.name), **_look(number))
+        axes.set_xticks(angles, [column.short for column in columns])
+        axes.set_ylim(0, 100)
+        axes.set_yticks([20, 40, 60, 80, 100])
+        axes.tick_params(axis="y", labelsize=7)
+        _legend_below(figure, axes)
+        return figure
+
+
+def ratio_curves(curves: Curves, title: str) -> Figure:
+    """Score against the fraction of audio tokens removed, one line and band per press; baselines dashed."""
+    with drawing() as new_figure:
+        figure = new_figure(6.4, 4.6)
+        axes = figure.add_subplot()
+        _draw_curves(axes, curves)
+        axes.set_title(one_line(title))
+        axes.set_ylabel("score")
+        axes.set_xlabel("ratio: fraction of audio tokens removed")
+        _legend_below(figure, axes)
+        return figure
+
+
+def ratio_by_task(by_task: Mapping[str, Curves]) -> Figure:
+    """The same for every task, as small panels with one legend."""
+    wide = min(4, len(by_task))
+    high = math.ceil(len(by_task) / wide)
+    with drawing() as new_figure:
+        figure = new_figure(2.7 * wide, 2.1 * high + 0.5)
+        grid = figure.subplots(high, wide, squeeze=False, sharex=True)
+        panels = [axes for line in grid for axes in line]
+        for axes, (task, curves) in zip(panels, by_task.items(), strict=False):
+            _draw_curves(axes, curves)
+            axes.set_title(one_line(task), fontsize=9)
+        for axes in panels[len(by_task) :]:
+            axes.set_axis_off()
+        for axes in panels[max(0, len(by_task) - wide) : len(by_task)]:
+            axes.set_xlabel("ratio", fontsize=8)
+            axes.tick_params(axis="x", labelbottom=True)
+        _legend_below(figure, panels[0])
+        return figure
+
+
+def _draw_curves(axes: Axes, curves: Curves) -> None:
+    for number, (name, points) in enumerate(curves.series.items()):
+        look = _look(number)
+        drawn = _with_start(points, curves.baselines)
+        axes.plot([p.ratio for p in drawn], [p.score.value for p in drawn], label=_label(name), **look)
+        banded = [p for p in drawn if p.score.low is not None]
+        axes.fill_between(
+            [p.ratio for p in banded],
+            [p.score.low or 0.0 for p in banded],
+            [p.score.high or 0.0 for p in banded],
+            color=look["color"],
+            alpha=0.14,
+            linewidth=0,
+        )
+    for point in curves.baselines:
+        axes.axhline(point.score.value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.grid(visible=True, color=LINE, linewidth=0.6)
+
+
+def _with_start(points: Sequence[Point], baselines: Sequence[Point]) -> list[Point]:
+    """A press at ratio 0 is the uncompressed run, where there is just one."""
+    if len(baselines) == 1 and points[0].ratio > 0:
+        return [baselines[0], *points]
+    return list(points)
+
+
+def pareto(items: Sequence[Tradeoff], order: Sequence[str]) -> Figure:
+    """Score against median prefill seconds; the front joined by a line and named.
+
+    `order` names the series that the curves have, so that a press has one colour in both.
+    """
+    with drawing() as new_figure:
+        figure = new_figure(6.4, 4.6)
+        axes = figure.add_subplot()
+        names = list(dict.fromkeys([*order, *(item.series for item in items)]))
+        for number, name in enumerate(names):
+            own = [item for item in items if item.series == name]
+            look = {**_look(number), "linestyle": "none"}
+            axes.plot([i.seconds for i in own], [i.score.value for i in own], label=_label(name), **look)
+        front = [item for item in items if item.front]
+        axes.plot([i.seconds for i in front], [i.score.value for i in front], color=INK, linewidth=1.0, zorder=1)
+        for item in front:
+            ratio = item.label.removeprefix(item.series).strip() or "none"
+            axes.annotate(
+                one_line(ratio), (item.seconds, item.score.value), (3, 5), textcoords="offset points", fontsize=7
+            )
+        axes.set_xlabel("median prefill seconds per answer")
+        axes.set_ylabel("score")
+        axes.grid(visible=True, color=LINE, linewidth=0.6)
+        _legend_below(figure, axes)
+        return figure
+
+
+def timing_boxes(spreads: Mapping[str, Mapping[str, Spread]]) -> Figure:
+    """Per stage a panel of boxes, one per cell: median, quartiles, 5 % and 95 %. `spreads[cell][stage]`."""
+    stages = [stage for stage in STAGES if any(stage in by_stage for by_stage in spreads.values())]
+    with drawing() as new_figure:
+        figure = new_figure(2.2 + 2.1 * len(stages), 0.9 + 0.24 * len(spreads))
+        grid = figure.subplots(1, len(stages), squeeze=False, sharey=True)[0]
+        names = list(spreads)
+        for axes, stage in zip(grid, stages, strict=True):
+            boxes = [(place, spreads[n][stage]) for place, n in enumerate(names) if stage in spreads[n]]
+            axes.bxp([_box(s) for _, s in boxes], [p for p, _ in boxes], orientation="horizontal", **_box_look())
+            axes.set_title(NAMED_STAGES[stage])
+            axes.set_xlabel("seconds per answer")
+            axes.set_xlim(left=0)
+            axes.grid(visible=True, axis="x", color=LINE, linewidth=0.6)
+        grid[0].set_yticks(range(len(names)), [_label(name) for name in names], fontsize=8)
+        grid[0].set_ylim(len(names) - 0.4, -0.6)
+        return figure
+
+
+def _box(spread: Spread) -> dict[str, Any]:
+    return {
+        "med": spread.median,
+        "q1": spread.q1,
+        "q3": spread.q3,
+        "whislo": spread.p5,
+        "whishi": spread.p95,
+        "fliers": [],
+    }
+
+
+def _box_look() -> dict[str, Any]:
+    return {
+        "widths": 0.6,
+        "showfliers": False,
+        "boxprops": {"color": INK},
+        "whiskerprops": {"color": INK},
+        "capprops": {"color": INK},
+        "medianprops": {"color": SERIES[1], "linewidth": 1.6},
+    }
+
+
+def _look(number: int) -> dict[str, Any]:
+    """Colour, marker and dash together: a series is known without seeing colours."""
+    return {
+        "color": SERIES[number % len(SERIES)],
+        "marker": MARKERS[number % len(MARKERS)],
+        "linestyle": STYLES[number // len(SERIES) % len(STYLES)],
+        "linewidth": 1.5,
+        "markersize": 4,
+    }
+
+
+def _label(name: str) -> str:
+    """A legend leaves out names that begin with an underscore; a long one would squeeze the plot."""
+    text = one_line(name)
+    text = text if len(text) <= 60 else f"{text[:44]}…{text[-15:]}"
+    return f" {text}" if text.startswith("_") else text
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    longest = max(map(len, names), default=1)
+    figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(4, 72 // (longest + 6))), fontsize=8)

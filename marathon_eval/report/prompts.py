@@ -1,0 +1,42 @@
+"""The prompts behind a run's hashes, looked up in the answer caches: samples files hold only `prompt_sha256`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from marathon_eval.cache import FILE_NAME, TABLE, default_folder, read_only, sha256_of
+from marathon_eval.report.cells import Cell
+
+_QUERY = f"""
+SELECT DISTINCT json_extract(value, '$.request.system'), json_extract(value, '$.request.prompt')
+FROM {TABLE} WHERE key LIKE 'response/%'
+"""
+
+
+def cache_files(cells: Iterable[Cell]) -> list[Path]:
+    """The cache files that the runs may have filled and that are still there, each once."""
+    folders = [default_folder()]
+    for cell in cells:
+        folders += [Path(config["use_cache"]) for config in cell.configs.values() if config.get("use_cache")]
+    return [path for path in dict.fromkeys(folder / FILE_NAME for folder in folders) if path.is_file()]
+
+
+def prompts_by_sha(files: Iterable[Path]) -> dict[str, str]:
+    """Prompt text, the system text before it, by prompt_sha256. A file that is no cache gives none."""
+    return {
+        sha256_of([system, prompt]): prompt if system is None else f"[system] {system}\n\n{prompt}"
+        for path in files
+        for system, prompt in _stored(path)
+    }
+
+
+def _stored(path: Path) -> Iterator[tuple[str | None, str]]:
+    try:
+        with closing(read_only(path)) as connection:
+            yield from connection.execute(_QUERY)
+    except sqlite3.DatabaseError:
+        # prompts are an extra: the report says "not in a cache at hand" where one is missing
+        return

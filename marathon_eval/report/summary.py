@@ -1,0 +1,124 @@
+"""The report's plain tables: what each run is, each task's counts, and timing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from marathon_eval.report.breakdown import Breakdown
+from marathon_eval.report.cells import Cell
+from marathon_eval.report.leaderboard import Score, score_of
+from marathon_eval.report.timing import STAGES, Timing
+from marathon_eval.results import TaskResult
+
+
+@dataclass(frozen=True)
+class TaskLine:
+    """One cell's result on one task; fractions are 0-1, None where not known."""
+
+    cell: str
+    task: str
+    headline: str
+    score: Score | None
+    accuracy: float | None
+    chance: float | None
+    majority: float | None
+    n_scored: int
+    n_loaded: int
+    n_meta: int
+    n_errors: int
+    coverage: float
+    parse_rate: float | None
+
+
+@dataclass(frozen=True)
+class TimingLine:
+    """One cell's medians in seconds, audio seconds per second, fraction of audio tokens kept, peak memory in GB."""
+
+    cell: str
+    medians: tuple[float | None, ...]
+    speed: float | None
+    kept: float | None
+    peak_gb: float | None
+
+
+def task_lines(cells: Sequence[Cell], breakdowns: Mapping[str, Mapping[str, Breakdown]]) -> list[TaskLine]:
+    """Task by task, cells in order."""
+    names = dict.fromkeys(name for cell in cells for name in cell.tasks)
+    return [
+        _task_line(cell.label, cell.tasks[name], breakdowns.get(name, {}).get(cell.label))
+        for name in names
+        for cell in cells
+        if name in cell.tasks
+    ]
+
+
+def _task_line(label: str, task: TaskResult, parts: Breakdown | None) -> TaskLine:
+    headline = task.headline or {}
+    reading = headline.get("reading", next(iter(task.readings), ""))
+    unanswered = task.n_unanswered.get(reading)
+    measured_majority = parts.majority if parts else None
+    return TaskLine(
+        cell=label,
+        task=task.task,
+        headline=f"{reading} {headline.get('metric', '')}".strip(),
+        score=score_of(task),
+        accuracy=_value(task, reading, "accuracy", "acc"),
+        chance=_baseline(task, "chance"),
+        majority=_baseline(task, "majority") or measured_majority,
+        n_scored=task.n_scored,
+        n_loaded=task.n_loaded,
+        n_meta=task.n_meta,
+        n_errors=task.n_errors,
+        coverage=task.coverage,
+        parse_rate=None if unanswered is None or not task.n_scored else 1 - unanswered / task.n_scored,
+    )
+
+
+def _value(task: TaskResult, reading: str, *names: str) -> float | None:
+    metrics = task.readings.get(reading, {})
+    return next((metrics[name].value for name in names if name in metrics), None)
+
+
+def _baseline(task: TaskResult, name: str) -> float | None:
+    """A baseline that the run recorded, wherever the task keeps it."""
+    for holder in (task.breakdown, task.usage):
+        found = holder.get(name)
+        if isinstance(found, (int, float)):
+            return float(found)
+    return None
+
+
+def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:
+    """Cells whose answers have any timing."""
+    lines = []
+    for label, timing in timings.items():
+        spreads = [timing.spread(stage) for stage in STAGES]
+        if any(spreads):
+            medians = tuple(spread.median if spread else None for spread in spreads)
+            peak = timing.peak_bytes / 1e9 if timing.peak_bytes else None
+            lines.append(TimingLine(label, medians, timing.speed, timing.kept, peak))
+    return lines
+
+
+def run_facts(cell: Cell) -> dict[str, Any]:
+    """What identifies a run: settings, where it lies, when and with which packages it was made."""
+    settings = {key: value for key, value in cell.fingerprint.items() if value is not None}
+    return {
+        "label": cell.label,
+        "fingerprint_sha256": cell.fingerprint_sha256,
+        "settings": settings,
+        "folders": list(dict.fromkeys(str(folder) for folder in cell.folders.values())),
+        "started": cell.started,
+        "wall_s": cell.wall_s,
+        "interrupted": cell.interrupted,
+        "versions": cell.versions,
+        "limits": sorted({_selection(config) for config in cell.configs.values()} - {""}),
+    }
+
+
+def _selection(config: Mapping[str, Any]) -> str:
+    """Which rows were asked for, where not all of the task's own."""
+    named = [(name, config.get(name)) for name in ("subset", "limit", "samples", "gen_kwargs")]
+    return ", ".join(f"{name}={value}" for name, value in named if value)

@@ -1,0 +1,75 @@
+"""What a cell's answers cost: spread of encode, prefill and decode seconds, and audio heard per second."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import quantiles
+
+from marathon_eval.report.columns import CellColumns
+
+STAGES = ("encode_s", "prefill_s", "decode_s")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Quantiles of one stage's seconds over answers; n of them."""
+
+    p5: float
+    q1: float
+    median: float
+    q3: float
+    p95: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        """None without values."""
+        if not values:
+            return None
+        if len(values) == 1:
+            return cls(*([float(values[0])] * 5), 1)
+        twentieths = quantiles(values, n=20, method="inclusive")
+        return cls(twentieths[0], twentieths[4], twentieths[9], twentieths[14], twentieths[18], len(values))
+
+
+@dataclass
+class Timing:
+    """Collected over the tasks of one cell. `array`s, because a report reads a quarter of a million rows."""
+
+    stages: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in STAGES})
+    heard_seconds: float = 0.0
+    busy_seconds: float = 0.0
+    audio_tokens: int = 0
+    kept_tokens: int = 0
+    peak_bytes: int = 0
+
+    def add(self, cell: CellColumns) -> None:
+        """Take in one task's answers."""
+        usage = cell.usage
+        for name, values in self.stages.items():
+            values.extend(value for value in usage[name] if value is not None)
+        for heard, *spent in zip(usage["heard_seconds"], *(usage[name] for name in STAGES), strict=True):
+            seconds = sum(value for value in spent if value is not None)
+            if heard is not None and seconds > 0:
+                self.heard_seconds += heard
+                self.busy_seconds += seconds
+        for before, after in zip(usage["audio_tokens"], usage["kept_tokens"], strict=True):
+            if before is not None and after is not None:
+                self.audio_tokens += int(before)
+                self.kept_tokens += int(after)
+        self.peak_bytes = max([self.peak_bytes, *(int(v) for v in usage["peak_bytes"] if v is not None)])
+
+    def spread(self, stage: str) -> Spread | None:
+        return Spread.of(self.stages[stage])
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds of audio heard per second of encode, prefill and decode."""
+        return self.heard_seconds / self.busy_seconds if self.busy_seconds else None
+
+    @property
+    def kept(self) -> float | None:
+        """Fraction of the audio tokens that stayed."""
+        return self.kept_tokens / self.audio_tokens if self.audio_tokens else None

@@ -1,0 +1,244 @@
+"""Rows as their files have them: json, jsonl, csv, parquet, a file tree, or whatever `datasets` can load."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import posixpath
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.errors import AudioError, MarathonError, unknown
+from marathon_eval.selection import Row
+from marathon_eval.sources import LocalFolder, Source, match_tree
+from marathon_eval.task_config import TaskConfig
+
+FORMATS = ("json", "jsonl", "csv", "parquet")
+FILE_TREE = "file_tree"
+
+
+@dataclass(frozen=True)
+class StoredAudio:
+    """Audio that a `datasets` column keeps in its own cache: a path that no row's text can forge."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """All rows of one split, and where their files are; `source` None where `datasets` read them."""
+
+    rows: list[Row]
+    source: Source | None
+    label: str
+    sha256: str | None
+
+
+class TableReader:
+    """Reads the splits of one task's dataset. `where` is the `file:line` of dataset_path."""
+
+    def __init__(self, config: TaskConfig, data_dir: str | None, yaml_folder: Path, where: str) -> None:
+        self.config = config
+        self.kwargs = config.dataset_kwargs
+        self.where = where
+        self.data_dir = None if data_dir is None else _existing(Path(data_dir))
+        self.yaml_folder = yaml_folder
+
+    def test_split(self) -> str:
+        """The split that is evaluated; as in lm-eval, validation where no test is named."""
+        return self.config.test_split or self.config.validation_split or "test"
+
+    def fewshot_split(self) -> str:
+        """Where solved examples come from."""
+        config = self.config
+        named = (
+            config.fewshot_config.split,
+            config.fewshot_split,
+            config.training_split,
+            config.validation_split,
+        )
+        return next((split for split in named if split), self.test_split())
+
+    def read(self, split: str) -> Table:
+        """Every row of a split. Raises MarathonError naming the file or the dataset."""
+        if self.kwargs.file_tree is not None:
+            return self._tree(self.kwargs.file_tree)
+        if self.kwargs.data_files is not None:
+            return self._files(self._names_of(split))
+        if self.config.dataset_path in (*FORMATS, FILE_TREE):
+            raise MarathonError(
+                f"{self.where}: '{self.config.dataset_path}' needs dataset_kwargs: data_files"
+            )
+        from marathon_eval.rows_hub import load_split
+
+        return load_split(self.config, split, self.where)
+
+    def _tree(self, patterns: Sequence[str]) -> Table:
+        source = self._source("")
+        found = match_tree(source, patterns, self.where)
+        rows = [Row(number, "", values) for number, values in enumerate(found)]
+        return Table(rows, source, source.label, _sha256(json.dumps(found).encode()))
+
+    def _files(self, names: Sequence[str]) -> Table:
+        source = self._source(names[0])
+        digest = hashlib.sha256()
+        rows: list[Row] = []
+        for name in names:
+            name = _below(source, name)
+            content = self._content(source, name)
+            digest.update(content)
+            found = parsed(content, self._format(name), self.kwargs.field, f"{source.label}/{name}")
+            folder = posixpath.dirname(name)
+            rows += [Row(len(rows) + offset, folder, values) for offset, values in enumerate(found)]
+        self._check_sha256(digest.hexdigest(), names)
+        return Table(rows, source, source.label, digest.hexdigest())
+
+    def _source(self, first: str) -> Source:
+        """--data_dir, else the hub repository, else (for the user's own files) the YAML's folder or the current one."""
+        path = self.config.dataset_path
+        if path not in (*FORMATS, FILE_TREE):
+            if self.data_dir is not None:
+                return LocalFolder(self.data_dir)
+            from marathon_eval.hub import HubRepo
+
+            return HubRepo(path, self.kwargs.revision, self.where)
+        if Path(first).is_absolute():
+            return LocalFolder(Path(first).parent)
+        folders = [folder for folder in (self.data_dir, self.yaml_folder, Path.cwd()) if folder is not None]
+        return LocalFolder(next((folder for folder in folders if (folder / first).exists()), folders[0]))
+
+    def _content(self, source: Source, name: str) -> bytes:
+        try:
+            return source.path(name).read_bytes()
+        except (OSError, AudioError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise MarathonError(
+                f"{self.where}: {source.label} holds no {name} ({reason}); --data_dir names a folder that does"
+            ) from None
+
+    def _names_of(self, split: str) -> list[str]:
+        files = self.kwargs.data_files
+        if isinstance(files, dict):
+            if split not in files:
+                raise unknown(self.where, "split", split, files)
+            files = files[split]
+        names = [files] if isinstance(files, str) else list(files or ())
+        if not names:
+            raise MarathonError(f"{self.where}: data_files: names no file")
+        return names
+
+    def _format(self, name: str) -> str:
+        suffix = posixpath.splitext(name)[1].lstrip(".").lower()
+        form = suffix if suffix in FORMATS else self.config.dataset_path
+        if form not in FORMATS:
+            raise MarathonError(f"{self.where}: {name}: must be one of {', '.join(FORMATS)}")
+        return form
+
+    def _check_sha256(self, found: str, names: Sequence[str]) -> None:
+        wanted = self.config.expected_sha256
+        if isinstance(wanted, str) and found != wanted.lower():
+            raise MarathonError(
+                f"{self.where}: {', '.join(names)} has sha256 {found}, and the task expects {wanted}"
+            )
+
+
+def parsed(content: bytes, form: str, field: str | None, name: str) -> list[Any]:
+    """The rows in a file's bytes. Raises MarathonError naming the file, and the line where there is one."""
+    if form == "parquet":
+        return _parquet(content, name)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MarathonError(f"{name}: not readable as text ({error.reason})") from None
+    if form == "csv":
+        return _csv(text, name)
+    return _json_lines(text, name) if form == "jsonl" else _json(text, field, name)
+
+
+def _json(text: str, field: str | None, name: str) -> list[Any]:
+    """A list of rows, or the list under `field`; as `datasets` does, also one object a line."""
+    try:
+        loaded = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if _is_json(text.strip().partition("\n")[0]):
+            return _json_lines(text, name)
+        raise MarathonError(f"{name}: not readable as JSON ({error})") from None
+    if field is not None and isinstance(loaded, dict):
+        if field not in loaded:
+            raise unknown(name, "key", field, loaded)
+        loaded = loaded[field]
+    if not isinstance(loaded, list):
+        what = (
+            f"an object with {', '.join(list(loaded)[:5])}" if isinstance(loaded, dict) else repr(loaded)[:40]
+        )
+        raise MarathonError(f"{name}: must be a list of rows, and is {what}")
+    return loaded
+
+
+def _is_json(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _csv(text: str, name: str) -> list[Any]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
+    rows: list[Any] = []
+    try:
+        for row in reader:
+            if "" in row:
+                raise MarathonError(f"{name}:{reader.line_num}: has more cells than the header")
+            rows.append(row)
+    except csv.Error as error:
+        raise MarathonError(f"{name}:{reader.line_num}: not readable as CSV ({error})") from None
+    return rows
+
+
+def _json_lines(text: str, name: str) -> list[Any]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except (ValueError, RecursionError) as error:
+                raise MarathonError(f"{name}:{number}: not readable as JSON ({error})") from None
+    return rows
+
+
+def _parquet(content: bytes, name: str) -> list[Any]:
+    import pyarrow  # type: ignore[import-untyped]  # ships no stubs
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    try:
+        rows: list[Any] = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+    except pyarrow.ArrowException as error:
+        raise MarathonError(f"{name}: not readable as parquet ({error})") from None
+    return rows
+
+
+def columns(rows: Iterable[Row]) -> set[str]:
+    """Every column that any row has."""
+    known: set[str] = set()
+    for row in rows:
+        if isinstance(row.values, dict):
+            known.update(row.values)
+    return known
+
+
+def _below(source: Source, name: str) -> str:
+    return Path(name).name if isinstance(source, LocalFolder) and Path(name).is_absolute() else name
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise MarathonError(f"--data_dir: {folder}: no such folder")
+    return folder
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

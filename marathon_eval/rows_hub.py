@@ -1,0 +1,50 @@
+"""Rows through `datasets.load_dataset`, for every dataset that is not plain files; its audio stays undecoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.rows import StoredAudio, Table
+from marathon_eval.selection import Row
+from marathon_eval.task_config import TaskConfig
+
+
+def load_split(config: TaskConfig, split: str, where: str) -> Table:
+    """One split. Raises MarathonError in one line where the dataset is out of reach or has no such split."""
+    import datasets
+
+    kwargs = config.dataset_kwargs
+    extra = {key: value for key, value in (kwargs.model_extra or {}).items() if value is not None}
+    try:
+        loaded = datasets.load_dataset(
+            config.dataset_path, config.dataset_name, split=split, revision=kwargs.revision, **extra
+        )
+    except Exception as error:  # noqa: BLE001  it raises whatever its builders, pyarrow and the network raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise MarathonError(
+            f"{where}: the dataset {config.dataset_path} cannot be loaded ({type(error).__name__}: {reason}); "
+            "plain files work without the hub: dataset_path: json, dataset_kwargs: data_files, --data_dir"
+        ) from None
+    audio = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Audio)]
+    for name in audio:
+        # soundfile decodes later, from the file itself; `datasets` would decode every row with torchcodec
+        loaded = loaded.cast_column(name, datasets.Audio(decode=False))
+    rows = [Row(number, "", _plain(values, audio, where)) for number, values in enumerate(loaded)]
+    return Table(rows, None, config.dataset_path, None)
+
+
+def _plain(values: dict[str, Any], audio: list[str], where: str) -> dict[str, Any]:
+    """The row with its audio as references. Raises MarathonError for audio that is not in a file of its own."""
+    stored = {}
+    for name in audio:
+        value = values[name] or {}
+        path = value.get("path")
+        if path is None or not Path(path).is_absolute() or not Path(path).is_file():
+            raise MarathonError(
+                f"{where}: the column '{name}' keeps its audio inside the table; "
+                "export it to files and name them in a json"
+            )
+        stored[name] = StoredAudio(path)
+    return {**values, **stored}

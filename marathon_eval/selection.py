@@ -1,0 +1,127 @@
+"""Which rows of a dataset are asked: subsets, class balance, --samples and --limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
+from random import Random
+from typing import Any, NamedTuple
+
+from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.task_config import Balance, RowFilter, Subset, TaskConfig
+
+
+class Row(NamedTuple):
+    """One row as its file has it; `number` counts from 0 in the file and stays whatever is left out."""
+
+    number: int
+    folder: str
+    values: Any
+
+
+def only(rows: Sequence[Row], rule: RowFilter | None) -> list[Row]:
+    """The rows that belong to the task at all; a row that is no object belongs to every task."""
+    if rule is None:
+        return list(rows)
+    matches = _matcher(rule)
+    return [row for row in rows if not isinstance(row.values, Mapping) or matches(row)]
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The rows that are asked, and how many were left out and why."""
+
+    rows: list[Row]
+    n_filtered: int
+    n_missing: int
+    subset: str | None
+
+
+def subset_named(config: TaskConfig, name: str | None, where: str) -> tuple[str | None, Subset]:
+    """The subset that `--subset` names, else the task's default, else all rows.
+
+    A task without subsets has only one selection, so a name given for others changes nothing there.
+    Raises MarathonError with the nearest name.
+    """
+    chosen = name if name is not None and config.subsets else config.default_subset
+    if chosen is None:
+        return None, Subset()
+    if chosen not in config.subsets:
+        raise unknown(where, "subset", chosen, config.subsets)
+    return chosen, config.subsets[chosen]
+
+
+def select(
+    rows: Sequence[Row],
+    subset: tuple[str | None, Subset],
+    audio_name: Callable[[Row], str],
+    dropped_missing: Callable[[Row], bool],
+) -> Selected:
+    """Drop filtered rows, then rows whose audio is known to be missing, then balance the classes."""
+    name, rules = subset
+    filters = [_matcher(rule) for rule in rules.drop]
+    kept = [row for row in rows if not any(matches(row) for matches in filters)]
+    there = [row for row in kept if not dropped_missing(row)]
+    chosen = there if rules.balance is None else balanced(there, rules.balance, audio_name)
+    n_filtered = len(rows) - len(kept) + len(there) - len(chosen)
+    return Selected(chosen, n_filtered, len(kept) - len(there), name)
+
+
+def balanced(rows: Sequence[Row], balance: Balance, audio_name: Callable[[Row], str]) -> list[Row]:
+    """Every class down to the size of the smallest.
+
+    Rows of a class are sorted by their audio's path as written; a class that is too large becomes
+    `random.Random(seed).sample(rows, size)`, sorted again. The classes, in order of their names, then take turns,
+    so that any --limit is balanced too. Rows without the column come last: they will be error rows.
+    """
+    classes: dict[str, list[Row]] = {}
+    nameless: list[Row] = []
+    for row in sorted(rows, key=lambda row: (audio_name(row), row.number)):
+        label = row.values.get(balance.by) if isinstance(row.values, Mapping) else None
+        (nameless if label is None else classes.setdefault(_plain(label, True), [])).append(row)
+    size = min(map(len, classes.values()), default=0)
+    for label, members in classes.items():
+        if len(members) > size:
+            drawn = {row.number for row in Random(balance.seed).sample(members, size)}
+            classes[label] = [row for row in members if row.number in drawn]
+    turns = zip_longest(*(classes[label] for label in sorted(classes)))
+    return [row for row in chain.from_iterable(turns) if row is not None] + nameless
+
+
+def picked(rows: list[Row], limit: int | None, samples: Sequence[int] | None, where: str) -> list[Row]:
+    """The rows that --samples numbers, or the first --limit. Raises MarathonError for a number that is not there."""
+    if samples is not None:
+        by_number = {row.number: row for row in rows}
+        absent = [number for number in samples if number not in by_number]
+        if absent:
+            raise MarathonError(
+                f"{where}: --samples: no row {absent[0]} among the {len(rows)} that are asked"
+            )
+        return [by_number[number] for number in samples]
+    if limit is not None and limit < 1:
+        raise MarathonError(f"--limit: must be at least 1, got {limit}")
+    return rows if limit is None else rows[:limit]
+
+
+def _matcher(rule: RowFilter) -> Callable[[Row], bool]:
+    wanted = {
+        field: {
+            _plain(value, rule.ignore_case) for value in (values if isinstance(values, list) else [values])
+        }
+        for field, values in rule.fields.items()
+    }
+
+    def matches(row: Row) -> bool:
+        return isinstance(row.values, Mapping) and all(
+            field in row.values and _plain(row.values[field], rule.ignore_case) in values
+            for field, values in wanted.items()
+        )
+
+    return matches
+
+
+def _plain(value: Any, ignore_case: bool) -> str:
+    """Numbers and texts compare as text: the release writes person ids both ways."""
+    text = str(value).strip()
+    return text.casefold() if ignore_case else text

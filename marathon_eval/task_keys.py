@@ -1,0 +1,109 @@
+"""From a YAML's mapping to its typed config: what is refused, and how mistakes are told as `file:line: ...`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from marathon_eval.errors import MarathonError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+    from marathon_eval.yaml_loader import Document
+
+Config = TypeVar("Config", bound=BaseModel)
+
+_PYTHON = "it runs Python; use templates, filters and the built-in row steps"
+REFUSED_KEYS = {
+    "class": _PYTHON,
+    "custom_dataset": _PYTHON,
+    "process_results": "it runs Python; use filter_list and metric_list",
+    "use_prompt": "promptsource is not installed with it; write doc_to_text",
+    "doc_to_image": "the models here listen and read, they do not see",
+    "doc_to_decontamination_query": "there is no training set to compare with",
+    "task_list": "one file holds one task; write one file per variant, with include",
+}
+REFUSED_VALUES = {
+    ("output_type", "loglikelihood"): "answers are generated, not ranked by likelihood; use generate_until",
+    ("output_type", "loglikelihood_rolling"): "answers are generated; use generate_until",
+    (
+        "output_type",
+        "multiple_choice",
+    ): "in lm-eval it ranks likelihoods; use generate_until and a choice filter",
+    ("should_decontaminate", True): "there is no training set to compare with",
+    ("unsafe_code", True): "no code from answers is run",
+}
+_BOOLEAN_HINT = " (YAML reads yes, no, on and off as true and false: quote them)"
+
+
+def is_group(document: Document) -> bool:
+    """A group has the key `group`, or a list under `task`."""
+    return "group" in document.values or isinstance(document.values.get("task"), list)
+
+
+def parse(document: Document, config: type[Config]) -> Config:
+    """The config of a YAML; raises MarathonError with one `file:line: ...` per mistake."""
+    refused = [*_refused(document)]
+    if refused:
+        raise MarathonError("\n".join(refused))
+    values = {key: value for key, value in document.values.items() if key not in REFUSED_KEYS}
+    try:
+        return config.model_validate(values)
+    except ValidationError as error:
+        # a misspelt key is also a missing one: the misspelling is told first
+        errors = sorted(error.errors(), key=lambda item: item["type"] == "missing")
+        told = dict.fromkeys(_told(document, config, item) for item in errors)
+        raise MarathonError("\n".join(told)) from None
+
+
+def _refused(document: Document) -> Iterator[str]:
+    for key, value in document.values.items():
+        if key in REFUSED_KEYS and value is not None:
+            yield f"{document.where(key)}: '{key}' is not supported here: {REFUSED_KEYS[key]}"
+        elif isinstance(value, (str, bool)) and (key, value) in REFUSED_VALUES:
+            name = value if isinstance(value, str) else f"{key}: true"
+            yield f"{document.where(key)}: '{name}' is not supported here: {REFUSED_VALUES[key, value]}"
+
+
+def _told(document: Document, config: type[BaseModel], error: ErrorDetails) -> str:
+    """One mistake in one line."""
+    keys = error["loc"]
+    where, last = document.where(*keys), keys[-1]
+    if error["type"] == "extra_forbidden":
+        known = _model_at(config, keys[:-1]).model_fields
+        return f"{where}: unknown key '{last}'.{did_you_mean(str(last), known)}"
+    if error["type"] == "missing":
+        return f"{where}: '{'.'.join(map(str, keys))}' is needed and not given"
+    value = error["input"]
+    hint = _BOOLEAN_HINT if isinstance(value, bool) else ""
+    path = ".".join(str(key) for key in _written(document.values, keys))
+    return f"{where}: {path}: {error['msg'][0].lower()}{error['msg'][1:]}, got {value!r}{hint}"
+
+
+def _written(values: Any, keys: tuple[str | int, ...]) -> Iterator[str | int]:
+    """The part of an error's place that stands in the YAML; the rest names alternatives of a type."""
+    for key in keys:
+        try:
+            values = values[key]
+        except (TypeError, LookupError):
+            return
+        yield key
+
+
+def _model_at(config: type[BaseModel], keys: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model that declares the keys at a place."""
+    for key in keys:
+        field = config.model_fields.get(key) if isinstance(key, str) else None
+        if field is not None:
+            config = next(_models_in(field.annotation), config)
+    return config
+
+
+def _models_in(annotation: Any) -> Iterator[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)

@@ -1,0 +1,167 @@
+"""YAML with its line numbers: duplicate keys and tags are errors, includes are merged, every key knows where it stands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from marathon_eval.errors import MarathonError
+
+Keys: TypeAlias = tuple[str | int, ...]
+#: A place is `file:line`, ready to be printed.
+Places: TypeAlias = dict[Keys, str]
+
+_CORE = "tag:yaml.org,2002:"
+_NEVER_INHERITED = ("task_list",)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML mapping after its includes, and where each of its keys was written."""
+
+    path: Path
+    values: dict[str, Any]
+    places: Places = field(repr=False)
+
+    def where(self, *keys: str | int) -> str:
+        """`file:line` of a key, or of the nearest key around it."""
+        for length in range(len(keys), 0, -1):
+            if keys[:length] in self.places:
+                return self.places[keys[:length]]
+        return f"{shown(self.path)}:1"
+
+
+def load_document(path: Path, find: Callable[[str], Path]) -> Document:
+    """Read a task's YAML with its includes; `find` turns a task's name into its file.
+
+    As in lm-eval, includes are merged in order, shallowly, and the file's own keys win.
+    Raises MarathonError with file and line.
+    """
+    return _merged(path, find, ())
+
+
+def shown(path: Path) -> str:
+    """A path as an error prints it: relative where the file is below the current folder."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def _merged(path: Path, find: Callable[[str], Path], chain: Sequence[Path]) -> Document:
+    resolved = path.resolve()
+    if resolved in chain:
+        names = " -> ".join(file.name for file in (*chain, resolved))
+        raise MarathonError(f"{shown(path)}:1: include goes in a circle: {names}")
+    own = _read(path)
+    values: dict[str, Any] = {}
+    places: Places = {}
+    for name in _included(own):
+        document = _merged(_include_path(name, own, find), find, (*chain, resolved))
+        _overlay(values, places, document.values, document.places)
+    for key in _NEVER_INHERITED:
+        values.pop(key, None)
+    _overlay(values, places, own.values, own.places)
+    values.pop("include", None)
+    return Document(path, values, places)
+
+
+def _overlay(values: dict[str, Any], places: Places, over: dict[str, Any], over_places: Places) -> None:
+    """Shallow: a key that comes again is replaced whole, its lines too."""
+    for keys in [keys for keys in places if keys[0] in over]:
+        del places[keys]
+    values.update(over)
+    places.update(over_places)
+
+
+def _included(document: Document) -> list[str]:
+    names = document.values.get("include", [])
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise MarathonError(f"{document.where('include')}: include: must be a file name or a list of them")
+    return names
+
+
+def _include_path(name: str, document: Document, find: Callable[[str], Path]) -> Path:
+    """Beside the file, else among the shipped bases (so that a copied task still finds them), else a task's name."""
+    shipped = Path(__file__).resolve().parent / "tasks"
+    for folder in (document.path.parent, shipped):
+        if (folder / name).is_file():
+            return folder / name
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        raise MarathonError(
+            f"{document.where('include')}: include: no file '{name}' beside it, nor among the shipped tasks"
+        )
+    return find(name)
+
+
+def _read(path: Path) -> Document:
+    """One file, without its includes."""
+    try:
+        return _parsed(path, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise MarathonError(f"{shown(path)}: cannot read ({error})") from None
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, text: str) -> Document:
+    """Kept, since every task of a benchmark includes the same bases; nobody changes what is in it."""
+    loader = yaml.CSafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        places: Places = {}
+        _walk(node, (), shown(path), places, set())
+        values = loader.construct_document(node) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise MarathonError(
+            f"{shown(path)}:{mark.line + 1 if mark else 1}: broken YAML: {error.problem}"
+        ) from None
+    except yaml.YAMLError as error:
+        raise MarathonError(f"{shown(path)}:1: broken YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise MarathonError(f"{shown(path)}:1: broken YAML: nested too deeply") from None
+    finally:
+        loader.dispose()
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise MarathonError(f"{shown(path)}:1: must be a mapping of named keys")
+    return Document(path, values, places)
+
+
+def _walk(node: yaml.Node | None, keys: Keys, file: str, places: Places, seen: set[int]) -> None:
+    """Note every key's line; refuse duplicate keys and tags. Aliased nodes are walked once (no YAML bombs)."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if not node.tag.startswith(_CORE) or node.tag.startswith(f"{_CORE}python/"):
+        why = " It would run Python that a YAML names." if node.tag.startswith("!function") else ""
+        line = node.start_mark.line + 1
+        raise MarathonError(f"{file}:{line}: the tag '{node.tag}' is not supported here.{why}")
+    if isinstance(node, yaml.MappingNode):
+        _walk_mapping(node, keys, file, places, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            places[(*keys, position)] = f"{file}:{item.start_mark.line + 1}"
+            _walk(item, (*keys, position), file, places, seen)
+
+
+def _walk_mapping(node: yaml.MappingNode, keys: Keys, file: str, places: Places, seen: set[int]) -> None:
+    first: dict[str, int] = {}
+    for key, value in node.value:
+        line = key.start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in first and key.value != "<<":
+                raise MarathonError(
+                    f"{file}:{line}: duplicate key '{key.value}', first given in line {first[key.value]}"
+                )
+            first[key.value] = line
+            places[(*keys, key.value)] = f"{file}:{line}"
+            _walk(value, (*keys, key.value), file, places, seen)
+        else:
+            raise MarathonError(f"{file}:{line}: a key must be plain text")

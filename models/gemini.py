@@ -1,0 +1,217 @@
+"""Google's Gemini models through google-genai. https://ai.google.dev/gemini-api/docs/audio"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from marathon_eval.api.adapter import APIAudio, APISettings, Failure, missing_sdk
+from marathon_eval.api.attempts import HOOKS, AttemptClock
+from marathon_eval.api.payload import Clip
+from marathon_eval.api.reply import NoAnswer, Reply
+from marathon_eval.model import Request
+
+#: A request may have 20 MB, base64 and all; beyond that clips go through the Files API.
+INLINE_BYTES = 14_000_000
+_EVERYBODY = (401, 403, 404)
+_UPLOAD_POLL_S = 1.0
+
+
+class _Settings(APISettings):
+    #: Tokens to think with, added to what a task allows for its answer. Unset: none where a model can do without.
+    thinking_budget: int | None = Field(None, ge=0)
+    #: Laid over the GenerateContentConfig, such as {"safety_settings": [...]}.
+    extra_config: dict[str, Any] = Field(default_factory=dict)
+
+
+class Gemini(APIAudio):
+    """Audio inline up to 14 MB, above that uploaded and deleted again; key in GEMINI_API_KEY or GOOGLE_API_KEY."""
+
+    Settings: ClassVar[type[APISettings]] = _Settings
+    settings: _Settings
+    key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
+    url_variable = "GOOGLE_GEMINI_BASE_URL"
+    default_url = "https://generativelanguage.googleapis.com"
+
+    def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
+        try:
+            from google import genai
+        except ImportError:
+            raise missing_sdk(self.name()) from None
+        return _closing(genai, key, self.url, self.settings)
+
+    async def call(self, client: Any, request: Request, clips: Sequence[Clip]) -> Reply:
+        inline = sum(len(clip.data) for clip in clips) <= INLINE_BYTES
+        async with _parts(client, clips, inline) as audio:
+            contents = [*audio, request.prompt] if self.settings.audio_first else [request.prompt, *audio]
+            asked = {"model": self.settings.model, "contents": contents, "config": self.config(request)}
+            read = _Streamed(AttemptClock())
+            if self.settings.stream:
+                async for chunk in await client.models.generate_content_stream(**asked):
+                    read.take(chunk)
+            else:
+                read.take(await client.models.generate_content(**asked), streamed=False)
+            return read.reply()
+
+    def config(self, request: Request) -> dict[str, Any]:
+        """The GenerateContentConfig; what changes here raises `version`."""
+        wanted, budget = request.generation, self._thinking_budget()
+        config: dict[str, Any] = {
+            "max_output_tokens": wanted.max_new_tokens + (budget or 0),
+            "temperature": wanted.temperature,
+            "automatic_function_calling": {"disable": True},
+        }
+        if request.system is not None:
+            config["system_instruction"] = request.system
+        if wanted.top_p != 1.0:
+            config["top_p"] = wanted.top_p
+        if wanted.stop:
+            config["stop_sequences"] = list(wanted.stop)
+        if wanted.seed is not None:
+            config["seed"] = wanted.seed
+        if budget is not None:
+            config["thinking_config"] = {"thinking_budget": budget}
+        return {**config, **self.settings.extra_config}
+
+    def _thinking_budget(self) -> int | None:
+        """2.5 Flash and Flash-Lite think unless told not to; other models refuse a budget, or refuse none."""
+        if self.settings.thinking_budget is not None:
+            return self.settings.thinking_budget
+        return 0 if self.settings.model.rpartition("/")[2].startswith("gemini-2.5-flash") else None
+
+    def failure(self, error: Exception) -> Failure:
+        import httpx2
+        from google.genai.errors import APIError
+
+        if isinstance(error, APIError):
+            said = f"HTTP {error.code}: {error.message or error.status}"
+            return Failure(said, error.code in _EVERYBODY or "API key" in said)
+        if isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout):
+            return Failure(f"no answer within {self.settings.timeout:g} s")
+        if isinstance(error, httpx2.TransportError):
+            return Failure(f"no connection: {error}".rstrip(": "), everybody=True)
+        return Failure(f"{type(error).__name__}: {error}")
+
+
+@asynccontextmanager
+async def _closing(genai: Any, key: str, base_url: str, made: _Settings) -> AsyncIterator[Any]:
+    import httpx2
+
+    # Its own choice may be aiohttp, which sends a body of megabytes without letting others run meanwhile.
+    limits = httpx2.Limits(max_connections=made.concurrency)
+    async with httpx2.AsyncClient(timeout=made.timeout, limits=limits, event_hooks=HOOKS) as http:
+        options = {
+            "base_url": base_url,
+            "timeout": round(made.timeout * 1000),
+            "retry_options": {"attempts": made.retries + 1},
+            "httpx_async_client": http,
+        }
+        # vertexai=False: an environment variable must not decide who answers
+        client = genai.Client(vertexai=False, api_key=key, http_options=options)
+        try:
+            yield client.aio
+        finally:
+            client.close()
+
+
+@asynccontextmanager
+async def _parts(client: Any, clips: Sequence[Clip], inline: bool) -> AsyncIterator[list[Any]]:
+    from google.genai import types
+
+    if inline:
+        yield [types.Part.from_bytes(data=clip.data, mime_type=f"audio/{clip.format}") for clip in clips]
+        return
+    files: list[Any] = []
+    try:
+        for clip in clips:
+            config = {"mime_type": f"audio/{clip.format}"}
+            files.append(await client.files.upload(file=io.BytesIO(clip.data), config=config))
+        for position, file in enumerate(files):
+            files[position] = await _ready(client, file)
+        yield [types.Part.from_uri(file_uri=file.uri, mime_type=file.mime_type) for file in files]
+    finally:
+        # What cannot be deleted expires there after two days; the answer is not lost for it.
+        deleting = [client.files.delete(name=file.name) for file in files]
+        await asyncio.gather(*deleting, return_exceptions=True)
+
+
+async def _ready(client: Any, file: Any) -> Any:
+    """The file once the server has taken it in. Raises NoAnswer when it can't."""
+    while file.state is not None and file.state.name == "PROCESSING":
+        await asyncio.sleep(_UPLOAD_POLL_S)
+        file = await client.files.get(name=file.name)
+    if file.state is not None and file.state.name == "FAILED":
+        raise NoAnswer(f"the server could not read the uploaded audio: {file.error}")
+    return file
+
+
+class _Streamed:
+    """One answer, put together from one chunk or many."""
+
+    def __init__(self, clock: AttemptClock) -> None:
+        self.clock = clock
+        self.text: list[str] = []
+        self.finish: str | None = None
+        self.said: str | None = None
+        self.block: str | None = None
+        self.first: float | None = None
+        self.usage: Any = None
+        self.model: str | None = None
+
+    def take(self, chunk: Any, streamed: bool = True) -> None:
+        self.usage = chunk.usage_metadata or self.usage
+        self.model = chunk.model_version or self.model
+        feedback = chunk.prompt_feedback
+        if feedback is not None and feedback.block_reason is not None:
+            self.block = f"{feedback.block_reason.name} {feedback.block_reason_message or ''}".strip()
+        for candidate in (chunk.candidates or ())[:1]:
+            for part in (candidate.content and candidate.content.parts) or ():
+                if part.text and self.first is None and streamed:
+                    self.first = self.clock.seconds
+                if part.text and not part.thought:
+                    self.text.append(part.text)
+            if candidate.finish_reason is not None:
+                self.finish, self.said = candidate.finish_reason.name, candidate.finish_message
+
+    def reply(self) -> Reply:
+        """Raises NoAnswer for an answer that ended in no known way."""
+        finish, refusal = self.finish, None
+        if self.block is not None:
+            finish, refusal = "content_filter", f"the prompt was blocked: {self.block}"
+        elif finish in _REFUSED:
+            refusal, finish = f"{finish} {self.said or ''}".strip(), "content_filter"
+        elif finish is None:
+            text = "".join(self.text)
+            raise NoAnswer(
+                f"the stream broke off after {text[:80]!r}" if text else "the reply held no answer"
+            )
+        elif finish not in _FINISHED:
+            raise NoAnswer(f"the answer ended with {finish} {self.said or ''}".strip())
+        usage = self.usage
+        return Reply(
+            text="".join(self.text),
+            finish_reason=_FINISHED.get(finish, finish),
+            refusal=refusal,
+            input_tokens=getattr(usage, "prompt_token_count", None),
+            audio_tokens=_audio_tokens(usage),
+            output_tokens=getattr(usage, "candidates_token_count", None),
+            thinking_tokens=getattr(usage, "thoughts_token_count", None),
+            first_token_s=self.first,
+            total_s=self.clock.seconds,
+            details={"server_model": self.model, "retries": self.clock.retries},
+        )
+
+
+_FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
+_REFUSED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE")
+
+
+def _audio_tokens(usage: Any) -> int | None:
+    details = getattr(usage, "prompt_tokens_details", None) or ()
+    counts = [d.token_count or 0 for d in details if d.modality is not None and d.modality.name == "AUDIO"]
+    return sum(counts) if counts else None

@@ -1,0 +1,220 @@
+"""Any server with OpenAI's chat completions and audio in: OpenAI, vLLM, SGLang, `transformers serve`.
+
+https://platform.openai.com/docs/guides/audio, https://docs.vllm.ai/en/latest/features/multimodal_inputs.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from marathon_eval.api.adapter import APIAudio, APISettings, Failure, missing_sdk
+from marathon_eval.api.attempts import HOOKS, AttemptClock
+from marathon_eval.api.payload import Clip
+from marathon_eval.api.reply import NoAnswer, Reply
+from marathon_eval.model import Request
+
+#: Statuses that say nothing of one request: the key, what it may do, the model's name or the path.
+_EVERYBODY = (401, 403, 404)
+
+
+class _Settings(APISettings):
+    #: audio_url (a data: URL) is an extension of vLLM, SGLang and transformers serve.
+    audio_part: Literal["input_audio", "audio_url"] = "input_audio"
+    #: Laid over the request's body: what only one server knows, such as {"top_k": 1}.
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+
+class OpenAIAudio(APIAudio):
+    """Audio by value in a user message; the key is OPENAI_API_KEY, needed by OpenAI alone."""
+
+    Settings: ClassVar[type[APISettings]] = _Settings
+    settings: _Settings
+    key_variables = ("OPENAI_API_KEY",)
+    url_variable = "OPENAI_BASE_URL"
+    default_url = "https://api.openai.com/v1"
+
+    def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
+        try:
+            import openai
+        except ImportError:
+            raise missing_sdk(self.name()) from None
+        return _closing(openai, key, self.url, self.settings)
+
+    async def call(self, client: Any, request: Request, clips: Sequence[Clip]) -> Reply:
+        body = await asyncio.to_thread(self.body, request, clips)
+        create, clock = client.chat.completions.create, AttemptClock()
+        if not self.settings.stream:
+            return _read_whole(await create(**body), clock)
+        answer = _Streamed(clock)
+        async with await create(**body, stream=True, stream_options={"include_usage": True}) as chunks:
+            async for chunk in chunks:
+                answer.take(chunk)
+        return answer.reply()
+
+    def body(self, request: Request, clips: Sequence[Clip]) -> dict[str, Any]:
+        """The arguments of chat.completions.create; what changes here raises `version`."""
+        text = {"type": "text", "text": request.prompt}
+        audio = [self._part(clip) for clip in clips]
+        messages: list[dict[str, Any]] = []
+        if request.system is not None:
+            messages.append({"role": "system", "content": request.system})
+        content = [*audio, text] if self.settings.audio_first else [text, *audio]
+        messages.append({"role": "user", "content": content if clips else request.prompt})
+        wanted = request.generation
+        body: dict[str, Any] = {
+            "model": self.settings.model,
+            "messages": messages,
+            self._limit_name(): wanted.max_new_tokens,
+            "temperature": wanted.temperature,
+        }
+        if wanted.top_p != 1.0:
+            body["top_p"] = wanted.top_p
+        if wanted.stop:
+            body["stop"] = list(wanted.stop)
+        if wanted.seed is not None:
+            body["seed"] = wanted.seed
+        return {**body, "extra_body": self.settings.extra_body} if self.settings.extra_body else body
+
+    def _part(self, clip: Clip) -> dict[str, Any]:
+        data = base64.b64encode(clip.data).decode("ascii")
+        if self.settings.audio_part == "input_audio":
+            return {"type": "input_audio", "input_audio": {"data": data, "format": clip.format}}
+        return {"type": "audio_url", "audio_url": {"url": f"data:audio/{clip.format};base64,{data}"}}
+
+    def _limit_name(self) -> str:
+        """OpenAI has deprecated max_tokens; not every other server knows its successor."""
+        host = urlsplit(self.url).hostname or ""
+        return "max_completion_tokens" if host.endswith("openai.com") else "max_tokens"
+
+    def failure(self, error: Exception) -> Failure:
+        from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
+
+        if isinstance(error, APITimeoutError) and "Connect" not in type(error.__cause__).__name__:
+            return Failure(f"no answer within {self.settings.timeout:g} s")
+        if isinstance(error, APIConnectionError):
+            return Failure(f"no connection: {error.__cause__ or error}".rstrip(": "), everybody=True)
+        if isinstance(error, APIStatusError):
+            code = str(getattr(error, "code", "") or "")
+            refusal = "content_filter" in code or "content_policy" in code
+            everybody = error.status_code in _EVERYBODY or code == "insufficient_quota"
+            return Failure(f"HTTP {error.status_code}: {_said(error)}", everybody, refusal)
+        if isinstance(error, APIError):
+            return Failure(f"the server broke off: {error.message or error.body}")
+        return Failure(f"{type(error).__name__}: {error}")
+
+
+@asynccontextmanager
+async def _closing(openai: Any, key: str, base_url: str, made: _Settings) -> AsyncIterator[Any]:
+    http = openai.DefaultAsyncHttpxClient(event_hooks=HOOKS)
+    async with openai.AsyncOpenAI(
+        api_key=key, base_url=base_url, timeout=made.timeout, max_retries=made.retries, http_client=http
+    ) as client:
+        yield client
+
+
+class _Streamed:
+    """A streamed completion, put together chunk by chunk."""
+
+    def __init__(self, clock: AttemptClock) -> None:
+        self.clock = clock
+        self.text: list[str] = []
+        self.refusal: list[str] = []
+        self.reasoned = False
+        self.finish: str | None = None
+        self.first: float | None = None
+        self.usage: Any = None
+        self.model: str | None = None
+
+    def take(self, chunk: Any) -> None:
+        self.usage = chunk.usage or self.usage
+        self.model = chunk.model or self.model
+        for choice in chunk.choices or ():
+            thought = getattr(choice.delta, "reasoning_content", None)
+            self.reasoned = self.reasoned or bool(thought)
+            if self.first is None and (choice.delta.content or choice.delta.refusal or thought):
+                self.first = self.clock.seconds
+            self.text.append(choice.delta.content or "")
+            self.refusal.append(choice.delta.refusal or "")
+            self.finish = choice.finish_reason or self.finish
+
+    def reply(self) -> Reply:
+        """Raises NoAnswer when the stream ended before the answer did."""
+        if self.finish is None:
+            text = "".join(self.text)
+            raise NoAnswer(
+                f"the stream broke off after {text[:80]!r}" if text else "the stream held no answer"
+            )
+        return _reply(
+            self.text,
+            self.refusal,
+            self.finish,
+            self.usage,
+            self.reasoned,
+            self.first,
+            self.clock,
+            self.model,
+        )
+
+
+def _read_whole(completion: Any, clock: AttemptClock) -> Reply:
+    choices = getattr(completion, "choices", None)
+    if not choices:
+        raise NoAnswer("the server's reply holds no choices")
+    message, finish = choices[0].message, choices[0].finish_reason
+    reasoned = bool(getattr(message, "reasoning_content", None))
+    return _reply(
+        [message.content or ""],
+        [message.refusal or ""],
+        finish,
+        completion.usage,
+        reasoned,
+        None,
+        clock,
+        completion.model,
+    )
+
+
+def _reply(
+    texts: list[str],
+    refusals: list[str],
+    finish: str,
+    usage: Any,
+    reasoned: bool,
+    first: float | None,
+    clock: AttemptClock,
+    model: str | None,
+) -> Reply:
+    text, refusal = "".join(texts), "".join(refusals)
+    prompt = getattr(usage, "prompt_tokens_details", None)
+    output = getattr(usage, "completion_tokens_details", None)
+    spent = getattr(usage, "completion_tokens", None)
+    thinking = getattr(output, "reasoning_tokens", None) or (spent if reasoned and not text else None)
+    if finish == "content_filter":
+        refusal = refusal or "the content filter stopped the answer"
+    return Reply(
+        text=text,
+        finish_reason=finish,
+        refusal=refusal or None,
+        input_tokens=getattr(usage, "prompt_tokens", None),
+        audio_tokens=getattr(prompt, "audio_tokens", None),
+        output_tokens=spent,
+        thinking_tokens=thinking,
+        first_token_s=first,
+        total_s=clock.seconds,
+        details={"server_model": model, "retries": clock.retries},
+    )
+
+
+def _said(error: Any) -> str:
+    """The server's own sentence, without the JSON around it where it has the usual shape."""
+    body = error.body
+    if isinstance(body, Mapping):
+        return str(body.get("message") or body.get("detail") or body)
+    return str(body or error.message)

@@ -1,0 +1,25 @@
+"""Keep evenly spaced audio tokens: lowers the frame rate and looks at nothing.
+
+AudioMarathon's "frame" (https://github.com/DabDans/AudioMarathon): token floor(i * L / n) for i = 0 .. n-1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from marathon_eval.press import PruningPress, PruningView
+
+if TYPE_CHECKING:
+    from torch import LongTensor
+
+
+@dataclass(frozen=True)
+class Frame(PruningPress):
+    """The first of every L/n tokens, n being the budget."""
+
+    def select(self, view: PruningView) -> LongTensor:
+        import torch
+
+        steps = torch.arange(view.keep, device=view.audio.device)
+        return cast("LongTensor", view.audio[steps * len(view.audio) // view.keep])

@@ -1,0 +1,23 @@
+"""Keep audio tokens at random: the floor that every rule must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from marathon_eval.press import PruningPress, PruningView
+
+if TYPE_CHECKING:
+    from torch import LongTensor
+
+
+@dataclass(frozen=True)
+class Random(PruningPress):
+    """A uniformly drawn subset of exactly the budget's size, the same for the same seed, audio and prompt."""
+
+    def select(self, view: PruningView) -> LongTensor:
+        import torch
+
+        order = torch.randperm(len(view.audio), generator=view.generator)
+        chosen = order[: view.keep].to(view.audio.device)
+        return cast("LongTensor", view.audio[chosen])

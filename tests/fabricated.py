@@ -1,0 +1,174 @@
+"""Result folders of runs that never were, written by the real dataclasses: what the report's tests look at."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.cache import sha256_of
+from marathon_eval.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult, write_run
+
+LETTERS = "ABCD"
+HEADLINE = {"reading": "strict", "metric": "accuracy", "scale": 100.0}
+WORDS = "the river ran past an old mill where nobody had lived for years and children said it was haunted".split()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a fabricated run is: `skill` is the chance of a right answer."""
+
+    model: str = "qwen_omni"
+    press: str | None = None
+    ratio: float = 0.0
+    skill: float = 0.7
+    rows: Mapping[str, int] = field(default_factory=lambda: {"gtzan": 12, "race": 20})
+    seed: int = 0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    audio_root: str = "audio"
+    #: Tasks answered by a transcript, graded by word error rate.
+    transcribed: Sequence[str] = ("librispeech",)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        press = {"press": self.press, "version": 1, "ratio": self.ratio, "seed": 0} if self.press else None
+        return {"model": self.model, "adapter_version": 1, **self.settings, "press": press}
+
+
+def write(made: Made, folder: Path, started: str = "2026-11-21T05:00:00Z") -> Path:
+    """Write the run below `folder` as the command line does, and return its own folder."""
+    run = fabricate(made, started)
+    path = folder / f"{made.model}__{run.fingerprint_sha256[:8]}" / started.replace(":", "-")
+    path.mkdir(parents=True)
+    write_run(run, path)
+    return path
+
+
+def fabricate(made: Made, started: str = "2026-11-21T05:00:00Z") -> RunResult:
+    samples = {task: list(_samples(made, task, n)) for task, n in made.rows.items()}
+    return RunResult(
+        model=made.model,
+        fingerprint=made.fingerprint,
+        fingerprint_sha256=sha256_of(made.fingerprint),
+        tasks={task: task_result(task, rows) for task, rows in samples.items()},
+        groups={},
+        samples=samples,
+        config={"tasks": list(made.rows), "use_cache": None, "data_dir": None},
+        versions={"marathon_eval": "0.1.0"},
+        manifests={},
+        cache={"hits": 0, "misses": sum(made.rows.values())},
+        wall_s=12.5,
+        started=started,
+    )
+
+
+def task_result(task: str, rows: list[Sample]) -> TaskResult:
+    scored = [row for row in rows if row.status == "ok"]
+    headline = HEADLINE
+    if scored and "wer" in scored[0].readings["strict"].scores:
+        headline = {"reading": "strict", "metric": "wer", "scale": -100.0, "offset": 100.0}
+    values = [row.readings["strict"].scores[headline["metric"]] or 0.0 for row in scored]
+    mean = sum(values) / len(values) if values else None
+    interval = None if mean is None else (max(0.0, mean - 0.05), min(1.0, mean + 0.05))
+    metric = {headline["metric"]: MetricValue(mean, interval)}
+    return TaskResult(
+        task=task,
+        readings={"strict": metric, "paper": {name: MetricValue(mean) for name in metric}},
+        n_meta=len(rows),
+        n_loaded=len(rows),
+        n_missing=0,
+        n_filtered=0,
+        n_scored=len(scored),
+        n_unanswered={
+            "strict": sum(row.readings["strict"].answer is None for row in scored),
+            "paper": 0,
+        },
+        n_errors=len(rows) - len(scored),
+        headline=headline,
+        version=1,
+    )
+
+
+def _samples(made: Made, task: str, n: int) -> Iterator[Sample]:
+    # the documents are the same for every run; only the answers are a run's own
+    documents = random.Random(f"{task} documents")
+    answers = random.Random(f"{task} {made.fingerprint} {made.seed}")
+    for doc_id in range(n):
+        seconds = round(documents.uniform(90, 300), 2)
+        make = _transcript if task in made.transcribed else _choice
+        yield replace(
+            make(made, task, doc_id, documents, answers),
+            usage=_usage(made, seconds, answers),
+            audio=[
+                {
+                    "path": f"{made.audio_root}/{task}/{doc_id:05}.wav",
+                    "start": 0.0,
+                    "stop": None,
+                    "seconds": seconds,
+                    "sha256": sha256_of([task, doc_id]),
+                }
+            ],
+        )
+
+
+def _choice(made: Made, task: str, doc_id: int, documents: random.Random, answers: random.Random) -> Sample:
+    target = documents.choice(LETTERS)
+    fate = answers.random()
+    letter = target if fate < made.skill else answers.choice(LETTERS.replace(target, ""))
+    if fate > 0.98:
+        return _blank(task, doc_id, target, status="error", error="the model ran out of memory")
+    if fate > 0.95:
+        read = {name: ReadingScore(None, "nothing found", {"accuracy": 0.0}) for name in ("strict", "paper")}
+        return _blank(task, doc_id, target, response="I cannot tell from this recording.", readings=read)
+    score = {"accuracy": float(letter == target)}
+    read = {
+        "strict": ReadingScore(letter, "answer_is", score),
+        "paper": ReadingScore(letter, "first_letter", score),
+    }
+    response = answers.choice(["{}", "The answer is {}.", "({})", "{}. It sounds like it."]).format(letter)
+    return _blank(task, doc_id, target, response=response, readings=read)
+
+
+def _transcript(made: Made, task: str, doc_id: int, documents: random.Random, answers: random.Random) -> Sample:
+    words = [documents.choice(WORDS) for _ in range(380)]
+    heard = [word if answers.random() < made.skill else answers.choice(WORDS) for word in words]
+    wer = sum(a != b for a, b in zip(words, heard, strict=True)) / len(words)
+    text = " ".join(heard)
+    read = {name: ReadingScore(text, "transcript", {"wer": wer}) for name in ("strict", "paper")}
+    return _blank(task, doc_id, " ".join(words), response=text, readings=read)
+
+
+def _blank(task: str, doc_id: int, target: str, **given: Any) -> Sample:
+    filled: dict[str, Any] = {
+        "response": None,
+        "status": "ok",
+        "error": None,
+        "readings": {},
+        "usage": {},
+        "cached": False,
+        "prompt_sha256": sha256_of([None, f"prompt of {task}"]),
+        "audio": [],
+        "fields": {"source": "real" if doc_id % 3 else "synthetic"},
+    }
+    return Sample(task=task, doc_id=doc_id, target=target, **{**filled, **given})
+
+
+def _usage(made: Made, seconds: float, answers: random.Random) -> dict[str, Any]:
+    tokens = int(seconds * 25)
+    kept = max(1, int(tokens * (1 - made.ratio)))
+    slow = answers.uniform(0.9, 1.3)
+    return {
+        "heard_seconds": seconds,
+        "audio_tokens": tokens,
+        "kept_tokens": kept,
+        "input_tokens": kept + 60,
+        "output_tokens": 3,
+        "encode_s": 0.001 * seconds * slow,
+        "prefill_s": (0.1 + 0.00012 * kept) * slow,
+        "decode_s": 0.04 * slow,
+        "peak_bytes": 2_000_000_000 + kept * 10_000,
+        "kv_bytes": kept * 7168,
+        "details": {},
+    }

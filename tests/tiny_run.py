@@ -1,0 +1,149 @@
+"""A tiny model in memory and one way to run it with its machinery in sight, for the press tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from marathon_eval.hf.loading import Loaded, load
+from marathon_eval.hf.pruning import Kept, Pruning
+from marathon_eval.hf_audio import RATE, Inputs
+from marathon_eval.model import Request
+from marathon_eval.models.qwen_omni import QwenOmni
+from marathon_eval.press import Decoder, PruningPress
+from transformers import GenerationConfig
+
+NEW_TOKENS = 8
+
+
+@dataclass
+class Run:
+    """Logits [B, step, vocabulary] of a greedy answer, with what was cached and kept."""
+
+    logits: Tensor
+    sequences: Tensor
+    cached: list[int]
+    kept: Kept | None
+
+
+@dataclass
+class Tiny:
+    """A loaded tiny Qwen2.5-Omni."""
+
+    adapter: QwenOmni
+    loaded: Loaded
+
+    @classmethod
+    def load(cls, folder: Path, attention: str = "sdpa") -> Tiny:
+        args = {"pretrained": str(folder), "attn_implementation": attention, "device": "cpu"}
+        adapter = QwenOmni(QwenOmni.Settings.model_validate(args))
+        return cls(adapter, load(adapter))
+
+    @property
+    def decoder(self) -> Decoder:
+        return self.adapter.decoder(self.loaded.model)
+
+    def inputs(self, *seconds: float) -> Inputs:
+        """A batch of prompts of different lengths, each with so many seconds of noise."""
+        waves = [[noise(length, seed)] for seed, length in enumerate(seconds)]
+        requests = [Request("What is heard?" + " Say it." * row) for row in range(len(seconds))]
+        # one placeholder per clip: the request's own audio is not read here
+        return self.adapter.prepare(self.loaded, [_with_audio(r) for r in requests], waves)
+
+    def run(
+        self,
+        inputs: Inputs,
+        press: PruningPress | None = None,
+        early_exit: bool = True,
+        seeds: Sequence[int] = (11, 12),
+        **generation: Any,
+    ) -> Run:
+        """Greedy answer of NEW_TOKENS tokens."""
+        config = GenerationConfig(
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            pad_token_id=0,
+            output_logits=True,
+            return_dict_in_generate=True,
+            **generation,
+        )
+        pruning = None
+        with torch.inference_mode():
+            if press is None:
+                out = self.loaded.model.generate(**inputs.tensors, generation_config=config)
+            else:
+                rows = len(inputs.tensors["input_ids"])
+                pruning = Pruning(self.decoder, press, seeds[:rows], early_exit)
+                with pruning:
+                    out = self.loaded.model.generate(**inputs.tensors, generation_config=config)
+        return Run(
+            logits=torch.stack(out.logits, dim=1),
+            sequences=out.sequences,
+            cached=[layer.keys.shape[-2] for layer in out.past_key_values.layers],
+            kept=pruning.kept if pruning else None,
+        )
+
+    def hooks(self) -> int:
+        """Every hook that hangs on any module."""
+        return sum(
+            len(module._forward_hooks) + len(module._forward_pre_hooks)
+            for module in self.loaded.model.modules()
+        )
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Noise whose loudness swells and falls, so that no two audio tokens are alike."""
+    generator = np.random.default_rng(seed)
+    count = int(seconds * RATE)
+    swell = 0.05 + 0.2 * np.sin(np.linspace(0, 7 + seed, count)) ** 2
+    return (generator.standard_normal(count) * swell).astype(np.float32)
+
+
+def _with_audio(request: Request) -> Request:
+    from dataclasses import replace
+
+    from marathon_eval.audio import Audio
+
+    return replace(request, audios=(Audio("unread.wav"),))
+
+
+def recomputed(tiny: Tiny, inputs: Inputs, sequences: Tensor, row: int, kept: Tensor | None, layer: int) -> Tensor:
+    """Logits [step, vocabulary] of one sample without cache, hooks, generate or batch: the definition of pruning.
+
+    Layers before `layer` see every token, the others text, the `kept` audio tokens (positions in the sample) and the
+    answer so far; masks are written out, positions are those of the whole sequence.
+    """
+    model, stack = tiny.loaded.model, tiny.decoder.stack
+    prompt = inputs.tensors["input_ids"].shape[1]
+    padding = int((inputs.tensors["attention_mask"][row] == 0).sum())
+    ids = sequences[row : row + 1, padding:-1]
+    frames = inputs.tensors["feature_attention_mask"][row : row + 1]
+    with torch.inference_mode():
+        hidden = model.get_input_embeddings()(ids)
+        heard = model.get_audio_features(
+            inputs.tensors["input_features"][row : row + 1], feature_attention_mask=frames
+        ).last_hidden_state
+        audio = ids == model.config.audio_token_id
+        hidden = hidden.masked_scatter(audio[..., None], heard)
+        positions = torch.arange(ids.shape[1])
+        places = positions.expand(3, 1, -1)
+        stays = torch.ones_like(positions, dtype=torch.bool)
+        if kept is not None:
+            stays = ~audio[0] | torch.isin(positions, kept)
+        for index, block in enumerate(stack.layers):
+            if index == layer:
+                hidden, places = hidden[:, stays], places[..., stays]
+            length = hidden.shape[1]
+            mask = torch.full((length, length), -torch.inf).triu(1)[None, None]
+            hidden = block(
+                hidden, attention_mask=mask, position_embeddings=stack.rotary_emb(hidden, places)
+            )
+        logits: Tensor = model.lm_head(stack.norm(hidden))
+    steps = sequences.shape[1] - prompt
+    return logits[0, -steps:]
