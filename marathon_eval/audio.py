@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.errors import AudioError
+from marathon_eval.errors import AudioError, MarathonError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,24 +28,39 @@ class AudioFacts(NamedTuple):
 
 @dataclass(frozen=True)
 class Audio:
-    """A stretch of an audio file; `start` and `stop` in seconds, `stop=None` to the end."""
+    """A stretch of an audio file; `start` and `stop` in seconds, `stop=None` to the end.
+
+    `transform` changes what is heard of it, not the file: see build/transforms.py.
+    """
 
     path: str
     start: float = 0.0
     stop: float | None = None
+    transform: str = ""
+
+    @property
+    def stretch(self) -> str:
+        """What is heard of the file, as text; with the file's size and time it identifies the sound."""
+        text = f"{self.start}:{self.stop}"
+        if not self.transform:
+            return text
+        from marathon_eval.build.transforms import VERSION, canonical
+
+        return f"{text}|{VERSION}|{canonical(self.transform)}"
 
     @property
     def seconds(self) -> float:
         """Length in seconds, from the header alone. Raises AudioError."""
         with _opened(self) as file:
             first, last = _frames(self, file)
-            return (last - first) / float(file.samplerate)
+            return self._seconds_after((last - first) / float(file.samplerate))
 
     def facts(self) -> AudioFacts:
         """Hash and length of the decoded stretch at its native rate, block by block. Raises AudioError.
 
         The hash covers rate, channel count and float32 samples, not the container: the same
-        sound as WAV and as FLAC has one hash, and new tags in a header change nothing.
+        sound as WAV and as FLAC has one hash, and new tags in a header change nothing. A
+        transformed stretch has the hash of the original and of the transform's text.
         """
         with _opened(self) as file:
             digest = hashlib.sha256(f"{file.samplerate}:{file.channels}:".encode())
@@ -53,7 +68,10 @@ class Audio:
             for block in _blocks(self, file):
                 digest.update(block.tobytes())
                 frames += len(block)
-            return AudioFacts(digest.hexdigest(), frames / float(file.samplerate))
+            seconds = self._seconds_after(frames / float(file.samplerate))
+        if self.transform:
+            digest.update(self.stretch.partition("|")[2].encode())
+        return AudioFacts(digest.hexdigest(), seconds)
 
     def samples(self, rate: int) -> NDArray[np.float32]:
         """Mono float32 samples [n] at `rate` Hz: channels averaged, resampled by soxr. Raises AudioError."""
@@ -62,11 +80,28 @@ class Audio:
         with _opened(self) as file:
             mono = np.concatenate([block.mean(axis=1) for block in _blocks(self, file)])
             native = int(file.samplerate)
+        if self.transform:
+            mono = self._changed(mono, native)
         if native != rate:
             import soxr
 
             mono = soxr.resample(mono, native, rate)
         return np.ascontiguousarray(mono, dtype=np.float32)
+
+    def _seconds_after(self, seconds: float) -> float:
+        if not self.transform:
+            return seconds
+        from marathon_eval.build.transforms import seconds_after
+
+        return seconds_after(self.transform, seconds)
+
+    def _changed(self, mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+        from marathon_eval.build.transforms import changed
+
+        try:
+            return changed(self.transform, mono, rate)
+        except MarathonError as error:
+            raise AudioError(f"{self.path}: {error}") from None
 
 
 def _opened(audio: Audio) -> Any:

@@ -274,8 +274,8 @@ def _audio_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, 
         except OSError:
             errors[audio] = f"{audio.path}: no such audio file"
             continue
-        stretch = f"{audio.start}:{audio.stop}"
-        keys[audio] = f"audio/{os.path.abspath(audio.path)}|{stat.st_size}|{stat.st_mtime_ns}|{stretch}"
+        place = os.path.abspath(audio.path)
+        keys[audio] = f"audio/{place}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
     return keys, errors
 
 

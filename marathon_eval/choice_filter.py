@@ -5,9 +5,10 @@ The first layer that speaks decides; its name is the answer's rule:
     bare              the whole text is one letter, in brackets, quotes or bold or not: "B", "b", "(b).", "**B**"
     boxed             the same layers inside \boxed{...}
     answer_tag        the same layers inside <answer>...</answer>
-    answer_is         a statement: "the answer is C", "answer: b", "I'd say C"; of several the one called final
+    answer_is         a statement or conclusion: "the answer is C", "answer: b", "I'd say C", "..., so C"; of several
+                      that differ the one called final
     letter_and_text   the text begins with a letter that is set apart: "B. Dog", "B) Dog", "C because ..."
-    option_letter     a letter in a place where only an option can stand: "option b", "(D)", "..., so C."
+    option_letter     a letter in a place where only an option can stand: "option b", "(D)", "it's C", "not A but D"
     option_text       the text is one option's text, or names exactly one as whole words
 
 and without an answer:
@@ -128,12 +129,12 @@ def _layers(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | No
     if (place := texts_of(choices).whole.get(plain(text))) is not None:
         return place, "option_text"
     found = mentions(text, choices, letters) if letters else []
-    by_letter = _by_letter(text, found, choices, letters)
+    by_letter = _by_letter(found, choices, letters)
     return by_letter or _by_text(text, choices, denied=bool(found))
 
 
 def _by_letter(
-    text: str, found: Sequence[Mention], choices: tuple[str, ...], letters: int
+    found: Sequence[Mention], choices: tuple[str, ...], letters: int
 ) -> tuple[int | None, str] | None:
     """The decision of the three letter layers; None when no letter is affirmed."""
     affirmed = [mention for mention in found if not mention.denied]
@@ -163,8 +164,10 @@ def _by_text(text: str, choices: tuple[str, ...], denied: bool) -> tuple[int | N
     named = contained(text, choices)
     if len(named) > 1:
         return None, "ambiguous"
-    if named and (REFUSAL.search(text) or text.rstrip(" \"')").endswith("?")):
-        return None, "refusal"
-    if named:
-        return named.pop(), "option_text"
+    for place in named:
+        # An option may itself be worded like a refusal: "None of the above".
+        refused = REFUSAL.search(text) and not REFUSAL.search(choices[place])
+        if refused or text.rstrip(" \"')").endswith("?"):
+            return None, "refusal"
+        return place, "option_text"
     return None, "negated" if denied else "no_answer"

@@ -30,16 +30,20 @@ class RunConfig:
     predict_only: bool = False
     retry_errors: bool = False
     seed: int = 0
+    judge_model: str | None = None
+    judge_args: dict[str, Any] = field(default_factory=dict)
+    judge_gen_kwargs: dict[str, Any] = field(default_factory=dict)
 
     def recorded(self) -> dict[str, Any]:
         """The config as results.json keeps it; anything that looks like a key is cut out."""
         config = asdict(self)
-        config["model_args"] = {name: _redacted(name, value) for name, value in self.model_args.items()}
+        for key, arguments in (("model_args", self.model_args), ("judge_args", self.judge_args)):
+            config[key] = {name: _redacted(name, value) for name, value in arguments.items()}
         return config
 
 
 def _redacted(name: str, value: Any) -> Any:
-    secret = any(word in name.lower() for word in ("api_key", "token", "secret", "password"))
+    secret = any(name.lower().endswith(word) for word in ("key", "token", "secret", "password"))
     return "<redacted>" if secret else value
 
 

@@ -12,13 +12,14 @@ from typing import Any
 from marathon_eval.audio import Audio
 from marathon_eval.choices import Choices
 from marathon_eval.errors import AudioError, MarathonError, RowError
-from marathon_eval.prompt import Question, examples_for
+from marathon_eval.prompt import OURS, Question, examples_for
 from marathon_eval.row_steps import steps_named
 from marathon_eval.rows import StoredAudio, Table, TableReader, columns
 from marathon_eval.selection import Row, Selected, only, picked, select, subset_named
 from marathon_eval.sources import Source, locate
 from marathon_eval.task_config import TaskConfig
 from marathon_eval.template import check_names, from_row
+from marathon_eval.yaml_loader import Document
 
 
 @dataclass(frozen=True)
@@ -81,21 +82,20 @@ class DocSet:
 
 
 class DocLoader:
-    """Builds a task's documents. `where` is the `file:line` of dataset_path."""
+    """Builds a task's documents. `choices` are what filters read; the question may have none of its own."""
 
-    def __init__(
-        self, config: TaskConfig, question: Question, choices: Choices, audio_where: str, where: str
-    ) -> None:
+    def __init__(self, config: TaskConfig, document: Document, question: Question, choices: Choices) -> None:
         self.config = config
         self.question = question
         self.choices = choices
-        self.where = where
-        self.steps = steps_named(config.process_docs, where)
+        self.where = document.where("dataset_path")
+        self.steps = steps_named(config.process_docs, document.where("process_docs"))
         names = config.doc_to_audio or []
-        self.audio = [from_row(name, audio_where) for name in ([names] if isinstance(names, str) else names)]
+        where = f"{document.where('doc_to_audio')}: doc_to_audio"
+        self.audio = [from_row(name, where) for name in ([names] if isinstance(names, str) else names)]
 
     def load(
-        self, reader: TableReader, subset: str | None, limit: int | None, samples: Sequence[int] | None
+        self, reader: TableReader, subset: str | None, limit: float | None, samples: Sequence[int] | None
     ) -> DocSet:
         """The documents of the evaluated split. Raises MarathonError for what is wrong with the dataset as a whole."""
         table = reader.read(reader.test_split())
@@ -164,7 +164,7 @@ class DocLoader:
 
     def _check_columns(self, known: set[str]) -> None:
         """Names that no row has are a mistake in the task, not in the rows."""
-        ours = known | ({"choices", "letters", "options"} if self.question.choices.given else set())
+        ours = known | (OURS if self.question.choices.given else frozenset())
         for rule in (*self.question.rules(), self.choices, *self.audio):
             check_names(rule, ours)
 
@@ -245,7 +245,7 @@ def _with_files(doc: Doc, source: Source | None) -> Doc:
     if doc.error is not None or source is None:
         return doc
     try:
-        audio = tuple(Audio(str(source.path(one.path)), one.start, one.stop) for one in doc.audio)
+        audio = tuple(Audio(source.path(one.path), one.start, one.stop) for one in doc.audio)
     except AudioError as error:
         return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
     return replace(doc, audio=audio)

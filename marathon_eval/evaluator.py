@@ -19,7 +19,8 @@ from marathon_eval.results import RunResult, Sample
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
-    from marathon_eval.task import Group, Task
+    from marathon_eval.judge import Judge, Judged, Verdict
+    from marathon_eval.task import Doc, Group, Task
 
 
 def simple_evaluate(
@@ -44,15 +45,20 @@ def evaluate(config: RunConfig, model: Model | None = None, progress: Progress |
     registry = Registry(config.include_path)
     tasks, groups = load_tasks(registry, config.tasks)
     model = model or build_model(registry, config.model, config.model_args)
+    judge = build_judge(registry, config)
+    if not config.predict_only:
+        tasks = as_judged(tasks, judge)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
         fingerprint = model.fingerprint
         pool = gather(tasks, config, model.name())
         answers = ask(pool, model, cache, progress or Progress(), config.retry_errors)
         model.close()
-    samples = {
-        name: list(score(tasks[name], pool.asked[name], answers, config.predict_only)) for name in tasks
-    }
+        asked_judge = judge_with(judge, cache, config.judge_gen_kwargs)
+        scored = {
+            name: scored_task(tasks[name], pool.asked[name], answers, config, asked_judge) for name in tasks
+        }
+    samples = {name: samples for name, (samples, _) in scored.items()}
     results = {name: task.aggregate(samples[name], pool.docs[name]) for name, task in tasks.items()}
     hits = sum(answer.cached for answer in answers.by_request.values())
     return RunResult(
@@ -64,7 +70,7 @@ def evaluate(config: RunConfig, model: Model | None = None, progress: Progress |
         samples=samples,
         config=config.recorded(),
         versions=versions(),
-        manifests={name: docs.manifest() for name, docs in pool.docs.items()},
+        manifests={name: {**docs.manifest(), **scored[name][1]} for name, docs in pool.docs.items()},
         cache={"hits": hits, "misses": len(answers.by_request) - hits},
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
@@ -110,14 +116,33 @@ def build_model(registry: Registry, name: str, model_args: Mapping[str, Any]) ->
     return model_class.from_args(arguments, press)
 
 
-def score(task: Task, asked: Sequence[Asked], answers: Answers, predict_only: bool) -> Iterator[Sample]:
+def scored_task(
+    task: Task,
+    asked: Sequence[Asked],
+    answers: Answers,
+    config: RunConfig,
+    judge: Judge | None,
+) -> tuple[list[Sample], dict[str, Any]]:
+    """A task's samples, and what the judge that its answers were shown to has to say of itself."""
+    rows = [(item.doc, _responses(item, answers)) for item in asked]
+    judged = None if config.predict_only else judged_by(judge, task, rows)
+    if judged is None:
+        return list(score(task, asked, answers, config.predict_only)), {}
+    return list(score(task, asked, answers, False, judged.verdicts)), {"judge": judged.facts}
+
+
+def score(
+    task: Task,
+    asked: Sequence[Asked],
+    answers: Answers,
+    predict_only: bool,
+    verdicts: Mapping[int, Verdict] | None = None,
+) -> Iterator[Sample]:
     """One sample per document. A document without an answer is an error row, never a wrong answer."""
     for item in asked:
         got = [answers.by_request.get(request) for request in item.requests]
-        responses = [Response.failed("not asked: interrupted") if a is None else a.response for a in got]
-        if item.error is not None:
-            responses = [Response.failed(item.error)]
-        sample = task.score(item.doc, responses, predict_only=predict_only)
+        verdict = (verdicts or {}).get(item.doc.doc_id)
+        sample = scored_sample(task, item.doc, _responses(item, answers), verdict, predict_only)
         yield replace(
             sample,
             cached=bool(got) and all(answer is not None and answer.cached for answer in got),
@@ -126,6 +151,71 @@ def score(task: Task, asked: Sequence[Asked], answers: Answers, predict_only: bo
             else None,
             audio=[_described(audio, answers.facts) for audio in item.doc.audio],
         )
+
+
+def _responses(item: Asked, answers: Answers) -> list[Response]:
+    if item.error is not None:
+        return [Response.failed(item.error)]
+    got = [answers.by_request.get(request) for request in item.requests]
+    return [Response.failed("not asked: interrupted") if a is None else a.response for a in got]
+
+
+def scored_sample(
+    task: Task,
+    doc: Doc,
+    responses: Sequence[Response],
+    verdict: Verdict | None = None,
+    predict_only: bool = False,
+) -> Sample:
+    """One document's sample; a judge's verdict stands beside its fields, a judge's failure makes an error row."""
+    if verdict is None:
+        return task.score(doc, responses, predict_only=predict_only)
+    if verdict.error is not None:
+        responses = [replace(one, status="error", error=verdict.error) for one in responses]
+    from marathon_eval.judge import with_verdict
+
+    sample = task.score(with_verdict(doc, verdict), responses)
+    return replace(sample, judge=dict(verdict.record))
+
+
+def build_judge(registry: Registry, config: RunConfig) -> Model | None:
+    """The model behind --judge_model. Raises MarathonError."""
+    if config.judge_model is None:
+        if config.judge_args or config.judge_gen_kwargs:
+            raise MarathonError("--judge_args and --judge_gen_kwargs need --judge_model")
+        return None
+    return build_model(registry, config.judge_model, config.judge_args)
+
+
+def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[str, Any]) -> Judge | None:
+    """The judge with the cache that keeps its replies."""
+    if judge is None:
+        return None
+    from marathon_eval.judge import Judge
+    from marathon_eval.task_config import generation_settings
+
+    return Judge(judge, cache, generation_settings(generation, "--judge_gen_kwargs"))
+
+
+def judged_by(
+    judge: Judge | None, task: Task, rows: Sequence[tuple[Doc, Sequence[Response]]]
+) -> Judged | None:
+    """The rows judged; None where nobody judges, or the task asks for no judge."""
+    if judge is None or task.config.judge is None:
+        return None
+    from marathon_eval.judge import judge_task
+
+    return judge_task(task, rows, judge)
+
+
+def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]:
+    """The tasks with judged metrics under the judge's name, or without those that need one. Raises MarathonError."""
+    if all(task.config.judge is None for task in tasks.values()):
+        return dict(tasks)
+    from marathon_eval.judge import judge_name, prepared
+
+    name = None if judge is None else judge_name(judge)
+    return {key: prepared(task, name) for key, task in tasks.items()}
 
 
 def _described(audio: Audio, facts: Mapping[Audio, AudioFacts]) -> dict[str, Any]:

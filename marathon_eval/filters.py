@@ -1,7 +1,8 @@
 """Response text -> answer, and which rule found it: one named pipeline of filters per reading of the answers.
 
 The functions of lm-evaluation-harness 0.4.13 are here under its names (lm_eval_filters.py); ours are `choice`,
-`choice_text` (choice_filter.py), `transcript` (transcript_filter.py) and `audiomarathon.<task>` (parity/).
+`choice_text` (choice_filter.py), `transcript` (transcript_filter.py), `strip_reasoning` (reasoning.py), a judge's verdicts
+(judge_readings.py) and the benchmarks' released rules (parity/).
 No answer is `Answer(None, rule)`, and no later filter turns it into one.
 """
 
@@ -128,18 +129,16 @@ def _step(entry: Mapping[str, Any], where: str) -> Step:
 
 def built(factory: Callable[..., Any], options: Mapping[str, Any], where: str) -> Any:
     """`factory(**options)` with its annotations enforced; raises MarathonError naming option and nearest name."""
-    from pydantic import ConfigDict, ValidationError, validate_call
-
-    known = [
-        parameter.name
-        for parameter in inspect.signature(factory).parameters.values()
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-    ]
-    takes_any = len(known) < len(inspect.signature(factory).parameters)
-    if surplus := [key for key in options if key not in known and not takes_any]:
+    parameters = inspect.signature(factory).parameters.values()
+    known = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    if surplus := [key for key in options if key not in known and len(known) == len(parameters)]:
         raise MarathonError(
             f"{where} takes no '{surplus[0]}'.{did_you_mean(surplus[0], known)} It takes: {', '.join(known) or 'nothing'}"
         )
+    if not options and not any(one.default is inspect.Parameter.empty for one in parameters):
+        return factory()  # nothing to check, and a validator takes 2 ms to build
+    from pydantic import ConfigDict, ValidationError, validate_call
+
     try:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(factory)(**options)
     except ValidationError as error:
@@ -150,14 +149,16 @@ def built(factory: Callable[..., Any], options: Mapping[str, Any], where: str) -
 
 def _factories() -> dict[str, Callable[..., Step]]:
     """Imported here, not at the top: the filters' files import this one's types."""
-    from marathon_eval import lm_eval_filters
+    from marathon_eval import judge_readings, lm_eval_filters
     from marathon_eval.choice_filter import choice, choice_text
-    from marathon_eval.parity import audiomarathon, audiomarathon_asr
+    from marathon_eval.parity import audiomarathon, audiomarathon_asr, released
+    from marathon_eval.reasoning import strip_reasoning
     from marathon_eval.transcript_filter import transcript
 
     ours: dict[str, Callable[..., Step]] = {
         "choice": choice,
         "choice_text": choice_text,
+        "strip_reasoning": strip_reasoning,
         "transcript": transcript,
         "audiomarathon.librispeech": audiomarathon_asr.transcript_step,
     }
@@ -165,4 +166,4 @@ def _factories() -> dict[str, Callable[..., Step]]:
         f"audiomarathon.{task}": audiomarathon.step_factory(rule)
         for task, rule in audiomarathon.RULES.items()
     }
-    return {**lm_eval_filters.FILTERS, **ours, **paper}
+    return {**lm_eval_filters.FILTERS, **judge_readings.FILTERS, **ours, **released.FILTERS, **paper}

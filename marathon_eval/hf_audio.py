@@ -105,6 +105,10 @@ class HFAudio(Model):
         folder = weights.local_folder(self.args.pretrained)
         if folder is None:
             return {"revision": self.commit, "transformers": release}
+        if self.args.revision is not None:
+            raise MarathonError(
+                f"--model_args: revision={self.args.revision}: pretrained={folder} is a folder, which has none"
+            )
         template = chat_template(folder)
         return {
             # the folder's content counts, not where it lies
@@ -122,11 +126,10 @@ class HFAudio(Model):
 
     def check(self) -> None:
         """Raise MarathonError when the weights can't be had; quick, and before anything slow."""
-        folder = weights.local_folder(self.args.pretrained)
-        if folder is not None:
-            weights.folder_hash(folder, self.cache)
-        elif not weights.downloaded(self.args.pretrained, self.commit):
-            weights.asked_commit(self.args.pretrained, self.commit)
+        name = self.args.pretrained
+        if "weights" in self._identity or weights.snapshot(name, self.commit, self.weights_prefix):
+            return
+        weights.asked_commit(name, self.commit)
 
     def folder(self) -> Path:
         """The checkpoint's folder, downloaded if need be. Raises MarathonError."""
@@ -140,6 +143,7 @@ class HFAudio(Model):
         """As promised by `Model`. Weights load here, once."""
         if self._runner is None:
             self.check()
+            self.folder()
             from marathon_eval.hf.runner import Runner
 
             self._runner = Runner(self)
@@ -149,6 +153,10 @@ class HFAudio(Model):
         if self._runner is not None:
             self._runner.release()
             self._runner = None
+
+    def requests_at_once(self) -> int:
+        """How many requests one batch may hold."""
+        return self.args.batch_size
 
     @abstractmethod
     def prepare(

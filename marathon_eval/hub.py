@@ -48,12 +48,12 @@ class HubRepo:
             for _ in pool.map(self._fetched, waiting):
                 continue
 
-    def path(self, name: str) -> Path:
+    def path(self, name: str) -> str:
         """The file in the hub's local cache, fetched where it is not there yet. Raises AudioError, MarathonError."""
         found = self._cached(name) or self._fetched(name)
         if found is None:
             raise AudioError(f"{name}: not in {self.label}")
-        return found
+        return str(found)
 
     def _cached(self, name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache

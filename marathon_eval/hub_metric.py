@@ -46,10 +46,12 @@ class HubMetric(Mean):
 
 
 def _loaded(called: str, where: str) -> Any:
+    import marathon_eval.hf  # noqa: F401 - evaluate imports transformers, which a broken torchvision would take down
+
     try:
         import evaluate
 
         return evaluate.load(called)
-    except (ImportError, OSError, ValueError, TypeError, AttributeError, SyntaxError) as error:
+    except (ImportError, OSError, ValueError, TypeError, AttributeError, SyntaxError, RuntimeError) as error:
         reason = str(error).partition("\n")[0]
         raise MarathonError(f"{where}: metric 'evaluate:{called}' cannot be loaded ({reason})") from None

@@ -56,9 +56,14 @@ class Judged(NamedTuple):
 class Judge:
     """A model that judges, with the cache that keeps its replies."""
 
-    def __init__(self, model: Model, cache: ResponseCache) -> None:
+    def __init__(
+        self, model: Model, cache: ResponseCache, generation: Mapping[str, Any] | None = None
+    ) -> None:
         self.model = model
         self.cache = cache
+        model.cache = cache
+        #: Laid over the tasks' own settings: a judge that reasons needs more tokens than its verdict.
+        self.generation = dict(generation or {})
 
     @property
     def name(self) -> str:
@@ -70,13 +75,21 @@ class Judge:
         replies: dict[Hashable, Reply] = {call.key: Reply() for call in calls}
         waiting = list(calls)
         for attempt in range(RETRIES + 1):
-            self._ask_once([(call, retried(call.request, attempt)) for call in waiting], replies)
+            self._ask_once([(call, self._request(call, attempt)) for call in waiting], replies)
             waiting = [
                 call
                 for call in waiting
                 if replies[call.key].value is None and replies[call.key].error is None
             ]
         return replies
+
+    def _request(self, call: Call, attempt: int) -> Request:
+        """The request of a try; later ones are sampled a little, so that they can come out otherwise."""
+        made = replace(call.request, generation=replace(call.request.generation, **self.generation))
+        if attempt == 0:
+            return made
+        seed = (made.generation.seed or 0) + attempt
+        return replace(made, generation=replace(made.generation, temperature=RETRY_TEMPERATURE, seed=seed))
 
     def _ask_once(self, asked: Sequence[tuple[Call, Request]], replies: dict[Hashable, Reply]) -> None:
         """Equal requests of several calls are asked once."""
@@ -100,15 +113,9 @@ def taken(reply: Reply, response: Response, call: Call, cached: bool) -> None:
         response.text if response.status != "refused" else f"refused: {response.error}",
     )
     reply.cached += cached
-    reply.value = call.read(response.text) if response.status != "refused" else None
-
-
-def retried(request: Request, attempt: int) -> Request:
-    """The request of a later try: sampled a little, so that it can come out otherwise."""
-    if attempt == 0:
-        return request
-    seed = (request.generation.seed or 0) + attempt
-    return replace(request, generation=replace(request.generation, temperature=RETRY_TEMPERATURE, seed=seed))
+    # a judge that reasons is read after its thoughts
+    spoken = parted(response.text).answer if response.status != "refused" else None
+    reply.value = None if spoken is None else call.read(spoken)
 
 
 def judge_name(model: Model) -> str:
@@ -174,7 +181,7 @@ def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge
             try:
                 if kind.settled(doc, words) is None:
                     calls[number, kind.name] = kind.calls(doc, words)
-            except (RowError, KeyError, TypeError) as error:
+            except RowError as error:
                 errors[number] = f"row {number}: judge: {kind.name}: {error}"
     replies = judge.ask([call for group in calls.values() for call in group])
     verdicts: dict[int, Verdict] = {}
@@ -194,10 +201,8 @@ def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge
     return Judged(verdicts, _facts(judge, kinds, replies.values(), verdicts))
 
 
-def with_verdict(doc: Doc, verdict: Verdict | None) -> Doc:
+def with_verdict(doc: Doc, verdict: Verdict) -> Doc:
     """The document with its verdicts where the judged readings look for them."""
-    if verdict is None:
-        return doc
     return replace(doc, fields={**doc.fields, VERDICTS: verdict.answers})
 
 

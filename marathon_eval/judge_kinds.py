@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.errors import RowError
 from marathon_eval.filters import Answer
 from marathon_eval.judge_readings import Pair, Pass
 from marathon_eval.model import Generation, Request
@@ -84,8 +85,8 @@ class Kind:
 
 
 def _align_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:
-    letters = kind.task.context(doc).letters
-    yield kind.call(doc.doc_id, kind.values(doc, said), lambda reply: read_letter(reply, letters))
+    values = kind.values(doc, said)
+    yield kind.call(doc.doc_id, values, lambda reply: read_letter(reply, values["letters"]))
 
 
 def _pair_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:
@@ -96,11 +97,21 @@ def _pair_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:
 
 def _rubric_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:
     values = kind.values(doc, said)
-    allowed = [criterion["choices"] for criterion in doc.fields["rubric"]]
+    allowed = _allowed(doc.fields.get("rubric"))
     for rater in range(kind.spec.raters):
         # far apart, so that a rater's retries (seed + i) never meet another rater's first try
         seed = kind.spec.seed + 100 * rater
         yield kind.call((doc.doc_id, rater), values, lambda reply: read_rubric(reply, allowed), seed)
+
+
+def _allowed(rubric: Any) -> list[list[float]]:
+    """The possible scores of each criterion. Raises RowError for a rubric that cannot be scored."""
+    if not isinstance(rubric, list) or not rubric:
+        raise RowError(f"the row's rubric must be a list of criteria, got {rubric!r}")
+    scores = [criterion.get("choices") if isinstance(criterion, dict) else None for criterion in rubric]
+    if not all(isinstance(options, list) and options and max(options) > 0 for options in scores):
+        raise RowError("a criterion of the row's rubric has no list of possible scores")
+    return [[float(score) for score in options or ()] for options in scores]
 
 
 def read_letter(reply: str, letters: Sequence[str]) -> str | None:
@@ -121,11 +132,9 @@ def read_rubric(reply: str, allowed: Sequence[Sequence[float]]) -> float | None:
         return None
     if not isinstance(rated, list) or len(rated) != len(allowed):
         return None
-    points = [item.get("score") if isinstance(item, dict) else None for item in rated]
-    if any(
-        isinstance(score, bool) or not isinstance(score, (int, float)) or score not in options
-        for score, options in zip(points, allowed, strict=True)
-    ):
+    given = [item.get("score") if isinstance(item, dict) else None for item in rated]
+    points = [float(x) for x in given if isinstance(x, (int, float)) and not isinstance(x, bool)]
+    if len(points) < len(given) or any(x not in options for x, options in zip(points, allowed, strict=True)):
         return None
     return sum(points) / sum(max(options) for options in allowed)
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 VERDICTS = "judge verdicts"
 SCALE = range(1, 11)
 NO_SCORE = "-"
+NOT_JUDGED = "not_judged"
 
 
 class Pass(NamedTuple):
@@ -61,10 +62,8 @@ class Pair(NamedTuple):
     def of(cls, text: str) -> Pair:
         """The reverse of `text`."""
         straight, _, swapped = text.partition(" / ")
-        first, second = (
-            None if one == NO_SCORE else [int(x) for x in one.split()] for one in (straight, swapped)
-        )
-        return cls(first and Pass(*first), second and Pass(second[1], second[0]))
+        first, second = _numbers(straight), _numbers(swapped)
+        return cls(Pass(*first) if first else None, Pass(*reversed(second)) if second else None)
 
     @property
     def on_scale(self) -> bool:
@@ -72,12 +71,16 @@ class Pair(NamedTuple):
         return len(self.passes) == 2 and all(score in SCALE for one in self.passes for score in one)
 
 
+def _numbers(text: str) -> list[int] | None:
+    return None if text == NO_SCORE else [int(number) for number in text.split()]
+
+
 def verdict_of(kind: str, accepted: Callable[[Answer], Answer] = lambda answer: answer) -> Step:
     """The verdict that the judge gave; a row that no judge saw has no answer."""
 
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
         verdicts: Mapping[str, Answer] = context.doc.get(VERDICTS, {})
-        answer = accepted(verdicts.get(kind, Answer(None, "not_judged")))
+        answer = accepted(verdicts.get(kind, Answer(None, NOT_JUDGED)))
         return [Held(answer.value or "", answer.rule, answer.value is not None) for _ in held[:1]]
 
     return step

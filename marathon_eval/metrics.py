@@ -277,10 +277,17 @@ def metric_names() -> list[str]:
 
 def _factories() -> dict[str, Callable[..., Metric]]:
     """Imported here, not at the top: the metrics' files import this one's types."""
-    from marathon_eval import classification, wer
-    from marathon_eval.parity import audiomarathon_metrics
+    from marathon_eval import classification, judge_readings, wer
+    from marathon_eval.parity import audiomarathon_metrics, released
 
     here: dict[str, Callable[..., Metric]] = {
         factory.__name__: factory for factory in (accuracy, acc, parse_rate, chance, exact_match)
     }
-    return {**here, **classification.METRICS, **wer.METRICS, **audiomarathon_metrics.METRICS}
+    return {
+        **here,
+        **classification.METRICS,
+        **wer.METRICS,
+        **judge_readings.METRICS,
+        **audiomarathon_metrics.METRICS,
+        **released.METRICS,
+    }

@@ -28,6 +28,10 @@ _DENIALS = (
 #: Words that deny what stands before them in the same clause.
 _REJECTIONS = "wrong incorrect false unlikely impossible out not isnt wasnt cannot cant eliminated excluded doesnt never"
 DENIALS, REJECTIONS = frozenset(_DENIALS.split()), frozenset(_REJECTIONS.split())
+#: An option made of such words alone ("No", "Not at all") is in any sentence: it counts only where an answer begins.
+_COMMON = DENIALS | frozenset(
+    ("yes", "a", "an", "the", "it", "is", "at", "all", "one", "and", "or", "of", "i", "you", "we")
+)
 REFUSAL = re.compile(
     r"\b(?:can(?:not|'?t| not)|could(?: not|n'?t)|unable|not able|not (?:entirely |really |quite )?(?:sure|certain|clear)|unsure"
     r"|unclear|uncertain|(?:do(?: not|n'?t)|did(?: not|n'?t)) (?:know|hear|understand)|no idea|hard to|difficult to|impossible"
@@ -137,6 +141,8 @@ def contained(text: str, choices: tuple[str, ...]) -> set[int]:
     for alias in texts_of(choices).aliases:
         for first in range(len(content) - len(alias.words) + 1):
             span = content[first : first + len(alias.words)]
+            if first and _COMMON.issuperset(alias.words):
+                break
             if used.isdisjoint(span) and tuple(words[at] for at in span) == alias.words:
                 used.update(span)
                 if not _denied(words, span[0], span[-1], texts_of(choices)):

@@ -14,6 +14,8 @@ from marathon_eval.yaml_loader import Document
 
 #: lm-eval's seed for few-shot examples. Ours adds the row's number, so that --limit and order change no prompt.
 FEWSHOT_SEED = 1234
+#: Names that templates see besides the row's columns.
+OURS = frozenset({"choices", "letters", "options"})
 
 
 class Prompt(NamedTuple):
@@ -82,7 +84,8 @@ class Question:
         rule = self.target
         if isinstance(rule, (int, list)):
             return gold_of(rule, texts, letters_of(len(texts), self.layout), self.choices.where)
-        raw = rule.value(self.values(fields))
+        # laying the options out costs more than all the rest of a row
+        raw = rule.value(self.values(fields) if rule.names & OURS else fields)
         if self.gold_as_text:
             return str(raw)
         return gold_of(_listed(raw), texts, letters_of(len(texts), self.layout), rule.where)

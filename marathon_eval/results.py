@@ -40,6 +40,8 @@ class Sample:
     prompt_sha256: str | None
     audio: list[dict[str, Any]]
     fields: dict[str, Any] = field(default_factory=dict)
+    #: Every text of the judge by kind and call, retries included; empty for tasks that no judge sees.
+    judge: dict[str, Any] = field(default_factory=dict)
 
     def line(self) -> dict[str, Any]:
         """The JSON line; the task is in the file's name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import RowError, unknown
@@ -64,6 +65,6 @@ def _filled(text: str, name: str) -> str:
 
 def _read(source: Source, name: str) -> str:
     try:
-        return source.path(name).read_text(encoding="utf-8")
+        return Path(source.path(name)).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RowError(f"{name}: not readable as text ({error})") from None

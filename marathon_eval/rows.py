@@ -113,7 +113,7 @@ class TableReader:
 
     def _content(self, source: Source, name: str) -> bytes:
         try:
-            return source.path(name).read_bytes()
+            return Path(source.path(name)).read_bytes()
         except (OSError, AudioError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise MarathonError(

@@ -22,9 +22,8 @@ def load_split(config: TaskConfig, split: str, where: str) -> Table:
             config.dataset_path, config.dataset_name, split=split, revision=kwargs.revision, **extra
         )
     except Exception as error:  # noqa: BLE001  it raises whatever its builders, pyarrow and the network raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise MarathonError(
-            f"{where}: the dataset {config.dataset_path} cannot be loaded ({type(error).__name__}: {reason}); "
+            f"{where}: the dataset {config.dataset_path} cannot be loaded ({_root_cause(error)}); "
             "plain files work without the hub: dataset_path: json, dataset_kwargs: data_files, --data_dir"
         ) from None
     audio = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Audio)]
@@ -33,6 +32,13 @@ def load_split(config: TaskConfig, split: str, where: str) -> Table:
         loaded = loaded.cast_column(name, datasets.Audio(decode=False))
     rows = [Row(number, "", _plain(values, audio, where)) for number, values in enumerate(loaded)]
     return Table(rows, None, config.dataset_path, None)
+
+
+def _root_cause(error: BaseException) -> str:
+    """What went wrong first, in one line: the outer errors only say that something did."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 def _plain(values: dict[str, Any], audio: list[str], where: str) -> dict[str, Any]:

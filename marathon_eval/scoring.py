@@ -69,20 +69,20 @@ class Scorer:
         found = {}
         for name, reading in self.readings.items():
             answer = reading.pipeline.apply(texts, context)
-            row = self._row(doc, context, answer)
+            row = _scored(doc, context, answer, self.cluster(doc))
             scores = {metric.name: metric.score(row) for metric in reading.metrics}
             found[name] = ReadingScore(answer.value, answer.rule, scores)
         return found
-
-    def _row(self, doc: Doc, context: FilterContext, answer: Answer) -> Scored:
-        if doc.target is None:
-            raise RowError(f"row {doc.doc_id}: has no target")
-        return Scored(answer, doc.target, context, self.cluster(doc))
 
     def cluster(self, doc: Doc) -> str:
         """What intervals resample: the `cluster` column where the row has it, else the clip, else the row."""
         named = doc.fields.get(self.config.cluster) if self.config.cluster else None
         return str(named if named is not None else doc.audio_names or doc.doc_id)
+
+    def clusters(self, docs: Sequence[Doc]) -> list[str]:
+        """Each document's cluster; one speaker alone has no spread to resample, so then the clips are taken."""
+        named = [self.cluster(doc) for doc in docs]
+        return named if len(set(named)) > 1 else [str(doc.audio_names or doc.doc_id) for doc in docs]
 
     def aggregate(
         self, samples: Sequence[Sample], docset: DocSet, contexts: Mapping[int, FilterContext]
@@ -91,12 +91,11 @@ class Scorer:
         docs = {doc.doc_id: doc for doc in docset.docs}
         answered = [sample for sample in samples if sample.status in SCORED]
         judged = [sample for sample in answered if sample.readings]
+        clusters = self.clusters([docs[sample.doc_id] for sample in judged])
         rows = {
             name: [
-                self._row(
-                    docs[s.doc_id], contexts[s.doc_id], Answer(s.readings[name].answer, s.readings[name].rule)
-                )
-                for s in judged
+                _scored(docs[s.doc_id], contexts[s.doc_id], _answer(s.readings[name]), cluster)
+                for s, cluster in zip(judged, clusters, strict=True)
             ]
             for name in self.readings
         }
@@ -128,6 +127,16 @@ class Scorer:
         self, reading: Reading, rows: Sequence[Scored], parts: Mapping[str, Mapping[str, list[int]]]
     ) -> dict[str, Measured]:
         return {metric.name: measured(metric, rows, parts) for metric in reading.metrics}
+
+
+def _scored(doc: Doc, context: FilterContext, answer: Answer, cluster: str) -> Scored:
+    if doc.target is None:
+        raise RowError(f"row {doc.doc_id}: has no target")
+    return Scored(answer, doc.target, context, cluster)
+
+
+def _answer(score: ReadingScore) -> Answer:
+    return Answer(score.answer, score.rule)
 
 
 @dataclass(frozen=True)

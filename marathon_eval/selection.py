@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -89,8 +90,11 @@ def balanced(rows: Sequence[Row], balance: Balance, audio_name: Callable[[Row], 
     return [row for row in chain.from_iterable(turns) if row is not None] + nameless
 
 
-def picked(rows: list[Row], limit: int | None, samples: Sequence[int] | None, where: str) -> list[Row]:
-    """The rows that --samples numbers, or the first --limit. Raises MarathonError for a number that is not there."""
+def picked(rows: list[Row], limit: float | None, samples: Sequence[int] | None, where: str) -> list[Row]:
+    """The rows that --samples numbers, or the first --limit; below 1 that is a fraction, rounded up, as in lm-eval.
+
+    Raises MarathonError for a number that is not there.
+    """
     if samples is not None:
         by_number = {row.number: row for row in rows}
         absent = [number for number in samples if number not in by_number]
@@ -99,9 +103,9 @@ def picked(rows: list[Row], limit: int | None, samples: Sequence[int] | None, wh
                 f"{where}: --samples: no row {absent[0]} among the {len(rows)} that are asked"
             )
         return [by_number[number] for number in samples]
-    if limit is not None and limit < 1:
-        raise MarathonError(f"--limit: must be at least 1, got {limit}")
-    return rows if limit is None else rows[:limit]
+    if limit is not None and limit <= 0:
+        raise MarathonError(f"--limit: must be a number of rows or a fraction below 1, got {limit:g}")
+    return rows if limit is None else rows[: math.ceil(limit if limit >= 1 else limit * len(rows))]
 
 
 def _matcher(rule: RowFilter) -> Callable[[Row], bool]:

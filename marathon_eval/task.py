@@ -54,13 +54,7 @@ class Task:
             for model, variant in self.config.prompt_variants.items()
         }
         self.scorer = Scorer(self.name, self.config, self.readings)
-        self.loader = DocLoader(
-            self.config,
-            self.writer.question,
-            self._choices_for_filters(),
-            self._at("doc_to_audio"),
-            document.where("dataset_path"),
-        )
+        self.loader = DocLoader(self.config, document, self.writer.question, self._choices_for_filters())
         self.generation = self._generation()
         self._check()
 
@@ -73,7 +67,7 @@ class Task:
         self,
         data_dir: str | None = None,
         subset: str | None = None,
-        limit: int | None = None,
+        limit: float | None = None,
         samples: Sequence[int] | None = None,
     ) -> DocSet:
         """The documents to ask; bad rows carry their reason. `samples` are row numbers, in that order.
@@ -109,9 +103,10 @@ class Task:
 
     def context(self, doc: Doc) -> FilterContext:
         """What filters may know of a document."""
-        return FilterContext(
-            doc.choices, letters_of(len(doc.choices), self.writer.question.layout), doc.fields
-        )
+        layout = self.writer.question.layout
+        # options that are shown without letters have none: "C" is then the note, not the third option
+        letters = () if layout == "plain" else letters_of(len(doc.choices), layout)
+        return FilterContext(doc.choices, letters, doc.fields)
 
     def score(self, doc: Doc, responses: Sequence[Response], predict_only: bool = False) -> Sample:
         """The sample of a document; its readings are empty with `predict_only` and for a failed answer."""

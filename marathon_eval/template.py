@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from marathon_eval.errors import MarathonError, RowError, did_you_mean
 
 if TYPE_CHECKING:
+    from jinja2 import Template as Compiled
     from jinja2 import nodes
     from jinja2.sandbox import SandboxedEnvironment
 
@@ -56,23 +57,18 @@ class Column:
 
 
 class Template:
-    """A compiled Jinja2 template; always gives text. Raises MarathonError when it cannot be compiled."""
+    """A Jinja2 template; always gives text. Raises MarathonError for all that is wrong with it in itself."""
 
     def __init__(self, source: str, where: str) -> None:
-        from jinja2 import Template as Compiled
         from jinja2 import TemplateSyntaxError
 
         self.where = where
-        environment = _environment()
         try:
-            tree = environment.parse(source)
-            self.names = _needed(tree)
-            _refuse_internals(tree, where)
-            self._template = Compiled.from_code(
-                environment, environment.compile(tree), environment.make_globals(None)
-            )
+            self._parsed = _parsed(source)
         except TemplateSyntaxError as error:
             raise MarathonError(f"{where}: broken template: {error.message}") from None
+        self.names = self._parsed.names
+        _refuse_internals(self._parsed.tree, where)
 
     def value(self, values: Mapping[str, Any]) -> str:
         """The text for one row. Raises RowError; MarathonError for what the sandbox refuses."""
@@ -80,13 +76,35 @@ class Template:
         from jinja2.exceptions import SecurityError
 
         try:
-            return self._template.render(values)
+            return self._parsed.compiled.render(values)
         except SecurityError as error:
             raise MarathonError(f"{self.where}: the template's sandbox refuses: {error}") from None
         except UndefinedError as error:
             raise RowError(f"{self.where}: {error}; the row has {', '.join(map(str, values))}") from None
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
             raise RowError(f"{self.where}: the template fails on this row: {error}") from None
+
+
+class _Parsed:
+    """A template's tree and the names it needs; compiled on the first row, for `validate` has none."""
+
+    def __init__(self, source: str) -> None:
+        self.tree = _environment().parse(source)
+        # finding the names generates all code, so that unknown filters and tests are told here too
+        self.names = _needed(self.tree)
+
+    @cached_property
+    def compiled(self) -> Compiled:
+        from jinja2 import Template as Compiled
+
+        environment = _environment()
+        return Compiled.from_code(environment, environment.compile(self.tree), environment.make_globals(None))
+
+
+@lru_cache(maxsize=256)
+def _parsed(source: str) -> _Parsed:
+    """Once per text: tasks that include one base share its templates."""
+    return _Parsed(source)
 
 
 class PlainText:

@@ -80,7 +80,9 @@ def main_metric(task: TaskResult, reading: str) -> tuple[str, MetricValue | None
 def add_group(table: Table, name: str, group: dict[str, Any]) -> None:
     """The group's mean of headlines (0-100) and those of its sub-groups."""
     score = group.get("score")
-    missing = f"none: {', '.join(group['missing'])} not run" if group.get("missing") else "none"
+    absent = group.get("missing") or []
+    more = f" and {len(absent) - 2} more" if len(absent) > 2 else ""
+    missing = f"none: {', '.join(absent[:2])}{more} not run" if absent else "none"
     text = missing if score is None else f"{score:.2f}"
     table.add_row(name, "", "mean of headlines", text, *[""] * (len(RIGHT) - 1))
     for inner, part in group.get("groups", {}).items():

@@ -76,14 +76,13 @@ def _doc_problems(task: Task, doc: Doc) -> Iterator[str]:
 def answers(task: Task, doc: Doc) -> tuple[str, str | None]:
     """What a model would have to say to be right, and to be wrong (None for open questions)."""
     gold = [doc.target] if isinstance(doc.target, str) else list(doc.target or ())
-    if not doc.choices:
-        return gold[0], None
-    letters = task.context(doc).letters
+    letters = task.context(doc).letters or doc.choices
     right = [
         letter for letter, text in zip(letters, doc.choices, strict=True) if letter in gold or text in gold
     ]
     wrong = [letter for letter in letters if letter not in right]
-    return right[0], wrong[0] if wrong else None
+    # options that only a filter reads need not hold the gold answer
+    return (right[0], wrong[0] if wrong else None) if right else (gold[0], None)
 
 
 def _score_problems(task: Task, doc: Doc, text: str, wanted: float, what: str) -> Iterator[str]:
@@ -93,6 +92,9 @@ def _score_problems(task: Task, doc: Doc, text: str, wanted: float, what: str) -
     for name, reading in sample.readings.items():
         # an open question's filter may look for a form that the bare gold text does not have
         if reading.answer is None and not doc.choices:
+            continue
+        # released rules that call some wrong options right are what a `paper` reading is for
+        if name == "paper" and not wanted:
             continue
         for metric, score in reading.scores.items():
             if metric in EXACT and score is not None and score != wanted:

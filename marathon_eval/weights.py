@@ -82,34 +82,51 @@ def hub_commit(name: str, revision: str | None) -> str:
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(name, "config.json", revision=revision)
-    if isinstance(found, str):
-        return Path(found).parent.name
-    return asked_commit(name, revision)
+    return Path(found).parent.name if isinstance(found, str) else asked_commit(name, revision)
 
 
 def asked_commit(name: str, revision: str | None) -> str:
-    """The commit as the hub says it now; raises MarathonError naming the weights when it does not answer."""
-    from huggingface_hub import HfApi
+    """The commit as the hub says it now, by fetching the config: the local cache then knows what the name stood for.
 
+    Raises MarathonError naming the weights when the hub does not answer.
+    """
+    from huggingface_hub import constants, hf_hub_download
+
+    if not constants.HF_HUB_OFFLINE:
+        _knock(name, constants.ENDPOINT)
     try:
-        commit = HfApi().model_info(name, revision=revision, timeout=HUB_SECONDS).sha
+        config = hf_hub_download(name, "config.json", revision=revision, etag_timeout=HUB_SECONDS)
     except Exception as error:  # the client's network library, and so its errors, change between versions
         raise unreachable(name, _refusal(error)) from None
-    if commit is None:
-        raise unreachable(name, "the hub names no commit")
-    return commit
+    return Path(config).parent.name
+
+
+def _knock(name: str, endpoint: str) -> None:
+    """Raise MarathonError at once where no one listens; the hub's client tries for half a minute."""
+    import urllib.error
+    import urllib.request
+
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=HUB_SECONDS).close()
+    except urllib.error.HTTPError as answer:
+        answer.close()
+    except OSError as error:
+        raise unreachable(name, f"the hub does not answer ({getattr(error, 'reason', error)})") from None
 
 
 def _refusal(error: Exception) -> str:
-    from huggingface_hub.errors import OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub import constants
+    from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
     if isinstance(error, RevisionNotFoundError):
         return "the hub knows no such revision"
     if isinstance(error, RepositoryNotFoundError):
         return "the hub knows no such model, or wants a login"
-    if isinstance(error, OfflineModeIsEnabled):
-        return "HF_HUB_OFFLINE is set"
-    return f"the hub does not answer ({type(error).__name__})"
+    if isinstance(error, EntryNotFoundError) and error.__cause__ is None:
+        return "the hub's copy has no config.json"
+    return f"the hub does not answer ({type(error.__cause__ or error).__name__})"
 
 
 def unreachable(name: str, why: str) -> MarathonError:
@@ -120,34 +137,40 @@ def unreachable(name: str, why: str) -> MarathonError:
     )
 
 
-def downloaded(name: str, commit: str) -> bool:
-    """Whether config and weights (or their index) of that commit are in the local hub cache."""
+def snapshot(name: str, commit: str, prefix: str | None) -> Path | None:
+    """The commit's folder in the local hub cache, where all that is needed was downloaded; else None."""
     from huggingface_hub import try_to_load_from_cache
 
-    def here(file: str) -> bool:
-        return isinstance(try_to_load_from_cache(name, file, revision=commit), str)
-
-    return here("config.json") and (here(INDEX) or here(SINGLE))
+    config = try_to_load_from_cache(name, "config.json", revision=commit)
+    if not isinstance(config, str):
+        return None
+    folder = Path(config).parent
+    # weights are fetched last, so where they are, the small files are too
+    return folder if not missing_shards(folder, prefix) else None
 
 
 def fetched(name: str, commit: str, prefix: str | None) -> Path:
-    """The local snapshot, downloading what is missing: config and tokenizer files, and the weight shards that hold
-    tensors named `prefix...`. Raises MarathonError where the hub does not answer."""
+    """The commit's folder, after downloading what is missing: config and tokenizer files, then the weight shards that
+    hold tensors named `prefix...`. Raises MarathonError where the hub does not answer or lacks a file."""
+    found = snapshot(name, commit, prefix)
+    if found is not None:
+        return found
     from huggingface_hub import snapshot_download
 
     try:
         folder = Path(snapshot_download(name, revision=commit, allow_patterns=list(CONFIG_FILES)))
-        shards = needed_shards(folder, prefix) or [SINGLE]
-        if not all((folder / shard).exists() for shard in shards):
-            snapshot_download(name, revision=commit, allow_patterns=shards)
-    except MarathonError:
-        raise
+        snapshot_download(name, revision=commit, allow_patterns=missing_shards(folder, prefix))
     except Exception as error:  # as above
         raise unreachable(name, _refusal(error)) from None
-    missing = [shard for shard in shards if not (folder / shard).exists()]
+    missing = missing_shards(folder, prefix)
     if missing:
-        raise unreachable(name, f"the download lacks {', '.join(missing)}")
+        raise unreachable(name, f"the hub has no {', '.join(missing)}")
     return folder
+
+
+def missing_shards(folder: Path, prefix: str | None) -> list[str]:
+    """The needed weight files that the folder lacks. Raises MarathonError for an index that can't be read."""
+    return [shard for shard in needed_shards(folder, prefix) or [SINGLE] if not (folder / shard).exists()]
 
 
 def weight_map(folder: Path) -> dict[str, str]:
@@ -156,10 +179,9 @@ def weight_map(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
-    except (ValueError, KeyError) as error:
-        raise MarathonError(f"{path}: is no index of weights ({error})") from None
-    return dict(names)
+        return dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise MarathonError(f"{path}: is no index of weights ({type(error).__name__})") from None
 
 
 def needed_shards(folder: Path, prefix: str | None) -> list[str]:

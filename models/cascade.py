@@ -27,7 +27,7 @@ SHORT_NAMES = {"openai": "openai_audio"}
 #: `--device` and `--batch_size` are meant for the one that hears.
 LISTENERS_OWN = {"device", "batch_size"}
 #: So many questions are gathered before they are read: a server is asked several at once.
-READ_TOGETHER = 32
+READ_TOGETHER = 8
 LISTEN_PROMPT = "Write down everything that is said in this recording, word for word. Write nothing else."
 
 

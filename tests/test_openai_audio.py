@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from api_asking import answers, make_clips, one
 from fake_server import TEMPLATE_TOKENS, FakeServer
 
 from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Model, Request, Response
+from marathon_eval.model import Generation, Model, Request
 from marathon_eval.models.openai_audio import OpenAIAudio
 
 
@@ -31,27 +32,11 @@ def server() -> Iterator[FakeServer]:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Audio]:
-    """Quiet noise of the lengths that matter."""
-    import numpy as np
-    import soundfile
-
-    folder = tmp_path_factory.mktemp("clips")
-    noise = np.random.default_rng(0).standard_normal(330 * 8000).astype(np.float32) / 20
-    for seconds in (5, 95, 300, 330):
-        soundfile.write(folder / f"{seconds}.wav", noise[: seconds * 8000], 8000)
-    return {seconds: Audio(str(folder / f"{seconds}.wav")) for seconds in (5, 95, 300, 330)}
+    return make_clips(tmp_path_factory.mktemp("clips"))
 
 
 def model(server: FakeServer, **args: Any) -> Model:
     return OpenAIAudio.from_args({"model": "m", "base_url": f"{server.url}/v1", "retries": 2, **args})
-
-
-def answers(made: Model, *requests: Request) -> dict[str, Response]:
-    return {request.prompt: response for request, response in made.generate(requests)}
-
-
-def one(made: Model, request: Request) -> Response:
-    return answers(made, request)[request.prompt]
 
 
 def test_what_version_1_sends(server: FakeServer, clips: dict[int, Audio]) -> None:
@@ -156,13 +141,27 @@ def test_time_to_first_token_is_that_of_the_attempt_that_was_answered(
 @pytest.mark.parametrize("stream", [True, False])
 def test_one_bad_request_ends_no_other(server: FakeServer, clips: dict[int, Audio], stream: bool) -> None:
     made = model(server, stream=stream, timeout=0.7, retries=0)
-    faults = ("500", "drop", "cut", "empty", "think", "slow", "401", "refuse", "filter", "length")
+    faults = (
+        "500",
+        "drop",
+        "cut",
+        "empty",
+        "think",
+        "slow",
+        "401",
+        "refuse",
+        "filter",
+        "length",
+        *["stall"] * stream,
+    )
     missing = Request("missing", (Audio("/nowhere.wav"),))
     asked = [Request(f"q [{fault}]", (clips[5],)) for fault in faults]
     got = answers(made, missing, *asked, Request("good", (clips[5],)))
     status = {prompt.partition("[")[2].rstrip("]") or prompt: response for prompt, response in got.items()}
     assert {name: response.status for name, response in status.items()} == {
-        **dict.fromkeys(("missing", "500", "drop", "cut", "empty", "think", "slow", "401"), "error"),
+        **dict.fromkeys(
+            ("missing", "500", "drop", "cut", "empty", "think", "slow", "401", *["stall"] * stream), "error"
+        ),
         **dict.fromkeys(("refuse", "filter"), "refused"),
         **dict.fromkeys(("length", "good"), "ok"),
     }
@@ -176,6 +175,7 @@ def test_one_bad_request_ends_no_other(server: FakeServer, clips: dict[int, Audi
     assert "no answer" in reasons["empty"] or "no choices" in reasons["empty"]
     assert "went into thinking" in reasons["think"]
     assert reasons["slow"] == "no answer within 0.7 s"
+    assert reasons.get("stall", reasons["slow"]) == reasons["slow"]
     assert reasons["401"] == "HTTP 401: revoked"
     assert reasons["refuse"] == "I won't listen to this"
     assert reasons["filter"] == "the content filter stopped the answer"
@@ -197,8 +197,7 @@ def test_requests_per_minute(server: FakeServer) -> None:
     assert 0.6 <= time.monotonic() - began < 1.5
 
 
-@pytest.mark.parametrize("seconds", [95, 300, 330])
-@pytest.mark.parametrize("split", [True, False])
+@pytest.mark.parametrize(("seconds", "split"), [(95, True), (300, False), (330, False)])
 def test_a_long_clip_is_heard_whole(clips: dict[int, Audio], seconds: int, split: bool) -> None:
     with FakeServer(rate=13, split=split) as server:
         response = one(model(server), Request("What is being said here, and by whom?", (clips[seconds],)))
@@ -208,8 +207,7 @@ def test_a_long_clip_is_heard_whole(clips: dict[int, Audio], seconds: int, split
     assert response.usage.input_tokens == 13 * seconds + TEMPLATE_TOKENS + 10
 
 
-@pytest.mark.parametrize(("hears", "seconds"), [(30, 95), (30, 300), (300, 330)])
-@pytest.mark.parametrize("split", [True, False])
+@pytest.mark.parametrize(("hears", "seconds", "split"), [(30, 95, False), (30, 300, True), (300, 330, False)])
 def test_a_cut_clip_is_an_error_row(clips: dict[int, Audio], hears: int, seconds: int, split: bool) -> None:
     with FakeServer(hears=hears, split=split) as server:
         response = one(model(server), Request("What is being said here, and by whom?", (clips[seconds],)))
@@ -225,6 +223,17 @@ def test_calibration_is_two_calls_and_a_given_rate_none(server: FakeServer, clip
     one(model(server, audio_tokens_per_second=25), Request("q", (clips[5],)))
     one(model(server), Request("text alone"))
     assert [call.seconds for call in server.calls] == [[5.0], []]
+
+
+def test_one_run_calibrates_once_and_outlives_its_server(clips: dict[int, Audio]) -> None:
+    with FakeServer() as server:
+        made = model(server, retries=0)
+        for prompt in ("q1", "q2"):
+            assert one(made, Request(prompt, (clips[5],))).status == "ok"
+        assert [call.seconds for call in server.calls] == [[10.0], [30.0], [5.0], [5.0]]
+    response = one(made, Request("q3", (clips[5],)))
+    assert response.status == "error"
+    assert (response.error or "").startswith("no connection")
 
 
 def test_a_given_rate_that_the_server_does_not_keep_is_an_error(clips: dict[int, Audio]) -> None:

@@ -1,32 +1,65 @@
-"""The strict reading: every text of the table, and that nothing is ever guessed."""
+"""The strict reading: every text of data/strict_choice.jsonl, and that nothing is ever guessed.
+
+The file holds rows of options, each followed by the texts that answer it, with the letter (or null) and the rule.
+The texts were written for this project.
+"""
 
 from __future__ import annotations
 
+import json
 import string
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strict_choice_table import EVENTS, TABLE, Case
 
 from marathon_eval.choice_filter import extract
 from marathon_eval.filters import FilterContext
 
-CASES = [(choices, case) for choices, cases in TABLE.items() for case in cases]
+FILE = Path(__file__).parent / "data" / "strict_choice.jsonl"
+EVENTS = ("Cat", "Dog barking", "Frying", "Running water")
+RULES = "bare boxed answer_tag answer_is letter_and_text option_letter option_text"
+REASONS = "empty ambiguous conflict out_of_range negated refusal no_answer"
+
+
+class Case(NamedTuple):
+    choices: tuple[str, ...]
+    text: str
+    letter: str | None
+    rule: str
+
+
+def cases() -> list[Case]:
+    found: list[Case] = []
+    choices: tuple[str, ...] = ()
+    for line in FILE.read_text(encoding="utf-8").splitlines():
+        entry: dict[str, Any] = json.loads(line)
+        if "choices" in entry:
+            choices = tuple(entry["choices"])
+        else:
+            found.append(Case(choices, entry["text"], entry["letter"], entry["rule"]))
+    return found
+
+
+CASES = cases()
 
 
 def context(choices: tuple[str, ...], letters: str = string.ascii_uppercase) -> FilterContext:
     return FilterContext(choices, tuple(letters[: len(choices)]))
 
 
-@pytest.mark.parametrize(("choices", "case"), CASES, ids=[repr(case.text)[:60] for _, case in CASES])
-def test_table(choices: tuple[str, ...], case: Case) -> None:
-    answer = extract(case.text, context(choices))
+@pytest.mark.parametrize("case", CASES, ids=[repr(case.text)[:60] for case in CASES])
+def test_table(case: Case) -> None:
+    answer = extract(case.text, context(case.choices))
     assert (answer.value, answer.rule) == (case.letter, case.rule)
 
 
-def test_the_table_is_large() -> None:
-    assert len({(choices, case.text) for choices, case in CASES}) >= 220
+def test_the_table_is_large_and_has_every_rule() -> None:
+    assert len({(case.choices, case.text) for case in CASES}) >= 220
+    assert {case.rule for case in CASES if case.letter} == set(RULES.split())
+    assert {case.rule for case in CASES if not case.letter} == set(REASONS.split())
 
 
 def test_letters_come_in_the_layouts_case() -> None:
@@ -51,7 +84,29 @@ def test_options_without_letters_are_read_by_text_alone() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from("the a man woman car of in it was and then very loud room noise".split()), max_size=30))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "the",
+                "a",
+                "man",
+                "woman",
+                "of",
+                "in",
+                "it",
+                "was",
+                "and",
+                "then",
+                "very",
+                "loud",
+                "room",
+                "noise",
+            ]
+        ),
+        max_size=30,
+    )
+)
 def test_words_that_name_no_option_are_no_answer(words: list[str]) -> None:
     assert extract(" ".join(words) + " noise", context(EVENTS)).value is None
 
@@ -63,6 +118,8 @@ def test_any_text_gives_a_letter_of_the_row_or_nothing(text: str) -> None:
 
 
 @pytest.mark.parametrize("letter", "ABCD")
-@pytest.mark.parametrize("frame", ["{}", "({})", "The answer is {}.", "Option {}", "answer: {}", "**{}**", "\\boxed{{{}}}"])
+@pytest.mark.parametrize(
+    "frame", ["{}", "({})", "The answer is {}.", "Option {}", "answer: {}", "**{}**", "\\boxed{{{}}}"]
+)
 def test_every_letter_in_every_frame(letter: str, frame: str) -> None:
     assert extract(frame.format(letter), context(EVENTS)).value == letter

@@ -34,17 +34,21 @@ OUTAGE = 3
 
 
 class APISettings(ModelSettings):
-    """What every API adapter takes; `identity` says what stands behind a `base_url` that may change."""
+    """What every API adapter takes."""
 
     model: str = Field(min_length=1)
     base_url: str | None = None
+    #: Says what stands behind a base_url that may change; it is in the fingerprint in that one's place.
     identity: str | None = None
     audio_format: Format = "wav"
     sample_rate: int = Field(16000, ge=8000, le=48000)
     audio_first: bool = True
+    #: Measured by two short calls where it is not given.
     audio_tokens_per_second: float | None = Field(None, gt=0)
+    #: Only a streamed answer has a time to its first token; with others in flight that includes their queue.
     stream: bool = True
     concurrency: int = Field(8, ge=1, le=256)
+    #: Requests and tokens per minute; what an SDK asks again comes on top.
     rpm: float | None = Field(None, gt=0)
     tpm: float | None = Field(None, gt=0)
     timeout: float = Field(600.0, gt=0)
@@ -69,7 +73,6 @@ class Session:
     requests_pace: Pace
     tokens_pace: Pace
     rate: AudioRate | str = "no audio was sent"
-    answered: int = 0
     outages: int = 0
     outage: str = ""
     wanted: int = 0
@@ -96,6 +99,9 @@ class APIAudio(Model):
             settings.base_url or os.environ.get(self.url_variable) or self.default_url,
             f"--model {self.name()}",
         )
+        #: Once anything was answered, a server that goes away costs rows and no longer ends the run.
+        self._answered = False
+        self._measured: AudioRate | None = None
 
     @classmethod
     def from_args(cls, args: Mapping[str, Any], press: Press | None = None) -> Self:
@@ -149,21 +155,25 @@ class APIAudio(Model):
         given = self.settings.audio_tokens_per_second
         if given is not None:
             return AudioRate(given, doubt=0.01 * given)
+        if self._measured is not None:
+            return self._measured
 
         async def ask(seconds: float) -> Reply:
             made = sound(seconds, self.settings.sample_rate)
             clip = encode(made, self.settings.sample_rate, self.settings.audio_format)
             reply = await self._call(session, REQUEST, [clip])
-            session.answered += 1
+            self._answered = True
             return reply
 
         try:
-            return await calibrated(ask)
+            rate = await calibrated(ask)
         except Exception as error:  # noqa: BLE001 - recorded: rows say why their hearing is unverified
             failure, reason = self._explained(session, error)
-            if failure.everybody:
+            if failure.everybody and not self._answered:
                 raise MarathonError(f"--model {self.name()}: {self.url}: {reason}") from None
             return f"the calibration calls failed: {reason}"
+        self._measured = rate if isinstance(rate, AudioRate) else None
+        return rate
 
     async def _answer(self, session: Session, request: Request) -> Response:
         if session.outages >= OUTAGE:
@@ -177,7 +187,7 @@ class APIAudio(Model):
             return Response.failed(str(error))
         except Exception as error:  # noqa: BLE001 - one failing request never ends the others
             return self._failed(session, error)
-        session.answered, session.outages = session.answered + 1, 0
+        self._answered, session.outages = True, 0
         return judged(reply, request, sum(clip.seconds for clip in clips), session.rate)
 
     def _failed(self, session: Session, error: Exception) -> Response:
@@ -186,7 +196,7 @@ class APIAudio(Model):
             return Response("", "content_filter", "refused", reason)
         if failure.everybody:
             session.outages, session.outage = session.outages + 1, reason
-        if not session.answered and session.outages >= min(OUTAGE, session.wanted):
+        if not self._answered and session.outages >= min(OUTAGE, session.wanted):
             raise MarathonError(f"--model {self.name()}: {self.url}: {reason}") from None
         return Response.failed(reason)
 

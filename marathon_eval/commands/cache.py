@@ -1,4 +1,13 @@
-"""Look into the cache: `ls` says whose answers it holds, `why` names what keeps a run from hitting it."""
+"""Look into the cache of answers, check it, clean it, or carry answers between caches.
+
+ls       every model and press with its number of answers
+why      for a run's flags: what differs from the nearest cached answers
+show     one answer with its request and its model's fingerprint
+verify   check every entry against its key; exit code 2 where one is damaged
+prune    take answers out, by model, fingerprint or age
+export   answers as JSON lines, to carry elsewhere
+merge    add the answers of other caches or exports
+"""
 
 from __future__ import annotations
 
@@ -10,25 +19,68 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cache import FILE_NAME, TABLE, ResponseCache, default_folder, read_only, sha256_of
+from marathon_eval.cli import EXIT_WHOLE
 from marathon_eval.commands import run as run_command
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+VERBS = {
+    "ls": "every model and press with its number of answers",
+    "why": "for a run's flags: what differs from the nearest cached answers",
+    "show": "one answer with its request and its model's fingerprint",
+    "verify": "check every entry against its key",
+    "prune": "take answers out",
+    "export": "answers as JSON lines",
+    "merge": "add the answers of other caches or exports",
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    kinds = parser.add_subparsers(dest="what", required=True, metavar="ls|why")
-    listing = kinds.add_parser("ls", help="every model and press with its number of answers")
-    listing.add_argument("--use_cache", "-c", metavar="DIR", help="the cache folder, when not the user's")
-    why = kinds.add_parser("why", help="for a run's flags: what differs from the nearest cached answers")
-    run_command.add_run_arguments(why)
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="|".join(VERBS))
+    verbs = {name: kinds.add_parser(name, help=text, allow_abbrev=False) for name, text in VERBS.items()}
+    run_command.add_run_arguments(verbs["why"])
+    for name, verb in verbs.items():
+        if name != "why":
+            verb.add_argument(
+                "--use_cache", "-c", metavar="DIR", help="the cache folder, when not the user's"
+            )
+    verbs["show"].add_argument("key", metavar="KEY", help="the beginning of an answer's key")
+    verbs["export"].add_argument("file", metavar="FILE", help="a new .jsonl file")
+    verbs["merge"].add_argument(
+        "sources", nargs="+", metavar="SOURCE", help="a cache's folder, its file, or an exported .jsonl"
+    )
+    for name in ("prune", "export"):
+        add_selection(verbs[name])
+    prune = verbs["prune"]
+    prune.add_argument("--gone_audio", action="store_true", help="hashes of audio files that are gone")
+    prune.add_argument("--damaged", action="store_true", help="entries that verify finds damaged")
+    prune.add_argument("--yes", action="store_true", help="do it; without, only say what would go")
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="", metavar="NAME", help="answers of this model")
+    parser.add_argument(
+        "--fingerprint", default="", metavar="HASH", help="answers whose fingerprint begins so; see ls"
+    )
+    parser.add_argument("--older_than", type=float, metavar="DAYS", help="answers made that long ago")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    lines = listed(folder_of(arguments.use_cache)) if arguments.what == "ls" else explained(arguments)
+    from marathon_eval.commands import _cache_verbs
+
+    if arguments.what == "ls":
+        return _printed(listed(folder_of(arguments.use_cache)))
+    if arguments.what == "why":
+        return _printed(explained(arguments))
+    code: int = getattr(_cache_verbs, arguments.what)(arguments, folder_of(arguments.use_cache))
+    return code
+
+
+def _printed(lines: list[str]) -> int:
     print("\n".join(lines))
-    return 0
+    return EXIT_WHOLE
 
 
 def folder_of(use_cache: str | None) -> Path:

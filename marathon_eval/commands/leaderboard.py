@@ -8,7 +8,10 @@ import json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="+", metavar="DIR", help="a run's folder, or a parent: its newest run of each model and press"
+        "runs",
+        nargs="+",
+        metavar="DIR",
+        help="a run's folder, or a parent: its newest run of each model and press",
     )
     parser.add_argument(
         "--with_published", action="store_true", help="add the models that the benchmark published"

@@ -18,7 +18,10 @@ PREVIEWS_MB = 20.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "runs", nargs="+", metavar="DIR", help="a run's folder, or a parent: its newest run of each model and press"
+        "runs",
+        nargs="+",
+        metavar="DIR",
+        help="a run's folder, or a parent: its newest run of each model and press",
     )
     parser.add_argument(
         "--output_path", "-o", default="report.html", metavar="FILE", help="the page (default: report.html)"
@@ -33,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"carry the beginning of every clip as MP3, together at most MB (default {PREVIEWS_MB:g})",
     )
     parser.add_argument("--plots", metavar="DIR", help="write every figure as SVG and PNG, for papers")
-    parser.add_argument("--markdown", action="store_true", help="write the leaderboard beside the page as .md")
+    parser.add_argument(
+        "--markdown", action="store_true", help="write the leaderboard beside the page as .md"
+    )
     parser.add_argument("--latex", action="store_true", help="write the leaderboard beside the page as .tex")
 
 

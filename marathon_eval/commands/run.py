@@ -72,6 +72,11 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry_errors", action="store_true", help="ask failed requests once more at the end"
     )
+    parser.add_argument("--judge_model", metavar="NAME", help="the model that judges open answers")
+    parser.add_argument("--judge_args", default="", metavar="A=B,…", help="the judge's arguments, or JSON")
+    parser.add_argument(
+        "--judge_gen_kwargs", default="", metavar="A=B,…", help="as --gen_kwargs, for the judge"
+    )
     parser.add_argument("--seed", type=int, default=0, help="for sampled answers")
 
 
@@ -114,6 +119,9 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         no_cache=arguments.no_cache,
         retry_errors=arguments.retry_errors,
         seed=arguments.seed,
+        judge_model=arguments.judge_model,
+        judge_args=parse_args(arguments.judge_args, "--judge_args"),
+        judge_gen_kwargs=parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
     )
     if not hasattr(arguments, "output_path"):
         return config

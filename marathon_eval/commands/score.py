@@ -1,67 +1,180 @@
-"""Score a finished run's answers again with today's task files; asks no model and needs no cache."""
+"""Score answers without asking a model: a finished run's with today's task files, or a file of predictions.
+
+marathon-eval score RUN
+marathon-eval score --task mmar --predictions FILE
+marathon-eval score RUN --export official --output_path DIR
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.commands.run import check_writable, show
+from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError
 from marathon_eval.registry import Registry
 
 if TYPE_CHECKING:
+    from marathon_eval.judge import Judge
     from marathon_eval.model import Response
-    from marathon_eval.results import Sample
+    from marathon_eval.results import RunResult, Sample
     from marathon_eval.task import DocSet, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or a parent (then its newest run)")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN", help="a run's folder, or a parent (then its newest run)"
+    )
+    parser.add_argument(
+        "--task", "-t", nargs="+", default=[], metavar="TASK", help="with --predictions: tasks and groups"
+    )
+    parser.add_argument(
+        "--predictions", metavar="FILE", help="answers made elsewhere: the dataset's rows with a prediction"
+    )
+    parser.add_argument("--prediction_key", metavar="KEY", help="the key that holds it, when not a usual one")
+    parser.add_argument("--subset", metavar="NAME", help="with --predictions: a row selection of the tasks")
     parser.add_argument(
         "--include_path", nargs="+", default=[], metavar="DIR", help="folders with changed tasks/"
     )
     parser.add_argument("--data_dir", metavar="DIR", help="where the data is now, when it has moved")
+    parser.add_argument("--judge_model", metavar="NAME", help="the model that judges open answers")
+    parser.add_argument("--judge_args", default="", metavar="A=B,…", help="the judge's arguments, or JSON")
+    parser.add_argument("--judge_gen_kwargs", default="", metavar="A=B,…", help="--gen_kwargs of the judge")
+    parser.add_argument("--use_cache", "-c", metavar="DIR", help="where the judge's replies are kept")
+    parser.add_argument("--no_cache", action="store_true", help="neither read nor keep the judge's replies")
     parser.add_argument("--output_path", "-o", metavar="DIR", help="write the new results below DIR")
+    parser.add_argument(
+        "--export",
+        choices=["official"],
+        help="write RUN's answers below DIR as the benchmarks' scripts read them",
+    )
     parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.results import newest_run, run_folder, write_run
+    from marathon_eval.results import newest_run
 
+    names = [name for item in arguments.task for name in item.split(",") if name]
+    if (arguments.run is None) == (arguments.predictions is None):
+        raise MarathonError("score: give a RUN's folder, or --predictions FILE with --task")
+    if (arguments.predictions is None) != (not names):
+        raise MarathonError("score: --task and --predictions go together")
     if arguments.output_path is not None:
         check_writable(Path(arguments.output_path))
-    result = rescored(newest_run(Path(arguments.run)), arguments)
+    if arguments.export is not None:
+        if arguments.run is None or arguments.output_path is None:
+            raise MarathonError("--export: needs a RUN's folder and --output_path")
+        return exported(newest_run(Path(arguments.run)), arguments)
+    if arguments.predictions is not None:
+        return predicted(names, arguments)
+    return finished(rescored(newest_run(Path(arguments.run)), arguments), arguments)
+
+
+def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequence[str] = ()) -> int:
+    """Write and show a result."""
+    from marathon_eval.results import run_folder, write_run
+
     if arguments.output_path is not None:
         folder = run_folder(Path(arguments.output_path), result.model, result.fingerprint_sha256)
         write_run(result, folder)
         print(f"results: {folder}", file=sys.stderr)
     show(result, as_json=arguments.json)
+    if printout and not arguments.json:
+        print("\nThe benchmark's own script prints of these answers:", *printout, sep="\n")
     return EXIT_WHOLE if result.whole else EXIT_INCOMPLETE
+
+
+def judge_config(arguments: argparse.Namespace, old: Mapping[str, Any] | None = None) -> RunConfig:
+    """What the flags say of the judge and the cache; without a judge there, the judge of the run."""
+    named = vars(arguments) if arguments.judge_model or not old else old
+    made = {
+        key: parse_args(named[key], f"--{key}")
+        if isinstance(named.get(key), str)
+        else dict(named.get(key) or {})
+        for key in ("judge_args", "judge_gen_kwargs")
+    }
+    judge = named.get("judge_model")
+    return RunConfig(
+        model="",
+        tasks=(),
+        use_cache=arguments.use_cache or (old or {}).get("use_cache"),
+        no_cache=arguments.no_cache or judge is None,
+        judge_model=judge,
+        **made,
+    )
+
+
+def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
+    """Score a predictions file."""
+    from marathon_eval.cache import ResponseCache
+    from marathon_eval.evaluator import build_judge, cache_folder
+    from marathon_eval.predicted import score_predictions
+
+    config = judge_config(arguments)
+    with ResponseCache(cache_folder(config)) as cache:
+        found = score_predictions(
+            names,
+            Path(arguments.predictions),
+            include_path=arguments.include_path,
+            data_dir=arguments.data_dir,
+            subset=arguments.subset,
+            judge=build_judge(Registry(arguments.include_path), config),
+            cache=cache,
+            key=arguments.prediction_key,
+            judge_generation=config.judge_gen_kwargs,
+        )
+    return finished(found.result, arguments, found.printout)
+
+
+def exported(folder: Path, arguments: argparse.Namespace) -> int:
+    """Write a run's answers in the benchmarks' own formats."""
+    from marathon_eval.evaluator import load_tasks
+    from marathon_eval.official import write_official
+    from marathon_eval.results import read_results, read_samples
+
+    old = read_results(folder)
+    config = {**old["config"], "data_dir": arguments.data_dir or old["config"]["data_dir"]}
+    tasks, _ = load_tasks(Registry(arguments.include_path or config["include_path"]), config["tasks"])
+    docs = {name: task_docs(task, config) for name, task in tasks.items()}
+    samples = {name: {row["doc_id"]: row for row in read_samples(folder, name)} for name in tasks}
+    for path in write_official(tasks, docs, samples, Path(arguments.output_path)):
+        print(path)
+    return EXIT_WHOLE
 
 
 def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     """The run again, with scores made anew from the stored texts. Raises MarathonError."""
-    from marathon_eval.evaluator import load_tasks
+    from marathon_eval.cache import ResponseCache
+    from marathon_eval.evaluator import as_judged, build_judge, cache_folder, judge_with, load_tasks
     from marathon_eval.results import RunResult, read_results
 
     clock = time.monotonic()
     old = read_results(folder)
     config = {**old["config"], "data_dir": arguments.data_dir or old["config"]["data_dir"]}
-    tasks, groups = load_tasks(Registry(arguments.include_path or config["include_path"]), config["tasks"])
+    registry = Registry(arguments.include_path or config["include_path"])
+    tasks, groups = load_tasks(registry, config["tasks"])
+    judging = judge_config(arguments, config)
+    judge = build_judge(registry, judging)
+    tasks = as_judged(tasks, judge)
     docs = {name: task_docs(task, config) for name, task in tasks.items()}
-    samples = {name: score_again(task, docs[name], folder) for name, task in tasks.items()}
+    with ResponseCache(cache_folder(judging)) as cache:
+        asked = judge_with(judge, cache, judging.judge_gen_kwargs)
+        scored = {name: score_again(task, docs[name], folder, asked) for name, task in tasks.items()}
+    samples = {name: rows for name, (rows, _) in scored.items()}
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
     return RunResult(
         tasks=results,
         groups={name: group.aggregate(results) for name, group in groups.items()},
         samples=samples,
         config=config,
-        manifests={name: docset.manifest() for name, docset in docs.items()},
+        manifests={name: {**docset.manifest(), **scored[name][1]} for name, docset in docs.items()},
         cache={"hits": sum(len(rows) for rows in samples.values()), "misses": 0},
         wall_s=round(time.monotonic() - clock, 3),
         **{
@@ -76,8 +189,11 @@ def task_docs(task: Task, config: dict[str, Any]) -> DocSet:
     return task.docs(config["data_dir"], subset=config["subset"], limit=config["limit"], samples=chosen)
 
 
-def score_again(task: Task, docs: DocSet, folder: Path) -> list[Sample]:
-    """Every document with the response that the run stored for it."""
+def score_again(
+    task: Task, docs: DocSet, folder: Path, judge: Judge | None
+) -> tuple[list[Sample], dict[str, Any]]:
+    """Every document with the response that the run stored for it, and what the judge says of itself."""
+    from marathon_eval.evaluator import judged_by, scored_sample
     from marathon_eval.results import read_samples
 
     stored = {row["doc_id"]: row for row in read_samples(folder, task.name)}
@@ -86,12 +202,14 @@ def score_again(task: Task, docs: DocSet, folder: Path) -> list[Sample]:
         raise MarathonError(
             f"{folder}: {task.name} has no row {missing[0]} ({len(missing)} rows lack an answer)"
         )
+    answers = [(doc, responses_of(stored[doc.doc_id])) for doc in docs.docs]
+    judged = judged_by(judge, task, answers)
     samples = []
-    for doc in docs.docs:
+    for doc, responses in answers:
         row = stored[doc.doc_id]
-        sample = task.score(doc, responses_of(row))
+        sample = scored_sample(task, doc, responses, judged.verdicts.get(doc.doc_id) if judged else None)
         samples.append(replace(sample, cached=True, prompt_sha256=row["prompt_sha256"], audio=row["audio"]))
-    return samples
+    return samples, {"judge": judged.facts} if judged else {}
 
 
 def responses_of(row: dict[str, Any]) -> list[Response]:

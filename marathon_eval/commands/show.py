@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cache import FILE_NAME, TABLE, ResponseCache, read_only
+from marathon_eval.cache import FILE_NAME, ResponseCache
+from marathon_eval.cache_tools import RESPONSE, fingerprints, reading, stored
 from marathon_eval.commands.cache import folder_of
 from marathon_eval.errors import MarathonError
 from marathon_eval.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from marathon_eval.model import Request
     from marathon_eval.task import Doc, Task
 
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help="whose prompt variant to render")
     parser.add_argument("--include_path", nargs="+", default=[], metavar="DIR")
     parser.add_argument("--use_cache", "-c", metavar="DIR", help="the cache folder, when not the user's")
+    parser.add_argument("--play", action="store_true", help="play the audio, where the system has a player")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,8 +41,21 @@ def run(arguments: argparse.Namespace) -> int:
     if not docs:
         raise MarathonError(f"show: {arguments.task} has no row {arguments.doc}")
     for line in described(task, docs[0], arguments):
-        print(line)
+        print(line, flush=True)
+    if arguments.play:
+        play_audio(task, docs[0], arguments.model)
     return 0
+
+
+def play_audio(task: Task, doc: Doc, model: str | None) -> None:
+    """All clips of the document, one after the other. Raises MarathonError."""
+    from marathon_eval.playing import play
+
+    audios = () if doc.error is not None else task.requests(doc, model)[0].audios
+    if not audios:
+        raise MarathonError(f"--play: row {doc.doc_id} of {task.name} has no audio")
+    for audio in audios:
+        play(audio)
 
 
 def described(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[str]:
@@ -77,14 +92,20 @@ def cached_answers(request: Request, shas: list[str], use_cache: str | None) -> 
     if not path.is_file():
         return []
     lines = []
-    with closing(read_only(path)) as connection:
-        for row in stored_rows(connection):
+    with reading(path) as connection:
+        models = fingerprints(connection)
+        for key, row in stored(connection, RESPONSE):
             asked = row["request"]
             if asked["prompt"] == request.prompt and asked["audio"] == shas:
-                lines.append(f"  {row['fingerprint'][:8]}  {row['created']}  {row['response']['text']!r}")
+                model = named(models.get(row["fingerprint"], {}))
+                lines.append(
+                    f"  {key.removeprefix(RESPONSE)[:12]}  {model}  {row['created']}  {row['response']['text']!r}"
+                )
     return lines
 
 
-def stored_rows(connection: sqlite3.Connection) -> list[dict[str, Any]]:
-    rows = connection.execute(f"SELECT value FROM {TABLE} WHERE key LIKE 'response/%'")
-    return [json.loads(value) for (value,) in rows]
+def named(fingerprint: Mapping[str, Any]) -> str:
+    """`qwen_omni dart 0.5`: whose answer it is."""
+    press = fingerprint.get("press") or {}
+    words = [fingerprint.get("model", "unknown model"), press.get("press"), press.get("ratio")]
+    return " ".join(str(word) for word in words if word is not None)

@@ -70,7 +70,7 @@ class Runner:
         for request in requests:
             last = batches[-1] if batches else []
             joins = (
-                0 < len(last) < self.adapter.args.batch_size
+                0 < len(last) < self.adapter.requests_at_once()
                 and last[0].generation == request.generation
                 and request.generation.temperature == 0
             )

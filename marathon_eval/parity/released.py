@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from marathon_eval.filters import FilterContext, Held, Step
+from marathon_eval.judge_readings import NOT_JUDGED
 from marathon_eval.metrics import Mean, Metric, Scored, is_hit
 from marathon_eval.parity import air_bench, mmar
 
@@ -71,8 +72,13 @@ def invalid() -> Metric:
 
 
 def option_accuracy() -> Metric:
-    """Right over rows whose gold is an option: no answer to the others can be right or wrong."""
-    return Mean("accuracy", lambda row: is_hit(row) if row.label in row.context.choices else None)
+    """Right over rows whose gold is an option, and which a judge has seen where it is a judge's reading."""
+
+    def score(row: Scored) -> float | None:
+        known = row.label in row.context.choices and row.answer.rule != NOT_JUDGED
+        return is_hit(row) if known else None
+
+    return Mean("accuracy", score)
 
 
 FILTERS: dict[str, Callable[..., Step]] = {"air_bench.letter": letter}

@@ -140,7 +140,12 @@ def _differing(model: str, fingerprints: Iterable[Mapping[str, Any]]) -> list[st
                 for key, value in settings.items():
                     seen.setdefault(owner, {}).setdefault(key, set()).add(json.dumps(value, sort_keys=True))
     unnamed = {"model", "press", "ratio", "version"}
-    return [key for keys in seen.values() for key, values in keys.items() if len(values) > 1 and key not in unnamed]
+    return [
+        key
+        for keys in seen.values()
+        for key, values in keys.items()
+        if len(values) > 1 and key not in unnamed
+    ]
 
 
 def _owner(fingerprint: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

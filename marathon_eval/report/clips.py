@@ -27,28 +27,31 @@ class Clips:
     page: Path
     listed: list[dict[str, Any]] = field(default_factory=list)
     _numbers: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    _files: list[Path | None] = field(default_factory=list)
 
     def number(self, audio: Sequence[Mapping[str, Any]], root: str | None = None) -> int | None:
         """Number of a document's clip; None where it has none. Of several clips the first is played."""
         if not audio:
             return None
         first = audio[0]
-        key = (first["path"], first.get("start"), first.get("stop"))
+        key = (first["path"], first.get("start"), first.get("stop"), first.get("transform"))
         if key not in self._numbers:
             self._numbers[key] = len(self.listed)
             path = _found(str(first["path"]), root)
+            self._files.append(path)
             self.listed.append(
                 {
                     "path": str(first["path"]),
                     "url": None if path is None else relative_url(path, self.page),
                     "start": first.get("start") or 0.0,
                     "stop": first.get("stop"),
+                    "transform": first.get("transform") or "",
                     "more": [str(other["path"]) for other in audio[1:]],
                 }
             )
         return self._numbers[key]
 
-    def embed(self, budget_bytes: int, root: str | None = None) -> dict[int, str]:
+    def embed(self, budget_bytes: int) -> dict[int, str]:
         """Base64 MP3 previews by clip number, together within the budget.
 
         All clips are cut to the same length, so that all fit; where that would be under five seconds, the first
@@ -59,9 +62,8 @@ class Clips:
         each = max(SHORTEST_PREVIEW_SECONDS, seconds_in_all / max(1, len(self.listed)))
         embedded: dict[int, str] = {}
         left = budget_bytes
-        for number, clip in enumerate(self.listed):
-            path = _found(clip["path"], root)
-            preview = None if path is None else preview_of(path, clip["start"], clip["stop"], each)
+        for number, (clip, path) in enumerate(zip(self.listed, self._files, strict=True)):
+            preview = None if path is None else preview_of(_heard(path, clip), each)
             if preview is None:
                 continue
             text = base64.b64encode(preview.mp3).decode("ascii")
@@ -81,14 +83,13 @@ class Preview:
     seconds: float
 
 
-def preview_of(path: Path, start: float, stop: float | None, seconds: float) -> Preview | None:
-    """The first `seconds` of a stretch, mono 16 kHz at about 24 kbit/s; None where it cannot be read."""
+def preview_of(audio: Audio, seconds: float) -> Preview | None:
+    """The first `seconds` of a clip as the model heard it, mono, about 24 kbit/s; None where it cannot be read."""
     import soundfile
 
     try:
-        whole = Audio(str(path), start, stop)
-        length = whole.seconds
-        samples = Audio(str(path), start, min(start + seconds, start + length)).samples(PREVIEW_RATE)
+        # a transform may look at the whole stretch, so all of it is decoded and the rest dropped
+        samples = audio.samples(PREVIEW_RATE)[: int(seconds * PREVIEW_RATE)]
     except AudioError:
         return None
     buffer = io.BytesIO()
@@ -102,6 +103,10 @@ def preview_of(path: Path, start: float, stop: float | None, seconds: float) -> 
         compression_level=0.9,
     )
     return Preview(buffer.getvalue(), len(samples) / PREVIEW_RATE)
+
+
+def _heard(path: Path, clip: Mapping[str, Any]) -> Audio:
+    return Audio(str(path), clip["start"], clip["stop"], clip["transform"])
 
 
 def relative_url(path: Path, page: Path) -> str:

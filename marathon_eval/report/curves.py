@@ -79,7 +79,9 @@ def mean_score(cell: Cell, tasks: Iterable[str]) -> Score | None:
     return Score(mean, low, high, all(score.whole for score in known))
 
 
-def tradeoffs(cells: Sequence[Cell], prefill: Mapping[str, float | None], tasks: Sequence[str]) -> list[Tradeoff]:
+def tradeoffs(
+    cells: Sequence[Cell], prefill: Mapping[str, float | None], tasks: Sequence[str]
+) -> list[Tradeoff]:
     """Cells with a known median prefill time (by label), the Pareto front marked, fastest first."""
     known = []
     for cell in cells:
@@ -99,6 +101,4 @@ def tradeoffs(cells: Sequence[Cell], prefill: Mapping[str, float | None], tasks:
 def on_front(point: tuple[float, float], points: Iterable[tuple[float, float]]) -> bool:
     """Whether no other (seconds, score) is as fast and as good, and better in one of them."""
     seconds, score = point
-    return not any(
-        other != point and other[0] <= seconds and other[1] >= score for other in points
-    )
+    return not any(other != point and other[0] <= seconds and other[1] >= score for other in points)

@@ -40,7 +40,9 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
         for label, parts in by_cell.items():
             figure = breakdown_plot(parts, f"{label}: {task}")
             if figure is not None:
-                written += save(figure, folder / "breakdown", f"{file_name(task)}_{numbers[label]:02}_{file_name(label)}")
+                written += save(
+                    figure, folder / "breakdown", f"{file_name(task)}_{numbers[label]:02}_{file_name(label)}"
+                )
     return written
 
 

@@ -18,8 +18,6 @@ NAMES = {
 }
 #: A row's own verdict is one of these where it has one; the headline is often a mean that no single row has.
 _VERDICTS = ("accuracy", "acc", "exact_match")
-#: Words in a metric's name that say that 0 is perfect.
-_ERROR_RATES = {"wer", "cer", "mer"}
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,15 @@ def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
     name, score = _verdict(read["scores"], metric)
     if score is None:
         return Outcome(UNSCORED)
-    if _ERROR_RATES & set(name.split("_")):
+    if _is_error_rate(name):
         return Outcome(RIGHT if score == 0 else GRADED, score)
     return Outcome(RIGHT if score == 1 else WRONG if score == 0 else GRADED, score)
+
+
+def _is_error_rate(name: str) -> bool:
+    """Whether 0 is perfect: `wer`, `mean_wer`, `deletion_rate`, but not `wer_accuracy` or `parse_rate`."""
+    words = set(name.split("_"))
+    return bool(words & {"wer", "cer", "deletion", "insertion", "substitution"}) and "accuracy" not in words
 
 
 def _verdict(scores: Mapping[str, float | None], metric: str) -> tuple[str, float | None]:

@@ -18,17 +18,21 @@ from marathon_eval.report import figures, prompts
 from marathon_eval.report.breakdown import Breakdown, broken_down
 from marathon_eval.report.cells import Cell
 from marathon_eval.report.clips import Clips
-from marathon_eval.report.columns import TaskColumns, fitting_length
-from marathon_eval.report.leaderboard import Board, champions, make_board, published_rows, Row
+from marathon_eval.report.columns import TaskColumns
+from marathon_eval.report.leaderboard import Board, Row, champions, make_board, published_rows
 from marathon_eval.report.outcomes import NAMES
+from marathon_eval.report.packing import fitting_length, packed
 from marathon_eval.report.published import Benchmark, benchmark, benchmark_names, benchmark_of
 from marathon_eval.report.summary import run_facts, task_lines, timing_lines
 from marathon_eval.report.tables import one_line
 from marathon_eval.report.timing import Timing
 from marathon_eval.results import read_samples
 
-#: Characters of text that a page carries before the longest answers are cut; compressed about a quarter of it.
+#: Characters of text that a page carries before the longest answers are cut.
 TEXT_BUDGET = 32_000_000
+#: Of all samples, compressed; where texts compress badly the budget is halved until they fit.
+SAMPLES_BYTES = 14_000_000
+LEAST_TEXT_BUDGET = 100_000
 FOLDER = Path(__file__).parent
 
 
@@ -75,7 +79,9 @@ def gather(cells: Sequence[Cell]) -> Gathered:
                 continue
             added = columns.add_cell(number, cell.tasks[name], read_samples(cell.folders[name], name))
             gathered.timings[cell.label].add(added)
-            gathered.breakdowns.setdefault(name, {})[cell.label] = broken_down(columns, added, columns.primary)
+            gathered.breakdowns.setdefault(name, {})[cell.label] = broken_down(
+                columns, added, columns.primary
+            )
         if columns.cells:
             gathered.tasks.append(columns)
     return gathered
@@ -119,15 +125,26 @@ def packed_samples(
     """A compressed block per task, the clips that they name, and previews by clip number."""
     tasks = report.gathered.tasks
     texts = prompts.prompts_by_sha(prompts.cache_files(report.cells))
-    limit = fitting_length([n for task in tasks for n in task.text_lengths()], TEXT_BUDGET)
     clips = Clips(folder)
-    blocks = []
-    for task in tasks:
-        root = _data_dir(report.cells, task.task)
-        numbers = [clips.number(audio, root) for audio in task.audio]
-        blocks.append(compressed(task.packed(numbers, texts, limit)))
+    numbers = {
+        task.task: [clips.number(audio, _data_dir(report.cells, task.task)) for audio in task.audio]
+        for task in tasks
+    }
+    blocks = _blocks(tasks, numbers, texts)
     previews = clips.embed(embed_bytes) if embed_bytes else {}
     return blocks, clips.listed, previews
+
+
+def _blocks(
+    tasks: Sequence[TaskColumns], clips: Mapping[str, list[int | None]], prompts: Mapping[str, str]
+) -> list[str]:
+    budget = TEXT_BUDGET
+    while True:
+        limit = fitting_length([length for task in tasks for length in task.text_lengths()], budget)
+        blocks = [compressed(packed(task, clips[task.task], prompts, limit)) for task in tasks]
+        if sum(map(len, blocks)) <= SAMPLES_BYTES or budget <= LEAST_TEXT_BUDGET:
+            return blocks
+        budget //= 2
 
 
 def page_data(report: Report, clips: list[dict[str, Any]]) -> dict[str, Any]:

@@ -122,11 +122,17 @@ def pareto(items: Sequence[Tradeoff], order: Sequence[str]) -> Figure:
             look = {**_look(number), "linestyle": "none"}
             axes.plot([i.seconds for i in own], [i.score.value for i in own], label=_label(name), **look)
         front = [item for item in items if item.front]
-        axes.plot([i.seconds for i in front], [i.score.value for i in front], color=INK, linewidth=1.0, zorder=1)
+        axes.plot(
+            [i.seconds for i in front], [i.score.value for i in front], color=INK, linewidth=1.0, zorder=1
+        )
         for item in front:
             ratio = item.label.removeprefix(item.series).strip() or "none"
             axes.annotate(
-                one_line(ratio), (item.seconds, item.score.value), (3, 5), textcoords="offset points", fontsize=7
+                one_line(ratio),
+                (item.seconds, item.score.value),
+                (3, 5),
+                textcoords="offset points",
+                fontsize=7,
             )
         axes.set_xlabel("median prefill seconds per answer")
         axes.set_ylabel("score")
@@ -144,7 +150,9 @@ def timing_boxes(spreads: Mapping[str, Mapping[str, Spread]]) -> Figure:
         names = list(spreads)
         for axes, stage in zip(grid, stages, strict=True):
             boxes = [(place, spreads[n][stage]) for place, n in enumerate(names) if stage in spreads[n]]
-            axes.bxp([_box(s) for _, s in boxes], [p for p, _ in boxes], orientation="horizontal", **_box_look())
+            axes.bxp(
+                [_box(s) for _, s in boxes], [p for p, _ in boxes], orientation="horizontal", **_box_look()
+            )
             axes.set_title(NAMED_STAGES[stage])
             axes.set_xlabel("seconds per answer")
             axes.set_xlim(left=0)
@@ -197,4 +205,6 @@ def _label(name: str) -> str:
 def _legend_below(figure: Figure, axes: Axes) -> None:
     handles, names = axes.get_legend_handles_labels()
     longest = max(map(len, names), default=1)
-    figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(4, 72 // (longest + 6))), fontsize=8)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=max(1, min(4, 72 // (longest + 6))), fontsize=8
+    )

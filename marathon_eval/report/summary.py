@@ -59,14 +59,15 @@ def _task_line(label: str, task: TaskResult, parts: Breakdown | None) -> TaskLin
     reading = headline.get("reading", next(iter(task.readings), ""))
     unanswered = task.n_unanswered.get(reading)
     measured_majority = parts.majority if parts else None
+    recorded_majority = _value(task, reading, "majority")
     return TaskLine(
         cell=label,
         task=task.task,
         headline=f"{reading} {headline.get('metric', '')}".strip(),
         score=score_of(task),
         accuracy=_value(task, reading, "accuracy", "acc"),
-        chance=_baseline(task, "chance"),
-        majority=_baseline(task, "majority") or measured_majority,
+        chance=_value(task, reading, "chance"),
+        majority=measured_majority if recorded_majority is None else recorded_majority,
         n_scored=task.n_scored,
         n_loaded=task.n_loaded,
         n_meta=task.n_meta,
@@ -79,15 +80,6 @@ def _task_line(label: str, task: TaskResult, parts: Breakdown | None) -> TaskLin
 def _value(task: TaskResult, reading: str, *names: str) -> float | None:
     metrics = task.readings.get(reading, {})
     return next((metrics[name].value for name in names if name in metrics), None)
-
-
-def _baseline(task: TaskResult, name: str) -> float | None:
-    """A baseline that the run recorded, wherever the task keeps it."""
-    for holder in (task.breakdown, task.usage):
-        found = holder.get(name)
-        if isinstance(found, (int, float)):
-            return float(found)
-    return None
 
 
 def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:

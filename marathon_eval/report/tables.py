@@ -56,9 +56,18 @@ def latex(board: Board, intervals: bool = False) -> str:
         return cell_text(score, intervals).replace(INCOMPLETE, r"$^\dagger$").replace("–", "--")
 
     headings = ["model", *(for_latex(column.short) for column in board.columns)]
-    lines = [" & ".join(line) + r" \\" for line in _grid(board, headings, number, lambda r: for_latex(r.name))]
+    lines = [
+        " & ".join(line) + r" \\" for line in _grid(board, headings, number, lambda r: for_latex(r.name))
+    ]
     columns = "l" + "r" * (len(board.columns) + board.averaged)
-    body = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
+    body = [
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\toprule",
+        lines[0],
+        r"\midrule",
+        *lines[1:],
+        r"\bottomrule",
+    ]
     return "\n".join([*body, r"\end{tabular}", ""])
 
 
@@ -72,7 +81,10 @@ def as_json(board: Board) -> dict[str, Any]:
 
 def champions_markdown(champions: Iterable[Champion]) -> str:
     """One line per category: what it holds, the published champion, the best run, and the reference."""
-    lines = ["| category | tasks | published champion | best run | reference |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| category | tasks | published champion | best run | reference |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for champion in champions:
         found = [champion.published, champion.run, champion.reference]
         texts = ["" if pair is None else f"{for_markdown(pair[0])} {pair[1]:.1f}" for pair in found]

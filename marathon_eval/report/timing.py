@@ -29,7 +29,8 @@ class Spread:
         if not values:
             return None
         if len(values) == 1:
-            return cls(*([float(values[0])] * 5), 1)
+            only = float(values[0])
+            return cls(only, only, only, only, only, 1)
         twentieths = quantiles(values, n=20, method="inclusive")
         return cls(twentieths[0], twentieths[4], twentieths[9], twentieths[14], twentieths[18], len(values))
 

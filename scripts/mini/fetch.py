@@ -20,7 +20,16 @@ from pathlib import Path
 
 #: One slow mirror must not hold the build for ever.
 DOWNLOAD_SECONDS = 240
-PIP_OPTIONS = ["-q", "--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--timeout", "15", "--retries", "1"]
+PIP_OPTIONS = [
+    "-q",
+    "--no-deps",
+    "--only-binary=:all:",
+    "--disable-pip-version-check",
+    "--timeout",
+    "15",
+    "--retries",
+    "1",
+]
 _MARKER = ".unpacked.json"
 Wanted = Callable[[str], bool]
 

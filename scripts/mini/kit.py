@@ -43,6 +43,7 @@ class Kit:
     shelf: Shelf
     speaker: Speaker
     rows: list[dict[str, Any]] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = self.chance(self.task)
@@ -69,12 +70,13 @@ class Kit:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
-    def shuffled(self, right: str, wrong: list[str], place: int | None = None) -> tuple[list[str], int]:
-        """Options in random order, and where the right one stands (at `place`, if given)."""
+    def shuffled(self, right: str, wrong: list[str]) -> tuple[list[str], int]:
+        """Options in random order, and where the right one stands: each place once before any comes again."""
+        if not self.places:
+            self.places = [int(place) for place in self.random.permutation(len(wrong) + 1)]
+        place = self.places.pop()
         options = [wrong[i] for i in self.random.permutation(len(wrong))]
-        position = int(self.random.integers(len(wrong) + 1)) if place is None else place
-        options.insert(position, right)
-        return options, position
+        return [*options[:place], right, *options[place:]], place
 
     def choices(self, right: str, labels: list[str]) -> tuple[list[str], int]:
         """The right label among three others drawn from `labels`, and its position."""

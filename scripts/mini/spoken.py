@@ -75,10 +75,9 @@ def race(kit: Kit) -> None:
         path = f"{passage['level']}/{article}.wav"
         spoken = kit.speaker.say(passage["text"], (FEMALE, MALE)[article % 2])
         origin = kit.clip(f"race_audio/{path}", spoken)
-        places = kit.random.permutation(4)
         for index, asked in enumerate(passage["questions"]):
             right, *wrong = asked["options"]
-            options, place = kit.shuffled(right, wrong, int(places[index]))
+            options, place = kit.shuffled(right, wrong)
             rows.append(
                 {
                     "audio_path": path,

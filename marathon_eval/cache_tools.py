@@ -1,0 +1,173 @@
+"""What is done to a whole cache file: look an answer up, check every entry, take entries out.
+
+Every stored answer can be checked on its own: its key is the hash of what stands beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from marathon_eval.cache import LOCK_SECONDS, TABLE, read_only, sha256_of
+from marathon_eval.errors import MarathonError
+
+RESPONSE, FINGERPRINT, AUDIO = "response/", "fingerprint/", "audio/"
+
+
+class Entry(NamedTuple):
+    """One row of the cache, as stored."""
+
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which answers are meant; empty parts select all."""
+
+    fingerprint: str = ""
+    model: str = ""
+    older_than_days: float | None = None
+
+    def chooser(self, fingerprints: Mapping[str, Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], bool]:
+        """A test for stored answers."""
+        limit = None
+        if self.older_than_days is not None:
+            moment = time.gmtime(time.time() - self.older_than_days * 86_400)
+            limit = time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)
+
+        def chosen(row: Mapping[str, Any]) -> bool:
+            identity = row["fingerprint"]
+            of_model = not self.model or fingerprints.get(identity, {}).get("model") == self.model
+            old = limit is None or row["created"] < limit
+            return identity.startswith(self.fingerprint) and of_model and old
+
+        return chosen
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """The file, opened for reading. Raises MarathonError where it is missing, damaged or locked."""
+    if not path.is_file():
+        raise MarathonError(f"cache: {path}: no such file")
+    try:
+        with closing(read_only(path)) as connection:
+            yield connection
+    except sqlite3.DatabaseError as error:
+        raise MarathonError(f"cache: {path}: not readable ({error})") from None
+
+
+def stored(connection: sqlite3.Connection, prefix: str) -> Iterator[Entry]:
+    """Entries whose key begins so. Raises MarathonError for a value that is no JSON."""
+    # a range, not LIKE: it uses the index, and no letter of a prefix is a wildcard
+    query = f"SELECT key, value FROM {TABLE} WHERE key >= ? AND key < ? ORDER BY key"
+    for key, value in connection.execute(query, (prefix, prefix + "\U0010ffff")):
+        try:
+            yield Entry(key, json.loads(value))
+        except ValueError:
+            raise MarathonError(f"cache: {key}: damaged; `cache prune --damaged` takes such out") from None
+
+
+def fingerprints(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    """All fingerprints by their hash."""
+    return {entry.key.removeprefix(FINGERPRINT): entry.value for entry in stored(connection, FINGERPRINT)}
+
+
+def look_up(path: Path, prefix: str) -> dict[str, Any]:
+    """The answer whose key begins so, with its model's fingerprint. Raises MarathonError unless it is one."""
+    wanted = prefix.removeprefix(RESPONSE)
+    with reading(path) as connection:
+        found = list(stored(connection, RESPONSE + wanted)) if wanted else []
+        if len(found) != 1:
+            keys = ", ".join(entry.key.removeprefix(RESPONSE)[:16] for entry in found[:5])
+            among = f"{len(found)} answers have such a key: {keys}" if found else "no answer has such a key"
+            raise MarathonError(f"cache show: '{prefix}': {among}; `marathon-eval show TASK DOC` prints keys")
+        identity = found[0].value["fingerprint"]
+        return {"key": found[0].key, **found[0].value, "model": fingerprints(connection).get(identity)}
+
+
+def faults(path: Path) -> Iterator[tuple[str, str]]:
+    """Key and fault of every damaged entry. Raises MarathonError where the file cannot be read at all."""
+    with reading(path) as connection:
+        known: set[str] = set()
+        # fingerprint/ sorts before response/: they are known when answers are checked
+        for key, text in connection.execute(f"SELECT key, value FROM {TABLE} ORDER BY key"):
+            fault = _fault(key, text, known)
+            if fault is not None:
+                yield key, fault
+
+
+def sqlite_faults(path: Path) -> list[str]:
+    """What sqlite's own check finds; empty for a sound file."""
+    with reading(path) as connection:
+        return [line for (line,) in connection.execute("PRAGMA quick_check") if line != "ok"]
+
+
+def _fault(key: str, text: str, known: set[str]) -> str | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return "the value is no JSON"
+    if key.startswith(FINGERPRINT):
+        known.add(key.removeprefix(FINGERPRINT))
+    if not key.startswith((FINGERPRINT, RESPONSE, AUDIO)):
+        return "no such kind of entry"
+    if not belongs(Entry(key, value)):
+        return "the key is not the hash of what is stored under it"
+    if key.startswith(RESPONSE) and value["fingerprint"] not in known:
+        return f"its model's fingerprint {value['fingerprint'][:8]} is missing"
+    return None
+
+
+def belongs(entry: Entry) -> bool:
+    """Whether an entry's key is what its content gives; for the audio memo, whether it has its two values."""
+    key, value = entry
+    try:
+        if key.startswith(RESPONSE):
+            text = value["response"]["text"]
+            expected = sha256_of([value["fingerprint"], value["request"]])
+            return isinstance(text, str) and key == RESPONSE + expected
+        if key.startswith(FINGERPRINT):
+            return key == FINGERPRINT + sha256_of(value)
+        return key.startswith(AUDIO) and len(value) == 2
+    except (KeyError, TypeError):
+        return False
+
+
+def prunable(path: Path, selection: Selection | None, gone_audio: bool, damaged: bool) -> list[str]:
+    """Keys of the selected answers, of remembered audio whose file is no longer there, of damaged entries."""
+    keys = [key for key, _ in faults(path)] if damaged else []
+    with reading(path) as connection:
+        if selection is not None:
+            chosen = selection.chooser(fingerprints(connection))
+            keys += [entry.key for entry in stored(connection, RESPONSE) if chosen(entry.value)]
+        if gone_audio:
+            memo = (entry.key for entry in stored(connection, AUDIO))
+            # audio/<path>|<size>|<mtime>|<stretch>: a path may hold a bar itself
+            keys += [key for key in memo if not os.path.exists(key.removeprefix(AUDIO).rsplit("|", 3)[0])]
+    return keys
+
+
+def delete(path: Path, keys: Sequence[str]) -> None:
+    """Take entries out, then fingerprints that no answer has any more, and give the space back.
+
+    Raises MarathonError where another process holds the file.
+    """
+    answers = f"{TABLE} WHERE key LIKE 'response/%' AND json_valid(value)"
+    used = f"SELECT json_extract(value, '$.fingerprint') FROM {answers}"
+    orphaned = f"DELETE FROM {TABLE} WHERE key LIKE 'fingerprint/%' AND substr(key, ?) NOT IN ({used})"
+    try:
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+            with connection:
+                connection.executemany(f"DELETE FROM {TABLE} WHERE key = ?", ((key,) for key in keys))
+                connection.execute(orphaned, (len(FINGERPRINT) + 1,))
+            connection.execute("VACUUM")
+    except sqlite3.Error as error:
+        raise MarathonError(f"cache prune: {path}: {error}") from None

@@ -1,0 +1,116 @@
+"""The benchmarks' own files and tables: what their scripts would print of answers, and files that they accept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.parity import air_bench, mmar, mmau
+from marathon_eval.reasoning import parted
+from marathon_eval.results import json_line, write_atomically
+
+if TYPE_CHECKING:
+    from marathon_eval.datasets import Doc, DocSet
+    from marathon_eval.task import Task
+
+FOUNDATION_KEYS = ("path", "question", "choice_a", "choice_b", "choice_c", "choice_d", "answer_gt")
+CHAT_KEYS = ("meta_info", "question", "answer_gt", "path")
+COMMON_KEYS = ("task_name", "dataset_name")
+
+
+def benchmark(task: Task) -> str | None:
+    """Whose rules a task follows: `metadata: {benchmark: ...}` in its YAML."""
+    named = task.config.metadata.get("benchmark")
+    return str(named) if named else None
+
+
+def printed(
+    tasks: Mapping[str, Task], docs: Mapping[str, DocSet], given: Mapping[str, Mapping[int, Any]]
+) -> list[str]:
+    """What the released scripts print of these answers, benchmark by benchmark, rows in the file's order."""
+    lines: list[str] = []
+    for name in dict.fromkeys(benchmark(task) for task in tasks.values()):
+        if name in ("mmar", "mmau", "air_bench_foundation"):
+            rows = sorted(
+                (
+                    (doc.doc_id, doc.fields, given[key].get(doc.doc_id), doc.doc_id in given[key])
+                    for key, task in tasks.items()
+                    if benchmark(task) == name
+                    for doc in docs[key].docs
+                ),
+                key=lambda row: row[0],
+            )
+            lines += _tables(name, [(fields, value) for _, fields, value, there in rows if there])
+    return lines
+
+
+def _tables(name: str, rows: Sequence[tuple[Mapping[str, Any], Any]]) -> list[str]:
+    if name == "air_bench_foundation":
+        answered = [{**fields, "response": value} for fields, value in rows]
+        return air_bench.printout(answered, [air_bench.verdict(row) for row in answered])
+    if name == "mmau":
+        answered = [{**fields, "model_output": value} for fields, value in rows]
+        return mmau.printout(answered, [mmau.verdict(row) for row in answered])
+    answered = [{**fields, "answer_prediction": value} for fields, value in rows]
+    return mmar.printout(answered, [mmar.verdict(row) for row in answered])
+
+
+def write_official(
+    tasks: Mapping[str, Task],
+    docs: Mapping[str, DocSet],
+    samples: Mapping[str, Mapping[int, Mapping[str, Any]]],
+    folder: Path,
+) -> Iterator[Path]:
+    """Write each benchmark's input file below `folder`, rows in the dataset's order; yields the files.
+
+    `samples` are the lines of samples_<task>.jsonl by their doc_id. Raises MarathonError when the disk refuses.
+    """
+    rows: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
+    for name, task in tasks.items():
+        target = FILES.get(benchmark(task) or "", (f"{name}.jsonl", "jsonl"))
+        rows.setdefault(target, []).extend(exported(task, docs[name].docs, samples[name]))
+    for (name, form), found in rows.items():
+        ordered = [row for _, row in sorted(found, key=lambda item: item[0])]
+        parts = [json.dumps(ordered, ensure_ascii=False)] if form == "json" else map(json_line, ordered)
+        write_atomically(folder / name, parts)
+        yield folder / name
+
+
+def exported(
+    task: Task, docs: Sequence[Doc], samples: Mapping[int, Mapping[str, Any]]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Rows as the benchmark's inference script would have written them; rows without an answer are left out."""
+    for doc in docs:
+        sample = samples.get(doc.doc_id, {})
+        text = sample.get("response")
+        if sample.get("status") in ("ok", "unverified") and text is not None:
+            yield doc.doc_id, _exported_row(benchmark(task), doc, text if isinstance(text, str) else text[0])
+
+
+def _exported_row(name: str | None, doc: Doc, text: str) -> dict[str, Any]:
+    """AIR-Bench gets the response as it is; MMAR and MMAU the answer, with the thoughts apart."""
+    fields = doc.fields
+    said = parted(text)
+    if name == "mmar":
+        return {**fields, "thinking_prediction": said.reasoning, "answer_prediction": said.answer or ""}
+    if name == "mmau":
+        return {**fields, "model_output": said.answer or ""}
+    if name == "air_bench_foundation":
+        kept = {key: fields.get(key) for key in (*FOUNDATION_KEYS, *COMMON_KEYS)}
+        return {**kept, "response": text, "uniq_id": fields.get("uniq_id")}
+    if name == "air_bench_chat":
+        kept = {key: fields.get(key) for key in (*CHAT_KEYS, *COMMON_KEYS)}
+        return {**kept, "response": text, "uniq_id": fields.get("uniq_id")}
+    identity = next((fields[key] for key in ("id", "uniq_id") if key in fields), doc.doc_id)
+    return {"id": identity, "response": text}
+
+
+#: The name that each script's input has, and whether it is one JSON list or one object a line.
+FILES = {
+    "mmar": ("mmar_predictions.jsonl", "jsonl"),
+    "mmau": ("mmau_predictions.json", "json"),
+    "air_bench_foundation": ("Foundation_result_modelx.jsonl", "jsonl"),
+    "air_bench_chat": ("Chat_result_modelx.jsonl", "jsonl"),
+}

@@ -1,0 +1,160 @@
+"""Whisper, a real speech recogniser: https://github.com/openai/whisper, by WhisperForConditionalGeneration.
+
+It answers every request with the transcript of its audio, whatever the prompt says (which stays in the cache key all
+the same). Long audio is cut into windows of at most 29.5 s at the quietest moment of their last ten seconds and the
+windows are decoded together, greedily and without the text before: no window can be skipped or spoil the next, and
+nothing is random. Generation settings other than greedy decoding are refused; length is limited per window.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from marathon_eval.errors import RowError
+from marathon_eval.hf_audio import RATE, HFAudio, HFSettings, Inputs
+from marathon_eval.model import ModelSettings, Request, Response, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from marathon_eval.hf.loading import Loaded
+
+EARLIEST_CUT, LATEST_CUT = 20.0, 29.5
+#: How long a moment must be quiet to be a good place for a cut, and how finely places are tried.
+QUIET_SECONDS, QUIET_STEP = 0.2, 0.01
+#: Whisper's own limit of text per window; 30 s of fast speech take about 150 tokens.
+WINDOW_TOKENS = 224
+#: A window that reaches the limit runs in circles: it is decoded again with repeats of this length forbidden.
+REPEAT_TOKENS = 6
+
+
+class WhisperSettings(HFSettings):
+    """`language=` and `task=` are for multilingual checkpoints; without a language each window's is detected."""
+
+    pretrained: str = "openai/whisper-large-v3"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    batch_size: int = Field(default=4, ge=1, description="windows decoded together")
+    language: str | None = None
+    task: Literal["transcribe", "translate"] = "transcribe"
+
+
+class Decoded(NamedTuple):
+    """One window's text, its number of tokens, and whether it ran into the limit twice."""
+
+    text: str
+    tokens: int
+    runaway: bool
+
+
+class Whisper(HFAudio):
+    """Any whisper checkpoint; carries no press, for audio is not among its tokens."""
+
+    Settings: ClassVar[type[ModelSettings]] = WhisperSettings
+    version: ClassVar[int] = 1
+    weights_class = "WhisperForConditionalGeneration"
+
+    def requests_at_once(self) -> int:
+        """`batch_size` counts windows here."""
+        return 1
+
+    def prepare(
+        self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[NDArray[np.float32]]]
+    ) -> Inputs:
+        """`input_features` [windows, mel, 3000] and their mask, all clips of the one request in order."""
+        (request,), (clips,) = requests, waves
+        if not clips:
+            raise RowError("whisper needs audio: this request has none")
+        if request.generation.temperature > 0:
+            raise RowError("whisper decodes greedily here: temperature must be 0")
+        spans = [windows(clip) for clip in clips]
+        parts = [clip[a:b] for clip, cuts in zip(clips, spans, strict=True) for a, b in cuts]
+        out = loaded.features(parts, sampling_rate=RATE, return_attention_mask=True, return_tensors="pt")
+        heard = sum(b - a for cuts in spans for a, b in cuts) / RATE
+        return Inputs(
+            tensors={"input_features": out["input_features"], "attention_mask": out["attention_mask"]},
+            heard_seconds=[heard],
+            audio_tokens=[0],
+            details={"windows": len(parts)},
+        )
+
+    def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
+        """The transcript, windows joined by a space."""
+        started = time.perf_counter()
+        size, count = self.args.batch_size, len(inputs.tensors["input_features"])
+        decoded = [
+            window
+            for first in range(0, count, size)
+            for window in self._decode(loaded, inputs, slice(first, first + size))
+        ]
+        runaway = sum(window.runaway for window in decoded)
+        usage = Usage(
+            heard_seconds=round(inputs.heard_seconds[0], 3),
+            output_tokens=sum(window.tokens for window in decoded),
+            details={
+                **inputs.details,
+                "runaway_windows": runaway,
+                "transcribe_s": round(time.perf_counter() - started, 3),
+            },
+        )
+        text = " ".join(window.text for window in decoded if window.text)
+        return [Response(text, finish_reason="length" if runaway else "stop", usage=usage)]
+
+    def _decode(self, loaded: Loaded, inputs: Inputs, rows: slice) -> list[Decoded]:
+        decoded = self._generate(loaded, inputs, rows)
+        for place, window in enumerate(decoded):
+            if window.runaway:
+                alone = slice(rows.start + place, rows.start + place + 1)
+                decoded[place] = self._generate(loaded, inputs, alone, no_repeat_ngram_size=REPEAT_TOKENS)[0]
+        return decoded
+
+    def _generate(self, loaded: Loaded, inputs: Inputs, rows: slice, **more: Any) -> list[Decoded]:
+        import torch
+
+        from marathon_eval.hf.loading import quiet
+
+        settings = self.settings.model_dump()
+        if getattr(loaded.model.generation_config, "is_multilingual", False):
+            more |= {"language": settings["language"], "task": settings["task"]}
+        features = inputs.tensors["input_features"][rows].to(loaded.device, loaded.model.dtype)
+        # otherwise told at every call: our limit wins over the checkpoint's
+        with quiet(), torch.inference_mode():
+            out = loaded.model.generate(
+                features,
+                attention_mask=inputs.tensors["attention_mask"][rows].to(loaded.device),
+                return_timestamps=True,
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=WINDOW_TOKENS,
+                **more,
+            )
+        texts = loaded.tokenizer.batch_decode(out, skip_special_tokens=True)
+        lengths = (out != loaded.tokenizer.pad_token_id).sum(dim=1).tolist()
+        return [
+            Decoded(text.strip(), length, length >= WINDOW_TOKENS)
+            for text, length in zip(texts, lengths, strict=True)
+        ]
+
+
+def windows(wave: NDArray[np.float32]) -> list[tuple[int, int]]:
+    """First and one-past-last sample of each window: together they are the whole clip, and none overlaps another."""
+    cuts, start = [], 0
+    while len(wave) - start > LATEST_CUT * RATE:
+        cut = start + quietest(wave[start : start + int(LATEST_CUT * RATE)])
+        cuts.append((start, cut))
+        start = cut
+    return [*cuts, (start, len(wave))]
+
+
+def quietest(wave: NDArray[np.float32]) -> int:
+    """The sample in the middle of the quietest moment after EARLIEST_CUT."""
+    import numpy as np
+
+    first, span, step = int(EARLIEST_CUT * RATE), int(QUIET_SECONDS * RATE), int(QUIET_STEP * RATE)
+    energy = np.concatenate([[0.0], np.cumsum(wave[first:].astype(np.float64) ** 2)])
+    starts = np.arange(0, len(wave) - first - span + 1, step)
+    return first + int(starts[np.argmin(energy[starts + span] - energy[starts])]) + span // 2
