@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from marathon_eval.cache import Answered, ResponseCache
+from marathon_eval.cache import Answered, ResponseCache, default_folder
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
 from marathon_eval.model import Model, Request
@@ -58,22 +60,45 @@ class Answers(NamedTuple):
     interrupted: bool
 
 
+def cache_folder(config: RunConfig) -> Path | None:
+    """Where answers are kept; None with --no_cache."""
+    if config.no_cache:
+        return None
+    return Path(config.use_cache) if config.use_cache else default_folder()
+
+
 def gather(tasks: Mapping[str, Task], config: RunConfig, model_name: str) -> Pool:
     """Every task's documents and their requests; a bad row keeps its reason."""
     docs: dict[str, DocSet] = {}
     asked: dict[str, list[Asked]] = {}
     for name, task in tasks.items():
-        chosen = (config.samples or {}).get(name)
-        docs[name] = task.docs(config.data_dir, subset=config.subset, limit=config.limit, samples=chosen)
+        docs[name] = docs_of(task, config)
         asked[name] = [_one_doc(task, doc, config, model_name) for doc in docs[name].docs]
     return Pool(docs, asked)
+
+
+def docs_of(task: Task, config: RunConfig) -> DocSet:
+    """The task's documents as this run asks them. Raises MarathonError."""
+    chosen = config.samples or {}
+    docs = task.docs(
+        config.data_dir,
+        subset=config.subset,
+        limit=config.limit,
+        samples=chosen.get(task.name, chosen.get(task.name.partition("~")[0])),
+    )
+    if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
+        return docs
+    from marathon_eval.controls import controlled
+
+    folder = cache_folder(config) or Path(tempfile.gettempdir()) / "marathon_eval"
+    return controlled(docs, task, config.no_audio, config.swap_audio, folder / "silence")
 
 
 def _one_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) -> Asked:
     if doc.error is not None:
         return Asked(doc, [], doc.error)
     try:
-        requests = task.requests(doc, model_name)
+        requests = task.requests(doc, model_name, seed=config.seed)
     except RowError as error:
         return Asked(doc, [], str(error))
     return Asked(doc, [_overridden(request, config) for request in requests], None)
@@ -88,7 +113,8 @@ def _overridden(request: Request, config: RunConfig) -> Request:
         generation = replace(generation, **generation_settings(config.gen_kwargs, "--gen_kwargs"))
     if generation.temperature > 0 and generation.seed is None:
         generation = replace(generation, seed=config.seed)
-    return request if generation is request.generation else replace(request, generation=generation)
+    audios = tuple(replace(audio, transform=config.transform) for audio in request.audios)
+    return replace(request, generation=generation, audios=audios if config.transform else request.audios)
 
 
 def ask(pool: Pool, model: Model, cache: ResponseCache, progress: Progress, retry_errors: bool) -> Answers:

@@ -65,7 +65,8 @@ def canonical(value: Any) -> str:
 
 
 def sha256_of(value: Any) -> str:
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    # a lone surrogate, as a row's JSON may hold, is no UTF-8, and must cost its row alone
+    return hashlib.sha256(canonical(value).encode(errors="surrogatepass")).hexdigest()
 
 
 class ResponseCache:

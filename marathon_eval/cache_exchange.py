@@ -37,7 +37,7 @@ class Merged:
 
 
 def exported(path: Path, selection: Selection) -> Iterator[dict[str, Any]]:
-    """The selected answers with their models' fingerprints as JSON objects; nothing of this machine's files."""
+    """The selected answers and their models' fingerprints as JSON objects; no path of this machine."""
     yield HEADER
     with reading(path) as connection:
         known = fingerprints(connection)

@@ -33,6 +33,10 @@ class RunConfig:
     judge_model: str | None = None
     judge_args: dict[str, Any] = field(default_factory=dict)
     judge_gen_kwargs: dict[str, Any] = field(default_factory=dict)
+    no_audio: str | None = None
+    swap_audio: bool = False
+    permute_choices: int | None = None
+    transform: str = ""
 
     def recorded(self) -> dict[str, Any]:
         """The config as results.json keeps it; anything that looks like a key is cut out."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.asking import Answers, Asked, Progress, ask, gather
-from marathon_eval.cache import ResponseCache, default_folder, sha256_of
+from marathon_eval.asking import Answers, Asked, Progress, ask, cache_folder, gather
+from marathon_eval.cache import ResponseCache, sha256_of
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Model, Response
@@ -20,7 +19,7 @@ from marathon_eval.results import RunResult, Sample
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
     from marathon_eval.judge import Judge, Judged, Verdict
-    from marathon_eval.task import Doc, Group, Task
+    from marathon_eval.task import Doc, DocSet, Group, Task
 
 
 def simple_evaluate(
@@ -48,6 +47,7 @@ def evaluate(config: RunConfig, model: Model | None = None, progress: Progress |
     judge = build_judge(registry, config)
     if not config.predict_only:
         tasks = as_judged(tasks, judge)
+    tasks = in_orders(tasks, config)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
         fingerprint = model.fingerprint
@@ -70,19 +70,12 @@ def evaluate(config: RunConfig, model: Model | None = None, progress: Progress |
         samples=samples,
         config=config.recorded(),
         versions=versions(),
-        manifests={name: {**docs.manifest(), **scored[name][1]} for name, docs in pool.docs.items()},
+        manifests=manifests(tasks, pool.docs, samples, {name: facts for name, (_, facts) in scored.items()}),
         cache={"hits": hits, "misses": len(answers.by_request) - hits},
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
         interrupted=answers.interrupted,
     )
-
-
-def cache_folder(config: RunConfig) -> Path | None:
-    """Where answers are kept; None with --no_cache."""
-    if config.no_cache:
-        return None
-    return Path(config.use_cache) if config.use_cache else default_folder()
 
 
 def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:
@@ -176,6 +169,32 @@ def scored_sample(
 
     sample = task.score(with_verdict(doc, verdict), responses)
     return replace(sample, judge=dict(verdict.record))
+
+
+def in_orders(tasks: Mapping[str, Task], config: RunConfig) -> dict[str, Task]:
+    """With --permute_choices every task in several orders of its options. Raises MarathonError."""
+    if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
+        return dict(tasks)
+    from marathon_eval.controls import checked, expanded
+
+    checked(config.no_audio, config.swap_audio, config.permute_choices)
+    return expanded(tasks, config.permute_choices)
+
+
+def manifests(
+    tasks: Mapping[str, Task],
+    docs: Mapping[str, DocSet],
+    samples: Mapping[str, Sequence[Sample]],
+    facts: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What results.json keeps of each task's rows, its judge, and its options' orders."""
+    found = {name: {**docset.manifest(), **facts[name]} for name, docset in docs.items()}
+    if len(found) > len({name.partition("~")[0] for name in found}):
+        from marathon_eval.controls import by_place
+
+        for name, orders in by_place(tasks, docs, samples).items():
+            found[name]["permute_choices"] = orders
+    return found
 
 
 def build_judge(registry: Registry, config: RunConfig) -> Model | None:

@@ -20,7 +20,7 @@ from pydantic import Field
 from marathon_eval import weights
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Model, ModelSettings, Request, Response
-from marathon_eval.press import Press
+from marathon_eval.press import EvictionPress, Press
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,9 @@ class HFSettings(ModelSettings):
     pretrained: str
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"] = "sdpa"
+    attn_implementation: Literal[
+        "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"
+    ] = "sdpa"
     device: str = "auto"
     device_map: str | None = None
     batch_size: int = Field(default=1, ge=1)
@@ -55,6 +57,7 @@ class Inputs:
     tensors: dict[str, Tensor]
     heard_seconds: list[float]
     audio_tokens: list[int]
+    loudness: list[Tensor] | None = None
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -81,7 +84,9 @@ class HFAudio(Model):
         self._runner: Runner | None = None
         if press is not None and not isinstance(press, self.carries):
             kinds = " and ".join(kind.__name__ for kind in self.carries) or "no press at all"
-            raise MarathonError(f"--model_args: {self.name()} can't carry press={press.name()}: it carries {kinds}")
+            raise MarathonError(
+                f"--model_args: {self.name()} can't carry press={press.name()}: it carries {kinds}"
+            )
 
     @property
     def args(self) -> HFSettings:
@@ -156,7 +161,8 @@ class HFAudio(Model):
 
     def requests_at_once(self) -> int:
         """How many requests one batch may hold."""
-        return self.args.batch_size
+        # an evicted cache is one sample's own: its heads keep different keys, which no padding mask can say
+        return 1 if isinstance(self.press, EvictionPress) else self.args.batch_size
 
     @abstractmethod
     def prepare(

@@ -76,10 +76,12 @@ class HubRepo:
 
     def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._listings:
-            kept = _listing_file(self.repo, self.commit, folder)
-            if not kept.is_file():
-                _keep(kept, self._ask_listing(folder))
-            self._listings[folder] = frozenset(json.loads(kept.read_text(encoding="utf-8")))
+            file = _listing_file(self.repo, self.commit, folder)
+            names = _kept(file)
+            if names is None:
+                names = self._ask_listing(folder)
+                _keep(file, names)
+            self._listings[folder] = frozenset(names)
         return self._listings[folder]
 
     def _ask_listing(self, folder: str) -> list[str]:
@@ -154,11 +156,22 @@ def _listing_file(repo: str, commit: str, folder: str) -> Path:
     return default_folder() / "hub_listings" / repo.replace("/", "--") / commit / name
 
 
+def _kept(file: Path) -> list[str] | None:
+    """None for a listing that is not there or damaged: it is asked for again."""
+    try:
+        names: list[str] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return names
+
+
 def _keep(file: Path, names: list[str]) -> None:
     from marathon_eval.results import write_atomically
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, [json.dumps(names)])
+    # where nothing can be written the next run asks again, which is no reason to end this one
+    with contextlib.suppress(OSError, MarathonError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, [json.dumps(names)])
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.cache import ResponseCache, sha256_of
@@ -119,10 +120,11 @@ def taken(reply: Reply, response: Response, call: Call, cached: bool) -> None:
 
 
 def judge_name(model: Model) -> str:
-    """The judging model's own name where its arguments say one, else its adapter's."""
+    """The judging model's own name where its arguments say one (a folder's last part), else its adapter's."""
     settings = model.settings.model_dump(mode="json")
     named = (settings.get(key) for key in ("identity", "model", "pretrained"))
-    return next((str(name) for name in named if name), model.name())
+    name = next((str(name) for name in named if name), model.name())
+    return Path(name).name if Path(name).is_dir() else name
 
 
 def prepared(task: Task, name: str | None) -> Task:

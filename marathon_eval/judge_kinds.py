@@ -81,7 +81,9 @@ class Kind:
     def values(self, doc: Doc, said: Parted) -> dict[str, Any]:
         """What the template sees; the response is data and is never read as a template."""
         row = self.task.writer.question.values(doc.fields)
-        return {**row, "response": said.answer, "reasoning": said.reasoning}
+        # a predictions file in MMAR's form keeps the thoughts in a column of their own
+        reasoning = said.reasoning or str(doc.fields.get("thinking_prediction") or "")
+        return {**row, "response": said.answer, "reasoning": reasoning}
 
 
 def _align_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:

@@ -1,4 +1,4 @@
-"""Playing a clip in the terminal, by whatever player the system has: it hears what the model hears, mono at 16 kHz."""
+"""Playing a clip by whatever player the system has: what the model hears, mono at 16 kHz."""
 
 from __future__ import annotations
 

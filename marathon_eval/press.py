@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from marathon_eval.errors import MarathonError, did_you_mean
 
@@ -63,6 +63,15 @@ class Press(ABC):
         hints = typing.get_type_hints(cls)
         return {field.name: hints[field.name] for field in fields(cls)}
 
+    @classmethod
+    def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with what follows from them; a press that is told something else than `ratio` says so here."""
+        if "ratio" not in args:
+            raise MarathonError(
+                f"--model_args: press={cls.name()} needs ratio=, the fraction of audio tokens to remove (0 to below 1)"
+            )
+        return args
+
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Name, version and all settings: part of the cache key."""
@@ -77,6 +86,8 @@ class PruningPress(Press):
     layer: int = 2
     #: Asks for `PruningView.attention`; left out otherwise, for it costs a pass over the keys.
     needs_attention: ClassVar[bool] = False
+    #: Asks for `PruningView.loudness`.
+    needs_loudness: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -89,6 +100,10 @@ class PruningPress(Press):
     @abstractmethod
     def select(self, view: PruningView) -> LongTensor:
         """`view.keep` different entries of `view.audio`, in any order."""
+
+    def merged(self, view: PruningView, kept: LongTensor) -> Tensor | None:
+        """[keep, h] what the kept tokens carry on, in the order of `kept`; None: what they carried before."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -109,11 +124,115 @@ class PruningView:
     """How many of them must stay."""
     generator: Generator
     """On the CPU, seeded from (press seed, audio content, prompt): never from the order of samples."""
+    loudness: Tensor | None = None
+    """[L] root mean square of the samples that each audio token stands for; None unless asked for."""
 
     @cached_property
     def normed(self) -> Tensor:
         """[T, h] hidden states after the decoder's final norm; made when first asked for."""
         return self.norm(self.hidden)
+
+
+@dataclass(frozen=True)
+class EvictionPress(Press):
+    """Shrinks every layer's key-value cache after the audio was heard; text keys and delimiters stay."""
+
+    evict: str = "context"
+    """`context`: before the question is read. `prompt`: after, as released code does; cannot change the first token."""
+    smooth: float = 0.0
+    """Share of the score's spectrum over time that is cut away, from the top (AudioKV's low-pass); 0 is off."""
+    #: How many of the context's last queries the rule looks at (`EvictionView.queries`); 0 for none.
+    window: int = 0
+    #: Asks for `EvictionView.unrotated`, every query of the context.
+    needs_queries: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.evict not in ("context", "prompt"):
+            raise MarathonError(f"press={self.name()}: evict={self.evict}: must be context or prompt")
+        if not 0 <= self.smooth < 1:
+            raise MarathonError(f"press={self.name()}: smooth={self.smooth}: must be at least 0 and below 1")
+        if self.window < 0:
+            raise MarathonError(f"press={self.name()}: window={self.window}: must be at least 0")
+
+    def budgets(self, length: int, layers: int) -> list[int]:
+        """How many of `length` audio keys stay in each layer; their mean is `budget(length, ratio)`."""
+        return [budget(length, self.ratio)] * layers
+
+    @abstractmethod
+    def score(self, view: EvictionView) -> Tensor:
+        """[key heads, T] or [T]: the higher a key's score, the longer it stays. Text keys' scores are not used."""
+
+    def select(self, view: EvictionView) -> LongTensor:
+        """[key heads, keep] positions of the audio keys that stay: the best by (smoothed) score."""
+        scores = self.smoothed(self.score(view).float().expand(len(view.keys), -1)[:, view.audio])
+        return cast("LongTensor", view.audio[scores.topk(view.keep, dim=-1).indices])
+
+    def smoothed(self, scores: Tensor) -> Tensor:
+        """[heads, L] scores of the audio keys in order, low-passed over time when `smooth` asks for it."""
+        return low_passed(scores, self.smooth) if self.smooth else scores
+
+
+@dataclass(frozen=True)
+class EvictionView:
+    """One layer of one sample after the context. T context tokens, L of them audio, d head size."""
+
+    layer: int
+    layers: int
+    keys: Tensor
+    """[key heads, T, d], positions rotated in."""
+    values: Tensor
+    """[key heads, T, d]."""
+    queries: Tensor | None
+    """[heads, w, d] the context's last w queries, rotated; w is `window` or less. None when not asked for."""
+    unrotated: Tensor | None
+    """[heads, T, d] every query before rotation; None unless `needs_queries`."""
+    rotation: Callable[[int], Tensor] | None
+    """`rotation(n)`: [d, d] mean rotary matrix of the n positions that follow the context."""
+    audio: LongTensor
+    """[L] positions of the audio keys, ascending."""
+    keep: int
+    """How many of them must stay in this layer."""
+    generator: Generator
+    """Seeded from (press seed, audio content, prompt) and the same in every layer."""
+
+    @cached_property
+    def attention(self) -> Tensor:
+        """[heads, w, T] softmax attention of the last w queries, causal, in float32."""
+        import torch
+
+        if self.queries is None:
+            raise ValueError("this press looks at queries: its window must be above 0")
+        heads, window, size = self.queries.shape
+        keys = self.keys.repeat_interleave(heads // len(self.keys), dim=0).float()
+        scores = self.queries.float() @ keys.transpose(1, 2) / size**0.5
+        future = torch.ones_like(scores[0], dtype=torch.bool).triu(keys.shape[1] - window + 1)
+        attention: Tensor = scores.masked_fill(future, -torch.inf).softmax(-1)
+        return attention
+
+
+def low_passed(scores: Tensor, cut: float) -> Tensor:
+    """[heads, L] scores over time without the top `cut` of their spectrum (AudioKV, https://arxiv.org/abs/2604.06694)."""
+    import torch
+
+    spectrum = torch.fft.rfft(scores)
+    spectrum[:, max(1, round(spectrum.shape[1] * (1 - cut))) :] = 0
+    smoothed: Tensor = torch.fft.irfft(spectrum, n=scores.shape[1])
+    return smoothed
+
+
+def windowed_scores(view: EvictionView, kernel: int) -> Tensor:
+    """[key heads, T] SnapKV's rule: the window's mean attention, pooled over neighbours and a key head's queries."""
+    import torch
+    from torch.nn.functional import avg_pool1d
+
+    window = view.attention.shape[1]
+    before = view.attention[..., :-window].mean(dim=1)
+    if not before.shape[1]:
+        return torch.zeros(view.keys.shape[:2], device=view.keys.device)
+    pooled = avg_pool1d(before[None], kernel, stride=1, padding=kernel // 2)[0][:, : before.shape[1]]
+    pooled = pooled.unflatten(0, (len(view.keys), -1)).mean(dim=1)
+    return torch.cat([pooled, (pooled.max() + 1).expand(len(pooled), window)], dim=1)
 
 
 @dataclass(frozen=True)
@@ -143,11 +262,7 @@ def press_from_args(press_class: type[P], args: Mapping[str, Any], flag: str = "
                 f"{flag}: press {name} takes no '{argument}'.{did_you_mean(argument, known)} "
                 f"It takes: {', '.join(known)}"
             )
-    if "ratio" not in args:
-        raise MarathonError(
-            f"{flag}: press={name} needs ratio=, the fraction of audio tokens to remove (0 to below 1)"
-        )
-    return press_class(**args)
+    return press_class(**press_class.completed(dict(args)))
 
 
 def split_press_args(

@@ -37,6 +37,7 @@ class Registry:
             if not Path(folder).is_dir():
                 raise MarathonError(f"--include_path: {folder}: no such folder")
         self.include_path = tuple(Path(folder) for folder in include_path)
+        self._listed: dict[Kind, list[Path]] = {}
 
     def names(self, kind: Kind) -> list[str]:
         """Every name of this kind, from file names and entry points alone."""
@@ -62,13 +63,13 @@ class Registry:
 
         return cast("type[Press]", self._class("press", name, Press))
 
-    def _files(self, kind: Kind) -> Iterator[Path]:
+    def _files(self, kind: Kind) -> list[Path]:
         """Files in order of precedence; a leading underscore marks a shared base, not a name."""
-        suffix = SUFFIXES[kind]
-        for folder in self._folders(kind):
-            for path in sorted(folder.rglob(f"*{suffix}") if kind == "task" else folder.glob(f"*{suffix}")):
-                if not path.name.startswith("_"):
-                    yield path
+        if kind not in self._listed:
+            pattern = ("**/*" if kind == "task" else "*") + SUFFIXES[kind]
+            found = [path for folder in self._folders(kind) for path in sorted(folder.glob(pattern))]
+            self._listed[kind] = [path for path in found if not path.name.startswith("_")]
+        return self._listed[kind]
 
     def _folders(self, kind: Kind) -> Iterator[Path]:
         for folder in self.include_path:

@@ -175,7 +175,7 @@ class TaskConfig(Keys):
     )
     on_missing_audio: Literal["error_row", "drop"] = "error_row"
     known_missing: list[str] = Field(
-        [], description="audio that the release lacks: dropped and counted when absent"
+        [], description="audio that the release lacks, as shell patterns: dropped and counted when absent"
     )
 
     system: str | None = Field(None, description="the system text, a template; the model's own where absent")

@@ -49,7 +49,8 @@ def parse(document: Document, config: type[Config]) -> Config:
     refused = [*_refused(document)]
     if refused:
         raise MarathonError("\n".join(refused))
-    values = {key: value for key, value in document.values.items() if key not in REFUSED_KEYS}
+    # null is how lm-eval's YAMLs say that a key is not set
+    values = {key: value for key, value in document.values.items() if value is not None}
     try:
         return config.model_validate(values)
     except ValidationError as error:

@@ -38,14 +38,20 @@ def local_folder(pretrained: str) -> Path | None:
     if folder.is_dir():
         return folder
     if pretrained.startswith((".", "/", "~")) or len(folder.parts) != 2:
-        raise MarathonError(f"--model_args: pretrained={pretrained}: no such folder, and no name on the hub (OWNER/NAME)")
+        raise MarathonError(
+            f"--model_args: pretrained={pretrained}: no such folder, and no name on the hub (OWNER/NAME)"
+        )
     return None
 
 
 def folder_hash(folder: Path, memo: Memo | None = None) -> str:
     """SHA-256 over names and contents of config and weight files. Raises MarathonError where weights are missing."""
-    files = sorted({path for kind in (*CONFIG_FILES, *WEIGHT_FILES) for path in folder.glob(kind) if path.is_file()})
-    if not (folder / "config.json").is_file() or not any(path.match(kind) for path in files for kind in WEIGHT_FILES):
+    files = sorted(
+        {path for kind in (*CONFIG_FILES, *WEIGHT_FILES) for path in folder.glob(kind) if path.is_file()}
+    )
+    if not (folder / "config.json").is_file() or not any(
+        path.match(kind) for path in files for kind in WEIGHT_FILES
+    ):
         raise MarathonError(
             f"--model_args: pretrained={folder}: holds no checkpoint (config.json and *.safetensors or *.bin)"
         )
@@ -96,7 +102,7 @@ def asked_commit(name: str, revision: str | None) -> str:
         _knock(name, constants.ENDPOINT)
     try:
         config = hf_hub_download(name, "config.json", revision=revision, etag_timeout=HUB_SECONDS)
-    except Exception as error:  # the client's network library, and so its errors, change between versions
+    except Exception as error:  # noqa: BLE001 - the client's network library, and so its errors, change between versions
         raise unreachable(name, _refusal(error)) from None
     return Path(config).parent.name
 
@@ -160,7 +166,7 @@ def fetched(name: str, commit: str, prefix: str | None) -> Path:
     try:
         folder = Path(snapshot_download(name, revision=commit, allow_patterns=list(CONFIG_FILES)))
         snapshot_download(name, revision=commit, allow_patterns=missing_shards(folder, prefix))
-    except Exception as error:  # as above
+    except Exception as error:  # noqa: BLE001 - as above
         raise unreachable(name, _refusal(error)) from None
     missing = missing_shards(folder, prefix)
     if missing:

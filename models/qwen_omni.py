@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.hf_audio import RATE, HFAudio, HFSettings, Inputs
 from marathon_eval.model import ModelSettings, Request
-from marathon_eval.press import Decoder, Press, PruningPress
+from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +49,7 @@ class QwenOmni(HFAudio):
     }
     token_rate = 25.0
     end_tokens = ("<|im_end|>", "<|endoftext|>")
-    carries: ClassVar[tuple[type[Press], ...]] = (PruningPress,)
+    carries: ClassVar[tuple[type[Press], ...]] = (PruningPress, EvictionPress)
 
     def prepare(
         self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[NDArray[np.float32]]]

@@ -1,4 +1,4 @@
-"""Result folders of runs that never were, written by the real dataclasses: what the report's tests look at."""
+"""Result folders of runs that never were, by the real dataclasses: what the report's tests look at."""
 
 from __future__ import annotations
 

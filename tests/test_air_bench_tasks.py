@@ -31,6 +31,10 @@ TABLE_3 = {
 }
 
 
+#: published chat averages (4.13 and 1.01) that are not the mean of their own row's columns; this is
+NOT_THE_MEAN = {"Next-gpt": 3.93, "Macaw-LLM": 0.97}
+
+
 def loaded(name: str) -> Task | Group:
     return load_task(REGISTRY.task_path(name), REGISTRY.task_path)
 
@@ -268,7 +272,8 @@ def test_chat_averages_follow_from_the_columns() -> None:
         found = aggregate_group(group("air_bench_chat").config, results)
         assert found["groups"]["mixed"]["score"] == pytest.approx(float(row["mixed"]))
         # columns and average were each rounded to two digits, the average from unrounded columns
-        assert found["score"] == pytest.approx(float(row["average"]), abs=0.01)
+        wanted = NOT_THE_MEAN.get(row["model"], float(row["average"]))
+        assert found["score"] == pytest.approx(wanted, abs=0.01)
 
 
 def test_a_group_with_a_task_missing_has_no_score() -> None:

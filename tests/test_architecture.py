@@ -29,6 +29,7 @@ LAZY = {
     "jiwer",
     "whisper_normalizer",
     "evaluate",
+    "matplotlib",
 }
 MAX_FILE, MAX_FUNCTION = 350, 55
 

@@ -160,10 +160,11 @@ class TestTranscripts:
         docset = load_shipped("librispeech").docs(str(root))
         return {doc.fields["utterance"]: doc.error or doc.target for doc in docset.docs}
 
-    def test_ids_are_compared_whole(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("lines", ["1-2-10 TEN\n1-2-1 ONE\n", "1-2-1 ONE\n1-2-10 TEN\n"])
+    def test_ids_are_compared_whole(self, tmp_path: Path, lines: str) -> None:
         for name in ("1-2-1", "1-2-10", "1-2-3"):
             touch(tmp_path / self.FOLDER / f"{name}.flac")
-        (tmp_path / self.FOLDER / "1-2.trans.txt").write_text("1-2-10 TEN\n1-2-1 ONE\n")
+        (tmp_path / self.FOLDER / "1-2.trans.txt").write_text(lines)
         found = self.docs(tmp_path)
         assert (found["1-2-1"], found["1-2-10"]) == ("ONE", "TEN")
         assert "1-2-3.flac: no transcript" in found["1-2-3"]

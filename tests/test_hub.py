@@ -209,6 +209,10 @@ def test_a_whole_listing_without_a_network_comes_from_the_disk(hub: FakeHub, tmp
     assert first["manifest"]["n_loaded"] == 6
     (again,), _ = ask(("had", "full", None), HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1")
     assert again == first
+    for listing in (tmp_path / "cache" / "hub_listings").rglob("*.json"):
+        listing.write_text("[damaged")
+    (mended,), _ = ask(("had", "full", None))
+    assert mended == first
 
 
 def test_clips_that_the_hub_lacks_are_error_rows(hub: FakeHub, tmp_path: Path) -> None:

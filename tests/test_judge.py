@@ -11,6 +11,7 @@ from court import JUDGE, Court, Rules, order, sound_questions
 from fake_server import FakeServer
 
 from marathon_eval import simple_evaluate
+from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.predicted import score_predictions
 from marathon_eval.results import RunResult
@@ -92,6 +93,31 @@ def test_a_rerun_asks_the_judge_nothing_and_a_changed_answer_only_what_is_new(co
     assert len(court.calls()) == asked
     court.run(tasks[:1], rules, answer="It hums.")
     assert len(court.calls()) == asked + 12
+
+
+def test_a_finished_run_is_scored_again_with_the_judge_of_the_run(court: Court) -> None:
+    q = sound_questions(court)
+    rules = [*order(q[0], ["hm", "8 6"], ["7 9"]), *order("", ["5 5"], ["4 6"])]
+    (court.folder / "rules.json").write_text(json.dumps(rules))
+    judge = json.dumps({"script": str(court.folder / "rules.json"), "log": str(court.log)})
+    run = ["--model", "dummy", "--model_args", "answer=It buzzes.", "--tasks", "air_bench_chat_sound"]
+    places = ["--data_dir", str(court.folder / "data"), "--use_cache", str(court.folder / "cache")]
+    out = ["--output_path", str(court.folder / "out")]
+    assert main([*run, *places, *out, "--judge_model", JUDGE, "--judge_args", judge]) == 0
+    asked = len(court.calls())
+    again = ["--output_path", str(court.folder / "again")]
+    assert main(["score", str(court.folder / "out"), *again]) == 0
+    assert len(court.calls()) == asked
+    old, new = (
+        json.loads(next((court.folder / name).rglob("results.json")).read_text()) for name in ("out", "again")
+    )
+    assert new["tasks"] == old["tasks"]
+    facts = [one["manifests"]["air_bench_chat_sound"]["judge"] for one in (old, new)]
+    assert facts[0]["n_retries"] == facts[1]["n_retries"] == 1
+    lines = [next((court.folder / name).rglob("samples_*.jsonl")).read_text() for name in ("out", "again")]
+    assert [json.loads(text.splitlines()[0])["judge"] for text in lines] == [
+        {"pair": [["hm", "8 6"], ["7 9"]]}
+    ] * 2
 
 
 def test_a_failing_judge_makes_error_rows_that_are_asked_again(court: Court) -> None:

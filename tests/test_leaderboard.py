@@ -22,7 +22,7 @@ TEN = ("slue", "race", "librispeech", "desed", "gtzan", "tau", "had", "vesus", "
 ROWS = dict.fromkeys(TEN, 6)
 
 
-# -- the published tables -------------------------------------------------------------------------------------
+# -- the published tables ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["audiomarathon", "air_bench_foundation", "mmar"])
@@ -72,7 +72,7 @@ def test_a_benchmark_is_found_by_its_tasks() -> None:
     assert benchmark_of(["something_else"]) is None
 
 
-# -- rows -----------------------------------------------------------------------------------------------------
+# -- rows ----------------------------------------------------------------------------------------------------
 
 
 def test_columns_come_in_the_benchmarks_order_and_the_average_is_of_all_ten(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_every_category_has_its_champion(tmp_path: Path) -> None:
     assert found["speech"].reference is None
 
 
-# -- cells ----------------------------------------------------------------------------------------------------
+# -- cells ---------------------------------------------------------------------------------------------------
 
 
 def test_a_parent_gives_the_newest_of_each_task_and_a_run_only_itself(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_folder_without_runs_is_a_mistake(tmp_path: Path) -> None:
         read_cells([tmp_path])
 
 
-# -- text -----------------------------------------------------------------------------------------------------
+# -- text ----------------------------------------------------------------------------------------------------
 
 
 def test_markdown_shows_names_as_they_are(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from own_task import make_task
 
 from marathon_eval import simple_evaluate
 from marathon_eval.errors import MarathonError
@@ -106,6 +107,19 @@ def test_drawn_examples_leave_the_document_out_and_do_not_move_with_the_limit() 
         assert prompt.count("####") == 2
 
 
+def test_drawn_examples_are_the_same_in_every_run_and_not_the_same_for_every_document(tmp_path: Path) -> None:
+    rows = [{"q": f"question {number}", "a": f"answer {number}"} for number in range(40)]
+    keys = "doc_to_text: q\ndoc_to_target: a\nnum_fewshot: 3\n"
+    drawn = [[row["q"] for row in doc.examples] for doc in make_task(tmp_path, keys, rows).docs().docs]
+    assert drawn == [
+        [row["q"] for row in doc.examples] for doc in make_task(tmp_path, keys, rows).docs().docs
+    ]
+    assert all(doc["q"] not in examples for doc, examples in zip(rows, drawn, strict=True))
+    assert len({tuple(examples) for examples in drawn}) > 30
+    with pytest.raises(MarathonError, match="num_fewshot: 3, and there are only 2 other rows"):
+        make_task(tmp_path, keys, rows[:3]).docs()
+
+
 BASE: Sequence[str] = (
     "dataset_path: json",
     "dataset_kwargs: {data_files: x.jsonl}",
@@ -148,6 +162,15 @@ def test_what_cannot_work_is_refused_by_name_and_line(tmp_path: Path, line: str,
 def test_switched_off_keys_are_accepted(tmp_path: Path) -> None:
     path = tmp_path / "task.yaml"
     path.write_text(
-        "\n".join([*BASE, "should_decontaminate: false", "unsafe_code: false", "use_prompt: null"])
+        "\n".join(
+            [
+                *BASE,
+                "should_decontaminate: false",
+                "unsafe_code: false",
+                "use_prompt: null",
+                "dataset_name: null",
+                "description: null",
+            ]
+        )
     )
     assert load(path).name == "task"

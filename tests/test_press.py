@@ -117,7 +117,10 @@ class Clash(Press):
     [
         ({"ratio": 0.5}, "ratio=0.5 without press=NAME"),
         ({"press": "drat", "ratio": 0.5}, "no press 'drat'. Did you mean dart?"),
-        ({"press": "dart", "rato": 0.5}, "neither the model nor press dart takes 'rato'. Did you mean ratio?"),
+        (
+            {"press": "dart", "rato": 0.5},
+            "neither the model nor press dart takes 'rato'. Did you mean ratio?",
+        ),
         ({"press": "dart", "ratio": 0.5, "pretrainde": "x"}, "Did you mean pretrained?"),
     ],
 )

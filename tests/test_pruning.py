@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 import tiny
 import torch
 from tiny_run import Tiny
+from transformers import StaticCache
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.hf.pruning import Pruning, taken
 from marathon_eval.press import PruningPress, PruningView
-from transformers import StaticCache
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +101,9 @@ def test_a_layer_that_the_model_lacks(model: Tiny, layer: int) -> None:
 
 
 def test_layers_that_attend_in_windows(model: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.decoder.stack.config, "layer_types", ["full_attention", "sliding_attention"] * 2)
+    monkeypatch.setattr(
+        model.decoder.stack.config, "layer_types", ["full_attention", "sliding_attention"] * 2
+    )
     with pytest.raises(MarathonError, match="sliding_attention layers"):
         Pruning(model.decoder, Told(ratio=0.5), (0,))
 

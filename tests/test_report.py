@@ -134,7 +134,7 @@ def test_a_page_stays_small_whatever_the_answers_hold(
 
 
 def test_an_answer_costs_few_bytes(swept: Path) -> None:
-    """243,000 answers must fit into 15 MB; transcripts apart, that is 60 bytes each, and here fixed costs weigh in."""
+    """243,000 answers must fit into 15 MB: transcripts apart, 60 bytes each; here fixed costs weigh in."""
     found = parsed(swept)
     blocks = {
         unpacked(text)["task"]: len(text) for attrs, text in found.scripts if attrs.get("class") == "task"

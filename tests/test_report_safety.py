@@ -1,4 +1,4 @@
-"""The report's page: nothing in it runs but its own script, nothing is fetched, clips are linked or carried."""
+"""The report's page: nothing in it runs but its script, nothing is fetched, clips are linked or carried."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 import fabricated
 import pytest
+import soundfile
 from conftest import MakeWav
 from fabricated import Made
 from parsed_page import Parsed, parsed
@@ -161,8 +162,6 @@ def test_no_address_can_be_smuggled_in_as_a_path(tmp_path: Path) -> None:
 
 
 def test_previews_stay_within_their_budget_and_can_be_heard(tmp_path: Path, make_wav: MakeWav) -> None:
-        import soundfile
-
     clips = Clips(tmp_path)
     for number in range(6):
         clips.number([{"path": str(make_wav(f"{number}.wav", seconds=9.0, hz=300 + 100 * number))}])

@@ -31,6 +31,23 @@ GROUPS = {
 }
 
 
+#: How the released Qwen scripts turn answers into their accuracy and their published F1.
+PAPER: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "race": ({}, {"labels": "ABCD", "over": "labels"}),
+    "slue": ({"gold": "strip_upper"}, {"labels": "ABCD", "over": "seen"}),
+    "tau": ({"gold": "upper"}, {"labels": "gold", "over": "seen", "gold": "upper"}),
+    "gtzan": ({"over": "parsed"}, {"labels": "ABCD", "over": "labels"}),
+    "desed": ({}, {"labels": "ABCD", "over": "seen"}),
+    "vesus": ({"gold": "upper"}, {"labels": "gold", "over": "seen", "gold": "upper"}),
+    "had": ({"gold": "lower_strip"}, {"labels": ["real", "fake"], "over": "seen", "gold": "lower_strip"}),
+    "vox_age": ({"gold": "strip"}, {"labels": "gold", "over": "labels", "gold": "strip"}),
+    "vox_gender": (
+        {"gold": "lower_strip"},
+        {"labels": ["male", "female"], "over": "seen", "average": "weighted", "gold": "lower_strip"},
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return released.build(tmp_path_factory.mktemp("released"), 12)
@@ -140,6 +157,16 @@ class TestTheTen:
         assert headline is not None
         assert headline.value == 100
         assert failed.error == "out of memory"
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_paper_metrics_have_the_scripts_own_label_rules(name: str) -> None:
+    specs = [spec for spec in load_shipped(name).config.metric_list if spec.get("filter_list") == "paper"]
+    found = {
+        spec["metric"]: {key: spec[key] for key in spec if key not in ("metric", "filter_list")}
+        for spec in reversed(specs)
+    }
+    assert (found["audiomarathon.accuracy"], found["audiomarathon.f1"]) == PAPER[name]
 
 
 def test_the_paper_selection_has_the_published_sizes(tmp_path: Path) -> None:

@@ -40,7 +40,9 @@ def test_a_folder_is_its_config_and_weights_and_nothing_else(folder: Path) -> No
     assert weights.folder_hash(folder.rename(folder.with_name("moved"))) == before
 
 
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"])
+@pytest.mark.parametrize(
+    "file", ["config.json", "model.safetensors", "tokenizer.json", "chat_template.jinja"]
+)
 def test_every_file_that_can_change_an_answer_counts(folder: Path, file: str) -> None:
     before = weights.folder_hash(folder)
     (folder / file).write_text("other")
@@ -167,6 +169,7 @@ def test_a_hub_is_asked_for_the_thinkers_files_only(tmp_path: Path, make_wav: An
         assert set(hub.files) == {
             "chat_template.json",
             "config.json",
+            "generation_config.json",
             "model-00001-of-00002.safetensors",
             "model.safetensors.index.json",
             "preprocessor_config.json",

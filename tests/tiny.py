@@ -55,10 +55,10 @@ def make_qwen_omni(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
     thinker is put to the test.
     """
     import torch
+    from transformers import Qwen2_5OmniForConditionalGeneration, WhisperFeatureExtractor
 
     # first of all: it hides a torchvision that would break the next import
     from marathon_eval.hf.loading import quiet
-    from transformers import Qwen2_5OmniForConditionalGeneration, WhisperFeatureExtractor
 
     tokenizer = byte_tokenizer(QWEN_TOKENS, QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>")
     torch.manual_seed(seed)
@@ -69,12 +69,61 @@ def make_qwen_omni(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(WEIGHT_SCALE)
-        folder.mkdir(parents=True, exist_ok=True)
-        config.save_pretrained(folder)
-    _save_in_shards(model.state_dict(), folder)
+        model.save_pretrained(folder)
+    _reshard(folder)
     tokenizer.save_pretrained(folder)
-    WhisperFeatureExtractor(feature_size=128, chunk_length=300, return_attention_mask=True).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=128, chunk_length=300, return_attention_mask=True).save_pretrained(
+        folder
+    )
     (folder / "chat_template.json").write_text(json.dumps({"chat_template": CHAT_TEMPLATE}), encoding="utf-8")
+    return folder
+
+
+def make_whisper(folder: Path, multilingual: bool = False, seed: int = 0) -> Path:
+    """Write a Whisper checkpoint with random weights into `folder` and return it."""
+    import torch
+    from transformers import (
+        GenerationConfig,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+    )
+
+    # first of all: it hides a torchvision that would break the next import
+    from marathon_eval.hf.loading import quiet
+
+    tokens = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>")
+    tokens = (*tokens, "<|startofprev|>", "<|notimestamps|>", *(f"<|{i * 0.02:.2f}|>" for i in range(1501)))
+    tokenizer = byte_tokenizer(tokens, {}, pad="<|endoftext|>", eos="<|endoftext|>")
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokens[:8]}
+    end, start = ids["<|endoftext|>"], ids["<|startoftranscript|>"]
+    special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
+    small = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "num_mel_bins": 80}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    wide = {"encoder_ffn_dim": 32, "decoder_ffn_dim": 32, "vocab_size": len(tokenizer)}
+    languages = {
+        "lang_to_id": {token: ids[token] for token in ("<|en|>", "<|de|>")},
+        "task_to_id": {task: ids[f"<|{task}|>"] for task in ("translate", "transcribe")},
+    }
+    torch.manual_seed(seed)
+    with quiet(), torch.no_grad():
+        model = WhisperForConditionalGeneration(WhisperConfig(**small, **heads, **wide, **special))
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(WEIGHT_SCALE)
+        model.generation_config = GenerationConfig(
+            **special,
+            max_length=448,
+            is_multilingual=multilingual,
+            **(languages if multilingual else {}),
+            no_timestamps_token_id=ids["<|notimestamps|>"],
+            prev_sot_token_id=ids["<|startofprev|>"],
+            return_timestamps=False,
+            max_initial_timestamp_index=50,
+        )
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
     return folder
 
 
@@ -191,18 +240,20 @@ _TOKEN2WAV = {
 }
 
 
-def _save_in_shards(weights: dict[str, Any], folder: Path) -> None:
-    """The thinker in the first shard, the rest in the second, with the index that names them."""
-    from safetensors.torch import save_file
+def _reshard(folder: Path) -> None:
+    """Split the saved weights (which bear the hub's names): the thinker in the first shard, the rest in the second."""
+    from safetensors.torch import load_file, save_file
 
     shards: dict[str, dict[str, Any]] = {}
-    for name, tensor in weights.items():
-        shard = 1 if name.startswith("thinker.") else 2
-        shards.setdefault(f"model-0000{shard}-of-00002.safetensors", {})[name] = tensor.contiguous().clone()
+    for saved in list(folder.glob("*.safetensors")):
+        for name, tensor in load_file(saved).items():
+            shard = 1 if name.startswith("thinker.") else 2
+            shards.setdefault(f"model-0000{shard}-of-00002.safetensors", {})[name] = tensor
+        saved.unlink()
     for file, tensors in shards.items():
         save_file(tensors, folder / file, metadata={"format": "pt"})
     index = {
-        "metadata": {"total_size": sum(t.nbytes for t in weights.values())},
+        "metadata": {"total_size": sum(t.nbytes for tensors in shards.values() for t in tensors.values())},
         "weight_map": {name: file for file, tensors in shards.items() for name in tensors},
     }
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=1), encoding="utf-8")

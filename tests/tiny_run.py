@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 from marathon_eval.hf.loading import Loaded, load
 from marathon_eval.hf.pruning import Kept, Pruning
+from marathon_eval.hf.runner import loudness
 from marathon_eval.hf_audio import RATE, Inputs
 from marathon_eval.model import Request
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.press import Decoder, PruningPress
-from transformers import GenerationConfig
 
 NEW_TOKENS = 8
 
@@ -54,7 +55,9 @@ class Tiny:
         waves = [[noise(length, seed)] for seed, length in enumerate(seconds)]
         requests = [Request("What is heard?" + " Say it." * row) for row in range(len(seconds))]
         # one placeholder per clip: the request's own audio is not read here
-        return self.adapter.prepare(self.loaded, [_with_audio(r) for r in requests], waves)
+        inputs = self.adapter.prepare(self.loaded, [_with_audio(r) for r in requests], waves)
+        heard = [loudness(wave, tokens) for wave, tokens in zip(waves, inputs.audio_tokens, strict=True)]
+        return replace(inputs, loudness=heard)
 
     def run(
         self,
@@ -79,7 +82,7 @@ class Tiny:
                 out = self.loaded.model.generate(**inputs.tensors, generation_config=config)
             else:
                 rows = len(inputs.tensors["input_ids"])
-                pruning = Pruning(self.decoder, press, seeds[:rows], early_exit)
+                pruning = Pruning(self.decoder, press, seeds[:rows], early_exit, inputs.loudness)
                 with pruning:
                     out = self.loaded.model.generate(**inputs.tensors, generation_config=config)
         return Run(
@@ -106,18 +109,25 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]
 
 
 def _with_audio(request: Request) -> Request:
-    from dataclasses import replace
-
     from marathon_eval.audio import Audio
 
     return replace(request, audios=(Audio("unread.wav"),))
 
 
-def recomputed(tiny: Tiny, inputs: Inputs, sequences: Tensor, row: int, kept: Tensor | None, layer: int) -> Tensor:
+def recomputed(
+    tiny: Tiny,
+    inputs: Inputs,
+    sequences: Tensor,
+    row: int,
+    kept: Tensor | None,
+    layer: int,
+    merged: Tensor | None = None,
+) -> Tensor:
     """Logits [step, vocabulary] of one sample without cache, hooks, generate or batch: the definition of pruning.
 
     Layers before `layer` see every token, the others text, the `kept` audio tokens (positions in the sample) and the
-    answer so far; masks are written out, positions are those of the whole sequence.
+    answer so far; masks are written out, positions are those of the whole sequence. `merged` is what the kept tokens
+    carry on, where a press changes that.
     """
     model, stack = tiny.loaded.model, tiny.decoder.stack
     prompt = inputs.tensors["input_ids"].shape[1]
@@ -137,13 +147,13 @@ def recomputed(tiny: Tiny, inputs: Inputs, sequences: Tensor, row: int, kept: Te
         if kept is not None:
             stays = ~audio[0] | torch.isin(positions, kept)
         for index, block in enumerate(stack.layers):
+            if index == layer and merged is not None:
+                hidden = hidden.index_copy(1, kept, merged[None])
             if index == layer:
                 hidden, places = hidden[:, stays], places[..., stays]
             length = hidden.shape[1]
             mask = torch.full((length, length), -torch.inf).triu(1)[None, None]
-            hidden = block(
-                hidden, attention_mask=mask, position_embeddings=stack.rotary_emb(hidden, places)
-            )
+            hidden = block(hidden, attention_mask=mask, position_embeddings=stack.rotary_emb(hidden, places))
         logits: Tensor = model.lm_head(stack.norm(hidden))
     steps = sequences.shape[1] - prompt
     return logits[0, -steps:]

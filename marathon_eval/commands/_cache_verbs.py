@@ -1,4 +1,4 @@
-"""`cache show|verify|prune|export|merge`: each takes its flags and the cache's folder, and gives an exit code."""
+"""`cache show|verify|prune|export|merge`: flags and the cache's folder in, an exit code out."""
 
 from __future__ import annotations
 

@@ -38,8 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = load_recipe(arguments.recipe, arguments.include_path)
     if arguments.seed is not None:
         recipe = recipe.model_copy(update={"seed": arguments.seed})
-    if arguments.jobs < 1:
-        raise MarathonError(f"--jobs: must be 1 or more, got {arguments.jobs}")
+    for flag in ("jobs", "limit"):
+        if (number := getattr(arguments, flag)) is not None and number < 1:
+            raise MarathonError(f"--{flag}: must be 1 or more, got {number}")
     order = Order(
         source=Path(arguments.source),
         output=Path(arguments.output_path),

@@ -28,15 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--manifest", metavar="FILE", help="write what identifies this copy, to compare and pin"
     )
+    parser.add_argument(
+        "--against", metavar="FILE", help="a manifest of another copy: what differs is a fault"
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="files heard at the same time")
     parser.add_argument("--all", action="store_true", help="every fault, not the first five of each kind")
     parser.add_argument("--json", action="store_true", help="every fault as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.build.doctor import examine, pin
+    from marathon_eval.build.doctor import examine
     from marathon_eval.build.fault import KINDS
     from marathon_eval.build.known import load_known
+    from marathon_eval.build.pin import pin, read_pin
     from marathon_eval.build.store import as_json, write_atomic
 
     if arguments.kinds:
@@ -44,17 +48,19 @@ def run(arguments: argparse.Namespace) -> int:
         return EXIT_WHOLE
     if arguments.folder is None:
         raise MarathonError("doctor: give a data set's folder, or --kinds")
-    if arguments.manifest and arguments.headers_only:
-        raise MarathonError("--manifest: needs the sound's hashes, so not with --headers_only")
+    if (arguments.manifest or arguments.against) and arguments.headers_only:
+        raise MarathonError("--manifest, --against: need the sounds' hashes, so not with --headers_only")
     known = load_known([Path(path) for path in arguments.known] if arguments.known else None)
     names = [name for item in arguments.tasks for name in item.split(",") if name]
-    found = examine(Path(arguments.folder), known, arguments.jobs, arguments.headers_only, names)
+    pinned = read_pin(Path(arguments.against)) if arguments.against else None
+    found = examine(Path(arguments.folder), known, arguments.jobs, arguments.headers_only, names, pinned)
     if arguments.manifest:
         write_atomic(Path(arguments.manifest), as_json(pin(found)))
     if arguments.json:
         print(json.dumps(as_report(found), indent=1, ensure_ascii=False))
     else:
-        print("\n".join(told(found, None if arguments.all else SHOWN)))
+        text = "\n".join(told(found, None if arguments.all else SHOWN))
+        print(text.encode("utf-8", "backslashreplace").decode())  # file names may be in no encoding
     return EXIT_WHOLE if found.sound else EXIT_INCOMPLETE
 
 

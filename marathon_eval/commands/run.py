@@ -72,12 +72,36 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--retry_errors", action="store_true", help="ask failed requests once more at the end"
     )
+    parser.add_argument("--seed", type=int, default=0, help="for sampled answers")
+    add_control_arguments(parser)
+    add_judge_arguments(parser)
+
+
+def add_control_arguments(parser: argparse.ArgumentParser) -> None:
+    """How much of a score is listening (controls.py), and how much the recording's quality (build/transforms.py)."""
+    parser.add_argument(
+        "--transform", default="", metavar="TEXT", help="change the audio: noise, codec, speed, silence, rate"
+    )
+    parser.add_argument(
+        "--no_audio",
+        nargs="?",
+        const="silence",
+        choices=["silence", "none"],
+        help="ask without the sound: silence of the same length (default), or no audio at all",
+    )
+    parser.add_argument("--swap_audio", action="store_true", help="ask each row on another row's clip")
+    parser.add_argument(
+        "--permute_choices", type=int, metavar="K", help="ask with the options in K cyclic orders"
+    )
+
+
+def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
+    """Who judges open answers (judge.py)."""
     parser.add_argument("--judge_model", metavar="NAME", help="the model that judges open answers")
     parser.add_argument("--judge_args", default="", metavar="A=B,…", help="the judge's arguments, or JSON")
     parser.add_argument(
         "--judge_gen_kwargs", default="", metavar="A=B,…", help="as --gen_kwargs, for the judge"
     )
-    parser.add_argument("--seed", type=int, default=0, help="for sampled answers")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -119,6 +143,10 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         no_cache=arguments.no_cache,
         retry_errors=arguments.retry_errors,
         seed=arguments.seed,
+        no_audio=arguments.no_audio,
+        swap_audio=arguments.swap_audio,
+        permute_choices=arguments.permute_choices,
+        transform=canonical_transform(arguments.transform),
         judge_model=arguments.judge_model,
         judge_args=parse_args(arguments.judge_args, "--judge_args"),
         judge_gen_kwargs=parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
@@ -131,6 +159,15 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         log_samples=not arguments.no_log_samples,
         predict_only=arguments.predict_only,
     )
+
+
+def canonical_transform(text: str) -> str:
+    """The transform in its one spelling, which is part of the cache key. Raises MarathonError."""
+    if not text:
+        return ""
+    from marathon_eval.build.transforms import canonical
+
+    return canonical(text)
 
 
 def checked_limit(limit: float | None) -> float | None:
@@ -159,6 +196,10 @@ def show(result: RunResult, as_json: bool) -> None:
     from marathon_eval.terminal import print_run
 
     print_run(result)
+    if any("permute_choices" in manifest for manifest in result.manifests.values()):
+        from marathon_eval.controls import described
+
+        print(*described(result.manifests), sep="\n")
 
 
 def exit_code(result: RunResult) -> int:

@@ -11,12 +11,12 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_WHOLE
-from marathon_eval.commands.run import check_writable, show
+from marathon_eval.commands.run import add_judge_arguments, check_writable, show
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError
 from marathon_eval.registry import Registry
@@ -44,9 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--include_path", nargs="+", default=[], metavar="DIR", help="folders with changed tasks/"
     )
     parser.add_argument("--data_dir", metavar="DIR", help="where the data is now, when it has moved")
-    parser.add_argument("--judge_model", metavar="NAME", help="the model that judges open answers")
-    parser.add_argument("--judge_args", default="", metavar="A=B,…", help="the judge's arguments, or JSON")
-    parser.add_argument("--judge_gen_kwargs", default="", metavar="A=B,…", help="--gen_kwargs of the judge")
+    add_judge_arguments(parser)
     parser.add_argument("--use_cache", "-c", metavar="DIR", help="where the judge's replies are kept")
     parser.add_argument("--no_cache", action="store_true", help="neither read nor keep the judge's replies")
     parser.add_argument("--output_path", "-o", metavar="DIR", help="write the new results below DIR")
@@ -92,29 +90,35 @@ def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequenc
 
 
 def judge_config(arguments: argparse.Namespace, old: Mapping[str, Any] | None = None) -> RunConfig:
-    """What the flags say of the judge and the cache; without a judge there, the judge of the run."""
-    named = vars(arguments) if arguments.judge_model or not old else old
-    made = {
-        key: parse_args(named[key], f"--{key}")
-        if isinstance(named.get(key), str)
-        else dict(named.get(key) or {})
-        for key in ("judge_args", "judge_gen_kwargs")
-    }
-    judge = named.get("judge_model")
-    return RunConfig(
-        model="",
-        tasks=(),
-        use_cache=arguments.use_cache or (old or {}).get("use_cache"),
-        no_cache=arguments.no_cache or judge is None,
-        judge_model=judge,
-        **made,
+    """The config of a run, or an empty one, with what the flags say of data, cache and judge laid over it."""
+    known = {field.name for field in fields(RunConfig)}
+    kept = {"model": "", "tasks": (), **{key: value for key, value in (old or {}).items() if key in known}}
+    config = replace(RunConfig(**kept), tasks=tuple(kept["tasks"]))
+    flags = vars(arguments)
+    given = {key: flags[key] for key in ("data_dir", "use_cache", "judge_model") if flags[key] is not None}
+    if arguments.include_path:
+        given["include_path"] = tuple(arguments.include_path)
+    named = flags if arguments.judge_model or not old else old
+    config = replace(
+        config,
+        **given,
+        judge_args=_arguments(named, "judge_args"),
+        judge_gen_kwargs=_arguments(named, "judge_gen_kwargs"),
     )
+    return replace(config, no_cache=arguments.no_cache or config.judge_model is None)
+
+
+def _arguments(named: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A flag's text, or what results.json kept of it."""
+    value = named.get(key) or {}
+    return parse_args(value, f"--{key}") if isinstance(value, str) else dict(value)
 
 
 def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
     """Score a predictions file."""
+    from marathon_eval.asking import cache_folder
     from marathon_eval.cache import ResponseCache
-    from marathon_eval.evaluator import build_judge, cache_folder
+    from marathon_eval.evaluator import build_judge
     from marathon_eval.predicted import score_predictions
 
     config = judge_config(arguments)
@@ -135,14 +139,14 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
 
 def exported(folder: Path, arguments: argparse.Namespace) -> int:
     """Write a run's answers in the benchmarks' own formats."""
+    from marathon_eval.asking import docs_of
     from marathon_eval.evaluator import load_tasks
     from marathon_eval.official import write_official
     from marathon_eval.results import read_results, read_samples
 
-    old = read_results(folder)
-    config = {**old["config"], "data_dir": arguments.data_dir or old["config"]["data_dir"]}
-    tasks, _ = load_tasks(Registry(arguments.include_path or config["include_path"]), config["tasks"])
-    docs = {name: task_docs(task, config) for name, task in tasks.items()}
+    config = judge_config(arguments, read_results(folder)["config"])
+    tasks, _ = load_tasks(Registry(config.include_path), config.tasks)
+    docs = {name: docs_of(task, config) for name, task in tasks.items()}
     samples = {name: {row["doc_id"]: row for row in read_samples(folder, name)} for name in tasks}
     for path in write_official(tasks, docs, samples, Path(arguments.output_path)):
         print(path)
@@ -151,21 +155,28 @@ def exported(folder: Path, arguments: argparse.Namespace) -> int:
 
 def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     """The run again, with scores made anew from the stored texts. Raises MarathonError."""
+    from marathon_eval.asking import cache_folder, docs_of
     from marathon_eval.cache import ResponseCache
-    from marathon_eval.evaluator import as_judged, build_judge, cache_folder, judge_with, load_tasks
+    from marathon_eval.evaluator import (
+        as_judged,
+        build_judge,
+        in_orders,
+        judge_with,
+        load_tasks,
+        manifests,
+    )
     from marathon_eval.results import RunResult, read_results
 
     clock = time.monotonic()
     old = read_results(folder)
-    config = {**old["config"], "data_dir": arguments.data_dir or old["config"]["data_dir"]}
-    registry = Registry(arguments.include_path or config["include_path"])
-    tasks, groups = load_tasks(registry, config["tasks"])
-    judging = judge_config(arguments, config)
-    judge = build_judge(registry, judging)
-    tasks = as_judged(tasks, judge)
-    docs = {name: task_docs(task, config) for name, task in tasks.items()}
-    with ResponseCache(cache_folder(judging)) as cache:
-        asked = judge_with(judge, cache, judging.judge_gen_kwargs)
+    config = judge_config(arguments, old["config"])
+    registry = Registry(config.include_path)
+    tasks, groups = load_tasks(registry, config.tasks)
+    judge = build_judge(registry, config)
+    tasks = in_orders(as_judged(tasks, judge), config)
+    docs = {name: docs_of(task, config) for name, task in tasks.items()}
+    with ResponseCache(cache_folder(config)) as cache:
+        asked = judge_with(judge, cache, config.judge_gen_kwargs)
         scored = {name: score_again(task, docs[name], folder, asked) for name, task in tasks.items()}
     samples = {name: rows for name, (rows, _) in scored.items()}
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
@@ -173,8 +184,8 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         tasks=results,
         groups={name: group.aggregate(results) for name, group in groups.items()},
         samples=samples,
-        config=config,
-        manifests={name: {**docset.manifest(), **scored[name][1]} for name, docset in docs.items()},
+        config=config.recorded(),
+        manifests=manifests(tasks, docs, samples, {name: facts for name, (_, facts) in scored.items()}),
         cache={"hits": sum(len(rows) for rows in samples.values()), "misses": 0},
         wall_s=round(time.monotonic() - clock, 3),
         **{
@@ -182,11 +193,6 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
             for key in ("model", "fingerprint", "fingerprint_sha256", "versions", "started", "interrupted")
         },
     )
-
-
-def task_docs(task: Task, config: dict[str, Any]) -> DocSet:
-    chosen = (config["samples"] or {}).get(task.name)
-    return task.docs(config["data_dir"], subset=config["subset"], limit=config["limit"], samples=chosen)
 
 
 def score_again(

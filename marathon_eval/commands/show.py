@@ -98,9 +98,8 @@ def cached_answers(request: Request, shas: list[str], use_cache: str | None) -> 
             asked = row["request"]
             if asked["prompt"] == request.prompt and asked["audio"] == shas:
                 model = named(models.get(row["fingerprint"], {}))
-                lines.append(
-                    f"  {key.removeprefix(RESPONSE)[:12]}  {model}  {row['created']}  {row['response']['text']!r}"
-                )
+                short = key.removeprefix(RESPONSE)[:12]
+                lines.append(f"  {short}  {model}  {row['created']}  {row['response']['text']!r}")
     return lines
 
 

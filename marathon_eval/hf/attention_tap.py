@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class LastTokenAttention(AbstractContextManager["LastTokenAttention"]):
     row: Tensor | None = None
     _undo: ExitStack = field(default_factory=ExitStack, init=False)
 
-    def __enter__(self) -> LastTokenAttention:
+    def __enter__(self) -> Self:
         kernel = self.config._attn_implementation
         if kernel == "eager":
             handle = self.module.register_forward_hook(self._from_weights)

@@ -11,19 +11,21 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria
 
-from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.errors import RowError
+from marathon_eval.hf.evicting import answered_from_evicted
 from marathon_eval.hf.loading import Loaded
 from marathon_eval.hf.pruning import Pruning
 from marathon_eval.hf.usage import (
     EncoderWatch,
     FirstToken,
+    by_layers,
     kv_bytes_per_token,
     now,
     peak_bytes,
     reset_peak,
 )
 from marathon_eval.model import Generation, Request, Response, Usage
-from marathon_eval.press import PruningPress
+from marathon_eval.press import EvictionPress, PruningPress
 
 if TYPE_CHECKING:
     from marathon_eval.hf_audio import HFAudio, Inputs
@@ -41,27 +43,34 @@ class Timed:
     peak: int | None
 
 
-def generated(adapter: HFAudio, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
+def generated(
+    adapter: HFAudio, loaded: Loaded, requests: Sequence[Request], inputs: Inputs
+) -> list[Response]:
     """Answer a batch whose requests share their generation settings. Raises RowError for a prompt that does not fit."""
     generation = requests[0].generation
     ids = inputs.tensors["input_ids"]
+    press = adapter.press
     refuse_overlong(loaded, ids.shape[1] + generation.max_new_tokens)
     decoder = adapter.decoder(loaded.model)
     placeholders = torch.isin(ids, torch.tensor(decoder.audio_token_ids)).sum(dim=1).tolist()
     if placeholders != inputs.audio_tokens:
-        raise RowError(f"the prompt has {placeholders} audio tokens where the audio makes {inputs.audio_tokens}")
+        raise RowError(
+            f"the prompt has {placeholders} audio tokens where the audio makes {inputs.audio_tokens}"
+        )
     with ExitStack() as stack:
         stack.enter_context(last_position_only(loaded.model))
+        if isinstance(press, EvictionPress):
+            return [answered_from_evicted(adapter, loaded, requests[0], inputs, press)]
         watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
         pruning = None
-        if isinstance(adapter.press, PruningPress):
+        if isinstance(press, PruningPress):
             seeds = [adapter.seed_of(request) for request in requests]
-            pruning = stack.enter_context(Pruning(decoder, adapter.press, seeds))
-        elif adapter.press is not None:
-            raise MarathonError(f"press={adapter.press.name()}: this kind of press is not supported here")
+            pruning = stack.enter_context(Pruning(decoder, press, seeds, loudness=inputs.loudness))
         timed = _generate(loaded, inputs, generation, watch)
     if watch.tokens is not None and watch.tokens != sum(inputs.audio_tokens):
-        raise RowError(f"the encoder made {watch.tokens} audio tokens, the prompt has {sum(inputs.audio_tokens)}")
+        raise RowError(
+            f"the encoder made {watch.tokens} audio tokens, the prompt has {sum(inputs.audio_tokens)}"
+        )
     return [
         _response(adapter, loaded, inputs, generation, timed, pruning, row) for row in range(len(requests))
     ]
@@ -165,7 +174,9 @@ def _response(
     else:
         finish = "length" if end is None else "stop"
     spent = len(answer) + (end is not None)
-    return Response(text, finish_reason=finish, usage=_usage(adapter, loaded, inputs, timed, pruning, row, spent))
+    return Response(
+        text, finish_reason=finish, usage=_usage(adapter, loaded, inputs, timed, pruning, row, spent)
+    )
 
 
 def _usage(
@@ -188,7 +199,7 @@ def _usage(
         kept = counts.kept[row]
         per_layer[layer:] = [counts.prompt[row]] * (len(per_layer) - layer)
         details["select_s"] = round(counts.select_s / size, 6)
-    details["kv_tokens"] = _by_layers(per_layer)
+    details["kv_tokens"] = by_layers(per_layer)
     details["batch"] = size
     return Usage(
         heard_seconds=round(inputs.heard_seconds[row], 3),
@@ -203,14 +214,3 @@ def _usage(
         kv_bytes=sum(n * cost for n, cost in zip(per_layer, kv_bytes_per_token(timed.cache), strict=True)),
         details=details,
     )
-
-
-def _by_layers(per_layer: Sequence[int]) -> dict[str, int]:
-    """`{"0-1": 2525, "2-27": 1275}`: prompt tokens that each run of layers keeps."""
-    groups: dict[str, int] = {}
-    first = 0
-    for layer, tokens in enumerate(per_layer):
-        if layer + 1 == len(per_layer) or per_layer[layer + 1] != tokens:
-            groups[f"{first}-{layer}"] = tokens
-            first = layer + 1
-    return groups

@@ -58,7 +58,9 @@ def load(adapter: HFAudio) -> Loaded:
             features = transformers.AutoFeatureExtractor.from_pretrained(folder, **trusted)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise MarathonError(f"--model {adapter.name()}: cannot load {adapter.args.pretrained}: {reason}") from None
+        raise MarathonError(
+            f"--model {adapter.name()}: cannot load {adapter.args.pretrained}: {reason}"
+        ) from None
     absent = sorted(told["missing_keys"]) + sorted(name for name, *_ in told["mismatched_keys"])
     if absent:
         raise MarathonError(

@@ -52,7 +52,7 @@ class Kept:
 class Pruning:
     """`with Pruning(decoder, press, seeds) as pruning: model.generate(...)`; afterwards `pruning.kept` tells.
 
-    `seeds`: one per sample of the batch, in order. `early_exit=False` runs the machinery also where nothing is
+    `seeds`: one per sample of the batch, in order; `loudness` likewise, for presses that ask for it. `early_exit=False` runs the machinery also where nothing is
     dropped, for tests. Raises MarathonError for a layer that the model lacks or layers that attend in windows;
     ValueError for ways of generating that cannot be pruned (beams, static caches, prompts in pieces).
     """
@@ -61,6 +61,7 @@ class Pruning:
     press: PruningPress
     seeds: Sequence[int]
     early_exit: bool = True
+    loudness: Sequence[Tensor] | None = None
     kept: Kept | None = None
     _pass: _Pass | None = field(default=None, init=False)
     _prompt: tuple[Tensor, Tensor | None] | None = field(default=None, init=False)
@@ -103,6 +104,10 @@ class Pruning:
     def _config(self) -> Any:
         return self.decoder.stack.config
 
+    @property
+    def _merges(self) -> bool:
+        return type(self.press).merged is not PruningPress.merged
+
     @staticmethod
     def _hook(undo: ExitStack, module: torch.nn.Module, hook: Any) -> None:
         undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
@@ -112,7 +117,9 @@ class Pruning:
     def _see_prompt(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
         if not isinstance(ids, Tensor):
-            raise ValueError("tokens can't be dropped from a prompt of embeddings alone: input_ids are needed")
+            raise ValueError(
+                "tokens can't be dropped from a prompt of embeddings alone: input_ids are needed"
+            )
         self._prompt = ids, kwargs.get("attention_mask")
 
     def _begin(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -121,7 +128,9 @@ class Pruning:
             raise ValueError("the decoder ran without its model")
         ids, mask = self._prompt
         if cache is not None and not isinstance(cache, DynamicCache):
-            raise ValueError(f"tokens can't be dropped with a {type(cache).__name__}: only with a DynamicCache")
+            raise ValueError(
+                f"tokens can't be dropped with a {type(cache).__name__}: only with a DynamicCache"
+            )
         if cache is not None and cache.get_seq_length() > 0:
             if self._pass is None or ids.shape[1] != 1:
                 raise ValueError("tokens can't be dropped from a prompt that arrives in pieces")
@@ -181,8 +190,9 @@ class Pruning:
     def _cut(self, current: _Pass, hidden: Tensor, cache: DynamicCache, rotary: tuple[Tensor, ...]) -> Tensor:
         started = _now(hidden)
         keep = current.valid & ~current.audio
+        before, hidden = hidden, hidden.clone() if self._merges else hidden
         for row in range(len(keep)):
-            self._choose(current, hidden, cache, row, keep)
+            self._choose(current, before, hidden, cache, row, keep)
         lengths = keep.sum(dim=1)
         self.kept = Kept(
             audio=current.audio.sum(dim=1).tolist(),
@@ -199,8 +209,10 @@ class Pruning:
         current.rotary = tuple(taken(part, current.order) for part in rotary)
         return taken(hidden, current.order)
 
-    def _choose(self, current: _Pass, hidden: Tensor, cache: DynamicCache, row: int, keep: Tensor) -> None:
-        """Ask the press about one sample, without its padding, and mark what stays in `keep`."""
+    def _choose(
+        self, current: _Pass, hidden: Tensor, after: Tensor, cache: DynamicCache, row: int, keep: Tensor
+    ) -> None:
+        """Ask the press about one sample, without its padding: mark what stays, and write what it carries on."""
         start = int((~current.valid[row]).sum())
         audio: Any = current.audio[row, start:].nonzero().squeeze(1)
         if not len(audio):
@@ -213,15 +225,23 @@ class Pruning:
             attention=attention,
             audio=audio,
             keep=budget(len(audio), self.press.ratio),
+            loudness=None if self.loudness is None else self.loudness[row],
             generator=torch.Generator().manual_seed(self.seeds[row]),
         )
         chosen = self.press.select(view)
-        if len(chosen.unique()) != view.keep or len(chosen) != view.keep or not torch.isin(chosen, audio).all():
+        if (
+            len(chosen.unique()) != view.keep
+            or len(chosen) != view.keep
+            or not torch.isin(chosen, audio).all()
+        ):
             raise ValueError(
                 f"press {self.press.name()} named {len(chosen)} of {len(audio)} audio tokens; "
                 f"it must name {view.keep} different ones"
             )
         keep[row, chosen + start] = True
+        merged = self.press.merged(view, chosen)
+        if merged is not None:
+            after[row, chosen + start] = merged
 
 
 def taken(values: Tensor, order: Tensor) -> Tensor:
@@ -241,7 +261,9 @@ def _keys(cache: DynamicCache, layer: int) -> Tensor:
 def _left_padded(mask: Tensor) -> Tensor:
     """The mask [B, T] as booleans; the last token must be real and padding stand on the left. Raises ValueError."""
     if mask.dim() != 2:
-        raise ValueError("tokens can't be dropped under a ready-made attention mask: a padding mask [B, T] is needed")
+        raise ValueError(
+            "tokens can't be dropped under a ready-made attention mask: a padding mask [B, T] is needed"
+        )
     valid = mask.bool()
     if not (valid[:, 1:] >= valid[:, :-1]).all() or not valid[:, -1].all():
         raise ValueError("tokens can be dropped from left-padded batches only")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -17,6 +18,7 @@ from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.hf.loading import Loaded, load
 from marathon_eval.hf_audio import RATE
 from marathon_eval.model import Request, Response
+from marathon_eval.press import PruningPress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +86,7 @@ class Runner:
         """The batch's inputs; an error is kept, to be told when the batch's turn comes."""
         try:
             return self._prepared(batch)
-        except Exception as error:  # every kind becomes an error row, or the run's end for a MarathonError
+        except Exception as error:  # noqa: BLE001 - every kind becomes an error row, or ends the run
             return error
 
     def _prepared(self, batch: list[Request]) -> Prepared:
@@ -93,6 +95,10 @@ class Runner:
         inputs = self.adapter.prepare(self._loaded, batch, waves)
         for wave, heard, tokens in zip(waves, inputs.heard_seconds, inputs.audio_tokens, strict=True):
             refuse_cut_audio(wave, heard, tokens, self.adapter.token_rate)
+        press = self.adapter.press
+        if isinstance(press, PruningPress) and press.needs_loudness:
+            pairs = zip(waves, inputs.audio_tokens, strict=True)
+            inputs = replace(inputs, loudness=[loudness(wave, tokens) for wave, tokens in pairs])
         return Prepared(batch, inputs)
 
     def _answered(
@@ -149,3 +155,12 @@ def refuse_cut_audio(
         )
     if waves and audio_tokens < len(waves):
         raise RowError(f"{sent:.3f} s of audio is too short: it makes no audio token")
+
+
+def loudness(waves: Sequence[NDArray[np.float32]], tokens: int) -> torch.Tensor:
+    """[tokens] root mean square of as many equal stretches of the clips, one after the other."""
+    samples = torch.cat([torch.from_numpy(wave) for wave in waves]).double()
+    power = torch.cat([samples.new_zeros(1), samples.square().cumsum(0)])
+    edges = torch.arange(tokens + 1) * len(samples) // max(tokens, 1)
+    widths = (edges[1:] - edges[:-1]).clamp(min=1)
+    return ((power[edges[1:]] - power[edges[:-1]]) / widths).sqrt().float()

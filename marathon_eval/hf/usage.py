@@ -7,10 +7,11 @@ stopping criterion, which is called once per token, and the encoder is timed by 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ class EncoderWatch(AbstractContextManager["EncoderWatch"]):
     _started: float = 0.0
     _undo: ExitStack = field(default_factory=ExitStack, init=False)
 
-    def __enter__(self) -> EncoderWatch:
+    def __enter__(self) -> Self:
         self._undo.callback(self.encoder.register_forward_pre_hook(self._before).remove)
         self._undo.callback(self.encoder.register_forward_hook(self._after).remove)
         return self
@@ -85,3 +86,14 @@ def reset_peak() -> None:
 def peak_bytes(device: torch.device, weights_bytes: int) -> int | None:
     """Peak of GPU memory above the weights since `reset_peak`; None on a CPU, whose allocator keeps its pages."""
     return torch.cuda.max_memory_allocated(device) - weights_bytes if device.type == "cuda" else None
+
+
+def by_layers(per_layer: Sequence[int]) -> dict[str, int]:
+    """`{"0-1": 2525, "2-27": 1275}`: prompt tokens that each run of layers keeps."""
+    groups: dict[str, int] = {}
+    first = 0
+    for layer, tokens in enumerate(per_layer):
+        if layer + 1 == len(per_layer) or per_layer[layer + 1] != tokens:
+            groups[f"{first}-{layer}"] = tokens
+            first = layer + 1
+    return groups

@@ -1,1 +1,1 @@
-"""Results folders made visible: leaderboards, plots, and one HTML page that opens from disk. Reads files only."""
+"""Results folders made visible: leaderboards, plots, one HTML page that opens from disk. Reads files only."""

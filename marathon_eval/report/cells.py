@@ -1,4 +1,4 @@
-"""Run folders become cells: one model with one press and ratio, its tasks, and a name that no other cell has."""
+"""Run folders become cells: one model with one press and ratio, its tasks, and a name of its own."""
 
 from __future__ import annotations
 

@@ -54,8 +54,8 @@ class Clips:
     def embed(self, budget_bytes: int) -> dict[int, str]:
         """Base64 MP3 previews by clip number, together within the budget.
 
-        All clips are cut to the same length, so that all fit; where that would be under five seconds, the first
-        clips get five and the rest none. Sets `preview` (seconds carried) on each embedded clip.
+        All clips are cut to the same length, so that all fit; where that would be under five seconds, the
+        first clips get five and the rest none. Sets `preview` (seconds carried) on each embedded clip.
         """
         # base64 writes three bytes as four
         seconds_in_all = budget_bytes * 3 / 4 / PREVIEW_BYTES_PER_SECOND
@@ -84,7 +84,7 @@ class Preview:
 
 
 def preview_of(audio: Audio, seconds: float) -> Preview | None:
-    """The first `seconds` of a clip as the model heard it, mono, about 24 kbit/s; None where it cannot be read."""
+    """The first `seconds` of a clip as the model heard it, at about 24 kbit/s; None where unreadable."""
     import soundfile
 
     try:

@@ -1,6 +1,6 @@
 """The samples of one task over all cells, as columns: one value per document, every text stored once.
 
-A row costs a few bytes instead of a kilobyte, which is what lets one page hold a quarter of a million answers.
+A row costs a few bytes instead of a kilobyte: so one page can hold a quarter of a million answers.
 """
 
 from __future__ import annotations

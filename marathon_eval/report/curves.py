@@ -20,7 +20,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curves:
-    """Points by series, by rising ratio. `baselines` are the uncompressed runs; `tasks` what the scores are over."""
+    """Points by series, by rising ratio; `baselines` are the uncompressed runs, `tasks` what is averaged."""
 
     series: dict[str, tuple[Point, ...]]
     baselines: tuple[Point, ...]
@@ -29,7 +29,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """A cell by median prefill seconds and score; `front`: no other is at least as good in both and better in one."""
+    """A cell by median prefill seconds and score; `front`: no other is as good in both and better in one."""
 
     label: str
     series: str

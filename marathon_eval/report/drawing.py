@@ -80,7 +80,7 @@ def _themed(tag: str, name: str) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """`name`.svg and `name`.png in the folder, which is made. Raises MarathonError when it cannot be written."""
+    """`name`.svg and `name`.png in the folder, which is made. Raises MarathonError when it cannot."""
     import matplotlib
 
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]

@@ -63,7 +63,7 @@ def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
 
 
 def _over_ratios(report: Report) -> Iterator[tuple[str, Figure]]:
-    """Curves and the front compare only cells of models that have a press, over the tasks that all of them have."""
+    """Curves and the front compare the cells of models that have a press, over the tasks that all have."""
     models = {cell.model for cell in report.cells if cell.press}
     compared = [cell for cell in report.cells if cell.model in models]
     tasks = curves.shared_tasks(compared)

@@ -13,7 +13,7 @@ from marathon_eval.results import TaskResult
 
 @dataclass(frozen=True)
 class Score:
-    """One number of the table, with its 95 % interval where rows were resampled; `whole` False: rows are missing."""
+    """One number, with its 95 % interval where there is one; `whole` False: not every row was scored."""
 
     value: float
     low: float | None = None
@@ -54,7 +54,7 @@ class Board:
 def make_board(
     cells: Sequence[Cell], benchmark: Benchmark | None = None, with_published: bool = False
 ) -> Board:
-    """Columns of the benchmark that a row has a score in; tasks of no benchmark follow, outside its average."""
+    """The benchmark's columns that a row has a score in; tasks of no benchmark follow, not averaged."""
     tasks = list(dict.fromkeys(task for cell in cells for task in cell.tasks))
     own = benchmark.columns if benchmark else ()
     inside = tuple(column for column in own if with_published or column.task in tasks)
@@ -87,7 +87,7 @@ def _cell_row(cell: Cell, benchmark: Benchmark | None, tasks: Sequence[str]) -> 
 def _average(scores: Mapping[str, Score], benchmark: Benchmark | None) -> Score | None:
     """The benchmark's average; its interval adds the tasks' half-widths as independent errors.
 
-    Exact for plain means over tasks that share no clips; where the average is no plain mean, no interval is given.
+    Exact for plain means over tasks that share no clips; where the average is none, there is no interval.
     """
     values: dict[str, float | None] = {name: score.value for name, score in scores.items()}
     plain = benchmark is None or benchmark.averaged == "columns"

@@ -15,8 +15,8 @@ def packed(
 ) -> dict[str, Any]:
     """The JSON of a task: `clips` numbers each document's audio, `prompts` gives text by prompt_sha256.
 
-    Texts are numbered document by document, so that answers to one clip lie side by side and compress; none is
-    longer than `limit` characters.
+    Texts are numbered document by document, so that answers to one clip lie side by side and compress;
+    none is longer than `limit` characters.
     """
     texts = Texts()
     length = len(task.places)

@@ -1,4 +1,4 @@
-"""Cells -> one self-contained HTML file: tables and figures as HTML, samples as compressed columns for the explorer.
+"""Cells -> one self-contained HTML file: tables and figures, and the samples as compressed columns.
 
 The page asks nobody for anything: a Content-Security-Policy forbids it, whatever a model's answer holds.
 """

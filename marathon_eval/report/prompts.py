@@ -1,4 +1,4 @@
-"""The prompts behind a run's hashes, looked up in the answer caches: samples files hold only `prompt_sha256`."""
+"""The prompts behind a run's hashes, from the answer caches: samples files hold only `prompt_sha256`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables that the benchmarks published, shipped as CSV; where each comes from stands in data/published.json."""
+"""The tables that the benchmarks published, as CSV; data/published.json says where each comes from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DATA = Path(__file__).resolve().parent.parent / "data"
 
 @dataclass(frozen=True)
 class Column:
-    """One task's column: the benchmark's short name and category; `rows` weighs it where averages go by rows."""
+    """One task's column, with the benchmark's short name and category; `rows` weighs averages by rows."""
 
     task: str
     short: str

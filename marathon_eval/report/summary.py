@@ -34,7 +34,7 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class TimingLine:
-    """One cell's medians in seconds, audio seconds per second, fraction of audio tokens kept, peak memory in GB."""
+    """One cell's medians in seconds, audio seconds per second, audio tokens kept (0-1), peak memory in GB."""
 
     cell: str
     medians: tuple[float | None, ...]

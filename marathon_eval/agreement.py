@@ -1,0 +1,165 @@
+"""How far two judges agree, or a judge and people: shares, Cohen's kappa, ranks, and what the order of answers does.
+
+Sources: Cohen 1960, https://doi.org/10.1177/001316446002000104; the weighted form of 1968,
+https://doi.org/10.1037/h0026256; position bias as in https://arxiv.org/abs/2306.05685, section 3.3.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.judgements import Judgement, Judgements
+from marathon_eval.stats import wilson
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Two judges over the rows that both judged; None where a figure has no value."""
+
+    kind: str
+    task: str
+    n: int
+    n_one_alone: int
+    n_other_alone: int
+    agreement: float | None
+    ci95: tuple[float, float] | None
+    kappa: float | None
+    weighted_kappa: float | None
+    spearman: float | None
+    mean_difference: float | None
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What one judge makes of the order: `position_bias` above 0 favours the answer in second place."""
+
+    n: int
+    position_bias: float | None
+    flip_rate: float | None
+    win_rate: float | None
+
+
+def compared(one: Judgements, other: Judgements) -> list[Agreement]:
+    """Kind by kind and task by task; labels that name no task stand for the only one. Raises MarathonError."""
+    one, other = _with_tasks(one, other), _with_tasks(other, one)
+    parts = dict.fromkeys((place.kind, place.task) for place in (*one, *other))
+    found = [_compared(kind, task, _part(one, kind, task), _part(other, kind, task)) for kind, task in parts]
+    if not any(agreement.n for agreement in found):
+        raise MarathonError("judge_agreement: no row was judged by both")
+    return found
+
+
+def _with_tasks(judged: Judgements, other: Judgements) -> Judgements:
+    tasks = {place.task for place in other if place.task}
+    if not any(not place.task for place in judged):
+        return judged
+    if len(tasks) > 1:
+        raise MarathonError(f"judge_agreement: the labels must name a task: {', '.join(sorted(tasks))}")
+    return {
+        place._replace(task=place.task or next(iter(tasks), "")): value for place, value in judged.items()
+    }
+
+
+def _part(judged: Judgements, kind: str, task: str) -> dict[int, Judgement]:
+    return {
+        place.doc_id: value for place, value in judged.items() if (place.kind, place.task) == (kind, task)
+    }
+
+
+def _compared(
+    kind: str, task: str, one: Mapping[int, Judgement], other: Mapping[int, Judgement]
+) -> Agreement:
+    both = [(one[number], other[number], number) for number in one if number in other]
+    for left, right, number in both:
+        if None not in (left.response, right.response) and left.response != right.response:
+            raise MarathonError(
+                f"judge_agreement: {task}: row {number}: the two runs judged different answers"
+            )
+    labels = [(left.label, right.label) for left, right, _ in both if left.label and right.label]
+    scores = [
+        (left.score, right.score)
+        for left, right, _ in both
+        if left.score is not None and right.score is not None
+    ]
+    said, numbers = [*zip(*labels, strict=True)] or [(), ()], [*zip(*scores, strict=True)] or [(), ()]
+    same = sum(left == right for left, right in labels)
+    interval = wilson(same, len(labels)) if labels else None
+    return Agreement(
+        kind=kind,
+        task=task,
+        n=len(both),
+        n_one_alone=len(one) - len(both),
+        n_other_alone=len(other) - len(both),
+        agreement=same / len(labels) if labels else None,
+        ci95=None if interval is None else (interval.low, interval.high),
+        kappa=kappa(*said),
+        weighted_kappa=weighted_kappa(*numbers) if kind == "pair" else None,
+        spearman=spearman(*numbers),
+        mean_difference=sum(abs(a - b) for a, b in scores) / len(scores) if scores else None,
+    )
+
+
+def bias(judged: Judgements) -> Bias:
+    """Over the rows in which both passes parsed."""
+    pairs = [one.pair for one in judged.values() if one.pair is not None]
+    passes = [(one.straight, one.swapped) for one in pairs if one.straight and one.swapped]
+    if not passes:
+        return Bias(0, None, None, None)
+    signs = [[(p.answer > p.reference) - (p.answer < p.reference) for p in both] for both in passes]
+    return Bias(
+        n=len(passes),
+        position_bias=sum(first.answer - second.answer for first, second in passes) / len(passes),
+        flip_rate=sum(first != second for first, second in signs) / len(passes),
+        win_rate=sum(sign > 0 for both in signs for sign in both) / (2 * len(passes)),
+    )
+
+
+def kappa(one: Sequence[Any], other: Sequence[Any]) -> float | None:
+    """Cohen's kappa; None without rows, and where both always say the same one thing."""
+    n = len(one)
+    if not n:
+        return None
+    left, right = Counter(one), Counter(other)
+    expected = sum(left[label] * right[label] for label in left) / n**2
+    observed = sum(a == b for a, b in zip(one, other, strict=True)) / n
+    return None if expected == 1 else (observed - expected) / (1 - expected)
+
+
+def weighted_kappa(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """With quadratic weights over scores rounded to whole ones; None without spread."""
+    n = len(one)
+    left, right = ([round(score) for score in scores] for scores in (one, other))
+    observed = sum((a - b) ** 2 for a, b in zip(left, right, strict=True))
+    counts = Counter(left), Counter(right)
+    expected = sum(
+        (a - b) ** 2 * times * more for a, times in counts[0].items() for b, more in counts[1].items()
+    )
+    return None if not expected else 1 - n * observed / expected
+
+
+def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
+    """Correlation of ranks, ties sharing their mean rank; None without spread."""
+    left, right = ranks(one), ranks(other)
+    n = len(left)
+    if not n:
+        return None
+    middle = (n + 1) / 2
+    spread = [sum((rank - middle) ** 2 for rank in side) for side in (left, right)]
+    together = sum((a - middle) * (b - middle) for a, b in zip(left, right, strict=True))
+    return None if not spread[0] or not spread[1] else float(together / (spread[0] * spread[1]) ** 0.5)
+
+
+def ranks(values: Sequence[float]) -> list[float]:
+    """From 1; equal values get the mean of their ranks."""
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + 1 + bisect_right(ordered, value)) / 2 for value in values]
+
+
+def as_json(found: Sequence[Agreement], one: Bias, other: Bias) -> dict[str, Any]:
+    """What `--json` prints."""
+    return {"agreement": [asdict(entry) for entry in found], "one": asdict(one), "other": asdict(other)}

@@ -1,0 +1,96 @@
+"""Arithmetic on mono float32 arrays [n]: resample, bring to a level, fade, lay one over another, round to 16 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from marathon_eval.build.loudness import loudness
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CEILING = 32767 / 32768
+
+
+class Laid(NamedTuple):
+    """A sound and the output frame at which it starts."""
+
+    at: int
+    samples: NDArray[np.float32]
+
+
+def frames_at(frames: int, rate: int, wanted: int) -> int:
+    """How many frames a sound of `frames` at `rate` Hz has at `wanted` Hz, rounded half up."""
+    return (frames * wanted + rate // 2) // rate
+
+
+def resampled(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+    """At another rate, with exactly `frames_at` frames: soxr's own rounding may differ by one."""
+    import numpy as np
+
+    if rate == wanted:
+        return samples
+    import soxr
+
+    length = frames_at(len(samples), rate, wanted)
+    changed = np.asarray(soxr.resample(samples, rate, wanted), dtype=np.float32)
+    return np.pad(changed, (0, max(0, length - len(changed))))[:length]
+
+
+def gain_to(samples: NDArray[np.float32], rate: int, level_db: float, where: str) -> float:
+    """The gain in dB that brings a sound to an active level (dBFS, pauses not counted). Raises MarathonError for silence."""
+    try:
+        return level_db - loudness(samples, rate, "active_rms").level
+    except MarathonError as error:
+        raise MarathonError(f"{where}: can't be brought to {level_db} dB: {error}") from None
+
+
+def faded(samples: NDArray[np.float32], fade_in: int, fade_out: int) -> NDArray[np.float32]:
+    """With raised-cosine ends of so many frames; the two halves of a cross-fade sum to 1."""
+    import numpy as np
+
+    if not fade_in and not fade_out:
+        return samples
+    result = samples.copy()
+    result[:fade_in] *= _rise(fade_in)
+    if fade_out:
+        result[-fade_out:] *= _rise(fade_out)[::-1]
+    return np.asarray(result, dtype=np.float32)
+
+
+def _rise(frames: int) -> NDArray[np.float32]:
+    import numpy as np
+
+    steps = (np.arange(frames) + 0.5) / max(1, frames)
+    return np.asarray(0.5 - 0.5 * np.cos(np.pi * steps), dtype=np.float32)
+
+
+def laid_out(frames: int, sounds: Iterable[Laid]) -> NDArray[np.float32]:
+    """All sounds added up on silence of `frames`; where only one is heard it is unchanged, bit by bit."""
+    import numpy as np
+
+    bed = np.zeros(frames, dtype=np.float32)
+    for at, samples in sounds:
+        bed[at : at + len(samples)] += samples
+    return bed
+
+
+def below_ceiling(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """Turned down as a whole where a sum would clip, and by how many dB; differences within the file stay."""
+    peak = float(abs(samples).max(initial=0.0))
+    if peak <= 1.0:
+        return samples, 0.0
+    import math
+
+    return samples * (CEILING / peak), 20 * math.log10(CEILING / peak)
+
+
+def to_pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """16-bit samples; those that came from a 16-bit file come back bit by bit, whatever the codec's own scaling."""
+    import numpy as np
+
+    scaled = np.rint(samples * np.float32(32768))
+    return np.asarray(np.clip(scaled, -32768, 32767), dtype=np.int16)

@@ -1,0 +1,109 @@
+"""Files that are whole or absent: written beside their final name, then renamed; and what a killed build had done."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.errors import MarathonError
+
+#: What an unfinished file is called; a killed build's are removed when it starts again.
+PART = ".part"
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a whole file or nothing. Raises MarathonError: disk full, not writable."""
+    part = path.with_name(path.name + PART)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise MarathonError(f"{path}: cannot write: {error.strerror}") from None
+
+
+def as_json(content: Any) -> bytes:
+    """JSON with one line per entry, the same bytes from the same content; a file name of no encoding stays readable."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def sha256_of_file(path: Path) -> str:
+    """Of a file's bytes, read block by block. Raises MarathonError."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise MarathonError(f"{path}: cannot read ({error.strerror})") from None
+
+
+def remove_parts(paths: Iterable[Path]) -> None:
+    """What a killed build left unfinished of these files."""
+    for path in paths:
+        path.with_name(path.name + PART).unlink(missing_ok=True)
+
+
+class Journal:
+    """What a build has finished, one JSON line per file, so that the next one goes on from there.
+
+    The first line names all files of the plan: whatever lies under those names is this build's own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.planned: list[str] = []
+        self.done: dict[str, dict[str, Any]] = {}
+        for line in self._lines():
+            if "planned" in line:
+                self.planned += line["planned"]
+            else:
+                self.done[line["path"]] = line
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        """The whole lines; a kill may have torn the last one."""
+        if not self.path.is_file():
+            return
+        for text in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(text)
+            except ValueError:
+                return
+
+    def restart(self, planned: list[str]) -> None:
+        """Take over a plan's names; what was read is written anew, for a torn last line would spoil the next."""
+        self.planned = sorted({*self.planned, *planned})
+        lines: list[dict[str, Any]] = [{"planned": self.planned}, *self.done.values()]
+        write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+    def add(self, line: dict[str, Any]) -> None:
+        """Append one line, at once on disk. Raises MarathonError."""
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise MarathonError(f"{self.path}: cannot write: {error.strerror}") from None
+
+
+@contextmanager
+def only_one(folder: Path, name: str) -> Iterator[None]:
+    """Hold a recipe's output against a second build of the same recipe. Raises MarathonError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / f".{name}.lock").open("w")
+    except OSError as error:
+        raise MarathonError(f"--output_path: {folder}: cannot write ({error.strerror})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise MarathonError(f"--output_path: another build of {name} is writing to {folder}") from None
+        yield

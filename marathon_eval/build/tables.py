@@ -1,0 +1,135 @@
+"""The text files that corpora carry beside their audio, each read to plain rows; a mistake is told with its line.
+
+TAU: https://zenodo.org/records/3819968. VoxCeleb: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/. SLUE:
+https://arxiv.org/abs/2111.10367. DESED: https://project.inria.fr/desed/. HAD: https://zenodo.org/records/10377492.
+LibriSpeech: https://www.openslr.org/12.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from marathon_eval.errors import MarathonError
+
+
+class Line(NamedTuple):
+    """One row of a table and where it stands."""
+
+    where: str
+    values: dict[str, str]
+
+
+class Segment(NamedTuple):
+    """A labelled stretch of a HAD clip in seconds; `genuine` False where the sound was put in."""
+
+    start: float
+    stop: float
+    genuine: bool
+
+
+class Labelled(NamedTuple):
+    """A HAD clip: its segments in time order, and whether any part of it is fake."""
+
+    where: str
+    segments: tuple[Segment, ...]
+    has_fake: bool
+
+
+def read_text(path: Path) -> str:
+    """A corpus's text file, without a byte-order mark. Raises MarathonError."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise MarathonError(f"{path}: no such file; --source must be the corpus's own folder") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise MarathonError(f"{path}: cannot read ({error})") from None
+
+
+def table_lines(path: Path) -> Iterator[Line]:
+    """The rows of a CSV or TSV with a header; the separator is the one that the header holds. Spaces are stripped."""
+    lines = read_text(path).split("\n")
+    if not lines[0].strip():
+        raise MarathonError(f"{path}:1: empty, a header was expected")
+    delimiter = max("\t;,", key=lambda mark: (lines[0].count(mark), mark == ","))
+    # quotation marks in a TSV are text
+    quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting)
+    try:
+        names = [name.strip() for name in next(reader)]
+        for cells in reader:
+            where = f"{path}:{reader.line_num}"
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(names):
+                raise MarathonError(f"{where}: {len(cells)} columns, the header has {len(names)}")
+            yield Line(where, {name: cell.strip() for name, cell in zip(names, cells, strict=True)})
+    except csv.Error as error:
+        raise MarathonError(f"{path}:{reader.line_num}: broken table ({error})") from None
+
+
+def had_labels(path: Path) -> dict[str, Labelled]:
+    """Clip name to its labels, from lines `name 0-1.20-T/1.20-1.56-F/1.56-3.40-T 0`. Raises MarathonError."""
+    found: dict[str, Labelled] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        where = f"{path}:{number}"
+        if not line.strip():
+            continue
+        parts = line.split()
+        if len(parts) != 3 or parts[2] not in ("0", "1"):
+            raise MarathonError(f"{where}: expected `name start-end-T/... 0|1`, got {line.strip()[:80]!r}")
+        if parts[0] in found:
+            raise MarathonError(f"{where}: {parts[0]} was already labelled in {found[parts[0]].where}")
+        segments = sorted(_segment(text, where) for text in parts[1].split("/"))
+        found[parts[0]] = Labelled(where, tuple(segments), parts[2] == "0")
+    return found
+
+
+def _segment(text: str, where: str) -> Segment:
+    start, _, rest = text.partition("-")
+    stop, _, mark = rest.partition("-")
+    try:
+        segment = Segment(float(start), float(stop), mark == "T")
+    except ValueError:
+        raise MarathonError(f"{where}: segment {text!r} is not start-end-T or start-end-F") from None
+    if mark not in ("T", "F") or not 0 <= segment.start < segment.stop:
+        raise MarathonError(f"{where}: segment {text!r} is not start-end-T or start-end-F with start < end")
+    return segment
+
+
+def transcripts(path: Path) -> Iterator[tuple[str, str]]:
+    """Clip name and text from lines `1089-134686-0000 HE HOPED THERE WOULD BE STEW`."""
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        if line.strip():
+            name, _, text = line.strip().partition(" ")
+            if not text.strip():
+                raise MarathonError(f"{path}:{number}: {name} has no text")
+            yield name, text.strip()
+
+
+def parsed(text: str, kind: str, where: str) -> Any:
+    """A cell as the recipe's type: text, int, float, or `entities`, a list of [type, start, length] to its types."""
+    try:
+        return _PARSERS[kind](text)
+    except (ValueError, SyntaxError, TypeError, IndexError, OverflowError, RecursionError):
+        raise MarathonError(f"{where}: {text[:80]!r} cannot be read as {kind}") from None
+
+
+def _entities(text: str) -> list[str]:
+    if text in ("", "None", "nan", "[]"):
+        return []
+    items = ast.literal_eval(text)  # literals only: names and calls are refused
+    if not isinstance(items, list) or not all(isinstance(item[0], str) for item in items):
+        raise ValueError
+    return [item[0] for item in items]
+
+
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "text": str,
+    "int": lambda text: int(float(text)),
+    "float": float,
+    "entities": _entities,
+}

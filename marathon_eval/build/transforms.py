@@ -1,0 +1,223 @@
+"""Sound changed on its way to a model, to see what an answer survives: noise, codecs, speed, leading silence, sample rate.
+
+Written `noise:snr=10,seed=1+codec:name=mp3`: steps from left to right. The text's canonical form is part of a request's key,
+so that no answer to the untouched sound is ever taken for one to the changed sound. Each step works at the file's own
+rate, before a model resamples, and draws nothing that does not come from its settings and the sound itself.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from marathon_eval.build.loudness import loudness
+from marathon_eval.errors import MarathonError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Raised when a step's arithmetic changes: it is part of every key.
+VERSION = 1
+
+
+class Codec(NamedTuple):
+    """A container and subtype of libsndfile, and the rate that the codec works at (None: the sound's own)."""
+
+    container: str
+    subtype: str
+    rate: int | None = None
+
+
+CODECS = {
+    "mp3": Codec("MP3", "MPEG_LAYER_III"),
+    "vorbis": Codec("OGG", "VORBIS"),
+    "opus": Codec("OGG", "OPUS", 48000),
+    "ulaw": Codec("WAV", "ULAW", 8000),
+    "alaw": Codec("WAV", "ALAW", 8000),
+    "gsm": Codec("WAV", "GSM610", 8000),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change with its settings, in the order of their names."""
+
+    name: str
+    settings: tuple[tuple[str, Any], ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}:" + ",".join(f"{key}={value}" for key, value in self.settings)
+
+
+@cache
+def parse(text: str, where: str = "--transform") -> tuple[Step, ...]:
+    """The steps of a text; empty text is no step. Raises MarathonError: unknown step or setting, value out of bounds."""
+    return tuple(_step(part.strip(), where) for part in text.split("+")) if text.strip() else ()
+
+
+def canonical(text: str) -> str:
+    """The same changes in one spelling, defaults written out. Raises MarathonError."""
+    return "+".join(map(str, parse(text)))
+
+
+def changed(text: str, samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Mono samples [n] at `rate` Hz after all steps; the length may differ. Raises MarathonError."""
+    for step in parse(text):
+        samples = STEPS[step.name].apply(samples, rate, dict(step.settings))
+    return samples
+
+
+def seconds_after(text: str, seconds: float) -> float:
+    """How long a sound of so many seconds is after all steps."""
+    for step in parse(text):
+        settings = dict(step.settings)
+        if step.name == "speed":
+            seconds /= settings["factor"]
+        elif step.name == "silence":
+            seconds += settings["seconds"]
+    return seconds
+
+
+def noise(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
+    """White or pink noise at `snr` dB under the sound's active level, drawn from (seed, sound)."""
+    import numpy as np
+
+    draw = np.random.default_rng([settings["seed"], zlib.crc32(samples.tobytes())])
+    hiss = draw.standard_normal(len(samples))
+    if settings["color"] == "pink":
+        spectrum = np.fft.rfft(hiss)
+        spectrum /= np.sqrt(np.maximum(1.0, np.arange(len(spectrum))))
+        hiss = np.fft.irfft(spectrum, len(samples))
+    level = loudness(samples, rate, "active_rms").level - settings["snr"]
+    hiss *= 10 ** (level / 20) / np.sqrt(np.mean(np.square(hiss)))
+    return np.asarray(samples + hiss, dtype=np.float32)
+
+
+def codec(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Encoded and decoded again; telephone codecs at their 8 kHz. Same length."""
+    import numpy as np
+    import soundfile
+
+    kind = CODECS[settings["name"]]
+    inner = kind.rate or rate
+    buffer = io.BytesIO()
+    try:
+        limited = np.clip(_at_rate(samples, rate, inner), -1.0, 1.0)
+        soundfile.write(buffer, limited, inner, format=kind.container, subtype=kind.subtype)
+        buffer.seek(0)
+        decoded, _ = soundfile.read(buffer, dtype="float32")
+    except (soundfile.LibsndfileError, ValueError) as error:
+        raise MarathonError(
+            f"codec:name={settings['name']}: not possible at {inner} Hz here ({error})"
+        ) from None
+    return _fitted(_at_rate(decoded, inner, rate), len(samples))
+
+
+def speed(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Played faster by `factor`, and so higher; below 1 slower and lower."""
+    return _at_rate(samples, rate * settings["factor"], rate)
+
+
+def silence(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
+    """`seconds` of silence before the sound."""
+    import numpy as np
+
+    return np.pad(samples, (round(settings["seconds"] * rate), 0))
+
+
+def lower_rate(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Down to `hz` and up again: what lies over half of it is gone. Same length; unchanged where `hz` is not lower."""
+    if settings["hz"] >= rate:
+        return samples
+    return _fitted(_at_rate(_at_rate(samples, rate, settings["hz"]), settings["hz"], rate), len(samples))
+
+
+def _at_rate(samples: NDArray[np.float32], rate: float, wanted: float) -> NDArray[np.float32]:
+    import numpy as np
+
+    if rate == wanted:
+        return samples
+    import soxr
+
+    return np.asarray(soxr.resample(samples, rate, wanted), dtype=np.float32)
+
+
+def _fitted(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Codecs and resamplers may add or lose samples at the end."""
+    import numpy as np
+
+    return np.pad(samples, (0, max(0, length - len(samples))))[:length]
+
+
+class Setting(NamedTuple):
+    """A setting's type, default (None: must be given), and bounds or allowed names."""
+
+    kind: type
+    default: Any = None
+    low: float | None = None
+    high: float | None = None
+    names: tuple[str, ...] = ()
+
+
+class Kind(NamedTuple):
+    """A step's arithmetic and settings."""
+
+    apply: Callable[[NDArray[np.float32], int, Mapping[str, Any]], NDArray[np.float32]]
+    settings: Mapping[str, Setting]
+
+
+STEPS: dict[str, Kind] = {
+    "noise": Kind(
+        noise,
+        {
+            "color": Setting(str, "white", names=("white", "pink")),
+            "seed": Setting(int, 0, low=0),
+            "snr": Setting(float, low=-60, high=120),
+        },
+    ),
+    "codec": Kind(codec, {"name": Setting(str, names=tuple(CODECS))}),
+    "speed": Kind(speed, {"factor": Setting(float, low=0.25, high=4)}),
+    "silence": Kind(silence, {"seconds": Setting(float, low=0, high=600)}),
+    "rate": Kind(lower_rate, {"hz": Setting(int, low=1000, high=192000)}),
+}
+
+
+def _step(text: str, where: str) -> Step:
+    name, _, rest = text.partition(":")
+    if name not in STEPS:
+        raise unknown(where, "transform", name, STEPS)
+    known = STEPS[name].settings
+    given: dict[str, str] = {}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.partition("=")
+        if key.strip() not in known:
+            raise unknown(where, f"setting of {name}", key.strip(), known)
+        given[key.strip()] = value.strip()
+    values = {
+        key: _value(f"{where}: {name}:{key}", setting, given.get(key)) for key, setting in known.items()
+    }
+    return Step(name, tuple(sorted(values.items())))
+
+
+def _value(where: str, setting: Setting, text: str | None) -> Any:
+    if text is None:
+        if setting.default is None:
+            raise MarathonError(f"{where}: must be given")
+        return setting.default
+    try:
+        value = setting.kind(text)
+    except ValueError:
+        raise MarathonError(f"{where}: {text!r} is no {setting.kind.__name__}") from None
+    if setting.names and value not in setting.names:
+        raise unknown(where, "value", text, setting.names)
+    inside = setting.names or (
+        (setting.low is None or value >= setting.low) and (setting.high is None or value <= setting.high)
+    )
+    if not inside:  # also NaN, which no bound holds
+        raise MarathonError(f"{where}: must lie in [{setting.low}, {setting.high}], got {text}")
+    return value

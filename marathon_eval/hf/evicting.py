@@ -1,0 +1,138 @@
+"""One chat answered from a shrunken cache: context, eviction, question, greedy decoding; and what each stage cost."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from marathon_eval.errors import RowError
+from marathon_eval.hf.eviction import Context, answer, context_length, evicted, prefill_context
+from marathon_eval.hf.loading import Loaded
+from marathon_eval.hf.usage import EncoderWatch, by_layers, kv_bytes_per_token, now, peak_bytes, reset_peak
+from marathon_eval.model import Generation, Request, Response, Usage
+from marathon_eval.press import Decoder, EvictionPress
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
+
+    from marathon_eval.hf_audio import HFAudio, Inputs
+
+
+@dataclass
+class Chooser:
+    """Greedy choice of the next token until an ending token, a stop string or the budget; remembers what it chose."""
+
+    loaded: Loaded
+    generation: Generation
+    tokens: list[int]
+    first_at: float | None = None
+    finish: str = "length"
+
+    def __call__(self, logits: Tensor) -> int | None:
+        token = int(logits.argmax())
+        if self.first_at is None:
+            self.first_at = now(self.loaded.device)
+        self.tokens.append(token)
+        if token in self.loaded.model.generation_config.eos_token_id or self._stopped():
+            self.finish = "stop"
+            return None
+        return token if len(self.tokens) < self.generation.max_new_tokens else None
+
+    def _stopped(self) -> bool:
+        return bool(self.generation.stop) and any(stop in self.text() for stop in self.generation.stop)
+
+    def text(self) -> str:
+        """The answer so far, without special tokens."""
+        decoded: str = self.loaded.tokenizer.decode(self.tokens, skip_special_tokens=True)
+        return decoded
+
+
+def answered_from_evicted(
+    adapter: HFAudio, loaded: Loaded, request: Request, inputs: Inputs, press: EvictionPress
+) -> Response:
+    """Answer one request. Raises RowError for sampling: this loop decodes greedily."""
+    if request.generation.temperature > 0:
+        raise RowError(f"press={press.name()}: answers are decoded greedily; temperature must be 0")
+    decoder = adapter.decoder(loaded.model)
+    tensors = {name: tensor.to(loaded.device) for name, tensor in inputs.tensors.items()}
+    ids = tensors["input_ids"]
+    audio = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids, device=ids.device)).nonzero().squeeze(1)
+    if not len(audio):
+        raise RowError(f"press={press.name()}: the prompt has no audio")
+    length = context_length(press, ids, audio)
+    reset_peak()
+    with ExitStack() as stack:
+        watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
+        started = now(loaded.device)
+        context = prefill_context(decoder, tensors, length, press)
+        heard = now(loaded.device)
+        cache = evicted(decoder, context, press, adapter.seed_of(request))
+        cut = now(loaded.device)
+    if watch.tokens is not None and watch.tokens != inputs.audio_tokens[0]:
+        raise RowError(
+            f"the encoder made {watch.tokens} audio tokens, the prompt has {inputs.audio_tokens[0]}"
+        )
+    kept = [layer.keys.shape[2] for layer in cache.layers]
+    chooser = Chooser(loaded, request.generation, [])
+    for _ in answer(decoder, cache, ids[:, length:], length, chooser, context.logits):
+        """Each step's logits are the chooser's business."""
+    ended = now(loaded.device)
+    first = chooser.first_at if chooser.first_at is not None else ended
+    seconds = Seconds(
+        watch.seconds, heard - started - watch.seconds + first - cut, cut - heard, ended - first
+    )
+    usage = _usage(decoder, loaded, inputs, context, cache, kept, seconds, len(chooser.tokens))
+    return Response(_until_stop(chooser), finish_reason=chooser.finish, usage=usage)
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where the time of one answer went."""
+
+    encode: float
+    prefill: float
+    select: float
+    decode: float
+
+
+def _until_stop(chooser: Chooser) -> str:
+    text = chooser.text()
+    ends = [text.index(stop) for stop in chooser.generation.stop if stop in text]
+    return text[: min(ends)] if ends else text
+
+
+def _usage(
+    decoder: Decoder,
+    loaded: Loaded,
+    inputs: Inputs,
+    context: Context,
+    cache: DynamicCache,
+    kept: list[int],
+    seconds: Seconds,
+    output_tokens: int,
+) -> Usage:
+    """Kept tokens are the mean over layers: pyramids keep different numbers."""
+    prompt = int(inputs.tensors["input_ids"].shape[1])
+    later = prompt - context.length
+    audio = len(context.audio)
+    details: dict[str, Any] = dict(inputs.details)
+    details["kv_tokens"] = by_layers([count + later for count in kept])
+    details["select_s"] = round(seconds.select, 6)
+    costs = kv_bytes_per_token(cache)
+    return Usage(
+        heard_seconds=round(inputs.heard_seconds[0], 3),
+        audio_tokens=audio,
+        kept_tokens=round(sum(kept) / len(kept)) - (context.length - audio),
+        input_tokens=prompt,
+        output_tokens=output_tokens,
+        encode_s=round(seconds.encode, 6),
+        prefill_s=round(seconds.prefill + seconds.select, 6),
+        decode_s=round(seconds.decode, 6),
+        peak_bytes=peak_bytes(loaded.device, loaded.weights_bytes),
+        kv_bytes=sum((count + later) * cost for count, cost in zip(kept, costs, strict=True)),
+        details=details,
+    )

@@ -1,0 +1,288 @@
+"""Two-stage prefill: hear the audio, shrink its keys in the cache, then read the question and answer.
+
+A one-pass prefill computes the first answer token before anything is evicted, so for one-letter answers it measures
+nothing. Here the context (all up to the last audio token) is prefilled alone, every layer's audio keys are cut, and
+the question is read on what is left. Kept keys keep their rotary positions and new tokens go on from the full length.
+`generate` cannot continue from such a cache (it slices the prompt by the cache's length), hence the loop here.
+
+The functions are stages that share nothing but their arguments: one `Context` serves any number of presses, ratios
+and questions. Batch size is 1: every head keeps keys of its own, which no padding mask can describe.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import LongTensor, Tensor
+from transformers import Cache, DynamicCache
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from marathon_eval.press import Decoder, EvictionPress, EvictionView
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one layer showed while the context went through it."""
+
+    queries: Tensor | None
+    """[heads, w, d] the last w queries, rotated."""
+    unrotated: Tensor | None
+    """[heads, T, d] every query before rotation."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """A prefilled prompt prefix of `length` tokens; `cache` is never changed, cells take copies of what they keep."""
+
+    cache: DynamicCache
+    length: int
+    audio: LongTensor
+    observed: Sequence[Observed]
+    logits: Tensor
+    """[vocabulary] at the prefix's last token: the first answer token's, when the prefix is the whole prompt."""
+
+
+def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> int:
+    """Where the prefill is cut: behind the last audio token, or with `evict=prompt` at the end."""
+    if press.evict == "prompt":
+        return int(input_ids.shape[1])
+    return int(audio[-1]) + 1
+
+
+@torch.inference_mode()
+def prefill_context(
+    decoder: Decoder, inputs: Mapping[str, Any], length: int, press: EvictionPress
+) -> Context:
+    """Run the first `length` prompt tokens (batch of 1) and keep what the press wants to see of each layer."""
+    ids = inputs["input_ids"]
+    mask = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids, device=ids.device))
+    audio = cast("LongTensor", mask[:length].nonzero().squeeze(1))
+    prefix = {**inputs, "input_ids": ids[:, :length], "attention_mask": inputs["attention_mask"][:, :length]}
+    cache = DynamicCache(config=decoder.stack.config)
+    with observing(decoder, press) as seen:
+        logits = _forward(decoder, prefix, 0, cache)
+    observed = [seen.get(layer, Observed(None, None)) for layer in range(len(decoder.layers))]
+    return Context(cache, length, audio, observed, logits)
+
+
+@torch.inference_mode()
+def evicted(
+    decoder: Decoder, context: Context, press: EvictionPress, seed: int, keep_all: bool = False
+) -> DynamicCache:
+    """A new cache with each layer's audio keys cut to the press's budget; every other key stays.
+
+    `keep_all` sends every key through the machinery (for tests: the answers must not change).
+    """
+    shrunk = DynamicCache(config=decoder.stack.config)
+    budgets = press.budgets(len(context.audio), len(decoder.layers))
+    for layer, count in enumerate(budgets):
+        stored = context.cache.layers[layer]
+        count = len(context.audio) if keep_all else count
+        if count == len(context.audio) and not keep_all:
+            keys, values = stored.keys, stored.values
+        else:
+            view = _view(decoder, context, press, layer, count, seed)
+            keys, values = _gathered(stored.keys, stored.values, _kept(view, press.select(view)))
+        shrunk.update(keys, values, layer)
+    return shrunk
+
+
+def _view(
+    decoder: Decoder, context: Context, press: EvictionPress, layer: int, count: int, seed: int
+) -> EvictionView:
+    stored, observed = context.cache.layers[layer], context.observed[layer]
+
+    def rotation(positions: int) -> Tensor:
+        return mean_rotation(decoder, context.length, positions, stored.keys)
+
+    return EvictionView(
+        layer=layer,
+        layers=len(decoder.layers),
+        keys=stored.keys[0],
+        values=stored.values[0],
+        queries=observed.queries,
+        unrotated=observed.unrotated,
+        rotation=rotation,
+        audio=context.audio,
+        keep=count,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _kept(view: EvictionView, selected: Tensor) -> Tensor:
+    """[key heads, n] all positions that stay, ascending: the text's and the selected audio's."""
+    heads, length = view.keys.shape[:2]
+    if selected.shape != (heads, view.keep):
+        raise ValueError(f"selected {tuple(selected.shape)} keys, the budget is {(heads, view.keep)}")
+    stay = torch.ones(heads, length, dtype=torch.bool, device=view.keys.device)
+    stay[:, view.audio] = False
+    stay.scatter_(1, selected, True)
+    if not bool((stay.sum(1) == length - len(view.audio) + view.keep).all()):
+        raise ValueError("the same key was selected twice")
+    kept: Tensor = stay.nonzero()[:, 1].unflatten(0, (heads, -1))
+    return kept
+
+
+def _gathered(keys: Tensor, values: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """[1, heads, T, d] to [1, heads, n, d]."""
+    index = kept[None, :, :, None]
+    return (
+        keys.gather(2, index.expand(-1, -1, -1, keys.shape[-1])),
+        values.gather(2, index.expand(-1, -1, -1, values.shape[-1])),
+    )
+
+
+def mean_rotation(decoder: Decoder, first: int, count: int, like: Tensor) -> Tensor:
+    """[d, d] mean rotary matrix of `count` positions from `first`; identity on dimensions that do not rotate."""
+    positions = torch.arange(first, first + count, device=like.device)[None]
+    rotary = decoder.stack.get_submodule("rotary_emb")
+    try:
+        cos, sin = rotary(like, positions)
+    except (IndexError, RuntimeError):  # multimodal rotary: the same position on three axes
+        cos, sin = rotary(like, positions.expand(3, 1, -1))
+    cos, sin = (part.reshape(-1, *part.shape[-2:])[0].float().mean(0) for part in (cos, sin))
+    size, rotated = like.shape[-1], cos.shape[-1]
+    turn = torch.eye(size, device=like.device)
+    turn[:rotated, :rotated] = torch.diag(cos)
+    half = rotated // 2
+    rows = torch.arange(half, device=like.device)
+    turn[rows, rows + half] = -sin[:half]
+    turn[rows + half, rows] = sin[half:]
+    return turn
+
+
+def _unrotated(queries: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Undo the rotation of [heads, T, d] queries by [..., T, rotated] tables: the transposed rotation."""
+    cos, sin = (part.reshape(-1, *part.shape[-2:])[0] for part in (cos, sin))
+    turning, rest = queries[..., : cos.shape[-1]], queries[..., cos.shape[-1] :]
+    first, second = turning.chunk(2, dim=-1)
+    back = turning * cos - torch.cat([-second, first], dim=-1) * sin
+    return torch.cat([back, rest], dim=-1)
+
+
+@contextmanager
+def observing(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observed]]:
+    """Tap the attention function for the queries that the press asks for; nothing of T x T size is made."""
+    seen: dict[int, Observed] = {}
+    if not press.window and not press.needs_queries:
+        yield seen
+        return
+    tables: dict[str, Tensor] = {}
+
+    def remember(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        tables["cos"], tables["sin"] = kwargs["position_embeddings"]
+
+    def look(layer: int, query: Tensor) -> None:
+        last = query[0, :, -press.window :].clone() if press.window else None
+        raw = _unrotated(query[0], **tables) if press.needs_queries else None
+        seen[layer] = Observed(last, raw)
+
+    hook = decoder.layers[0].register_forward_pre_hook(remember, with_kwargs=True)
+    try:
+        with tapped_attention(decoder, look):
+            yield seen
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def tapped_attention(decoder: Decoder, look: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Call `look(layer, queries [1, heads, T, d])` whenever a layer of the decoder attends. Not for threads."""
+    modules = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(decoder.layers)}
+    name = _kernel(decoder)
+    original = ALL_ATTENTION_FUNCTIONS.get(name)
+
+    def tap(module: Any, query: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if id(module) in modules:
+            look(modules[id(module)], query)
+        # "eager" is not in the registry: each modeling file has its own
+        kernel = original or vars(sys.modules[type(module).__module__])["eager_attention_forward"]
+        return kernel(module, query, *args, **kwargs)
+
+    ALL_ATTENTION_FUNCTIONS[name] = tap
+    try:
+        yield
+    finally:
+        if original is None:
+            del ALL_ATTENTION_FUNCTIONS[name]
+        else:
+            ALL_ATTENTION_FUNCTIONS[name] = original
+
+
+def _kernel(decoder: Decoder) -> str:
+    config: Any = decoder.stack.config
+    return str(config._attn_implementation)
+
+
+@contextmanager
+def own_masks(decoder: Decoder, cache: Cache) -> Iterator[None]:
+    """Give each layer a mask of its own key count: transformers builds one for all, from layer 0's."""
+    eager = _kernel(decoder) == "eager"
+
+    def masked(layer: int) -> Callable[..., Any]:
+        def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            new, old = hidden.shape[1], cache.layers[layer].keys.shape[2]
+            return args, {**kwargs, "attention_mask": _causal(new, old, hidden, eager)}
+
+        return hook
+
+    hooks = [
+        layer.register_forward_pre_hook(masked(number), with_kwargs=True)
+        for number, layer in enumerate(decoder.layers)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _causal(new: int, old: int, hidden: Tensor, eager: bool) -> Tensor | None:
+    """[1, 1, new, old + new]: all old keys, and the new ones up to oneself. One new token needs no mask."""
+    if new == 1:
+        return None
+    seen = torch.ones(new, old + new, dtype=torch.bool, device=hidden.device).tril(old)[None, None]
+    if not eager:
+        return seen
+    return torch.zeros_like(seen, dtype=hidden.dtype).masked_fill(~seen, torch.finfo(hidden.dtype).min)
+
+
+def _forward(decoder: Decoder, inputs: Mapping[str, Any], first: int, cache: Cache) -> Tensor:
+    """[vocabulary] logits of the last token; positions count from `first`."""
+    ids = inputs["input_ids"]
+    positions = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
+    output = decoder.root(**inputs, position_ids=positions, past_key_values=cache, use_cache=True)
+    return cast("Tensor", output.logits[0, -1])
+
+
+@torch.inference_mode()
+def answer(
+    decoder: Decoder,
+    cache: DynamicCache,
+    question: Tensor,
+    first: int,
+    choose: Callable[[Tensor], int | None],
+    logits: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """Read `question` [1, q] at positions from `first`, then decode; yields each step's logits [vocabulary].
+
+    `choose` turns logits into the next token, or None to stop. An empty question starts from `logits`.
+    """
+    with own_masks(decoder, cache):
+        if question.shape[1]:
+            logits = _forward(decoder, {"input_ids": question}, first, cache)
+        if logits is None:
+            raise ValueError("no question and no logits")
+        position = first + question.shape[1]
+        yield logits
+        while (token := choose(logits)) is not None:
+            step = torch.tensor([[token]], device=question.device)
+            logits = _forward(decoder, {"input_ids": step}, position, cache)
+            position += 1
+            yield logits

@@ -1,0 +1,136 @@
+"""Judgements to be compared: those of a judged run, from the judge's own last replies, or labels that people gave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.judge_kinds import NONE, read_letter
+from marathon_eval.judge_readings import Pair, Pass
+from marathon_eval.parity.air_bench import two_scores
+from marathon_eval.reasoning import parted
+from marathon_eval.results import newest_run, read_results, read_samples
+from marathon_eval.rows import parsed
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+VERDICTS = ("win", "tie", "loss")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One row as one judge, or one person, sees it. `label` is a verdict, an option's letter or "none"."""
+
+    label: str | None
+    score: float | None = None
+    pair: Pair | None = None
+    response: Any = None
+
+
+class Place(NamedTuple):
+    """Where a judgement belongs."""
+
+    kind: str
+    task: str
+    doc_id: int
+
+
+Judgements = Mapping[Place, Judgement]
+
+
+def judgements(path: Path) -> dict[Place, Judgement]:
+    """Of a judged run's folder, or of a file of labels. Raises MarathonError."""
+    return dict(_of_run(newest_run(path)) if path.is_dir() else _of_labels(path))
+
+
+def _of_run(folder: Path) -> Iterator[tuple[Place, Judgement]]:
+    found = False
+    for task in read_results(folder)["tasks"]:
+        for row in read_samples(folder, task):
+            for kind, texts in row.get("judge", {}).items():
+                found = True
+                judgement = _judged(kind, texts, row)
+                if judgement is not None:
+                    yield Place(kind, task, row["doc_id"]), judgement
+    if not found:
+        raise MarathonError(f"{folder}: no row was judged (was the run made with --judge_model?)")
+
+
+def _judged(kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any]) -> Judgement | None:
+    """The last reply of each call counts; None for a row that was settled or never judged."""
+    last = [parted(tries[-1]).answer or "" if tries else "" for tries in texts]
+    if kind == "pair" and len(last) == 2:
+        straight, swapped = (two_scores(text) for text in last)
+        pair = Pair(straight and Pass(*straight), swapped and Pass(swapped[1], swapped[0]))
+        return _of_pair(pair, row["response"])
+    if kind == "align" and last:
+        letter = read_letter(last[0], LETTERS)
+        return None if letter is None else Judgement(letter, response=row["response"])
+    if kind == "rubric" and last:
+        scores = [
+            reading["scores"][name]
+            for reading in row["readings"].values()
+            for name in reading["scores"]
+            if name.startswith("rubric_score")
+        ]
+        return None if None in scores or not scores else Judgement(None, scores[0], response=row["response"])
+    return None
+
+
+def _of_pair(pair: Pair, response: Any) -> Judgement | None:
+    if len(pair.passes) < 2:
+        return None
+    answer, reference = (
+        sum(side) / 2 for side in zip(*((one.answer, one.reference) for one in pair.passes), strict=True)
+    )
+    label = "win" if answer > reference else "loss" if answer < reference else "tie"
+    return Judgement(label, answer, pair, response)
+
+
+def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
+    """Rows with doc_id, and `label` (win, tie, loss, a letter, none) or `score`, or both; `task` where there are several."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise MarathonError(f"{path}: cannot read ({error.strerror})") from None
+    seen: set[Place] = set()
+    for number, row in enumerate(parsed(content, path.suffix.lstrip(".").lower(), None, str(path))):
+        where = f"{path}: row {number}"
+        if not isinstance(row, Mapping) or "doc_id" not in row or not {"label", "score"} & row.keys():
+            raise MarathonError(f"{where}: needs doc_id, and label or score")
+        label, score = _label(row.get("label"), where), _number(row.get("score"), where)
+        kind = "rubric" if label is None and score is not None and score <= 1 else "pair"
+        if label is not None and label not in VERDICTS:
+            kind = "align"
+        place = Place(kind, str(row.get("task") or ""), _whole(row["doc_id"], where))
+        if place in seen:
+            raise MarathonError(f"{where}: doc_id {place.doc_id} is there twice")
+        seen.add(place)
+        yield place, Judgement(label, score)
+
+
+def _label(value: Any, where: str) -> str | None:
+    if value in (None, ""):
+        return None
+    text = str(value).strip().lower()
+    if text in (*VERDICTS, NONE):
+        return text
+    if len(text) == 1 and text.upper() in LETTERS:
+        return text.upper()
+    raise unknown(where, "label", text, (*VERDICTS, "A", "B", "C", "D", NONE))
+
+
+def _number(value: Any, where: str) -> float | None:
+    try:
+        return None if value in (None, "") else float(value)
+    except (TypeError, ValueError):
+        raise MarathonError(f"{where}: score must be a number, got {value!r}") from None
+
+
+def _whole(value: Any, where: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise MarathonError(f"{where}: doc_id must be a row's number, got {value!r}") from None

@@ -1,0 +1,34 @@
+"""Keep the most diverse tokens: each new one is the farthest from all that are kept.
+
+Alvar et al., DivPrune: Diversity-based Visual Token Pruning for Large Multimodal Models,
+https://arxiv.org/abs/2503.02175. Asks nothing of the question; n steps over all L tokens, so slower than the others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from marathon_eval.press import PruningPress, PruningView
+
+if TYPE_CHECKING:
+    from torch import LongTensor
+
+
+@dataclass(frozen=True)
+class DivPrune(PruningPress):
+    """Greedy max-min of 1 - cosine between the hidden states at layer K, begun at the token least like the mean."""
+
+    def select(self, view: PruningView) -> LongTensor:
+        import torch
+
+        states = torch.nn.functional.normalize(view.hidden[view.audio].float(), dim=-1)
+        chosen = torch.empty(view.keep, dtype=torch.long, device=states.device)
+        chosen[0] = (states @ states.mean(dim=0)).argmin()
+        nearest = states @ states[chosen[0]]
+        nearest[chosen[0]] = torch.inf
+        for step in range(1, view.keep):
+            chosen[step] = nearest.argmin()
+            nearest = torch.maximum(nearest, states @ states[chosen[step]])
+            nearest[chosen[step]] = torch.inf
+        return cast("LongTensor", view.audio[chosen])

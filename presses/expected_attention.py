@@ -1,0 +1,45 @@
+"""Keep what future queries are expected to attend to.
+
+Devoto et al., Expected Attention: KV Cache Compression by Estimating Attention from Future Queries Distribution,
+https://arxiv.org/abs/2510.00636. Queries before rotation are taken as Gaussian; their mean and covariance are turned
+by the mean rotation of the next `future` positions, and E[exp(q.k / sqrt d)] has a closed form.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from marathon_eval.press import EvictionPress, EvictionView
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ExpectedAttention(EvictionPress):
+    """Score: softmax(mu.k / sqrt d + k'Sk / 2d), mean over a key head's queries, times the value's norm."""
+
+    needs_queries: ClassVar[bool] = True
+    future: int = 512
+    sinks: int = 4
+
+    def score(self, view: EvictionView) -> Tensor:
+        import torch
+
+        if view.unrotated is None or view.rotation is None:
+            raise ValueError("expected_attention needs the context's queries")
+        queries = view.unrotated[:, self.sinks :].float()
+        mean = queries.mean(dim=1, keepdim=True)
+        centred = queries - mean
+        covariance = centred.transpose(1, 2) @ centred / queries.shape[1]
+        turn = view.rotation(self.future).float()
+        mean, covariance = mean @ turn.T, turn @ covariance @ turn.T
+        groups, size = len(queries) // len(view.keys), view.keys.shape[-1]
+        keys = view.keys[:, self.sinks :].float().repeat_interleave(groups, dim=0)
+        logits = (keys * mean).sum(-1) / size**0.5 + ((keys @ covariance) * keys).sum(-1) / (2 * size)
+        expected = logits.softmax(-1).unflatten(0, (len(view.keys), groups)).mean(dim=1)
+        scores = expected * view.values[:, self.sinks :].float().norm(dim=-1)
+        # the first tokens are outliers: kept out of the statistics, and never evicted
+        first = (scores.max() + 1).expand(len(scores), min(self.sinks, view.keys.shape[1]))
+        return torch.cat([first, scores], dim=1)

@@ -1,0 +1,30 @@
+"""Evict audio keys evenly over time: `frame` in the cache, so that pruning and eviction share a baseline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from marathon_eval.press import EvictionPress, EvictionView
+
+if TYPE_CHECKING:
+    from torch import LongTensor, Tensor
+
+
+@dataclass(frozen=True)
+class FrameKV(EvictionPress):
+    """Key floor(i * L / n) for i = 0 .. n-1, n being the budget."""
+
+    def score(self, view: EvictionView) -> Tensor:
+        import torch
+
+        return torch.zeros(view.keys.shape[1], device=view.keys.device).index_fill_(
+            0, self.select(view)[0], 1.0
+        )
+
+    def select(self, view: EvictionView) -> LongTensor:
+        import torch
+
+        steps = torch.arange(view.keep, device=view.audio.device)
+        chosen = view.audio[steps * len(view.audio) // view.keep]
+        return cast("LongTensor", chosen.expand(len(view.keys), -1))

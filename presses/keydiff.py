@@ -1,0 +1,26 @@
+"""Keep the keys that differ most from the others.
+
+Park et al., KeyDiff: Key Similarity-Based KV Cache Eviction, https://arxiv.org/abs/2504.15364.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from marathon_eval.press import EvictionPress, EvictionView
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class KeyDiff(EvictionPress):
+    """Score: minus the cosine between the key and the mean of all normalised keys of its head."""
+
+    def score(self, view: EvictionView) -> Tensor:
+        from torch.nn.functional import cosine_similarity, normalize
+
+        keys = view.keys.float()
+        anchor = normalize(keys, dim=-1).mean(dim=1, keepdim=True)
+        return -cosine_similarity(keys, anchor, dim=-1)

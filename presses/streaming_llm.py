@@ -1,0 +1,37 @@
+"""Keep the first few audio keys and the last ones: attention sinks and recency, blind to content.
+
+Xiao et al., Efficient Streaming Language Models with Attention Sinks, https://arxiv.org/abs/2309.17453. The prompt's
+own first tokens are text and stay in any case; `sinks` counts audio keys.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.press import EvictionPress, EvictionView
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class StreamingLLM(EvictionPress):
+    """Score: the position, except that the first `sinks` audio keys come before all."""
+
+    sinks: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sinks < 0:
+            raise MarathonError(f"press=streaming_llm: sinks={self.sinks}: must be at least 0")
+
+    def score(self, view: EvictionView) -> Tensor:
+        import torch
+
+        length = view.keys.shape[1]
+        scores = torch.arange(length, dtype=torch.float32, device=view.keys.device)
+        first = view.audio[: min(self.sinks, view.keep)]
+        scores[first] += length
+        return scores

@@ -1,0 +1,28 @@
+"""Cut one end of the recording off: the control that shows whether a task needs all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.press import PruningPress, PruningView
+
+if TYPE_CHECKING:
+    from torch import LongTensor
+
+
+@dataclass(frozen=True)
+class Truncate(PruningPress):
+    """`cut=tail` keeps the first n audio tokens, `cut=head` the last n, n being the budget."""
+
+    cut: str = "tail"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.cut not in ("head", "tail"):
+            raise MarathonError(f"press=truncate: cut={self.cut}: must be head or tail")
+
+    def select(self, view: PruningView) -> LongTensor:
+        chosen = view.audio[: view.keep] if self.cut == "tail" else view.audio[-view.keep :]
+        return cast("LongTensor", chosen)
