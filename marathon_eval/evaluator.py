@@ -142,7 +142,10 @@ def score(
             prompt_sha256=sha256_of([item.requests[0].system, item.requests[0].prompt])
             if item.requests
             else None,
-            audio=[_described(audio, answers.facts) for audio in item.doc.audio],
+            audio=[
+                _described(audio, answers.facts)
+                for audio in (item.requests[0].audios if item.requests else item.doc.audio)
+            ],
         )
 
 

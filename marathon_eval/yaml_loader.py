@@ -91,7 +91,8 @@ def _included(document: Document) -> list[str]:
 def _include_path(name: str, document: Document, find: Callable[[str], Path]) -> Path:
     """Beside the file, else among the shipped bases (so that a copied task still finds them), else a task's name."""
     shipped = Path(__file__).resolve().parent / "tasks"
-    for folder in (document.path.parent, shipped):
+    folders = (path.parent for path in sorted(shipped.glob(f"*/{Path(name).name}")))
+    for folder in (document.path.parent, shipped, *folders):
         if (folder / name).is_file():
             return folder / name
     if name.endswith((".yaml", ".yml")) or os.sep in name:

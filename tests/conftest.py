@@ -14,7 +14,18 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: Where no Chromium can be had, this leaves the tests that need one out, and the summary says so.
+NO_BROWSER = os.environ.get("MARATHON_NO_BROWSER") == "1"
+collect_ignore = ["test_report_browser.py"] if NO_BROWSER else []
+
 MakeWav = Callable[..., Path]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if NO_BROWSER:
+        terminalreporter.write_line(
+            "NOT TESTED: the report in a browser (MARATHON_NO_BROWSER=1)", yellow=True
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -57,6 +57,15 @@ def write_sweep(folder: Path) -> Path:
     return folder
 
 
+def write_released_size(folder: Path, rows: Mapping[str, int]) -> Path:
+    """37 cells: the uncompressed model, and four presses at nine ratios."""
+    write(Made(rows=rows), folder)
+    for press in ("dart", "fastv", "random", "frame"):
+        for tenth in range(1, 10):
+            write(Made(press=press, ratio=tenth / 10, skill=0.7 - tenth / 30, rows=rows), folder)
+    return folder
+
+
 def fabricate(made: Made, started: str = "2026-11-21T05:00:00Z") -> RunResult:
     samples = {task: list(_samples(made, task, n)) for task, n in made.rows.items()}
     return RunResult(

@@ -6,6 +6,7 @@ schemas were registered, and everything else here runs without torchvision.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ SCHEMAS = torch.library.Library("torchvision", "DEF")
 
 def main(checkpoint: Path, waves: Path, out: Path) -> None:
     try:
-        import torchvision  # noqa: F401 - a torchvision built for this torch needs no help
+        # a torchvision built for this torch needs no help
+        importlib.import_module("torchvision")
     except RuntimeError:
         for name in [name for name in sys.modules if name.startswith("torchvision")]:
             del sys.modules[name]

@@ -201,6 +201,21 @@ def test_a_gold_text_that_is_no_option_leaves_strict_and_keeps_the_papers_verdic
     assert scores["strict"].scores["accuracy"] is None
 
 
+def test_a_copied_task_finds_its_base(tmp_path: Path) -> None:
+    benchmarks.foundation(tmp_path / "data")
+    (tmp_path / "tasks").mkdir()
+    text = REGISTRY.task_path("air_bench_sound_aqa").read_text()
+    (tmp_path / "tasks" / "mine.yaml").write_text(text.replace("task: air_bench_sound_aqa", "task: mine"))
+    found = simple_evaluate(
+        "dummy",
+        ["mine"],
+        data_dir=str(tmp_path / "data"),
+        include_path=(str(tmp_path / "tasks"),),
+        no_cache=True,
+    )
+    assert found.tasks["mine"].n_scored == 4
+
+
 def test_the_version_of_a_known_metadata_file_is_reported(tmp_path: Path) -> None:
     import hashlib
 

@@ -50,7 +50,7 @@ def test_a_run_writes_results_and_samples_and_a_second_hits(data: Path, tmp_path
     lines = (folders[0] / "samples_gtzan.jsonl").read_text().splitlines()
     sample = json.loads(lines[0])
     assert sample["response"] == "B"
-    assert set(sample["readings"]) == {"strict", "paper"}
+    assert {"strict", "paper"} <= set(sample["readings"])
     assert sample["readings"]["strict"]["answer"] == "B"
     assert sample["audio"][0]["sha256"]
 

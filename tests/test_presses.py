@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import tiny
@@ -10,13 +11,14 @@ import torch
 from tiny_run import Run, Tiny, recomputed
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.hf_audio import Inputs
 from marathon_eval.press import PruningPress, PruningView, budget
 from marathon_eval.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "presses").glob("*.py") if path.stem != "__init__")
 PRUNING = [name for name in NAMES if issubclass(Registry().press_class(name), PruningPress)]
-CLOSE = {"atol": 1e-5, "rtol": 0.0}
+CLOSE: Any = {"atol": 1e-5, "rtol": 0.0}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_decoding_equals_a_recompute_without_cache(model: Tiny, name: str, chose
     assert len(chosen) == 2
     base = model.run(inputs)
     for row, kept in enumerate(list(chosen)):
-        merged = press.merged(chosen.views[row], kept)
+        merged = press.merged(chosen.views[row], cast("torch.LongTensor", kept))
         expected = recomputed(model, inputs, run.sequences, row, kept, 2, merged)
         torch.testing.assert_close(run.logits[row], expected, **CLOSE)
         whole = recomputed(model, inputs, base.sequences, row, None, layer=2)
@@ -108,11 +110,8 @@ def test_a_batch_of_two_is_two_batches_of_one(model: Tiny, name: str, layer: int
         assert kept_counts(together, row) == kept_counts(alone, 0)
 
 
-def only(both: object, row: int) -> object:
+def only(both: Inputs, row: int) -> Inputs:
     """One sample of a batch as a batch of its own, padding cut away."""
-    from marathon_eval.hf_audio import Inputs
-
-    assert isinstance(both, Inputs)
     start = int((both.tensors["attention_mask"][row] == 0).sum())
     frames = int(both.tensors["feature_attention_mask"][row].sum())
     cut = {

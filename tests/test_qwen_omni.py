@@ -69,7 +69,7 @@ def answers(model: QwenOmni, requests: Sequence[Request]) -> list[Response]:
 def test_inputs_are_those_of_the_official_processor(checkpoint: Path, tmp_path: Path) -> None:
     click = noise(3.0)
     click[-60:] = 0.9  # loudest behind the last frame's centre: it scales all others
-    waves = {
+    waves: dict[str, Any] = {
         "wave_even": noise(5.0),
         "wave_odd": noise(7.03)[:-123],
         "wave_click": click,

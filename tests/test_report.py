@@ -147,11 +147,7 @@ def test_the_released_size_with_37_cells(tmp_path: Path) -> None:
     """6,567 documents, four presses at nine ratios and the uncompressed model: 15 MB, 20 CPU-s, 1 GB."""
     import released
 
-    fabricated.write(Made(rows=released.NOMINAL), tmp_path)
-    for press in ("dart", "fastv", "random", "frame"):
-        for tenth in range(1, 10):
-            made = Made(press=press, ratio=tenth / 10, skill=0.7 - tenth / 30, rows=released.NOMINAL)
-            fabricated.write(made, tmp_path)
+    fabricated.write_released_size(tmp_path, released.NOMINAL)
     code = (
         "import resource, sys; from marathon_eval.cli import main; assert main(sys.argv[1:]) == 0;"
         "use = resource.getrusage(resource.RUSAGE_SELF);"

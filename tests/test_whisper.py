@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def test_windows_are_the_whole_clip_and_short_enough(length: int, seed: int) -> 
     spans = windows(np.resize(noise(3.0, seed), length))
     assert spans[0][0] == 0
     assert spans[-1][1] == length
-    assert all(one[1] == other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in pairwise(spans))
     assert all(0 < end - start <= 29.5 * RATE for start, end in spans)
     assert all(end - start >= 20 * RATE for start, end in spans[:-1])
 

@@ -36,6 +36,16 @@ QWEN_NAMED = {
     "vision_bos_token": "<|vision_bos|>",
     "vision_eos_token": "<|vision_eos|>",
 }
+WHISPER_TOKENS = (
+    "<|endoftext|>",
+    "<|startoftranscript|>",
+    "<|en|>",
+    "<|de|>",
+    "<|translate|>",
+    "<|transcribe|>",
+    "<|startofprev|>",
+    "<|notimestamps|>",
+)
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 <|im_start|>{{ message['role'] }}
@@ -92,10 +102,9 @@ def make_whisper(folder: Path, multilingual: bool = False, seed: int = 0) -> Pat
     # first of all: it hides a torchvision that would break the next import
     from marathon_eval.hf.loading import quiet
 
-    tokens = ("<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>")
-    tokens = (*tokens, "<|startofprev|>", "<|notimestamps|>", *(f"<|{i * 0.02:.2f}|>" for i in range(1501)))
-    tokenizer = byte_tokenizer(tokens, {}, pad="<|endoftext|>", eos="<|endoftext|>")
-    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in tokens[:8]}
+    times = (f"<|{i * 0.02:.2f}|>" for i in range(1501))
+    tokenizer = byte_tokenizer((*WHISPER_TOKENS, *times), {}, pad="<|endoftext|>", eos="<|endoftext|>")
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in WHISPER_TOKENS}
     end, start = ids["<|endoftext|>"], ids["<|startoftranscript|>"]
     special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end, "decoder_start_token_id": start}
     small = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "num_mel_bins": 80}

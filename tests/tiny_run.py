@@ -129,7 +129,8 @@ def recomputed(
     answer so far; masks are written out, positions are those of the whole sequence. `merged` is what the kept tokens
     carry on, where a press changes that.
     """
-    model, stack = tiny.loaded.model, tiny.decoder.stack
+    model: Any = tiny.loaded.model
+    stack: Any = tiny.decoder.stack
     prompt = inputs.tensors["input_ids"].shape[1]
     padding = int((inputs.tensors["attention_mask"][row] == 0).sum())
     ids = sequences[row : row + 1, padding:-1]

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -82,7 +82,7 @@ class Pruning:
                 "where tokens can't be dropped"
             )
 
-    def __enter__(self) -> Pruning:
+    def __enter__(self) -> Self:
         with ExitStack() as undo:
             self._hook(undo, self.decoder.root, self._see_prompt)
             self._hook(undo, self.decoder.stack, self._begin)
@@ -90,7 +90,8 @@ class Pruning:
                 self._hook(undo, self.decoder.layers[index], partial(self._before_layer, index))
             if self.press.needs_attention:
                 layer = self.decoder.layers[self.press.layer - 1]
-                self._tap = undo.enter_context(LastTokenAttention(layer.self_attn, self._config))
+                attention = cast("torch.nn.Module", layer.self_attn)
+                self._tap = undo.enter_context(LastTokenAttention(attention, self._config))
             self._undo = undo.pop_all()
         return self
 
@@ -116,7 +117,7 @@ class Pruning:
 
     def _see_prompt(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
-        if not isinstance(ids, Tensor):
+        if ids is None:
             raise ValueError(
                 "tokens can't be dropped from a prompt of embeddings alone: input_ids are needed"
             )
