@@ -11,8 +11,10 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from marathon_eval.audio import Audio, AudioFacts
+from marathon_eval.cache_file import LOCK_SECONDS, TABLE, prepare, read_only
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.model import Generation, Model, Request, Response, Usage, complete
 
@@ -28,11 +31,9 @@ if TYPE_CHECKING:
     from sqlitedict import SqliteDict
 
 FILE_NAME = "answers.sqlite"
-TABLE = "entries"
 COMMIT_ROWS = 32
 COMMIT_SECONDS = 1.0
 SLOW_ANSWER_SECONDS = 0.1
-LOCK_SECONDS = 30.0
 _CHUNK = 500
 
 
@@ -80,7 +81,7 @@ class ResponseCache:
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
         if self.path is not None:
-            _prepare(self.path)
+            prepare(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -136,13 +137,48 @@ class ResponseCache:
             return found
         self.commit()
         missing = [key for key in wanted if key not in found]
+        try:
+            found.update(self._read(missing))
+        except sqlite3.DatabaseError as error:
+            # damage that the opening check cannot see, such as text that is no UTF-8
+            self._mend(error)
+            found.update(self._read(missing))
+        return found
+
+    def _read(self, keys: Sequence[str]) -> dict[str, Any]:
+        """The stored values that are whole; a damaged one is no answer, and is asked again."""
+        assert self.path is not None
+        found: dict[str, Any] = {}
+        damaged = 0
         with closing(read_only(self.path)) as connection:
-            for first in range(0, len(missing), _CHUNK):
-                chunk = missing[first : first + _CHUNK]
+            for first in range(0, len(keys), _CHUNK):
+                chunk = keys[first : first + _CHUNK]
                 marks = ",".join("?" * len(chunk))
                 rows = connection.execute(f"SELECT key, value FROM {TABLE} WHERE key IN ({marks})", chunk)
-                found.update((key, json.loads(value)) for key, value in rows)
+                for key, text in rows:
+                    value = _loaded(text)
+                    if value is not None and whole(key, value):
+                        found[key] = value
+                    else:
+                        damaged += 1
+        if damaged:
+            print(
+                f"marathon-eval: warning: {self.path}: {damaged} damaged entries are not used "
+                "(`marathon-eval cache verify` names them)",
+                file=sys.stderr,
+            )
         return found
+
+    def _mend(self, error: sqlite3.DatabaseError) -> None:
+        """Go on with what is left of a damaged file. Raises MarathonError where the file is not what is wrong."""
+        from marathon_eval.salvage import is_damage, salvage
+
+        assert self.path is not None
+        if not is_damage(error):
+            raise MarathonError(f"{self.path}: cannot read the cache ({error})") from None
+        with self._lock:
+            self.close()
+            salvage(self.path)
 
     def put(self, key: str, value: Any, at_once: bool = False) -> None:
         """Store; committed within COMMIT_SECONDS, or now."""
@@ -239,7 +275,8 @@ class ResponseCache:
                     "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 }
                 took = time.monotonic() - clock
-                self.put(misses[request].key, row, at_once=took > SLOW_ANSWER_SECONDS)
+                key = misses[request].key
+                self.put(key, {**row, "check": check_of(key, row)}, at_once=took > SLOW_ANSWER_SECONDS)
             yield Answered(request, response, False)
             clock = time.monotonic()
 
@@ -256,13 +293,29 @@ def cacheable(request: Request, response: Response) -> bool:
     return repeatable and response.status in ("ok", "unverified")
 
 
+def check_of(key: str, row: Mapping[str, Any]) -> str:
+    """A checksum over an answer's key and content: the key alone proves the request, not what was said to it."""
+    content = {name: value for name, value in row.items() if name != "check"}
+    return f"{zlib.crc32((key + canonical(content)).encode(errors='surrogatepass')):08x}"
+
+
+def whole(key: str, value: Any) -> bool:
+    """Whether an entry is as it was written; one without a checksum (an early cache's) is taken as it is."""
+    if not isinstance(value, dict) or "check" not in value:
+        return True
+    return bool(value["check"] == check_of(key, value))
+
+
+def _loaded(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
 def response_from(stored: Mapping[str, Any]) -> Response:
     fields = dict(stored)
     return Response(**{**fields, "usage": Usage(**fields["usage"])})
-
-
-def read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
 
 
 def _audio_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, str]]:
@@ -278,21 +331,3 @@ def _audio_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, 
         place = os.path.abspath(audio.path)
         keys[audio] = f"audio/{place}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
     return keys, errors
-
-
-def _prepare(path: Path) -> None:
-    """Make or check the file before anything is asked: writable, not locked, a database. Raises MarathonError."""
-    advice = "--use_cache DIR names another folder, --no_cache does without"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(path, timeout=5.0)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
-            connection.execute("BEGIN IMMEDIATE")
-            connection.rollback()
-    except OSError as error:
-        raise MarathonError(f"{path}: cannot keep a cache here ({error.strerror}); {advice}") from None
-    except sqlite3.OperationalError as error:
-        raise MarathonError(f"{path}: cannot use this cache ({error}); {advice}") from None
-    except sqlite3.DatabaseError as error:
-        raise MarathonError(f"{path}: is damaged ({error}); move it away, or {advice}") from None

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from marathon_eval.cache import LOCK_SECONDS, TABLE, read_only, sha256_of
+from marathon_eval.cache import sha256_of, whole
+from marathon_eval.cache_file import LOCK_SECONDS, TABLE, read_only
 from marathon_eval.errors import MarathonError
 
 RESPONSE, FINGERPRINT, AUDIO = "response/", "fingerprint/", "audio/"
@@ -133,7 +134,7 @@ def belongs(entry: Entry) -> bool:
         if key.startswith(RESPONSE):
             text = value["response"]["text"]
             expected = sha256_of([value["fingerprint"], value["request"]])
-            return isinstance(text, str) and key == RESPONSE + expected
+            return isinstance(text, str) and key == RESPONSE + expected and whole(key, value)
         if key.startswith(FINGERPRINT):
             return key == FINGERPRINT + sha256_of(value)
         return key.startswith(AUDIO) and len(value) == 2

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.keys import without_secrets
 from marathon_eval.errors import MarathonError
 
 
@@ -39,16 +40,9 @@ class RunConfig:
     transform: str = ""
 
     def recorded(self) -> dict[str, Any]:
-        """The config as results.json keeps it; anything that looks like a key is cut out."""
-        config = asdict(self)
-        for key, arguments in (("model_args", self.model_args), ("judge_args", self.judge_args)):
-            config[key] = {name: _redacted(name, value) for name, value in arguments.items()}
-        return config
-
-
-def _redacted(name: str, value: Any) -> Any:
-    secret = any(name.lower().endswith(word) for word in ("key", "token", "secret", "password"))
-    return "<redacted>" if secret else value
+        """The config as results.json keeps it; anything that is named like a secret is cut out."""
+        found: dict[str, Any] = without_secrets(asdict(self))
+        return found
 
 
 def parse_args(text: str, flag: str) -> dict[str, Any]:

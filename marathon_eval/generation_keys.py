@@ -7,6 +7,13 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError, unknown
 
+#: What transformers knows and this harness does not do, with why.
+REFUSED = {
+    "num_beams": "answers are greedy or sampled: beams mix several caches, which a press can't follow",
+    "num_return_sequences": "several answers to one request are a task's `repeats`, each with its own seed",
+    "cache_implementation": "the cache is a DynamicCache: static ones can't have layers of different length",
+    "use_cache": "without its cache a press would cut every step anew",
+}
 KNOWN = ("until", "max_gen_toks", "max_new_tokens", "temperature", "do_sample", "top_p", "seed")
 
 
@@ -16,6 +23,8 @@ def generation_settings(kwargs: Mapping[str, Any], where: str) -> dict[str, Any]
     Nothing is implied: no stop string, no length. `do_sample: true` alone means temperature 1.
     """
     for name in kwargs:
+        if name in REFUSED:
+            raise MarathonError(f"{where}: {name}: {REFUSED[name]}")
         if name not in KNOWN:
             raise unknown(where, "generation argument", name, KNOWN)
     settings: dict[str, Any] = {}

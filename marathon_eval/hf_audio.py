@@ -76,17 +76,10 @@ class HFAudio(Model):
     token_rate: ClassVar[float | None] = None
     #: Ending tokens beside those that the checkpoint names.
     end_tokens: ClassVar[tuple[str, ...]] = ()
-    #: Kinds of press that this model can carry.
-    carries: ClassVar[tuple[type[Press], ...]] = ()
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         super().__init__(settings, press)
         self._runner: Runner | None = None
-        if press is not None and not isinstance(press, self.carries):
-            kinds = " and ".join(kind.__name__ for kind in self.carries) or "no press at all"
-            raise MarathonError(
-                f"--model_args: {self.name()} can't carry press={press.name()}: it carries {kinds}"
-            )
 
     @property
     def args(self) -> HFSettings:

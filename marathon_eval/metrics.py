@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from re import Pattern
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.errors import MarathonError, unknown
@@ -45,6 +46,8 @@ class Metric(ABC):
 
     name: str
     higher_is_better: bool = True
+    #: The entry that it was built from.
+    spec: Mapping[str, Any] = MappingProxyType({})
 
     @abstractmethod
     def score(self, row: Scored) -> float | None:
@@ -251,6 +254,7 @@ def build_metric(spec: Mapping[str, Any], where: str) -> Metric:
             f"{where}: metric '{called}': aggregation '{aggregation}' is not supported here. Known: {', '.join(_AGGREGATIONS)}"
         )
     metric = _metric(called, options, where)
+    metric.spec = MappingProxyType(dict(spec))
     metric.name = metric.name if name is None else str(name)
     metric.higher_is_better = metric.higher_is_better if higher is None else bool(higher)
     return metric

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from marathon_eval.api.keys import without_keys, without_secrets
 from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError, did_you_mean
 
@@ -93,7 +94,18 @@ class Model(ABC):
         {"device", "batch_size", "timeout", "retries", "concurrency"}
     )
 
+    #: Kinds of press that this model can carry: none unless its language model runs here, on audio tokens.
+    carries: ClassVar[tuple[type[Press], ...]] = ()
+
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
+        if press is not None and not isinstance(press, self.carries):
+            raise MarathonError(
+                f"--model_args: {self.name()} can't carry press={press.name()}: it carries "
+                + (
+                    " and ".join(kind.__name__ for kind in self.carries)
+                    or "no press at all, for no language model reads audio tokens here"
+                )
+            )
         self.settings = settings
         self.press = press
         #: Set by the evaluator: models that ask other models keep those answers here too.
@@ -119,7 +131,8 @@ class Model(ABC):
         return {
             "model": self.name(),
             "adapter_version": self.version,
-            **settings,
+            # a key changes no answer, and this is written into caches and results
+            **without_secrets(settings),
             **self.identity(),
             "press": self.press.fingerprint if self.press else None,
         }
@@ -162,7 +175,7 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
         except MarathonError:
             raise
         except Exception as error:  # noqa: BLE001 - one bad sample must not cost the others their answers
-            reason = f"{type(error).__name__}: {error}"
+            reason = without_keys(f"{type(error).__name__}: {error}")
         if waiting:
             failures += 1
             charged = list(waiting) if failures >= FAILURES_IN_A_ROW else [next(iter(waiting))]
@@ -183,7 +196,7 @@ def argument_errors(name: str, error: ValidationError, settings: type[BaseModel]
             )
         else:
             lines.append(
-                f"--model_args: {name}: {argument or 'arguments'}: {item['msg']}, got {item['input']!r}"
+                f"--model_args: {name}: {argument or 'arguments'}: {item['msg']}, got {without_secrets({argument: item['input']})[argument]!r}"
             )
     return "\n".join(lines)
 

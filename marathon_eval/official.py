@@ -13,6 +13,7 @@ from marathon_eval.results import json_line, write_atomically
 
 if TYPE_CHECKING:
     from marathon_eval.datasets import Doc, DocSet
+    from marathon_eval.results import Sample
     from marathon_eval.task import Task
 
 FOUNDATION_KEYS = ("path", "question", "choice_a", "choice_b", "choice_c", "choice_d", "answer_gt")
@@ -27,10 +28,20 @@ def benchmark(task: Task) -> str | None:
 
 
 def printed(
-    tasks: Mapping[str, Task], docs: Mapping[str, DocSet], given: Mapping[str, Mapping[int, Any]]
+    tasks: Mapping[str, Task],
+    docs: Mapping[str, DocSet],
+    given: Mapping[str, Mapping[int, Any]],
+    samples: Mapping[str, Sequence[Sample]],
 ) -> list[str]:
     """What the released scripts print of these answers, benchmark by benchmark, rows in the file's order."""
-    lines: list[str] = []
+    chat = [
+        {"doc_id": sample.doc_id, **docs_fields[sample.doc_id], "judge": sample.judge}
+        for name, task in tasks.items()
+        if benchmark(task) == "air_bench_chat"
+        for docs_fields in [{doc.doc_id: doc.fields for doc in docs[name].docs}]
+        for sample in samples[name]
+    ]
+    lines = _chat_tables(sorted(chat, key=lambda row: int(row["doc_id"])))
     for name in dict.fromkeys(benchmark(task) for task in tasks.values()):
         if name in ("mmar", "mmau", "air_bench_foundation"):
             rows = sorted(
@@ -44,6 +55,26 @@ def printed(
             )
             lines += _tables(name, [(fields, value) for _, fields, value, there in rows if there])
     return lines
+
+
+def _chat_tables(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Both passes of cal_score.py over the judge's last replies; nothing where no judge was asked."""
+    lines: list[str] = []
+    for number, heading in enumerate(("chat_score.json:", "chat_score_cir.json (positions swapped):")):
+        replies = [
+            (row["task_name"], scores[number]) for row in rows if (scores := chat_scores(row["judge"]))
+        ]
+        lines += [heading, *air_bench.chat_printout(replies, swapped=number == 1)] if replies else []
+    return lines
+
+
+def chat_scores(judge: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The judge's last reply in the straight and in the swapped pass; None for a row that was not judged."""
+    passes = judge.get("pair") or []
+    if len(passes) != 2 or not all(passes):
+        return None
+    straight, swapped = (parted(tries[-1]).answer or "" for tries in passes)
+    return straight, swapped
 
 
 def _tables(name: str, rows: Sequence[tuple[Mapping[str, Any], Any]]) -> list[str]:
@@ -71,6 +102,17 @@ def write_official(
     for name, task in tasks.items():
         target = FILES.get(benchmark(task) or "", (f"{name}.jsonl", "jsonl"))
         rows.setdefault(target, []).extend(exported(task, docs[name].docs, samples[name]))
+    for number, name in enumerate(("chat_score.json", "chat_score_cir.json")):
+        scores = [
+            {**{key: doc.fields.get(key) for key in COMMON_KEYS}, "gpt-score": told[number]}
+            for key, task in tasks.items()
+            if benchmark(task) == "air_bench_chat"
+            for doc in docs[key].docs
+            if (told := chat_scores(samples[key].get(doc.doc_id, {}).get("judge", {})))
+        ]
+        if scores:
+            write_atomically(folder / name, [json.dumps(scores, ensure_ascii=False)])
+            yield folder / name
     for (name, form), found in rows.items():
         ordered = [row for _, row in sorted(found, key=lambda item: item[0])]
         parts = [json.dumps(ordered, ensure_ascii=False)] if form == "json" else map(json_line, ordered)

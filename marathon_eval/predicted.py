@@ -97,7 +97,7 @@ def score_predictions(
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
     )
-    return Predicted(result, printed(tasks, docs, {name: found[name].given for name in tasks}))
+    return Predicted(result, printed(tasks, docs, {name: found[name].given for name in tasks}, samples))
 
 
 def documents(task: Task, found: Joined, subset: str | None) -> DocSet:

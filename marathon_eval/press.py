@@ -6,10 +6,11 @@ every press alike. How a rule reaches a model is the business of marathon_eval/h
 
 from __future__ import annotations
 
+import itertools
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
@@ -59,9 +60,9 @@ class Press(ABC):
 
     @classmethod
     def arguments(cls) -> dict[str, type]:
-        """Name and type of every setting, in order."""
+        """Name and type of every setting that a user may give, in order."""
         hints = typing.get_type_hints(cls)
-        return {field.name: hints[field.name] for field in fields(cls)}
+        return {item.name: hints[item.name] for item in fields(cls) if item.metadata.get("argument", True)}
 
     @classmethod
     def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
@@ -81,21 +82,56 @@ class Press(ABC):
 
 @dataclass(frozen=True)
 class PruningPress(Press):
-    """Drops audio tokens at the input of decoder layer `layer`, in the prefill; the layers before see all of them."""
+    """Drops audio tokens at the input of decoder layer `layer`, in the prefill; the layers before see all of them.
+
+    `layer=2+8,ratio=0.3+0.7` cuts twice: each ratio is the fraction of the original audio tokens that is gone by then.
+    """
 
     layer: int = 2
+    compat: str = ""
+    """`audiomarathon`: begin and end markers may go too, and budgets are cut off as in the released code."""
+    #: Every cut as (layer, fraction gone), when there are several; `ratio` is then the last one's.
+    stages: tuple[tuple[int, float], ...] = field(default=(), metadata={"argument": False})
     #: Asks for `PruningView.attention`; left out otherwise, for it costs a pass over the keys.
     needs_attention: ClassVar[bool] = False
     #: Asks for `PruningView.loudness`.
     needs_loudness: ClassVar[bool] = False
+    #: The released code has this rule, so `compat=audiomarathon` says something.
+    released: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layer < 1:
+        if self.layer < 0:
+            raise MarathonError(f"press={self.name()}: layer={self.layer}: must be at least 0")
+        if self.layer == 0 and self.needs_attention:
             raise MarathonError(
-                f"press={self.name()}: layer={self.layer}: must be at least 1 "
-                "(layer 0, dropping before the first layer, is not supported yet)"
+                f"press={self.name()}: layer=0: must be at least 1, for the rule reads the attention of the layer before"
             )
+        if self.compat not in ("", "audiomarathon"):
+            raise MarathonError(f"press={self.name()}: compat={self.compat}: must be audiomarathon")
+        if self.compat and (not self.released or self.stages):
+            why = "cuts once, not in stages" if self.released else "has no such press"
+            raise MarathonError(f"press={self.name()}: compat={self.compat}: the released code {why}")
+
+    @classmethod
+    def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
+        args = super().completed(args)
+        layer, ratio = str(args.get("layer", 2)), str(args["ratio"])
+        return args if "+" not in layer + ratio else {**args, **_schedule(cls.name(), layer, ratio)}
+
+    @property
+    def cuts(self) -> tuple[tuple[int, float], ...]:
+        """(layer, fraction of the original audio tokens that is gone from there on), ascending."""
+        return self.stages or ((self.layer, self.ratio),)
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        stages = {"stages": [list(stage) for stage in self.stages]} if self.stages else {}
+        return {**super().fingerprint, **stages}
+
+    def kept(self, length: int, ratio: float) -> int:
+        """How many of `length` prunable tokens stay when `ratio` of them has gone."""
+        return max(1, int(length * (1 - ratio))) if self.compat else budget(length, ratio)
 
     @abstractmethod
     def select(self, view: PruningView) -> LongTensor:
@@ -104,6 +140,23 @@ class PruningPress(Press):
     def merged(self, view: PruningView, kept: LongTensor) -> Tensor | None:
         """[keep, h] what the kept tokens carry on, in the order of `kept`; None: what they carried before."""
         return None
+
+
+def _schedule(press: str, layer: str, ratio: str) -> dict[str, Any]:
+    """`2+8` and `0.3+0.7` as settings. Raises MarathonError: as many of both, and both rising."""
+    where = f"press={press}: layer={layer},ratio={ratio}"
+    try:
+        layers, ratios = [int(part) for part in layer.split("+")], [float(part) for part in ratio.split("+")]
+    except ValueError:
+        raise MarathonError(f"{where}: stages are numbers joined by +, as in layer=2+8,ratio=0.3+0.7") from None
+    if len(layers) != len(ratios):
+        raise MarathonError(f"{where}: {len(layers)} layers for {len(ratios)} ratios")
+    for name, values in (("layers", layers), ("ratios", ratios)):
+        if any(later <= earlier for earlier, later in itertools.pairwise(values)):
+            raise MarathonError(f"{where}: {name} must rise: a ratio counts all audio tokens gone by then")
+    if not 0 <= ratios[0]:
+        raise MarathonError(f"{where}: ratios must be at least 0 and below 1")
+    return {"layer": layers[0], "ratio": ratios[-1], "stages": tuple(zip(layers, ratios, strict=True))}
 
 
 @dataclass(frozen=True)
@@ -115,11 +168,11 @@ class PruningView:
     norm: Callable[[Tensor], Tensor]
     """The decoder's final norm."""
     keys: Tensor
-    """[key heads, T, head size] of layer K-1, positions already rotated in."""
+    """[key heads, T, head size] of layer K-1, positions already rotated in; for K = 0 the embeddings, as one head."""
     attention: Tensor | None
     """[T] softmax attention of the last prompt token in layer K-1, mean over heads; None unless asked for."""
     audio: LongTensor
-    """[L] positions of the audio tokens, ascending."""
+    """[L] positions of the audio tokens that are still there, ascending."""
     keep: int
     """How many of them must stay."""
     generator: Generator
@@ -145,6 +198,8 @@ class EvictionPress(Press):
     window: int = 0
     #: Asks for `EvictionView.unrotated`, every query of the context.
     needs_queries: ClassVar[bool] = False
+    #: Scores beside the model, from its attention modules, by `made().score(...)` (kvpress).
+    needs_module: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -195,6 +250,8 @@ class EvictionView:
     """How many of them must stay in this layer."""
     generator: Generator
     """Seeded from (press seed, audio content, prompt) and the same in every layer."""
+    scores: Tensor | None = None
+    """[key heads, T] what was scored while the model ran; None unless `needs_module`."""
 
     @cached_property
     def attention(self) -> Tensor:
@@ -263,34 +320,6 @@ def press_from_args(press_class: type[P], args: Mapping[str, Any], flag: str = "
                 f"It takes: {', '.join(known)}"
             )
     return press_class(**press_class.completed(dict(args)))
-
-
-def split_press_args(
-    args: Mapping[str, Any], model_arguments: set[str], find: Callable[[str], type[Press]]
-) -> tuple[dict[str, Any], Press | None]:
-    """`press=dart,ratio=0.5,dtype=bfloat16` to the model's arguments and the press. Raises MarathonError.
-
-    `find` resolves the press's name. A name that neither takes is refused here, with both lists.
-    """
-    remaining = {name: value for name, value in args.items() if name != "press"}
-    if args.get("press") is None:
-        if "ratio" in remaining and "ratio" not in model_arguments:
-            raise MarathonError(f"--model_args: ratio={remaining['ratio']} without press=NAME")
-        return remaining, None
-    press_class = find(str(args["press"]))
-    taken = set(press_class.arguments())
-    known = taken | model_arguments
-    for name in remaining:
-        if name not in known:
-            raise MarathonError(
-                f"--model_args: neither the model nor press {press_class.name()} takes '{name}'."
-                f"{did_you_mean(name, known)} The press takes: {', '.join(press_class.arguments())}; "
-                f"the model takes: {', '.join(sorted(model_arguments))}"
-            )
-        if name in taken and name in model_arguments:
-            raise MarathonError(f"--model_args: '{name}' is an argument of the model and of the press alike")
-    press = press_from_args(press_class, {name: value for name, value in remaining.items() if name in taken})
-    return {name: value for name, value in remaining.items() if name not in taken}, press
 
 
 def _converted(press: str, name: str, value: Any, kind: type) -> Any:

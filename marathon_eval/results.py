@@ -42,6 +42,10 @@ class Sample:
     fields: dict[str, Any] = field(default_factory=dict)
     #: Every text of the judge by kind and call, retries included; empty for tasks that no judge sees.
     judge: dict[str, Any] = field(default_factory=dict)
+    #: What metrics compare an answer with, and what intervals resample: with these a later command can redo both.
+    choices: list[str] = field(default_factory=list)
+    letters: list[str] = field(default_factory=list)
+    cluster: str | None = None
 
     def line(self) -> dict[str, Any]:
         """The JSON line; the task is in the file's name."""
@@ -76,6 +80,8 @@ class TaskResult:
     breakdown: dict[str, Any] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
     version: Any = None
+    #: The entry of metric_list behind each metric of each reading.
+    metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:

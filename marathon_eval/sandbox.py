@@ -19,7 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 MAX_STEPS = 200_000
 MAX_LENGTH = 1_000_000
 MAX_WIDTH = 10_000
-_PADDING = ("center", "indent", "slice", "batch", "wordwrap", "truncate", "round")
+_PADDING = ("center", "slice", "batch", "wordwrap", "truncate", "round")
 _LEFT: ContextVar[list[int]] = ContextVar("steps that this rendering may still take")
 
 
@@ -36,21 +36,38 @@ class Environment(ImmutableSandboxedEnvironment):
         self.filters["regex_replace"] = _regex_replace
         for name in _PADDING:
             self.filters[name] = _narrow(self.filters[name])
-        for name in ("join", "replace", "format"):
-            self.filters[name] = _short(name, self.filters[name])
+        for name, check in (
+            ("indent", _check_indent),
+            ("join", _check_join),
+            ("replace", _check_replace),
+            ("format", _check_format_filter),
+        ):
+            self.filters[name] = _checked(self.filters[name], check)
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """`left operator right`. Raises SecurityError for a result without measure."""
         if operator == "*":
             _check_length(_size(left) * right if isinstance(right, int) else 0)
             _check_length(_size(right) * left if isinstance(left, int) else 0)
-        elif operator == "**" and max(abs(left), abs(right)) > MAX_WIDTH:
-            raise SecurityError(f"a power of numbers over {MAX_WIDTH}")
+        elif operator == "**":
+            _check_widths((left, right))
         elif operator == "+":
             _check_length(_size(left) + _size(right))
         elif operator == "%" and isinstance(left, str):
             _check_format(left)
         return super().call_binop(context, operator, left, right)
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """Jinja2 puts its own function in the place of `str.format`; this one looks at the widths first."""
+        safe = super().wrap_str_format(value)
+        if safe is None:
+            return None
+
+        def format_text(*args: Any, **kwargs: Any) -> str:
+            _check_format(value.__self__)
+            return safe(*args, **kwargs)
+
+        return format_text
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Every call of a template comes by here."""
@@ -100,9 +117,9 @@ def _check_length(length: int) -> None:
 
 
 def _check_format(text: str) -> None:
-    """Widths stand in the format itself; one that is an argument (`%*d`) is refused."""
+    """Widths stand in the format itself; one that is an argument (`%*d`, `{:{}}`) is refused."""
     wide = any(int(digits) > MAX_WIDTH for digits in re.findall(r"\d{5,4000}", text))
-    if wide or "*" in text:
+    if wide or re.search(r"%[-+ #0]*\*|%[-+ #0\d]*\.\*|\{[^{}]+\{", text):
         raise SecurityError(f"a format with a width over {MAX_WIDTH}, or one that is an argument")
 
 
@@ -113,10 +130,7 @@ def _check_widths(values: Iterable[Any]) -> None:
 
 def _check_method(owner: str, name: str, args: tuple[Any, ...]) -> None:
     _check_widths(args)
-    if name in ("format", "format_map"):
-        _check_format(owner)
-        _check_widths(value for arg in args for value in (arg.values() if isinstance(arg, dict) else [arg]))
-    elif name == "replace" and len(args) > 1:
+    if name == "replace" and len(args) > 1:
         _check_length(_grown(owner, args[1]))
     elif name == "join" and args and isinstance(args[0], (list, tuple)):
         _check_length(sum(_size(part) + len(owner) for part in args[0]))
@@ -129,42 +143,52 @@ def _grown(text: Any, new: Any) -> int:
 
 
 def _narrow(filter_: Callable[..., Any]) -> Callable[..., Any]:
-    def narrow(value: Any, *args: Any, **kwargs: Any) -> Any:
-        _check_widths((*args, *kwargs.values()))
-        for text in (*args, *kwargs.values()):
-            _check_length(_size(text) * _size(value))
-        return filter_(value, *args, **kwargs)
+    """A padding filter with bounded widths."""
 
-    return _passing(filter_, narrow)
+    def check(value: Any, given: tuple[Any, ...]) -> None:
+        _check_widths(given)
+        for other in given:
+            _check_length(_size(other) * _size(value))
 
-
-def _short(name: str, filter_: Callable[..., Any]) -> Callable[..., Any]:
-    def short(value: Any, *args: Any, **kwargs: Any) -> Any:
-        given = (*args, *kwargs.values())
-        if name == "join":
-            parts = value if isinstance(value, (list, tuple)) else list(counted(value))
-            value = parts
-            _check_length(sum(_size(part) + max(map(_size, given), default=0) for part in parts))
-        elif name == "replace":
-            _check_length(_grown(value, max(given, key=_size, default="")))
-        else:
-            _check_format(str(value))
-        return filter_(value, *args, **kwargs)
-
-    return _passing(filter_, short)
+    return _checked(filter_, check)
 
 
-def _passing(filter_: Callable[..., Any], wrapped: Callable[..., Any]) -> Callable[..., Any]:
-    """The wrapper for filters that are given the environment (or an evaluation context) before the value."""
+def _check_indent(value: Any, given: tuple[Any, ...]) -> None:
+    _check_widths(given)
+    width = max((one if isinstance(one, int) else _size(one) for one in given), default=4)
+    _check_length(str(value).count("\n") * width)
+
+
+def _check_join(value: Any, given: tuple[Any, ...]) -> None:
+    if isinstance(value, (list, tuple)):
+        longest = max(map(_size, given), default=0)
+        _check_length(sum(_size(part) + longest for part in value))
+
+
+def _check_replace(value: Any, given: tuple[Any, ...]) -> None:
+    _check_length(_grown(value, max(given, key=_size, default="")))
+
+
+def _check_format_filter(value: Any, given: tuple[Any, ...]) -> None:
+    _check_format(str(value))
+
+
+def _checked(
+    filter_: Callable[..., Any], check: Callable[[Any, tuple[Any, ...]], None]
+) -> Callable[..., Any]:
+    """The filter behind its check; some are given jinja2's own context before the value."""
     mark = getattr(filter_, "jinja_pass_arg", None)
-    if mark is None:
-        return wrapped
+    before = 0 if mark is None else 1
 
-    def marked(first: Any, value: Any, *args: Any, **kwargs: Any) -> Any:
-        inner = _bound(filter_, first)
-        return (_short(filter_.__name__.removeprefix("do_").removeprefix("sync_"), inner) if wrapped.__name__ == "short" else _narrow(inner))(
-            value, *args, **kwargs
-        )
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        check(args[before], (*args[before + 1 :], *kwargs.values()))
+        return filter_(*args, **kwargs)
 
-    marked.jinja_pass_arg = mark  # type: ignore[attr-defined]  # how jinja2 marks such filters
-    return marked
+    if mark is not None:
+        vars(checked)["jinja_pass_arg"] = mark
+    return checked
+
+
+def _regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
+    """lm-eval's one filter of its own, with its argument names."""
+    return re.sub(pattern, repl, string, count=count)

@@ -63,6 +63,9 @@ class Scorer:
             prompt_sha256=None,
             audio=[],
             fields={key: doc.fields.get(key) for key in self.breakdown},
+            choices=list(context.choices),
+            letters=list(context.letters),
+            cluster=self.cluster(doc),
         )
 
     def _read(self, doc: Doc, context: FilterContext, texts: Sequence[str]) -> dict[str, ReadingScore]:
@@ -121,6 +124,10 @@ class Scorer:
             breakdown=_breakdown(parts, values),
             usage=merge_usage([sample.usage for sample in answered]),
             version=self.config.metadata.get("version"),
+            metrics={
+                name: {metric.name: dict(metric.spec) for metric in reading.metrics}
+                for name, reading in self.readings.items()
+            },
         )
 
     def _values(

@@ -101,6 +101,10 @@ def match_tree(source: Source, patterns: Sequence[str], where: str) -> list[dict
     for pattern in patterns:
         expression = re.compile(_expression(pattern))
         folder = posixpath.dirname(pattern.split("{", 1)[0])
+        try:
+            inside(pattern)
+        except AudioError as error:
+            raise MarathonError(f"{where}: file_tree: {error}") from None
         found = ((name, expression.fullmatch(name)) for name in source.names(folder))
         rows = [{"path": name, **match.groupdict()} for name, match in found if match]
         if rows:

@@ -16,7 +16,8 @@ from marathon_eval.errors import MarathonError, RowError, did_you_mean
 if TYPE_CHECKING:
     from jinja2 import Template as Compiled
     from jinja2 import nodes
-    from jinja2.sandbox import SandboxedEnvironment
+
+    from marathon_eval.sandbox import Environment
 
 _INTERNAL = re.compile(r"__\w+__")
 
@@ -75,13 +76,23 @@ class Template:
         from jinja2 import TemplateError, UndefinedError
         from jinja2.exceptions import SecurityError
 
+        from marathon_eval.sandbox import with_budget
+
         try:
-            return self._parsed.compiled.render(values)
+            return with_budget(lambda: self._parsed.compiled.render(values))
         except SecurityError as error:
             raise MarathonError(f"{self.where}: the template's sandbox refuses: {error}") from None
         except UndefinedError as error:
             raise RowError(f"{self.where}: {error}; the row has {', '.join(map(str, values))}") from None
-        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        except (
+            TemplateError,
+            TypeError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             raise RowError(f"{self.where}: the template fails on this row: {error}") from None
 
 
@@ -97,6 +108,9 @@ class _Parsed:
     def compiled(self) -> Compiled:
         from jinja2 import Template as Compiled
 
+        from marathon_eval.sandbox import count_loops
+
+        count_loops(self.tree)
         environment = _environment()
         return Compiled.from_code(environment, environment.compile(self.tree), environment.make_globals(None))
 
@@ -142,19 +156,10 @@ def check_names(rule: Named, known: Iterable[str]) -> None:
 
 
 @cache
-def _environment() -> SandboxedEnvironment:
-    from jinja2 import StrictUndefined
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+def _environment() -> Environment:
+    from marathon_eval.sandbox import Environment
 
-    # autoescape stays off: prompts are plain text, never HTML
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    environment.filters["regex_replace"] = _regex_replace
-    return environment
-
-
-def _regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
-    """lm-eval's one filter of its own, with its argument names."""
-    return re.sub(pattern, repl, string, count=count)
+    return Environment()
 
 
 def _needed(tree: nodes.Template) -> frozenset[str]:

@@ -139,7 +139,7 @@ class Cascade(Model):
 
 def stage(role: str, name: str, args: Mapping[str, Any]) -> Model:
     """One of the two models, with its press. Raises MarathonError naming the stage."""
-    from marathon_eval.press import split_press_args
+    from marathon_eval.press_args import split_press_args
 
     registry = Registry()
     try:

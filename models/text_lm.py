@@ -61,7 +61,6 @@ class TextLM(HFAudio):
         # first of all: it hides a torchvision that would break the import of transformers
         from marathon_eval.hf.loading import chosen_device, quiet  # isort: split
 
-        import torch
         import transformers
 
         trusted = {"trust_remote_code": self.args.trust_remote_code}
@@ -82,7 +81,6 @@ class TextLM(HFAudio):
             ) from None
         if self.args.device_map is None:
             model.to(chosen_device(self.args.device))
-        torch.set_grad_enabled(False)
         self._template = chat_template(folder) or self._tokenizer.chat_template
         self._model = model.eval()
 
@@ -112,7 +110,8 @@ class TextLM(HFAudio):
         )
         if wanted.seed is not None:
             torch.manual_seed(wanted.seed)
-        out = self._model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)[0]
+        with torch.inference_mode():
+            out = self._model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)[0]
         spoken = out[ids.shape[1] :].tolist()
         text = self._tokenizer.decode(spoken, skip_special_tokens=True)
         cut = min((text.index(stop) for stop in wanted.stop if stop in text), default=len(text))

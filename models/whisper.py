@@ -3,7 +3,8 @@
 It answers every request with the transcript of its audio, whatever the prompt says (which stays in the cache key all
 the same). Long audio is cut into windows of at most 29.5 s at the quietest moment of their last ten seconds and the
 windows are decoded together, greedily and without the text before: no window can be skipped or spoil the next, and
-nothing is random. Generation settings other than greedy decoding are refused; length is limited per window.
+nothing is random. Whisper at times ends its text before the window ends; what follows its last timestamp is then
+decoded as a window of its own, as the original's sequential algorithm does, unless it is quiet. Generation settings other than greedy decoding are refused; length is limited per window.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from marathon_eval.model import ModelSettings, Request, Response, Usage
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from marathon_eval.hf.loading import Loaded
 
@@ -29,6 +31,11 @@ EARLIEST_CUT, LATEST_CUT = 20.0, 29.5
 QUIET_SECONDS, QUIET_STEP = 0.2, 0.01
 #: Whisper's own limit of text per window; 30 s of fast speech take about 150 tokens.
 WINDOW_TOKENS = 224
+#: A timestamp counts in steps of two mel frames, which are 20 ms.
+FRAMES_PER_STAMP = 2
+#: A rest shorter than this many frames, or whose loudest frame is this far below the window's loudest (in the
+#: features' own unit, 0.25 being 10 dB), holds no speech that was left out.
+SHORT_REST, QUIET_REST = 100, 0.75
 #: A window that reaches the limit runs in circles: it is decoded again with repeats of this length forbidden.
 REPEAT_TOKENS = 6
 
@@ -44,11 +51,12 @@ class WhisperSettings(HFSettings):
 
 
 class Decoded(NamedTuple):
-    """One window's text, its number of tokens, and whether it ran into the limit twice."""
+    """One window's text, its tokens, whether it ran into the limit twice, and the frame where its text ends."""
 
     text: str
     tokens: int
     runaway: bool
+    end: int | None
 
 
 class Whisper(HFAudio):
@@ -86,17 +94,19 @@ class Whisper(HFAudio):
         """The transcript, windows joined by a space."""
         started = time.perf_counter()
         size, count = self.args.batch_size, len(inputs.tensors["input_features"])
-        decoded = [
-            window
+        parts = [
+            part
             for first in range(0, count, size)
-            for window in self._decode(loaded, inputs, slice(first, first + size))
+            for part in self._parts(loaded, inputs, slice(first, min(first + size, count)))
         ]
+        decoded = [window for windows_of_one in parts for window in windows_of_one]
         runaway = sum(window.runaway for window in decoded)
         usage = Usage(
             heard_seconds=round(inputs.heard_seconds[0], 3),
             output_tokens=sum(window.tokens for window in decoded),
             details={
                 **inputs.details,
+                "resumed_windows": len(decoded) - count,
                 "runaway_windows": runaway,
                 "transcribe_s": round(time.perf_counter() - started, 3),
             },
@@ -104,15 +114,31 @@ class Whisper(HFAudio):
         text = " ".join(window.text for window in decoded if window.text)
         return [Response(text, finish_reason="length" if runaway else "stop", usage=usage)]
 
-    def _decode(self, loaded: Loaded, inputs: Inputs, rows: slice) -> list[Decoded]:
-        decoded = self._generate(loaded, inputs, rows)
-        for place, window in enumerate(decoded):
-            if window.runaway:
-                alone = slice(rows.start + place, rows.start + place + 1)
-                decoded[place] = self._generate(loaded, inputs, alone, no_repeat_ngram_size=REPEAT_TOKENS)[0]
+    def _parts(self, loaded: Loaded, inputs: Inputs, rows: slice) -> list[list[Decoded]]:
+        """For each window its text, and the text of every rest that a decoding left out."""
+        features, mask = inputs.tensors["input_features"][rows], inputs.tensors["attention_mask"][rows]
+        lengths = mask.sum(dim=1).tolist()
+        found: list[list[Decoded]] = [[] for _ in lengths]
+        begins = dict.fromkeys(range(len(lengths)), 0)
+        while begins:
+            asked = list(begins)
+            stretches = [features[row, :, begins[row] : lengths[row]] for row in asked]
+            for row, part in zip(asked, self._decode(loaded, stretches), strict=True):
+                found[row].append(part)
+                begin = begins.pop(row) + (part.end or 0)
+                if part.end and not _is_silent(features[row, :, : lengths[row]], begin):
+                    begins[row] = begin
+        return found
+
+    def _decode(self, loaded: Loaded, stretches: Sequence[Tensor]) -> list[Decoded]:
+        decoded = self._generate(loaded, stretches)
+        for place, part in enumerate(decoded):
+            if part.runaway:
+                again = self._generate(loaded, [stretches[place]], no_repeat_ngram_size=REPEAT_TOKENS)
+                decoded[place] = again[0]
         return decoded
 
-    def _generate(self, loaded: Loaded, inputs: Inputs, rows: slice, **more: Any) -> list[Decoded]:
+    def _generate(self, loaded: Loaded, stretches: Sequence[Tensor], **more: Any) -> list[Decoded]:
         import torch
 
         from marathon_eval.hf.loading import quiet
@@ -120,12 +146,12 @@ class Whisper(HFAudio):
         settings = self.settings.model_dump()
         if getattr(loaded.model.generation_config, "is_multilingual", False):
             more |= {"language": settings["language"], "task": settings["task"]}
-        features = inputs.tensors["input_features"][rows].to(loaded.device, loaded.model.dtype)
+        features, mask = _padded(stretches, loaded.features.nb_max_frames)
         # otherwise told at every call: our limit wins over the checkpoint's
         with quiet(), torch.inference_mode():
             out = loaded.model.generate(
-                features,
-                attention_mask=inputs.tensors["attention_mask"][rows].to(loaded.device),
+                features.to(loaded.device, loaded.model.dtype),
+                attention_mask=mask.to(loaded.device),
                 return_timestamps=True,
                 do_sample=False,
                 num_beams=1,
@@ -134,10 +160,45 @@ class Whisper(HFAudio):
             )
         texts = loaded.tokenizer.batch_decode(out, skip_special_tokens=True)
         lengths = (out != loaded.tokenizer.pad_token_id).sum(dim=1).tolist()
+        first = loaded.model.generation_config.no_timestamps_token_id + 1
         return [
-            Decoded(text.strip(), length, length >= WINDOW_TOKENS)
-            for text, length in zip(texts, lengths, strict=True)
+            Decoded(
+                text.strip(),
+                length,
+                length >= WINDOW_TOKENS,
+                _left_off(row, first, loaded.tokenizer.eos_token_id),
+            )
+            for text, length, row in zip(texts, lengths, out.tolist(), strict=True)
         ]
+
+
+def _left_off(tokens: Sequence[int], first_stamp: int, end: int) -> int | None:
+    """The frame where a text was left off; None where whisper says, by one closing timestamp, that nothing follows.
+
+    A pair of timestamps at the end closes one segment and opens the next, which was never written.
+    """
+    said = [token for token in tokens if token != end]
+    if len(said) < 2 or min(said[-2:]) < first_stamp:
+        return None
+    return (said[-1] - first_stamp) * FRAMES_PER_STAMP or None
+
+
+def _padded(stretches: Sequence[Tensor], frames: int) -> tuple[Tensor, Tensor]:
+    """Stretches [mel, n] as one batch [B, mel, frames] with zeros behind, and the mask of real frames [B, frames]."""
+    import torch
+
+    features = torch.zeros(len(stretches), stretches[0].shape[0], frames)
+    mask = torch.zeros(len(stretches), frames, dtype=torch.long)
+    for row, stretch in enumerate(stretches):
+        features[row, :, : stretch.shape[1]] = stretch
+        mask[row, : stretch.shape[1]] = 1
+    return features, mask
+
+
+def _is_silent(window: Tensor, begin: int) -> bool:
+    """Whether what follows frame `begin` of [mel, n] features is too short or too quiet to hold speech."""
+    rest = window[:, begin:]
+    return rest.shape[1] < SHORT_REST or float(rest.max()) < float(window.max()) - QUIET_REST
 
 
 def windows(wave: NDArray[np.float32]) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ and among the text after it. Ours hits the budget exactly: what does not divide 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.press import PruningPress, PruningView
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class Dart(PruningPress):
     """Pivots by L1 key norm in layer K-1; each picks its share of tokens by lowest cosine to its normed state."""
 
+    released: ClassVar[bool] = True
     audio_pivots: int = 4
     text_pivots: int = 4
 
@@ -31,6 +32,13 @@ class Dart(PruningPress):
                 f"press=dart: audio_pivots={self.audio_pivots},text_pivots={self.text_pivots}: "
                 "at least 1 audio pivot and 0 text pivots"
             )
+
+    def kept(self, length: int, ratio: float) -> int:
+        if not self.compat or ratio == 0:
+            return super().kept(length, ratio)
+        # released: the audio pivots, and as many picks as divide evenly among all pivots
+        pivots = self.audio_pivots + self.text_pivots
+        return min(length, self.audio_pivots + pivots * int(length * (1 - ratio) / pivots))
 
     def select(self, view: PruningView) -> LongTensor:
         import torch

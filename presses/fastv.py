@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class FastV(PruningPress):
     """Top n by the last token's attention, n being the budget."""
 
+    released: ClassVar[bool] = True
     needs_attention: ClassVar[bool] = True
 
     def select(self, view: PruningView) -> LongTensor:

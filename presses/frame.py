@@ -6,7 +6,7 @@ AudioMarathon's "frame" (https://github.com/DabDans/AudioMarathon): token floor(
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.press import PruningPress, PruningView
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Frame(PruningPress):
     """The first of every L/n tokens, n being the budget."""
+
+    released: ClassVar[bool] = True
 
     def select(self, view: PruningView) -> LongTensor:
         import torch

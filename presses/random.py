@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.press import PruningPress, PruningView
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Random(PruningPress):
     """A uniformly drawn subset of exactly the budget's size, the same for the same seed, audio and prompt."""
+
+    released: ClassVar[bool] = True
 
     def select(self, view: PruningView) -> LongTensor:
         import torch

@@ -66,13 +66,15 @@ def chromium() -> Iterator[Browser]:
     """Debian's Chromium, a system's own, or the unpacked one; without any the test fails and says why."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next((found for found in map(shutil.which, names) if found), None)
-    env = dict(os.environ)
+    env: dict[str, str | float | bool] = dict(os.environ)
     if executable is None:
         executable = str(UNPACKED / "usr/lib/chromium/chromium")
         env["LD_LIBRARY_PATH"] = ":".join(map(str, sorted(UNPACKED.glob("usr/lib/*-linux-gnu"))))
     if not Path(executable).is_file():
         known = NO_BROWSER.read_text(encoding="utf-8") if NO_BROWSER.is_file() else "no Chromium was found\n"
-        pytest.fail(f"{known}scripts/install_browser tries again; MARATHON_NO_BROWSER=1 leaves these tests out")
+        pytest.fail(
+            f"{known}scripts/install_browser tries again; MARATHON_NO_BROWSER=1 leaves these tests out"
+        )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=FLAGS, env=env)
         try:

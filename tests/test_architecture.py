@@ -74,7 +74,8 @@ def test_only_hf_and_distributed_import_torch_at_their_top() -> None:
             continue
         roots = {module.split(".")[0] for module in imports(path, top_level_only=True)}
         assert not roots & HEAVY, name_of(path)
-        if top == "marathon_eval":
+        # sandbox.py is nothing but jinja2, and template.py imports it where a template is first parsed
+        if top == "marathon_eval" and path.name != "sandbox.py":
             assert not roots & LAZY, name_of(path)
 
 

@@ -118,6 +118,15 @@ def test_a_finished_run_is_scored_again_with_the_judge_of_the_run(court: Court) 
     assert [json.loads(text.splitlines()[0])["judge"] for text in lines] == [
         {"pair": [["hm", "8 6"], ["7 9"]]}
     ] * 2
+    assert main(["score", str(court.folder / "out"), "--export", "official", *again]) == 0
+    straight, swapped = (
+        json.loads((court.folder / "again" / name).read_text())
+        for name in ("chat_score.json", "chat_score_cir.json")
+    )
+    assert straight[0] == {"task_name": "sound_QA", "dataset_name": "clotho", "gpt-score": "8 6"}
+    assert swapped[0]["gpt-score"] == "7 9"
+    rows = (court.folder / "again" / "Chat_result_modelx.jsonl").read_text().splitlines()
+    assert {json.loads(row)["response"] for row in rows} == {"It buzzes."}
 
 
 def test_a_failing_judge_makes_error_rows_that_are_asked_again(court: Court) -> None:
@@ -213,6 +222,11 @@ def test_predictions_are_judged_too(court: Court) -> None:
     )
     found = score_predictions(["air_bench_chat"], path, judge=judge)
     assert found.result.groups["air_bench_chat"]["score"] == 6.5
+    assert found.printout[:2] == [
+        "chat_score.json:",
+        "speech: Sum=4, Win_Rate=1.0, gpt4_avg_score=6.0, llm_avg_score=7.0",
+    ]
+    assert "speech: Sum=4, Win_Rate=0.0, gpt4_avg_score=6.0, llm_avg_score=7.0" in found.printout[7:]
 
 
 def test_a_server_judges_and_a_rerun_does_not_call_it(court: Court) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -37,12 +38,18 @@ def tracked() -> set[str]:
 
 def test_wheel_holds_what_git_holds(tmp_path: Path) -> None:
     # a copy, so that no build/ folder of an earlier wheel leaks in or is left behind
-    subprocess.run(
-        f"git ls-files --cached --others --exclude-standard | tar -c -T - | tar -x -C {tmp_path}",
-        shell=True,
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        capture_output=True,
+        text=True,
         check=True,
         cwd=ROOT,
-    )
+    ).stdout
+    for name in filter(None, listing.split("\0")):
+        source, target = ROOT / name, tmp_path / name
+        if source.is_symlink() or source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
     command = [sys.executable, "-c", "import setuptools.build_meta as b; print(b.build_wheel('dist'))"]
     subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
     wheel = next((tmp_path / "dist").glob("*.whl"))

@@ -1,4 +1,4 @@
-"""AIR-Bench's released rules, case by case: the shared parity cases, and tables written for this project."""
+"""AIR-Bench's released foundation rule, case by case: the shared parity cases, and a table written for this project."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from marathon_eval.parity.air_bench import gold_letter, letter, printout, two_scores, verdict
+from marathon_eval.parity.air_bench import gold_letter, letter, printout, verdict
 
 CASES = json.loads((Path(__file__).parent / "parity" / "airbench.json").read_text(encoding="utf-8"))["items"]
 
@@ -288,44 +288,3 @@ def test_printout_is_the_scripts_own() -> None:
         "total_sum: 4",
         "fail_num: 2",
     ]
-
-
-#: a judge's reply -> what cal_score.py reads in it
-REPLIES: list[tuple[str, tuple[int, int] | None]] = [
-    ("8 7", (8, 7)),
-    ("10 10", (10, 10)),
-    (" 8 7 ", (8, 7)),
-    ("8 7\n", (8, 7)),
-    ("8 \n7", (8, 7)),
-    ("8\n 7", (8, 7)),
-    ("+8 7", (8, 7)),
-    ("08 07", (8, 7)),
-    ("0 0", (0, 0)),
-    ("-1 3", (-1, 3)),
-    ("\uff18 \uff17", (8, 7)),
-    ("1_0 9", (10, 9)),
-    ("8\n7", None),
-    ("8  7", None),
-    ("8\t7", None),
-    ("8\u00a07", None),
-    ("8, 7", None),
-    ("8,7", None),
-    ("8.5 7", None),
-    ("8/10 7/10", None),
-    ("8 7.", None),
-    ("8 7 because", None),
-    ("11 5", None),
-    ("5 11", None),
-    ("eight seven", None),
-    ("Assistant 1: 8", None),
-    ("8", None),
-    ("", None),
-    ("8 7 6", None),
-    ("The scores are 8 7", None),
-    ("9" * 5000 + " 1", None),
-]
-
-
-@pytest.mark.parametrize(("reply", "expected"), REPLIES)
-def test_two_scores(reply: str, expected: tuple[int, int] | None) -> None:
-    assert two_scores(reply) == expected

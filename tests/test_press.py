@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import Press, budget, press_from_args, split_press_args
+from marathon_eval.press import Press, budget, press_from_args
+from marathon_eval.press_args import split_press_args
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.random import Random
 from marathon_eval.registry import Registry
@@ -63,7 +64,7 @@ def test_budget_refuses_what_is_no_fraction(ratio: float) -> None:
         ({"ratio": "nan"}, "ratio=nan: must be a number"),
         ({"ratio": True}, "ratio=True: must be a number"),
         ({"ratio": None}, "ratio=None: must be a number"),
-        ({"ratio": 0.5, "layer": 0}, "layer=0: must be at least 1"),
+        ({"ratio": 0.5, "layer": -1}, "layer=-1: must be at least 0"),
         ({"ratio": 0.5, "layer": 2.5}, "layer=2.5: must be a whole number"),
         ({"ratio": 0.5, "layre": 2}, "takes no 'layre'. Did you mean layer?"),
         ({"ratio": 0.5, "audio_pivots": 0}, "at least 1 audio pivot"),
@@ -82,6 +83,7 @@ def test_fingerprint_holds_every_setting() -> None:
         "ratio": 0.0,
         "seed": 0,
         "layer": 2,
+        "compat": "",
         "audio_pivots": 2,
         "text_pivots": 4,
     }

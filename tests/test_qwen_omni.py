@@ -24,7 +24,8 @@ from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError
 from marathon_eval.hf_audio import RATE, Inputs
 from marathon_eval.model import Generation, Request, Response, complete
-from marathon_eval.models.qwen_omni import SYSTEM, QwenOmni, audio_tokens, mel_frames
+from marathon_eval.hf_mel import audio_tokens, mel_frames
+from marathon_eval.models.qwen_omni import SYSTEM, QwenOmni
 from marathon_eval.models.whisper import Whisper
 from marathon_eval.press import press_from_args
 from marathon_eval.presses.dart import Dart

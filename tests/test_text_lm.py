@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import benchmarks
 import pytest
+from tiny_text import make_text_lm
 
 from marathon_eval import simple_evaluate
 from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Generation, Model, Request, Response, complete
 from marathon_eval.registry import Registry
-
-TEMPLATE = (
-    "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if loud %}!{% endif %}<assistant>"
-)
+from marathon_eval.results import RunResult
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of a few thousand random weights, with a tokenizer of bytes."""
-    # first of all: it hides a torchvision that would break the next imports
-    import_module("marathon_eval.hf")
-    import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-    folder = tmp_path_factory.mktemp("text_lm")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = {token: number for number, token in enumerate(["<end>", *alphabet])}
-    tokenizer = Tokenizer(models.BPE(vocab=tokens, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
-    fast.chat_template = TEMPLATE
-    fast.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokens),
-        hidden_size=32,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=2048,
-        eos_token_id=0,
-        bos_token_id=0,
-    )
-    model = LlamaForCausalLM(config)
-    for weight in model.parameters():
-        weight.data *= 4
-    model.save_pretrained(folder)
-    return folder
+    return make_text_lm(tmp_path_factory.mktemp("text_lm"))
 
 
 def built(folder: Path, **arguments: object) -> Model:
@@ -114,6 +80,28 @@ def test_audio_and_overlong_prompts_are_error_rows(checkpoint: Path) -> None:
 def test_a_folder_without_weights_is_told(tmp_path: Path) -> None:
     with pytest.raises(MarathonError, match="holds no checkpoint"):
         list(built(tmp_path).generate([Request("x")]))
+
+
+def test_a_local_model_that_was_taught_to_judge(tmp_path: Path) -> None:
+    benchmarks.chat(tmp_path, rows=1)
+    taught = make_text_lm(tmp_path / "judge", says="6 8")
+
+    def run() -> RunResult:
+        return simple_evaluate(
+            "dummy",
+            ["air_bench_chat_sound"],
+            data_dir=str(tmp_path),
+            use_cache=str(tmp_path / "cache"),
+            judge_model="text_lm",
+            judge_args={"pretrained": str(taught), "device": "cpu"},
+        )
+
+    first, second = run(), run()
+    strict = first.tasks["air_bench_chat_sound"].readings["strict"]
+    assert strict["judge_score[judge]"].value == 7.0
+    assert strict["position_bias[judge]"].value == 2.0
+    facts = [one.manifests["air_bench_chat_sound"]["judge"] for one in (first, second)]
+    assert [(one["n_calls"], one["n_cached"]) for one in facts] == [(4, 0), (4, 4)]
 
 
 def test_a_local_model_judges_and_its_noise_is_never_scored(checkpoint: Path, tmp_path: Path) -> None:

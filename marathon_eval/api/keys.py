@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from marathon_eval.errors import MarathonError
@@ -17,6 +18,10 @@ _LOOKS_SECRET = re.compile(
     r"sk-[\w*.-]{6,}|AIza[\w*-]{10,}|(?<=bearer )[^\s'\"]+|(?<=[?&]key=)[^&\s'\"]+", re.IGNORECASE
 )
 _MAX_REASON = 600
+_SHORTEST_KEY = 8
+_SECRET_NAME = re.compile(r"(key|token|secret|password|authorization|credentials?)$", re.IGNORECASE)
+#: Settings that end like a secret and are none.
+_NO_SECRETS = frozenset({"eos_token", "bos_token", "pad_token", "audio_token", "prediction_key"})
 
 
 def key_from_environment(variables: Iterable[str], needed_by: str | None) -> str:
@@ -35,6 +40,28 @@ def redacted(text: str, key: str) -> str:
         text = text.replace(key, REDACTED)
     line = " ".join(_LOOKS_SECRET.sub(REDACTED, text).split())
     return line if len(line) <= _MAX_REASON else line[: _MAX_REASON - 1] + "…"
+
+
+def without_secrets(value: Any) -> Any:
+    """JSON in which every value under a name like `api_key` or `hf_token` is cut out, however deep it stands."""
+    if isinstance(value, Mapping):
+        return {
+            name: REDACTED if _names_secret(str(name)) and item is not None else without_secrets(item)
+            for name, item in value.items()
+        }
+    return [without_secrets(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _names_secret(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None and name.lower() not in _NO_SECRETS
+
+
+def without_keys(text: str) -> str:
+    """`text` without what looks like a key, and without the values of key variables of this environment."""
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_KEY and name.endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")):
+            text = text.replace(value, REDACTED)
+    return _LOOKS_SECRET.sub(REDACTED, text)
 
 
 def checked_url(url: str, where: str) -> str:

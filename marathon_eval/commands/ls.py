@@ -1,23 +1,34 @@
-"""List the names of tasks, models, presses or metrics."""
+"""List tasks, models, presses or metrics; presses with their rule and where it comes from."""
 
 from __future__ import annotations
 
 import argparse
+import re
+import sys
+from typing import TYPE_CHECKING
 
 from marathon_eval.registry import Registry
+
+if TYPE_CHECKING:
+    from marathon_eval.press import Press
 
 KINDS = {"tasks": "task", "models": "model", "presses": "press"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=[*KINDS, "metrics", "filters"])
+    parser.add_argument("--names", action="store_true", help="presses: the names alone")
     parser.add_argument(
         "--include_path", nargs="+", default=[], metavar="DIR", help="folders with more of them"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    print("\n".join(names(arguments.what, arguments.include_path)))
+    if arguments.what == "presses" and not arguments.names:
+        lines = presses(Registry(arguments.include_path))
+    else:
+        lines = names(arguments.what, arguments.include_path)
+    print("\n".join(lines))
     return 0
 
 
@@ -36,3 +47,27 @@ def names(what: str, include_path: list[str]) -> list[str]:
     if kind == "task":
         return registry.names("task")
     return registry.names("model") if kind == "model" else registry.names("press")
+
+
+def presses(registry: Registry) -> list[str]:
+    """Name, kind, one-line rule, paper and own settings, a press per line; prunings first. Raises MarathonError."""
+    from marathon_eval.kvpress import KVPress
+    from marathon_eval.press import PruningPress
+
+    listed = [(name, registry.press_class(name)) for name in registry.names("press")]
+    listed.sort(key=lambda item: not issubclass(item[1], PruningPress))
+    listed.append(("kvpress:NAME", KVPress))
+    width = max(len(name) for name, _ in listed)
+    return [f"{name:<{width}}  {described(press)}" for name, press in listed]
+
+
+def described(press: type[Press]) -> str:
+    """`pruning   Rule. [URL of the paper] takes a, b`: from the class's docstring, its file's, and its fields."""
+    from marathon_eval.press import PruningPress
+
+    kind = "pruning " if issubclass(press, PruningPress) else "eviction"
+    rule = (press.__doc__ or "").strip().partition("\n")[0]
+    paper = re.search(r"https?://[^\s,;)]*[^\s,;).]", sys.modules[press.__module__].__doc__ or "")
+    source = f" {paper.group()}" if paper else ""
+    own = [name for name in press.arguments() if name in vars(press).get("__annotations__", {})]
+    return f"{kind}  {rule}{source}" + (f" (own settings: {', '.join(own)})" if own else "")

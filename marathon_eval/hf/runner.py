@@ -7,6 +7,7 @@ is decoded, so at most two batches of audio are in memory.
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,7 +19,7 @@ from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.hf.loading import Loaded, load
 from marathon_eval.hf_audio import RATE
 from marathon_eval.model import Request, Response
-from marathon_eval.press import PruningPress
+from marathon_eval.press import EvictionPress, PruningPress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,11 +45,14 @@ class Runner:
     def __init__(self, adapter: HFAudio) -> None:
         self.adapter = adapter
         self._loaded: Loaded | None = None
+        self._warm = False
+        self._warned = False
 
     def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """Each request with its response, batch by batch. Raises MarathonError for settings that no request survives."""
         if self._loaded is None:
             self._loaded = load(self.adapter)
+            self._warm = False
         batches = self._batches(requests)
         with ThreadPoolExecutor(1, thread_name_prefix="decode-ahead") as pool:
             ahead = pool.submit(self._prepared_or_error, batches[0]) if batches else None
@@ -109,13 +113,14 @@ class Runner:
         try:
             if isinstance(prepared, Exception):
                 raise prepared
-            responses = self.adapter.answer(self._loaded, prepared.requests, prepared.inputs)
+            responses = self._timed(self.adapter.answer(self._loaded, prepared.requests, prepared.inputs))
         except Exception as error:  # recorded below, for this request alone
             if isinstance(error, MarathonError) and not isinstance(error, RowError):
                 raise
             reason = self._reason(error)
             error.__traceback__ = None  # its frames hold the batch's tensors
         else:
+            self._warn_of_no_effect(batch, responses)
             yield from zip(batch, responses, strict=True)
             return
         if len(batch) == 1:
@@ -123,6 +128,31 @@ class Runner:
             return
         for request in batch:
             yield from self._answered([request], self._prepared_or_error([request]))
+
+    def _timed(self, responses: list[Response]) -> list[Response]:
+        """The first batch after loading pays for what is set up only once: its times are marked as such."""
+        if self._warm:
+            return responses
+        self._warm = True
+        return [
+            replace(one, usage=replace(one.usage, details={**one.usage.details, "warm_up": True}))
+            for one in responses
+        ]
+
+    def _warn_of_no_effect(self, batch: list[Request], responses: Sequence[Response]) -> None:
+        """Once per run: what `evict=prompt` cannot change."""
+        press = self.adapter.press
+        if self._warned or not isinstance(press, EvictionPress) or press.evict != "prompt":
+            return
+        for request, response in zip(batch, responses, strict=True):
+            ended = response.finish_reason == "stop"
+            if request.generation.max_new_tokens == 1 or (response.usage.output_tokens or 2) - ended <= 1:
+                self._warned = True
+                sys.stderr.write(
+                    f"marathon-eval: warning: press={press.name()},evict=prompt: answers of one token can't depend "
+                    "on the press, for it is computed before anything is evicted; evict=context measures it\n"
+                )
+                return
 
     def _reason(self, error: Exception) -> str:
         if isinstance(error, RowError):

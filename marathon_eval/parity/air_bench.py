@@ -14,6 +14,14 @@ from typing import Any, Literal, NamedTuple
 Verdict = Literal["correct", "wrong", "dropped", "abort", "crash"]
 
 LETTERS = "ABCD"
+#: The five lines of cal_score.py and the tasks that each pools.
+CHAT_LINES = {
+    "speech": ("speech_QA", "speech_dialogue_QA"),
+    "sound": ("sound_QA", "sound_generation_QA"),
+    "music": ("music_QA", "music_generation_analysis_QA"),
+    "speech_and_sound": ("speech_and_sound_QA",),
+    "speech_and_music": ("speech_and_music_QA",),
+}
 
 
 class Letter(NamedTuple):
@@ -106,3 +114,28 @@ def two_scores(reply: str) -> tuple[int, int] | None:
     except ValueError:
         return None
     return None if first > 10 or second > 10 else (first, second)
+
+
+def chat_printout(replies: Sequence[tuple[str, str]], swapped: bool) -> list[str]:
+    """The lines that cal_score.py prints of one pass, from (task_name, judge's reply).
+
+    In the swapped pass the model is the first assistant, and the script still calls its scores gpt4_avg_score. Replies
+    with two parts that are no scores count as successes and as failures, which is why the percentage is off. A line
+    without a row, on which the script would stop, says so.
+    """
+    lines: list[str] = []
+    read = [(name, two_scores(reply)) for name, reply in replies]
+    for line, names in CHAT_LINES.items():
+        pairs = [scores for name, scores in read if scores is not None and name in names]
+        n = len(pairs)
+        if not n:
+            lines.append(f"{line}: no row with two scores")
+            continue
+        firsts, seconds = [first for first, _ in pairs], [second for _, second in pairs]
+        wins = sum(first > second if swapped else second > first for first, second in pairs)
+        means = f"gpt4_avg_score={sum(firsts) / n}, llm_avg_score={sum(seconds) / n}"
+        lines.append(f"{line}: Sum={n}, Win_Rate={wins / n}, {means}")
+    failed = sum(scores is None for _, scores in read)
+    told = sum(len(reply.strip().replace("\n", "").split(" ")) == 2 for _, reply in replies)
+    share = told / (told + failed) if read else 0.0
+    return [*lines, f"fail_num: {failed}, success_num: {told}, percentage: {share}"]

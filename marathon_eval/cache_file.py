@@ -1,0 +1,60 @@
+"""The cache's file: how it is opened, and what is looked at before anything is asked."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from marathon_eval.errors import MarathonError
+
+TABLE = "entries"
+LOCK_SECONDS = 30.0
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A reader of the file. Text that is no UTF-8 is damage of one entry, which its checksum tells, not of all."""
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
+    connection.text_factory = _replaced
+    return connection
+
+
+def _replaced(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
+def prepare(path: Path) -> None:
+    """Make or check the file before anything is asked: writable, not locked, a sound database. Raises MarathonError.
+
+    A damaged cache is set aside, and what is whole of it kept; a file that never was one is the user's to move.
+    """
+    advice = "--use_cache DIR names another folder, --no_cache does without"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _open_or_make(path)
+        except sqlite3.DatabaseError as error:
+            from marathon_eval.salvage import is_damage, salvage, was_a_cache
+
+            if not (is_damage(error) and was_a_cache(path)):
+                raise
+            salvage(path)
+            _open_or_make(path)
+    except OSError as error:
+        raise MarathonError(f"{path}: cannot keep a cache here ({error.strerror}); {advice}") from None
+    except sqlite3.OperationalError as error:
+        raise MarathonError(f"{path}: cannot use this cache ({error}); {advice}") from None
+    except sqlite3.DatabaseError as error:
+        raise MarathonError(f"{path}: is damaged ({error}); move it away, or {advice}") from None
+
+
+def _open_or_make(path: Path) -> None:
+    """Raises sqlite3.DatabaseError for a damaged file, of which sqlite itself reads no more than it is asked for."""
+    with closing(sqlite3.connect(path, timeout=5.0)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
+        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"malformed: {' '.join(found.split())}")

@@ -1,0 +1,83 @@
+"""`press=kvpress:NAME`: any scoring press of NVIDIA kvpress (https://github.com/NVIDIA/kvpress), where it is installed.
+
+kvpress scores the keys; which of them may go, when, and how many is decided here, as for every other press: audio keys
+alone, after the context, exactly to the budget. kvpress asks for a transformers older than this harness needs, so it is
+installed without what it asks for: `pip install --no-deps kvpress`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.press import EvictionPress, EvictionView
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PREFIX = "kvpress:"
+
+
+@dataclass(frozen=True)
+class KVPress(EvictionPress):
+    """The scores of kvpress's class NAME; `options` are its own settings, as JSON."""
+
+    scorer: str = ""
+    options: str = "{}"
+    needs_module: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.made()
+
+    @classmethod
+    def name(cls) -> str:
+        return "kvpress"
+
+    @classmethod
+    def named(cls, press: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        """`kvpress:KnormPress` as the argument that says so."""
+        return {**args, "scorer": press.removeprefix(PREFIX)}
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            release = version("kvpress")
+        except PackageNotFoundError:
+            release = "unknown"
+        return {**super().fingerprint, "kvpress": release}
+
+    def made(self) -> Any:
+        """kvpress's own object. Raises MarathonError when kvpress, the class or a setting is not there."""
+        import json
+
+        where = f"press={PREFIX}{self.scorer}"
+        try:
+            library = importlib.import_module("kvpress")
+        except ImportError as error:
+            raise MarathonError(
+                f"{where}: kvpress can't be imported ({error}): pip install --no-deps kvpress"
+            ) from None
+        scorers = {
+            name: value
+            for name, value in vars(library).items()
+            if isinstance(value, type) and issubclass(value, library.ScorerPress)
+        }
+        if self.scorer not in scorers:
+            if hasattr(library, self.scorer):
+                raise MarathonError(f"{where}: gives no scores to keys; of kvpress only scoring presses fit")
+            raise unknown("press=", "scoring press in kvpress", self.scorer, list(scorers))
+        try:
+            return scorers[self.scorer](compression_ratio=self.ratio, **json.loads(self.options))
+        except (TypeError, ValueError, AssertionError) as error:
+            raise MarathonError(f"{where}: options={self.options}: {error}") from None
+
+    def score(self, view: EvictionView) -> Tensor:
+        if view.scores is None:
+            raise ValueError("kvpress scores while the model runs")
+        return view.scores

@@ -1,0 +1,68 @@
+"""Audio Flamingo 3 and Next, Music Flamingo: https://huggingface.co/nvidia/audio-flamingo-3-hf
+
+Music Flamingo is `pretrained=nvidia/music-flamingo-hf,kind=music`. One clip per question, heard in windows of 30 s
+without a seam in the prompt; NVIDIA puts the words before the sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+
+from marathon_eval.hf_audio import RATE
+from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
+from marathon_eval.hf_mel import audio_tokens, windows
+from marathon_eval.model import ModelSettings
+
+if TYPE_CHECKING:
+    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.hf_chat import Wave
+
+#: What the checkpoints of each kind are loaded by, and what stands around their audio.
+KINDS = {
+    "audio": ("AudioFlamingo3ForConditionalGeneration", "", ""),
+    "music": ("MusicFlamingoForConditionalGeneration", "<|sound_bos|>", "<|sound_eos|>"),
+}
+
+
+class AudioFlamingoSettings(ChatSettings):
+    """`kind=music` for checkpoints of Music Flamingo's architecture (`model_type: musicflamingo`)."""
+
+    pretrained: str = "nvidia/audio-flamingo-3-hf"
+    audio_first: bool = False
+    kind: Literal["audio", "music"] = "audio"
+
+
+class AudioFlamingo(ChatModel):
+    """25 audio tokens per second; the official processor's limit of 10 or 20 minutes is not ours."""
+
+    Settings: ClassVar[type[ModelSettings]] = AudioFlamingoSettings
+    token_rate = 25.0
+    clips_per_question = 1
+    end_tokens = ("<|im_end|>", "<|endoftext|>")
+
+    @property
+    def weights_class(self) -> str:  # type: ignore[override]  # here it depends on a setting
+        return KINDS[self.kind][0]
+
+    @property
+    def kind(self) -> str:
+        return cast("AudioFlamingoSettings", self.settings).kind
+
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+        size = int(loaded.features.n_samples)
+        pieces = [[clip[at : at + size] for at in range(0, max(len(clip), 1), size)] for clip in clips]
+        features, mask = windows(loaded.features, [piece for each in pieces for piece in each])
+        frames = [int(rows.sum()) for rows in mask.split([len(each) for each in pieces])]
+        return Heard(
+            {"input_features": features, "input_features_mask": mask},
+            [audio_tokens(count) for count in frames],
+            [count * loaded.features.hop_length / RATE for count in frames],
+        )
+
+    def placeholder(self, loaded: Any) -> str:
+        return "<sound>"
+
+    def spelled(self, loaded: Loaded, count: int) -> str:
+        _, before, after = KINDS[self.kind]
+        return before + super().spelled(loaded, count) + after

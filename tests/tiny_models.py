@@ -1,0 +1,128 @@
+"""Checkpoints of every chat model's real architecture, small and with random weights, in the layout that the hub has.
+
+Each builder writes a folder that `pretrained=` loads by the ordinary path; `BUILDERS` names it after the adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tiny import CHAT_TEMPLATE, QWEN_NAMED, QWEN_TOKENS, byte_tokenizer
+
+HIDDEN = 32
+LAYERS = 3
+#: Random layers hardly change their input; scaled up, logits differ as a trained model's do.
+WEIGHT_SCALE = 4.0
+FLAMINGO_TEMPLATE = CHAT_TEMPLATE.replace("<|audio_bos|><|AUDIO|><|audio_eos|>", "<sound>")
+
+
+def make_qwen2_audio(folder: Path) -> Path:
+    """Qwen2-Audio: 30 s of Whisper features, pooled to 25 tokens per second."""
+    from marathon_eval.hf.loading import transformers
+
+    tokenizer = byte_tokenizer(QWEN_TOKENS, QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>")
+    config = transformers.Qwen2AudioConfig(
+        audio_config=_whisper_like(
+            encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=32, d_model=HIDDEN
+        ),
+        text_config=_language(tokenizer, "qwen2"),
+        audio_token_index=tokenizer.convert_tokens_to_ids("<|AUDIO|>"),
+    )
+    return _saved(
+        folder, transformers.Qwen2AudioForConditionalGeneration, config, tokenizer, _mel(), CHAT_TEMPLATE
+    )
+
+
+def make_audio_flamingo(folder: Path) -> Path:
+    """Audio Flamingo 3: one placeholder per clip, heard in windows of 30 s."""
+    from marathon_eval.hf.loading import transformers
+
+    tokenizer = byte_tokenizer((*QWEN_TOKENS, "<sound>"), {}, pad="<|endoftext|>", eos="<|im_end|>")
+    config = transformers.AudioFlamingo3Config(
+        audio_config=_flamingo_encoder(),
+        text_config=_language(tokenizer, "qwen2"),
+        audio_token_id=tokenizer.convert_tokens_to_ids("<sound>"),
+    )
+    model = transformers.AudioFlamingo3ForConditionalGeneration
+    return _saved(folder, model, config, tokenizer, _mel(), FLAMINGO_TEMPLATE)
+
+
+def make_music_flamingo(folder: Path) -> Path:
+    """Music Flamingo: as Audio Flamingo 3, with delimiters around the audio and a clock in its features."""
+    from marathon_eval.hf.loading import transformers
+
+    tokens = (*QWEN_TOKENS, "<sound>", "<|sound_bos|>", "<|sound_eos|>")
+    tokenizer = byte_tokenizer(tokens, {}, pad="<|endoftext|>", eos="<|im_end|>")
+    ids = tokenizer.convert_tokens_to_ids(["<sound>", "<|sound_bos|>", "<|sound_eos|>"])
+    config = transformers.MusicFlamingoConfig(
+        audio_config={"model_type": "audioflamingo3_encoder", **_flamingo_encoder()},
+        text_config=_language(tokenizer, "qwen2"),
+        **dict(zip(("audio_token_id", "audio_bos_token_id", "audio_eos_token_id"), ids, strict=True)),
+    )
+    model = transformers.MusicFlamingoForConditionalGeneration
+    return _saved(folder, model, config, tokenizer, _mel(), FLAMINGO_TEMPLATE)
+
+
+BUILDERS: dict[str, Callable[[Path], Path]] = {
+    "qwen2_audio": make_qwen2_audio,
+    "audio_flamingo": make_audio_flamingo,
+    "music_flamingo": make_music_flamingo,
+}
+
+
+def _whisper_like(**sizes: Any) -> dict[str, Any]:
+    return {"num_mel_bins": 32, "max_source_positions": 1500, **sizes}
+
+
+def _flamingo_encoder() -> dict[str, Any]:
+    return _whisper_like(num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, hidden_size=HIDDEN)
+
+
+def _mel(**settings: Any) -> Any:
+    from marathon_eval.hf.loading import transformers
+
+    settings = {"feature_size": 32, "return_attention_mask": True} | settings
+    return transformers.WhisperFeatureExtractor(**settings)
+
+
+def _language(tokenizer: Any, kind: str | None = None, **more: Any) -> dict[str, Any]:
+    """A decoder-only language model for the tokenizer's vocabulary."""
+    named = {} if kind is None else {"model_type": kind}
+    return {
+        **named,
+        "vocab_size": len(tokenizer),
+        "hidden_size": HIDDEN,
+        "intermediate_size": 48,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 32768,
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        **more,
+    }
+
+
+def _saved(
+    folder: Path, model_class: Any, config: Any, tokenizer: Any, features: Any, template: str | None
+) -> Path:
+    """Random weights of the config's architecture and everything beside them, in `folder`."""
+    import torch
+
+    from marathon_eval.hf.loading import quiet
+
+    torch.manual_seed(0)
+    with quiet(), torch.no_grad():
+        model = model_class(config)
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(WEIGHT_SCALE)
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    features.save_pretrained(folder)
+    if template is not None:
+        (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+    return folder
