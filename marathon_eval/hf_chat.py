@@ -86,19 +86,29 @@ class ChatModel(HFAudio):
         heard = self.hear(loaded, clips) if clips else Heard({}, [], [])
         counts, seconds = iter(heard.tokens), iter(heard.seconds)
         tokens = [[next(counts) for _ in sample] for sample in pieces]
+        ids = self.ids(loaded, requests, pieces, tokens)
+        return Inputs(
+            tensors={**ids, **heard.tensors},
+            heard_seconds=[sum(next(seconds) for _ in sample) for sample in pieces],
+            audio_tokens=[sum(sample) for sample in tokens],
+            details={} if self.segment_seconds is None else {"segment_seconds": self.segment_seconds},
+        )
+
+    def ids(
+        self,
+        loaded: Loaded,
+        requests: Sequence[Request],
+        pieces: Sequence[Sequence[Wave]],
+        tokens: Sequence[Sequence[int]],
+    ) -> dict[str, Tensor]:
+        """`input_ids` and `attention_mask` [B, T], left-padded, of chats with `tokens` for each of their `pieces`."""
         placeholder = self.placeholder(loaded)
         texts = [
             expanded(self.chat(loaded, request, len(each)), placeholder, [self.spelled(loaded, n) for n in each])
             for request, each in zip(requests, tokens, strict=True)
         ]
         encoded = loaded.tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")
-        ids = {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
-        return Inputs(
-            tensors=ids | heard.tensors,
-            heard_seconds=[sum(next(seconds) for _ in sample) for sample in pieces],
-            audio_tokens=[sum(sample) for sample in tokens],
-            details={} if self.segment_seconds is None else {"segment_seconds": self.segment_seconds},
-        )
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
 
     def split(self, wave: Wave) -> Iterator[Wave]:
         """The clip, or its pieces in order where the model hears only `segment_seconds` at a time."""

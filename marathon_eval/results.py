@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.stats import median_interval
 
 SCHEMA_VERSION = 1
 
@@ -233,16 +234,29 @@ def read_samples(folder: Path, task: str) -> Iterator[dict[str, Any]]:
 
 
 def merge_usage(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Median of every number that the answers' usage holds, and how many answers had it."""
+    """Median, its 95 % interval and n of every number in the answers' usage, `details` included.
+
+    Times of warm-up answers (the first batch after loading) are left out; `warm_up` counts those answers.
+    """
     columns: dict[str, list[float]] = {}
+    warm_ups = 0
     for usage in usages:
-        for key, value in usage.items():
-            if isinstance(value, (int, float)) and not isinstance(value, bool):
+        details = usage.get("details") or {}
+        warm = bool(details.get("warm_up"))
+        warm_ups += warm
+        for key, value in (*usage.items(), *details.items()):
+            if type(value) in (int, float) and not (warm and key.endswith("_s")):
                 columns.setdefault(key, []).append(float(value))
-    return {key: {"median": _median(values), "n": len(values)} for key, values in columns.items()}
+    merged: dict[str, Any] = {key: _summary(sorted(values)) for key, values in columns.items()}
+    return {**merged, "warm_up": warm_ups} if merged else {}
 
 
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
+def _summary(ordered: list[float]) -> dict[str, Any]:
     middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    interval = median_interval(ordered)
+    return {
+        "median": median,
+        "ci95": None if interval is None else (interval.low, interval.high),
+        "n": len(ordered),
+    }

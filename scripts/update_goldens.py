@@ -32,12 +32,21 @@ def schema() -> None:
     write(ROOT / "marathon_eval" / "task_schema.json", json_schema())
 
 
+def tree() -> None:
+    """README.md's tree: one line per file, each from the file's own first sentence."""
+    from source_tree import in_readme
+
+    readme = ROOT / "README.md"
+    readme.write_text(in_readme(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    print(readme.relative_to(ROOT))
+
+
 def write(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(path.relative_to(ROOT))
 
 
-PARTS: dict[str, Callable[[], None]] = {part.__name__: part for part in (prompts, schema)}
+PARTS: dict[str, Callable[[], None]] = {part.__name__: part for part in (prompts, schema, tree)}
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from tiny_run import Tiny
 from transformers import StaticCache
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf.pruning import Pruning, taken
+from marathon_eval.hf.prompt_pass import taken
+from marathon_eval.hf.pruning import Pruning
 from marathon_eval.press import PruningPress, PruningView
 
 
@@ -96,7 +97,7 @@ def test_text_is_never_dropped_and_a_prompt_without_audio_stays_whole(model: Tin
 
 @pytest.mark.parametrize("layer", [4, 40])
 def test_a_layer_that_the_model_lacks(model: Tiny, layer: int) -> None:
-    with pytest.raises(MarathonError, match="this model has 4 layers, layer must be 1 to 3"):
+    with pytest.raises(MarathonError, match="this model has 4 layers, layer must be 0 to 3"):
         Pruning(model.decoder, Told(ratio=0.5, layer=layer), (0,))
 
 

@@ -23,8 +23,8 @@ from tiny_run import Tiny, noise
 from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError
 from marathon_eval.hf_audio import RATE, Inputs
-from marathon_eval.model import Generation, Request, Response, complete
 from marathon_eval.hf_mel import audio_tokens, mel_frames
+from marathon_eval.model import Generation, Request, Response, complete
 from marathon_eval.models.qwen_omni import SYSTEM, QwenOmni
 from marathon_eval.models.whisper import Whisper
 from marathon_eval.press import press_from_args
@@ -128,7 +128,7 @@ def test_features_cover_the_clip_and_nothing_more(checkpoint: Path) -> None:
 
 
 def chat(omni: QwenOmni, checkpoint: Path, request: Request) -> str:
-    text: str = omni._chat(Tiny.load(checkpoint).loaded, request)
+    text: str = omni.chat(Tiny.load(checkpoint).loaded, request, len(request.audios))
     return text
 
 

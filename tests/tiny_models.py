@@ -5,6 +5,8 @@ Each builder writes a folder that `pretrained=` loads by the ordinary path; `BUI
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,10 +67,73 @@ def make_music_flamingo(folder: Path) -> Path:
     return _saved(folder, model, config, tokenizer, _mel(), FLAMINGO_TEMPLATE)
 
 
+def make_voxtral(folder: Path) -> Path:
+    """Voxtral: Mistral's tokenizer instead of a chat template."""
+    from marathon_eval.hf.loading import transformers
+
+    folder.mkdir(exist_ok=True)
+    (folder / "tekken.json").write_text(json.dumps(_tekken()), encoding="utf-8")
+    tokenizer = transformers.MistralCommonBackend(tokenizer_path=str(folder / "tekken.json"))
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": HIDDEN}
+    config = transformers.VoxtralConfig(
+        # the projector packs four frames into one token
+        audio_config=_whisper_like(**sizes, intermediate_size=4 * HIDDEN),
+        text_config=_language(tokenizer, vocab_size=256 + TEKKEN_SPECIAL, bos_token_id=1),
+        audio_token_id=TEKKEN_AUDIO,
+    )
+    return _saved(
+        folder, transformers.VoxtralForConditionalGeneration, config, tokenizer, _mel(), template=None
+    )
+
+
+TEKKEN_SPECIAL, TEKKEN_AUDIO = 40, 24
+
+
+def _tekken() -> dict[str, Any]:
+    """A vocabulary of Mistral's newer kind: 256 bytes after 40 special tokens."""
+    named = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"]
+    named += [
+        "[TOOL_RESULTS]",
+        "[/TOOL_RESULTS]",
+        "[TOOL_CALLS]",
+        "[IMG]",
+        "<pad>",
+        "[IMG_BREAK]",
+        "[IMG_END]",
+    ]
+    named += ["[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"]
+    special = dict(enumerate(named)) | {TEKKEN_AUDIO: "[AUDIO]", 25: "[BEGIN_AUDIO]", 34: "[TRANSCRIBE]"}
+    letters = [chr(byte) if 32 <= byte < 127 else None for byte in range(256)]
+    return {
+        "config": {
+            "pattern": r"\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+",
+            "num_vocab_tokens": 256,
+            "default_vocab_size": 256 + TEKKEN_SPECIAL,
+            "default_num_special_tokens": TEKKEN_SPECIAL,
+            "version": "v7",
+        },
+        "vocab": [
+            {"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode(), "token_str": letter}
+            for byte, letter in enumerate(letters)
+        ],
+        "special_tokens": [
+            {"rank": rank, "token_str": special.get(rank, f"<SPECIAL_{rank}>"), "is_control": True}
+            for rank in range(TEKKEN_SPECIAL)
+        ],
+        "audio": {
+            "sampling_rate": 16000,
+            "frame_rate": 12.5,
+            "audio_encoding_config": {"num_mel_bins": 32, "hop_length": 160, "window_size": 400},
+            "chunk_length_s": 30.0,
+        },
+    }
+
+
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "qwen2_audio": make_qwen2_audio,
     "audio_flamingo": make_audio_flamingo,
     "music_flamingo": make_music_flamingo,
+    "voxtral": make_voxtral,
 }
 
 

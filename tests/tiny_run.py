@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import GenerationConfig
 
 from marathon_eval.hf.loading import Loaded, load
-from marathon_eval.hf.pruning import Kept, Pruning
+from marathon_eval.hf.prompt_pass import Kept
+from marathon_eval.hf.pruning import Pruning
 from marathon_eval.hf.runner import loudness
 from marathon_eval.hf_audio import RATE, Inputs
 from marathon_eval.model import Request

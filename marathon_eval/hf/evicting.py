@@ -10,9 +10,18 @@ import torch
 from torch import Tensor
 
 from marathon_eval.errors import RowError
+from marathon_eval.flops import Shape, evicted_speedup
 from marathon_eval.hf.eviction import Context, answer, context_length, evicted, prefill_context
 from marathon_eval.hf.loading import Loaded
-from marathon_eval.hf.usage import EncoderWatch, by_layers, kv_bytes_per_token, now, peak_bytes, reset_peak
+from marathon_eval.hf.usage import (
+    EncoderWatch,
+    by_layers,
+    kv_bytes_per_token,
+    now,
+    peak_bytes,
+    reset_peak,
+    speed,
+)
 from marathon_eval.model import Generation, Request, Response, Usage
 from marathon_eval.press import Decoder, EvictionPress
 
@@ -122,6 +131,12 @@ def _usage(
     details: dict[str, Any] = dict(inputs.details)
     details["kv_tokens"] = by_layers([count + later for count in kept])
     details["select_s"] = round(seconds.select, 6)
+    details["batch"] = 1
+    details |= speed(output_tokens, seconds.decode)
+    shape = Shape.of(decoder.stack.config)
+    if shape is not None:
+        gain = evicted_speedup(shape, context.length, kept, later)
+        details["theoretical_speedup"] = round(gain, 4)
     costs = kv_bytes_per_token(cache)
     return Usage(
         heard_seconds=round(inputs.heard_seconds[0], 3),

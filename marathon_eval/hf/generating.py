@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria
 
 from marathon_eval.errors import RowError
+from marathon_eval.flops import Shape, pruned_speedup
 from marathon_eval.hf.evicting import answered_from_evicted
 from marathon_eval.hf.loading import Loaded
 from marathon_eval.hf.pruning import Pruning
@@ -23,6 +24,7 @@ from marathon_eval.hf.usage import (
     now,
     peak_bytes,
     reset_peak,
+    speed,
 )
 from marathon_eval.model import Generation, Request, Response, Usage
 from marathon_eval.press import EvictionPress, PruningPress
@@ -195,12 +197,16 @@ def _usage(
     kept = audio
     details: dict[str, Any] = dict(inputs.details)
     if pruning is not None and pruning.kept is not None:
-        layer, counts = pruning.press.layer, pruning.kept
+        counts = pruning.kept
         kept = counts.kept[row]
-        per_layer[layer:] = [counts.prompt[row]] * (len(per_layer) - layer)
+        per_layer = counts.tokens(row, prompt, len(per_layer))
         details["select_s"] = round(counts.select_s / size, 6)
+        shape = Shape.of(pruning.decoder.stack.config)
+        if shape is not None:
+            details["theoretical_speedup"] = round(pruned_speedup(shape, prompt, per_layer), 4)
     details["kv_tokens"] = by_layers(per_layer)
     details["batch"] = size
+    details |= speed(output_tokens, timed.decode_s)
     return Usage(
         heard_seconds=round(inputs.heard_seconds[row], 3),
         audio_tokens=audio,

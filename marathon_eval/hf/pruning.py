@@ -2,12 +2,13 @@
 
 Layers 0 .. K-1 run on the whole prompt. At the input of layer K the press names the audio tokens that stay; hidden
 states, rotary embeddings and the mask are cut to them and to all text, and kept tokens keep their positions. From then
-on the layers' caches have two lengths, so the mask of layers K .. is built from layer K's own length, in decoding too.
+on the layers' caches differ in length, so the mask of layers K .. is built from layer K's own length, in decoding too.
+There may be several cuts, each on what the one before left. A cut at layer 0 shortens also the cache that the model
+counts positions by, so decoding steps are told theirs.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -22,39 +23,18 @@ from transformers.masking_utils import create_causal_mask
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.hf.attention_tap import LastTokenAttention
-from marathon_eval.press import Decoder, PruningPress, PruningView, budget
-
-
-@dataclass
-class _Pass:
-    """One prompt on its way: what the prefill decided and decoding needs."""
-
-    audio: Tensor
-    valid: Tensor
-    prefill: bool = True
-    order: Tensor | None = None
-    short_valid: Tensor | None = None
-    mask: Any = None
-    rotary: tuple[Tensor, ...] = ()
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What the last prefill kept, one number per sample."""
-
-    audio: list[int]
-    kept: list[int]
-    prompt: list[int]
-    select_s: float
+from marathon_eval.hf.prompt_pass import Cut, Kept, PromptPass, left_padded, spanned, stored_keys, synced, taken
+from marathon_eval.press import Decoder, PruningPress, PruningView
 
 
 @dataclass
 class Pruning:
     """`with Pruning(decoder, press, seeds) as pruning: model.generate(...)`; afterwards `pruning.kept` tells.
 
-    `seeds`: one per sample of the batch, in order; `loudness` likewise, for presses that ask for it. `early_exit=False` runs the machinery also where nothing is
-    dropped, for tests. Raises MarathonError for a layer that the model lacks or layers that attend in windows;
-    ValueError for ways of generating that cannot be pruned (beams, static caches, prompts in pieces).
+    `seeds`: one per sample of the batch, in order; `loudness` likewise, for presses that ask for it.
+    `early_exit=False` runs the machinery also where nothing is dropped, for tests. Raises MarathonError for a layer
+    that the model lacks or layers that attend in windows; ValueError for ways of generating that cannot be pruned
+    (beams, static caches, prompts in pieces).
     """
 
     decoder: Decoder
@@ -63,17 +43,17 @@ class Pruning:
     early_exit: bool = True
     loudness: Sequence[Tensor] | None = None
     kept: Kept | None = None
-    _pass: _Pass | None = field(default=None, init=False)
+    _pass: PromptPass | None = field(default=None, init=False)
     _prompt: tuple[Tensor, Tensor | None] | None = field(default=None, init=False)
-    _tap: LastTokenAttention | None = field(default=None, init=False)
+    _taps: dict[int, LastTokenAttention] = field(default_factory=dict, init=False)
     _undo: ExitStack = field(default_factory=ExitStack, init=False)
 
     def __post_init__(self) -> None:
-        layers = len(self.decoder.layers)
-        if self.press.layer >= layers:
+        layers, last = len(self.decoder.layers), self.press.cuts[-1][0]
+        if last >= layers:
             raise MarathonError(
-                f"press={self.press.name()}: layer={self.press.layer}: this model has {layers} layers, "
-                f"layer must be 1 to {layers - 1}"
+                f"press={self.press.name()}: layer={last}: this model has {layers} layers, "
+                f"layer must be 0 to {layers - 1}"
             )
         kinds = set(getattr(self._config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
@@ -86,12 +66,11 @@ class Pruning:
         with ExitStack() as undo:
             self._hook(undo, self.decoder.root, self._see_prompt)
             self._hook(undo, self.decoder.stack, self._begin)
-            for index in range(self.press.layer, len(self.decoder.layers)):
+            for index in range(self.press.cuts[0][0], len(self.decoder.layers)):
                 self._hook(undo, self.decoder.layers[index], partial(self._before_layer, index))
-            if self.press.needs_attention:
-                layer = self.decoder.layers[self.press.layer - 1]
-                attention = cast("torch.nn.Module", layer.self_attn)
-                self._tap = undo.enter_context(LastTokenAttention(attention, self._config))
+            for cut, _ in self.press.cuts if self.press.needs_attention else ():
+                attention = cast("torch.nn.Module", self.decoder.layers[cut - 1].self_attn)
+                self._taps[cut] = undo.enter_context(LastTokenAttention(attention, self._config))
             self._undo = undo.pop_all()
         return self
 
@@ -99,7 +78,8 @@ class Pruning:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._undo.close()
-        self._pass = self._prompt = self._tap = None
+        self._pass = self._prompt = None
+        self._taps.clear()
 
     @property
     def _config(self) -> Any:
@@ -123,7 +103,9 @@ class Pruning:
             )
         self._prompt = ids, kwargs.get("attention_mask")
 
-    def _begin(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _begin(
+        self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         cache = kwargs.get("past_key_values")
         if self._prompt is None:
             raise ValueError("the decoder ran without its model")
@@ -135,17 +117,40 @@ class Pruning:
         if cache is not None and cache.get_seq_length() > 0:
             if self._pass is None or ids.shape[1] != 1:
                 raise ValueError("tokens can't be dropped from a prompt that arrives in pieces")
-            self._pass.prefill = False
-            return
+            return self._step(self._pass, args, kwargs)
         if len(ids) != len(self.seeds):
             raise ValueError(
                 f"{len(ids)} sequences for {len(self.seeds)} samples: beams and several answers can't be pruned"
             )
+        self._pass = self._started(ids, mask)
+        for tap in self._taps.values():
+            tap.valid = self._pass.valid
+        self._pass.positions = kwargs.get("position_ids")
+        self._pass.last = ids.shape[1] - 1
+        self.kept = None
+        return None
+
+    def _started(self, ids: Tensor, mask: Tensor | None) -> PromptPass:
         audio = torch.isin(ids, torch.tensor(self.decoder.audio_token_ids, device=ids.device))
-        valid = torch.ones_like(audio) if mask is None else _left_padded(mask)
-        self._pass = _Pass(audio & valid, valid)
-        if self._tap is not None:
-            self._tap.valid = valid
+        valid = torch.ones_like(audio) if mask is None else left_padded(mask)
+        audio &= valid
+        prunable = spanned(audio) & valid if self.press.compat else audio
+        return PromptPass(audio, prunable, valid, None if self.loudness is None else list(self.loudness))
+
+    def _step(
+        self, current: PromptPass, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        """A decoding step; where layer 0 was cut its place is said aloud, for the cache no longer tells it."""
+        current.prefill = False
+        current.last += 1
+        if 0 not in current.cuts:
+            return None
+        if current.positions is None:
+            like = self._prompt[0] if self._prompt else torch.empty(1, 1)
+            places = torch.full((1, 1), current.last, device=like.device)
+        else:
+            places = current.positions = current.positions[..., -1:] + 1
+        return args, {**kwargs, "position_ids": places, "attention_mask": None}
 
     def _before_layer(
         self, index: int, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -154,81 +159,103 @@ class Pruning:
         if current is None:
             raise ValueError("a layer ran without its decoder")
         hidden = args[0] if args else kwargs["hidden_states"]
-        if index == self.press.layer:
-            hidden = self._at_the_cut(current, hidden, kwargs)
-        if current.order is None:
+        ratios = dict(self.press.cuts)
+        if index in ratios:
+            hidden = self._at_the_cut(current, index, ratios[index], hidden, kwargs)
+        cut = current.cuts.get(max((layer for layer in current.cuts if layer <= index), default=-1))
+        if cut is None:
             return None
         # Position ids serve only to find packed sequences in flash attention; gaps would mislead it.
-        changed = {**kwargs, "attention_mask": current.mask, "position_ids": None}
+        changed = {**kwargs, "attention_mask": cut.mask, "position_ids": None}
         if current.prefill:
-            changed["position_embeddings"] = current.rotary
+            changed["position_embeddings"] = cut.rotary
         if args:
             return (hidden, *args[1:]), changed
         return (), {**changed, "hidden_states": hidden}
 
     # -- the cut ------------------------------------------------------------------------------------------------
 
-    def _at_the_cut(self, current: _Pass, hidden: Tensor, kwargs: dict[str, Any]) -> Tensor:
+    def _at_the_cut(
+        self, current: PromptPass, layer: int, ratio: float, hidden: Tensor, kwargs: dict[str, Any]
+    ) -> Tensor:
         """In the prefill: choose and cut. In decoding: the new token joins the kept ones. Both: the mask."""
         cache = kwargs.get("past_key_values")
         if cache is None:
             raise ValueError("tokens can't be dropped without a KV cache (use_cache=False)")
         if current.prefill:
-            hidden = self._cut(current, hidden, cache, kwargs["position_embeddings"])
-        elif current.short_valid is not None:
-            new = torch.ones_like(current.short_valid[:, :1])
-            current.short_valid = torch.cat([current.short_valid, new], dim=1)
-        if current.order is not None:
-            current.mask = create_causal_mask(
+            hidden = self._cut(current, layer, ratio, hidden, cache, kwargs["position_embeddings"])
+        elif layer in current.cuts:
+            cut = current.cuts[layer]
+            cut.valid = torch.cat([cut.valid, torch.ones_like(cut.valid[:, :1])], dim=1)
+        if layer in current.cuts:
+            current.cuts[layer].mask = create_causal_mask(
                 config=self._config,
                 inputs_embeds=hidden,
-                attention_mask=current.short_valid,
+                attention_mask=current.cuts[layer].valid,
                 past_key_values=cache,
-                layer_idx=self.press.layer,
+                layer_idx=layer,
             )
         return hidden
 
-    def _cut(self, current: _Pass, hidden: Tensor, cache: DynamicCache, rotary: tuple[Tensor, ...]) -> Tensor:
-        started = _now(hidden)
-        keep = current.valid & ~current.audio
+    def _cut(
+        self,
+        current: PromptPass,
+        layer: int,
+        ratio: float,
+        hidden: Tensor,
+        cache: DynamicCache,
+        rotary: tuple[Tensor, ...],
+    ) -> Tensor:
+        started = synced(hidden)
+        keep = current.valid & ~current.prunable
         before, hidden = hidden, hidden.clone() if self._merges else hidden
         for row in range(len(keep)):
-            self._choose(current, before, hidden, cache, row, keep)
+            self._choose(current, layer, ratio, before, hidden, cache, row, keep)
         lengths = keep.sum(dim=1)
-        self.kept = Kept(
-            audio=current.audio.sum(dim=1).tolist(),
-            kept=(keep & current.audio).sum(dim=1).tolist(),
-            prompt=lengths.tolist(),
-            select_s=_now(hidden) - started,
-        )
+        self._note(current, layer, keep, lengths.tolist(), synced(hidden) - started)
         total, longest = keep.shape[1], int(lengths.max())
         if longest == total and self.early_exit:
             return hidden
         # A stable sort puts what stays at the end, in order, and what goes (or pads) before it.
-        current.order = keep.int().argsort(dim=1, stable=True)[:, total - longest :]
-        current.short_valid = keep.gather(1, current.order)
-        current.rotary = tuple(taken(part, current.order) for part in rotary)
-        return taken(hidden, current.order)
+        order = keep.int().argsort(dim=1, stable=True)[:, total - longest :]
+        if current.cuts:
+            rotary = current.cuts[max(current.cuts)].rotary
+        cut = Cut(order, keep.gather(1, order), tuple(taken(part, order) for part in rotary))
+        current.cuts[layer] = cut
+        for later, tap in self._taps.items():
+            if later > layer:
+                tap.valid = cut.valid
+        current.valid = cut.valid
+        current.audio = current.audio.gather(1, order) & cut.valid
+        current.prunable = current.prunable.gather(1, order) & cut.valid
+        return taken(hidden, order)
+
+    def _note(self, current: PromptPass, layer: int, keep: Tensor, lengths: list[int], seconds: float) -> None:
+        """Add this cut to what is told afterwards."""
+        kept = (keep & current.audio).sum(dim=1).tolist()
+        if self.kept is None:
+            self.kept = Kept(current.audio.sum(dim=1).tolist(), kept, lengths, 0.0)
+        self.kept.kept, self.kept.prompt = kept, lengths
+        self.kept.select_s += seconds
+        self.kept.lengths[layer] = lengths
 
     def _choose(
-        self, current: _Pass, hidden: Tensor, after: Tensor, cache: DynamicCache, row: int, keep: Tensor
+        self,
+        current: PromptPass,
+        layer: int,
+        ratio: float,
+        hidden: Tensor,
+        after: Tensor,
+        cache: DynamicCache,
+        row: int,
+        keep: Tensor,
     ) -> None:
         """Ask the press about one sample, without its padding: mark what stays, and write what it carries on."""
         start = int((~current.valid[row]).sum())
-        audio: Any = current.audio[row, start:].nonzero().squeeze(1)
+        audio: Any = current.prunable[row, start:].nonzero().squeeze(1)
         if not len(audio):
             return
-        attention = None if self._tap is None or self._tap.row is None else self._tap.row[row, start:]
-        view = PruningView(
-            hidden=hidden[row, start:],
-            norm=self.decoder.norm,
-            keys=_keys(cache, self.press.layer - 1)[row, :, start:],
-            attention=attention,
-            audio=audio,
-            keep=budget(len(audio), self.press.ratio),
-            loudness=None if self.loudness is None else self.loudness[row],
-            generator=torch.Generator().manual_seed(self.seeds[row]),
-        )
+        view = self._view(current, layer, ratio, hidden, cache, row, start, audio)
         chosen = self.press.select(view)
         if (
             len(chosen.unique()) != view.keep
@@ -243,35 +270,35 @@ class Pruning:
         merged = self.press.merged(view, chosen)
         if merged is not None:
             after[row, chosen + start] = merged
+        if current.loudness is not None:
+            current.loudness[row] = current.loudness[row][torch.isin(audio, chosen).cpu()]
 
-
-def taken(values: Tensor, order: Tensor) -> Tensor:
-    """`values` [..., B or 1, T, D] gathered along T by `order` [B, n]."""
-    if values.shape[-3] == 1 and len(order) > 1:
-        values = values.expand(*values.shape[:-3], len(order), *values.shape[-2:])
-    order = order.to(values.device)
-    index = order.reshape(*[1] * (values.dim() - 3), *order.shape, 1)
-    return values.gather(-2, index.expand(*values.shape[:-2], order.shape[1], values.shape[-1]))
-
-
-def _keys(cache: DynamicCache, layer: int) -> Tensor:
-    keys: Tensor = cache.layers[layer].keys
-    return keys
-
-
-def _left_padded(mask: Tensor) -> Tensor:
-    """The mask [B, T] as booleans; the last token must be real and padding stand on the left. Raises ValueError."""
-    if mask.dim() != 2:
-        raise ValueError(
-            "tokens can't be dropped under a ready-made attention mask: a padding mask [B, T] is needed"
+    def _view(
+        self,
+        current: PromptPass,
+        layer: int,
+        ratio: float,
+        hidden: Tensor,
+        cache: DynamicCache,
+        row: int,
+        start: int,
+        audio: Any,
+    ) -> PruningView:
+        tap, number = self._taps.get(layer), [cut for cut, _ in self.press.cuts].index(layer)
+        states = hidden[row, start:]
+        original = self._originally(row, len(audio))
+        return PruningView(
+            hidden=states,
+            norm=self.decoder.norm,
+            keys=stored_keys(cache, layer - 1)[row, :, start:] if layer else states[None],
+            attention=None if tap is None or tap.row is None else tap.row[row, start:],
+            audio=audio,
+            keep=self.press.kept(original, ratio),
+            loudness=None if current.loudness is None else current.loudness[row],
+            # every cut draws anew, and the first as if it were the only one
+            generator=torch.Generator().manual_seed(self.seeds[row] + number),
         )
-    valid = mask.bool()
-    if not (valid[:, 1:] >= valid[:, :-1]).all() or not valid[:, -1].all():
-        raise ValueError("tokens can be dropped from left-padded batches only")
-    return valid
 
-
-def _now(tensor: Tensor) -> float:
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)
-    return time.perf_counter()
+    def _originally(self, row: int, now: int) -> int:
+        """How many prunable tokens the sample had before any cut."""
+        return self.kept.audio[row] if self.kept is not None else now

@@ -88,6 +88,13 @@ def peak_bytes(device: torch.device, weights_bytes: int) -> int | None:
     return torch.cuda.max_memory_allocated(device) - weights_bytes if device.type == "cuda" else None
 
 
+def speed(output_tokens: int, decode_s: float) -> dict[str, float]:
+    """Tokens per second of one sample's decoding; nothing where the first token, the prefill's, was the only one."""
+    if output_tokens < 2 or decode_s <= 0:
+        return {}
+    return {"tokens_per_s": round((output_tokens - 1) / decode_s, 3)}
+
+
 def by_layers(per_layer: Sequence[int]) -> dict[str, int]:
     """`{"0-1": 2525, "2-27": 1275}`: prompt tokens that each run of layers keeps."""
     groups: dict[str, int] = {}

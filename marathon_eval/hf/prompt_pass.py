@@ -1,0 +1,94 @@
+"""What is known of one prompt while pruning takes tokens out of it, and the tensor work on it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+
+@dataclass
+class Cut:
+    """What layers from here to the next cut share: which slots stayed, in what order, and the mask over them."""
+
+    order: Tensor
+    valid: Tensor
+    rotary: tuple[Tensor, ...]
+    mask: Any = None
+
+
+@dataclass
+class PromptPass:
+    """One prompt on its way: what the prefill decided and decoding needs. `audio` and `valid` are of what is left."""
+
+    audio: Tensor
+    prunable: Tensor
+    valid: Tensor
+    loudness: list[Tensor] | None
+    prefill: bool = True
+    cuts: dict[int, Cut] = field(default_factory=dict)
+    positions: Tensor | None = None
+    last: int = 0
+
+
+@dataclass
+class Kept:
+    """What the last prefill kept, one number per sample; `lengths` tells prompt tokens from each cut's layer on."""
+
+    audio: list[int]
+    kept: list[int]
+    prompt: list[int]
+    select_s: float
+    lengths: dict[int, list[int]] = field(default_factory=dict)
+
+    def tokens(self, row: int, prompt: int, layers: int) -> list[int]:
+        """How many of a sample's prompt tokens each layer saw."""
+        seen = [prompt] * layers
+        for layer, lengths in sorted(self.lengths.items()):
+            seen[layer:] = [lengths[row]] * (layers - layer)
+        return seen
+
+
+def taken(values: Tensor, order: Tensor) -> Tensor:
+    """`values` [..., B or 1, T, D] gathered along T by `order` [B, n]."""
+    if values.shape[-3] == 1 and len(order) > 1:
+        values = values.expand(*values.shape[:-3], len(order), *values.shape[-2:])
+    order = order.to(values.device)
+    index = order.reshape(*[1] * (values.dim() - 3), *order.shape, 1)
+    return values.gather(-2, index.expand(*values.shape[:-2], order.shape[1], values.shape[-1]))
+
+
+def spanned(audio: Tensor) -> Tensor:
+    """[B, T]: from the token before a row's first audio token to the one after its last, as the released code prunes."""
+    some = audio.any(dim=1, keepdim=True)
+    before, after = audio.int().cumsum(dim=1) > 0, audio.int().flip(1).cumsum(dim=1).flip(1) > 0
+    before[:, :-1] |= before[:, 1:].clone()
+    after[:, 1:] |= after[:, :-1].clone()
+    return before & after & some
+
+
+def stored_keys(cache: DynamicCache, layer: int) -> Tensor:
+    keys: Tensor = cache.layers[layer].keys
+    return keys
+
+
+def left_padded(mask: Tensor) -> Tensor:
+    """The mask [B, T] as booleans; the last token must be real and padding stand on the left. Raises ValueError."""
+    if mask.dim() != 2:
+        raise ValueError(
+            "tokens can't be dropped under a ready-made attention mask: a padding mask [B, T] is needed"
+        )
+    valid = mask.bool()
+    if not (valid[:, 1:] >= valid[:, :-1]).all() or not valid[:, -1].all():
+        raise ValueError("tokens can be dropped from left-padded batches only")
+    return valid
+
+
+def synced(tensor: Tensor) -> float:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)
+    return time.perf_counter()

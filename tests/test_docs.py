@@ -1,0 +1,87 @@
+"""The documents are true: the tree is the tree, and every command in them runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import released
+import source_tree
+import tiny
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Commands about weights or data that no one has here end with the line that says how to give them.
+WANTING = ("pretrained=", "--data_dir")
+
+
+def commands(path: Path) -> list[str]:
+    """Every `marathon-eval …` line of a document's code blocks, continuation lines joined."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(r"^(?:    )?(marathon-eval [^\n]*)$", text, flags=re.MULTILINE)
+    return [re.sub(r"\s+", " ", command.split("  #")[0]).strip() for command in found]
+
+
+ALL = [(path.name, command) for path in DOCUMENTS for command in commands(path)]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as scripts/run leaves it, only smaller: data, weights, and a run to look at."""
+    folder = tmp_path_factory.mktemp("docs")
+    released.build(folder / "demo" / "data", 6, seconds=0.5)
+    tiny.make_qwen_omni(folder / "demo" / "tiny-qwen-omni")
+    tiny.make_whisper(folder / "demo" / "whisper-tiny.en")
+    for answer in ("A", "B"):
+        run(
+            folder,
+            f"marathon-eval --model dummy --model_args answer={answer} --tasks gtzan,race --data_dir demo/data -o demo/results",
+        )
+    return folder
+
+
+def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(command)[1:]
+    env = {**os.environ, "MARATHON_EVAL_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "marathon_eval", *words],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("document", "command"), ALL, ids=[f"{name}: {command[:60]}" for name, command in ALL]
+)
+def test_every_command_runs(workplace: Path, document: str, command: str) -> None:
+    done = run(workplace, command)
+    assert "Traceback" not in done.stderr
+    if done.returncode == 2:
+        assert any(word in done.stderr for word in WANTING), done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
+
+
+def test_the_readme_has_commands_to_run() -> None:
+    assert len(commands(ROOT / "README.md")) >= 8
+
+
+def test_the_tree_is_the_tree() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert source_tree.in_readme(readme) == readme, "run: scripts/update_goldens.py tree"
+
+
+def test_documents_name_no_machine() -> None:
+    for path in [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"/(?:work|root|tmp)/", text), path.name
