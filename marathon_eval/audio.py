@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 BLOCK_FRAMES = 1 << 18
 #: A header may claim any length; nothing in the field is longer, and a decompression bomb would be.
 MAX_SECONDS = 4 * 3600.0
+_WITH_NAN = ("FLOAT", "DOUBLE")
 
 
 class AudioFacts(NamedTuple):
@@ -122,6 +124,9 @@ def _opened(audio: Audio) -> Any:
 def _frames(audio: Audio, file: Any) -> tuple[int, int]:
     """First and one-past-last frame of the stretch."""
     rate, total = int(file.samplerate), int(file.frames)
+    # a row may ask for second 1e308, or NaN: neither is a frame's number
+    if not all(math.isfinite(edge * rate) for edge in (audio.start, audio.stop or 0.0)):
+        raise AudioError(f"{audio.path}: stretch {audio.start}-{audio.stop} s is not inside it")
     if total / rate > MAX_SECONDS:
         raise AudioError(f"{audio.path}: {total / rate:.0f} s is over the limit of {MAX_SECONDS:.0f} s")
     first = round(audio.start * rate)
@@ -135,6 +140,7 @@ def _frames(audio: Audio, file: Any) -> tuple[int, int]:
 
 def _blocks(audio: Audio, file: Any) -> Iterator[NDArray[np.float32]]:
     """Float32 blocks [frames, channels] of the stretch; fewer frames than the header says is an error."""
+    import numpy as np
     import soundfile
 
     first, last = _frames(audio, file)
@@ -146,6 +152,8 @@ def _blocks(audio: Audio, file: Any) -> Iterator[NDArray[np.float32]]:
             if not len(block):
                 raise AudioError(f"{audio.path}: ends {left} frames before its header says")
             left -= len(block)
+            if file.subtype in _WITH_NAN and not np.isfinite(block).all():
+                raise AudioError(f"{audio.path}: damaged (it holds samples that are not numbers)")
             yield block
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{audio.path}: damaged ({error.error_string})") from None

@@ -180,6 +180,10 @@ class ResponseCache:
             self.close()
             salvage(self.path)
 
+    def knows(self, fingerprint: Mapping[str, Any]) -> bool:
+        """Whether this model, with exactly these settings, has answered anything."""
+        return bool(self.get_many(["fingerprint/" + sha256_of(fingerprint)]))
+
     def put(self, key: str, value: Any, at_once: bool = False) -> None:
         """Store; committed within COMMIT_SECONDS, or now."""
         if self.path is None:

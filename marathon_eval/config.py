@@ -96,8 +96,9 @@ def parse_samples(text: str) -> dict[str, list[int]]:
     if not text.lstrip().startswith("{"):
         try:
             source = Path(text).read_text(encoding="utf-8")
-        except OSError as error:
-            raise MarathonError(f"--samples: {text}: {error.strerror}; give JSON or a file of it") from None
+        except (OSError, ValueError) as error:  # ValueError: no file name at all, or a file that is no text
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise MarathonError(f"--samples: {text!a}: {reason}; give JSON or a file of it") from None
     loaded = _json_args(source, "--samples")
     for task, ids in loaded.items():
         if not isinstance(ids, list) or not all(isinstance(i, int) and i >= 0 for i in ids):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.asking import Answers, Asked, Progress, ask, cache_folder, gather
+from marathon_eval.asking import Answers, Asked, Pool, Progress, ask, cache_folder, gather
 from marathon_eval.cache import ResponseCache, sha256_of
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError
@@ -50,8 +50,7 @@ def evaluate(config: RunConfig, model: Model | None = None, progress: Progress |
     tasks = in_orders(tasks, config)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
-        fingerprint = model.fingerprint
-        pool = gather(tasks, config, model.name())
+        fingerprint, pool = preflight(model, tasks, config, cache)
         answers = ask(pool, model, cache, progress or Progress(), config.retry_errors)
         model.close()
         asked_judge = judge_with(judge, cache, config.judge_gen_kwargs)
@@ -76,6 +75,31 @@ def evaluate(config: RunConfig, model: Model | None = None, progress: Progress |
         started=started,
         interrupted=answers.interrupted,
     )
+
+
+def preflight(
+    model: Model, tasks: Mapping[str, Task], config: RunConfig, cache: ResponseCache
+) -> tuple[dict[str, Any], Pool]:
+    """The model's fingerprint and all documents; raises one MarathonError for weights and data alike.
+
+    A model whose answers the cache knows is not looked for: a rerun that only rescores needs no weights.
+    """
+    missing: list[str] = []
+    fingerprint: dict[str, Any] = {}
+    pool: Pool | None = None
+    try:
+        fingerprint = model.fingerprint
+        if not cache.knows(fingerprint):
+            model.check()
+    except MarathonError as error:
+        missing.append(str(error))
+    try:
+        pool = gather(tasks, config, model.name())
+    except MarathonError as error:
+        missing.append(str(error))
+    if missing or pool is None:
+        raise MarathonError("; and ".join(missing))
+    return fingerprint, pool
 
 
 def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:

@@ -65,3 +65,10 @@ def stacked(features: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
         padded[row, :, : mel.shape[1]] = torch.from_numpy(mel)
         mask[row, : mel.shape[1]] = 1
     return padded, mask
+
+
+def whole_clip(extractor: Any, wave: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Log-mel features [mel, frames] of a clip of any length, neither padded nor cut."""
+    out = extractor(wave, sampling_rate=RATE, padding=False, truncation=False, return_tensors="np")
+    mel: NDArray[np.float32] = out["input_features"][0]
+    return mel

@@ -141,6 +141,9 @@ class Model(ABC):
         """What stands behind the settings: weights, revision, chat template. Needs no weights in memory."""
         return {}
 
+    def check(self) -> None:  # noqa: B027 - most models need nothing from elsewhere
+        """Raise MarathonError when what stands behind cannot be had; quick, and before anything slow."""
+
     @abstractmethod
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """Yield each request with its response as soon as it is finished, in any order.
@@ -203,6 +206,3 @@ def argument_errors(name: str, error: ValidationError, settings: type[BaseModel]
 
 def listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "no arguments"
-
-
-Settings = ModelSettings

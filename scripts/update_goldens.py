@@ -25,6 +25,14 @@ def prompts() -> None:
         write(GOLDEN / "prompts.json", rendered(Path(folder)))
 
 
+def benchmark_prompts() -> None:
+    """tests/golden/benchmark_prompts.json: what AIR-Bench, MMAR and MMAU ask, their judges included."""
+    from rendered_benchmarks import rendered_benchmarks
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(ROOT / "tests" / "golden" / "benchmark_prompts.json", rendered_benchmarks(Path(folder)))
+
+
 def schema() -> None:
     """marathon_eval/task_schema.json: what editors complete in a task's YAML."""
     from marathon_eval.task_config import json_schema
@@ -46,7 +54,9 @@ def write(path: Path, content: Any) -> None:
     print(path.relative_to(ROOT))
 
 
-PARTS: dict[str, Callable[[], None]] = {part.__name__: part for part in (prompts, schema, tree)}
+PARTS: dict[str, Callable[[], None]] = {
+    part.__name__: part for part in (prompts, benchmark_prompts, schema, tree)
+}
 
 
 def main() -> None:

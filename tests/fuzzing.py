@@ -32,8 +32,9 @@ def survives(action: Callable[[], Any]) -> Any:
     try:
         return action()
     except MarathonError as error:
-        assert str(error).strip()
-        return None
+        reason = str(error)
+    assert reason.strip()
+    return None
 
 
 def texts(most: int = 20) -> st.SearchStrategy[str]:

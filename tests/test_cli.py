@@ -167,3 +167,9 @@ def test_cache_why_names_what_differs(data: Path, change: list[str], named: str)
     done = marathon("cache", "why", *flags, *args)
     assert "0 of 6" in done.stdout
     assert named in done.stdout
+
+
+def test_missing_weights_and_missing_data_are_one_line(tmp_path: Path) -> None:
+    flags = ["--model", "qwen_omni", "--model_args", "press=dart,ratio=0.5", "--tasks", "vox_age,gtzan"]
+    done = marathon(*flags, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    refused(done, "Qwen/Qwen2.5-Omni-7B", "pretrained=", "Hezep/AudioMarathon", "--data_dir")

@@ -39,7 +39,7 @@ SOUNDS = {form: sound(form) for form in FORMATS}
 def test_changed_bytes_are_heard_or_refused(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"clip.{form}"
 
-    @cases(450)
+    @cases(400)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         path.write_bytes(data.draw(st.composite(lambda draw: mutated(SOUNDS[form], draw))()))

@@ -121,7 +121,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, min_size=1, max_size=12).map(" ".join), values())
-@cases(2500)
+@cases(3000)
 def test_any_template_on_any_row(source: str, value: object) -> None:
     survives(
         lambda: from_row(source, "x:1").value({"q": value, "rows": [value, {"q": "a"}], "row": {"q": 1}})
@@ -129,7 +129,7 @@ def test_any_template_on_any_row(source: str, value: object) -> None:
 
 
 @given(st.lists(PIECES, min_size=1, max_size=8).map(" ".join), values())
-@cases(1000)
+@cases(1500)
 def test_any_expression_on_any_row(source: str, value: object) -> None:
     survives(lambda: from_row("{{ " + source + " }}", "x:1").value({"q": value, "rows": [value]}))
 
@@ -171,7 +171,7 @@ WORDS = [
     st.lists(st.tuples(st.sampled_from(NAMES) | texts(6), st.sampled_from(WORDS) | texts(6)), max_size=4),
     st.booleans(),
 )
-@cases(1500)
+@cases(1800)
 def test_any_model_arguments(pairs: list[tuple[str, str]], as_json: bool) -> None:
     text = json.dumps(dict(pairs)) if as_json else ",".join(f"{name}={value}" for name, value in pairs)
 
@@ -183,7 +183,7 @@ def test_any_model_arguments(pairs: list[tuple[str, str]], as_json: bool) -> Non
 
 
 @given(texts(60) | values().map(json.dumps))
-@cases(700)
+@cases(1000)
 def test_any_text_as_arguments_samples_and_generation(text: str) -> None:
     survives(lambda: generation_settings(parse_args(text, "--gen_kwargs"), "--gen_kwargs"))
     survives(lambda: parse_samples(text))
@@ -198,7 +198,7 @@ def test_any_text_as_arguments_samples_and_generation(text: str) -> None:
     ),
     texts(60),
 )
-@cases(1000)
+@cases(600)
 def test_any_filter_on_any_text(name: str, options: dict, text: str) -> None:
     context = FilterContext(("x", "y"), ("A", "B"), {"choices": ["x", "y"]})
     survives(
@@ -217,7 +217,7 @@ def test_any_predictions_file(tmp_path: Path) -> None:
     )
     one = st.fixed_dictionaries({"id": st.integers(0, 2) | values(), "response": texts() | values()})
 
-    @cases(300)
+    @cases(150)
     @given(
         st.lists(row | one, max_size=4)
         | values()

@@ -29,7 +29,6 @@ filter_list: [{name: strict, filter: [{function: choice}]}]
 metric_list: [{metric: accuracy}, {metric: macro_f1}]
 cluster: path
 breakdown: q
-on_missing_audio: error
 """
 OPEN = """
 doc_to_text: q
@@ -42,7 +41,7 @@ metric_list: [{metric: wer}, {metric: exact_match}]
 def test_changed_bytes_of_shipped_tasks(tmp_path: Path) -> None:
     path, find = tmp_path / "task.yaml", Registry().task_path
 
-    @cases(1200)
+    @cases(900)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         content = data.draw(st.sampled_from(SHIPPED))
@@ -56,7 +55,7 @@ def test_any_value_under_any_key(tmp_path: Path) -> None:
     path, find = tmp_path / "task.yaml", Registry().task_path
     base = yaml.safe_load(BASE + OPEN)
 
-    @cases(1500)
+    @cases(900)
     @given(st.dictionaries(st.sampled_from(KEYS) | texts(8), values(), min_size=1, max_size=3))
     def check(keys: dict) -> None:
         path.write_bytes(json.dumps({**base, **keys}, ensure_ascii=True).encode())
@@ -108,7 +107,7 @@ def test_any_rows_are_asked_scored_or_error_rows(keys: str, tmp_path: Path) -> N
     task = load(write_task(tmp_path, keys, [{"q": "?", "a": "x", "c": ["x", "y"], "path": "a.wav"}]))
     (tmp_path / "a.wav").touch()
 
-    @cases(1000)
+    @cases(400)
     @given(st.lists(ROW | LIKELY, max_size=4), texts(40))
     def check(rows: list, said: str) -> None:
         (tmp_path / "rows.json").write_text(json.dumps(rows))
@@ -134,7 +133,7 @@ def whole_way(task: Task, folder: Path, said: str) -> None:
     st.sampled_from(["json", "jsonl", "csv"]),
     st.binary(max_size=200) | texts(60).map(lambda t: t.encode(errors="replace")),
 )
-@cases(1200)
+@cases(1500)
 def test_any_bytes_as_a_table(form: str, content: bytes) -> None:
     rows = survives(lambda: parsed(content, form, "rows", "x"))
     assert rows is None or isinstance(rows, list)

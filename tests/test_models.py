@@ -58,6 +58,7 @@ CASES = {
     "audio_flamingo": Case("audio_flamingo", per_second(25)),
     "music_flamingo": Case("audio_flamingo", per_second(25), {"kind": "music"}),
     "voxtral": Case("voxtral", per_window(375), placeholder_is_text=True),
+    "qwen3_omni": Case("qwen3_omni", per_second(13)),
 }
 PRESSES = {
     path.stem: Registry().press_class(path.stem)

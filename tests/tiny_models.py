@@ -86,6 +86,38 @@ def make_voxtral(folder: Path) -> Path:
     )
 
 
+def make_qwen3_omni(folder: Path) -> Path:
+    """Qwen3-Omni: the whole model's layout with a thinker of four experts."""
+    from marathon_eval.hf.loading import transformers
+
+    tokenizer = byte_tokenizer(QWEN_TOKENS, QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>")
+    ids = dict(zip(QWEN_TOKENS, tokenizer.convert_tokens_to_ids(list(QWEN_TOKENS)), strict=True))
+    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 1, 1], "interleaved": True}
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    encoder = {"encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, "d_model": HIDDEN}
+    encoder |= {"output_dim": HIDDEN, "downsample_hidden_size": 16, "n_window": 50, "n_window_infer": 800}
+    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": HIDDEN}
+    thinker = {
+        "audio_config": {"num_mel_bins": 32, **encoder},
+        "vision_config": vision | {"deepstack_visual_indexes": [0]},
+        "text_config": _language(tokenizer, rope_parameters=rope, **experts),
+        "audio_token_id": ids["<|AUDIO|>"],
+        "image_token_id": ids["<|IMAGE|>"],
+        "video_token_id": ids["<|VIDEO|>"],
+        "audio_start_token_id": ids["<|audio_bos|>"],
+        "audio_end_token_id": ids["<|audio_eos|>"],
+        "vision_start_token_id": ids["<|vision_bos|>"],
+    }
+    config = transformers.Qwen3OmniMoeConfig(
+        thinker_config=thinker,
+        enable_audio_output=False,
+        im_start_token_id=ids["<|im_start|>"],
+        im_end_token_id=ids["<|im_end|>"],
+    )
+    model = transformers.Qwen3OmniMoeForConditionalGeneration
+    return _saved(folder, model, config, tokenizer, _mel(), CHAT_TEMPLATE)
+
+
 TEKKEN_SPECIAL, TEKKEN_AUDIO = 40, 24
 
 
@@ -134,6 +166,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "audio_flamingo": make_audio_flamingo,
     "music_flamingo": make_music_flamingo,
     "voxtral": make_voxtral,
+    "qwen3_omni": make_qwen3_omni,
 }
 
 

@@ -1,0 +1,57 @@
+"""Qwen3-Omni 30B-A3B, by the thinker alone: https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct
+
+Features are the official processor's for one clip at a time: its own padding of unequal clips reaches into their ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from marathon_eval.hf_audio import RATE
+from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
+from marathon_eval.hf_mel import stacked, whole_clip
+from marathon_eval.model import ModelSettings
+
+if TYPE_CHECKING:
+    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.hf_chat import Wave
+
+
+class Qwen3OmniSettings(ChatSettings):
+    """The model card asks for no system sentence when only text is wanted."""
+
+    pretrained: str = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
+
+
+class Qwen3Omni(ChatModel):
+    """13 audio tokens per second; no limit on length but the model's positions."""
+
+    Settings: ClassVar[type[ModelSettings]] = Qwen3OmniSettings
+    weights_class = "Qwen3OmniMoeThinkerForConditionalGeneration"
+    weights_prefix = "thinker."
+    token_rate = 13.0
+    end_tokens = ("<|im_end|>", "<|endoftext|>")
+
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+        mels = [whole_clip(loaded.features, clip) for clip in clips]
+        features, mask = stacked(mels)
+        chunk = 2 * int(loaded.model.config.audio_config.n_window)
+        return Heard(
+            {"input_features": features, "feature_attention_mask": mask},
+            [audio_tokens(mel.shape[1], chunk) for mel in mels],
+            [mel.shape[1] * loaded.features.hop_length / RATE for mel in mels],
+        )
+
+
+def audio_tokens(frames: int, chunk: int) -> int:
+    """Tokens of `frames` mel frames: three halvings, rounded up, in chunks of `chunk` frames, which are 13 each."""
+    rest = frames % chunk
+    return frames // chunk * halved(chunk) + halved(rest)
+
+
+def halved(frames: int) -> int:
+    """What three convolutions of stride 2 leave of `frames`."""
+    for _ in range(3):
+        frames = -(-frames // 2)
+    return frames
