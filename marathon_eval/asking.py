@@ -119,9 +119,7 @@ def _overridden(request: Request, config: RunConfig) -> Request:
 
 def ask(pool: Pool, model: Model, cache: ResponseCache, progress: Progress, retry_errors: bool) -> Answers:
     """An answer for every request of the pool, until all are there or Ctrl-C."""
-    requests = pool.requests()
-    facts, _ = cache.facts(audio for request in requests for audio in request.audios)
-    requests.sort(key=lambda request: _clip_order(request, facts))
+    requests, facts = ordered(pool, cache)
     answers: dict[Request, Answered] = {}
     interrupted = False
     try:
@@ -134,6 +132,14 @@ def ask(pool: Pool, model: Model, cache: ResponseCache, progress: Progress, retr
     finally:
         progress.stop()
     return Answers(answers, facts, interrupted)
+
+
+def ordered(pool: Pool, cache: ResponseCache) -> tuple[list[Request], dict[Audio, AudioFacts]]:
+    """Every different request once, clip by clip, and what is known of the clips."""
+    requests = pool.requests()
+    facts, _ = cache.facts(audio for request in requests for audio in request.audios)
+    requests.sort(key=lambda request: _clip_order(request, facts))
+    return requests, facts
 
 
 def _collect(
@@ -149,23 +155,24 @@ def _collect(
     def begin(misses: list[Request]) -> None:
         waiting.update(misses)
         progress.start(
-            len(requests) - len(misses), len(misses), sum(_seconds(miss, facts) for miss in misses)
+            len(requests) - len(misses), len(misses), sum(seconds_of(miss, facts) for miss in misses)
         )
 
     for item in cache.answer(model, requests, on_misses=begin):
         answers[item.request] = item
         if item.request in waiting:
-            progress.advance(item, _seconds(item.request, facts))
+            progress.advance(item, seconds_of(item.request, facts))
 
 
 def _known(request: Request, facts: Mapping[Audio, AudioFacts]) -> Iterator[AudioFacts]:
     return (facts[audio] for audio in request.audios if audio in facts)
 
 
-def _seconds(request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
+def seconds_of(request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
+    """Seconds of audio that a request holds."""
     return sum(fact.seconds for fact in _known(request, facts))
 
 
 def _clip_order(request: Request, facts: Mapping[Audio, AudioFacts]) -> tuple[float, str, str]:
     """Longest clips first (an out-of-memory shows at once), questions on one clip side by side."""
-    return -_seconds(request, facts), "".join(fact.sha256 for fact in _known(request, facts)), request.prompt
+    return -seconds_of(request, facts), "".join(fact.sha256 for fact in _known(request, facts)), request.prompt

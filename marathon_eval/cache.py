@@ -65,6 +65,16 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
+def storable(value: Any) -> str:
+    """The value's JSON as sqlite takes it: a lone surrogate, which is no UTF-8, is written as its escape."""
+    text = canonical(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return text
+
+
 def sha256_of(value: Any) -> str:
     # a lone surrogate, as a row's JSON may hold, is no UTF-8, and must cost its row alone
     return hashlib.sha256(canonical(value).encode(errors="surrogatepass")).hexdigest()
@@ -229,7 +239,7 @@ class ResponseCache:
                 tablename=TABLE,
                 autocommit=False,
                 journal_mode="WAL",
-                encode=canonical,
+                encode=storable,
                 decode=json.loads,
                 timeout=LOCK_SECONDS,
                 outer_stack=False,
@@ -332,6 +342,6 @@ def _audio_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, 
         except OSError:
             errors[audio] = f"{audio.path}: no such audio file"
             continue
-        place = os.path.abspath(audio.path)
+        place = os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
         keys[audio] = f"audio/{place}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
     return keys, errors

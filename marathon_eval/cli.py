@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -13,7 +15,22 @@ from typing import NoReturn
 from marathon_eval import __version__
 from marathon_eval.errors import MarathonError, did_you_mean
 
-EXIT_WHOLE, EXIT_MISTAKE, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 2, 3, 130
+EXIT_WHOLE, EXIT_MISTAKE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 3, 130, 143
+
+
+class Termination:
+    """SIGTERM, as a scheduler sends it: the finished part is saved as after Ctrl-C. A second one kills."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def listen(self) -> None:
+        signal.signal(signal.SIGTERM, self._interrupt)
+
+    def _interrupt(self, number: int, frame: object) -> NoReturn:
+        self.came = True
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise KeyboardInterrupt
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,8 +52,19 @@ def verbs() -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 whole, 2 a mistake, 3 incomplete coverage, 130 Ctrl-C."""
+    """Run one verb and return its exit code: 0 whole, 2 a mistake, 3 incomplete coverage, 130 Ctrl-C, 143 SIGTERM."""
+    termination = Termination()
+    if argv is None:  # a process of our own: inside another program its signals are not ours
+        termination.listen()
+    code = _exit_code(argv)
+    return EXIT_TERMINATED if termination.came and code == EXIT_INTERRUPTED else code
+
+
+def _exit_code(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # text of the data may hold what is no UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         if arguments[:1] in ([], ["-h"], ["--help"]):
             print(overview())

@@ -62,7 +62,7 @@ class DocSet:
     def manifest_sha256(self) -> str:
         """Hash over row numbers, audio names below the root, and targets: what was asked, on any machine."""
         rows = [[doc.doc_id, doc.audio_names, doc.target] for doc in self.docs]
-        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode(errors="surrogatepass")).hexdigest()
 
     def manifest(self) -> dict[str, Any]:
         """What results.json keeps of the dataset."""

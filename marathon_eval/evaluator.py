@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.asking import Answers, Asked, Pool, Progress, ask, cache_folder, gather
 from marathon_eval.cache import ResponseCache, sha256_of
@@ -50,31 +50,11 @@ def evaluate(config: RunConfig, model: Model | None = None, progress: Progress |
     tasks = in_orders(tasks, config)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
-        fingerprint, pool = preflight(model, tasks, config, cache)
+        _, pool = preflight(model, tasks, config, cache)
         answers = ask(pool, model, cache, progress or Progress(), config.retry_errors)
         model.close()
-        asked_judge = judge_with(judge, cache, config.judge_gen_kwargs)
-        scored = {
-            name: scored_task(tasks[name], pool.asked[name], answers, config, asked_judge) for name in tasks
-        }
-    samples = {name: samples for name, (samples, _) in scored.items()}
-    results = {name: task.aggregate(samples[name], pool.docs[name]) for name, task in tasks.items()}
-    hits = sum(answer.cached for answer in answers.by_request.values())
-    return RunResult(
-        model=model.name(),
-        fingerprint=fingerprint,
-        fingerprint_sha256=sha256_of(fingerprint),
-        tasks=results,
-        groups={name: group.aggregate(results) for name, group in groups.items()},
-        samples=samples,
-        config=config.recorded(),
-        versions=versions(),
-        manifests=manifests(tasks, pool.docs, samples, {name: facts for name, (_, facts) in scored.items()}),
-        cache={"hits": hits, "misses": len(answers.by_request) - hits},
-        wall_s=round(time.monotonic() - clock, 3),
-        started=started,
-        interrupted=answers.interrupted,
-    )
+        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
+        return concluded(plan, config, model, answers, started, clock)
 
 
 def preflight(
@@ -100,6 +80,42 @@ def preflight(
     if missing or pool is None:
         raise MarathonError("; and ".join(missing))
     return fingerprint, pool
+
+
+class Plan(NamedTuple):
+    """What is scored: the tasks with their documents and requests, and who judges."""
+
+    tasks: dict[str, Task]
+    groups: dict[str, Group]
+    pool: Pool
+    judge: Judge | None
+
+
+def concluded(
+    plan: Plan, config: RunConfig, model: Model, answers: Answers, started: str, clock: float
+) -> RunResult:
+    """The result of a run whose questions were answered; `clock` is when it began, by time.monotonic."""
+    tasks, pool = plan.tasks, plan.pool
+    scored = {name: scored_task(tasks[name], pool.asked[name], answers, config, plan.judge) for name in tasks}
+    samples = {name: samples for name, (samples, _) in scored.items()}
+    results = {name: task.aggregate(samples[name], pool.docs[name]) for name, task in tasks.items()}
+    hits = sum(answer.cached for answer in answers.by_request.values())
+    fingerprint = model.fingerprint
+    return RunResult(
+        model=model.name(),
+        fingerprint=fingerprint,
+        fingerprint_sha256=sha256_of(fingerprint),
+        tasks=results,
+        groups={name: group.aggregate(results) for name, group in plan.groups.items()},
+        samples=samples,
+        config=config.recorded(),
+        versions=versions(),
+        manifests=manifests(tasks, pool.docs, samples, {name: facts for name, (_, facts) in scored.items()}),
+        cache={"hits": hits, "misses": len(answers.by_request) - hits},
+        wall_s=round(time.monotonic() - clock, 3),
+        started=started,
+        interrupted=answers.interrupted,
+    )
 
 
 def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:

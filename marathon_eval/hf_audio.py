@@ -48,6 +48,8 @@ class HFSettings(ModelSettings):
     device_map: str | None = None
     batch_size: int = Field(default=1, ge=1)
     trust_remote_code: bool = False
+    #: Hear and encode a clip once for all questions on it; off for measuring what that is worth.
+    sharing: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,23 @@ class HFAudio(Model):
     """A local model behind transformers. A subclass fills the class attributes, `prepare` and `decoder`."""
 
     Settings: ClassVar[type[ModelSettings]] = HFSettings
-    transport: ClassVar[frozenset[str]] = Model.transport | {"device_map"}
-    #: The class in transformers that loads the weights, as text.
-    weights_class: ClassVar[str]
+    transport: ClassVar[frozenset[str]] = Model.transport | {"device_map", "sharing"}
+    #: The class in transformers that loads the weights, as text. (Some adapters learn this and the rate from arguments.)
+    weights_class: str
     #: Only tensors named so are needed; other shards are neither downloaded nor read.
     weights_prefix: ClassVar[str | None] = None
     #: The commits that were tried; a name that is not here is resolved once and recorded.
     pinned: ClassVar[Mapping[str, str]] = {}
     #: Audio tokens per second, for the truncation guard; None where audio is not in the token stream.
-    token_rate: ClassVar[float | None] = None
+    token_rate: float | None = None
     #: Ending tokens beside those that the checkpoint names.
     end_tokens: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         super().__init__(settings, press)
         self._runner: Runner | None = None
+        #: Adapters with the same settings and other presses, this one among them: a sweep's cells.
+        self.cells: Sequence[HFAudio] = (self,)
 
     @property
     def args(self) -> HFSettings:
@@ -144,7 +148,8 @@ class HFAudio(Model):
             self.folder()
             from marathon_eval.hf.runner import Runner
 
-            self._runner = Runner(self)
+            running = (cell._runner for cell in self.cells if cell._runner is not None)
+            self._runner = Runner(self, next(running, None))
         yield from self._runner.run(requests)
 
     def close(self) -> None:
@@ -165,6 +170,17 @@ class HFAudio(Model):
 
         Raises RowError for a request that can't be asked.
         """
+
+    def extractor(self, folder: Path) -> Any:
+        """What turns clips into features: the checkpoint's feature extractor."""
+        from marathon_eval.hf.loading import transformers
+
+        return transformers.AutoFeatureExtractor.from_pretrained(
+            folder, trust_remote_code=self.args.trust_remote_code
+        )
+
+    def after_load(self, model: Any, folder: Path) -> None:  # noqa: B027 - most weights are whole as they are
+        """What must be added to the weights before the first question. Raises MarathonError where it is missing."""
 
     def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
         """One response per request: chat models generate, others overwrite this."""

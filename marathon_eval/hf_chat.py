@@ -54,7 +54,9 @@ class ChatModel(HFAudio):
     Settings: ClassVar[type[ModelSettings]] = ChatSettings
     carries: ClassVar[tuple[type[Press], ...]] = (PruningPress, EvictionPress)
     #: Longer clips are split into pieces of so many seconds, each with a placeholder of its own.
-    segment_seconds: ClassVar[float | None] = None
+    segment_seconds: float | None = None
+    #: Whether the chat template takes a turn in parts; where it only takes text, the placeholder is written here.
+    parts: bool = True
     #: How many clips one question may have; None for any number.
     clips_per_question: ClassVar[int | None] = None
     #: Importable modules beside torch and transformers, and the extra that installs them.
@@ -126,8 +128,9 @@ class ChatModel(HFAudio):
         """The question in the checkpoint's own chat template, with one placeholder per clip."""
         if loaded.chat_template is None:
             raise MarathonError(f"--model_args: pretrained={self.args.pretrained}: has no chat template")
+        turns = self.turns(request, [{"type": "audio", "audio": ""} for _ in range(clips)])
         chat: str = loaded.tokenizer.apply_chat_template(
-            self.turns(request, [{"type": "audio", "audio": ""} for _ in range(clips)]),
+            turns if self.parts else [_in_one(turn, self.placeholder(loaded)) for turn in turns],
             chat_template=loaded.chat_template,
             tokenize=False,
             add_generation_prompt=True,
@@ -174,6 +177,12 @@ class ChatModel(HFAudio):
     def encoder(self, model: Any) -> Any:
         """The module whose time is the audio encoder's."""
         return model.get_encoder(modality="audio")
+
+
+def _in_one(turn: Mapping[str, Any], placeholder: str) -> dict[str, Any]:
+    """The turn with its parts as one text."""
+    texts = [placeholder if part["type"] == "audio" else part["text"] for part in turn["content"]]
+    return {**turn, "content": "".join(texts)}
 
 
 def expanded(chat: str, placeholder: str, runs: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.cache import ResponseCache, sha256_of
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.filters import Answer
-from marathon_eval.judge_kinds import Call, Kind
+from marathon_eval.judge_kinds import Call, Kind, check_judging
 from marathon_eval.judge_readings import VERDICTS
 from marathon_eval.reasoning import parted
 from marathon_eval.task import Task
@@ -135,6 +135,7 @@ def prepared(task: Task, name: str | None) -> Task:
     kinds = task.config.judge
     if kinds is None:
         return task
+    check_judging(task)
     readings: dict[str, bool] = {}
     for kind in dict(kinds).values():
         if kind is not None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.errors import RowError
+from marathon_eval.errors import RowError, unknown
 from marathon_eval.filters import Answer
 from marathon_eval.judge_readings import Pair, Pass
 from marathon_eval.model import Generation, Request
@@ -84,6 +84,25 @@ class Kind:
         # a predictions file in MMAR's form keeps the thoughts in a column of their own
         reasoning = said.reasoning or str(doc.fields.get("thinking_prediction") or "")
         return {**row, "response": said.answer, "reasoning": reasoning}
+
+
+def check_judging(task: Task) -> None:
+    """Raise MarathonError for a judge's template that is broken, and for a reading that the task does not have."""
+    for name, spec in task.config.judge or ():
+        if spec is None:
+            continue
+        wanted = [spec.readings] if isinstance(spec.readings, str) else spec.readings
+        for reading in wanted:
+            if reading not in task.readings:
+                where = f"{task.document.where('judge', name, 'readings')}: judge: {name}: readings"
+                raise unknown(where, "reading", reading, task.readings)
+        if spec.prompt not in _CHECKED:
+            Kind(name, spec, task)
+            _CHECKED.add(spec.prompt)
+
+
+#: Tasks of one benchmark share their judge's prompt, and compiling takes longer than all other checks.
+_CHECKED: set[str] = set()
 
 
 def _align_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:

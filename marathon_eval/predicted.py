@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cache import ResponseCache, sha256_of
-from marathon_eval.datasets import Doc, DocSet
+from marathon_eval.datasets import Doc, DocLoader, DocSet
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import as_judged, judge_with, judged_by, load_tasks, scored_sample
 from marathon_eval.filters import Answer
@@ -19,11 +19,13 @@ from marathon_eval.model import Response
 from marathon_eval.official import printed
 from marathon_eval.parity.released import INVALID
 from marathon_eval.predictions import Joined, joined, read_predictions
+from marathon_eval.prompt import OURS
 from marathon_eval.provenance import versions
 from marathon_eval.registry import Registry
 from marathon_eval.results import ReadingScore, RunResult, Sample
 from marathon_eval.rows import Table, TableReader
 from marathon_eval.task import Task
+from marathon_eval.template import check_names
 
 if TYPE_CHECKING:
     from marathon_eval.judge import Judged
@@ -51,6 +53,24 @@ class GivenTable(TableReader):
     def read(self, split: str) -> Table:
         """The same rows for every split."""
         return self.table
+
+
+class ScoringLoader(DocLoader):
+    """Documents that are scored and not asked: the question and the audio may be absent."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task.config, task.document, task.writer.question, task.loader.choices)
+
+    def _check_columns(self, known: set[str]) -> None:
+        ours = known | (OURS if self.question.choices.given else frozenset())
+        for rule in self.question.rules():
+            if rule is not self.question.text:
+                check_names(rule, ours)
+        check_names(self.choices, ours)
+
+    def _audio_values(self, fields: Any) -> list[Any]:
+        named = isinstance(fields, Mapping) and all(rule.names <= fields.keys() for rule in self.audio)
+        return super()._audio_values(fields) if named else []
 
 
 def score_predictions(
@@ -102,11 +122,11 @@ def score_predictions(
 
 def documents(task: Task, found: Joined, subset: str | None) -> DocSet:
     """The task's documents from these rows. Audio is not needed: nobody listens again."""
-    docset = task.loader.load(GivenTable(task, found.table), subset, None, None)
+    docset = ScoringLoader(task).load(GivenTable(task, found.table), subset, None, None)
     failed = [doc.doc_id for doc in docset.docs if doc.error is not None]
     if not failed or found.table.source is None:
         return docset
-    silent = task.loader.load(GivenTable(task, replace(found.table, source=None)), subset, None, None)
+    silent = ScoringLoader(task).load(GivenTable(task, replace(found.table, source=None)), subset, None, None)
     unheard = {doc.doc_id: doc for doc in silent.docs if doc.doc_id in set(failed) and doc.error is None}
     return replace(docset, docs=[unheard.get(doc.doc_id, doc) for doc in docset.docs])
 

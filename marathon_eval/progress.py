@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from marathon_eval.asking import Progress
+from marathon_eval.forecast import Forecast
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -27,17 +28,18 @@ class LineProgress(Progress):
 
     def start(self, hits: int, misses: int, seconds: float) -> None:
         self._misses, self._seconds = misses, seconds
-        self._done = self._errors = 0
-        self._heard = 0.0
-        self._began = self._spoke = time.monotonic()
+        self._errors = 0
+        self._forecast = Forecast()
+        self._began = self._spoke = self._latest = time.monotonic()
         self.say(f"asking {misses} requests, {hours(seconds)} of audio; {hits} answers are in the cache")
 
     def advance(self, answered: Answered, seconds: float) -> None:
-        self._done += 1
-        self._heard += seconds
+        now = time.monotonic()
+        self._forecast.add(seconds, now - self._latest)
+        self._latest = now
         self._errors += answered.response.status == "error"
-        if time.monotonic() - self._spoke >= LINE_EVERY_SECONDS:
-            self._spoke = time.monotonic()
+        if now - self._spoke >= LINE_EVERY_SECONDS:
+            self._spoke = now
             self.say(self.state())
 
     def stop(self) -> None:
@@ -46,11 +48,14 @@ class LineProgress(Progress):
 
     def state(self) -> str:
         """`12/40 answers, 0.31/1.02 h of audio, 1 failed, 95 s, about 210 s left`."""
+        done, heard = self._forecast.answers, self._forecast.audio
         passed = time.monotonic() - self._began
-        text = f"{self._done}/{self._misses} answers, {hours(self._heard)} of {hours(self._seconds)} of audio"
+        text = f"{done}/{self._misses} answers, {hours(heard)} of {hours(self._seconds)} of audio"
         text += f", {self._errors} failed, {passed:.0f} s"
-        if 0 < self._heard < self._seconds:
-            text += f", about {passed * (self._seconds - self._heard) / self._heard:.0f} s left"
+        left = self._forecast.left(self._misses - done, self._seconds - heard)
+        if done < self._misses and left is not None:
+            # what has passed since the latest answer belongs to the next
+            text += f", about {max(0.0, left - (time.monotonic() - self._latest)):.0f} s left"
         return text
 
     def say(self, text: str) -> None:

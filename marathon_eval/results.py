@@ -194,7 +194,12 @@ def write_atomically(path: Path, parts: Iterable[str]) -> None:
 
 
 def json_line(row: Mapping[str, Any]) -> str:
-    return json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n"
+    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a lone surrogate, from the data or a model, is no UTF-8; its escape is JSON
+        text = json.dumps(row, separators=(",", ":"))
+    return text + "\n"
 
 
 def newest_run(path: Path) -> Path:

@@ -216,7 +216,7 @@ def _parquet(content: bytes, name: str) -> list[Any]:
 
     try:
         rows: list[Any] = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:  # OSError: damage inside the file, nothing of the disk
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # all three: damage in the bytes
         raise MarathonError(f"{name}: not readable as parquet ({error})") from None
     return rows
 

@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache import canonical
+from marathon_eval.cache import storable
 from marathon_eval.cache_file import TABLE, read_only
 from marathon_eval.cache_tools import AUDIO, FINGERPRINT, RESPONSE, Entry, belongs
 
@@ -154,7 +154,7 @@ def _carved(aside: Path) -> Iterator[tuple[str, str]]:
 def _write(fresh: Path, entries: dict[str, Any]) -> int:
     """A new cache file with the entries; how many answers are among them."""
     prefixes = (RESPONSE, FINGERPRINT, AUDIO)
-    rows = [(key, canonical(value)) for key, value in entries.items() if key.startswith(prefixes)]
+    rows = [(key, storable(value)) for key, value in entries.items() if key.startswith(prefixes)]
     with closing(sqlite3.connect(fresh)) as connection, connection:
         connection.execute(f"CREATE TABLE {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
         connection.executemany(f"INSERT INTO {TABLE} VALUES (?, ?)", rows)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from marathon_eval.results import MetricValue, RunResult, TaskResult
+    from marathon_eval.results import MetricValue, RunResult, Sample, TaskResult
 
-WIDTH_OF_A_PIPE = 160
+WIDTH_OF_A_PIPE = 130
 LEFT = ("task", "reading", "metric")
-RIGHT = ("value", "95 % CI", "accuracy", "chance", "n", "unanswered", "errors", "coverage")
+RIGHT = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
+STAGES = ("encode_s", "prefill_s", "decode_s")
 
 
 def print_run(result: RunResult) -> None:
@@ -26,15 +28,17 @@ def print_run(result: RunResult) -> None:
         title=f"{result.model}{press_label(result.fingerprint)}", title_justify="left", box=box.SIMPLE_HEAD
     )
     for heading in LEFT:
-        table.add_column(heading, no_wrap=True)
+        # the longest names of all go on in a second line: cut, they would name nothing
+        table.add_column(heading, overflow="fold")
     for heading in RIGHT:
         table.add_column(heading, justify="right", no_wrap=True)
     for task in result.tasks.values():
-        add_task(table, task)
+        add_task(table, task, answer_seconds(result.samples.get(task.task, [])))
     for name, group in result.groups.items():
         add_group(table, name, group)
     console.print(table)
-    console.print(footer(result), markup=False, highlight=False, soft_wrap=True)
+    for line in (*without_mean(result.groups), footer(result)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def press_label(fingerprint: dict[str, Any]) -> str:
@@ -42,27 +46,51 @@ def press_label(fingerprint: dict[str, Any]) -> str:
     return f", press {press['press']}, ratio {press['ratio']:g}" if press else ""
 
 
-def add_task(table: Table, task: TaskResult) -> None:
-    """One row per reading; counts stand in the first row only, for all readings share them."""
-    counts = [str(task.n_scored), str(task.n_errors), f"{task.coverage:.1%}"]
+def add_task(table: Table, task: TaskResult, seconds: float | None) -> None:
+    """One row per reading; what all readings share stands in the first row only."""
+    shared = [str(task.n_scored), f"{task.coverage:.1%}"]
+    took = "" if seconds is None else duration(seconds)
     rows = sorted(task.readings, key=lambda reading: not _is_headline(task, reading)) or [""]
     for position, reading in enumerate(rows):
         metrics = task.readings.get(reading, {})
         name, value = main_metric(task, reading)
-        n, errors, coverage = counts if position == 0 else ("", "", "")
-        unanswered = str(task.n_unanswered.get(reading, ""))
         table.add_row(
             task.task if position == 0 else "",
             reading,
             name + (" *" if _is_headline(task, reading) else ""),
             *(numbers(value) if value else ("", "")),
             *(short(metrics.get(other)) if other != name else "" for other in ("accuracy", "chance")),
-            n,
-            unanswered,
-            errors,
-            coverage,
+            *(shared if position == 0 else ("", "")),
+            parsed(task, reading),
+            took if position == 0 else "",
         )
     table.add_section()
+
+
+def parsed(task: TaskResult, reading: str) -> str:
+    """The share of the scored answers in which the reading found one."""
+    unanswered = task.n_unanswered.get(reading)
+    if unanswered is None or not task.n_scored:
+        return ""
+    return f"{1 - unanswered / task.n_scored:.1%}"
+
+
+def answer_seconds(samples: Iterable[Sample]) -> float | None:
+    """What the model spent on these answers, cached ones included; None where no backend timed any."""
+    spent = [
+        # a row's usage is the mean over its repeats
+        sum(times) * (len(sample.response) if isinstance(sample.response, list) else 1)
+        for sample in samples
+        if (times := [sample.usage[stage] for stage in STAGES if sample.usage.get(stage) is not None])
+    ]
+    return sum(spent) if spent else None
+
+
+def duration(seconds: float) -> str:
+    """`8.31 s`, `74 s`, `12 min`, `3.4 h`."""
+    if seconds < 100:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _is_headline(task: TaskResult, reading: str) -> bool:
@@ -80,13 +108,20 @@ def main_metric(task: TaskResult, reading: str) -> tuple[str, MetricValue | None
 def add_group(table: Table, name: str, group: dict[str, Any]) -> None:
     """The group's mean of headlines (0-100) and those of its sub-groups."""
     score = group.get("score")
-    absent = group.get("missing") or []
-    more = f" and {len(absent) - 2} more" if len(absent) > 2 else ""
-    missing = f"none: {', '.join(absent[:2])}{more} not run" if absent else "none"
-    text = missing if score is None else f"{score:.2f}"
-    table.add_row(name, "", "mean of headlines", text, *[""] * (len(RIGHT) - 1))
+    table.add_row(
+        name, "", "mean of headlines", "none" if score is None else f"{score:.2f}", *[""] * (len(RIGHT) - 1)
+    )
     for inner, part in group.get("groups", {}).items():
         add_group(table, f"  {inner}", part)
+
+
+def without_mean(groups: dict[str, Any]) -> Iterator[str]:
+    """Which tasks a group lacks for its mean."""
+    for name, group in groups.items():
+        if absent := group.get("missing"):
+            more = f" and {len(absent) - 2} more" if len(absent) > 2 else ""
+            yield f"{name} has no mean: {', '.join(absent[:2])}{more} not run."
+        yield from without_mean(group.get("groups", {}))
 
 
 def numbers(value: MetricValue) -> tuple[str, str]:
@@ -103,6 +138,9 @@ def short(value: MetricValue | None) -> str:
 def footer(result: RunResult) -> str:
     hits, misses = result.cache["hits"], result.cache["misses"]
     text = f"* headline. {hits} answers from the cache, {misses} asked, {result.wall_s:.1f} s."
+    failed = sum(task.n_errors for task in result.tasks.values())
+    if failed:
+        text += f" {failed} rows FAILED."
     unverified = sum(task.n_unverified for task in result.tasks.values())
     if unverified:
         text += f" {unverified} answers UNVERIFIED: nobody can say how much of the audio was heard."

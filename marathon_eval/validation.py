@@ -27,6 +27,10 @@ def validate_task(path: Path, find: Callable[[str], Path], data_dir: str | None 
         loaded = load_task(path, find)
         if isinstance(loaded, Group):
             return [*_member_problems(loaded, find)]
+        if loaded.config.judge is not None:
+            from marathon_eval.judge_kinds import check_judging
+
+            check_judging(loaded)
         return [*_data_problems(loaded, data_dir)] if _has_data(loaded, data_dir) else []
     except MarathonError as error:
         return str(error).splitlines()

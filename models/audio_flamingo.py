@@ -13,6 +13,7 @@ from marathon_eval.hf_audio import RATE
 from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
 from marathon_eval.hf_mel import audio_tokens, windows
 from marathon_eval.model import ModelSettings
+from marathon_eval.press import Press
 
 if TYPE_CHECKING:
     from marathon_eval.hf.loading import Loaded
@@ -41,13 +42,10 @@ class AudioFlamingo(ChatModel):
     clips_per_question = 1
     end_tokens = ("<|im_end|>", "<|endoftext|>")
 
-    @property
-    def weights_class(self) -> str:  # type: ignore[override]  # here it depends on a setting
-        return KINDS[self.kind][0]
-
-    @property
-    def kind(self) -> str:
-        return cast("AudioFlamingoSettings", self.settings).kind
+    def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
+        super().__init__(settings, press)
+        kind = cast("AudioFlamingoSettings", settings).kind
+        self.weights_class, *self.delimiters = KINDS[kind]
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
         size = int(loaded.features.n_samples)
@@ -64,5 +62,5 @@ class AudioFlamingo(ChatModel):
         return "<sound>"
 
     def spelled(self, loaded: Loaded, count: int) -> str:
-        _, before, after = KINDS[self.kind]
+        before, after = self.delimiters
         return before + super().spelled(loaded, count) + after

@@ -123,7 +123,10 @@ def test_kill_9_loses_only_what_was_in_flight_or_under_a_second_old(data: Path, 
     assert log.stat().st_size - stored(cache) <= 33
 
 
-def test_ctrl_c_saves_the_finished_part(data: Path, unbroken: dict, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_save_the_finished_part(
+    data: Path, unbroken: dict, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
     cache = tmp_path / "cache"
     process = subprocess.Popen(
         command(data, tmp_path / "out", 0.02),
@@ -135,15 +138,16 @@ def test_ctrl_c_saves_the_finished_part(data: Path, unbroken: dict, tmp_path: Pa
     while not stored(cache):
         assert process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
+    assert process.returncode == code, stderr
     assert "Traceback" not in stderr
     part = json.loads(stdout)
     assert part["interrupted"] is True
     race = part["tasks"]["race"]
     assert 0 < race["n_scored"] < REQUESTS
     assert race["n_scored"] + race["n_errors"] == REQUESTS
+    assert len(list((tmp_path / "out").glob("dummy__*/*/samples_race.jsonl"))) == 1
     after = finish(data, tmp_path / "out", cache)
     assert after["cache"]["hits"] == race["n_scored"]
     assert after["tasks"] == unbroken["tasks"]

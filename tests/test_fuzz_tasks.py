@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from own_task import BASE, load, write_task
 
+from marathon_eval.evaluator import simple_evaluate
 from marathon_eval.model import Response
 from marathon_eval.registry import Registry, shipped
+from marathon_eval.results import read_samples, write_run
 from marathon_eval.rows import parsed
 from marathon_eval.task import Task, load_task
 from marathon_eval.task_config import TaskConfig
@@ -114,6 +116,18 @@ def test_any_rows_are_asked_scored_or_error_rows(keys: str, tmp_path: Path) -> N
         survives(lambda: whole_way(task, tmp_path, said))
 
     check()
+
+
+def test_text_that_is_no_utf8_goes_through_cache_results_and_back(tmp_path: Path) -> None:
+    """JSON may hold half a surrogate pair; neither sqlite nor a text file takes it as it is."""
+    rows = [{"q": "\ud800?", "a": "x\udfff"}, {"q": "ok", "a": "x"}]
+    task = write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\nbreakdown: q\n", rows)
+    for hits in (0, 2):
+        result = simple_evaluate("dummy", [str(task)], "mode=echo", use_cache=str(tmp_path / "kept"))
+        write_run(result, tmp_path)
+        assert result.cache == {"hits": hits, "misses": 2 - hits}
+        lines = list(read_samples(tmp_path, "own"))
+        assert [line["response"] for line in lines] == ["\ud800?", "ok"]
 
 
 def whole_way(task: Task, folder: Path, said: str) -> None:

@@ -36,10 +36,15 @@ def test_statistics_equal_scikit_learns_and_known_values() -> None:
     assert ranks([10, 20, 20, 5]) == [2.0, 3.5, 3.5, 1.0]
 
 
-@pytest.fixture
-def two_runs(tmp_path: Path) -> tuple[str, str]:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("agreement")
+
+
+@pytest.fixture(scope="module")
+def two_runs(folder: Path) -> tuple[str, str]:
     """The same answers judged twice: (win, loss, tie, win, -, win) against (win, win, tie, loss, win, win)."""
-    court = Court(tmp_path)
+    court = Court(folder)
     q = sound_questions(court)
     first: Rules = [
         *order(q[0], ["4 8"], ["8 4"]),
@@ -134,8 +139,8 @@ def test_labels_that_cannot_be_used(two_runs: tuple[str, str], tmp_path: Path, t
         compared(judgements(Path(two_runs[0])), judgements(path))
 
 
-def test_runs_that_judged_different_answers_do_not_compare(two_runs: tuple[str, str], tmp_path: Path) -> None:
-    third = judged(Court(tmp_path), "three", order("", ["5 5"], ["5 5"], said="It hums."), answer="It hums.")
+def test_runs_that_judged_different_answers_do_not_compare(two_runs: tuple[str, str], folder: Path) -> None:
+    third = judged(Court(folder), "three", order("", ["5 5"], ["5 5"], said="It hums."), answer="It hums.")
     with pytest.raises(MarathonError, match="judged different answers"):
         compared(judgements(Path(two_runs[0])), judgements(Path(third)))
 

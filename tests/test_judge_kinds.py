@@ -11,6 +11,8 @@ from court import Court, Rules
 
 from marathon_eval.judge_kinds import read_letter, read_rubric, trimmed_mean
 from marathon_eval.judge_readings import Pair, Pass
+from marathon_eval.registry import Registry
+from marathon_eval.validation import validate_task
 
 
 @pytest.fixture
@@ -146,3 +148,24 @@ def test_trimmed_means() -> None:
 )
 def test_a_pair_is_kept_as_text_and_read_again(pair: Pair) -> None:
     assert Pair.of(pair.text()) == pair
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("prompt: '{{ question'", "broken template"),
+        ("prompt: '{{ question.__class__ }}'", "reaches for Python internals"),
+        ("readings: strct", "no reading 'strct'. Did you mean strict"),
+        ("rater: 3", "unknown key 'rater'. Did you mean raters"),
+        ("raters: 0", "greater than or equal to 1"),
+    ],
+)
+def test_a_wrong_judge_is_told_by_file_and_line(tmp_path: Path, line: str, said: str) -> None:
+    keys = {"readings": "strict", "prompt": "'{{ question }}'"}
+    keys |= dict([line.split(": ", 1)])
+    text = "".join(f"    {key}: {value}\n" for key, value in keys.items())
+    (tmp_path / "mine.yaml").write_text(f"include: mmau.yaml\njudge:\n  align:\n{text}")
+    problems = validate_task(tmp_path / "mine.yaml", Registry().task_path)
+    assert len(problems) == 1
+    assert "mine.yaml:" in problems[0]
+    assert said in problems[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 import tiny_models
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_run import noise
 
 from marathon_eval.audio import Audio
@@ -59,6 +61,7 @@ CASES = {
     "music_flamingo": Case("audio_flamingo", per_second(25), {"kind": "music"}),
     "voxtral": Case("voxtral", per_window(375), placeholder_is_text=True),
     "qwen3_omni": Case("qwen3_omni", per_second(13)),
+    "phi4_mm": Case("phi4_mm", per_second(12.5), batches=False),
 }
 PRESSES = {
     path.stem: Registry().press_class(path.stem)
@@ -265,3 +268,43 @@ def test_five_minutes_beside_a_minute_and_a_half(
     assert [r.usage.audio_tokens for r in alone] == [there.case.tokens(s) for s in (300.0, 95.0, 330.0)]
     together = answers(there.adapter(batch_size=2), requests)
     assert [response.text for response in together] == [response.text for response in alone]
+
+
+# -- Phi-4's speech adapter -----------------------------------------------------------------------------------------------
+
+
+def test_phi4_answers_with_its_speech_adapter(bench: Callable[[str], Bench]) -> None:
+    there = bench("phi4_mm")
+    kept = load_file(there.folder / "speech-lora" / "adapter_model.safetensors")
+    active = there.loaded.model.state_dict()
+    lora = {name: part for name, part in active.items() if "lora_" in name}
+    assert len(lora) == len(kept) > 0
+    for name, part in kept.items():
+        inside = name.removeprefix("base_model.model.").replace(".weight", ".speech.weight")
+        assert torch.equal(lora[inside], part)
+    inputs = there.adapter().prepare(there.loaded, [asked(Audio("unread.wav"))], [[noise(3.0)]])
+    with_speech = first_logits(there, inputs)
+    there.loaded.model.disable_adapters()
+    try:
+        assert (first_logits(there, inputs) - with_speech).abs().max() > 1e-3
+    finally:
+        there.loaded.model.enable_adapters()
+
+
+def test_phi4_without_its_speech_adapter_is_refused(bench: Callable[[str], Bench], tmp_path: Path) -> None:
+    there = bench("phi4_mm")
+    bare = tmp_path / "bare"
+    shutil.copytree(there.folder, bare, ignore=shutil.ignore_patterns("speech-lora"))
+    adapter = built(there.case, bare)
+    with pytest.raises(MarathonError, match="has no speech-lora/adapter_config.json"):
+        adapter.check()
+
+
+def test_another_speech_adapter_is_another_model(bench: Callable[[str], Bench], tmp_path: Path) -> None:
+    there = bench("phi4_mm")
+    other = tmp_path / there.folder.name
+    shutil.copytree(there.folder, other)
+    assert built(there.case, other).fingerprint == built(there.case, there.folder).fingerprint
+    file = other / "speech-lora" / "adapter_model.safetensors"
+    save_file({name: part + 1 for name, part in load_file(file).items()}, file)
+    assert built(there.case, other).fingerprint != built(there.case, there.folder).fingerprint

@@ -14,6 +14,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.press import Press, budget, press_from_args
 from marathon_eval.press_args import split_press_args
 from marathon_eval.presses.dart import Dart
+from marathon_eval.presses.jitter import Jitter
 from marathon_eval.presses.random import Random
 from marathon_eval.registry import Registry
 
@@ -66,6 +67,15 @@ def test_budget_refuses_what_is_no_fraction(ratio: float) -> None:
         ({"ratio": None}, "ratio=None: must be a number"),
         ({"ratio": 0.5, "layer": -1}, "layer=-1: must be at least 0"),
         ({"ratio": 0.5, "layer": 2.5}, "layer=2.5: must be a whole number"),
+        ({"ratio": "0.3+0.7", "layer": 2}, "1 layers for 2 ratios"),
+        ({"ratio": "0.3+0.3", "layer": "2+8"}, "ratios must rise"),
+        ({"ratio": "0.3+0.7", "layer": "8+2"}, "layers must rise"),
+        ({"ratio": "0.3+1.0", "layer": "2+8"}, "ratio=1.0: must be at least 0 and below 1"),
+        ({"ratio": "-0.3+0.5", "layer": "2+8"}, "ratios must be at least 0"),
+        ({"ratio": "0.3+many", "layer": "2+8"}, "stages are numbers joined by +"),
+        ({"ratio": 0.5, "stages": 3}, "takes no 'stages'"),
+        ({"ratio": 0.5, "compat": "kvpress"}, "compat=kvpress: must be audiomarathon"),
+        ({"ratio": "0.3+0.5", "layer": "2+8", "compat": "audiomarathon"}, "the released code cuts once"),
         ({"ratio": 0.5, "layre": 2}, "takes no 'layre'. Did you mean layer?"),
         ({"ratio": 0.5, "audio_pivots": 0}, "at least 1 audio pivot"),
     ],
@@ -89,6 +99,36 @@ def test_fingerprint_holds_every_setting() -> None:
     }
     assert isinstance(press.ratio, float), "0 and 0.0 are one key"
     assert press.fingerprint != press_from_args(Dart, {"ratio": 0, "audio_pivots": 3}).fingerprint
+
+
+def test_stages_are_in_the_fingerprint_and_the_last_ratio_is_the_ratio() -> None:
+    press = press_from_args(Random, {"ratio": "0.3+0.7", "layer": "2+8"})
+    assert press.cuts == ((2, 0.3), (8, 0.7))
+    assert (press.ratio, press.layer) == (0.7, 2)
+    assert press.fingerprint["stages"] == [[2, 0.3], [8, 0.7]]
+    assert "stages" not in press_from_args(Random, {"ratio": 0.7}).fingerprint
+
+
+def test_a_rule_that_was_not_released_has_no_compat() -> None:
+    with pytest.raises(
+        MarathonError, match="press=jitter: compat=audiomarathon: the released code has no such"
+    ):
+        press_from_args(Jitter, {"ratio": 0.5, "compat": "audiomarathon"})
+
+
+@pytest.mark.parametrize(
+    ("length", "ratio", "kept"),
+    [
+        (7500, 0.5, 3748),
+        (7500, 0.9, 748),
+        (2250, 0.1, 2028),
+        (2250, 0.5, 1124),
+        (2250, 0.9, 228),
+        (2250, 0, 2250),
+    ],
+)
+def test_dart_keeps_as_many_as_released(length: int, ratio: float, kept: int) -> None:
+    assert Dart(ratio=ratio, compat="audiomarathon").kept(length, ratio) == kept
 
 
 def test_a_press_is_frozen() -> None:

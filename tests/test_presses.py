@@ -8,16 +8,20 @@ from typing import Any, cast
 import pytest
 import tiny
 import torch
-from tiny_run import Run, Tiny, recomputed
+from tiny_run import CutAt, Run, Tiny, recomputed
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.errors import MarathonError
 from marathon_eval.hf_audio import Inputs
-from marathon_eval.press import PruningPress, PruningView, budget
+from marathon_eval.press import PruningPress, PruningView, budget, press_from_args
 from marathon_eval.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "presses").glob("*.py") if path.stem != "__init__")
 PRUNING = [name for name in NAMES if issubclass(Registry().press_class(name), PruningPress)]
+#: Those that can cut before any layer has paid attention, and those that can cut more than once.
+AT_ZERO = [n for n in PRUNING if not Registry().press_class(n).needs_attention]  # type: ignore[attr-defined]  # pruning
+STAGED = [name for name in PRUNING if name != "pool"]
 CLOSE: Any = {"atol": 1e-5, "rtol": 0.0}
 
 
@@ -31,8 +35,8 @@ def model(request: pytest.FixtureRequest, checkpoint: Path) -> Tiny:
     return Tiny.load(checkpoint, request.param)
 
 
-def pruning_press(name: str, **settings: float) -> PruningPress:
-    press = Registry().press_class(name)(**settings)  # type: ignore[arg-type]  # numbers of either kind
+def pruning_press(name: str, **settings: Any) -> PruningPress:
+    press = Registry().press_class(name)(**settings)
     assert isinstance(press, PruningPress)
     return press
 
@@ -89,18 +93,87 @@ def test_decoding_equals_a_recompute_without_cache(model: Tiny, name: str, chose
     base = model.run(inputs)
     for row, kept in enumerate(list(chosen)):
         merged = press.merged(chosen.views[row], cast("torch.LongTensor", kept))
-        expected = recomputed(model, inputs, run.sequences, row, kept, 2, merged)
+        expected = recomputed(model, inputs, run.sequences, row, [CutAt(2, kept, merged)])
         torch.testing.assert_close(run.logits[row], expected, **CLOSE)
-        whole = recomputed(model, inputs, base.sequences, row, None, layer=2)
+        whole = recomputed(model, inputs, base.sequences, row)
         torch.testing.assert_close(base.logits[row], whole, **CLOSE)
     assert (run.logits[:, 0] - base.logits[:, 0]).abs().max() > 1e-3, (
         "dropping half of the audio changed nothing"
     )
 
 
+@pytest.mark.parametrize("name", AT_ZERO)
+def test_a_cut_before_the_first_layer_is_right_too(model: Tiny, name: str, chosen: Choices) -> None:
+    inputs = model.inputs(12.0, 7.5)
+    zero = model.run(inputs, pruning_press(name, ratio=0, layer=0), early_exit=False)
+    assert torch.equal(zero.logits, model.run(inputs).logits)
+    chosen.clear()
+    chosen.views.clear()
+    press = pruning_press(name, ratio=0.5, layer=0)
+    run = model.run(inputs, press)
+    for row, kept in enumerate(list(chosen)):
+        merged = press.merged(chosen.views[row], cast("torch.LongTensor", kept))
+        expected = recomputed(model, inputs, run.sequences, row, [CutAt(0, kept, merged)])
+        torch.testing.assert_close(run.logits[row], expected, **CLOSE)
+    assert len(set(run.cached)) == 1
+
+
+@pytest.mark.parametrize("name", STAGED)
+@pytest.mark.parametrize(("layer", "ratio"), [("1+3", "0.3+0.7"), ("2+3", "0+0.9"), ("1+2+3", "0.2+0.5+0.8")])
+def test_each_stage_is_right(model: Tiny, name: str, layer: str, ratio: str, chosen: Choices) -> None:
+    press = staged(name, layer, ratio)
+    inputs = model.inputs(9.0, 5.5)
+    run = model.run(inputs, press)
+    assert run.kept is not None
+    for row, audio in enumerate(inputs.audio_tokens):
+        mine = list(chosen)[row :: len(inputs.audio_tokens)]
+        assert [len(kept) for kept in mine] == [budget(audio, gone) for _, gone in press.cuts]
+        cuts = [CutAt(at, kept) for (at, _), kept in zip(press.cuts, mine, strict=True)]
+        expected = recomputed(model, inputs, run.sequences, row, cuts)
+        torch.testing.assert_close(run.logits[row], expected, **CLOSE)
+        prompt = int(inputs.tensors["attention_mask"][row].sum())
+        expected_tokens = [prompt] * press.cuts[0][0]
+        for at, gone in press.cuts:
+            expected_tokens[at:] = [prompt - audio + budget(audio, gone)] * (tiny.LAYERS - at)
+        assert run.kept.tokens(row, prompt, tiny.LAYERS) == expected_tokens
+
+
+def staged(name: str, layer: str, ratio: str) -> PruningPress:
+    press = press_from_args(Registry().press_class(name), {"layer": layer, "ratio": ratio})
+    assert isinstance(press, PruningPress)
+    return press
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_stages_in_a_batch_are_stages_alone(model: Tiny, name: str) -> None:
+    press, both = staged(name, "1+3", "0.4+0.8"), model.inputs(9.0, 5.0)
+    together = model.run(both, press, seeds=(5, 6))
+    for row in range(2):
+        alone = model.run(only(both, row), press, seeds=(5 + row,))
+        torch.testing.assert_close(together.logits[row], alone.logits[0], **CLOSE)
+
+
+@pytest.mark.parametrize("name", ["random", "frame", "fastv", "dart"])
+@pytest.mark.parametrize("ratio", [0.0, 0.1, 0.5, 0.9])
+def test_the_released_rules_prune_markers_too(model: Tiny, name: str, ratio: float, chosen: Choices) -> None:
+    press, inputs = pruning_press(name, ratio=ratio, compat="audiomarathon"), model.inputs(9.0, 5.5)
+    run = model.run(inputs, press)
+    for row, audio in enumerate(inputs.audio_tokens):
+        span, kept = chosen.views[row].audio, chosen[row]
+        assert len(span) == audio + 2, "the audio, its begin and its end"
+        share = int(len(span) * (1 - ratio))
+        assert len(kept) == (4 + 8 * (share // 8) if name == "dart" and ratio else share)
+        expected = recomputed(model, inputs, run.sequences, row, [CutAt(2, kept)], markers=1)
+        torch.testing.assert_close(run.logits[row], expected, **CLOSE)
+
+
 @pytest.mark.parametrize("name", PRUNING)
-@pytest.mark.parametrize("layer", [1, 3])
+@pytest.mark.parametrize("layer", [0, 1, 3])
 def test_a_batch_of_two_is_two_batches_of_one(model: Tiny, name: str, layer: int) -> None:
+    if layer == 0 and name not in AT_ZERO:
+        with pytest.raises(MarathonError, match="must be at least 1, for the rule reads the attention"):
+            pruning_press(name, ratio=0.7, layer=0)
+        return
     press = pruning_press(name, ratio=0.7, layer=layer)
     both = model.inputs(9.0, 5.0)
     together = model.run(both, press, seeds=(5, 6))

@@ -96,7 +96,13 @@ def make_qwen3_omni(folder: Path) -> Path:
     experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
     encoder = {"encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32, "d_model": HIDDEN}
     encoder |= {"output_dim": HIDDEN, "downsample_hidden_size": 16, "n_window": 50, "n_window_infer": 800}
-    vision = {"depth": 1, "hidden_size": 32, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": HIDDEN}
+    vision = {
+        "depth": 1,
+        "hidden_size": 32,
+        "intermediate_size": 32,
+        "num_heads": 2,
+        "out_hidden_size": HIDDEN,
+    }
     thinker = {
         "audio_config": {"num_mel_bins": 32, **encoder},
         "vision_config": vision | {"deepstack_visual_indexes": [0]},
@@ -118,6 +124,54 @@ def make_qwen3_omni(folder: Path) -> Path:
     return _saved(folder, model, config, tokenizer, _mel(), CHAT_TEMPLATE)
 
 
+def make_phi4_mm(folder: Path) -> Path:
+    """Phi-4-Multimodal: the converted layout, with its speech adapter in a folder of its own."""
+    import torch
+    from peft import LoraConfig, get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    from marathon_eval.hf.loading import transformers
+
+    tokens = ("<|endoftext|>", "<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "<|audio|>", "<|image|>")
+    named = {"audio_token": "<|audio|>", "image_token": "<|image|>"}
+    tokenizer = byte_tokenizer(tokens, named, pad="<|endoftext|>", eos="<|end|>")
+    tokenizer.chat_template = PHI_TEMPLATE
+    start, image, audio = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|image|>", "<|audio|>"])
+    vision = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    encoder = {"hidden_size": HIDDEN, "intermediate_size": 32, "num_blocks": 1, "num_attention_heads": 2}
+    encoder |= {
+        "nemo_conv_channels": 8,
+        "ext_pw_out_channel": HIDDEN,
+        "depthwise_separable_out_channel": HIDDEN,
+    }
+    language = _language(tokenizer)
+    del language["head_dim"]
+    config = transformers.Phi4MultimodalConfig(
+        **language,
+        bos_token_id=start,
+        vision_config={**vision, "image_size": 28, "crop_size": 28, "image_token_id": image},
+        audio_config={**encoder, "audio_token_id": audio},
+    )
+    features = transformers.Phi4MultimodalFeatureExtractor()
+    _saved(folder, transformers.Phi4MultimodalForCausalLM, config, tokenizer, features, template=None)
+    model = transformers.Phi4MultimodalForCausalLM.from_pretrained(folder)
+    lora = LoraConfig(
+        r=4, target_modules=r".*layers\.\d+\.self_attn\.(qkv_proj|o_proj)", init_lora_weights=False
+    )
+    model.add_adapter(lora, adapter_name="speech")
+    (folder / "speech-lora").mkdir()
+    lora.save_pretrained(folder / "speech-lora")
+    with torch.no_grad():
+        state = get_peft_model_state_dict(model, adapter_name="speech")
+    named_as_peft_does = {f"base_model.model.{name}": part.contiguous() for name, part in state.items()}
+    save_file(named_as_peft_does, folder / "speech-lora" / "adapter_model.safetensors")
+    return folder
+
+
+PHI_TEMPLATE = (
+    "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
 TEKKEN_SPECIAL, TEKKEN_AUDIO = 40, 24
 
 
@@ -167,6 +221,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "music_flamingo": make_music_flamingo,
     "voxtral": make_voxtral,
     "qwen3_omni": make_qwen3_omni,
+    "phi4_mm": make_phi4_mm,
 }
 
 

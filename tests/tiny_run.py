@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -115,20 +115,26 @@ def _with_audio(request: Request) -> Request:
     return replace(request, audios=(Audio("unread.wav"),))
 
 
+class CutAt(NamedTuple):
+    """At the input of `layer`: the audio tokens that stay, by place among what is still there; what they carry on."""
+
+    layer: int
+    kept: Tensor
+    merged: Tensor | None = None
+
+
 def recomputed(
     tiny: Tiny,
     inputs: Inputs,
     sequences: Tensor,
     row: int,
-    kept: Tensor | None,
-    layer: int,
-    merged: Tensor | None = None,
+    cuts: Sequence[CutAt] = (),
+    markers: int = 0,
 ) -> Tensor:
     """Logits [step, vocabulary] of one sample without cache, hooks, generate or batch: the definition of pruning.
 
-    Layers before `layer` see every token, the others text, the `kept` audio tokens (positions in the sample) and the
-    answer so far; masks are written out, positions are those of the whole sequence. `merged` is what the kept tokens
-    carry on, where a press changes that.
+    Layers before a cut see every token, the others text, the kept audio tokens and the answer so far; masks are written
+    out, positions are those of the whole sequence. `markers`: how many tokens on either side of the audio may go too.
     """
     model: Any = tiny.loaded.model
     stack: Any = tiny.decoder.stack
@@ -136,6 +142,7 @@ def recomputed(
     padding = int((inputs.tensors["attention_mask"][row] == 0).sum())
     ids = sequences[row : row + 1, padding:-1]
     frames = inputs.tensors["feature_attention_mask"][row : row + 1]
+    at = {cut.layer: cut for cut in cuts}
     with torch.inference_mode():
         hidden = model.get_input_embeddings()(ids)
         heard = model.get_audio_features(
@@ -143,16 +150,17 @@ def recomputed(
         ).last_hidden_state
         audio = ids == model.config.audio_token_id
         hidden = hidden.masked_scatter(audio[..., None], heard)
-        positions = torch.arange(ids.shape[1])
-        places = positions.expand(3, 1, -1)
-        stays = torch.ones_like(positions, dtype=torch.bool)
-        if kept is not None:
-            stays = ~audio[0] | torch.isin(positions, kept)
+        places = torch.arange(ids.shape[1]).expand(3, 1, -1)
+        (where,) = audio[0].nonzero(as_tuple=True)
+        may_go = torch.zeros_like(audio[0])
+        may_go[int(where[0]) - markers : int(where[-1]) + 1 + markers] = True
         for index, block in enumerate(stack.layers):
-            if index == layer and merged is not None:
-                hidden = hidden.index_copy(1, kept, merged[None])
-            if index == layer:
-                hidden, places = hidden[:, stays], places[..., stays]
+            if index in at:
+                cut = at[index]
+                if cut.merged is not None:
+                    hidden = hidden.index_copy(1, cut.kept, cut.merged[None])
+                stays = ~may_go | torch.isin(torch.arange(len(may_go)), cut.kept)
+                hidden, places, may_go = hidden[:, stays], places[..., stays], may_go[stays]
             length = hidden.shape[1]
             mask = torch.full((length, length), -torch.inf).triu(1)[None, None]
             hidden = block(hidden, attention_mask=mask, position_embeddings=stack.rotary_emb(hidden, places))

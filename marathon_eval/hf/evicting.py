@@ -77,7 +77,8 @@ def answered_from_evicted(
     with ExitStack() as stack:
         watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
         started = now(loaded.device)
-        context = prefill_context(decoder, tensors, length, press)
+        prefill = prefill_context if loaded.shared is None else loaded.shared.context
+        context = prefill(decoder, tensors, length, press)
         heard = now(loaded.device)
         cache = evicted(decoder, context, press, adapter.seed_of(request))
         cut = now(loaded.device)

@@ -18,6 +18,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.hf_audio import chat_template
 
 if TYPE_CHECKING:
+    from marathon_eval.hf.sharing import Shared
     from marathon_eval.hf_audio import HFAudio
 
 
@@ -31,6 +32,8 @@ class Loaded:
     chat_template: str | None
     device: torch.device
     weights_bytes: int
+    #: What is kept of the clip in hand.
+    shared: Shared | None = None
 
 
 def load(adapter: HFAudio) -> Loaded:
@@ -55,7 +58,8 @@ def load(adapter: HFAudio) -> Loaded:
                 **trusted,
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trusted)
-            features = transformers.AutoFeatureExtractor.from_pretrained(folder, **trusted)
+            features = adapter.extractor(folder)
+            adapter.after_load(model, folder)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise MarathonError(

@@ -10,14 +10,17 @@ import gc
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.hf.loading import Loaded, load
-from marathon_eval.hf_audio import RATE
+from marathon_eval.hf.sharing import Shared, SharedFeatures
+from marathon_eval.hf_audio import RATE, HFAudio
 from marathon_eval.model import Request, Response
 from marathon_eval.press import EvictionPress, PruningPress
 
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from marathon_eval.hf_audio import HFAudio, Inputs
+    from marathon_eval.audio import Audio
+    from marathon_eval.hf_audio import Inputs
 
 #: Frames and tokens round; a model that heard this much less than it was sent was not cut.
 SECONDS_SLACK = 0.05
@@ -42,17 +46,27 @@ class Prepared(NamedTuple):
 class Runner:
     """Answers an adapter's requests with its weights in memory."""
 
-    def __init__(self, adapter: HFAudio) -> None:
+    def __init__(self, adapter: HFAudio, other: Runner | None = None) -> None:
+        """`other`: a runner of the same model with another press, whose weights and sounds are used too."""
         self.adapter = adapter
-        self._loaded: Loaded | None = None
-        self._warm = False
+        presses = [cell.press for cell in adapter.cells if cell.press is not None]
+        self.shared = Shared(presses, adapter.args.sharing) if other is None else other.shared
         self._warned = False
+
+    @property
+    def _loaded(self) -> Loaded | None:
+        return self.shared.loaded
+
+    @_loaded.setter
+    def _loaded(self, loaded: Loaded) -> None:
+        features = SharedFeatures(loaded.features, self.shared)
+        self.shared.loaded = replace(loaded, shared=self.shared, features=features)
 
     def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """Each request with its response, batch by batch. Raises MarathonError for settings that no request survives."""
         if self._loaded is None:
             self._loaded = load(self.adapter)
-            self._warm = False
+            self.shared.warm = False
         batches = self._batches(requests)
         with ThreadPoolExecutor(1, thread_name_prefix="decode-ahead") as pool:
             ahead = pool.submit(self._prepared_or_error, batches[0]) if batches else None
@@ -65,7 +79,7 @@ class Runner:
 
     def release(self) -> None:
         """Give the memory of weights and caches back."""
-        self._loaded = None
+        self.shared.release()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -95,8 +109,9 @@ class Runner:
 
     def _prepared(self, batch: list[Request]) -> Prepared:
         assert self._loaded is not None
-        waves = [[audio.samples(RATE) for audio in request.audios] for request in batch]
-        inputs = self.adapter.prepare(self._loaded, batch, waves)
+        at_once = sum(len(request.audios) for request in batch)
+        waves = [[self._sound(audio, at_once) for audio in request.audios] for request in batch]
+        inputs = self.shared.prepared(tuple(batch), partial(self.adapter.prepare, self._loaded, batch, waves))
         for wave, heard, tokens in zip(waves, inputs.heard_seconds, inputs.audio_tokens, strict=True):
             refuse_cut_audio(wave, heard, tokens, self.adapter.token_rate)
         press = self.adapter.press
@@ -104,6 +119,21 @@ class Runner:
             pairs = zip(waves, inputs.audio_tokens, strict=True)
             inputs = replace(inputs, loudness=[loudness(wave, tokens) for wave, tokens in pairs])
         return Prepared(batch, inputs)
+
+    def _sound(self, audio: Audio, at_once: int) -> NDArray[np.float32]:
+        samples: NDArray[np.float32] = self.shared.sound(audio, partial(audio.samples, RATE), at_once)
+        return samples
+
+    def _asked(self, prepared: Prepared) -> list[Response]:
+        """The batch's responses, each charged with all that it took, also where that was done before."""
+        assert self._loaded is not None
+        self.shared.begin()
+        with ExitStack() as stack:
+            if type(self.adapter).decoder is not HFAudio.decoder:
+                encoder = self.adapter.decoder(self._loaded.model).encode_audio
+                stack.enter_context(self.shared.encoding_once(encoder, self._loaded.device))
+            responses = self.adapter.answer(self._loaded, prepared.requests, prepared.inputs)
+        return self._timed(self.shared.charged(responses))
 
     def _answered(
         self, batch: list[Request], prepared: Prepared | Exception
@@ -113,7 +143,7 @@ class Runner:
         try:
             if isinstance(prepared, Exception):
                 raise prepared
-            responses = self._timed(self.adapter.answer(self._loaded, prepared.requests, prepared.inputs))
+            responses = self._asked(prepared)
         except Exception as error:  # recorded below, for this request alone
             if isinstance(error, MarathonError) and not isinstance(error, RowError):
                 raise
@@ -131,9 +161,9 @@ class Runner:
 
     def _timed(self, responses: list[Response]) -> list[Response]:
         """The first batch after loading pays for what is set up only once: its times are marked as such."""
-        if self._warm:
+        if self.shared.warm:
             return responses
-        self._warm = True
+        self.shared.warm = True
         return [
             replace(one, usage=replace(one.usage, details={**one.usage.details, "warm_up": True}))
             for one in responses

@@ -1,0 +1,271 @@
+"""What questions on one clip, and the cells of a sweep, have in common: weights, and of the clip in hand its sound,
+features, encoding and prefilled context.
+
+Nothing here changes an answer: a stored piece is given out only where the inputs that it was made from are equal, bit
+by bit. At most the last two batches of sound, one encoding and one context are in memory. An answer that was spared a
+stage is charged its measured time all the same, so that its usage says what it would have cost alone.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from marathon_eval.hf.eviction import Context, Observed, prefill_context
+from marathon_eval.hf.usage import now
+from marathon_eval.press import Decoder, EvictionPress, Press
+
+if TYPE_CHECKING:
+    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.model import Response
+
+#: Two batches: the one that is asked, and the one that is decoded meanwhile.
+BATCHES = 2
+
+
+class Recent:
+    """The last `size` values by key."""
+
+    def __init__(self, size: int = BATCHES) -> None:
+        self.size = size
+        self._held: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The value, made where it is not held."""
+        if key not in self._held:
+            made = make()
+            self._held[key] = made
+            while len(self._held) > self.size:
+                self._held.popitem(last=False)
+            return made
+        return self._held[key]
+
+    def clear(self) -> None:
+        self._held.clear()
+
+
+@dataclass
+class Owed:
+    """Seconds of stages that the batch in hand was spared."""
+
+    encode: float = 0.0
+    prefill: float = 0.0
+
+
+@dataclass
+class Encoding:
+    """The audio encoder's last inputs and output."""
+
+    inputs: list[Any]
+    output: Any
+    seconds: float
+
+
+@dataclass
+class Prefilled:
+    """The last context, what it was made from, and the seconds of its encoding and of the rest."""
+
+    tensors: dict[str, Tensor]
+    context: Context
+    encode_s: float
+    prefill_s: float
+
+
+@dataclass
+class Shared:
+    """One for all adapters that differ by their press alone; `presses` are theirs. `on` False shares weights only."""
+
+    presses: Sequence[Press] = ()
+    on: bool = True
+    loaded: Loaded | None = None
+    #: Whether the first batch since loading is over.
+    warm: bool = False
+    owed: Owed = field(default_factory=Owed)
+    sounds: Recent = field(default_factory=Recent)
+    inputs: Recent = field(default_factory=Recent)
+    _encoding: Encoding | None = None
+    _prefilled: Prefilled | None = None
+
+    def begin(self) -> None:
+        """A new batch owes nothing."""
+        self.owed = Owed()
+
+    def sound(self, key: Hashable, make: Callable[[], Any], at_once: int) -> Any:
+        """Samples of one stretch of audio; `at_once` stretches are in one batch."""
+        self.sounds.size = BATCHES * max(1, at_once)
+        return self.sounds.get(key, make) if self.on else make()
+
+    def prepared(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """A batch's inputs, which no press changes."""
+        return self.inputs.get(key, make) if self.on else make()
+
+    def release(self) -> None:
+        """Forget all, weights included."""
+        self.loaded = self._encoding = self._prefilled = None
+        self.sounds.clear()
+        self.inputs.clear()
+
+    # -- encoder ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def encoding_once(self, encoder: torch.nn.Module, device: torch.device) -> Iterator[None]:
+        """Let the encoder give its last output again where its inputs are those of the last time."""
+        if not self.on:
+            yield
+            return
+        forward, own = encoder.forward, vars(encoder).get("forward")
+
+        def remembered(*args: Any, **kwargs: Any) -> Any:
+            given = [*args, *(item for name in sorted(kwargs) for item in (name, kwargs[name]))]
+            held = self._encoding
+            if held is not None and same(held.inputs, given):
+                self.owed.encode += held.seconds
+                return held.output
+            # another clip: the old one's memory first
+            del held
+            self._encoding = self._prefilled = None
+            started = now(device)
+            output = forward(*args, **kwargs)
+            self._encoding = Encoding(given, output, now(device) - started)
+            return output
+
+        vars(encoder)["forward"] = remembered
+        try:
+            yield
+        finally:
+            del vars(encoder)["forward"]
+            if own is not None:  # accelerate's, where the layers lie on several devices
+                vars(encoder)["forward"] = own
+
+    # -- context ------------------------------------------------------------------------------------------------
+
+    def context(
+        self, decoder: Decoder, tensors: Mapping[str, Tensor], length: int, press: EvictionPress
+    ) -> Context:
+        """`prefill_context`, or the last one where the prefix is the same; shows the press no more than it asks for.
+
+        The one pass notes what any of the presses wants to see: watching changes nothing that is computed.
+        """
+        if not self.on or press.needs_module:
+            return prefill_context(decoder, tensors, length, press)
+        given = prefix(tensors, length)
+        held = self._prefilled
+        if held is None or not same([held.tensors], [given]):
+            del held
+            self._prefilled = None
+            held = self._prefilled = self._prefill(decoder, tensors, length, press, given)
+        else:
+            self.owed.encode += held.encode_s
+            self.owed.prefill += held.prefill_s
+        return shown(held.context, press)
+
+    def _prefill(
+        self,
+        decoder: Decoder,
+        tensors: Mapping[str, Tensor],
+        length: int,
+        press: EvictionPress,
+        given: dict[str, Tensor],
+    ) -> Prefilled:
+        device = given["input_ids"].device
+        owed, started = self.owed.encode, now(device)
+        encoded = self._encoding
+        context = prefill_context(decoder, tensors, length, watching(press, self.presses))
+        seconds = now(device) - started
+        fresh = self._encoding is not None and self._encoding is not encoded
+        inside = self._encoding.seconds if fresh and self._encoding is not None else 0.0
+        return Prefilled(given, context, max(inside, self.owed.encode - owed), seconds - inside)
+
+    # -- honest times -------------------------------------------------------------------------------------------
+
+    def charged(self, responses: list[Response]) -> list[Response]:
+        """The batch's answers with the seconds of what they were spared, divided as all seconds of a batch are."""
+        spared = [name for name in ("encode", "prefill") if getattr(self.owed, name)]
+        return [self._charged(one, len(responses), spared) for one in responses] if spared else responses
+
+    def _charged(self, response: Response, size: int, spared: list[str]) -> Response:
+        usage = response.usage
+        return replace(
+            response,
+            usage=replace(
+                usage,
+                encode_s=round((usage.encode_s or 0.0) + self.owed.encode / size, 6),
+                prefill_s=round((usage.prefill_s or 0.0) + self.owed.prefill / size, 6),
+                details={**usage.details, "shared": spared},
+            ),
+        )
+
+
+class SharedFeatures:
+    """A feature extractor that gives its last results again for the same array of samples, asked for alike."""
+
+    def __init__(self, extractor: Any, shared: Shared) -> None:
+        self._extractor, self._shared = extractor, shared
+        self._held = Recent()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._extractor, name)
+
+    def __call__(self, samples: Any, **settings: Any) -> Any:
+        # a list or a part of an array is made anew for every call, and would never be met again
+        if not self._shared.on or getattr(samples, "base", samples) is not None:
+            return self._extractor(samples, **settings)
+        self._held.size = max(self._held.size, self._shared.sounds.size)
+        key = (id(samples), *sorted((name, repr(value)) for name, value in settings.items()))
+        # the array is held with the result: its id is no other array's meanwhile
+        _, made = self._held.get(key, lambda: (samples, self._extractor(samples, **settings)))
+        return made
+
+
+def prefix(tensors: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:
+    """All that a context of `length` tokens is computed from."""
+    cut = {name: tensors[name][:, :length] for name in ("input_ids", "attention_mask")}
+    return {**tensors, **cut}
+
+
+def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Equal bit by bit: tensors by type, place and content, mappings and sequences by their parts."""
+    return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+        return a is b or (alike and torch.equal(a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and same(list(a.values()), [b[name] for name in a])
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return same(a, b)
+    return type(a) is type(b) and bool(a == b)
+
+
+def watching(press: EvictionPress, presses: Iterable[Press]) -> EvictionPress:
+    """The press's own class with eyes for what any of the presses wants to see of a context."""
+    others = [one for one in presses if isinstance(one, EvictionPress) and not one.needs_module]
+    eyes = _Eyes(ratio=press.ratio, window=max([press.window, *(one.window for one in others)]))
+    object.__setattr__(eyes, "needs_queries", press.needs_queries or any(one.needs_queries for one in others))
+    return eyes
+
+
+@dataclass(frozen=True)
+class _Eyes(EvictionPress):
+    """Only says what to watch."""
+
+    def score(self, view: Any) -> Tensor:
+        raise NotImplementedError("this press watches for others and scores nothing")
+
+
+def shown(context: Context, press: EvictionPress) -> Context:
+    """The context with what the press asks for, and nothing more."""
+
+    def part(one: Observed) -> Observed:
+        queries = one.queries[:, -press.window :] if press.window and one.queries is not None else None
+        return replace(one, queries=queries, unrotated=one.unrotated if press.needs_queries else None)
+
+    return replace(context, observed=[part(one) for one in context.observed])

@@ -1,0 +1,95 @@
+"""Phi-4-Multimodal: https://huggingface.co/microsoft/Phi-4-multimodal-instruct
+
+The layout that transformers' own class loads; the hub's main branch holds remote code for old releases. Without its
+speech adapter (`speech-lora/`) the model answers badly and says nothing about it, so a checkpoint that lacks it is
+refused. One clip at a time: the encoder mixes padding into unequal clips, and fails above 40 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from marathon_eval import weights
+from marathon_eval.errors import MarathonError
+from marathon_eval.hf_audio import RATE
+from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
+from marathon_eval.model import ModelSettings
+
+if TYPE_CHECKING:
+    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.hf_chat import Wave
+
+LORA = "speech-lora"
+LORA_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+class Phi4MMSettings(ChatSettings):
+    """As every chat model's."""
+
+    pretrained: str = "microsoft/Phi-4-multimodal-instruct"
+
+
+class Phi4MM(ChatModel):
+    """12.5 audio tokens per second, batches of one."""
+
+    Settings: ClassVar[type[ModelSettings]] = Phi4MMSettings
+    weights_class = "Phi4MultimodalForCausalLM"
+    #: Where the converted layout lies on the hub.
+    pinned: ClassVar[Mapping[str, str]] = {"microsoft/Phi-4-multimodal-instruct": "refs/pr/70"}
+    token_rate = 12.5
+    parts = False
+    clips_per_question = 1
+    end_tokens = ("<|end|>", "<|endoftext|>")
+    needs: ClassVar[Mapping[str, str]] = {"peft": "phi4"}
+
+    def requests_at_once(self) -> int:
+        return 1
+
+    def identity(self) -> dict[str, Any]:
+        """The speech adapter's content too; on the hub the commit says it."""
+        folder = weights.local_folder(self.args.pretrained)
+        if folder is None:
+            return super().identity()
+        return {**super().identity(), LORA: [weights.file_hash(file) for file in _lora(folder)]}
+
+    def folder(self) -> Path:
+        folder = super().folder()
+        there = all((folder / LORA / name).is_file() for name in LORA_FILES)
+        if weights.local_folder(self.args.pretrained) is None and not there:
+            from huggingface_hub import snapshot_download
+
+            snapshot_download(self.args.pretrained, revision=self.commit, allow_patterns=[f"{LORA}/*"])
+        return folder
+
+    def after_load(self, model: Any, folder: Path) -> None:
+        _lora(folder)
+        model.load_adapter(str(folder), adapter_name="speech", adapter_kwargs={"subfolder": LORA})
+        model.set_adapter("speech")
+
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+        extractor = loaded.features
+        out = extractor(list(clips), sampling_rate=RATE, return_attention_mask=False, return_tensors="pt")
+        frames = out["audio_input_features"].shape[1]
+        seconds = ((frames - 1) * extractor.hop_length + extractor.win_length) / RATE
+        tensors = {name: out[name] for name in ("audio_input_features", "audio_embed_sizes")}
+        return Heard(tensors, out["audio_embed_sizes"].tolist(), [seconds])
+
+    def audio_token_id(self, model: Any) -> int:
+        return int(model.config.audio_config.audio_token_id)
+
+    def encoder(self, model: Any) -> Any:
+        return model.model.embed_tokens_extend.audio_embed.encoder
+
+
+def _lora(folder: Path) -> list[Path]:
+    """The speech adapter's files. Raises MarathonError where they are missing."""
+    files = [folder / LORA / name for name in LORA_FILES]
+    for file in files:
+        if not file.is_file():
+            raise MarathonError(
+                f"--model_args: pretrained={folder}: has no {LORA}/{file.name}: without its speech adapter "
+                "this model answers badly"
+            )
+    return files
