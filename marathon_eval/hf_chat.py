@@ -126,16 +126,21 @@ class ChatModel(HFAudio):
 
     def chat(self, loaded: Loaded, request: Request, clips: int) -> str:
         """The question in the checkpoint's own chat template, with one placeholder per clip."""
-        if loaded.chat_template is None:
+        template = self.chat_template(loaded)
+        if template is None:
             raise MarathonError(f"--model_args: pretrained={self.args.pretrained}: has no chat template")
         turns = self.turns(request, [{"type": "audio", "audio": ""} for _ in range(clips)])
         chat: str = loaded.tokenizer.apply_chat_template(
             turns if self.parts else [_in_one(turn, self.placeholder(loaded)) for turn in turns],
-            chat_template=loaded.chat_template,
+            chat_template=template,
             tokenize=False,
             add_generation_prompt=True,
         )
         return chat
+
+    def chat_template(self, loaded: Loaded) -> str | None:
+        """The template that the chat is written by; None where the checkpoint has none."""
+        return loaded.chat_template
 
     def turns(self, request: Request, sounds: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         """System turn, where there is one, and the user's: sounds and words in the model's order."""

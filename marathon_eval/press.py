@@ -210,6 +210,10 @@ class EvictionPress(Press):
         if self.window < 0:
             raise MarathonError(f"press={self.name()}: window={self.window}: must be at least 0")
 
+    def made(self) -> Any:
+        """The object that scores, for a press with `needs_module`."""
+        raise NotImplementedError(f"press={self.name()} scores by itself")
+
     def budgets(self, length: int, layers: int) -> list[int]:
         """How many of `length` audio keys stay in each layer; their mean is `budget(length, ratio)`."""
         return [budget(length, self.ratio)] * layers

@@ -24,12 +24,11 @@ def print_run(result: RunResult) -> None:
     from rich.table import Table
 
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
-    table = Table(
-        title=f"{result.model}{press_label(result.fingerprint)}", title_justify="left", box=box.SIMPLE_HEAD
-    )
+    title = f"{result.model}{press_label(result.fingerprint)}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     for heading in LEFT:
         # the longest names of all go on in a second line: cut, they would name nothing
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", min_width=len("librispeech"))
     for heading in RIGHT:
         table.add_column(heading, justify="right", no_wrap=True)
     for task in result.tasks.values():

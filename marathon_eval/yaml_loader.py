@@ -46,6 +46,14 @@ def load_document(path: Path, find: Callable[[str], Path]) -> Document:
     return _merged(path, find, ())
 
 
+def files_of(path: Path, find: Callable[[str], Path]) -> list[Path]:
+    """A task's YAML and all that it includes, each once. Raises MarathonError."""
+    load_document(path, find)  # refuses circles
+    own = _read(path)
+    parts = [files_of(_include_path(name, own, find), find) for name in _included(own)]
+    return list(dict.fromkeys([path, *(file for part in parts for file in part)]))
+
+
 def shown(path: Path) -> str:
     """A path as an error prints it: relative where the file is below the current folder."""
     try:

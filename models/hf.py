@@ -6,24 +6,30 @@ guard holds the tokens that it makes of a clip against the rate at which it hear
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
-from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.errors import MarathonError
 from marathon_eval.hf_audio import RATE, Inputs
-from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
+from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard, expanded
 from marathon_eval.model import ModelSettings, Request
 from marathon_eval.press import Press
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from marathon_eval.hf.loading import Loaded
     from marathon_eval.hf_chat import Wave
 
 #: Seconds of the two clips that tell a processor's token rate: no model's limit is below them.
 SHORT, LONGER = 8, 24
+#: What belongs to the words; all else that a processor returns belongs to the sounds.
+IDS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
 class HfSettings(ChatSettings):
@@ -55,43 +61,90 @@ class Hf(ChatModel):
         self.segment_seconds, self.token_rate = self.given.segment_seconds, self.given.token_rate
 
     def extractor(self, folder: Path) -> Any:
-        """The whole processor. Raises MarathonError where it needs a package that is not there."""
+        """The whole processor. Raises MarathonError where no token rate is given and none can be measured."""
         from marathon_eval.hf.loading import transformers
 
-        return transformers.AutoProcessor.from_pretrained(
+        processor = transformers.AutoProcessor.from_pretrained(
             folder, trust_remote_code=self.args.trust_remote_code
         )
+        told = Told(processor, self.given.token)
+        self.token_rate = self.given.token_rate or told.rate
+        return told
 
     def prepare(
         self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]
     ) -> Inputs:
-        """Whatever the processor returns. Raises RowError when it counts other placeholders than there are clips."""
-        if self.token_rate is None:
-            self.token_rate = self._measured_rate(loaded)
-        pieces = [[piece for wave in sample for piece in self.split(wave)] for sample in waves]
+        self.token_id, self.token_rate = loaded.features.token_id, self.given.token_rate or loaded.features.rate
+        return super().prepare(loaded, requests, waves)
+
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+        """Features as the processor makes them of clips without words."""
+        inputs = loaded.features.made([self.given.token] * len(clips), clips)
+        tokens = loaded.features.tokens(inputs)
+        sent = [len(clip) / RATE for clip in clips]
+        rate = cast("float", self.token_rate)
+        heard = [min(seconds, count / rate) for seconds, count in zip(sent, tokens, strict=True)]
+        return Heard({k: v for k, v in inputs.items() if k not in IDS}, tokens, heard)
+
+    def ids(
+        self,
+        loaded: Loaded,
+        requests: Sequence[Request],
+        pieces: Sequence[Sequence[Wave]],
+        tokens: Sequence[Sequence[int]],
+    ) -> dict[str, Tensor]:
+        """Ids as the processor makes them of chats and clips. Raises RowError for a placeholder in the question."""
         texts = [
             self.chat(loaded, request, len(each)) for request, each in zip(requests, pieces, strict=True)
         ]
         for text, each in zip(texts, pieces, strict=True):
-            if text.count(self.given.token) != len(each):
-                raise RowError(
-                    f"the chat holds {self.given.token} {text.count(self.given.token)} times "
-                    f"for {len(each)} audio clips"
-                )
-        tensors = self._processed(loaded, texts, [piece for each in pieces for piece in each])
-        audio = self.audio_token_id(loaded.model, loaded)
-        tokens = (tensors["input_ids"] == audio).sum(dim=1).tolist()
-        sent = [sum(len(wave) for wave in sample) / RATE for sample in waves]
-        details = {} if self.segment_seconds is None else {"segment_seconds": self.segment_seconds}
-        return Inputs(
-            tensors=tensors,
-            heard_seconds=[min(s, n / self.token_rate) for s, n in zip(sent, tokens, strict=True)],
-            audio_tokens=tokens,
-            details=details,
-        )
+            expanded(text, self.given.token, [""] * len(each))
+        inputs = loaded.features.made(texts, [clip for each in pieces for clip in each])
+        return {name: inputs[name] for name in IDS if name in inputs}
 
-    def _processed(self, loaded: Loaded, texts: list[str], clips: list[Wave]) -> dict[str, Any]:
+    def chat_template(self, loaded: Loaded) -> str | None:
+        held: str | None = loaded.tokenizer.chat_template
+        return held if self.given.template == "tokenizer" else loaded.features.processor.chat_template or held
+
+    def placeholder(self, loaded: Loaded) -> str:
+        return self.given.token
+
+    def audio_token_id(self, model: Any) -> int:
+        return self.token_id
+
+
+@dataclass(frozen=True)
+class Told:
+    """A checkpoint's processor, and the placeholder that it repeats once per audio token."""
+
+    processor: Any
+    token: str
+
+    @cached_property
+    def token_id(self) -> int:
+        return int(self.processor.tokenizer.convert_tokens_to_ids(self.token))
+
+    @cached_property
+    def rate(self) -> float:
+        """Audio tokens per second, from silences of two lengths. Raises MarathonError where they make as many."""
+        import numpy as np
+
+        silences = [np.zeros(seconds * RATE, np.float32) for seconds in (SHORT, LONGER)]
+        short, longer = (self.tokens(self.made([self.token], [silence]))[0] for silence in silences)
+        if longer <= short:
+            raise MarathonError(
+                f"--model_args: {SHORT} s and {LONGER} s of audio make {short} and {longer} times {self.token}: "
+                "give token_rate=, the audio tokens per second"
+            )
+        return (longer - short) / (LONGER - SHORT)
+
+    def tokens(self, inputs: Mapping[str, Tensor]) -> list[int]:
+        """Audio tokens of each row."""
+        counts: list[int] = (inputs["input_ids"] == self.token_id).sum(dim=1).tolist()
+        return counts
+
+    def made(self, texts: Sequence[str], clips: Sequence[Wave]) -> dict[str, Tensor]:
+        """The processor's tensors for texts that hold as many placeholders as there are clips."""
         text = {"padding": True, "padding_side": "left"}
-        audio: dict[str, Any] = {"audio": clips, "audio_kwargs": {"sampling_rate": RATE}} if clips else {}
-        out = loaded.features(text=texts, return_tensors="pt", text_kwargs=text, **audio)
-        return dict(out)
+        audio: dict[str, Any] = {"audio": [*clips], "audio_kwargs": {"sampling_rate": RATE}} if clips else {}
+        return dict(self.processor(text=[*texts], return_tensors="pt", text_kwargs=text, **audio))

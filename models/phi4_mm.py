@@ -50,9 +50,16 @@ class Phi4MM(ChatModel):
     def identity(self) -> dict[str, Any]:
         """The speech adapter's content too; on the hub the commit says it."""
         folder = weights.local_folder(self.args.pretrained)
+        known = super().identity()
         if folder is None:
-            return super().identity()
-        return {**super().identity(), LORA: [weights.file_hash(file) for file in _lora(folder)]}
+            return known
+        return known | {LORA: [weights.file_hash(file) for file in _lora(folder)]}
+
+    def check(self) -> None:
+        super().check()
+        folder = weights.local_folder(self.args.pretrained)
+        if folder is not None:
+            _lora(folder)
 
     def folder(self) -> Path:
         folder = super().folder()

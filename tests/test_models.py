@@ -55,6 +55,11 @@ def per_window(tokens: int) -> Callable[[float], int]:
     return lambda seconds: tokens * int(np.ceil(seconds / 30))
 
 
+BY_ARGUMENTS = {
+    "model_class": "Qwen2AudioForConditionalGeneration",
+    "token": "<|AUDIO|>",
+    "segment_seconds": 30.0,
+}
 CASES = {
     "qwen2_audio": Case("qwen2_audio", per_second(25)),
     "audio_flamingo": Case("audio_flamingo", per_second(25)),
@@ -62,6 +67,7 @@ CASES = {
     "voxtral": Case("voxtral", per_window(375), placeholder_is_text=True),
     "qwen3_omni": Case("qwen3_omni", per_second(13)),
     "phi4_mm": Case("phi4_mm", per_second(12.5), batches=False),
+    "hf": Case("hf", per_second(25), BY_ARGUMENTS),
 }
 PRESSES = {
     path.stem: Registry().press_class(path.stem)
@@ -308,3 +314,25 @@ def test_another_speech_adapter_is_another_model(bench: Callable[[str], Bench], 
     file = other / "speech-lora" / "adapter_model.safetensors"
     save_file({name: part + 1 for name, part in load_file(file).items()}, file)
     assert built(there.case, other).fingerprint != built(there.case, there.folder).fingerprint
+
+
+# -- any model by arguments -----------------------------------------------------------------------------------------------
+
+
+def test_what_arguments_say_equals_an_adapter_of_its_own(
+    bench: Callable[[str], Bench], clip: Callable[[float], Audio]
+) -> None:
+    told, own = bench("hf"), bench("qwen2_audio")
+    requests, waves = [asked(clip(41.0)), asked(clip(3.0))], [[noise(41.0)], [noise(3.0)]]
+    inputs = [there.adapter().prepare(there.loaded, requests, waves) for there in (told, own)]
+    for name, tensor in inputs[1].tensors.items():
+        torch.testing.assert_close(inputs[0].tensors[name].to(tensor.dtype), tensor, atol=0, rtol=0)
+    assert inputs[0].audio_tokens == inputs[1].audio_tokens
+
+
+def test_a_processor_that_cuts_without_a_word_is_caught(
+    bench: Callable[[str], Bench], clip: Callable[[float], Audio]
+) -> None:
+    (response,) = answers(bench("hf").adapter(segment_seconds=None), [asked(clip(95.0))])
+    assert response.status == "error"
+    assert "audio was cut: 95.00 s were sent, the model would hear 30.00 s" in str(response.error)

@@ -339,17 +339,3 @@ def test_a_press_that_a_model_cannot_carry() -> None:
 def test_wrong_arguments(omni: Callable[..., QwenOmni], args: dict[str, Any], message: str) -> None:
     with pytest.raises(MarathonError, match=message):
         omni(**args)
-
-
-def test_transport_is_not_in_the_fingerprint_and_all_else_is(omni: Callable[..., QwenOmni]) -> None:
-    base = omni().fingerprint
-    assert omni(batch_size=7, device="cuda:3", device_map="auto").fingerprint == base
-    for changed in (
-        {"dtype": "bfloat16"},
-        {"attn_implementation": "eager"},
-        {"system_prompt": ""},
-        {"audio_first": False},
-        {"trust_remote_code": True},
-    ):
-        assert omni(**changed).fingerprint != base
-    assert omni(Dart(ratio=0.5)).fingerprint != base != omni(Dart(ratio=0.4)).fingerprint

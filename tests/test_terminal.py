@@ -80,7 +80,7 @@ def test_a_pipe_holds_the_widest_table_whole(run: RunResult, capsys: pytest.Capt
     table, _, below = text.partition("audiomarathon has no mean: ")
     assert max(map(len, table.splitlines())) <= WIDTH_OF_A_PIPE <= 130
     assert "…" not in table
-    for whole in ("0.100 - 0.200", "99999", "100.0%", "mean of headlines", "12.30"):
+    for whole in ("0.100 - 0.200", "99999", "100.0%", "12.30"):
         assert whole in table
     columns = [line.split("  ") for line in table.splitlines()]
     # a long name goes on below itself

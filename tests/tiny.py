@@ -158,18 +158,15 @@ def byte_tokenizer(tokens: tuple[str, ...], named: dict[str, str], pad: str, eos
 def _omni_config(ids: dict[str, int], layers: int) -> Any:
     from transformers import Qwen2_5OmniConfig
 
-    rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 2, 2]}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
     text = {
         "vocab_size": len(ids) + 256,
         "hidden_size": HIDDEN,
         "intermediate_size": 96,
         "num_hidden_layers": layers,
         "max_position_embeddings": 32768,
-        "rope_parameters": rope,
         "pad_token_id": ids["<|endoftext|>"],
         "eos_token_id": ids["<|im_end|>"],
-        **heads,
+        **_HEADS,
     }
     audio = {
         "num_mel_bins": 128,
@@ -199,20 +196,33 @@ def _omni_config(ids: dict[str, int], layers: int) -> Any:
         "vision_start_token_id": ids["<|vision_bos|>"],
         "vision_end_token_id": ids["<|vision_eos|>"],
     }
-    talker = {
+    return Qwen2_5OmniConfig(
+        thinker_config=thinker,
+        talker_config=_talker(),
+        token2wav_config=_TOKEN2WAV,
+        enable_audio_output=False,
+    )
+
+
+_HEADS = {
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [4, 2, 2]},
+}
+
+
+def _talker() -> dict[str, Any]:
+    return {
         "vocab_size": 300,
         "embedding_size": HIDDEN,
         "hidden_size": 32,
         "intermediate_size": 32,
         "num_hidden_layers": 1,
-        "rope_parameters": rope,
-        **heads,
+        **_HEADS,
         # the defaults are ids of the real vocabulary
-        **{name: 0 for name in _TALKER_IDS},
+        **dict.fromkeys(_TALKER_IDS, 0),
     }
-    return Qwen2_5OmniConfig(
-        thinker_config=thinker, talker_config=talker, token2wav_config=_TOKEN2WAV, enable_audio_output=False
-    )
 
 
 _TALKER_IDS = (

@@ -215,6 +215,16 @@ def _tekken() -> dict[str, Any]:
     }
 
 
+def make_with_processor(folder: Path) -> Path:
+    """Qwen2-Audio with its official processor's config, for the model that is told everything by arguments."""
+    from marathon_eval.hf.loading import transformers
+
+    make_qwen2_audio(folder)
+    parts = (_mel(), transformers.AutoTokenizer.from_pretrained(folder))
+    transformers.Qwen2AudioProcessor(*parts, chat_template=CHAT_TEMPLATE).save_pretrained(folder)
+    return folder
+
+
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "qwen2_audio": make_qwen2_audio,
     "audio_flamingo": make_audio_flamingo,
@@ -222,6 +232,7 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "voxtral": make_voxtral,
     "qwen3_omni": make_qwen3_omni,
     "phi4_mm": make_phi4_mm,
+    "hf": make_with_processor,
 }
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from marathon_eval.errors import RowError
 from marathon_eval.flops import Shape, evicted_speedup
-from marathon_eval.hf.eviction import Context, answer, context_length, evicted, prefill_context
+from marathon_eval.hf.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.hf.eviction_context import Context
 from marathon_eval.hf.loading import Loaded
 from marathon_eval.hf.usage import (
     EncoderWatch,

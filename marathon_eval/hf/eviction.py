@@ -12,9 +12,8 @@ and questions. Batch size is 1: every head keeps keys of its own, which no paddi
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -22,29 +21,9 @@ from torch import LongTensor, Tensor
 from transformers import Cache, DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.hf.eviction_context import Context, Observed
+from marathon_eval.hf.kvpress_scoring import scoring
 from marathon_eval.press import Decoder, EvictionPress, EvictionView
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What one layer showed while the context went through it."""
-
-    queries: Tensor | None
-    """[heads, w, d] the last w queries, rotated."""
-    unrotated: Tensor | None
-    """[heads, T, d] every query before rotation."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """A prefilled prompt prefix of `length` tokens; `cache` is never changed, cells take copies of what they keep."""
-
-    cache: DynamicCache
-    length: int
-    audio: LongTensor
-    observed: Sequence[Observed]
-    logits: Tensor
-    """[vocabulary] at the prefix's last token: the first answer token's, when the prefix is the whole prompt."""
 
 
 def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> int:
@@ -64,7 +43,8 @@ def prefill_context(
     audio = cast("LongTensor", mask[:length].nonzero().squeeze(1))
     prefix = {**inputs, "input_ids": ids[:, :length], "attention_mask": inputs["attention_mask"][:, :length]}
     cache = DynamicCache(config=decoder.stack.config)
-    with observing(decoder, press) as seen:
+    watching = scoring if press.needs_module else observing
+    with watching(decoder, press) as seen:
         logits = _forward(decoder, prefix, 0, cache)
     observed = [seen.get(layer, Observed(None, None)) for layer in range(len(decoder.layers))]
     return Context(cache, length, audio, observed, logits)
@@ -111,6 +91,7 @@ def _view(
         audio=context.audio,
         keep=count,
         generator=torch.Generator().manual_seed(seed),
+        scores=observed.scores,
     )
 
 

@@ -270,7 +270,7 @@ class Pruning:
         merged = self.press.merged(view, chosen)
         if merged is not None:
             after[row, chosen + start] = merged
-        if current.loudness is not None:
+        if current.loudness is not None and self.press.needs_loudness:
             current.loudness[row] = current.loudness[row][torch.isin(audio, chosen).cpu()]
 
     def _view(

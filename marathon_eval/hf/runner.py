@@ -50,7 +50,7 @@ class Runner:
         """`other`: a runner of the same model with another press, whose weights and sounds are used too."""
         self.adapter = adapter
         presses = [cell.press for cell in adapter.cells if cell.press is not None]
-        self.shared = Shared(presses, adapter.args.sharing) if other is None else other.shared
+        self.shared: Shared = Shared(presses, adapter.args.sharing) if other is None else other.shared
         self._warned = False
 
     @property

@@ -1,0 +1,77 @@
+"""Scores of kvpress's presses, taken while the context goes through the model.
+
+kvpress looks at attention modules as they were in an older transformers: it wants a rotary embedding on each, tables
+of one position per token where ours may have three (equal ones, for audio and text), and a head size in the config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marathon_eval.hf.eviction_context import Observed
+from marathon_eval.press import Decoder, EvictionPress
+
+
+class _Rotary:
+    """The decoder's rotary embedding under kvpress's signature: [1, n] positions to two tables [1, n, d]."""
+
+    def __init__(self, rotary: Any) -> None:
+        self.rotary = rotary
+
+    def __call__(self, like: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        try:
+            cos, sin = self.rotary(like, position_ids)
+        except (IndexError, RuntimeError):  # multimodal rotary: the same position on three axes
+            cos, sin = self.rotary(like, position_ids.expand(3, *position_ids.shape[-2:]))
+        return _one_axis(cos), _one_axis(sin)
+
+
+@contextmanager
+def scoring(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observed]]:
+    """While open, each layer's keys are scored [key heads, T] as soon as it has attended."""
+    seen: dict[int, Observed] = {}
+    scorer = press.made()
+    config: Any = decoder.stack.config
+    if hasattr(scorer, "post_init_from_model"):
+        parameter = next(decoder.stack.parameters())
+        scorer.post_init_from_model(
+            SimpleNamespace(config=config, model=decoder.stack, device=parameter.device, dtype=parameter.dtype)
+        )
+    rotary = _Rotary(decoder.stack.get_submodule("rotary_emb"))
+    with ExitStack() as undo:
+        for number, layer in enumerate(decoder.layers):
+            attention: Any = layer.get_submodule("self_attn")
+            attention.__dict__["rotary_emb"] = rotary  # beside the registered modules: nothing is saved or moved
+            undo.callback(attention.__dict__.pop, "rotary_emb")
+            handle = attention.register_forward_hook(partial(_score, scorer, seen, number), with_kwargs=True)
+            undo.callback(handle.remove)
+        yield seen
+
+
+def _score(
+    scorer: Any,
+    seen: dict[int, Observed],
+    number: int,
+    module: Any,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: tuple[Any, ...],
+) -> None:
+    hidden = args[0] if args else kwargs["hidden_states"]
+    stored = kwargs["past_key_values"].layers[number]
+    tables = tuple(_one_axis(part) for part in kwargs["position_embeddings"])
+    positions = torch.arange(hidden.shape[1], device=hidden.device)
+    given = {**kwargs, "position_embeddings": tables, "cache_position": positions}
+    scores = scorer.score(module, hidden, stored.keys, stored.values, output[1], given)
+    seen[number] = Observed(None, None, scores[0])
+
+
+def _one_axis(table: Tensor) -> Tensor:
+    return table[0] if table.dim() == 4 else table

@@ -1,0 +1,292 @@
+"""Presses x ratios over one loaded model, clip by clip: a whole compression table in one pass.
+
+A cell is what a run with the same `--model_args` would be: same fingerprint, same keys in the cache, so a sweep after
+a run reuses it, a run after a sweep asks nothing, and a killed sweep goes on where it stopped. What the cells of a clip
+share is heard, encoded and prefilled once (hf/sharing.py).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.asking import Answers, Progress, cache_folder, gather, ordered, seconds_of
+from marathon_eval.cache import Answered, ResponseCache, cacheable, response_from, sha256_of
+from marathon_eval.config import RunConfig
+from marathon_eval.errors import MarathonError, did_you_mean
+from marathon_eval.evaluator import (
+    Plan,
+    as_judged,
+    build_judge,
+    build_model,
+    concluded,
+    in_orders,
+    judge_with,
+    load_tasks,
+)
+from marathon_eval.hf_audio import HFAudio
+from marathon_eval.press import EvictionPress
+from marathon_eval.registry import Registry
+
+if TYPE_CHECKING:
+    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.model import Model, Request
+    from marathon_eval.press import Press
+    from marathon_eval.results import RunResult
+
+#: The uncompressed model's name in --presses.
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`--presses`, `--ratios`, `--layers`; no layers: each press's own default."""
+
+    presses: tuple[str, ...]
+    ratios: tuple[float, ...]
+    layers: tuple[int, ...] = ()
+
+
+@dataclass
+class Cell:
+    """One press with one ratio (or none): a run of its own but for what it shares."""
+
+    label: str
+    press: str | None
+    ratio: float | None
+    config: RunConfig
+    model: Model
+    fingerprint_sha256: str
+    #: What this pass asked: failures whole, for the cache keeps none; of answers only that they were asked.
+    asked: dict[Request, Answered | None]
+    seconds: float = 0.0
+
+    @property
+    def evict(self) -> str | None:
+        """When an eviction press evicts."""
+        press = self.model.press
+        return press.evict if isinstance(press, EvictionPress) else None
+
+
+def parse_ratios(text: str) -> tuple[float, ...]:
+    """`0.1:0.9:0.2` (both ends included) or `0.1,0.5`; raises MarathonError."""
+    try:
+        if ":" not in text:
+            ratios = [Decimal(part.strip()) for part in text.split(",") if part.strip()]
+        else:
+            first, last, step = (Decimal(part.strip()) for part in text.split(":"))
+            if step <= 0:
+                raise ValueError
+            ratios = [first + step * number for number in range(int((last - first) / step) + 1)]
+    except (InvalidOperation, ValueError):
+        raise MarathonError(
+            f"--ratios: '{text}' is neither first:last:step, as 0.1:0.9:0.2, nor a list, as 0.1,0.5"
+        ) from None
+    wrong = [ratio for ratio in ratios if not 0 < ratio < 1]
+    if wrong:
+        raise MarathonError(f"--ratios: {wrong[0]}: must be above 0 and below 1 (--presses none is ratio 0)")
+    return tuple(dict.fromkeys(float(ratio) for ratio in ratios))
+
+
+def cells_of(config: RunConfig, grid: Grid) -> list[Cell]:
+    """Every cell, uncompressed first, with models that share their weights. Raises MarathonError."""
+    for name in ("press", "ratio", "layer"):
+        if name in config.model_args:
+            raise MarathonError(
+                f"--model_args: {name}= is what a sweep varies: use --presses, --ratios, --layers"
+            )
+    registry = Registry(config.include_path)
+    settings = set(registry.model_class(config.model).Settings.model_fields)
+    plain = {name: value for name, value in config.model_args.items() if name in settings}
+    own = {name: value for name, value in config.model_args.items() if name not in settings}
+    unused = dict(own)
+    cells = []
+    for press in sorted(dict.fromkeys(grid.presses), key=lambda name: name != NONE):
+        if press == NONE:
+            cells.append(_cell(registry, config, plain, {}, NONE))
+            continue
+        takes = _takes(registry, press)
+        given = {name: value for name, value in own.items() if name in takes}
+        unused = {name: value for name, value in unused.items() if name not in takes}
+        for varied in _varied(grid, "layer" in takes):
+            label = " ".join(
+                [
+                    press,
+                    *(f"{name[0].upper()}{value}" for name, value in varied.items() if name != "ratio"),
+                    f"{varied['ratio']:g}",
+                ]
+            )
+            cells.append(_cell(registry, config, plain, {**given, "press": press, **varied}, label))
+    if unused:
+        name = next(iter(unused))
+        raise MarathonError(
+            f"--model_args: neither the model nor any of the presses takes '{name}'.{did_you_mean(name, settings)}"
+        )
+    if not cells:
+        raise MarathonError("--presses: names no press")
+    models = [cell.model for cell in cells if isinstance(cell.model, HFAudio)]
+    for model in models:
+        model.cells = models
+    return cells
+
+
+def _takes(registry: Registry, press: str) -> set[str]:
+    """The names of a press's own settings."""
+    from marathon_eval.kvpress import PREFIX, KVPress
+
+    press_class: type[Press] = KVPress if press.startswith(PREFIX) else registry.press_class(press)
+    return set(press_class.arguments())
+
+
+def _varied(grid: Grid, layered: bool) -> Iterator[dict[str, Any]]:
+    for layer in grid.layers if layered and grid.layers else (None,):
+        for ratio in grid.ratios:
+            yield {"ratio": ratio} if layer is None else {"layer": layer, "ratio": ratio}
+
+
+def _cell(
+    registry: Registry, config: RunConfig, plain: Mapping[str, Any], press: Mapping[str, Any], label: str
+) -> Cell:
+    arguments = {**plain, **press}
+    model = build_model(registry, config.model, arguments)
+    return Cell(
+        label=label,
+        press=press.get("press"),
+        ratio=press.get("ratio"),
+        config=replace(config, model_args=arguments),
+        model=model,
+        fingerprint_sha256="",
+        asked={},
+    )
+
+
+def sweep(
+    config: RunConfig,
+    grid: Grid,
+    on_result: Callable[[Cell, RunResult], None],
+    progress: Progress | None = None,
+) -> bool:
+    """Ask what the cache lacks, clip by clip; then score each cell. False where Ctrl-C ended the asking.
+
+    `on_result` hears each cell's result as soon as it is scored, uncompressed first. Raises MarathonError.
+    """
+    started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    registry = Registry(config.include_path)
+    tasks, groups = load_tasks(registry, config.tasks)
+    judge = build_judge(registry, config)
+    tasks = in_orders(as_judged(tasks, judge), config)
+    cells = cells_of(config, grid)
+    with ResponseCache(cache_folder(config)) as cache:
+        for cell in cells:
+            cell.model.cache = cache
+            cell.fingerprint_sha256 = sha256_of(cell.model.fingerprint)
+        pool = gather(tasks, config, cells[0].model.name())
+        requests, facts = ordered(pool, cache)
+        whole = fill(cells, requests, facts, cache, progress or Progress())
+        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
+        for cell in cells:
+            clock = time.monotonic() - cell.seconds
+            answers = Answers(answered(cell, requests, cache), facts, not whole)
+            on_result(cell, concluded(plan, cell.config, cell.model, answers, started, clock))
+    return whole
+
+
+def fill(
+    cells: Sequence[Cell],
+    requests: Sequence[Request],
+    facts: Mapping[Audio, AudioFacts],
+    cache: ResponseCache,
+    progress: Progress,
+) -> bool:
+    """Every cell's missing answers into the cache; False when Ctrl-C came between."""
+    missing = [_missing(cell, requests, cache) for cell in cells]
+    if not any(missing):
+        return True
+    cells[0].model.check()
+    count = sum(map(len, missing))
+    heard = sum(seconds_of(request, facts) for waiting in missing for request in waiting)
+    progress.start(len(cells) * len(requests) - count, count, heard)
+    try:
+        for unit in units(cells, requests):
+            for cells_alike in alike(cells):
+                _ask_unit(cells_alike, unit, cells, missing, facts, cache, progress)
+    except KeyboardInterrupt:
+        return False
+    finally:
+        progress.stop()
+        for cell in cells:
+            cell.model.close()
+    return True
+
+
+def _missing(cell: Cell, requests: Sequence[Request], cache: ResponseCache) -> set[Request]:
+    keyed, failed = cache.keyed(cell.fingerprint_sha256, requests)
+    stored = cache.get_many(entry.key for entry in keyed.values())
+    return {*(request for request, entry in keyed.items() if entry.key not in stored), *failed}
+
+
+def units(cells: Sequence[Cell], requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """The requests of one clip after the other; as many clips as fill a batch. A model behind a server takes all at once."""
+    first = cells[0].model
+    if not isinstance(first, HFAudio):
+        yield list(requests)
+        return
+    size = max(cell.model.requests_at_once() for cell in cells if isinstance(cell.model, HFAudio))
+    unit: list[Request] = []
+    for request in requests:
+        if len(unit) >= size and request.audios != unit[-1].audios:
+            yield unit
+            unit = []
+        unit.append(request)
+    if unit:
+        yield unit
+
+
+def alike(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """Cells that share the same pieces of a clip: one context for all that evict behind it, the encoding for the rest."""
+    groups: dict[str | None, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.evict, []).append(cell)
+    return list(groups.values())
+
+
+def _ask_unit(
+    cells_alike: Sequence[Cell],
+    unit: Sequence[Request],
+    cells: Sequence[Cell],
+    missing: Sequence[set[Request]],
+    facts: Mapping[Audio, AudioFacts],
+    cache: ResponseCache,
+    progress: Progress,
+) -> None:
+    """Batch by batch, and each batch by all cells, so that one batch's inputs serve them all."""
+    places = {id(cell): place for place, cell in enumerate(cells)}
+    model = cells_alike[0].model
+    size = model.requests_at_once() if isinstance(model, HFAudio) else len(unit)
+    for at in range(0, len(unit), size):
+        for cell in cells_alike:
+            waiting = missing[places[id(cell)]]
+            todo = [request for request in unit[at : at + size] if request in waiting]
+            if not todo:
+                continue
+            clock = time.monotonic()
+            for item in cache.answer(cell.model, todo):
+                kept = cacheable(item.request, item.response)
+                cell.asked[item.request] = None if kept else item
+                progress.advance(item, seconds_of(item.request, facts))
+            cell.seconds += time.monotonic() - clock
+
+
+def answered(cell: Cell, requests: Sequence[Request], cache: ResponseCache) -> dict[Request, Answered]:
+    """What a cell was answered, from the cache; failures as they came; what was not asked is left out."""
+    keyed, _ = cache.keyed(cell.fingerprint_sha256, requests)
+    stored = cache.get_many(entry.key for entry in keyed.values())
+    found = {request: item for request, item in cell.asked.items() if item is not None}
+    for request, entry in keyed.items():
+        if request not in found and entry.key in stored:
+            response = response_from(stored[entry.key]["response"])
+            found[request] = Answered(request, response, request not in cell.asked)
+    return found
