@@ -175,4 +175,8 @@ def seconds_of(request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
 
 def _clip_order(request: Request, facts: Mapping[Audio, AudioFacts]) -> tuple[float, str, str]:
     """Longest clips first (an out-of-memory shows at once), questions on one clip side by side."""
-    return -seconds_of(request, facts), "".join(fact.sha256 for fact in _known(request, facts)), request.prompt
+    return (
+        -seconds_of(request, facts),
+        "".join(fact.sha256 for fact in _known(request, facts)),
+        request.prompt,
+    )

@@ -19,7 +19,7 @@ from marathon_eval.cache import sha256_of, whole
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, read_only
 from marathon_eval.errors import MarathonError
 
-RESPONSE, FINGERPRINT, AUDIO = "response/", "fingerprint/", "audio/"
+RESPONSE, FINGERPRINT, AUDIO, WEIGHTS = "response/", "fingerprint/", "audio/", "file/"
 
 
 class Entry(NamedTuple):
@@ -118,7 +118,7 @@ def _fault(key: str, text: str, known: set[str]) -> str | None:
         return "the value is no JSON"
     if key.startswith(FINGERPRINT):
         known.add(key.removeprefix(FINGERPRINT))
-    if not key.startswith((FINGERPRINT, RESPONSE, AUDIO)):
+    if not key.startswith((FINGERPRINT, RESPONSE, AUDIO, WEIGHTS)):
         return "no such kind of entry"
     if not belongs(Entry(key, value)):
         return "the key is not the hash of what is stored under it"
@@ -137,6 +137,8 @@ def belongs(entry: Entry) -> bool:
             return isinstance(text, str) and key == RESPONSE + expected and whole(key, value)
         if key.startswith(FINGERPRINT):
             return key == FINGERPRINT + sha256_of(value)
+        if key.startswith(WEIGHTS):
+            return isinstance(value, str)
         return key.startswith(AUDIO) and len(value) == 2
     except (KeyError, TypeError):
         return False

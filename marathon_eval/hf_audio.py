@@ -171,6 +171,10 @@ class HFAudio(Model):
         Raises RowError for a request that can't be asked.
         """
 
+    def kernels(self) -> str | dict[str, str]:
+        """The attention kernel; per part of the model, by the name of its config, where not every part has it."""
+        return self.args.attn_implementation
+
     def extractor(self, folder: Path) -> Any:
         """What turns clips into features: the checkpoint's feature extractor."""
         from marathon_eval.hf.loading import transformers

@@ -57,6 +57,8 @@ class ChatModel(HFAudio):
     segment_seconds: float | None = None
     #: Whether the chat template takes a turn in parts; where it only takes text, the placeholder is written here.
     parts: bool = True
+    #: False where padding beside a longer clip would change a shorter one's answer.
+    batches: bool = True
     #: How many clips one question may have; None for any number.
     clips_per_question: ClassVar[int | None] = None
     #: Importable modules beside torch and transformers, and the extra that installs them.
@@ -70,13 +72,14 @@ class ChatModel(HFAudio):
                 )
         super().check()
 
+    def requests_at_once(self) -> int:
+        return super().requests_at_once() if self.batches else 1
+
     @abstractmethod
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
         """Features of at least one clip (mono float32 at 16 kHz), on the CPU."""
 
-    def prepare(
-        self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]
-    ) -> Inputs:
+    def prepare(self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]) -> Inputs:
         """`input_ids`, `attention_mask` [B, T] left-padded, and what `hear` makes of all clips of the batch."""
         pieces = [[piece for wave in sample for piece in self.split(wave)] for sample in waves]
         clips = [piece for sample in pieces for piece in sample]
@@ -106,7 +109,9 @@ class ChatModel(HFAudio):
         """`input_ids` and `attention_mask` [B, T], left-padded, of chats with `tokens` for each of their `pieces`."""
         placeholder = self.placeholder(loaded)
         texts = [
-            expanded(self.chat(loaded, request, len(each)), placeholder, [self.spelled(loaded, n) for n in each])
+            expanded(
+                self.chat(loaded, request, len(each)), placeholder, [self.spelled(loaded, n) for n in each]
+            )
             for request, each in zip(requests, tokens, strict=True)
         ]
         encoded = loaded.tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")

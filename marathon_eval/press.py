@@ -148,7 +148,9 @@ def _schedule(press: str, layer: str, ratio: str) -> dict[str, Any]:
     try:
         layers, ratios = [int(part) for part in layer.split("+")], [float(part) for part in ratio.split("+")]
     except ValueError:
-        raise MarathonError(f"{where}: stages are numbers joined by +, as in layer=2+8,ratio=0.3+0.7") from None
+        raise MarathonError(
+            f"{where}: stages are numbers joined by +, as in layer=2+8,ratio=0.3+0.7"
+        ) from None
     if len(layers) != len(ratios):
         raise MarathonError(f"{where}: {len(layers)} layers for {len(ratios)} ratios")
     for name, values in (("layers", layers), ("ratios", ratios)):

@@ -112,7 +112,9 @@ def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
     for name, one in loaded.items():
         if isinstance(one, Group):
             differences += _changed(name, one.aggregate(found), results["groups"][name])
-    return Verified(count, sum(map(len, answers.values())), differences)
+    return Verified(
+        count, sum(row["key"].startswith(RESPONSE) for row in _rows(files["cache.jsonl"])), differences
+    )
 
 
 def _config(results: Mapping[str, Any]) -> RunConfig:

@@ -85,7 +85,7 @@ def parse_ratios(text: str) -> tuple[float, ...]:
         raise MarathonError(
             f"--ratios: '{text}' is neither first:last:step, as 0.1:0.9:0.2, nor a list, as 0.1,0.5"
         ) from None
-    wrong = [ratio for ratio in ratios if not 0 < ratio < 1]
+    wrong = [ratio for ratio in ratios if not (ratio.is_finite() and 0 < ratio < 1)]
     if wrong:
         raise MarathonError(f"--ratios: {wrong[0]}: must be above 0 and below 1 (--presses none is ratio 0)")
     return tuple(dict.fromkeys(float(ratio) for ratio in ratios))

@@ -146,5 +146,9 @@ def footer(result: RunResult) -> str:
     if result.interrupted:
         text += " INTERRUPTED: the rows not asked are errors; the same command goes on from here."
     elif not result.whole:
-        text += " INCOMPLETE: see the rows with status error in samples_<task>.jsonl."
+        empty = [task.task for task in result.tasks.values() if not task.n_loaded]
+        if empty:
+            text += f" NO ROWS in {', '.join(empty)}: all were filtered out or are missing."
+        if len(empty) < sum(task.coverage < 1 for task in result.tasks.values()):
+            text += " INCOMPLETE: see the rows with status error in samples_<task>.jsonl."
     return text

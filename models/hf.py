@@ -71,10 +71,11 @@ class Hf(ChatModel):
         self.token_rate = self.given.token_rate or told.rate
         return told
 
-    def prepare(
-        self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]
-    ) -> Inputs:
-        self.token_id, self.token_rate = loaded.features.token_id, self.given.token_rate or loaded.features.rate
+    def prepare(self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]) -> Inputs:
+        self.token_id, self.token_rate = (
+            loaded.features.token_id,
+            self.given.token_rate or loaded.features.rate,
+        )
         return super().prepare(loaded, requests, waves)
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:

@@ -40,12 +40,10 @@ class Phi4MM(ChatModel):
     pinned: ClassVar[Mapping[str, str]] = {"microsoft/Phi-4-multimodal-instruct": "refs/pr/70"}
     token_rate = 12.5
     parts = False
+    batches = False
     clips_per_question = 1
     end_tokens = ("<|end|>", "<|endoftext|>")
     needs: ClassVar[Mapping[str, str]] = {"peft": "phi4"}
-
-    def requests_at_once(self) -> int:
-        return 1
 
     def identity(self) -> dict[str, Any]:
         """The speech adapter's content too; on the hub the commit says it."""

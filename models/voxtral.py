@@ -48,10 +48,7 @@ class Voxtral(ChatModel):
         return Heard(
             {"input_features": torch.cat(features)},
             [len(each) * frames // FRAMES_PER_TOKEN for each in features],
-            [
-                min(len(clip), len(each) * window) / RATE
-                for clip, each in zip(clips, features, strict=True)
-            ],
+            [min(len(clip), len(each) * window) / RATE for clip, each in zip(clips, features, strict=True)],
         )
 
     def ids(

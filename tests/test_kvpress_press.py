@@ -102,7 +102,9 @@ def first_logits(model: Tiny, press: EvictionPress) -> tuple[torch.Tensor, list[
 
 
 @pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize(("name", "ours"), [("KnormPress", Knorm(ratio=0.6)), ("LastQueryPress", Tova(ratio=0.6))])
+@pytest.mark.parametrize(
+    ("name", "ours"), [("KnormPress", Knorm(ratio=0.6)), ("LastQueryPress", Tova(ratio=0.6))]
+)
 def test_its_scores_evict_as_ours_do(model: Tiny, name: str, ours: EvictionPress) -> None:
     hooks = model.hooks()
     theirs, _ = first_logits(model, chosen(name))
@@ -118,7 +120,7 @@ def test_its_scores_evict_as_ours_do(model: Tiny, name: str, ours: EvictionPress
     [
         ("KnromPress", {}, "no scoring press in kvpress 'KnromPress'. Did you mean KnormPress?"),
         ("ThinKPress", {}, "press=kvpress:ThinKPress: gives no scores to keys"),
-        ("KnormPress", {"options": '{"window": 3}'}, "options={\"window\": 3}: "),
+        ("KnormPress", {"options": '{"window": 3}'}, 'options={"window": 3}: '),
         ("KnormPress", {"options": "window"}, "options=window: "),
         ("KnormPress", {"ratio": 1.5}, "ratio=1.5"),
     ],

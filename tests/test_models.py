@@ -19,11 +19,13 @@ from tiny_run import noise
 
 from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf.loading import Loaded, load
+from marathon_eval.hf.loading import Loaded, load, transformers
 from marathon_eval.hf.runner import Runner
 from marathon_eval.hf_audio import RATE, Inputs
 from marathon_eval.hf_chat import ChatModel
 from marathon_eval.model import Generation, Request, Response, complete
+from marathon_eval.models.granite_speech import LogMel
+from marathon_eval.models.voxtral import wav
 from marathon_eval.press import Press, PruningPress, budget
 from marathon_eval.registry import Registry
 
@@ -55,6 +57,11 @@ def per_window(tokens: int) -> Callable[[float], int]:
     return lambda seconds: tokens * int(np.ceil(seconds / 30))
 
 
+def three_per_window(seconds: float) -> int:
+    """Granite's projector: three for every 15 encoder frames that are begun."""
+    return 3 * int(np.ceil((int(seconds * RATE) // 160 + 1) // 2 / 15))
+
+
 BY_ARGUMENTS = {
     "model_class": "Qwen2AudioForConditionalGeneration",
     "token": "<|AUDIO|>",
@@ -68,6 +75,8 @@ CASES = {
     "qwen3_omni": Case("qwen3_omni", per_second(13)),
     "phi4_mm": Case("phi4_mm", per_second(12.5), batches=False),
     "hf": Case("hf", per_second(25), BY_ARGUMENTS),
+    "gemma4": Case("gemma4", per_second(25), refuses="it carries no press at all"),
+    "granite_speech": Case("granite_speech", three_per_window, batches=False),
 }
 PRESSES = {
     path.stem: Registry().press_class(path.stem)
@@ -336,3 +345,83 @@ def test_a_processor_that_cuts_without_a_word_is_caught(
     (response,) = answers(bench("hf").adapter(segment_seconds=None), [asked(clip(95.0))])
     assert response.status == "error"
     assert "audio was cut: 95.00 s were sent, the model would hear 30.00 s" in str(response.error)
+
+
+# -- features of our own, and models that cannot load ------------------------------------------------------------------------
+
+
+def test_granites_features_are_torchaudios() -> None:
+    time = np.arange(16000)
+    chirp = np.sin(time * 0.05 * (1 + time / 16000)).astype(np.float32)
+    mel = LogMel()(torch.from_numpy(chirp)[None])[0]
+    # torchaudio 2.11.0's MelSpectrogram, logged, scaled and stacked as transformers' extractor does
+    places = [0, 3, 20, 79, 100, 159]
+    expected = {10: [0.80237, 1.10033, *[-0.00647] * 4], -1: [0.23891, 0.14996, 0.38428, -0.00647, 0.90247, 0.09575]}
+    for row, values in expected.items():
+        torch.testing.assert_close(mel[row, places], torch.tensor(values), atol=2e-5, rtol=0)
+    assert float(mel.mean()) == pytest.approx(0.2576286, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["aero1", "baichuan_omni", "audio_flamingo2"])
+def test_remote_code_is_refused_and_the_way_through_a_server_named(name: str) -> None:
+    with pytest.raises(MarathonError, match=r"--model openai_audio --model_args base_url=.*,model=\w+/") as error:
+        Registry().model_class(name).from_args({"trust_remote_code": True})
+    assert f"--model {name}: " in str(error.value)
+    assert "here is transformers 5." in str(error.value)
+
+
+def test_a_missing_package_is_named_with_its_extra(
+    bench: Callable[[str], Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = bench("qwen2_audio").adapter()
+    monkeypatch.setattr(type(adapter), "needs", {"no_such_module": "voxtral"})
+    with pytest.raises(MarathonError, match=r"needs no_such_module: pip install 'marathon-eval\[voxtral\]'"):
+        adapter.check()
+
+
+# -- the official processors ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "processor"),
+    [
+        ("qwen2_audio", "Qwen2AudioProcessor"),
+        ("audio_flamingo", "AudioFlamingo3Processor"),
+        ("music_flamingo", "MusicFlamingoProcessor"),
+    ],
+)
+@pytest.mark.parametrize("seconds", [2.03, 30.0, 71.7])
+def test_inputs_are_those_of_the_official_processor(
+    name: str, processor: str, seconds: float, bench: Callable[[str], Bench]
+) -> None:
+    there = bench(name)
+    adapter, wave, request = there.adapter(), noise(seconds), asked(Audio("unread.wav"))
+    ours = adapter.prepare(there.loaded, [request], [[wave]]).tensors
+    official = getattr(transformers, processor)(_features(there), there.loaded.tokenizer)
+    clips = list(adapter.split(wave))
+    theirs = official(
+        text=[adapter.chat(there.loaded, request, len(clips))],
+        audio=clips,
+        sampling_rate=RATE,
+        return_tensors="pt",
+    )
+    assert set(ours) <= set(theirs)
+    for key, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[key].to(tensor.dtype), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("seconds", [2.03, 30.0, 71.7])
+def test_voxtrals_inputs_are_those_of_the_official_processor(
+    seconds: float, bench: Callable[[str], Bench]
+) -> None:
+    there = bench("voxtral")
+    adapter, wave, request = there.adapter(), noise(seconds), asked(Audio("unread.wav"))
+    ours = adapter.prepare(there.loaded, [request], [[wave]]).tensors
+    official = transformers.VoxtralProcessor(_features(there), there.loaded.tokenizer)
+    theirs = official.apply_chat_template([adapter.turns(request, [{"type": "audio", "base64": wav(wave)}])])
+    for key, tensor in ours.items():
+        torch.testing.assert_close(tensor, theirs[key].to(tensor.dtype), atol=0, rtol=0)
+
+
+def _features(there: Bench) -> Any:
+    return transformers.AutoFeatureExtractor.from_pretrained(there.folder)

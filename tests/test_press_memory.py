@@ -18,7 +18,8 @@ from marathon_eval.hf.pruning import Pruning
 from marathon_eval.press import EvictionPress, Press, PruningPress
 from marathon_eval.registry import Registry
 
-SECONDS = 40.0
+#: Beyond 100 s the square of the tokens outgrows the log-mel features, which are not small either.
+SECONDS = 120.0
 
 
 class Sizes(TorchDispatchMode):
@@ -66,7 +67,7 @@ def test_nothing_of_tokens_by_tokens_is_made(checkpoint: Path, name: str) -> Non
     model = Tiny.load(checkpoint)
     settings = {"window": 16} if name == "snapkv" else {}
     sizes, tokens = watched(model, Registry().press_class(name)(ratio=0.5, **settings))
-    assert tokens > 1000
+    assert tokens > 3000
     square = tokens * tokens  # of single bytes: a boolean mask would be as much
     assert sizes.largest < square, sizes.where
 

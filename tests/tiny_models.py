@@ -215,6 +215,87 @@ def _tekken() -> dict[str, Any]:
     }
 
 
+def make_gemma4(folder: Path) -> Path:
+    """Gemma 4 without an eye: sliding and full layers, some of which share their cache."""
+    from marathon_eval.hf.loading import transformers
+
+    named = {"audio_token": "<|audio|>", "boa_token": "<|audio>", "eoa_token": "<audio|>"}
+    named |= {"image_token": "<|image|>", "boi_token": "<|image>", "eoi_token": "<image|>"}
+    tokens = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", "<|video|>", *named.values())
+    tokenizer = byte_tokenizer(tokens, named, pad="<pad>", eos="<eos>")
+    ids = dict(zip(tokens, tokenizer.convert_tokens_to_ids(list(tokens)), strict=True))
+    size = len(tokenizer)
+    text = _language(
+        tokenizer,
+        vocab_size_per_layer_input=size,
+        num_hidden_layers=4,
+        global_head_dim=8,
+        hidden_size_per_layer_input=8,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+        bos_token_id=ids["<bos>"],
+    )
+    encoder = {"hidden_size": HIDDEN, "num_attention_heads": 2, "num_hidden_layers": 1}
+    config = transformers.Gemma4Config(
+        text_config=text,
+        # the projection takes 128 channels for granted
+        audio_config=encoder | {"subsampling_conv_channels": [128, 4], "output_proj_dims": HIDDEN},
+        vision_config=None,
+        **{f"{name.removesuffix('_token')}_token_id": ids[token] for name, token in named.items()},
+        video_token_id=ids["<|video|>"],
+        eoa_token_index=ids["<audio|>"],
+    )
+    features = transformers.models.gemma4.feature_extraction_gemma4.Gemma4AudioFeatureExtractor()
+    template = GEMMA_TEMPLATE.replace("<audio_soft_token>", "<|audio|>")
+    return _saved(folder, transformers.Gemma4ForConditionalGeneration, config, tokenizer, features, template)
+
+
+GEMMA_TEMPLATE = """\
+<bos>{% for message in messages %}<start_of_turn>{{ message['role'] }}
+{% for part in message['content'] -%}
+{%- if part['type'] == 'audio' -%}<audio_soft_token>{%- else -%}{{ part['text'] }}{%- endif -%}
+{%- endfor -%}<end_of_turn>
+{% endfor %}{% if add_generation_prompt %}<start_of_turn>model
+{% endif %}"""
+
+
+def make_granite_speech(folder: Path) -> Path:
+    """Granite Speech without a LoRA; its feature extractor's config is written by hand, for it needs torchaudio."""
+    from marathon_eval.hf.loading import transformers
+
+    tokens = ("<|end_of_text|>", "<|start_of_role|>", "<|end_of_role|>", "<|audio|>")
+    tokenizer = byte_tokenizer(tokens, {}, pad="<|end_of_text|>", eos="<|end_of_text|>")
+    tokenizer.chat_template = GRANITE_TEMPLATE
+    projector = {"hidden_size": HIDDEN, "num_attention_heads": 2, "num_hidden_layers": 1}
+    projector |= {"model_type": "blip_2_qformer", "intermediate_size": 32, "encoder_hidden_size": HIDDEN}
+    config = transformers.GraniteSpeechConfig(
+        text_config=_language(tokenizer, "granite", bos_token_id=tokenizer.eos_token_id),
+        encoder_config={
+            "hidden_dim": HIDDEN,
+            "num_layers": 2,
+            "num_heads": 2,
+            "dim_head": 16,
+            "input_dim": 160,
+        },
+        projector_config=projector,
+        audio_token_index=tokenizer.convert_tokens_to_ids("<|audio|>"),
+        has_lora_adapter=False,
+    )
+    model = transformers.GraniteSpeechForConditionalGeneration
+    _saved(folder, model, config, tokenizer, _mel(), template=None)
+    settings = {"sample_rate": 16000, "n_fft": 512, "win_length": 400, "hop_length": 160, "n_mels": 80}
+    written = {"feature_extractor_type": "GraniteSpeechFeatureExtractor", "melspec_kwargs": settings}
+    written |= {"projector_window_size": 15, "projector_downsample_rate": 5}
+    (folder / "preprocessor_config.json").write_text(json.dumps(written), encoding="utf-8")
+    return folder
+
+
+GRANITE_TEMPLATE = (
+    "{% for message in messages %}<|start_of_role|>{{ message['role'] }}<|end_of_role|>"
+    "{{ message['content'] }}<|end_of_text|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|start_of_role|>assistant<|end_of_role|>{% endif %}"
+)
+
+
 def make_with_processor(folder: Path) -> Path:
     """Qwen2-Audio with its official processor's config, for the model that is told everything by arguments."""
     from marathon_eval.hf.loading import transformers
@@ -233,6 +314,8 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "qwen3_omni": make_qwen3_omni,
     "phi4_mm": make_phi4_mm,
     "hf": make_with_processor,
+    "gemma4": make_gemma4,
+    "granite_speech": make_granite_speech,
 }
 
 

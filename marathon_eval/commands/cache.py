@@ -162,13 +162,13 @@ def reasons(
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"press": {"ratio": 0.5}}` to `{"press.ratio": 0.5}`; lists as text."""
+    """`{"press": {"ratio": 0.5}}` to `{"press.ratio": 0.5}`; lists and tuples as the same text."""
     result: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, dict):
             result.update(flat(value, f"{prefix}{key}."))
         else:
-            result[prefix + key] = json.dumps(value) if isinstance(value, list) else value
+            result[prefix + key] = json.dumps(value) if isinstance(value, list | tuple) else value
     return result
 
 

@@ -151,7 +151,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         judge_args=parse_args(arguments.judge_args, "--judge_args"),
         judge_gen_kwargs=parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
     )
-    if not hasattr(arguments, "output_path"):
+    if not hasattr(arguments, "predict_only"):
         return config
     return replace(
         config,

@@ -42,13 +42,17 @@ def scoring(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observ
     if hasattr(scorer, "post_init_from_model"):
         parameter = next(decoder.stack.parameters())
         scorer.post_init_from_model(
-            SimpleNamespace(config=config, model=decoder.stack, device=parameter.device, dtype=parameter.dtype)
+            SimpleNamespace(
+                config=config, model=decoder.stack, device=parameter.device, dtype=parameter.dtype
+            )
         )
     rotary = _Rotary(decoder.stack.get_submodule("rotary_emb"))
     with ExitStack() as undo:
         for number, layer in enumerate(decoder.layers):
             attention: Any = layer.get_submodule("self_attn")
-            attention.__dict__["rotary_emb"] = rotary  # beside the registered modules: nothing is saved or moved
+            attention.__dict__["rotary_emb"] = (
+                rotary  # beside the registered modules: nothing is saved or moved
+            )
             undo.callback(attention.__dict__.pop, "rotary_emb")
             handle = attention.register_forward_hook(partial(_score, scorer, seen, number), with_kwargs=True)
             undo.callback(handle.remove)

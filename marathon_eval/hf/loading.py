@@ -52,7 +52,7 @@ def load(adapter: HFAudio) -> Loaded:
             model, told = weights_class.from_pretrained(
                 complete,
                 dtype=adapter.args.dtype,
-                attn_implementation=adapter.args.attn_implementation,
+                attn_implementation=adapter.kernels(),
                 device_map=adapter.args.device_map,
                 output_loading_info=True,
                 **trusted,

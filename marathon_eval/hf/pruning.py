@@ -23,7 +23,16 @@ from transformers.masking_utils import create_causal_mask
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.hf.attention_tap import LastTokenAttention
-from marathon_eval.hf.prompt_pass import Cut, Kept, PromptPass, left_padded, spanned, stored_keys, synced, taken
+from marathon_eval.hf.prompt_pass import (
+    Cut,
+    Kept,
+    PromptPass,
+    left_padded,
+    spanned,
+    stored_keys,
+    synced,
+    taken,
+)
 from marathon_eval.press import Decoder, PruningPress, PruningView
 
 
@@ -230,7 +239,9 @@ class Pruning:
         current.prunable = current.prunable.gather(1, order) & cut.valid
         return taken(hidden, order)
 
-    def _note(self, current: PromptPass, layer: int, keep: Tensor, lengths: list[int], seconds: float) -> None:
+    def _note(
+        self, current: PromptPass, layer: int, keep: Tensor, lengths: list[int], seconds: float
+    ) -> None:
         """Add this cut to what is told afterwards."""
         kept = (keep & current.audio).sum(dim=1).tolist()
         if self.kept is None:

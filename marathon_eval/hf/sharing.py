@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from marathon_eval.hf.eviction import Context, Observed, prefill_context
+from marathon_eval.hf.eviction import prefill_context
+from marathon_eval.hf.eviction_context import Context, Observed
 from marathon_eval.hf.usage import now
 from marathon_eval.press import Decoder, EvictionPress, Press
 

@@ -1,0 +1,199 @@
+"""What a sweep found, cell by cell: scores, paired differences to the uncompressed model, tokens kept, time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired
+from marathon_eval.results import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from marathon_eval.results import RunResult, Sample
+    from marathon_eval.sweep import Cell
+
+STAGES = ("encode_s", "prefill_s", "decode_s")
+TEXTS = ("task", "cell")
+NUMBERS = (
+    "score",
+    "- none",
+    "95 % CI",
+    "lost",
+    "won",
+    "p (Holm)",
+    "kept",
+    "encode s",
+    "prefill s",
+    "decode s",
+    "speed-up",
+    "prefill in theory",
+)
+
+
+@dataclass
+class TaskCell:
+    """One task in one cell. Seconds are means per answer, as if the cell had run alone; warm-up left out."""
+
+    score: float | None
+    ci95: tuple[float, float] | None
+    coverage: float
+    kept: float | None
+    seconds: dict[str, float | None]
+    theoretical_speedup: float | None
+    measured_speedup: float | None = None
+    difference: TaskDifference | None = None
+    scale: float = 1.0
+
+
+@dataclass
+class SweepTable:
+    """Filled by `add`, uncompressed cell first; `finish` corrects the p-values over each task's cells."""
+
+    base: dict[str, TaskRows] = field(default_factory=dict)
+    cells: list[dict[str, Any]] = field(default_factory=list)
+    tasks: dict[str, dict[str, TaskCell]] = field(default_factory=dict)
+
+    def add(self, cell: Cell, result: RunResult, folder: Path | None) -> None:
+        """Take what the table needs of a cell's result; its samples are kept for the uncompressed one only."""
+        rows = {
+            task: TaskRows(entry.summary(), {one.doc_id: one.line() for one in result.samples[task]})
+            for task, entry in result.tasks.items()
+        }
+        if cell.press is None:
+            self.base = rows
+        for task, held in rows.items():
+            self.tasks.setdefault(task, {})[cell.label] = self._task_cell(cell, result, task, held)
+        self.cells.append(
+            {
+                "label": cell.label,
+                "press": cell.press,
+                "ratio": cell.ratio,
+                "settings": result.fingerprint.get("press"),
+                "fingerprint_sha256": result.fingerprint_sha256,
+                "folder": None if folder is None else str(folder),
+                "cache": result.cache,
+                "asked_in_s": round(cell.seconds, 3),
+                "groups": {name: group.get("score") for name, group in result.groups.items()},
+            }
+        )
+
+    def _task_cell(self, cell: Cell, result: RunResult, task: str, rows: TaskRows) -> TaskCell:
+        entry = result.tasks[task]
+        headline = entry.headline_value()
+        found = measured(result.samples[task])
+        found.score, found.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
+        found.coverage = entry.coverage
+        found.scale = (entry.headline or {}).get("scale", 1.0)
+        if cell.press is not None and task in self.base:
+            found.difference = paired(task, self.base[task], rows)
+            base = next(iter(self.tasks[task].values()))
+            found.measured_speedup = _quotient(total(base), total(found))
+        return found
+
+    def finish(self) -> None:
+        """Holm's correction over the grid's cells of one task, reading by reading."""
+        for cells in self.tasks.values():
+            correct([one.difference.readings for one in cells.values() if one.difference is not None])
+
+    def as_json(self) -> dict[str, Any]:
+        """`sweep.json`, but for what the command adds of the pass as a whole."""
+        tasks = {
+            task: {label: _plain(one) for label, one in cells.items()} for task, cells in self.tasks.items()
+        }
+        return {"schema_version": SCHEMA_VERSION, "cells": self.cells, "tasks": tasks}
+
+
+def measured(samples: Sequence[Sample]) -> TaskCell:
+    """Tokens kept and mean seconds of the answers; None where no answer says so."""
+    usages = [one.usage for one in samples if one.status in ("ok", "unverified")]
+    timed = [usage for usage in usages if not (usage.get("details") or {}).get("warm_up")] or usages
+    audio = sum(usage.get("audio_tokens") or 0 for usage in usages)
+    kept = sum(usage.get("kept_tokens") or 0 for usage in usages)
+    details = [usage.get("details") or {} for usage in usages]
+    return TaskCell(
+        score=None,
+        ci95=None,
+        coverage=0.0,
+        kept=kept / audio if audio else None,
+        seconds={stage: mean([usage.get(stage) for usage in timed]) for stage in STAGES},
+        theoretical_speedup=mean([one.get("theoretical_speedup") for one in details]),
+    )
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def total(cell: TaskCell) -> float | None:
+    """Seconds of one answer, all stages."""
+    known = [value for value in cell.seconds.values() if value is not None]
+    return sum(known) if known else None
+
+
+def _quotient(above: float | None, below: float | None) -> float | None:
+    return above / below if above is not None and below else None
+
+
+def _plain(cell: TaskCell) -> dict[str, Any]:
+    row = asdict(cell)
+    if row["difference"] is not None:
+        row["difference"]["flips"] = [flip["doc_id"] for flip in row["difference"]["flips"]]
+    return row
+
+
+def headline_of(difference: TaskDifference) -> tuple[ReadingDifference | None, str]:
+    """The headline's reading in a comparison, and its metric's name."""
+    headline: Mapping[str, Any] = difference.headline or {}
+    name = headline.get("reading") or next(iter(difference.readings), "")
+    reading = difference.readings.get(name)
+    metric = headline.get("metric") or (next(iter(reading.metrics), "") if reading else "")
+    return reading, metric
+
+
+def rendered(table: SweepTable) -> Table:
+    """The terminal's table: the cells of each task, uncompressed first."""
+    from rich import box
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD)
+    for heading in TEXTS:
+        shown.add_column(heading, no_wrap=True)
+    for heading in NUMBERS:
+        shown.add_column(heading, no_wrap=True, justify="right")
+    for task, cells in table.tasks.items():
+        for place, (label, cell) in enumerate(cells.items()):
+            shown.add_row(task if place == 0 else "", label, *_numbers(cell))
+        shown.add_section()
+    for name in sorted({name for cell in table.cells for name in cell["groups"]}):
+        for place, cell_row in enumerate(table.cells):
+            score = _digits(cell_row["groups"].get(name), 2)
+            shown.add_row(name if place == 0 else "", cell_row["label"], score, *[""] * (len(NUMBERS) - 1))
+        shown.add_section()
+    return shown
+
+
+def _numbers(cell: TaskCell) -> list[str]:
+    gained, interval, lost, won, p = "", "", "", "", ""
+    if cell.difference is not None:
+        reading, metric = headline_of(cell.difference)
+        value = reading.metrics.get(metric) if reading else None
+        if value is not None and value.difference is not None:
+            gained = f"{value.difference * cell.scale:+.2f}"
+        if value is not None and value.ci95 is not None:
+            interval = " to ".join(f"{end * cell.scale:+.2f}" for end in value.ci95)
+        if reading is not None and reading.discordance is not None:
+            test = reading.discordance
+            lost, won, p = str(test.only_a), str(test.only_b), f"{test.holm_p:.4f}"
+    seconds = [_digits(cell.seconds[stage], 3) for stage in STAGES]
+    speed = [_digits(cell.measured_speedup, 2), _digits(cell.theoretical_speedup, 2)]
+    kept = "" if cell.kept is None else f"{cell.kept:.1%}"
+    return [_digits(cell.score, 2), gained, interval, lost, won, p, kept, *seconds, *speed]
+
+
+def _digits(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,66 @@
+"""Gemma 3n E4B and E2B: https://huggingface.co/google/gemma-3n-E4B-it
+
+30 s per piece, each of which costs 188 tokens however short it is. Google documents single clips of up to 30 s, so what
+is longer is asked as several pieces in one turn. No press: most layers attend in windows, and some share their cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from marathon_eval.hf_audio import RATE
+from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
+from marathon_eval.model import ModelSettings
+from marathon_eval.press import Press
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.hf_chat import Wave
+
+
+class Gemma3nSettings(ChatSettings):
+    """As every chat model's."""
+
+    pretrained: str = "google/gemma-3n-E4B-it"
+
+
+class Gemma3n(ChatModel):
+    """188 audio tokens per piece of up to 30 s: 6.25 per second at least."""
+
+    Settings: ClassVar[type[ModelSettings]] = Gemma3nSettings
+    weights_class = "Gemma3nForConditionalGeneration"
+    token_rate = 6.25
+    segment_seconds = 30.0
+    carries: ClassVar[tuple[type[Press], ...]] = ()
+    end_tokens = ("<end_of_turn>", "<eos>")
+    #: Even where nobody sends a picture, the checkpoint holds an eye that only timm can build.
+    needs: ClassVar[Mapping[str, str]] = {"timm": "gemma3n"}
+
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+        extractor = loaded.features
+        out = extractor(list(clips), sampling_rate=RATE, return_attention_mask=True, return_tensors="pt")
+        mask = out["input_features_mask"]
+        # the last frames that do not fit into a whole one are no cut
+        reach = [int(n) * extractor.hop_length + extractor.frame_length for n in mask.sum(dim=1)]
+        return Heard(
+            {"input_features": out["input_features"], "input_features_mask": mask},
+            self.counts(loaded, mask),
+            [min(len(clip), heard) / RATE for clip, heard in zip(clips, reach, strict=True)],
+        )
+
+    def counts(self, loaded: Loaded, mask: Tensor) -> list[int]:
+        """Audio tokens of each row of `mask` [N, frames]."""
+        return [int(loaded.model.config.audio_soft_tokens_per_image)] * len(mask)
+
+    def spelled(self, loaded: Loaded, count: int) -> str:
+        return f"\n\n{self.between(loaded, count)}\n\n"
+
+    def between(self, loaded: Loaded, count: int) -> str:
+        """The audio tokens with the delimiters around them."""
+        config: Any = loaded.model.config
+        ends = [config.boa_token_id, getattr(config, "eoa_token_id", None) or config.eoa_token_index]
+        before, after = loaded.tokenizer.convert_ids_to_tokens(ends)
+        return f"{before}{self.placeholder(loaded) * count}{after}"

@@ -1,0 +1,128 @@
+"""Granite Speech 3.x: https://huggingface.co/ibm-granite/granite-speech-3.3-8b
+
+Its feature extractor is built on torchaudio, whose releases lag behind torch's; the same features are computed here
+with torch alone. Its speech LoRA, where a checkpoint has one, is switched on by transformers when there is audio.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.hf_audio import RATE
+from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
+from marathon_eval.model import ModelSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.hf_chat import Wave
+
+
+class GraniteSpeechSettings(ChatSettings):
+    """As every chat model's."""
+
+    pretrained: str = "ibm-granite/granite-speech-3.3-8b"
+
+
+class GraniteSpeech(ChatModel):
+    """10 audio tokens per second; no limit on length but the model's positions. One clip at a time.
+
+    The encoder attends in blocks and has no mask for padding: beside a longer clip, a shorter one's end hears silence
+    in its last block, and its logits move by some thousandths.
+    """
+
+    Settings: ClassVar[type[ModelSettings]] = GraniteSpeechSettings
+    weights_class = "GraniteSpeechForConditionalGeneration"
+    token_rate = 10.0
+    parts = False
+    batches = False
+    clips_per_question = 1
+    end_tokens = ("<|end_of_text|>",)
+
+    def extractor(self, folder: Path) -> LogMel:
+        """The checkpoint's settings for features. Raises MarathonError where the file that holds them is missing."""
+        for name, within in (
+            ("preprocessor_config.json", None),
+            ("processor_config.json", "audio_processor"),
+        ):
+            file = folder / name
+            if file.is_file():
+                found = json.loads(file.read_text(encoding="utf-8"))
+                return LogMel.of(found.get(within, {}) if within else found)
+        raise MarathonError(f"--model_args: pretrained={folder}: has no preprocessor_config.json")
+
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+        import torch
+
+        mel: LogMel = loaded.features
+        features = mel(torch.stack([torch.from_numpy(clip) for clip in clips]))
+        tokens = [mel.tokens(len(clip)) for clip in clips]
+        mask = torch.arange(max(tokens))[None] < torch.tensor(tokens)[:, None]
+        heard = [min(len(clip), 2 * features.shape[1] * mel.hop_length) / RATE for clip in clips]
+        return Heard({"input_features": features, "input_features_mask": mask}, tokens, heard)
+
+    def encoder(self, model: Any) -> Any:
+        return model.model.encoder if hasattr(model.model, "encoder") else model.encoder
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """Log-mel features, two frames stacked into one, scaled by the loudest value of each clip."""
+
+    sampling_rate: int = RATE
+    n_fft: int = 512
+    win_length: int = 400
+    hop_length: int = 160
+    n_mels: int = 80
+    projector_window_size: int = 15
+    projector_downsample_rate: int = 5
+
+    @classmethod
+    def of(cls, config: dict[str, Any]) -> LogMel:
+        """From a feature extractor's config, which keeps the spectrogram's settings under a name of their own."""
+        flat = {**config, **config.get("melspec_kwargs", {})}
+        flat["sampling_rate"] = flat.get("sample_rate", flat.get("sampling_rate", RATE))
+        return cls(**{name: flat[name] for name in cls.__dataclass_fields__ if name in flat})
+
+    def __call__(self, waves: Tensor) -> Tensor:
+        """[N, samples] to [N, frames / 2, 2 * mel]."""
+        import torch
+
+        from marathon_eval.hf.loading import transformers
+
+        spectrum = torch.stft(
+            waves,
+            self.n_fft,
+            self.hop_length,
+            self.win_length,
+            window=torch.hann_window(self.win_length),
+            center=True,
+            pad_mode="reflect",
+            return_complex=True,
+        )
+        bank = transformers.audio_utils.mel_filter_bank(
+            num_frequency_bins=self.n_fft // 2 + 1,
+            num_mel_filters=self.n_mels,
+            min_frequency=0.0,
+            max_frequency=self.sampling_rate / 2,
+            sampling_rate=self.sampling_rate,
+            norm=None,
+            mel_scale="htk",
+        )
+        mel = spectrum.abs().square().transpose(1, 2) @ torch.from_numpy(bank).float()
+        log = mel.clamp(min=1e-10).log10()
+        log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0) / 4 + 1
+        return log[:, : log.shape[1] // 2 * 2].reshape(len(log), -1, 2 * self.n_mels)
+
+    def tokens(self, samples: int) -> int:
+        """Audio tokens of a clip: the projector makes a few of every window of encoder frames that is begun."""
+        frames = (samples // self.hop_length + 1) // 2
+        per_window = self.projector_window_size // self.projector_downsample_rate
+        return math.ceil(frames / self.projector_window_size) * per_window

@@ -1,0 +1,411 @@
+"""A grid of presses in one pass: the same answers as separate runs, the same cache, and a kill in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import tiny
+import torch
+from tiny_run import noise
+
+from marathon_eval import hf_audio
+from marathon_eval.audio import Audio
+from marathon_eval.cli import main
+from marathon_eval.config import RunConfig
+from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator import evaluate
+from marathon_eval.hf import evicting, sharing
+from marathon_eval.models.qwen_omni import QwenOmni
+from marathon_eval.registry import Registry
+from marathon_eval.results import RunResult, Sample
+from marathon_eval.sweep import Cell, Grid, cells_of, parse_ratios, sweep
+from marathon_eval.sweep_table import SweepTable
+
+PRESSES = ("none", "dart", "frame", "random", "knorm", "snapkv", "expected_attention", "tova", "random_kv")
+TASK = """\
+dataset_path: json
+dataset_kwargs: {data_files: rows.json}
+doc_to_text: "{{ q }}"
+doc_to_target: a
+doc_to_audio: path
+generation_kwargs: {max_new_tokens: 4}
+filter_list:
+  - {name: strict, filter: [{function: take_first}]}
+metric_list:
+  - {metric: accuracy, filter_list: strict}
+  - {metric: macro_f1, filter_list: strict}
+headline: {reading: strict, metric: accuracy, scale: 100}
+"""
+QUESTIONS = ("What is heard?", "Who is speaking there?", "Where?")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.make_qwen_omni(tmp_path_factory.mktemp("tiny"))
+
+
+def data(folder: Path, clips: int = 2, questions: Sequence[str] = QUESTIONS) -> Path:
+    """A task of `clips` recordings with several questions on each."""
+    rows = []
+    for clip in range(clips):
+        soundfile.write(folder / f"{clip}.wav", noise(2 + clip, seed=clip), 16000)
+        rows += [{"q": q, "a": "x", "path": f"{clip}.wav"} for q in questions]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    (folder / "heard.yaml").write_text(TASK)
+    return folder
+
+
+def config(folder: Path, checkpoint: Path, cache: Path, **model_args: Any) -> RunConfig:
+    return RunConfig(
+        model="qwen_omni",
+        tasks=(str(folder / "heard.yaml"),),
+        model_args={"pretrained": str(checkpoint), "device": "cpu", **model_args},
+        data_dir=str(folder),
+        use_cache=str(cache),
+    )
+
+
+class Taken(dict[str, RunResult]):
+    """The results of a sweep by cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[Cell] = []
+
+    def __call__(self, cell: Cell, result: RunResult) -> None:
+        self.cells.append(cell)
+        self[cell.label] = result
+
+
+def told(sample: Sample) -> dict[str, Any]:
+    """A sample without what two machines, or two passes, may measure differently."""
+    line = sample.line()
+    usage = line.pop("usage")
+    del line["cached"]
+    counted = ("audio_tokens", "kept_tokens", "input_tokens", "output_tokens", "kv_bytes")
+    return {**line, **{name: usage[name] for name in counted}}
+
+
+def test_a_cell_is_what_a_run_of_its_own_is(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Text, counts, scores, keys: sweep and separate runs, for every kind of press; logits within 1e-5."""
+    folder = data(tmp_path)
+    logits: list[torch.Tensor] = []
+    monkeypatch.setattr(evicting.Chooser, "__call__", _recording(evicting.Chooser.__call__, logits))
+    taken = Taken()
+    assert sweep(config(folder, checkpoint, tmp_path / "shared"), Grid(PRESSES, (0.3, 0.8)), taken)
+    assert len(taken) == 1 + 2 * (len(PRESSES) - 1)
+    together, logits[:] = torch.stack(logits), []
+    for cell in taken.cells:
+        alone = evaluate(
+            replace(
+                cell.config,
+                use_cache=str(tmp_path / "alone"),
+                model_args={**cell.config.model_args, "sharing": False},
+            )
+        )
+        assert alone.fingerprint_sha256 == taken[cell.label].fingerprint_sha256
+        both = zip(alone.samples["heard"], taken[cell.label].samples["heard"], strict=True)
+        for one, other in both:
+            assert told(one) == told(other), cell.label
+        assert alone.tasks["heard"].readings == taken[cell.label].tasks["heard"].readings
+    apart = torch.stack(logits)
+    assert together.shape == apart.shape
+    assert torch.allclose(_sorted(together), _sorted(apart), atol=1e-5, rtol=0)
+
+
+def _recording(call: Any, seen: list[torch.Tensor]) -> Any:
+    def choose(self: Any, logits: torch.Tensor) -> Any:
+        seen.append(logits.clone())
+        return call(self, logits)
+
+    return choose
+
+
+def _sorted(rows: torch.Tensor) -> torch.Tensor:
+    """The rows in an order of their own: a sweep asks clip by clip, runs cell by cell."""
+    return rows[rows[:, 0].argsort()]
+
+
+def test_a_clip_is_heard_encoded_and_prefilled_once(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, counts = data(tmp_path), {"heard": 0, "encoded": 0, "prefilled": 0}
+    _count(monkeypatch, Audio, "samples", counts, "heard")
+    _count(monkeypatch, sharing, "prefill_context", counts, "prefilled")
+    _count_encodings(monkeypatch, counts)
+    grid = Grid(("none", "dart", "knorm", "snapkv", "expected_attention"), (0.3, 0.6))
+    assert sweep(config(folder, checkpoint, tmp_path / "cache"), grid, Taken())
+    assert counts == {"heard": 2, "encoded": 2, "prefilled": 2}
+
+
+def test_questions_on_one_clip_share_it_in_a_plain_run(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, counts = data(tmp_path), {"heard": 0, "encoded": 0}
+    _count(monkeypatch, Audio, "samples", counts, "heard")
+    _count_encodings(monkeypatch, counts)
+    run = config(folder, checkpoint, tmp_path / "cache")
+    together = evaluate(run)
+    assert counts == {"heard": 2, "encoded": 2}
+    apart = evaluate(
+        replace(run, use_cache=None, no_cache=True, model_args={**run.model_args, "sharing": False})
+    )
+    assert counts == {"heard": 2 + 6, "encoded": 2 + 6}
+    assert [told(one) for one in together.samples["heard"]] == [told(one) for one in apart.samples["heard"]]
+
+
+def _count(patch: pytest.MonkeyPatch, owner: Any, name: str, counts: dict[str, int], key: str) -> None:
+    original = getattr(owner, name)
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        counts[key] += 1
+        return original(*args, **kwargs)
+
+    patch.setattr(owner, name, counted)
+
+
+def _count_encodings(patch: pytest.MonkeyPatch, counts: dict[str, int]) -> None:
+    """Runs of the encoder's first layer: what is given out again does not come there."""
+    from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniAudioEncoderLayer
+
+    _count(patch, Qwen2_5OmniAudioEncoderLayer, "forward", counts, "encoded")
+
+
+def test_spared_stages_are_charged(checkpoint: Path, tmp_path: Path) -> None:
+    """No answer's encoding and prefill is free because another one paid for it."""
+    taken = Taken()
+    sweep(config(data(tmp_path), checkpoint, tmp_path / "cache"), Grid(("knorm",), (0.3, 0.8)), taken)
+    usages = [sample.usage for result in taken.values() for sample in result.samples["heard"]]
+    spared = [usage for usage in usages if "shared" in usage["details"]]
+    assert len(spared) == 12 - 2
+    assert all(usage["details"]["shared"] == ["encode", "prefill"] for usage in spared)
+    paid = [usage for usage in usages if "shared" not in usage["details"]]
+    for usage in spared:
+        own = next(one for one in paid if one["audio_tokens"] == usage["audio_tokens"])
+        assert usage["encode_s"] == pytest.approx(own["encode_s"], rel=0.5, abs=0.005)
+        assert usage["prefill_s"] > 0.2 * own["prefill_s"]
+
+
+def test_sweep_and_run_share_the_cache(checkpoint: Path, tmp_path: Path) -> None:
+    folder, cache = data(tmp_path), tmp_path / "cache"
+    before = evaluate(config(folder, checkpoint, cache, press="knorm", ratio=0.3))
+    taken, grid = Taken(), Grid(("none", "knorm"), (0.3, 0.8))
+    sweep(config(folder, checkpoint, cache), grid, taken)
+    assert taken["knorm 0.3"].cache == {"hits": 6, "misses": 0}
+    assert taken["knorm 0.3"].samples["heard"] == [
+        replace(one, cached=True) for one in before.samples["heard"]
+    ]
+    assert taken["knorm 0.8"].cache == {"hits": 0, "misses": 6}
+    after = evaluate(config(folder, checkpoint, cache, press="knorm", ratio=0.8))
+    assert after.cache == {"hits": 6, "misses": 0}
+
+
+def test_a_finished_sweep_loads_no_weights(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, grid = config(data(tmp_path), checkpoint, tmp_path / "cache"), Grid(("none", "frame"), (0.5,))
+    first, second = Taken(), Taken()
+    sweep(run, grid, first)
+    monkeypatch.setattr(hf_audio.HFAudio, "generate", None)
+    sweep(run, grid, second)
+    assert {label: result.tasks for label, result in first.items()} == {
+        label: result.tasks for label, result in second.items()
+    }
+
+
+def test_batches_hold_several_clips(checkpoint: Path, tmp_path: Path) -> None:
+    taken, grid = Taken(), Grid(("none", "frame", "knorm"), (0.5,))
+    assert sweep(
+        config(data(tmp_path, clips=3, questions=QUESTIONS[:1]), checkpoint, tmp_path / "c", batch_size=2),
+        grid,
+        taken,
+    )
+    batches = [one.usage["details"]["batch"] for one in taken["frame 0.5"].samples["heard"]]
+    assert sorted(batches) == [1, 2, 2]
+    assert all(result.whole for result in taken.values())
+
+
+def test_a_failed_row_is_an_error_in_its_cells(checkpoint: Path, tmp_path: Path) -> None:
+    folder = data(tmp_path)
+    (folder / "1.wav").write_bytes(b"no sound")
+    taken = Taken()
+    assert sweep(config(folder, checkpoint, tmp_path / "cache"), Grid(("none", "frame"), (0.5,)), taken)
+    assert [result.tasks["heard"].n_errors for result in taken.values()] == [3, 3]
+
+
+def test_the_grid() -> None:
+    args = {"pretrained": "somewhere", "evict": "prompt", "cut": "head"}
+    made = cells_of(
+        RunConfig(model="qwen_omni", tasks=("race",), model_args=args),
+        Grid(("truncate", "none", "knorm"), (0.1, 0.5), (2, 4)),
+    )
+    assert [cell.label for cell in made] == [
+        "none",
+        *("truncate L2 0.1", "truncate L2 0.5", "truncate L4 0.1", "truncate L4 0.5"),
+        *("knorm 0.1", "knorm 0.5"),
+    ]
+    assert made[0].config.model_args == {"pretrained": "somewhere"}
+    assert made[1].config.model_args == {
+        "pretrained": "somewhere",
+        "cut": "head",
+        "press": "truncate",
+        "layer": 2,
+        "ratio": 0.1,
+    }
+    assert made[-1].evict == "prompt"
+
+
+@pytest.mark.parametrize(
+    ("text", "ratios"),
+    [
+        ("0.1:0.9:0.2", (0.1, 0.3, 0.5, 0.7, 0.9)),
+        ("0.1:0.9:0.1", (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)),
+        ("0.5, 0.25,0.5", (0.5, 0.25)),
+        ("0.1:0.45:0.2", (0.1, 0.3)),
+    ],
+)
+def test_ratios(text: str, ratios: tuple[float, ...]) -> None:
+    assert parse_ratios(text) == ratios
+
+
+@pytest.mark.parametrize("text", ["half", "0.1:0.9", "0.1:0.9:0", "0.1:0.9:-0.1", "0.5,1", "0,0.5", "nan"])
+def test_wrong_ratios(text: str) -> None:
+    with pytest.raises(MarathonError, match="--ratios"):
+        parse_ratios(text)
+
+
+@pytest.mark.parametrize(
+    ("args", "presses", "message"),
+    [
+        ({"ratio": 0.5}, ("knorm",), "ratio= is what a sweep varies"),
+        ({"windw": 3}, ("knorm",), "nor any of the presses takes 'windw'"),
+        ({}, ("knrom",), "Did you mean knorm"),
+        ({}, (), "names no press"),
+    ],
+)
+def test_wrong_grids(args: dict[str, Any], presses: tuple[str, ...], message: str) -> None:
+    with pytest.raises(MarathonError, match=message):
+        cells_of(RunConfig(model="qwen_omni", tasks=("race",), model_args=args), Grid(presses, (0.5,)))
+
+
+def flags(folder: Path, checkpoint: Path, cache: Path, *more: str) -> list[str]:
+    args = f"pretrained={checkpoint},device=cpu"
+    asked = ["--model", "qwen_omni", "--model_args", args, "--tasks", str(folder / "heard.yaml")]
+    return ["sweep", *asked, "--data_dir", str(folder), "--use_cache", str(cache), *more]
+
+
+def test_the_command_writes_a_table_and_ordinary_folders(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = data(tmp_path), tmp_path / "out"
+    grid = ("--presses", "none,frame,knorm", "--ratios", "0.5,0.9", "--output_path", str(out))
+    assert main(flags(folder, checkpoint, tmp_path / "cache", *grid)) == 0
+    printed = capsys.readouterr().out
+    assert "frame 0.9" in printed
+    assert "30 answers asked, 0 from the cache" in printed
+    kept = json.loads((out / "sweep.json").read_text())
+    assert [cell["label"] for cell in kept["cells"]] == [
+        "none",
+        "frame 0.5",
+        "frame 0.9",
+        "knorm 0.5",
+        "knorm 0.9",
+    ]
+    row = kept["tasks"]["heard"]["frame 0.9"]
+    assert row["kept"] == pytest.approx(0.1, abs=0.02)
+    assert row["difference"]["n_paired"] == 6
+    assert row["difference"]["readings"]["strict"]["metrics"]["accuracy"]["difference"] == 0.0
+    assert main(["compare", kept["cells"][0]["folder"], kept["cells"][1]["folder"]]) == 0
+    assert main(["report", str(out), "-o", str(tmp_path / "report.html")]) == 0
+
+
+def test_holm_is_over_the_cells_of_a_task() -> None:
+    """Three cells against the uncompressed one: each p times three, at most."""
+    from fabricated import Made, fabricate
+
+    table, tests = SweepTable(), {}
+    for label, press, skill in (
+        ("none", None, 0.95),
+        ("a", "dart", 0.2),
+        ("b", "frame", 0.3),
+        ("c", "knorm", 0.9),
+    ):
+        made = fabricate(
+            Made(press=press, ratio=0.5 if press else 0.0, skill=skill, rows={"gtzan": 60}, seed=len(tests))
+        )
+        cell = Cell(
+            label,
+            press,
+            0.5 if press else None,
+            RunConfig("qwen_omni", ("gtzan",)),
+            QwenOmni(QwenOmni.Settings()),
+            "",
+            {},
+        )
+        table.add(cell, made, None)
+        tests[label] = table.tasks["gtzan"][label]
+    before = [one.difference.readings["strict"].discordance.p for one in tests.values() if one.difference]  # type: ignore[union-attr]
+    table.finish()
+    after = [one.difference.readings["strict"].discordance.holm_p for one in tests.values() if one.difference]  # type: ignore[union-attr]
+    assert min(after) == pytest.approx(min(1.0, 3 * min(before)))
+    assert max(after) >= max(before)
+
+
+def stored(cache: Path) -> int:
+    path = cache / "answers.sqlite"
+    if not path.exists():
+        return 0
+    with sqlite3.connect(path) as connection:
+        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name='entries'").fetchone()[0]
+        query = "SELECT count(*) FROM entries WHERE key LIKE 'response/%'"
+        return int(connection.execute(query).fetchone()[0]) if found else 0
+
+
+def test_kill_9_twice(checkpoint: Path, tmp_path: Path) -> None:
+    """The third start ends with the table of an undisturbed sweep, and asks again at most what was in flight."""
+    folder = data(tmp_path, clips=6)
+    grid = ("--presses", "none,frame,knorm", "--ratios", "0.3,0.6", "--json")
+    cells = 5 * 18
+
+    def start(cache: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "marathon_eval", *flags(folder, checkpoint, cache, *grid)]
+        env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+
+    cache = tmp_path / "killed"
+    for kill in range(2):
+        before, process = stored(cache), start(cache)
+        while stored(cache) < before + 10:
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert before + 10 <= stored(cache) < cells, kill
+    kept = stored(cache)
+    third = json.loads(start(cache).communicate()[0])
+    assert sum(cell["cache"]["hits"] for cell in third["cells"]) == kept
+    assert sum(cell["cache"]["misses"] for cell in third["cells"]) == cells - kept
+    undisturbed = json.loads(start(tmp_path / "whole").communicate()[0])
+    for label, row in undisturbed["tasks"]["heard"].items():
+        other = third["tasks"]["heard"][label]
+        assert {name: row[name] for name in ("score", "ci95", "coverage", "kept", "difference")} == {
+            name: other[name] for name in ("score", "ci95", "coverage", "kept", "difference")
+        }
+
+
+def test_registry_knows_all_presses_of_these_tests() -> None:
+    assert set(PRESSES) - {"none"} <= set(Registry().names("press"))
