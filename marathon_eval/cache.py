@@ -1,8 +1,8 @@
 """Every answer once: a sqlite file of responses, keyed by the rendered request and the model's fingerprint.
 
-Nothing of the task is in the key, so that editing a metric, a filter or a target asks the model nothing. JSON both
-ways (sqlitedict's default is pickle), WAL in every opener, one writer thread, and a commit after 32 answers or one
-second, whichever comes first, and at once after an answer that took longer than 0.1 s.
+Nothing of the task is in the key, so that editing a metric, a filter or a target asks the model nothing. JSON, WAL, and
+a commit after 32 answers or one second, whichever comes first, and at once after an answer that took longer than 0.1 s;
+between commits no lock is held, so that runs share a file.
 """
 
 from __future__ import annotations
@@ -16,19 +16,16 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from marathon_eval.audio import Audio, AudioFacts
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, prepare, read_only
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.model import Generation, Model, Request, Response, Usage, complete
-
-if TYPE_CHECKING:
-    from sqlitedict import SqliteDict
 
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
@@ -86,8 +83,8 @@ class ResponseCache:
     def __init__(self, folder: Path | None) -> None:
         self.path = None if folder is None else folder / FILE_NAME
         self._memory: dict[str, Any] = {}
-        self._writer: SqliteDict | None = None
-        self._pending = 0
+        self._writer: sqlite3.Connection | None = None
+        self._pending: dict[str, str] = {}
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
         if self.path is not None:
@@ -200,50 +197,49 @@ class ResponseCache:
             self._memory[key] = value
             return
         with self._lock:
-            self._open_writer()[key] = value
-            self._pending += 1
-            if at_once or self._pending >= COMMIT_ROWS:
+            self._pending[key] = storable(value)
+            if at_once or len(self._pending) >= COMMIT_ROWS:
                 self.commit()
             elif self._timer is None:
-                self._timer = threading.Timer(COMMIT_SECONDS, self.commit)
+                self._timer = threading.Timer(COMMIT_SECONDS, self._commit_in_time)
                 self._timer.daemon = True
                 self._timer.start()
 
     def commit(self) -> None:
-        """Write what is pending to disk. Raises MarathonError when the disk refuses."""
+        """Write what is pending to disk, in one transaction. Raises MarathonError when the disk refuses."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._writer is None or not self._pending:
+            if not self._pending:
                 return
             try:
-                self._writer.commit(blocking=True)
-            except (sqlite3.Error, RuntimeError) as error:
+                with self._open_writer() as writer:
+                    writer.executemany(f"REPLACE INTO {TABLE} VALUES (?, ?)", self._pending.items())
+            except sqlite3.Error as error:
                 raise MarathonError(f"{self.path}: cannot write the cache ({error})") from None
-            self._pending = 0
+            self._pending.clear()
+
+    def _commit_in_time(self) -> None:
+        # rows that the disk refuses stay pending: the next commit, in the run's own thread, says so
+        with suppress(MarathonError):
+            self.commit()
 
     def close(self) -> None:
+        """Write what is pending, and let go of the file. Raises MarathonError when the disk refuses."""
         with self._lock:
-            self.commit()
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            try:
+                self.commit()
+            finally:
+                if self._writer is not None:
+                    self._writer.close()
+                    self._writer = None
 
-    def _open_writer(self) -> SqliteDict:
+    def _open_writer(self) -> sqlite3.Connection:
         if self._writer is None:
-            from sqlitedict import SqliteDict
-
-            self._writer = SqliteDict(
-                str(self.path),
-                tablename=TABLE,
-                autocommit=False,
-                journal_mode="WAL",
-                encode=storable,
-                decode=json.loads,
-                timeout=LOCK_SECONDS,
-                outer_stack=False,
-            )
+            assert self.path is not None
+            # used by the timer's thread too, under the lock
+            self._writer = sqlite3.connect(self.path, timeout=LOCK_SECONDS, check_same_thread=False)
         return self._writer
 
     # -- answers ----------------------------------------------------------------------------------------------

@@ -177,13 +177,15 @@ class HFAudio(Model):
 
     def extractor(self, folder: Path) -> Any:
         """What turns clips into features: the checkpoint's feature extractor."""
-        from marathon_eval.hf.loading import transformers
+        import transformers
+
+        import marathon_eval.hf  # noqa: F401 - before transformers: hides a broken torchvision
 
         return transformers.AutoFeatureExtractor.from_pretrained(
             folder, trust_remote_code=self.args.trust_remote_code
         )
 
-    def after_load(self, model: Any, folder: Path) -> None:  # noqa: B027 - most weights are whole as they are
+    def after_load(self, model: Any, folder: Path) -> None:
         """What must be added to the weights before the first question. Raises MarathonError where it is missing."""
 
     def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:

@@ -57,9 +57,11 @@ class KVPress(EvictionPress):
         import json
 
         where = f"press={PREFIX}{self.scorer}"
+        # first of all: it hides a torchvision that would break transformers, which kvpress imports
+        importlib.import_module("marathon_eval.hf")
         try:
             library = importlib.import_module("kvpress")
-        except ImportError as error:
+        except (ImportError, RuntimeError) as error:
             raise MarathonError(
                 f"{where}: kvpress can't be imported ({error}): pip install --no-deps kvpress"
             ) from None

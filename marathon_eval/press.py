@@ -156,7 +156,7 @@ def _schedule(press: str, layer: str, ratio: str) -> dict[str, Any]:
     for name, values in (("layers", layers), ("ratios", ratios)):
         if any(later <= earlier for earlier, later in itertools.pairwise(values)):
             raise MarathonError(f"{where}: {name} must rise: a ratio counts all audio tokens gone by then")
-    if not 0 <= ratios[0]:
+    if not ratios[0] >= 0:
         raise MarathonError(f"{where}: ratios must be at least 0 and below 1")
     return {"layer": layers[0], "ratio": ratios[-1], "stages": tuple(zip(layers, ratios, strict=True))}
 

@@ -23,6 +23,7 @@ def split_press_args(
             raise MarathonError(f"--model_args: ratio={remaining['ratio']} without press=NAME")
         return remaining, None
     chosen = str(args["press"])
+    press_class: type[Press]
     if chosen.startswith(PREFIX):
         press_class, remaining = KVPress, KVPress.named(chosen, remaining)
     else:

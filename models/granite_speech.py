@@ -94,8 +94,9 @@ class LogMel:
     def __call__(self, waves: Tensor) -> Tensor:
         """[N, samples] to [N, frames / 2, 2 * mel]."""
         import torch
+        import transformers
 
-        from marathon_eval.hf.loading import transformers
+        import marathon_eval.hf  # noqa: F401 - before transformers: hides a broken torchvision
 
         spectrum = torch.stft(
             waves,

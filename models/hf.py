@@ -62,7 +62,9 @@ class Hf(ChatModel):
 
     def extractor(self, folder: Path) -> Any:
         """The whole processor. Raises MarathonError where no token rate is given and none can be measured."""
-        from marathon_eval.hf.loading import transformers
+        import transformers
+
+        import marathon_eval.hf  # noqa: F401 - before transformers: hides a broken torchvision
 
         processor = transformers.AutoProcessor.from_pretrained(
             folder, trust_remote_code=self.args.trust_remote_code
@@ -111,7 +113,7 @@ class Hf(ChatModel):
         return self.given.token
 
     def audio_token_id(self, model: Any) -> int:
-        return self.token_id
+        return int(self.token_id)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -47,13 +47,27 @@ from marathon_eval.registry import Registry
 TOKENS_PER_SECOND = 25
 PROMPT = "Which of these is heard in the recording? (A) a dog (B) rain (C) a train. Answer with one letter."
 PRESSES = ("dart", "frame", "fastv")
-#: hidden, layers, heads, key heads, feed-forward, vocabulary; encoder's layers, width, heads
+
+
+class Size(NamedTuple):
+    """Of language model and encoder; heads of the language model have 128 numbers."""
+
+    hidden: int
+    layers: int
+    heads: int
+    key_heads: int
+    feed_forward: int
+    vocabulary: int
+    encoder_layers: int
+    encoder_hidden: int
+    encoder_heads: int
+
+
 SIZES = {
-    "cpu": (768, 12, 6, 2, 4096, 8192, 2, 128, 2),
-    "3b": (2048, 36, 16, 2, 11008, 151936, 32, 1280, 20),
-    "7b": (3584, 28, 28, 4, 18944, 152064, 32, 1280, 20),
+    "cpu": Size(768, 12, 6, 2, 4096, 8192, 2, 128, 2),
+    "3b": Size(2048, 36, 16, 2, 11008, 151936, 32, 1280, 20),
+    "7b": Size(3584, 28, 28, 4, 18944, 152064, 32, 1280, 20),
 }
-HEAD_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -76,36 +90,49 @@ class Figures:
 
 def built(size: str, device: torch.device) -> Loaded:
     """A model of that size with random weights: float32 on a CPU, bfloat16 on a GPU."""
-    hidden, layers, heads, key_heads, forward, vocabulary, deep, wide, ears = SIZES[size]
     tokenizer = tiny.byte_tokenizer(tiny.QWEN_TOKENS, tiny.QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>")
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in tiny.QWEN_TOKENS}
+    torch.manual_seed(0)
+    with quiet(), device:
+        torch.set_default_dtype(torch.bfloat16 if device.type == "cuda" else torch.float32)
+        model = Qwen2_5OmniThinkerForConditionalGeneration(thinker(SIZES[size], ids)).eval()
+    torch.set_default_dtype(torch.float32)
+    model.generation_config = GenerationConfig(eos_token_id=[ids["<|im_end|>"]], pad_token_id=0)
+    features = WhisperFeatureExtractor(feature_size=128, chunk_length=300, return_attention_mask=True)
+    held = sum(parameter.nbytes for parameter in model.parameters())
+    return Loaded(model, tokenizer, features, tiny.CHAT_TEMPLATE, device, held)
+
+
+def thinker(size: Size, ids: dict[str, int]) -> Any:
+    """Its config."""
     text = {
-        "vocab_size": vocabulary,
-        "hidden_size": hidden,
-        "intermediate_size": forward,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "num_key_value_heads": key_heads,
+        "vocab_size": size.vocabulary,
+        "hidden_size": size.hidden,
+        "intermediate_size": size.feed_forward,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "num_key_value_heads": size.key_heads,
         "max_position_embeddings": 32768,
+        # a third of the head's 128 / 2 rotations for each axis, as in the real one
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
     }
     audio = {
-        "encoder_layers": deep,
-        "encoder_attention_heads": ears,
-        "encoder_ffn_dim": 4 * wide,
-        "d_model": wide,
-        "output_dim": hidden,
+        "encoder_layers": size.encoder_layers,
+        "encoder_attention_heads": size.encoder_heads,
+        "encoder_ffn_dim": 4 * size.encoder_hidden,
+        "d_model": size.encoder_hidden,
+        "output_dim": size.hidden,
     }
-    vision = {
+    eyes = {
         "depth": 1,
         "hidden_size": 32,
         "intermediate_size": 32,
         "num_heads": 2,
-        "out_hidden_size": hidden,
+        "fullatt_block_indexes": [0],
     }
-    config = Qwen2_5OmniThinkerConfig(
+    return Qwen2_5OmniThinkerConfig(
         audio_config=audio,
-        vision_config={**vision, "fullatt_block_indexes": [0]},
+        vision_config={**eyes, "out_hidden_size": size.hidden},
         text_config=text,
         audio_token_index=ids["<|AUDIO|>"],
         image_token_index=ids["<|IMAGE|>"],
@@ -115,15 +142,6 @@ def built(size: str, device: torch.device) -> Loaded:
         vision_start_token_id=ids["<|vision_bos|>"],
         vision_end_token_id=ids["<|vision_eos|>"],
     )
-    torch.manual_seed(0)
-    with quiet(), device:
-        torch.set_default_dtype(torch.bfloat16 if device.type == "cuda" else torch.float32)
-        model = Qwen2_5OmniThinkerForConditionalGeneration(config).eval()
-    torch.set_default_dtype(torch.float32)
-    model.generation_config = GenerationConfig(eos_token_id=[ids["<|im_end|>"]], pad_token_id=0)
-    features = WhisperFeatureExtractor(feature_size=128, chunk_length=300, return_attention_mask=True)
-    held = sum(parameter.nbytes for parameter in model.parameters())
-    return Loaded(model, tokenizer, features, tiny.CHAT_TEMPLATE, device, held)
 
 
 def adapter(press: str | None, ratio: float, layer: int) -> QwenOmni:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -170,3 +171,39 @@ def test_two_runs_on_one_cache_at_once(data: Path, unbroken: dict, tmp_path: Pat
         assert process.returncode == 0, stderr
         assert json.loads(stdout)["tasks"] == unbroken["tasks"]
     assert finish(data, tmp_path / "out", cache)["cache"] == {"hits": REQUESTS, "misses": 0}
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_was_written(
+    data: Path, unbroken: dict, tmp_path: Path
+) -> None:
+    """A limit on the size of files is to sqlite what a full disk is. The run must end, not wait for the writer."""
+    cache = tmp_path / "cache"
+    process = subprocess.run(
+        command(data, tmp_path / "out", 0.002),
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000)),
+    )
+    assert process.returncode == 2
+    errors = [line for line in process.stderr.splitlines() if "error: " in line]
+    assert "Traceback" not in process.stderr
+    assert len(errors) == 1, process.stderr
+    assert "cannot write the cache" in errors[0]
+    assert finish(data, tmp_path / "out", cache)["tasks"] == unbroken["tasks"]
+
+
+def test_results_that_cannot_be_written_cost_no_answer(data: Path, tmp_path: Path) -> None:
+    """ENOSPC at the last step: exit 2, one line, and every answer is in the cache."""
+    hook = "import errno, os, sys\ndef refuse(*_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
+    hook += "os.fsync = refuse\nfrom marathon_eval.cli import main\nsys.exit(main())\n"
+    full = [sys.executable, "-c", hook, *command(data, tmp_path / "out", 0.0)[3:]]
+    process = subprocess.run(
+        full, env=environment(tmp_path / "cache"), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert process.returncode == 2
+    assert "cannot write (No space left on device)" in process.stderr
+    assert not list((tmp_path / "out").rglob("results.json"))
+    assert finish(data, tmp_path / "out", tmp_path / "cache")["cache"]["hits"] == REQUESTS

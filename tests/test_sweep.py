@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import soundfile
 import tiny
+import tiny_models
 import torch
 from tiny_run import noise
 
@@ -26,14 +27,15 @@ from marathon_eval.cli import main
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import evaluate
-from marathon_eval.hf import evicting, sharing
+from marathon_eval.hf import sharing
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.registry import Registry
 from marathon_eval.results import RunResult, Sample
-from marathon_eval.sweep import Cell, Grid, cells_of, parse_ratios, sweep
-from marathon_eval.sweep_table import SweepTable
+from marathon_eval.sweep import NONE, Cell, Grid, cells_of, parse_ratios, sweep
+from marathon_eval.sweep_table import SweepTable, TaskCell
 
-PRESSES = ("none", "dart", "frame", "random", "knorm", "snapkv", "expected_attention", "tova", "random_kv")
+#: `pool` takes m=, not ratio=.
+PRESSES = [name for name in Registry().names("press") if name != "pool"]
 TASK = """\
 dataset_path: json
 dataset_kwargs: {data_files: rows.json}
@@ -98,46 +100,53 @@ def told(sample: Sample) -> dict[str, Any]:
     return {**line, **{name: usage[name] for name in counted}}
 
 
+@pytest.mark.parametrize("model", ["qwen_omni", "qwen2_audio"])
 def test_a_cell_is_what_a_run_of_its_own_is(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Text, counts, scores, keys: sweep and separate runs, for every kind of press; logits within 1e-5."""
-    folder = data(tmp_path)
-    logits: list[torch.Tensor] = []
-    monkeypatch.setattr(evicting.Chooser, "__call__", _recording(evicting.Chooser.__call__, logits))
+    """Text, counts, scores, keys and first-token logits: sweep and separate runs, for every press."""
+    make = {"qwen_omni": tiny.make_qwen_omni, "qwen2_audio": tiny_models.make_qwen2_audio}
+    checkpoint = make[model](tmp_path / "checkpoint")
+    asked = replace(config(data(tmp_path), checkpoint, tmp_path / "shared"), model=model)
+    seen = _first_logits(monkeypatch)
     taken = Taken()
-    assert sweep(config(folder, checkpoint, tmp_path / "shared"), Grid(PRESSES, (0.3, 0.8)), taken)
-    assert len(taken) == 1 + 2 * (len(PRESSES) - 1)
-    together, logits[:] = torch.stack(logits), []
+    assert sweep(asked, Grid((NONE, *PRESSES), (0.6,)), taken)
+    assert len(taken) == 1 + len(PRESSES)
+    together, apart = dict(seen), seen
+    seen.clear()
     for cell in taken.cells:
-        alone = evaluate(
-            replace(
-                cell.config,
-                use_cache=str(tmp_path / "alone"),
-                model_args={**cell.config.model_args, "sharing": False},
-            )
-        )
-        assert alone.fingerprint_sha256 == taken[cell.label].fingerprint_sha256
-        both = zip(alone.samples["heard"], taken[cell.label].samples["heard"], strict=True)
-        for one, other in both:
-            assert told(one) == told(other), cell.label
-        assert alone.tasks["heard"].readings == taken[cell.label].tasks["heard"].readings
-    apart = torch.stack(logits)
-    assert together.shape == apart.shape
-    assert torch.allclose(_sorted(together), _sorted(apart), atol=1e-5, rtol=0)
+        args = {**cell.config.model_args, "sharing": False}
+        alone = evaluate(replace(cell.config, use_cache=str(tmp_path / "alone"), model_args=args))
+        found = taken[cell.label]
+        assert alone.fingerprint_sha256 == found.fingerprint_sha256
+        assert all(one.status == "ok" for one in found.samples["heard"]), cell.label
+        assert [told(one) for one in alone.samples["heard"]] == [
+            told(one) for one in found.samples["heard"]
+        ], cell.label
+        assert alone.tasks["heard"].readings == found.tasks["heard"].readings
+    assert len(together) == 6 * len(taken)
+    assert together.keys() == apart.keys()
+    assert all(torch.allclose(together[key], apart[key], atol=1e-5, rtol=0) for key in apart)
 
 
-def _recording(call: Any, seen: list[torch.Tensor]) -> Any:
-    def choose(self: Any, logits: torch.Tensor) -> Any:
-        seen.append(logits.clone())
-        return call(self, logits)
+def _first_logits(patch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """The first token's logits by press, question and clip: what the head gives first for a prompt of batch 1."""
+    seen: dict[str, torch.Tensor] = {}
+    original = hf_audio.HFAudio.answer
 
-    return choose
+    def answer(self: Any, loaded: Any, requests: Any, inputs: Any) -> Any:
+        key = f"{self.press} {requests[0].prompt} {requests[0].audios[0].path}"
+        pieces: list[torch.Tensor] = []
+        head = loaded.model.get_output_embeddings()
+        hook = head.register_forward_hook(lambda module, args, output: pieces.append(output[0, -1].clone()))
+        responses = original(self, loaded, requests, inputs)
+        hook.remove()
+        # counted from the end: a context that was prefilled here shows one more
+        seen[key] = pieces[-(responses[0].usage.output_tokens or 1)]
+        return responses
 
-
-def _sorted(rows: torch.Tensor) -> torch.Tensor:
-    """The rows in an order of their own: a sweep asks clip by clip, runs cell by cell."""
-    return rows[rows[:, 0].argsort()]
+    patch.setattr(hf_audio.HFAudio, "answer", answer)
+    return seen
 
 
 def test_a_clip_is_heard_encoded_and_prefilled_once(
@@ -155,16 +164,17 @@ def test_a_clip_is_heard_encoded_and_prefilled_once(
 def test_questions_on_one_clip_share_it_in_a_plain_run(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, counts = data(tmp_path), {"heard": 0, "encoded": 0}
+    folder, counts = data(tmp_path), {"heard": 0, "encoded": 0, "prefilled": 0}
     _count(monkeypatch, Audio, "samples", counts, "heard")
+    _count(monkeypatch, sharing, "prefill_context", counts, "prefilled")
     _count_encodings(monkeypatch, counts)
     run = config(folder, checkpoint, tmp_path / "cache")
     together = evaluate(run)
-    assert counts == {"heard": 2, "encoded": 2}
+    assert counts == {"heard": 2, "encoded": 2, "prefilled": 2}
     apart = evaluate(
         replace(run, use_cache=None, no_cache=True, model_args={**run.model_args, "sharing": False})
     )
-    assert counts == {"heard": 2 + 6, "encoded": 2 + 6}
+    assert counts == {"heard": 2 + 6, "encoded": 2 + 6, "prefilled": 2}
     assert [told(one) for one in together.samples["heard"]] == [told(one) for one in apart.samples["heard"]]
 
 
@@ -337,7 +347,7 @@ def test_holm_is_over_the_cells_of_a_task() -> None:
     """Three cells against the uncompressed one: each p times three, at most."""
     from fabricated import Made, fabricate
 
-    table, tests = SweepTable(), {}
+    table, tests = SweepTable(), dict[str, TaskCell]()
     for label, press, skill in (
         ("none", None, 0.95),
         ("a", "dart", 0.2),
@@ -375,11 +385,11 @@ def stored(cache: Path) -> int:
         return int(connection.execute(query).fetchone()[0]) if found else 0
 
 
-def test_kill_9_twice(checkpoint: Path, tmp_path: Path) -> None:
+def test_kill_9_twice(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The third start ends with the table of an undisturbed sweep, and asks again at most what was in flight."""
-    folder = data(tmp_path, clips=6)
+    folder = data(tmp_path, clips=4)
     grid = ("--presses", "none,frame,knorm", "--ratios", "0.3,0.6", "--json")
-    cells = 5 * 18
+    cells = 5 * 12
 
     def start(cache: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "marathon_eval", *flags(folder, checkpoint, cache, *grid)]
@@ -389,23 +399,21 @@ def test_kill_9_twice(checkpoint: Path, tmp_path: Path) -> None:
     cache = tmp_path / "killed"
     for kill in range(2):
         before, process = stored(cache), start(cache)
-        while stored(cache) < before + 10:
+        while stored(cache) < before + 6:
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert before + 10 <= stored(cache) < cells, kill
+        assert before + 6 <= stored(cache) < cells, kill
     kept = stored(cache)
     third = json.loads(start(cache).communicate()[0])
     assert sum(cell["cache"]["hits"] for cell in third["cells"]) == kept
     assert sum(cell["cache"]["misses"] for cell in third["cells"]) == cells - kept
-    undisturbed = json.loads(start(tmp_path / "whole").communicate()[0])
+    capsys.readouterr()
+    assert main(flags(folder, checkpoint, tmp_path / "whole", *grid)) == 0
+    undisturbed = json.loads(capsys.readouterr().out)
     for label, row in undisturbed["tasks"]["heard"].items():
         other = third["tasks"]["heard"][label]
         assert {name: row[name] for name in ("score", "ci95", "coverage", "kept", "difference")} == {
             name: other[name] for name in ("score", "ci95", "coverage", "kept", "difference")
         }
-
-
-def test_registry_knows_all_presses_of_these_tests() -> None:
-    assert set(PRESSES) - {"none"} <= set(Registry().names("press"))

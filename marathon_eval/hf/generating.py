@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +16,7 @@ from marathon_eval.flops import Shape, pruned_speedup
 from marathon_eval.hf.evicting import answered_from_evicted
 from marathon_eval.hf.loading import Loaded
 from marathon_eval.hf.pruning import Pruning
+from marathon_eval.hf.sharing import WHOLE
 from marathon_eval.hf.usage import (
     EncoderWatch,
     FirstToken,
@@ -63,6 +64,9 @@ def generated(
         stack.enter_context(last_position_only(loaded.model))
         if isinstance(press, EvictionPress):
             return [answered_from_evicted(adapter, loaded, requests[0], inputs, press)]
+        shared = loaded.shared if press is None and EvictionPress in adapter.carries else None
+        if shared is not None and shared.serves_whole(decoder, requests[0], inputs.audio_tokens):
+            return [without_eviction(answered_from_evicted(adapter, loaded, requests[0], inputs, WHOLE))]
         watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
         pruning = None
         if isinstance(press, PruningPress):
@@ -76,6 +80,12 @@ def generated(
     return [
         _response(adapter, loaded, inputs, generation, timed, pruning, row) for row in range(len(requests))
     ]
+
+
+def without_eviction(response: Response) -> Response:
+    """The answer without what is said of evictions."""
+    told = {k: v for k, v in response.usage.details.items() if k not in ("select_s", "theoretical_speedup")}
+    return replace(response, usage=replace(response.usage, details=told))
 
 
 def refuse_overlong(loaded: Loaded, tokens: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -68,6 +69,7 @@ class Runner:
             self._loaded = load(self.adapter)
             self.shared.warm = False
         batches = self._batches(requests)
+        on_clip = Counter(request.audios for request in requests)
         with ThreadPoolExecutor(1, thread_name_prefix="decode-ahead") as pool:
             ahead = pool.submit(self._prepared_or_error, batches[0]) if batches else None
             for number, batch in enumerate(batches):
@@ -75,6 +77,7 @@ class Runner:
                 prepared = ahead.result()
                 following = batches[number + 1 : number + 2]
                 ahead = pool.submit(self._prepared_or_error, following[0]) if following else None
+                self.shared.several = on_clip[batch[0].audios] > 1
                 yield from self._answered(batch, prepared)
 
     def release(self) -> None:
@@ -188,6 +191,7 @@ class Runner:
         if isinstance(error, RowError):
             return str(error)
         if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+            self.shared.forget()
             self._free()
             return "out of memory: a smaller batch_size, dtype=bfloat16 or device_map=auto needs less"
         return f"{type(error).__name__}: {error}"

@@ -24,7 +24,7 @@ from marathon_eval.press import Decoder, EvictionPress, Press
 
 if TYPE_CHECKING:
     from marathon_eval.hf.loading import Loaded
-    from marathon_eval.model import Response
+    from marathon_eval.model import Request, Response
 
 #: Two batches: the one that is asked, and the one that is decoded meanwhile.
 BATCHES = 2
@@ -87,6 +87,8 @@ class Shared:
     loaded: Loaded | None = None
     #: Whether the first batch since loading is over.
     warm: bool = False
+    #: Whether the request in hand is one of several on its clip.
+    several: bool = False
     owed: Owed = field(default_factory=Owed)
     sounds: Recent = field(default_factory=Recent)
     inputs: Recent = field(default_factory=Recent)
@@ -106,11 +108,16 @@ class Shared:
         """A batch's inputs, which no press changes."""
         return self.inputs.get(key, make) if self.on else make()
 
-    def release(self) -> None:
-        """Forget all, weights included."""
-        self.loaded = self._encoding = self._prefilled = None
+    def forget(self) -> None:
+        """Give back what is kept of the clip."""
+        self._encoding = self._prefilled = None
         self.sounds.clear()
         self.inputs.clear()
+
+    def release(self) -> None:
+        """Forget all, weights included."""
+        self.loaded = None
+        self.forget()
 
     # -- encoder ------------------------------------------------------------------------------------------------
 
@@ -182,6 +189,17 @@ class Shared:
         fresh = self._encoding is not None and self._encoding is not encoded
         inside = self._encoding.seconds if fresh and self._encoding is not None else 0.0
         return Prefilled(given, context, max(inside, self.owed.encode - owed), seconds - inside)
+
+    def serves_whole(self, decoder: Decoder, request: Request, audio_tokens: Sequence[int]) -> bool:
+        """Whether an uncompressed answer is to go on from the context, as evicted ones do.
+
+        It pays where others go on from it too. One greedy request at a time, and full attention only, are what the
+        decoding loop there knows.
+        """
+        kinds = set(getattr(decoder.stack.config, "layer_types", None) or ["full_attention"])
+        others = self.several or any(isinstance(press, EvictionPress) for press in self.presses)
+        one = len(audio_tokens) == 1 and audio_tokens[0] > 0 and request.generation.temperature == 0
+        return self.on and others and one and kinds == {"full_attention"}
 
     # -- honest times -------------------------------------------------------------------------------------------
 
@@ -256,10 +274,14 @@ def watching(press: EvictionPress, presses: Iterable[Press]) -> EvictionPress:
 
 @dataclass(frozen=True)
 class _Eyes(EvictionPress):
-    """Only says what to watch."""
+    """Only says what to watch; at ratio 0 it is never asked for more."""
 
     def score(self, view: Any) -> Tensor:
         raise NotImplementedError("this press watches for others and scores nothing")
+
+
+#: Evicts nothing.
+WHOLE = _Eyes(ratio=0.0)
 
 
 def shown(context: Context, press: EvictionPress) -> Context:
