@@ -17,8 +17,8 @@ import tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-#: Commands about weights or data that no one has here end with the line that says how to give them.
-WANTING = ("pretrained=", "--data_dir")
+#: Commands about weights, data or packages that are not here end with the line that says how to get them.
+WANTING = ("pretrained=", "--data_dir", "pip install")
 
 
 def commands(path: Path) -> list[str]:

@@ -145,7 +145,7 @@ BASE: Sequence[str] = (
         ("unsafe_code: true", "'unsafe_code: true' is not supported here"),
         ("task_list: [{task: a}]", "'task_list' is not supported here"),
         ("process_docs: utils_process", "process_docs: no built-in row step 'utils_process'"),
-        ("generation_kwargs: {num_beams: 4}", "no generation argument 'num_beams'"),
+        ("generation_kwargs: {num_beams: 4}", "num_beams: answers are greedy or sampled"),
         ("generation_kwargs: {do_sample: false, temperature: 0.7}", "contradict each other"),
         ("metric_list: [{metric: acc_norm}]", "'acc_norm' is not supported here"),
         ("filter_list: [{name: x, filter: [{function: custom}]}]", "'custom' is not supported here"),

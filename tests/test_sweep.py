@@ -1,4 +1,4 @@
-"""A grid of presses in one pass: the same answers as separate runs, the same cache, and a kill in the middle."""
+"""A grid of presses in one pass: what its cells are, the cache that it shares with runs, and a kill in the middle."""
 
 from __future__ import annotations
 
@@ -9,205 +9,27 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import soundfile
 import tiny
-import tiny_models
-import torch
-from tiny_run import noise
+from heard_task import QUESTIONS, Taken, config, data
 
 from marathon_eval import hf_audio
-from marathon_eval.audio import Audio
 from marathon_eval.cli import main
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import evaluate
-from marathon_eval.hf import sharing
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.registry import Registry
-from marathon_eval.results import RunResult, Sample
-from marathon_eval.sweep import NONE, Cell, Grid, cells_of, parse_ratios, sweep
+from marathon_eval.sweep import Cell, Grid, cells_of, parse_ratios, sweep
 from marathon_eval.sweep_table import SweepTable, TaskCell
-
-#: `pool` takes m=, not ratio=.
-PRESSES = [name for name in Registry().names("press") if name != "pool"]
-TASK = """\
-dataset_path: json
-dataset_kwargs: {data_files: rows.json}
-doc_to_text: "{{ q }}"
-doc_to_target: a
-doc_to_audio: path
-generation_kwargs: {max_new_tokens: 4}
-filter_list:
-  - {name: strict, filter: [{function: take_first}]}
-metric_list:
-  - {metric: accuracy, filter_list: strict}
-  - {metric: macro_f1, filter_list: strict}
-headline: {reading: strict, metric: accuracy, scale: 100}
-"""
-QUESTIONS = ("What is heard?", "Who is speaking there?", "Where?")
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.make_qwen_omni(tmp_path_factory.mktemp("tiny"))
-
-
-def data(folder: Path, clips: int = 2, questions: Sequence[str] = QUESTIONS) -> Path:
-    """A task of `clips` recordings with several questions on each."""
-    rows = []
-    for clip in range(clips):
-        soundfile.write(folder / f"{clip}.wav", noise(2 + clip, seed=clip), 16000)
-        rows += [{"q": q, "a": "x", "path": f"{clip}.wav"} for q in questions]
-    (folder / "rows.json").write_text(json.dumps(rows))
-    (folder / "heard.yaml").write_text(TASK)
-    return folder
-
-
-def config(folder: Path, checkpoint: Path, cache: Path, **model_args: Any) -> RunConfig:
-    return RunConfig(
-        model="qwen_omni",
-        tasks=(str(folder / "heard.yaml"),),
-        model_args={"pretrained": str(checkpoint), "device": "cpu", **model_args},
-        data_dir=str(folder),
-        use_cache=str(cache),
-    )
-
-
-class Taken(dict[str, RunResult]):
-    """The results of a sweep by cell."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.cells: list[Cell] = []
-
-    def __call__(self, cell: Cell, result: RunResult) -> None:
-        self.cells.append(cell)
-        self[cell.label] = result
-
-
-def told(sample: Sample) -> dict[str, Any]:
-    """A sample without what two machines, or two passes, may measure differently."""
-    line = sample.line()
-    usage = line.pop("usage")
-    del line["cached"]
-    counted = ("audio_tokens", "kept_tokens", "input_tokens", "output_tokens", "kv_bytes")
-    return {**line, **{name: usage[name] for name in counted}}
-
-
-@pytest.mark.parametrize("model", ["qwen_omni", "qwen2_audio"])
-def test_a_cell_is_what_a_run_of_its_own_is(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Text, counts, scores, keys and first-token logits: sweep and separate runs, for every press."""
-    make = {"qwen_omni": tiny.make_qwen_omni, "qwen2_audio": tiny_models.make_qwen2_audio}
-    checkpoint = make[model](tmp_path / "checkpoint")
-    asked = replace(config(data(tmp_path), checkpoint, tmp_path / "shared"), model=model)
-    seen = _first_logits(monkeypatch)
-    taken = Taken()
-    assert sweep(asked, Grid((NONE, *PRESSES), (0.6,)), taken)
-    assert len(taken) == 1 + len(PRESSES)
-    together, apart = dict(seen), seen
-    seen.clear()
-    for cell in taken.cells:
-        args = {**cell.config.model_args, "sharing": False}
-        alone = evaluate(replace(cell.config, use_cache=str(tmp_path / "alone"), model_args=args))
-        found = taken[cell.label]
-        assert alone.fingerprint_sha256 == found.fingerprint_sha256
-        assert all(one.status == "ok" for one in found.samples["heard"]), cell.label
-        assert [told(one) for one in alone.samples["heard"]] == [
-            told(one) for one in found.samples["heard"]
-        ], cell.label
-        assert alone.tasks["heard"].readings == found.tasks["heard"].readings
-    assert len(together) == 6 * len(taken)
-    assert together.keys() == apart.keys()
-    assert all(torch.allclose(together[key], apart[key], atol=1e-5, rtol=0) for key in apart)
-
-
-def _first_logits(patch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
-    """The first token's logits by press, question and clip: what the head gives first for a prompt of batch 1."""
-    seen: dict[str, torch.Tensor] = {}
-    original = hf_audio.HFAudio.answer
-
-    def answer(self: Any, loaded: Any, requests: Any, inputs: Any) -> Any:
-        key = f"{self.press} {requests[0].prompt} {requests[0].audios[0].path}"
-        pieces: list[torch.Tensor] = []
-        head = loaded.model.get_output_embeddings()
-        hook = head.register_forward_hook(lambda module, args, output: pieces.append(output[0, -1].clone()))
-        responses = original(self, loaded, requests, inputs)
-        hook.remove()
-        # counted from the end: a context that was prefilled here shows one more
-        seen[key] = pieces[-(responses[0].usage.output_tokens or 1)]
-        return responses
-
-    patch.setattr(hf_audio.HFAudio, "answer", answer)
-    return seen
-
-
-def test_a_clip_is_heard_encoded_and_prefilled_once(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, counts = data(tmp_path), {"heard": 0, "encoded": 0, "prefilled": 0}
-    _count(monkeypatch, Audio, "samples", counts, "heard")
-    _count(monkeypatch, sharing, "prefill_context", counts, "prefilled")
-    _count_encodings(monkeypatch, counts)
-    grid = Grid(("none", "dart", "knorm", "snapkv", "expected_attention"), (0.3, 0.6))
-    assert sweep(config(folder, checkpoint, tmp_path / "cache"), grid, Taken())
-    assert counts == {"heard": 2, "encoded": 2, "prefilled": 2}
-
-
-def test_questions_on_one_clip_share_it_in_a_plain_run(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, counts = data(tmp_path), {"heard": 0, "encoded": 0, "prefilled": 0}
-    _count(monkeypatch, Audio, "samples", counts, "heard")
-    _count(monkeypatch, sharing, "prefill_context", counts, "prefilled")
-    _count_encodings(monkeypatch, counts)
-    run = config(folder, checkpoint, tmp_path / "cache")
-    together = evaluate(run)
-    assert counts == {"heard": 2, "encoded": 2, "prefilled": 2}
-    apart = evaluate(
-        replace(run, use_cache=None, no_cache=True, model_args={**run.model_args, "sharing": False})
-    )
-    assert counts == {"heard": 2 + 6, "encoded": 2 + 6, "prefilled": 2}
-    assert [told(one) for one in together.samples["heard"]] == [told(one) for one in apart.samples["heard"]]
-
-
-def _count(patch: pytest.MonkeyPatch, owner: Any, name: str, counts: dict[str, int], key: str) -> None:
-    original = getattr(owner, name)
-
-    def counted(*args: Any, **kwargs: Any) -> Any:
-        counts[key] += 1
-        return original(*args, **kwargs)
-
-    patch.setattr(owner, name, counted)
-
-
-def _count_encodings(patch: pytest.MonkeyPatch, counts: dict[str, int]) -> None:
-    """Runs of the encoder's first layer: what is given out again does not come there."""
-    from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniAudioEncoderLayer
-
-    _count(patch, Qwen2_5OmniAudioEncoderLayer, "forward", counts, "encoded")
-
-
-def test_spared_stages_are_charged(checkpoint: Path, tmp_path: Path) -> None:
-    """No answer's encoding and prefill is free because another one paid for it."""
-    taken = Taken()
-    sweep(config(data(tmp_path), checkpoint, tmp_path / "cache"), Grid(("knorm",), (0.3, 0.8)), taken)
-    usages = [sample.usage for result in taken.values() for sample in result.samples["heard"]]
-    spared = [usage for usage in usages if "shared" in usage["details"]]
-    assert len(spared) == 12 - 2
-    assert all(usage["details"]["shared"] == ["encode", "prefill"] for usage in spared)
-    paid = [usage for usage in usages if "shared" not in usage["details"]]
-    for usage in spared:
-        own = next(one for one in paid if one["audio_tokens"] == usage["audio_tokens"])
-        assert usage["encode_s"] == pytest.approx(own["encode_s"], rel=0.5, abs=0.005)
-        assert usage["prefill_s"] > 0.2 * own["prefill_s"]
 
 
 def test_sweep_and_run_share_the_cache(checkpoint: Path, tmp_path: Path) -> None:

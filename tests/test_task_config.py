@@ -198,7 +198,7 @@ class TestGeneration:
             ({"until": 3}, "until: must be"),
             ({"do_sample": "yes"}, "do_sample: must be"),
             ({"do_sample": True, "temperature": 0}, "contradict"),
-            ({"num_beams": 2}, "no generation argument 'num_beams'"),
+            ({"num_beams": 2}, "num_beams: answers are greedy or sampled"),
         ],
     )
     def test_refusals(self, kwargs: dict[str, object], said: str) -> None:

@@ -2,4 +2,47 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 TEKKEN_SPECIAL, TEKKEN_AUDIO = 40, 24
+
+
+def tekken() -> dict[str, Any]:
+    """A vocabulary of Mistral's newer kind: 256 bytes after 40 special tokens."""
+    named = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"]
+    named += [
+        "[TOOL_RESULTS]",
+        "[/TOOL_RESULTS]",
+        "[TOOL_CALLS]",
+        "[IMG]",
+        "<pad>",
+        "[IMG_BREAK]",
+        "[IMG_END]",
+    ]
+    named += ["[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"]
+    special = dict(enumerate(named)) | {TEKKEN_AUDIO: "[AUDIO]", 25: "[BEGIN_AUDIO]", 34: "[TRANSCRIBE]"}
+    letters = [chr(byte) if 32 <= byte < 127 else None for byte in range(256)]
+    return {
+        "config": {
+            "pattern": r"\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+",
+            "num_vocab_tokens": 256,
+            "default_vocab_size": 256 + TEKKEN_SPECIAL,
+            "default_num_special_tokens": TEKKEN_SPECIAL,
+            "version": "v7",
+        },
+        "vocab": [
+            {"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode(), "token_str": letter}
+            for byte, letter in enumerate(letters)
+        ],
+        "special_tokens": [
+            {"rank": rank, "token_str": special.get(rank, f"<SPECIAL_{rank}>"), "is_control": True}
+            for rank in range(TEKKEN_SPECIAL)
+        ],
+        "audio": {
+            "sampling_rate": 16000,
+            "frame_rate": 12.5,
+            "audio_encoding_config": {"num_mel_bins": 32, "hop_length": 160, "window_size": 400},
+            "chunk_length_s": 30.0,
+        },
+    }

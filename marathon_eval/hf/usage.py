@@ -72,7 +72,11 @@ class EncoderWatch(AbstractContextManager["EncoderWatch"]):
 def kv_bytes_per_token(cache: Any) -> list[int]:
     """Bytes of keys and values that one token of one sample takes, per layer of a filled cache."""
     return [
-        sum(part.nbytes // (part.shape[0] * part.shape[-2]) for part in (layer.keys, layer.values))
+        sum(
+            part.nbytes // (part.shape[0] * part.shape[-2])
+            for part in (layer.keys, layer.values)
+            if part is not None
+        )
         for layer in cache.layers
     ]
 

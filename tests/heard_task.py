@@ -1,0 +1,73 @@
+"""A task of a few recordings with several questions on each, and sweeps over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from tiny_run import noise
+
+from marathon_eval.config import RunConfig
+from marathon_eval.results import RunResult, Sample
+from marathon_eval.sweep import Cell
+
+TASK = """\
+dataset_path: json
+dataset_kwargs: {data_files: rows.json}
+doc_to_text: "{{ q }}"
+doc_to_target: a
+doc_to_audio: path
+generation_kwargs: {max_new_tokens: 4}
+filter_list:
+  - {name: strict, filter: [{function: take_first}]}
+metric_list:
+  - {metric: accuracy, filter_list: strict}
+  - {metric: macro_f1, filter_list: strict}
+headline: {reading: strict, metric: accuracy, scale: 100}
+"""
+QUESTIONS = ("What is heard?", "Who is speaking there?", "Where?")
+
+
+def data(folder: Path, clips: int = 2, questions: Sequence[str] = QUESTIONS) -> Path:
+    """A task of `clips` recordings with several questions on each."""
+    rows = []
+    for clip in range(clips):
+        soundfile.write(folder / f"{clip}.wav", noise(2 + clip, seed=clip), 16000)
+        rows += [{"q": q, "a": "x", "path": f"{clip}.wav"} for q in questions]
+    (folder / "rows.json").write_text(json.dumps(rows))
+    (folder / "heard.yaml").write_text(TASK)
+    return folder
+
+
+def config(folder: Path, checkpoint: Path, cache: Path, **model_args: Any) -> RunConfig:
+    return RunConfig(
+        model="qwen_omni",
+        tasks=(str(folder / "heard.yaml"),),
+        model_args={"pretrained": str(checkpoint), "device": "cpu", **model_args},
+        data_dir=str(folder),
+        use_cache=str(cache),
+    )
+
+
+class Taken(dict[str, RunResult]):
+    """The results of a sweep by cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cells: list[Cell] = []
+
+    def __call__(self, cell: Cell, result: RunResult) -> None:
+        self.cells.append(cell)
+        self[cell.label] = result
+
+
+def told(sample: Sample) -> dict[str, Any]:
+    """A sample without what two machines, or two passes, may measure differently."""
+    line = sample.line()
+    usage = line.pop("usage")
+    del line["cached"]
+    counted = ("audio_tokens", "kept_tokens", "input_tokens", "output_tokens", "kv_bytes")
+    return {**line, **{name: usage[name] for name in counted}}
