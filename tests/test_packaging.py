@@ -55,3 +55,10 @@ def test_wheel_holds_what_git_holds(tmp_path: Path) -> None:
     wheel = next((tmp_path / "dist").glob("*.whl"))
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == tracked()
+
+
+def test_the_demos_checkpoint_is_made_beside_the_tests_packages(tmp_path: Path) -> None:
+    """scripts/run after scripts/test: the tests' environment holds a torchvision that breaks transformers."""
+    command = [sys.executable, str(ROOT / "scripts" / "make_tiny_qwen_omni"), str(tmp_path / "tiny")]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    assert (tmp_path / "tiny" / "config.json").is_file()

@@ -7,6 +7,7 @@ tokenizer, chat template, feature extractor, audio encoder, language model. What
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,11 @@ def make_qwen_omni(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
     The whole model's layout: thinker in one shard, talker in another, as on the hub, so that loading only the
     thinker is put to the test.
     """
+    # first of all: it hides a torchvision that would break the next imports
+    import_module("marathon_eval.hf")
     import torch
     from transformers import Qwen2_5OmniForConditionalGeneration, WhisperFeatureExtractor
 
-    # first of all: it hides a torchvision that would break the next import
     from marathon_eval.hf.loading import quiet
 
     tokenizer = byte_tokenizer(QWEN_TOKENS, QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>")
@@ -91,6 +93,7 @@ def make_qwen_omni(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
 
 def make_whisper(folder: Path, multilingual: bool = False, seed: int = 0) -> Path:
     """Write a Whisper checkpoint with random weights into `folder` and return it."""
+    import_module("marathon_eval.hf")  # as above
     import torch
     from transformers import (
         GenerationConfig,
@@ -99,7 +102,6 @@ def make_whisper(folder: Path, multilingual: bool = False, seed: int = 0) -> Pat
         WhisperForConditionalGeneration,
     )
 
-    # first of all: it hides a torchvision that would break the next import
     from marathon_eval.hf.loading import quiet
 
     times = (f"<|{i * 0.02:.2f}|>" for i in range(1501))
