@@ -38,6 +38,7 @@ class RunConfig:
     swap_audio: bool = False
     permute_choices: int | None = None
     transform: str = ""
+    manifest: str | None = None
 
     def recorded(self) -> dict[str, Any]:
         """The config as results.json keeps it; anything that is named like a secret is cut out."""

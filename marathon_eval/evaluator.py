@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.asking import Answers, Asked, Pool, Progress, ask, cache_folder, gather
@@ -75,6 +76,10 @@ def preflight(
         missing.append(str(error))
     try:
         pool = gather(tasks, config, model.name())
+        if config.manifest is not None:
+            from marathon_eval.pinned import held_against
+
+            pool = held_against(pool, cache, Path(config.manifest))
     except MarathonError as error:
         missing.append(str(error))
     if missing or pool is None:

@@ -80,6 +80,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
 def add_control_arguments(parser: argparse.ArgumentParser) -> None:
     """How much of a score is listening (controls.py), and how much the recording's quality (build/transforms.py)."""
     parser.add_argument(
+        "--manifest", metavar="FILE", help="of doctor: a clip that sounds otherwise is an error row"
+    )
+    parser.add_argument(
         "--transform", default="", metavar="TEXT", help="change the audio: noise, codec, speed, silence, rate"
     )
     parser.add_argument(
@@ -147,6 +150,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         swap_audio=arguments.swap_audio,
         permute_choices=arguments.permute_choices,
         transform=canonical_transform(arguments.transform),
+        manifest=arguments.manifest,
         judge_model=arguments.judge_model,
         judge_args=parse_args(arguments.judge_args, "--judge_args"),
         judge_gen_kwargs=parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),

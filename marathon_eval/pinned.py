@@ -1,0 +1,30 @@
+"""A run held to a manifest of `doctor`: a clip whose sound is another than the pinned one is an error row, not an answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from marathon_eval.asking import Asked, Pool
+from marathon_eval.build.pin import read_pin
+from marathon_eval.cache import ResponseCache
+
+
+def held_against(pool: Pool, cache: ResponseCache, manifest: Path) -> Pool:
+    """The pool with a reason in place of every question on a sound that the manifest lacks. Raises MarathonError.
+
+    Sounds are compared by the hash of what is decoded, so a moved or re-packed copy of the data is the same data.
+    """
+    pinned = {
+        audio["sha256"] for task in read_pin(manifest)["tasks"].values() for audio in task["audio"].values()
+    }
+    facts, _ = cache.facts(
+        audio for asked in pool.asked.values() for item in asked for audio in item.doc.audio
+    )
+
+    def checked(item: Asked) -> Asked:
+        for audio in item.doc.audio:
+            if audio in facts and facts[audio].sha256 not in pinned:
+                return Asked(item.doc, [], f"{audio.path}: this sound is not in {manifest.name}")
+        return item
+
+    return Pool(pool.docs, {name: [checked(item) for item in asked] for name, asked in pool.asked.items()})
