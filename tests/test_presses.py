@@ -242,7 +242,11 @@ def test_two_samples_in_a_row_are_each_alone(model: Tiny, name: str) -> None:
     first, second = model.inputs(8.0), model.inputs(3.0)
     alone = [model.run(first, press).logits, model.run(second, press).logits]
     if press.needs_loudness:
-        return  # loudness is handed over per batch: the engine opens the machinery anew for each
+        # handed over per batch: here the second sample must not see the first one's loudness, nor the other way round
+        in_a_row = [model.run(inputs, press).logits for inputs in (first, second, first)]
+        assert torch.equal(in_a_row[0], in_a_row[2])
+        assert all(torch.equal(one, other) for one, other in zip(alone, in_a_row[:2], strict=True))
+        return
     with Pruning(model.decoder, press, (11,)):
         in_a_row = [model.run(first).logits, model.run(second).logits]
     for one, other in zip(alone, in_a_row, strict=True):
