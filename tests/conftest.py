@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,9 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # A CUDA-built torchvision beside CPU torch takes transformers' audio models down with it: as marathon_eval.hf does, but
 # before any test module imports transformers. tests/official_inputs.py, a process of its own, is where it is wanted.
 sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type]  # how Python marks "not importable"
+
+# Started in the background of a shell script, this process ignores Ctrl-C and every child would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
