@@ -2,7 +2,7 @@
 
 kvpress scores the keys; which of them may go, when, and how many is decided here, as for every other press: audio keys
 alone, after the context, exactly to the budget. kvpress asks for a transformers older than this harness needs, so it is
-installed without what it asks for: `pip install --no-deps kvpress`.
+installed without what it asks for, and the small packages that it imports are named beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PREFIX = "kvpress:"
+INSTALL = 'pip install --no-deps kvpress "cachetools<6" "fire<0.7" six termcolor'
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,7 @@ class KVPress(EvictionPress):
         try:
             library = importlib.import_module("kvpress")
         except (ImportError, RuntimeError) as error:
-            raise MarathonError(
-                f"{where}: kvpress can't be imported ({error}): pip install --no-deps kvpress"
-            ) from None
+            raise MarathonError(f"{where}: kvpress can't be imported ({error}): {INSTALL}") from None
         scorers = {
             name: value
             for name, value in vars(library).items()

@@ -155,6 +155,16 @@ def test_a_relative_path_is_looked_for_below_the_data_folder(tmp_path: Path, mak
     assert [clip["url"] for clip in clips.listed] == ["./data/x.wav", None]
 
 
+def test_a_page_names_clips_below_the_data_folder(tmp_path: Path, make_wav: MakeWav) -> None:
+    clip, other = make_wav("data/deep/x.wav"), make_wav("elsewhere/y.wav")
+    clips = Clips(tmp_path)
+    clips.number([{"path": str(clip)}, {"path": str(clip)}], str(tmp_path / "data"))
+    clips.number([{"path": str(other)}], str(tmp_path / "data"))
+    assert [one["path"] for one in clips.listed] == ["deep/x.wav", str(other)]
+    assert clips.listed[0]["more"] == ["deep/x.wav"]
+    assert clips.listed[0]["url"] == "./data/deep/x.wav"
+
+
 def test_no_address_can_be_smuggled_in_as_a_path(tmp_path: Path) -> None:
     for name in ("javascript:alert(1)", "https:", "//host/x", "data:text/html,x"):
         assert relative_url(tmp_path / name, tmp_path).startswith("./")

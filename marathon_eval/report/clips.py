@@ -41,12 +41,12 @@ class Clips:
             self._files.append(path)
             self.listed.append(
                 {
-                    "path": str(first["path"]),
+                    "path": shown(str(first["path"]), root),
                     "url": None if path is None else relative_url(path, self.page),
                     "start": first.get("start") or 0.0,
                     "stop": first.get("stop"),
                     "transform": first.get("transform") or "",
-                    "more": [str(other["path"]) for other in audio[1:]],
+                    "more": [shown(str(other["path"]), root) for other in audio[1:]],
                 }
             )
         return self._numbers[key]
@@ -113,6 +113,14 @@ def relative_url(path: Path, page: Path) -> str:
     """A link from the page's folder that a browser resolves on disk; never absolute, never with a scheme."""
     relative = Path(os.path.relpath(path.resolve(), page.resolve())).as_posix()
     return "./" + quote(relative.encode("utf-8", "surrogateescape"))
+
+
+def shown(path: str, root: str | None) -> str:
+    """The path as a reader is told it: below the data folder, since a page that travels need not name a machine's."""
+    for folder in (Path(root), Path(root).resolve()) if root else ():
+        if Path(path).is_relative_to(folder):
+            return Path(path).relative_to(folder).as_posix()
+    return path
 
 
 def _found(path: str, root: str | None) -> Path | None:
