@@ -63,6 +63,7 @@ BY_ARGUMENTS = {
     "segment_seconds": 30.0,
 }
 CASES = {
+    "qwen_omni": Case("qwen_omni", per_second(25)),
     "qwen2_audio": Case("qwen2_audio", per_second(25)),
     "audio_flamingo": Case("audio_flamingo", per_second(25)),
     "music_flamingo": Case("audio_flamingo", per_second(25), {"kind": "music"}),
