@@ -21,6 +21,8 @@ CONFIG_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "*.bin")
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+#: Weights in CTranslate2's layout, and a key that only its Whisper configs have.
+CONVERTED, CONVERTED_KEY = "model.bin", "suppress_ids"
 HUB_SECONDS = 10.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -176,7 +178,14 @@ def fetched(name: str, commit: str, prefix: str | None) -> Path:
 
 def missing_shards(folder: Path, prefix: str | None) -> list[str]:
     """The needed weight files that the folder lacks. Raises MarathonError for an index that can't be read."""
-    return [shard for shard in needed_shards(folder, prefix) or [SINGLE] if not (folder / shard).exists()]
+    needed = needed_shards(folder, prefix) or [_single(folder)]
+    return [shard for shard in needed if not (folder / shard).exists()]
+
+
+def _single(folder: Path) -> str:
+    """The one file that holds the weights, by the kind of the config."""
+    config = (folder / "config.json").read_text(encoding="utf-8")
+    return CONVERTED if f'"{CONVERTED_KEY}"' in config else SINGLE
 
 
 def weight_map(folder: Path) -> dict[str, str]:

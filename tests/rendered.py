@@ -41,13 +41,15 @@ def load_shipped(name: str) -> Task:
 
 
 def rendered(root: Path) -> dict[str, list[dict[str, Any]]]:
-    """Per task and row: everything of the request that can change an answer, and the target."""
+    """Per task and row: everything of the request that can change an answer, and the target; then what models that have a
+    wording of their own are asked instead."""
     shown: dict[str, list[dict[str, Any]]] = {}
     for name, entry in golden_rows().items():
         lay_out(root, entry)
         task = load_shipped(name)
         shown[name] = []
-        for doc in task.docs(str(root), subset="full").docs:
+        docs = task.docs(str(root), subset="full").docs
+        for doc in docs:
             assert doc.error is None, doc.error
             (request,) = task.requests(doc)
             shown[name].append(
@@ -62,4 +64,9 @@ def rendered(root: Path) -> dict[str, list[dict[str, Any]]]:
                     "target": task.target(doc),
                 }
             )
+        for model in task.variants:
+            asked = [task.requests(doc, model)[0] for doc in docs]
+            shown[f"{name}, {model}"] = [
+                {"system": request.system, "prompt": request.prompt.split("\n")} for request in asked
+            ]
     return shown

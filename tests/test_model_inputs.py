@@ -186,16 +186,23 @@ def test_inputs_are_those_of_the_official_processor(name: str, seconds: float, b
         torch.testing.assert_close(tensor, theirs[key].to(tensor.dtype), atol=0, rtol=0)
 
 
-def test_what_needs_torchvision_passes_beside_it() -> None:
+@pytest.mark.parametrize(
+    ("marked", "wanted", "told"),
+    [
+        ("not slow", "gemma3n or (official and (qwen3_omni or phi4_mm or gemma4))", "22 passed"),
+        pytest.param("slow", "gemma3n", " passed", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+    ],
+    ids=["quick", "long clips"],
+)
+def test_what_needs_torchvision_passes_beside_it(marked: str, wanted: str, told: str) -> None:
     if TORCHVISION:
         return  # it was all collected here
     script = Path(__file__).with_name("with_torchvision.py")
-    wanted = "gemma3n or (official and (qwen3_omni or phi4_mm or gemma4))"
     both = [__file__, str(Path(__file__).with_name("test_models.py"))]
-    command = [sys.executable, str(script), *both, "-q", "-p", "no:xdist", "-m", "not slow", "-k", wanted]
+    command = [sys.executable, str(script), *both, "-q", "-p", "no:xdist", "-m", marked, "-k", wanted]
     out = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=dict(os.environ))
     assert out.returncode == 0, out.stdout[-4000:]
-    assert "22 passed" in out.stdout
+    assert told in out.stdout
 
 
 @pytest.mark.parametrize("seconds", [2.03, 30.0, 71.7])

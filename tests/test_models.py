@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 from model_cases import (
-    CASES,
     EVICTION,
     FEW,
+    MODELS,
     PRUNING,
     Bench,
     Benches,
@@ -32,7 +32,7 @@ from marathon_eval.hf_chat import ChatModel
 from marathon_eval.model import Request
 from marathon_eval.press import Press, budget
 
-ALL = pytest.mark.parametrize("name", CASES)
+ALL = pytest.mark.parametrize("name", MODELS)
 LONG = [95.0, 300.0]
 
 
@@ -129,7 +129,7 @@ def held_or_refused(there: Bench, press: Press, requests: Sequence[Request]) -> 
         with pytest.raises(MarathonError, match=there.case.refuses):
             there.adapter(press)
         return
-    plain = answers(there.adapter(), requests)
+    plain = [there.plain(request) for request in requests]
     for before, response in zip(plain, answers(there.adapter(press), requests), strict=True):
         assert response.error is None
         heard = before.usage.audio_tokens

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,27 @@ class TestTheTen:
                 assert all(f"{choice}\n" in f"{request.prompt}\n" for choice in doc.choices)
             if not doc.choices:
                 assert str(doc.target) not in request.prompt
+
+    def test_a_models_own_wording_asks_the_same_and_is_read_the_same(self, name: str, data: Path) -> None:
+        task = load_shipped(name)
+        assert set(task.variants) == ({"phi4_mm"} if name == "librispeech" else {"phi4_mm", "voxtral"})
+        for doc in all_docs(task, data):
+            (asked,) = task.requests(doc)
+            for model in task.variants:
+                (request,) = task.requests(doc, model)
+                assert (request.prompt, request.system) != (asked.prompt, asked.system)
+                # no role, neither in a system turn nor before the question
+                assert not request.system
+                assert "You are" not in request.prompt
+                assert all(choice in request.prompt for choice in doc.choices if choice in asked.prompt)
+                for choice, letter in zip(doc.choices, "abcde", strict=False):
+                    # the way that this model was shown the option is a way to answer with it
+                    lines = re.findall(rf"(?m)^(\(?[A-Ea-e][.:)]+) {re.escape(choice)}$", request.prompt)
+                    shown = lines[0] if lines else letter
+                    assert shown.strip("().:").lower() == letter
+                    readings = task.score(doc, [Response(shown)]).readings
+                    right = doc.target in (choice, letter.upper())
+                    assert readings["strict"].scores["accuracy"] == float(right), (shown, doc.target)
 
     def test_gold_is_right_and_anything_else_is_not(self, name: str, data: Path) -> None:
         task = load_shipped(name)

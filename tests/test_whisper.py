@@ -76,6 +76,24 @@ def test_every_second_is_heard_and_the_prompt_is_not(checkpoint: Path, clip: Aud
     assert first.text == other.text != ""
 
 
+@pytest.mark.parametrize("seconds", [95.0, 300.0, 330.0])
+def test_five_minutes_are_heard_whole_or_not_answered(
+    checkpoint: Path, tmp_path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "long.wav", noise(seconds), RATE)
+    request = Request("Transcribe.", (Audio(str(tmp_path / "long.wav")),))
+    whole = answer(checkpoint, request)
+    assert whole.error is None
+    assert whole.usage.heard_seconds == seconds
+    assert whole.usage.output_tokens == 6 * whole.usage.details["windows"]
+    monkeypatch.setattr(whisper, "windows", lambda wave: windows(wave[: int(seconds - 5) * RATE]))
+    cut = answer(checkpoint, request)
+    assert cut.status == "error"
+    assert f"audio was cut: {seconds:.2f} s were sent, the model would hear {seconds - 5:.2f} s" in str(
+        cut.error
+    )
+
+
 def test_windows_together_say_what_each_says_alone(checkpoint: Path, clip: Audio) -> None:
     request = Request("Transcribe.", (clip, clip))
     alone, together = answer(checkpoint, request, batch_size=1), answer(checkpoint, request, batch_size=4)

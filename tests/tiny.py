@@ -44,7 +44,9 @@ WHISPER_TOKENS = (
     "<|de|>",
     "<|translate|>",
     "<|transcribe|>",
+    "<|startoflm|>",
     "<|startofprev|>",
+    "<|nospeech|>",
     "<|notimestamps|>",
 )
 CHAT_TEMPLATE = """\

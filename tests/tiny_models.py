@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from tiny import CHAT_TEMPLATE, QWEN_NAMED, QWEN_TOKENS, byte_tokenizer
+from tiny import CHAT_TEMPLATE, QWEN_NAMED, QWEN_TOKENS, byte_tokenizer, make_qwen_omni
 from tiny_parts import HIDDEN, flamingo_encoder, language, mel, saved, whisper_like
 from tiny_tekken import TEKKEN_AUDIO, TEKKEN_SPECIAL, tekken
 
@@ -302,6 +302,7 @@ def make_with_processor(folder: Path) -> Path:
 
 
 BUILDERS: dict[str, Callable[[Path], Path]] = {
+    "qwen_omni": make_qwen_omni,
     "qwen2_audio": make_qwen2_audio,
     "audio_flamingo": make_audio_flamingo,
     "music_flamingo": make_music_flamingo,

@@ -1,0 +1,209 @@
+"""faster-whisper, Whisper by CTranslate2: https://github.com/SYSTRAN/faster-whisper (MIT), an optional extra.
+
+It answers every request with the transcript of its audio, whatever the prompt says, by the library's own long-form
+loop: windows of 30 s, each begun where the last one's timestamps end. Set apart from the library's habits is what
+would make an answer random or leave sound out: no sampling after a doubtful window, no text carried over, no window
+skipped as silent, no voice detector. A folder or hub name in transformers' layout is converted once and kept.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Field
+
+from marathon_eval import converted, weights
+from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.model import Model, ModelSettings, Request, Response, Usage
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+RATE = 16000
+#: As for --model whisper: the most text of one window, and the length of repeats that are forbidden to a clip that
+#: reached it and is decoded again.
+WINDOW_TOKENS, REPEAT_TOKENS = 224, 6
+#: The last frame may hold less than 10 ms of the clip, or lack it.
+SECONDS_SLACK = 0.05
+
+
+class FasterWhisperSettings(ModelSettings):
+    """`beam_size` 1 is greedy decoding; the library's own default is 5."""
+
+    pretrained: str = "Systran/faster-whisper-large-v3"
+    revision: str | None = None
+    compute_type: Literal["float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16"] = (
+        "float32"
+    )
+    beam_size: int = Field(default=1, ge=1)
+    language: str | None = None
+    task: Literal["transcribe", "translate"] = "transcribe"
+    device: str = "auto"
+    threads: int = Field(default=0, ge=0, description="on a CPU; 0: OMP_NUM_THREADS, else 4")
+
+
+class Heard:
+    """faster-whisper's feature extractor, which remembers how many seconds its features cover."""
+
+    def __init__(self, extractor: Any) -> None:
+        self.extractor = extractor
+        self.seconds = 0.0
+
+    def __call__(self, wave: NDArray[np.float32], **settings: Any) -> NDArray[np.float32]:
+        features: NDArray[np.float32] = self.extractor(wave, **settings)
+        # the library itself takes the last frame for padding
+        self.seconds = float((features.shape[-1] - 1) * self.extractor.time_per_frame)
+        return features
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.extractor, name)
+
+
+class Transcript(NamedTuple):
+    """One clip's text, its tokens, how many windows ran into the limit, and the seconds that were heard."""
+
+    text: str
+    tokens: int
+    runaway: int
+    heard: float
+
+
+class FasterWhisper(Model):
+    """Any Whisper checkpoint, of CTranslate2's or of transformers' layout; carries no press."""
+
+    Settings: ClassVar[type[ModelSettings]] = FasterWhisperSettings
+    settings: FasterWhisperSettings
+    version: ClassVar[int] = 1
+    transport: ClassVar[frozenset[str]] = Model.transport | {"threads"}
+    _model: Any = None
+
+    def identity(self) -> dict[str, Any]:
+        """A folder's content, or the commit on the hub; both libraries' releases. Raises MarathonError."""
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        from importlib.metadata import version
+
+        self._installed()
+        releases = {
+            library: ".".join(version(library).split(".")[:2])
+            for library in ("faster-whisper", "ctranslate2")
+        }
+        folder = weights.local_folder(self.settings.pretrained)
+        if folder is None:
+            commit = weights.hub_commit(self.settings.pretrained, self.settings.revision)
+            return {"revision": commit, **releases}
+        if self.settings.revision is not None:
+            raise MarathonError(
+                f"--model_args: revision={self.settings.revision}: pretrained={folder} is a folder, which has none"
+            )
+        content = weights.folder_hash(folder, self.cache)
+        return {"pretrained": folder.resolve().name, "weights": content, **releases}
+
+    def check(self) -> None:
+        name, known = self.settings.pretrained, self._identity
+        if "weights" not in known and not weights.snapshot(name, known["revision"], None):
+            weights.asked_commit(name, known["revision"])
+
+    def _installed(self) -> None:
+        if importlib.util.find_spec("faster_whisper") is None:
+            raise MarathonError(
+                f"--model {self.name()} needs faster-whisper: pip install 'marathon-eval[faster_whisper]'"
+            )
+
+    def folder(self) -> Path:
+        """The folder that CTranslate2 reads, downloaded and converted if need be. Raises MarathonError."""
+        name, known = self.settings.pretrained, self._identity
+        found = weights.local_folder(name) or weights.fetched(name, known["revision"], None)
+        return converted.for_ctranslate2(found, known.get("weights") or known["revision"])
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        """As promised by `Model`. Raises MarathonError when the weights cannot be had or loaded."""
+        if self._model is None:
+            self.check()
+            self._model = self._loaded()
+        for request in requests:
+            try:
+                yield request, self._answered(request)
+            except RowError as error:
+                yield request, Response.failed(str(error))
+
+    def close(self) -> None:
+        self._model = None
+
+    def _loaded(self) -> Any:
+        folder = self.folder()
+        import faster_whisper
+
+        device, _, number = self.settings.device.partition(":")
+        try:
+            model = faster_whisper.WhisperModel(
+                str(folder),
+                device=device,
+                device_index=int(number or 0),
+                compute_type=self.settings.compute_type,
+                cpu_threads=self.settings.threads,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise MarathonError(
+                f"--model_args: {self.name()}: pretrained={self.settings.pretrained}: {error}"
+            ) from None
+        model.feature_extractor = Heard(model.feature_extractor)
+        model.max_length = 2 * WINDOW_TOKENS  # CTranslate2 takes half of it for what is written
+        return model
+
+    def _answered(self, request: Request) -> Response:
+        if not request.audios:
+            raise RowError(f"{self.name()} needs audio: this request has none")
+        if request.generation.temperature > 0:
+            raise RowError(f"{self.name()} decodes without chance here: temperature must be 0")
+        started = time.perf_counter()
+        said = [self._transcribed(audio.samples(RATE)) for audio in request.audios]
+        runaway = sum(clip.runaway for clip in said)
+        usage = Usage(
+            heard_seconds=round(sum(clip.heard for clip in said), 3),
+            output_tokens=sum(clip.tokens for clip in said),
+            details={"runaway_windows": runaway, "transcribe_s": round(time.perf_counter() - started, 3)},
+        )
+        text = " ".join(clip.text for clip in said if clip.text)
+        return Response(text, finish_reason="length" if runaway else "stop", usage=usage)
+
+    def _transcribed(self, wave: NDArray[np.float32]) -> Transcript:
+        """The clip's text; once more with repeats forbidden where a window ran in circles."""
+        found = self._decoded(wave)
+        return found if not found.runaway else self._decoded(wave, no_repeat_ngram_size=REPEAT_TOKENS)
+
+    def _decoded(self, wave: NDArray[np.float32], **more: Any) -> Transcript:
+        """Raises RowError where the features cover less than the clip."""
+        if self._model.model.is_multilingual:
+            more |= {"language": self.settings.language, "task": self.settings.task}
+        segments, _ = self._model.transcribe(
+            wave,
+            beam_size=self.settings.beam_size,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            no_speech_threshold=None,
+            log_prob_threshold=None,
+            compression_ratio_threshold=None,
+            vad_filter=False,
+            **more,
+        )
+        sent, heard = len(wave) / RATE, self._model.feature_extractor.seconds
+        if heard < sent - SECONDS_SLACK:
+            raise RowError(f"audio was cut: {sent:.2f} s were sent, the features cover {heard:.2f} s")
+        # decoding happens here, window by window, up to the features' end
+        said = list(segments)
+        return Transcript(
+            text=" ".join(segment.text.strip() for segment in said if segment.text.strip()),
+            tokens=sum(len(segment.tokens) for segment in said),
+            # without a timestamp all of a window's tokens are one segment; with one, decoding goes on from there
+            runaway=sum(len(segment.tokens) >= WINDOW_TOKENS for segment in said),
+            heard=min(sent, heard),
+        )

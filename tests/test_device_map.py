@@ -1,0 +1,39 @@
+"""`device_map=`: weights loaded through accelerate answer as those loaded in one piece, under the same cache key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import soundfile
+import tiny_models
+from model_cases import CASES, answers, asked, built
+from tiny_run import noise
+
+from marathon_eval.audio import Audio
+from marathon_eval.errors import MarathonError
+from marathon_eval.hf_audio import RATE
+from marathon_eval.registry import Registry
+
+
+@pytest.mark.parametrize("press", [None, "dart"])
+def test_a_model_loaded_through_accelerate_answers_alike(tmp_path: Path, press: str | None) -> None:
+    folder = tiny_models.BUILDERS["qwen2_audio"](tmp_path / "tiny")
+    soundfile.write(tmp_path / "clip.wav", noise(33.0), RATE)
+    request = asked(Audio(str(tmp_path / "clip.wav")))
+    chosen = Registry().press_class(press)(ratio=0.5) if press else None
+    whole = built(CASES["qwen2_audio"], folder, chosen)
+    laid_out = built(CASES["qwen2_audio"], folder, chosen, device_map="auto")
+    assert laid_out.fingerprint == whole.fingerprint
+    (expected,) = answers(whole, [request])
+    (found,) = answers(laid_out, [request])
+    assert found.error is None
+    assert found.text == expected.text
+    assert found.usage.kept_tokens == expected.usage.kept_tokens
+
+
+def test_a_layout_that_accelerate_does_not_know_is_one_clear_line(tmp_path: Path) -> None:
+    folder = tiny_models.BUILDERS["qwen2_audio"](tmp_path / "tiny")
+    adapter = built(CASES["qwen2_audio"], folder, device_map="nonsense")
+    with pytest.raises(MarathonError, match=r"--model qwen2_audio: cannot load .*nonsense"):
+        answers(adapter, [asked(Audio("unread.wav"))])
