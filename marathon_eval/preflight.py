@@ -24,8 +24,8 @@ from marathon_eval.model import Model
 if TYPE_CHECKING:
     from marathon_eval.task import Task
 
-#: Bytes: what sqlite's log may grow to, and an answer with its sample's line, each about twice what was seen.
-BEFORE_THE_FIRST, PER_ANSWER = 8_000_000, 8_000
+#: Bytes of an answer in sqlite's file and in its log, and of its sample's line: about twice what short answers take.
+PER_ANSWER = 8_000
 
 
 class Check(NamedTuple):
@@ -118,17 +118,18 @@ def reachable(name: str, models: tuple[Model, ...]) -> Check:
 
 def room(config: RunConfig, answers: int) -> Check:
     """Free bytes where the cache and the results are written."""
-    wanted = BEFORE_THE_FIRST + PER_ANSWER * answers
+    wanted = PER_ANSWER * answers
     named = {"--use_cache": cache_folder(config), "--output_path": config.output_path}
     places = {flag: _existing(Path(place)) for flag, place in named.items() if place is not None}
     free = {flag: shutil.disk_usage(place).free for flag, place in places.items()}
     faults = [
-        f"{flag}: {places[flag]} has {megabytes(have)} free, and {answers} answers need about {megabytes(wanted)}"
+        f"{flag}: {places[flag]} has {bytes_said(have)} free, and {answers} answers need about {bytes_said(wanted)}"
         for flag, have in free.items()
         if have < wanted
     ]
     said = (
-        ", ".join(f"{megabytes(have)} free for {flag}" for flag, have in free.items()) or "nothing is written"
+        ", ".join(f"{bytes_said(have)} free for {flag}" for flag, have in free.items())
+        or "nothing is written"
     )
     return Check("disk", said, "; and ".join(faults) or None)
 
@@ -141,8 +142,12 @@ def _existing(place: Path) -> Path:
     )
 
 
-def megabytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+def bytes_said(count: int) -> str:
+    """`7 kB`, `1.6 MB`, `76.9 GB`."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count / 1e3:.0f} kB"
 
 
 def scorers(plan: Planned) -> Check:

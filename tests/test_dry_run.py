@@ -92,12 +92,12 @@ def test_no_room_is_told_before_weights_load(
     class Disk(NamedTuple):
         free: int
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: Disk(3_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: Disk(7_000))
     out = tmp_path / "far" / "out"
     assert main(["--model", str(weighty), "--tasks", str(task), "--output_path", str(out)]) == 2
     error = capsys.readouterr().err
     assert "--use_cache: " in error
-    assert f"--output_path: {out} has 3 MB free, and 1 answers need about 8 MB" in error
+    assert f"--output_path: {out} has 7 kB free, and 1 answers need about 8 kB" in error
     assert not loaded(weighty)
 
 
