@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -117,13 +117,23 @@ def _overridden(request: Request, config: RunConfig) -> Request:
     return replace(request, generation=generation, audios=audios if config.transform else request.audios)
 
 
-def ask(pool: Pool, model: Model, cache: ResponseCache, progress: Progress, retry_errors: bool) -> Answers:
-    """An answer for every request of the pool, until all are there or Ctrl-C."""
+def ask(
+    pool: Pool,
+    model: Model,
+    cache: ResponseCache,
+    progress: Progress,
+    retry_errors: bool,
+    before: Callable[[int], None] = lambda misses: None,
+) -> Answers:
+    """An answer for every request of the pool, until all are there or Ctrl-C.
+
+    `before` hears how many must be asked, before the first weight loads, and may refuse the run.
+    """
     requests, facts = ordered(pool, cache)
     answers: dict[Request, Answered] = {}
     interrupted = False
     try:
-        _collect(requests, model, cache, facts, answers, progress)
+        _collect(requests, model, cache, facts, answers, progress, before)
         failed = [request for request, item in answers.items() if item.response.status == "error"]
         if retry_errors and failed:
             _collect(failed, model, cache, facts, answers, progress)
@@ -149,10 +159,12 @@ def _collect(
     facts: Mapping[Audio, AudioFacts],
     answers: dict[Request, Answered],
     progress: Progress,
+    before: Callable[[int], None] = lambda misses: None,
 ) -> None:
     waiting: set[Request] = set()
 
     def begin(misses: list[Request]) -> None:
+        before(len(misses))
         waiting.update(misses)
         progress.start(
             len(requests) - len(misses), len(misses), sum(seconds_of(miss, facts) for miss in misses)

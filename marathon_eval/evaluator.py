@@ -42,20 +42,40 @@ def simple_evaluate(
 def evaluate(config: RunConfig, model: Model | None = None, progress: Progress | None = None) -> RunResult:
     """Load tasks, ask what the cache lacks, score. Writes no results. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
+    tasks, groups, model, judge = prepared(config, model)
+    with ResponseCache(cache_folder(config)) as cache:
+        model.cache = cache
+        _, pool = preflight(model, tasks, config, cache)
+
+        def before(misses: int) -> None:
+            from marathon_eval.preflight import Planned, refuse
+
+            refuse(Planned(tasks, pool, (model,), judge, config, cache), misses)
+
+        answers = ask(pool, model, cache, progress or Progress(), config.retry_errors, before)
+        model.close()
+        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
+        return concluded(plan, config, model, answers, started, clock)
+
+
+class Prepared(NamedTuple):
+    """What a run is made of, before any data is read."""
+
+    tasks: dict[str, Task]
+    groups: dict[str, Group]
+    model: Model
+    judge: Model | None
+
+
+def prepared(config: RunConfig, model: Model | None = None) -> Prepared:
+    """Tasks, model and judge by their names. Raises MarathonError."""
     registry = Registry(config.include_path)
     tasks, groups = load_tasks(registry, config.tasks)
     model = model or build_model(registry, config.model, config.model_args)
     judge = build_judge(registry, config)
     if not config.predict_only:
         tasks = as_judged(tasks, judge)
-    tasks = in_orders(tasks, config)
-    with ResponseCache(cache_folder(config)) as cache:
-        model.cache = cache
-        _, pool = preflight(model, tasks, config, cache)
-        answers = ask(pool, model, cache, progress or Progress(), config.retry_errors)
-        model.close()
-        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
-        return concluded(plan, config, model, answers, started, clock)
+    return Prepared(in_orders(tasks, config), groups, model, judge)
 
 
 def preflight(

@@ -61,8 +61,6 @@ class ChatModel(HFAudio):
     batches: bool = True
     #: How many clips one question may have; None for any number.
     clips_per_question: ClassVar[int | None] = None
-    #: Importable modules beside torch and transformers, and the extra that installs them.
-    needs: ClassVar[Mapping[str, str]] = {}
 
     def check(self) -> None:
         for module, extra in self.needs.items():

@@ -94,6 +94,9 @@ class Model(ABC):
         {"device", "batch_size", "timeout", "retries", "concurrency"}
     )
 
+    #: Modules beyond the plain installation that are imported on the first cache miss, and the extra that brings each.
+    needs: ClassVar[Mapping[str, str]] = {}
+
     #: Kinds of press that this model can carry: none unless its language model runs here, on audio tokens.
     carries: ClassVar[tuple[type[Press], ...]] = ()
 
@@ -140,6 +143,10 @@ class Model(ABC):
     def identity(self) -> dict[str, Any]:
         """What stands behind the settings: weights, revision, chat template. Needs no weights in memory."""
         return {}
+
+    def stages(self) -> tuple[Model, ...]:
+        """The models that answer for this one, itself first."""
+        return (self,)
 
     def check(self) -> None:  # noqa: B027 - most models need nothing from elsewhere
         """Raise MarathonError when what stands behind cannot be had; quick, and before anything slow."""

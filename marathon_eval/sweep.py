@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.asking import Answers, Progress, cache_folder, gather, ordered, seconds_of
@@ -19,20 +20,19 @@ from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator import (
     Plan,
-    as_judged,
-    build_judge,
     build_model,
     concluded,
-    in_orders,
     judge_with,
-    load_tasks,
+    prepared,
 )
 from marathon_eval.hf_audio import HFAudio
+from marathon_eval.preflight import Planned, refuse
 from marathon_eval.press import EvictionPress
 from marathon_eval.registry import Registry
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.dry_run import DryRun
     from marathon_eval.model import Model, Request
     from marathon_eval.press import Press
     from marathon_eval.results import RunResult
@@ -174,18 +174,16 @@ def sweep(
     `on_result` hears each cell's result as soon as it is scored, uncompressed first. Raises MarathonError.
     """
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    registry = Registry(config.include_path)
-    tasks, groups = load_tasks(registry, config.tasks)
-    judge = build_judge(registry, config)
-    tasks = in_orders(as_judged(tasks, judge), config)
     cells = cells_of(config, grid)
+    tasks, groups, _, judge = prepared(config, cells[0].model)
     with ResponseCache(cache_folder(config)) as cache:
         for cell in cells:
             cell.model.cache = cache
             cell.fingerprint_sha256 = sha256_of(cell.model.fingerprint)
         pool = gather(tasks, config, cells[0].model.name())
         requests, facts = ordered(pool, cache)
-        whole = fill(cells, requests, facts, cache, progress or Progress())
+        planned = Planned(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
+        whole = fill(cells, requests, facts, cache, progress or Progress(), partial(refuse, planned))
         plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
         for cell in cells:
             clock = time.monotonic() - cell.seconds
@@ -194,19 +192,35 @@ def sweep(
     return whole
 
 
+def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
+    """The sweep up to its first question. Raises MarathonError."""
+    from marathon_eval.dry_run import dry_run
+
+    cells = cells_of(config, grid)
+    tasks, _, _, judge = prepared(config, cells[0].model)
+    with ResponseCache(cache_folder(config)) as cache:
+        for cell in cells:
+            cell.model.cache = cache
+        pool = gather(tasks, config, cells[0].model.name())
+        planned = Planned(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
+        return dry_run(planned, [cell.label for cell in cells])
+
+
 def fill(
     cells: Sequence[Cell],
     requests: Sequence[Request],
     facts: Mapping[Audio, AudioFacts],
     cache: ResponseCache,
     progress: Progress,
+    before: Callable[[int], None] = lambda misses: None,
 ) -> bool:
-    """Every cell's missing answers into the cache; False when Ctrl-C came between."""
+    """Every cell's missing answers into the cache; False when Ctrl-C came between. `before` as in `ask`."""
     missing = [_missing(cell, requests, cache) for cell in cells]
     if not any(missing):
         return True
-    cells[0].model.check()
     count = sum(map(len, missing))
+    before(count)
+    cells[0].model.check()
     heard = sum(seconds_of(request, facts) for waiting in missing for request in waiting)
     progress.start(len(cells) * len(requests) - count, count, heard)
     try:

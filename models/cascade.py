@@ -85,6 +85,10 @@ class Cascade(Model):
             "press": None,
         }
 
+    def stages(self) -> tuple[Model, ...]:
+        self._shared_cache()
+        return (self, *self.listener.stages(), *self.reader.stages())
+
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         cache = self._shared_cache()
         waiting: dict[Request, list[Request]] = {}

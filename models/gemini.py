@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar
 
@@ -34,6 +34,7 @@ class Gemini(APIAudio):
 
     Settings: ClassVar[type[APISettings]] = _Settings
     settings: _Settings
+    needs: ClassVar[Mapping[str, str]] = {"google.genai": "api"}
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     url_variable = "GOOGLE_GEMINI_BASE_URL"
     default_url = "https://generativelanguage.googleapis.com"

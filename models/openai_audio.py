@@ -36,6 +36,7 @@ class OpenAIAudio(APIAudio):
 
     Settings: ClassVar[type[APISettings]] = _Settings
     settings: _Settings
+    needs: ClassVar[Mapping[str, str]] = {"openai": "api"}
     key_variables = ("OPENAI_API_KEY",)
     url_variable = "OPENAI_BASE_URL"
     default_url = "https://api.openai.com/v1"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 import tiny
+from disturbing import stored
 from heard_task import QUESTIONS, Taken, config, data
 
 from marathon_eval import hf_audio
@@ -195,16 +195,6 @@ def test_holm_is_over_the_cells_of_a_task() -> None:
     after = [one.difference.readings["strict"].discordance.holm_p for one in tests.values() if one.difference]  # type: ignore[union-attr]
     assert min(after) == pytest.approx(min(1.0, 3 * min(before)))
     assert max(after) >= max(before)
-
-
-def stored(cache: Path) -> int:
-    path = cache / "answers.sqlite"
-    if not path.exists():
-        return 0
-    with sqlite3.connect(path) as connection:
-        found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name='entries'").fetchone()[0]
-        query = "SELECT count(*) FROM entries WHERE key LIKE 'response/%'"
-        return int(connection.execute(query).fetchone()[0]) if found else 0
 
 
 def test_kill_9_twice(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,6 +116,14 @@ class APIAudio(Model):
     def identity(self) -> dict[str, Any]:
         return {"adapter": self.name(), "base_url": None if self.settings.identity else self.url}
 
+    def check(self) -> None:
+        """Raise MarathonError where a key is needed and none is set; the server is not asked."""
+        self._key()
+
+    def _key(self) -> str:
+        needed_by = f"--model {self.name()}" if self.url == self.default_url else None
+        return key_from_environment(self.key_variables, needed_by)
+
     @abstractmethod
     def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
         """The SDK's client, closed on exit. Raises MarathonError when the SDK is not installed."""
@@ -130,8 +138,7 @@ class APIAudio(Model):
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """As `Model.generate`. Raises MarathonError when no request at all can be answered: key, name, no server."""
-        needed_by = f"--model {self.name()}" if self.url == self.default_url else None
-        key = key_from_environment(self.key_variables, needed_by)
+        key = self._key()
         yield from from_async(self._answers(self.connect(key), key, requests))
 
     async def _answers(

@@ -14,6 +14,7 @@ from marathon_eval.config import RunConfig, parse_args, parse_samples
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    from marathon_eval.dry_run import DryRun
     from marathon_eval.results import RunResult
 
 
@@ -28,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predict_only", "-x", action="store_true", help="ask and keep answers, score nothing"
     )
     parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    add_dry_run(parser)
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="check everything, say what would be asked, and stop before that",
+    )
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = run_config(arguments)
     if config.output_path is not None:
         check_writable(Path(config.output_path))
+    if arguments.dry_run:
+        return show_dry_run(planned(config), as_json=arguments.json)
     result = evaluate(config, progress=terminal_progress())
     if config.output_path is not None:
         folder = run_folder(Path(config.output_path), result.model, result.fingerprint_sha256)
@@ -122,6 +134,31 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"results: {folder}", file=sys.stderr)
     show(result, as_json=arguments.json)
     return exit_code(result)
+
+
+def planned(config: RunConfig) -> DryRun:
+    """The run up to its first question. Raises MarathonError."""
+    from marathon_eval.asking import cache_folder
+    from marathon_eval.cache import ResponseCache
+    from marathon_eval.dry_run import dry_run
+    from marathon_eval.evaluator import preflight, prepared
+    from marathon_eval.preflight import Planned
+
+    tasks, _, model, judge = prepared(config)
+    with ResponseCache(cache_folder(config)) as cache:
+        model.cache = cache
+        _, pool = preflight(model, tasks, config, cache)
+        return dry_run(Planned(tasks, pool, (model,), judge, config, cache))
+
+
+def show_dry_run(found: DryRun, as_json: bool) -> int:
+    """Print it. Raises MarathonError for what would stop the run."""
+    from marathon_eval.dry_run_table import lines
+
+    print(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(lines(found)))
+    if found.faults:
+        raise MarathonError("; and ".join(found.faults))
+    return EXIT_WHOLE
 
 
 def run_config(arguments: argparse.Namespace) -> RunConfig:

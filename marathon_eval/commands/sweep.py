@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
-from marathon_eval.commands.run import add_run_arguments, check_writable, run_config
+from marathon_eval.commands.run import (
+    add_dry_run,
+    add_run_arguments,
+    check_writable,
+    run_config,
+    show_dry_run,
+)
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -49,17 +55,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write sweep.json, and an ordinary results folder per cell, below DIR",
     )
     parser.add_argument("--json", action="store_true", help="print sweep.json instead of a table")
+    add_dry_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.progress import terminal_progress
-    from marathon_eval.sweep import sweep
+    from marathon_eval.sweep import planned_sweep, sweep
     from marathon_eval.sweep_table import SweepTable
 
     config, grid = replace(run_config(arguments), output_path=arguments.output_path), grid_of(arguments)
     output = None if arguments.output_path is None else Path(arguments.output_path)
     if output is not None:
         check_writable(output)
+    if arguments.dry_run:
+        return show_dry_run(planned_sweep(config, grid), as_json=arguments.json)
     table, clock, whole = SweepTable(), time.monotonic(), []
 
     def take(cell: Cell, result: RunResult) -> None:
