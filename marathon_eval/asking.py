@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from marathon_eval.cache import Answered, ResponseCache, default_folder
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
-from marathon_eval.model import Model, Request
+from marathon_eval.model import Model, Request, Through, complete
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
@@ -117,16 +117,23 @@ def _overridden(request: Request, config: RunConfig) -> Request:
     return replace(request, generation=generation, audios=audios if config.transform else request.audios)
 
 
-def ask(pool: Pool, model: Model, cache: ResponseCache, progress: Progress, retry_errors: bool) -> Answers:
+def ask(
+    pool: Pool,
+    model: Model,
+    cache: ResponseCache,
+    progress: Progress,
+    retry_errors: bool,
+    through: Through = complete,
+) -> Answers:
     """An answer for every request of the pool, until all are there or Ctrl-C."""
     requests, facts = ordered(pool, cache)
     answers: dict[Request, Answered] = {}
     interrupted = False
     try:
-        _collect(requests, model, cache, facts, answers, progress)
+        _collect(requests, model, cache, facts, answers, progress, through)
         failed = [request for request, item in answers.items() if item.response.status == "error"]
         if retry_errors and failed:
-            _collect(failed, model, cache, facts, answers, progress)
+            _collect(failed, model, cache, facts, answers, progress, through)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -149,6 +156,7 @@ def _collect(
     facts: Mapping[Audio, AudioFacts],
     answers: dict[Request, Answered],
     progress: Progress,
+    through: Through,
 ) -> None:
     waiting: set[Request] = set()
 
@@ -158,7 +166,7 @@ def _collect(
             len(requests) - len(misses), len(misses), sum(seconds_of(miss, facts) for miss in misses)
         )
 
-    for item in cache.answer(model, requests, on_misses=begin):
+    for item in cache.answer(model, requests, on_misses=begin, through=through):
         answers[item.request] = item
         if item.request in waiting:
             progress.advance(item, seconds_of(item.request, facts))
