@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from marathon_eval.cache import Answered, ResponseCache, default_folder
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
-from marathon_eval.model import Model, Request
+from marathon_eval.model import Model, Request, Through, complete
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
@@ -123,20 +123,21 @@ def ask(
     cache: ResponseCache,
     progress: Progress,
     retry_errors: bool,
+    through: Through = complete,
     before: Callable[[int], None] = lambda misses: None,
 ) -> Answers:
     """An answer for every request of the pool, until all are there or Ctrl-C.
 
-    `before` hears how many must be asked, before the first weight loads, and may refuse the run.
+    `before` hears how many must be asked, before the first weight loads, and may refuse the run; `through` asks them.
     """
     requests, facts = ordered(pool, cache)
     answers: dict[Request, Answered] = {}
     interrupted = False
     try:
-        _collect(requests, model, cache, facts, answers, progress, before)
+        _collect(requests, model, cache, facts, answers, progress, through, before)
         failed = [request for request, item in answers.items() if item.response.status == "error"]
         if retry_errors and failed:
-            _collect(failed, model, cache, facts, answers, progress)
+            _collect(failed, model, cache, facts, answers, progress, through)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -159,6 +160,7 @@ def _collect(
     facts: Mapping[Audio, AudioFacts],
     answers: dict[Request, Answered],
     progress: Progress,
+    through: Through,
     before: Callable[[int], None] = lambda misses: None,
 ) -> None:
     waiting: set[Request] = set()
@@ -170,7 +172,7 @@ def _collect(
             len(requests) - len(misses), len(misses), sum(seconds_of(miss, facts) for miss in misses)
         )
 
-    for item in cache.answer(model, requests, on_misses=begin):
+    for item in cache.answer(model, requests, on_misses=begin, through=through):
         answers[item.request] = item
         if item.request in waiting:
             progress.advance(item, seconds_of(item.request, facts))

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from marathon_eval.audio import Audio, AudioFacts
+from marathon_eval.audio_keys import audio_keys
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, prepare, read_only
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.model import Generation, Model, Request, Response, Usage, complete
+from marathon_eval.model import Generation, Model, Request, Response, Through, Usage, complete
+from marathon_eval.rank_caches import take_in
 
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
@@ -80,8 +82,8 @@ def sha256_of(value: Any) -> str:
 class ResponseCache:
     """The answers below one folder; `folder=None` keeps them in memory for this process only."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self.path = None if folder is None else folder / FILE_NAME
+    def __init__(self, folder: Path | None, name: str = FILE_NAME) -> None:
+        self.path = None if folder is None else folder / name
         self._memory: dict[str, Any] = {}
         self._writer: sqlite3.Connection | None = None
         self._pending: dict[str, str] = {}
@@ -89,6 +91,7 @@ class ResponseCache:
         self._lock = threading.RLock()
         if self.path is not None:
             prepare(self.path)
+            take_in(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -121,7 +124,7 @@ class ResponseCache:
 
     def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
         """Hash and seconds of each stretch, memoised by (path, size, mtime, stretch); or why it cannot be heard."""
-        keys, errors = _audio_keys(audios)
+        keys, errors = audio_keys(audios)
         memo = self.get_many(keys.values())
         known: dict[Audio, AudioFacts] = {}
         for audio, key in keys.items():
@@ -133,6 +136,10 @@ class ResponseCache:
             except AudioError as error:
                 errors[audio] = str(error)
         return known, errors
+
+    def prime(self, known: Mapping[str, Any]) -> None:
+        """Take another process's word for what it has hashed; it is not written."""
+        self._memory.update(known)
 
     # -- entries ----------------------------------------------------------------------------------------------
 
@@ -249,11 +256,12 @@ class ResponseCache:
         model: Model,
         requests: Sequence[Request],
         on_misses: Callable[[list[Request]], None] | None = None,
+        through: Through = complete,
     ) -> Iterator[Answered]:
         """Every request with its response: hits first, then misses as the model finishes them.
 
         Equal requests are asked once. Audio that cannot be heard becomes a failed response.
-        `on_misses` hears what must be asked, before the first weight loads.
+        `on_misses` hears what must be asked, before the first weight loads; `through` asks it.
         """
         fingerprint = model.fingerprint
         fingerprint_id = sha256_of(fingerprint)
@@ -272,11 +280,13 @@ class ResponseCache:
             self.put("fingerprint/" + fingerprint_id, fingerprint)
             if on_misses is not None:
                 on_misses(list(misses))
-            yield from self._ask(model, misses, fingerprint_id)
+            yield from self._ask(model, misses, fingerprint_id, through)
 
-    def _ask(self, model: Model, misses: Mapping[Request, Keyed], fingerprint_id: str) -> Iterator[Answered]:
+    def _ask(
+        self, model: Model, misses: Mapping[Request, Keyed], fingerprint_id: str, through: Through
+    ) -> Iterator[Answered]:
         clock = time.monotonic()
-        for request, response in complete(model, list(misses)):
+        for request, response in through(model, list(misses)):
             if cacheable(request, response):
                 row = {
                     "request": misses[request].described,
@@ -326,18 +336,3 @@ def _loaded(text: Any) -> Any:
 def response_from(stored: Mapping[str, Any]) -> Response:
     fields = dict(stored)
     return Response(**{**fields, "usage": Usage(**fields["usage"])})
-
-
-def _audio_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, str]]:
-    """The memo's key of each stretch; a file that is not there has an error instead."""
-    keys: dict[Audio, str] = {}
-    errors: dict[Audio, str] = {}
-    for audio in dict.fromkeys(audios):
-        try:
-            stat = os.stat(audio.path)
-        except OSError:
-            errors[audio] = f"{audio.path}: no such audio file"
-            continue
-        place = os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
-        keys[audio] = f"audio/{place}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
-    return keys, errors

@@ -10,6 +10,8 @@ from marathon_eval.errors import MarathonError
 
 TABLE = "entries"
 LOCK_SECONDS = 30.0
+#: In the name of one rank's file: see rank_caches.py.
+RANK_MARK = ".rank-"
 
 
 def read_only(path: Path) -> sqlite3.Connection:
@@ -51,7 +53,7 @@ def prepare(path: Path) -> None:
 def _open_or_make(path: Path) -> None:
     """Raises sqlite3.DatabaseError for a damaged file, of which sqlite itself reads no more than it is asked for."""
     with closing(sqlite3.connect(path, timeout=5.0)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA journal_mode={'DELETE' if RANK_MARK in path.name else 'WAL'}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()

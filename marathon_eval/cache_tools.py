@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from marathon_eval.cache import sha256_of, whole
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, read_only
 from marathon_eval.errors import MarathonError
+from marathon_eval.rank_caches import take_in
 
 RESPONSE, FINGERPRINT, AUDIO, WEIGHTS = "response/", "fingerprint/", "audio/", "file/"
 
@@ -58,6 +59,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """The file, opened for reading. Raises MarathonError where it is missing, damaged or locked."""
     if not path.is_file():
         raise MarathonError(f"cache: {path}: no such file")
+    take_in(path)
     try:
         with closing(read_only(path)) as connection:
             yield connection

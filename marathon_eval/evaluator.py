@@ -12,7 +12,7 @@ from marathon_eval.asking import Answers, Asked, Pool, Progress, ask, cache_fold
 from marathon_eval.cache import ResponseCache, sha256_of
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Model, Response
+from marathon_eval.model import Model, Response, Through, complete
 from marathon_eval.provenance import versions
 from marathon_eval.registry import Registry
 from marathon_eval.results import RunResult, Sample
@@ -39,7 +39,12 @@ def simple_evaluate(
     return evaluate(config, None if isinstance(model, str) else model)
 
 
-def evaluate(config: RunConfig, model: Model | None = None, progress: Progress | None = None) -> RunResult:
+def evaluate(
+    config: RunConfig,
+    model: Model | None = None,
+    progress: Progress | None = None,
+    through: Through = complete,
+) -> RunResult:
     """Load tasks, ask what the cache lacks, score. Writes no results. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups, model, judge = prepared(config, model)
@@ -52,7 +57,7 @@ def evaluate(config: RunConfig, model: Model | None = None, progress: Progress |
 
             refuse(Planned(tasks, pool, (model,), judge, config, cache), misses)
 
-        answers = ask(pool, model, cache, progress or Progress(), config.retry_errors, before)
+        answers = ask(pool, model, cache, progress or Progress(), config.retry_errors, through, before)
         model.close()
         plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
         return concluded(plan, config, model, answers, started, clock)

@@ -6,7 +6,7 @@ A backend is one file in models/ with one subclass of `Model`. It knows nothing 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -161,6 +161,9 @@ class Model(ABC):
     def close(self) -> None:  # noqa: B027 - most models have nothing to free
         """Free what `generate` loaded; models that load nothing need not say so."""
 
+
+#: Who asks a model: `complete`, or what shares the requests out among processes.
+Through = Callable[[Model, Sequence[Request]], Iterator[tuple[Request, Response]]]
 
 #: An adapter that raises this often in a row, with no answer between, is broken for all that is left.
 FAILURES_IN_A_ROW = 3

@@ -23,6 +23,7 @@ from marathon_eval.cache_file import TABLE, read_only
 from marathon_eval.cli import EXIT_WHOLE
 from marathon_eval.commands import run as run_command
 from marathon_eval.errors import MarathonError
+from marathon_eval.rank_caches import take_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -104,6 +105,7 @@ def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, An
     path = folder / FILE_NAME
     if not path.is_file():
         raise MarathonError(f"cache: {path}: no such file")
+    take_in(path)
     with closing(read_only(path)) as connection:
         rows = dict(connection.execute(f"SELECT key, value FROM {TABLE} WHERE key NOT LIKE 'audio/%'"))
     answers = [json.loads(value) for key, value in rows.items() if key.startswith("response/")]

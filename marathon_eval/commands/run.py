@@ -14,6 +14,7 @@ from marathon_eval.config import RunConfig, parse_args, parse_samples
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    from marathon_eval.distributed import Leader
     from marathon_eval.dry_run import DryRun
     from marathon_eval.results import RunResult
 
@@ -118,7 +119,20 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.ranks import launched
+
+    ranks = launched()
+    if ranks is None:
+        return run_alone(arguments)
+    from marathon_eval.commands._ranks import as_rank
+
+    return as_rank(ranks, lambda leader: run_alone(arguments, leader))
+
+
+def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
+    """The run, by this process; a `leader` shares out what must be asked."""
     from marathon_eval.evaluator import evaluate
+    from marathon_eval.model import complete
     from marathon_eval.progress import terminal_progress
     from marathon_eval.results import run_folder, write_run
 
@@ -127,7 +141,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_writable(Path(config.output_path))
     if arguments.dry_run:
         return show_dry_run(planned(config), as_json=arguments.json)
-    result = evaluate(config, progress=terminal_progress())
+    through = complete if leader is None else leader.asker(config)
+    result = evaluate(config, progress=terminal_progress(), through=through)
     if config.output_path is not None:
         folder = run_folder(Path(config.output_path), result.model, result.fingerprint_sha256)
         write_run(result, folder, log_samples=config.log_samples)

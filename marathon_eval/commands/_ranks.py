@@ -1,0 +1,41 @@
+"""A verb as one of several processes: rank 0 does it, the others answer what it asks and exit as it does."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_MISTAKE
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from marathon_eval.distributed import Leader
+    from marathon_eval.ranks import Ranks
+
+_EXIT_BROKEN = 1
+
+
+def as_rank(ranks: Ranks, work: Callable[[Leader], int]) -> int:
+    """`work` where this is rank 0; its exit code in every process."""
+    from marathon_eval.distributed import Leader, follow
+    from marathon_eval.rank_messages import LEADER, Link, Pulse
+
+    if ranks.rank != LEADER:
+        return follow(ranks, EXIT_INCOMPLETE)
+    link = Link.connect(ranks)
+    leader, code = Leader(link), _EXIT_BROKEN
+    with Pulse(link):
+        try:
+            code = work(leader)
+        except MarathonError:
+            code = EXIT_MISTAKE
+            raise
+        except KeyboardInterrupt:
+            code = EXIT_INTERRUPTED
+            raise
+        finally:
+            # all is written: a launcher that sees one process leave before the others must not cut this short
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            leader.end(code)
+    return code

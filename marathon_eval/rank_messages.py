@@ -1,0 +1,237 @@
+"""Messages between the processes of one run, as JSON over the key-value store that every torch launcher opens.
+
+No process group and no collective: those wait for the slowest, and for a dead one until a timeout that must be longer
+than the longest answer. Here nobody waits blindly: every process gives a sign of life each second.
+https://docs.pytorch.org/docs/stable/distributed.html#torch.distributed.TCPStore
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from marathon_eval.ranks import Ranks
+
+LEADER = 0
+#: How long a process may take to start at all, and how long a started one may be silent.
+START_SECONDS = 300.0
+SILENT_SECONDS = 120.0
+BEAT_SECONDS = 1.0
+#: After being told to stop, what one answer may still take: then the process ends itself.
+GRACE_SECONDS = 30.0
+_PIECE = 4 << 20
+_OVER = "over"
+
+
+class Store(Protocol):
+    """What is used of torch's key-value store; all of it answers at once, but for `get` of a key that is missing."""
+
+    def set(self, key: str, value: str, /) -> None: ...
+    def get(self, key: str, /) -> bytes: ...
+    def check(self, keys: list[str], /) -> bool: ...
+    def delete_key(self, key: str, /) -> bool: ...
+
+
+class Unreachable(Exception):
+    """The store is gone: the launcher that kept it, or the node that it ran on."""
+
+
+@contextmanager
+def _reaching() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # torch's DistError, and what else its bindings raise
+        raise Unreachable(str(error).strip().partition("\n")[0]) from None
+
+
+class Link:
+    """One process's side of the conversation. Any thread may use it. Every call raises Unreachable."""
+
+    def __init__(self, ranks: Ranks, store: Store) -> None:
+        self.ranks = ranks
+        self._store = store
+        self._sent: dict[int, int] = {}
+        self._read: dict[int, int] = {}
+        self._beats: dict[int, tuple[bytes, float]] = {}
+        self._opened = time.monotonic()
+        store.set(f"who/{ranks.rank}", json.dumps([_machine(), os.getpid(), socket.gethostname()]))
+
+    @classmethod
+    def connect(cls, ranks: Ranks) -> Self:
+        """Meet the others at MASTER_ADDR:MASTER_PORT. Raises MarathonError where nobody is there."""
+        from torch.distributed.rendezvous import rendezvous
+
+        try:
+            wait = timedelta(seconds=START_SECONDS)
+            store, _, _ = next(rendezvous("env://", ranks.rank, ranks.world, timeout=wait))
+            store.set_timeout(timedelta(seconds=GRACE_SECONDS))
+            return cls(ranks, store)
+        except (RuntimeError, ValueError) as error:
+            place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            reason = str(error).strip().partition("\n")[0]
+            raise MarathonError(
+                f"rank {ranks.rank} of {ranks.world} cannot meet the others at MASTER_ADDR:MASTER_PORT={place} ({reason})"
+            ) from None
+
+    @_reaching()
+    def send(self, rank: int, kind: str, **body: Any) -> None:
+        """Leave a message for another process."""
+        number = self._sent[rank] = self._sent.get(rank, 0) + 1
+        data = json.dumps({"kind": kind, **body})  # ASCII
+        name = f"{self.ranks.rank}>{rank}/{number}"
+        pieces = range(0, len(data), _PIECE)
+        for at in pieces:
+            self._store.set(f"{name}/{at}", data[at : at + _PIECE])
+        # last: whoever sees the head finds the whole message
+        self._store.set(name, str(len(data)))
+
+    @_reaching()
+    def received(self, rank: int) -> dict[str, Any] | None:
+        """The next message from another process, if there is one."""
+        name = f"{rank}>{self.ranks.rank}/{self._read.get(rank, 0) + 1}"
+        if not self._store.check([name]):
+            return None
+        keys = [f"{name}/{at}" for at in range(0, int(self._store.get(name)), _PIECE)]
+        message: dict[str, Any] = json.loads(b"".join(self._store.get(key) for key in keys))
+        for key in (name, *keys):
+            self._store.delete_key(key)
+        self._read[rank] = self._read.get(rank, 0) + 1
+        return message
+
+    @_reaching()
+    def alive(self, rank: int) -> bool:
+        """Whether another process still gives signs of life; one on this machine is looked up at once."""
+        now = time.monotonic()
+        if not self._store.check([f"who/{rank}"]):
+            return now - self._opened < START_SECONDS
+        machine, pid, _ = json.loads(self._store.get(f"who/{rank}"))
+        if machine == _machine() and not _runs(pid):
+            return False
+        beat = self._store.get(f"beat/{rank}") if self._store.check([f"beat/{rank}"]) else b""
+        seen, since = self._beats.get(rank, (None, now))
+        self._beats[rank] = (beat, since if seen == beat else now)
+        return now - self._beats[rank][1] < SILENT_SECONDS
+
+    @_reaching()
+    def described(self, rank: int) -> str:
+        """`rank 2 (process 4711 on node7)`."""
+        if not self._store.check([f"who/{rank}"]):
+            return f"rank {rank} (which never started)"
+        _, pid, host = json.loads(self._store.get(f"who/{rank}"))
+        return f"rank {rank} (process {pid} on {host})"
+
+    @_reaching()
+    def beat(self, count: int) -> None:
+        """A sign of life."""
+        self._store.set(f"beat/{self.ranks.rank}", str(count))
+
+    @_reaching()
+    def end(self, code: int) -> None:
+        """The leader's last word: the run is over, with this exit code."""
+        self._store.set(_OVER, str(code))
+
+    @_reaching()
+    def ended(self) -> int | None:
+        """The exit code, once the leader has said it."""
+        return int(self._store.get(_OVER)) if self._store.check([_OVER]) else None
+
+    @_reaching()
+    def leave(self) -> None:
+        """This process asks and answers nothing any more."""
+        self._store.set(f"left/{self.ranks.rank}", "")
+
+    def staying(self, rank: int) -> bool:
+        """Whether another process is there and has not left."""
+        with _reaching():
+            left = self._store.check([f"left/{rank}"])
+        return not left and self.alive(rank)
+
+
+class Pulse:
+    """The thread that gives signs of life; in a follower it also breaks off an answer that nobody waits for."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._done = threading.Event()
+        self._gate = threading.Lock()
+        self._busy = False
+        #: Whether the leader is gone without having ended the run.
+        self.lost = False
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    @contextmanager
+    def breakable(self) -> Iterator[None]:
+        """The main thread is at work here: it gets a KeyboardInterrupt when the leader has ended the run, or is lost."""
+        try:
+            with self._gate:
+                self._busy = True
+            yield
+        finally:
+            with self._gate:
+                self._busy = False
+
+    def _run(self) -> None:
+        count = 0
+        while not self._done.wait(BEAT_SECONDS if count else 0):
+            count += 1
+            over = self._looked(count)
+            with self._gate:
+                if self._busy and (over or self.lost):
+                    # a real signal, for it also wakes a main thread that sleeps
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                    break
+        else:
+            return
+        if not self._done.wait(GRACE_SECONDS):
+            place = f"rank {self._link.ranks.rank}"
+            print(f"marathon-eval: {place}: is deep in an answer, and ended", file=sys.stderr, flush=True)
+            os._exit(1)
+
+    def _looked(self, count: int) -> bool:
+        """A sign of life, and a look at the leader: whether it has ended the run."""
+        try:
+            self._link.beat(count)
+            if self._link.ranks.rank == LEADER:
+                return False
+            over = self._link.ended() is not None
+            self.lost = not over and not self._link.alive(LEADER)
+        except Unreachable:
+            over, self.lost = False, True
+        return over
+
+
+def _machine() -> str:
+    """What tells whether another's process number means something here: this boot, and this set of processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return f"{socket.gethostname()}/{os.getpid()}"
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this machine runs; one that only its parent has not looked after yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return state.rpartition(")")[2].split()[0] not in ("Z", "X")

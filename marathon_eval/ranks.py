@@ -1,0 +1,81 @@
+"""Which of several processes this one is, as the launcher's environment says, and how a run is shared out among them.
+
+`accelerate launch`, torchrun and MPI start the same command several times; what each is told stands in variables:
+https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.model import Request
+
+#: World size, rank, rank on this node: torch's launchers (accelerate's among them), Open MPI, Intel MPI and MPICH.
+VARIABLES = (
+    ("WORLD_SIZE", "RANK", "LOCAL_RANK"),
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK"),
+    ("PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID"),
+)
+MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
+
+
+class Ranks(NamedTuple):
+    """This process among `world` ones; `local` is its number on its node."""
+
+    rank: int
+    world: int
+    local: int
+
+
+def launched(environment: Mapping[str, str] = os.environ) -> Ranks | None:
+    """This process's place among several; None for a run of one. Raises MarathonError."""
+    for names in VARIABLES:
+        size, rank, local = (environment.get(name) for name in names)
+        if size is None or size == "1":
+            continue
+        absent = [name for name in (names[1], *MEETING_POINT) if not environment.get(name)]
+        if absent:
+            raise MarathonError(
+                f"{names[0]}={size} says that several processes were launched, but {absent[0]} is not set: "
+                f"launch them by `accelerate launch`, or unset {names[0]}"
+            )
+        try:
+            place = Ranks(int(rank or ""), int(size), int(local or rank or ""))
+        except ValueError:
+            place = Ranks(-1, 0, -1)
+        if not 0 <= place.rank < place.world or place.local < 0:
+            raise MarathonError(f"{names[0]}={size}, {names[1]}={rank}: no place among several processes")
+        return place
+    return None
+
+
+def started_alone(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether `accelerate launch --cpu --num_processes N` started one process all the same, as it does without MPI."""
+    told = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
+    return told and "MASTER_PORT" in environment and not any(names[0] in environment for names in VARIABLES)
+
+
+def shared_out(
+    requests: Sequence[Request], seconds_of: Callable[[Request], float], ranks: Sequence[int]
+) -> dict[int, list[Request]]:
+    """Every request to one of `ranks`, its clip's others with it, so that each gets about the same seconds of audio.
+
+    The longest clip goes first, and each to whoever has least (Graham 1969, https://doi.org/10.1137/0117039: at worst
+    4/3 of the best split). Inside a share the requests keep their order.
+    """
+    clips: dict[object, list[int]] = {}
+    for place, request in enumerate(requests):
+        # without audio nothing is shared between requests
+        clips.setdefault(request.audios or place, []).append(place)
+    # a question costs something even where its clip is short or missing
+    costs = {clip: sum(1.0 + seconds_of(requests[at]) for at in places) for clip, places in clips.items()}
+    loads = dict.fromkeys(ranks, 0.0)
+    shares: dict[int, list[int]] = {rank: [] for rank in ranks}
+    for clip in sorted(clips, key=lambda clip: -costs[clip]):
+        least = min(loads, key=loads.__getitem__)
+        loads[least] += costs[clip]
+        shares[least] += clips[clip]
+    return {rank: [requests[at] for at in sorted(places)] for rank, places in shares.items()}
