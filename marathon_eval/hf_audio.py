@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,7 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from marathon_eval import weights
-from marathon_eval.errors import MarathonError
+from marathon_eval.batching import MOST, Batching, BatchSize, estimated_tokens
+from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.model import Model, ModelSettings, Request, Response
 from marathon_eval.press import EvictionPress, Press
 
@@ -46,7 +48,9 @@ class HFSettings(ModelSettings):
     ] = "sdpa"
     device: str = "auto"
     device_map: str | None = None
-    batch_size: int = Field(default=1, ge=1)
+    batch_size: BatchSize = 1
+    #: Of prompt and answer, with padding; alone it means as many requests as stay within.
+    max_batch_tokens: int | None = Field(default=None, ge=1)
     trust_remote_code: bool = False
     #: Hear and encode a clip once for all questions on it; off for measuring what that is worth.
     sharing: bool = True
@@ -67,7 +71,7 @@ class HFAudio(Model):
     """A local model behind transformers. A subclass fills the class attributes, `prepare` and `decoder`."""
 
     Settings: ClassVar[type[ModelSettings]] = HFSettings
-    transport: ClassVar[frozenset[str]] = Model.transport | {"device_map", "sharing"}
+    transport: ClassVar[frozenset[str]] = Model.transport | {"device_map", "sharing", "max_batch_tokens"}
     #: The class in transformers that loads the weights, as text. (Some adapters learn this and the rate from arguments.)
     weights_class: str
     #: Only tensors named so are needed; other shards are neither downloaded nor read.
@@ -84,6 +88,10 @@ class HFAudio(Model):
         self._runner: Runner | None = None
         #: Adapters with the same settings and other presses, this one among them: a sweep's cells.
         self.cells: Sequence[HFAudio] = (self,)
+        self._batching = Batching(
+            self.args.max_batch_tokens, self.args.batch_size == "auto" and self.args.max_batch_tokens is None
+        )
+        self._seconds: dict[Audio, float] = {}
 
     @property
     def args(self) -> HFSettings:
@@ -160,7 +168,36 @@ class HFAudio(Model):
     def requests_at_once(self) -> int:
         """How many requests one batch may hold."""
         # an evicted cache is one sample's own: its heads keep different keys, which no padding mask can say
-        return 1 if isinstance(self.press, EvictionPress) else self.args.batch_size
+        if isinstance(self.press, EvictionPress):
+            return 1
+        size, given = self.args.batch_size, self.args.model_fields_set
+        by_tokens = self.args.max_batch_tokens is not None and "batch_size" not in given
+        return MOST if size == "auto" or by_tokens else size
+
+    @property
+    def batching(self) -> Batching:
+        """What a batch may hold: one for all cells, for what one of them learns is true for all."""
+        return self.cells[0]._batching
+
+    def take(self, waiting: deque[Request]) -> list[Request]:
+        """The next batch from the front of what waits."""
+        return self.batching.take(waiting, self.requests_at_once(), self.tokens_of)
+
+    def tokens_of(self, request: Request) -> int:
+        """About how many tokens prompt and answer take; a clip that can't be heard counts as none."""
+        self.know_lengths([request])
+        seconds = sum(self._seconds[audio] for audio in request.audios)
+        return estimated_tokens(request, seconds, self.token_rate)
+
+    def know_lengths(self, requests: Sequence[Request]) -> None:
+        """Look up the clips' seconds, all at once: the cache's memo has them, else their headers."""
+        wanted = {audio for request in requests for audio in request.audios} - self._seconds.keys()
+        known = self.cache.facts(wanted)[0] if self.cache is not None and wanted else {}
+        for audio in wanted:
+            try:
+                self._seconds[audio] = known[audio].seconds if audio in known else audio.seconds
+            except AudioError:
+                self._seconds[audio] = 0.0  # it is refused when it is decoded
 
     @abstractmethod
     def prepare(

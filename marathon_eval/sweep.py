@@ -8,6 +8,7 @@ share is heard, encoded and prefilled once (hf/sharing.py).
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
@@ -244,18 +245,16 @@ def _missing(cell: Cell, requests: Sequence[Request], cache: ResponseCache) -> s
 
 def units(cells: Sequence[Cell], requests: Sequence[Request]) -> Iterator[list[Request]]:
     """The requests of one clip after the other; as many clips as fill a batch. A model behind a server takes all at once."""
-    first = cells[0].model
-    if not isinstance(first, HFAudio):
+    local = [cell.model for cell in cells if isinstance(cell.model, HFAudio)]
+    if not local:
         yield list(requests)
         return
-    size = max(cell.model.requests_at_once() for cell in cells if isinstance(cell.model, HFAudio))
-    unit: list[Request] = []
-    for request in requests:
-        if len(unit) >= size and request.audios != unit[-1].audios:
-            yield unit
-            unit = []
-        unit.append(request)
-    if unit:
+    widest = max(local, key=HFAudio.requests_at_once)
+    waiting = deque(requests)
+    while waiting:
+        unit = widest.take(waiting)
+        while waiting and waiting[0].audios == unit[-1].audios:
+            unit.append(waiting.popleft())
         yield unit
 
 
@@ -279,11 +278,12 @@ def _ask_unit(
     """Batch by batch, and each batch by all cells, so that one batch's inputs serve them all."""
     places = {id(cell): place for place, cell in enumerate(cells)}
     model = cells_alike[0].model
-    size = model.requests_at_once() if isinstance(model, HFAudio) else len(unit)
-    for at in range(0, len(unit), size):
+    waiting = deque(unit)
+    while waiting:
+        batch = model.take(waiting) if isinstance(model, HFAudio) else [waiting.popleft() for _ in unit]
         for cell in cells_alike:
-            waiting = missing[places[id(cell)]]
-            todo = [request for request in unit[at : at + size] if request in waiting]
+            missed = missing[places[id(cell)]]
+            todo = [request for request in batch if request in missed]
             if not todo:
                 continue
             clock = time.monotonic()

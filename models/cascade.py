@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: `reader=openai` is any server with OpenAI's chat completions; sent text only, it need not hear.
 SHORT_NAMES = {"openai": "openai_audio"}
 #: `--device` and `--batch_size` are meant for the one that hears.
-LISTENERS_OWN = {"device", "batch_size"}
+LISTENERS_OWN = {"device", "batch_size", "max_batch_tokens"}
 #: So many questions are gathered before they are read: a server is asked several at once.
 READ_TOGETHER = 8
 LISTEN_PROMPT = "Write down everything that is said in this recording, word for word. Write nothing else."

@@ -13,7 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from marathon_eval.errors import RowError
 from marathon_eval.hf_audio import RATE, HFAudio, HFSettings, Inputs
@@ -49,6 +50,15 @@ class WhisperSettings(HFSettings):
     language: str | None = None
     task: Literal["transcribe", "translate"] = "transcribe"
 
+    @field_validator("batch_size", "max_batch_tokens", mode="before")
+    @classmethod
+    def _in_windows(cls, value: Any, field: ValidationInfo) -> Any:
+        if value == "auto" or field.field_name == "max_batch_tokens":
+            raise PydanticCustomError(
+                "windows", "whisper decodes windows of one length: batch_size= says how many at once"
+            )
+        return value
+
 
 class Decoded(NamedTuple):
     """One window's text, its tokens, whether it ran into the limit twice, and the frame where its text ends."""
@@ -63,6 +73,7 @@ class Whisper(HFAudio):
     """Any whisper checkpoint; carries no press, for audio is not among its tokens."""
 
     Settings: ClassVar[type[ModelSettings]] = WhisperSettings
+    settings: WhisperSettings
     version: ClassVar[int] = 1
     weights_class = "WhisperForConditionalGeneration"
 
@@ -93,7 +104,7 @@ class Whisper(HFAudio):
     def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
         """The transcript, windows joined by a space."""
         started = time.perf_counter()
-        size, count = self.args.batch_size, len(inputs.tensors["input_features"])
+        size, count = self.settings.batch_size, len(inputs.tensors["input_features"])
         parts = [
             part
             for first in range(0, count, size)

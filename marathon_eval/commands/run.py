@@ -74,7 +74,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gen_kwargs", default="", metavar="A=B,…", help="laid over the tasks' generation_kwargs"
     )
-    parser.add_argument("--batch_size", "-b", type=int, metavar="N", help="model_args batch_size")
+    parser.add_argument("--batch_size", "-b", metavar="N", help="model_args batch_size: a number, or auto")
     parser.add_argument("--device", metavar="DEVICE", help="model_args device")
     parser.add_argument(
         "--use_cache", "-c", metavar="DIR", help="keep answers in DIR, not in the user's cache folder"
@@ -179,9 +179,12 @@ def show_dry_run(found: DryRun, as_json: bool) -> int:
 def run_config(arguments: argparse.Namespace) -> RunConfig:
     """The flags as a RunConfig. Raises MarathonError."""
     model_args = parse_args(arguments.model_args, "--model_args")
-    for name in ("batch_size", "device"):
-        if getattr(arguments, name) is not None:
-            model_args[name] = getattr(arguments, name)
+    if arguments.batch_size is not None:
+        from marathon_eval.batching import parse_batch_size
+
+        model_args["batch_size"] = parse_batch_size(arguments.batch_size)
+    if arguments.device is not None:
+        model_args["device"] = arguments.device
     if arguments.limit is not None and arguments.samples:
         raise MarathonError("--limit and --samples both choose rows: give one")
     config = RunConfig(

@@ -1,16 +1,16 @@
 """A local model's working day: load once, hear, ask in batches, fail one request at a time, release.
 
 Requests arrive sorted by clip; batches are cut from that order. While a batch is being answered, the next one's audio
-is decoded, so at most two batches of audio are in memory.
+is decoded and its features are made, so at most two batches of audio are in memory. Memory that does not suffice halves
+the budget of tokens, and the batch is asked again in parts.
 """
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from marathon_eval.batching import padded
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.hf.loading import Loaded, load
+from marathon_eval.hf.memory import affordable_tokens, give_back, out_of_memory, tokens_to_start_with
 from marathon_eval.hf.sharing import Shared, SharedFeatures
 from marathon_eval.hf_audio import RATE, HFAudio
 from marathon_eval.model import Request, Response
@@ -44,6 +46,21 @@ class Prepared(NamedTuple):
     inputs: Inputs
 
 
+class Failure(NamedTuple):
+    """Why a batch has no answers, and whether less of it at once might."""
+
+    reason: str
+    memory: bool
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        if isinstance(error, RowError):
+            return cls(str(error), False)
+        if out_of_memory(error):
+            return cls("out of memory, asked alone: less would be dtype=bfloat16 or device_map=auto", True)
+        return cls(f"{type(error).__name__}: {error}", False)
+
+
 class Runner:
     """Answers an adapter's requests with its weights in memory."""
 
@@ -63,57 +80,58 @@ class Runner:
         features = SharedFeatures(loaded.features, self.shared)
         self.shared.loaded = replace(loaded, shared=self.shared, features=features)
 
+    @property
+    def _always_alone(self) -> bool:
+        return self.adapter.requests_at_once() == 1
+
     def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """Each request with its response, batch by batch. Raises MarathonError for settings that no request survives."""
-        if self._loaded is None:
-            self._loaded = load(self.adapter)
+        loaded = self._loaded
+        if loaded is None:
+            self._loaded = loaded = load(self.adapter)
             self.shared.warm = False
-        batches = self._batches(requests)
+        sure = tokens_to_start_with(loaded.device)
+        if self.adapter.batching.picking and sure is not None:
+            self.adapter.batching.pick(sure)
+        if not self._always_alone:
+            self.adapter.know_lengths(requests)
         on_clip = Counter(request.audios for request in requests)
-        with ThreadPoolExecutor(1, thread_name_prefix="decode-ahead") as pool:
-            ahead = pool.submit(self._prepared_or_error, batches[0]) if batches else None
-            for number, batch in enumerate(batches):
-                assert ahead is not None
-                prepared = ahead.result()
-                following = batches[number + 1 : number + 2]
-                ahead = pool.submit(self._prepared_or_error, following[0]) if following else None
+        if not requests:
+            return
+        waiting = deque(requests)
+        with ThreadPoolExecutor(1, thread_name_prefix="decode-ahead") as self._pool:
+            batch = self.adapter.take(waiting)
+            preparing = [self._prepare(batch)]
+            while batch:
+                # the one reference to it is in this list, so that whoever asks can let go of it
+                ready = [preparing.pop().result()]
+                following = self.adapter.take(waiting)
+                if following:
+                    preparing.append(self._prepare(following))
                 self.shared.several = on_clip[batch[0].audios] > 1
-                yield from self._answered(batch, prepared)
+                yield from self._answered(batch, ready)
+                batch = following
 
     def release(self) -> None:
         """Give the memory of weights and caches back."""
         self.shared.release()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        give_back()
 
-    def _batches(self, requests: Sequence[Request]) -> list[list[Request]]:
-        """Neighbours that are decoded alike; sampled ones alone, so that an answer depends on its own seed only."""
-        batches: list[list[Request]] = []
-        for request in requests:
-            last = batches[-1] if batches else []
-            joins = (
-                0 < len(last) < self.adapter.requests_at_once()
-                and last[0].generation == request.generation
-                and request.generation.temperature == 0
-            )
-            if joins:
-                last.append(request)
-            else:
-                batches.append([request])
-        return batches
+    def _prepare(self, batch: list[Request]) -> Future[Prepared | Exception]:
+        """Have a batch prepared in the one thread that does so: what it keeps of the clips is no one else's meanwhile."""
+        return self._pool.submit(self._prepared_or_error, batch)
 
     def _prepared_or_error(self, batch: list[Request]) -> Prepared | Exception:
         """The batch's inputs; an error is kept, to be told when the batch's turn comes."""
         try:
             return self._prepared(batch)
         except Exception as error:  # noqa: BLE001 - every kind becomes an error row, or ends the run
-            return error
+            return error.with_traceback(None)  # its frames hold the batch's sounds
 
     def _prepared(self, batch: list[Request]) -> Prepared:
         assert self._loaded is not None
-        at_once = sum(len(request.audios) for request in batch)
-        waves = [[self._sound(audio, at_once) for audio in request.audios] for request in batch]
+        self.shared.expect(audio for request in batch for audio in request.audios)
+        waves = [[self._sound(audio) for audio in request.audios] for request in batch]
         inputs = self.shared.prepared(tuple(batch), partial(self.adapter.prepare, self._loaded, batch, waves))
         for wave, heard, tokens in zip(waves, inputs.heard_seconds, inputs.audio_tokens, strict=True):
             refuse_cut_audio(wave, heard, tokens, self.adapter.token_rate)
@@ -123,8 +141,8 @@ class Runner:
             inputs = replace(inputs, loudness=[loudness(wave, tokens) for wave, tokens in pairs])
         return Prepared(batch, inputs)
 
-    def _sound(self, audio: Audio, at_once: int) -> NDArray[np.float32]:
-        samples: NDArray[np.float32] = self.shared.sound(audio, partial(audio.samples, RATE), at_once)
+    def _sound(self, audio: Audio) -> NDArray[np.float32]:
+        samples: NDArray[np.float32] = self.shared.sound(audio, partial(audio.samples, RATE))
         return samples
 
     def _asked(self, prepared: Prepared) -> list[Response]:
@@ -139,28 +157,77 @@ class Runner:
         return self._timed(self.shared.charged(responses))
 
     def _answered(
-        self, batch: list[Request], prepared: Prepared | Exception
+        self, batch: list[Request], ready: list[Prepared | Exception]
     ) -> Iterator[tuple[Request, Response]]:
-        """The batch's answers; when it fails as a whole, each request alone, and what fails alone is an error row."""
+        """The batch's answers; what is too much or fails is asked in parts, and what fails alone is an error row.
+
+        `ready` holds what was prepared and is emptied, so that a batch's memory is free when its parts are prepared.
+        """
+        batching = self.adapter.batching
+        lengths = self._lengths(batch, ready[0])
+        if not batching.fits(len(batch), max(lengths)):
+            ready.clear()
+            yield from self._in_parts(batching.parts(batch, lengths))
+            return
+        outcome = self._outcome(ready.pop(), lengths)
+        if not isinstance(outcome, Failure):
+            batching.tell()
+            self._warn_of_no_effect(batch, outcome)
+            yield from zip(batch, outcome, strict=True)
+        elif len(batch) == 1:
+            yield batch[0], Response.failed(outcome.reason)
+        elif outcome.memory:
+            batching.halve(lengths)
+            yield from self._in_parts(batching.parts(batch, lengths))
+        else:
+            middle = len(batch) // 2
+            yield from self._in_parts([batch[:middle], batch[middle:]])
+
+    def _in_parts(self, parts: Sequence[list[Request]]) -> Iterator[tuple[Request, Response]]:
+        for part in parts:
+            yield from self._answered(part, [self._prepare(part).result()])
+
+    def _lengths(self, batch: Sequence[Request], prepared: Prepared | Exception) -> list[int]:
+        """Tokens of each request's prompt and answer: counted where the batch could be prepared."""
+        if self._always_alone and not self.adapter.batching.picking:
+            return [1]  # there is no budget to hold it against
+        estimates = [self.adapter.tokens_of(request) for request in batch]
+        mask = None if isinstance(prepared, Exception) else prepared.inputs.tensors.get("attention_mask")
+        if mask is None or len(mask) != len(batch):
+            return estimates
+        lengths = [int(prompt) + batch[0].generation.max_new_tokens for prompt in mask.sum(dim=1).tolist()]
+        self.adapter.batching.counted(estimates, lengths)
+        return lengths
+
+    def _outcome(self, prepared: Prepared | Exception, lengths: Sequence[int]) -> list[Response] | Failure:
+        """The batch's responses, or why there are none. Raises MarathonError for what no request survives."""
         assert self._loaded is not None
         try:
             if isinstance(prepared, Exception):
                 raise prepared
             responses = self._asked(prepared)
-        except Exception as error:  # recorded below, for this request alone
+        except Exception as error:  # recorded with the requests that it is about
             if isinstance(error, MarathonError) and not isinstance(error, RowError):
                 raise
-            reason = self._reason(error)
+            failure = Failure.of(error)
             error.__traceback__ = None  # its frames hold the batch's tensors
         else:
-            self._warn_of_no_effect(batch, responses)
-            yield from zip(batch, responses, strict=True)
-            return
-        if len(batch) == 1:
-            yield batch[0], Response.failed(reason)
-            return
-        for request in batch:
-            yield from self._answered([request], self._prepared_or_error([request]))
+            if self.adapter.batching.picking:
+                peak = responses[0].usage.peak_bytes
+                self.adapter.batching.pick(affordable_tokens(self._loaded.device, padded(lengths), peak))
+            return self._noted(responses, lengths)
+        if failure.memory:
+            self._pool.submit(self.shared.forget).result()
+            give_back()
+        return failure
+
+    def _noted(self, responses: list[Response], lengths: Sequence[int]) -> list[Response]:
+        """What was asked together, where a budget decided it."""
+        told = {} if self._always_alone else self.adapter.batching.record(lengths)
+        return [
+            replace(one, usage=replace(one.usage, details={**one.usage.details, **told})) if told else one
+            for one in responses
+        ]
 
     def _timed(self, responses: list[Response]) -> list[Response]:
         """The first batch after loading pays for what is set up only once: its times are marked as such."""
@@ -186,21 +253,6 @@ class Runner:
                     "on the press, for it is computed before anything is evicted; evict=context measures it\n"
                 )
                 return
-
-    def _reason(self, error: Exception) -> str:
-        if isinstance(error, RowError):
-            return str(error)
-        if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-            self.shared.forget()
-            self._free()
-            return "out of memory: a smaller batch_size, dtype=bfloat16 or device_map=auto needs less"
-        return f"{type(error).__name__}: {error}"
-
-    @staticmethod
-    def _free() -> None:
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 def refuse_cut_audio(

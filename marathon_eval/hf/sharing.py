@@ -31,20 +31,17 @@ BATCHES = 2
 
 
 class Recent:
-    """The last `size` values by key."""
+    """The last two values by key; the older one goes before the next is made."""
 
-    def __init__(self, size: int = BATCHES) -> None:
-        self.size = size
+    def __init__(self) -> None:
         self._held: OrderedDict[Hashable, Any] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The value, made where it is not held."""
         if key not in self._held:
-            made = make()
-            self._held[key] = made
-            while len(self._held) > self.size:
+            while len(self._held) >= BATCHES:
                 self._held.popitem(last=False)
-            return made
+            self._held[key] = make()
         return self._held[key]
 
     def clear(self) -> None:
@@ -90,19 +87,31 @@ class Shared:
     #: Whether the request in hand is one of several on its clip.
     several: bool = False
     owed: Owed = field(default_factory=Owed)
-    sounds: Recent = field(default_factory=Recent)
+    sounds: dict[Hashable, Any] = field(default_factory=dict)
     inputs: Recent = field(default_factory=Recent)
     _encoding: Encoding | None = None
     _prefilled: Prefilled | None = None
+    _batches: tuple[frozenset[Hashable], frozenset[Hashable]] = (frozenset(), frozenset())
 
     def begin(self) -> None:
         """A new batch owes nothing."""
         self.owed = Owed()
 
-    def sound(self, key: Hashable, make: Callable[[], Any], at_once: int) -> Any:
-        """Samples of one stretch of audio; `at_once` stretches are in one batch."""
-        self.sounds.size = BATCHES * max(1, at_once)
-        return self.sounds.get(key, make) if self.on else make()
+    def expect(self, keys: Iterable[Hashable]) -> None:
+        """A batch on these stretches is prepared next: of the sounds before, only the last batch's stay."""
+        wanted = frozenset(keys)
+        if not any(wanted <= batch for batch in self._batches):
+            self._batches = (self._batches[1], wanted)
+        kept = frozenset().union(*self._batches)
+        self.sounds = {key: sound for key, sound in self.sounds.items() if key in kept}
+
+    def sound(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Samples of one stretch of audio, which `expect` was told of."""
+        if not self.on:
+            return make()
+        if key not in self.sounds:
+            self.sounds[key] = make()
+        return self.sounds[key]
 
     def prepared(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """A batch's inputs, which no press changes."""
@@ -226,7 +235,7 @@ class SharedFeatures:
 
     def __init__(self, extractor: Any, shared: Shared) -> None:
         self._extractor, self._shared = extractor, shared
-        self._held = Recent()
+        self._held: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._extractor, name)
@@ -235,11 +244,13 @@ class SharedFeatures:
         # a list or a part of an array is made anew for every call, and would never be met again
         if not self._shared.on or getattr(samples, "base", samples) is not None:
             return self._extractor(samples, **settings)
-        self._held.size = max(self._held.size, self._shared.sounds.size)
+        # the array is held with the result: its id is no other array's meanwhile. Both go with the sound
+        alive = {id(sound) for sound in self._shared.sounds.values()}
+        self._held = {key: kept for key, kept in self._held.items() if key[0] in alive}
         key = (id(samples), *sorted((name, repr(value)) for name, value in settings.items()))
-        # the array is held with the result: its id is no other array's meanwhile
-        _, made = self._held.get(key, lambda: (samples, self._extractor(samples, **settings)))
-        return made
+        if key not in self._held:
+            self._held[key] = (samples, self._extractor(samples, **settings))
+        return self._held[key][1]
 
 
 def prefix(tensors: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:
