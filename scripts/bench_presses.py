@@ -4,20 +4,26 @@ The model is a Qwen2.5-Omni thinker whose language model has the real one's prop
 for it is not what is measured). Every repeat asks all variants in turn, so that a busy machine slows all of them.
 Random weights choose random tokens, which take the same time. Prints figures, judges nothing.
 
+A long measurement can be taken in pieces: `--rounds FILE` adds this call's rounds to a file of lines, and the figures
+are those of all rounds in it at this size, length and layer, whichever presses each of them ran.
+
 plain   transformers' generate, nothing of this harness around it; its time includes the encoder
 none    this harness without a press: `x plain` compares the two, encoder and first token together
 press   measured speed-up of the prefill over `none`, over the theoretical one; `select` is its share of the prefill
+peak    with `--memory`: what a whole answer holds at most above the weights, in MB, as the allocator tells it
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -27,6 +33,7 @@ import marathon_eval.hf  # isort: skip  # noqa: F401 - hides a torchvision that 
 import numpy as np
 import tiny  # the tests' tokenizer and chat template
 import torch
+from press_rounds import Round, Setting, figures, kept_rounds, table
 from transformers import (
     GenerationConfig,
     Qwen2_5OmniThinkerConfig,
@@ -47,6 +54,7 @@ from marathon_eval.registry import Registry
 TOKENS_PER_SECOND = 25
 PROMPT = "Which of these is heard in the recording? (A) a dog (B) rain (C) a train. Answer with one letter."
 PRESSES = ("dart", "frame", "fastv")
+WARM_UP_TOKENS = 250
 
 
 class Size(NamedTuple):
@@ -68,24 +76,6 @@ SIZES = {
     "3b": Size(2048, 36, 16, 2, 11008, 151936, 32, 1280, 20),
     "7b": Size(3584, 28, 28, 4, 18944, 152064, 32, 1280, 20),
 }
-
-
-@dataclass(frozen=True)
-class Figures:
-    """One variant at one length: medians over the repeats."""
-
-    tokens: int
-    variant: str
-    seconds: float
-    measured: float | None = None
-    theoretical: float | None = None
-    select_share: float | None = None
-    times_plain: float | None = None
-
-    @property
-    def efficiency(self) -> float | None:
-        """Measured over theoretical speed-up."""
-        return self.measured / self.theoretical if self.measured and self.theoretical else None
 
 
 def built(size: str, device: torch.device) -> Loaded:
@@ -172,85 +162,111 @@ def plainly(loaded: Loaded, inputs: Inputs) -> float:
     return now(loaded.device) - started
 
 
-def compared(
-    loaded: Loaded, folder: Path, tokens: int, layer: int, ratios: Sequence[float], repeats: int
-) -> list[Figures]:
-    """Every variant at one length. The first round warms up and is not counted."""
-    request, waves = asked(folder / f"{tokens}.wav", tokens)
-    variants: dict[str, QwenOmni] = {"none": adapter(None, 0.0, layer)}
-    variants |= {f"{press} {ratio:g}": adapter(press, ratio, layer) for press in PRESSES for ratio in ratios}
-    inputs = variants["none"].prepare(loaded, [request], waves)
-    plain: list[float] = []
-    found: dict[str, list[Usage]] = {name: [] for name in variants}
-    for _ in range(1 + repeats):
-        plain.append(plainly(loaded, inputs))
-        for name, model in variants.items():
-            (response,) = generated(model, loaded, [request], inputs)
-            found[name].append(response.usage)
-    plain = plain[1:]
-    used = {name: usages[1:] for name, usages in found.items()}
-    base = [usage.prefill_s or 0.0 for usage in used["none"]]
-    whole = [(usage.prefill_s or 0.0) + (usage.encode_s or 0.0) for usage in used["none"]]
-    times_plain = median(ours / theirs for ours, theirs in zip(whole, plain, strict=True))
-    rows = [
-        Figures(tokens, "plain", median(plain)),
-        Figures(tokens, "none", median(base), times_plain=times_plain),
-    ]
-    return rows + [_pressed(tokens, name, used[name], base) for name in used if name != "none"]
+class Wanted(NamedTuple):
+    """What one call measures."""
+
+    presses: Sequence[str]
+    ratios: Sequence[float]
+    repeats: int
+    memory: bool
 
 
-def _pressed(tokens: int, name: str, usages: Sequence[Usage], base: Sequence[float]) -> Figures:
-    spent = [usage.prefill_s or 0.0 for usage in usages]
-    return Figures(
-        tokens,
-        name,
-        median(spent),
-        measured=median(whole / less for whole, less in zip(base, spent, strict=True)),
-        theoretical=usages[0].details["theoretical_speedup"],
-        select_share=median(
-            usage.details["select_s"] / seconds for usage, seconds in zip(usages, spent, strict=True)
-        ),
-    )
+@dataclass(frozen=True)
+class Bench:
+    """One question of a length, and every variant's adapter."""
+
+    loaded: Loaded
+    request: Request
+    inputs: Inputs
+    variants: dict[str, QwenOmni]
+
+    @classmethod
+    def of(cls, loaded: Loaded, folder: Path, layer: int, wanted: Wanted, tokens: int) -> Bench:
+        request, waves = asked(folder / f"{tokens}.wav", tokens)
+        cells = [(press, ratio) for press in wanted.presses for ratio in wanted.ratios]
+        variants = {"none": adapter(None, 0.0, layer)}
+        variants |= {f"{press} {ratio:g}": adapter(press, ratio, layer) for press, ratio in cells}
+        return cls(loaded, request, variants["none"].prepare(loaded, [request], waves), variants)
+
+    def answer(self, variant: str) -> Usage:
+        (response,) = generated(self.variants[variant], self.loaded, [self.request], self.inputs)
+        return response.usage
+
+    def round(self) -> dict[str, Any]:
+        """Every variant once: a `Round` without its setting and its memory."""
+        plain = plainly(self.loaded, self.inputs)
+        used = {name: self.answer(name) for name in self.variants}
+        return {
+            "plain": plain,
+            "prefill": {name: usage.prefill_s or 0.0 for name, usage in used.items()},
+            "encode": {name: usage.encode_s or 0.0 for name, usage in used.items()},
+            "select": {name: usage.details.get("select_s", 0.0) for name, usage in used.items()},
+            "theoretical": {n: usage.details.get("theoretical_speedup", 1.0) for n, usage in used.items()},
+        }
 
 
-def table(rows: Sequence[Figures]) -> str:
-    def cell(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
+def compared(loaded: Loaded, folder: Path, setting: Setting, wanted: Wanted) -> Iterator[Round]:
+    """Rounds at one length, after a short one that warms up and, if asked for, one that tells the memory."""
+    Bench.of(loaded, folder, setting.layer, wanted, WARM_UP_TOKENS).round()
+    bench = Bench.of(loaded, folder, setting.layer, wanted, setting.tokens)
+    works = {name: partial(bench.answer, name) for name in bench.variants} if wanted.memory else {}
+    peaks = {name: peak_mb(loaded.device, work) for name, work in works.items()}
+    for _ in range(wanted.repeats):
+        yield Round(setting, **bench.round(), peak_mb=peaks)
 
-    lines = [
-        f"{'tokens':>6}  {'variant':<10}{'s':>9}{'x plain':>9}{'speed-up':>10}{'theory':>8}{'ratio':>7}{'select':>8}"
-    ]
-    lines += [
-        f"{row.tokens:>6}  {row.variant:<10}{row.seconds:9.3f}{cell(row.times_plain, '.3f'):>9}"
-        f"{cell(row.measured, '.2f'):>10}{cell(row.theoretical, '.2f'):>8}"
-        f"{cell(row.efficiency, '.2f'):>7}{cell(row.select_share, '.1%'):>8}"
-        for row in rows
-    ]
-    return "\n".join(lines)
+
+def peak_mb(device: torch.device, work: Callable[[], Usage]) -> float:
+    """What the work allocates at most, in MB: on a CPU by torch's profiler, which sees every allocation."""
+    if device.type == "cuda":
+        return (work().peak_bytes or 0) / 1e6
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        work()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda e: e.start_ns()))
+    return max(held) / 1e6
+
+
+def measured(loaded: Loaded, settings: Sequence[Setting], wanted: Wanted, file: Path | None) -> list[Round]:
+    """New rounds of every setting, each written down as soon as it is over."""
+    rounds = []
+    with tempfile.TemporaryDirectory() as folder:
+        for setting in settings:
+            for one in compared(loaded, Path(folder), setting, wanted):
+                rounds.append(one)
+                if file is not None:
+                    file.parent.mkdir(parents=True, exist_ok=True)
+                    with file.open("a", encoding="utf-8") as lines:
+                        lines.write(json.dumps(asdict(one)) + "\n")
+    return rounds
 
 
 def main() -> None:
-    import tempfile
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", choices=SIZES, help="cpu (0.5 GB) by default, 3b on a GPU")
     parser.add_argument("--tokens", type=int, nargs="+", default=[2250], help="audio tokens (2250 are 90 s)")
+    parser.add_argument("--press", nargs="+", default=PRESSES)
     parser.add_argument("--ratio", type=float, nargs="+", default=[0.5, 0.9])
     parser.add_argument("--layer", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--rounds", type=Path, help="a file of lines to add this call's rounds to, and to count"
+    )
+    parser.add_argument("--memory", action="store_true", help="one more pass, which tells what is allocated")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     device = chosen_device(given.device)
-    loaded = built(given.size or ("3b" if device.type == "cuda" else "cpu"), device)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = [
-            row
-            for tokens in given.tokens
-            for row in compared(loaded, Path(folder), tokens, given.layer, given.ratio, given.repeats)
-        ]
+    size = given.size or ("3b" if device.type == "cuda" else "cpu")
+    settings = [Setting(tokens, size, device.type, given.layer) for tokens in given.tokens]
+    wanted = Wanted(given.press, given.ratio, given.repeats, given.memory)
+    rounds = kept_rounds(given.rounds)
+    if given.repeats:
+        rounds += measured(built(size, device), settings, wanted, given.rounds)
+    rows = [row for setting in settings for row in figures([one for one in rounds if one.setting == setting])]
     if given.json:
         print(json.dumps([{**asdict(row), "efficiency": row.efficiency} for row in rows], indent=1))
     else:

@@ -17,18 +17,22 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.hf.prompt_pass import synced
+
 
 @dataclass
 class LastTokenAttention(AbstractContextManager["LastTokenAttention"]):
     """While open, `row` [B, T] holds the last token's softmax attention in `module`, mean over heads, in float32.
 
-    `valid` [B, T] marks real tokens and must be set before the prefill; decoding steps are not looked at.
+    `valid` [B, T] marks real tokens and must be set before the prefill; decoding steps are not looked at. `seconds` is
+    what the looking took, for it is part of choosing.
     """
 
     module: torch.nn.Module
     config: Any
     valid: Tensor | None = None
     row: Tensor | None = None
+    seconds: float = 0.0
     _undo: ExitStack = field(default_factory=ExitStack, init=False)
 
     def __enter__(self) -> Self:
@@ -47,16 +51,21 @@ class LastTokenAttention(AbstractContextManager["LastTokenAttention"]):
     ) -> None:
         self._undo.close()
         self.valid = self.row = None
+        self.seconds = 0.0
 
     def _from_weights(self, module: Any, args: Any, output: tuple[Any, ...]) -> None:
         """Eager attention returns its weights [B, heads, queries, T] anyway."""
         if output[1].shape[2] > 1:
+            started = synced(output[1])
             self.row = output[1][:, :, -1].float().mean(dim=1)
+            self.seconds = synced(self.row) - started
 
     def _wrapped(self, original: Callable[..., Any]) -> Callable[..., Any]:
         def tapped(module: Any, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Any:
             if module is self.module and query.shape[2] > 1:
+                started = synced(query)
                 self.row = self._attention(query[:, :, -1], key, kwargs.get("scaling"))
+                self.seconds = synced(self.row) - started
             return original(module, query, key, *args, **kwargs)
 
         return tapped

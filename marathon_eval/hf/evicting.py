@@ -94,7 +94,10 @@ def answered_from_evicted(
     ended = now(loaded.device)
     first = chooser.first_at if chooser.first_at is not None else ended
     seconds = Seconds(
-        watch.seconds, heard - started - watch.seconds + first - cut, cut - heard, ended - first
+        watch.seconds,
+        first - started - watch.seconds,
+        context.observed_s + cut - heard,
+        ended - first,
     )
     usage = _usage(decoder, loaded, inputs, context, cache, kept, seconds, len(chooser.tokens))
     return Response(_until_stop(chooser), finish_reason=chooser.finish, usage=usage)
@@ -106,6 +109,7 @@ class Seconds:
 
     encode: float
     prefill: float
+    """Up to the first token, what the press took included."""
     select: float
     decode: float
 
@@ -147,7 +151,7 @@ def _usage(
         input_tokens=prompt,
         output_tokens=output_tokens,
         encode_s=round(seconds.encode, 6),
-        prefill_s=round(seconds.prefill + seconds.select, 6),
+        prefill_s=round(seconds.prefill, 6),
         decode_s=round(seconds.decode, 6),
         peak_bytes=peak_bytes(loaded.device, loaded.weights_bytes),
         kv_bytes=sum((count + later) * cost for count, cost in zip(kept, costs, strict=True)),

@@ -23,6 +23,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from marathon_eval.hf.eviction_context import Context, Observed
 from marathon_eval.hf.kvpress_scoring import scoring
+from marathon_eval.hf.prompt_pass import synced
 from marathon_eval.press import Decoder, EvictionPress, EvictionView
 
 
@@ -159,9 +160,11 @@ def observing(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Obse
         tables["cos"], tables["sin"] = kwargs["position_embeddings"]
 
     def look(layer: int, query: Tensor) -> None:
+        started = synced(query)
         last = query[0, :, -press.window :].clone() if press.window else None
+        copied = synced(query)
         raw = _unrotated(query[0], **tables) if press.needs_queries else None
-        seen[layer] = Observed(last, raw)
+        seen[layer] = Observed(last, raw, None, copied - started, synced(query) - copied)
 
     hook = decoder.layers[0].register_forward_pre_hook(remember, with_kwargs=True)
     try:

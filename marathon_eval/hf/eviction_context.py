@@ -19,6 +19,10 @@ class Observed:
     """[heads, T, d] every query before rotation."""
     scores: Tensor | None = None
     """[key heads, T] what a press that scores beside the model made of the layer."""
+    queries_s: float = 0.0
+    unrotated_s: float = 0.0
+    scores_s: float = 0.0
+    """Seconds that each of the three took."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +35,8 @@ class Context:
     observed: Sequence[Observed]
     logits: Tensor
     """[vocabulary] at the prefix's last token: the first answer token's, when the prefix is the whole prompt."""
+
+    @property
+    def observed_s(self) -> float:
+        """Seconds of the prefill that went into looking: a press's own, though they pass inside the model."""
+        return sum(one.queries_s + one.unrotated_s + one.scores_s for one in self.observed)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from marathon_eval.hf.eviction_context import Observed
+from marathon_eval.hf.prompt_pass import synced
 from marathon_eval.press import Decoder, EvictionPress
 
 
@@ -69,12 +70,13 @@ def _score(
     output: tuple[Any, ...],
 ) -> None:
     hidden = args[0] if args else kwargs["hidden_states"]
+    started = synced(hidden)
     stored = kwargs["past_key_values"].layers[number]
     tables = tuple(_one_axis(part) for part in kwargs["position_embeddings"])
     positions = torch.arange(hidden.shape[1], device=hidden.device)
     given = {**kwargs, "position_embeddings": tables, "cache_position": positions}
     scores = scorer.score(module, hidden, stored.keys, stored.values, output[1], given)
-    seen[number] = Observed(None, None, scores[0])
+    seen[number] = Observed(None, None, scores[0], scores_s=synced(hidden) - started)
 
 
 def _one_axis(table: Tensor) -> Tensor:

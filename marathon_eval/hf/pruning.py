@@ -221,7 +221,8 @@ class Pruning:
         for row in range(len(keep)):
             self._choose(current, layer, ratio, before, hidden, cache, row, keep)
         lengths = keep.sum(dim=1)
-        self._note(current, layer, keep, lengths.tolist(), synced(hidden) - started)
+        looking = self._taps[layer].seconds if layer in self._taps else 0.0
+        self._note(current, layer, keep, lengths.tolist(), synced(hidden) - started + looking)
         total, longest = keep.shape[1], int(lengths.max())
         if longest == total and self.early_exit:
             return hidden

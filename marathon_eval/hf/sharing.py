@@ -300,6 +300,11 @@ def shown(context: Context, press: EvictionPress) -> Context:
 
     def part(one: Observed) -> Observed:
         queries = one.queries[:, -press.window :] if press.window and one.queries is not None else None
-        return replace(one, queries=queries, unrotated=one.unrotated if press.needs_queries else None)
+        return Observed(
+            queries,
+            one.unrotated if press.needs_queries else None,
+            queries_s=one.queries_s if press.window else 0.0,
+            unrotated_s=one.unrotated_s if press.needs_queries else 0.0,
+        )
 
     return replace(context, observed=[part(one) for one in context.observed])
