@@ -81,7 +81,9 @@ class Runner:
                 yield from self._answered(batch, prepared)
 
     def release(self) -> None:
-        """Give the memory of weights and caches back."""
+        """Give the memory of weights and caches back; a sweep's cells do it once for all."""
+        if self.shared.loaded is None:
+            return
         self.shared.release()
         gc.collect()
         if torch.cuda.is_available():

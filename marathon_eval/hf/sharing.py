@@ -2,8 +2,8 @@
 features, encoding and prefilled context.
 
 Nothing here changes an answer: a stored piece is given out only where the inputs that it was made from are equal, bit
-by bit. At most the last two batches of sound, one encoding and one context are in memory. An answer that was spared a
-stage is charged its measured time all the same, so that its usage says what it would have cost alone.
+by bit. At most the last two batches of sound, one encoding, one context and the lower layers of one prompt
+(lower_layers.py) are in memory. An answer that was spared a stage is charged its measured time all the same, so that its usage says what it would have cost alone.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from torch import Tensor
 
 from marathon_eval.hf.eviction import prefill_context
 from marathon_eval.hf.eviction_context import Context, Observed
+from marathon_eval.hf.lower_layers import LowerLayers
 from marathon_eval.hf.usage import now
-from marathon_eval.press import Decoder, EvictionPress, Press
+from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
 if TYPE_CHECKING:
     from marathon_eval.hf.loading import Loaded
@@ -94,6 +95,13 @@ class Shared:
     inputs: Recent = field(default_factory=Recent)
     _encoding: Encoding | None = None
     _prefilled: Prefilled | None = None
+    _lower: LowerLayers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lower = LowerLayers(self.presses, self._spare_prefill)
+
+    def _spare_prefill(self, seconds: float) -> None:
+        self.owed.prefill += seconds
 
     def begin(self) -> None:
         """A new batch owes nothing."""
@@ -111,6 +119,7 @@ class Shared:
     def forget(self) -> None:
         """Give back what is kept of the clip."""
         self._encoding = self._prefilled = None
+        self._lower.forget()
         self.sounds.clear()
         self.inputs.clear()
 
@@ -138,6 +147,7 @@ class Shared:
             # another clip: the old one's memory first
             del held
             self._encoding = self._prefilled = None
+            self._lower.forget()
             started = now(device)
             output = forward(*args, **kwargs)
             self._encoding = Encoding(given, output, now(device) - started)
@@ -151,6 +161,12 @@ class Shared:
             if own is not None:  # accelerate's, where the layers lie on several devices
                 vars(encoder)["forward"] = own
 
+    # -- layers below a cut -------------------------------------------------------------------------------------
+
+    def lower_layers(self, press: PruningPress) -> LowerLayers | None:
+        """Where the layers below the press's first cut are kept; None where no one else would ask for them."""
+        return self._lower if self.on and self._lower.pays(press) else None
+
     # -- context ------------------------------------------------------------------------------------------------
 
     def context(
@@ -162,6 +178,7 @@ class Shared:
         """
         if not self.on or press.needs_module:
             return prefill_context(decoder, tensors, length, press)
+        self._lower.forget()  # the next to be pruned is another prompt
         given = prefix(tensors, length)
         held = self._prefilled
         if held is None or not same([held.tensors], [given]):
