@@ -54,6 +54,9 @@ class HFSettings(ModelSettings):
     trust_remote_code: bool = False
     #: Hear and encode a clip once for all questions on it; off for measuring what that is worth.
     sharing: bool = True
+    #: A folder that keeps what the audio encoder gave, and its bound; those read longest ago are deleted first.
+    encoder_cache: str | None = None
+    encoder_cache_gb: float = Field(default=20.0, gt=0)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,9 @@ class HFAudio(Model):
     """A local model behind transformers. A subclass fills the class attributes, `prepare` and `decoder`."""
 
     Settings: ClassVar[type[ModelSettings]] = HFSettings
-    transport: ClassVar[frozenset[str]] = Model.transport | {"device_map", "sharing", "max_batch_tokens"}
+    transport: ClassVar[frozenset[str]] = Model.transport | {
+        *("device_map", "sharing", "max_batch_tokens", "encoder_cache", "encoder_cache_gb"),
+    }
     #: The class in transformers that loads the weights, as text. (Some adapters learn this and the rate from arguments.)
     weights_class: str
     #: Only tensors named so are needed; other shards are neither downloaded nor read.
@@ -233,9 +238,13 @@ class HFAudio(Model):
 
     def seed_of(self, request: Request) -> int:
         """A seed from press seed, audio content and prompt, all in the cache key: no order of samples matters."""
-        hashes = [self._facts(audio).sha256 for audio in request.audios]
+        hashes = self.hashes([request])
         source = json.dumps([self.press.seed if self.press else 0, hashes, request.prompt])
         return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") >> 1
+
+    def hashes(self, requests: Sequence[Request]) -> list[str]:
+        """Content hashes of all clips, in order. Raises AudioError."""
+        return [self._facts(audio).sha256 for request in requests for audio in request.audios]
 
     def _facts(self, audio: Audio) -> AudioFacts:
         """Hash and length, from the cache's memo where there is one. Raises AudioError."""

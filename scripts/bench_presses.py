@@ -73,6 +73,8 @@ class Size(NamedTuple):
 
 SIZES = {
     "cpu": Size(768, 12, 6, 2, 4096, 8192, 2, 128, 2),
+    # the encoder has the share of the work that the 7B's has
+    "small": Size(512, 12, 4, 1, 2752, 8192, 8, 256, 4),
     "3b": Size(2048, 36, 16, 2, 11008, 151936, 32, 1280, 20),
     "7b": Size(3584, 28, 28, 4, 18944, 152064, 32, 1280, 20),
 }

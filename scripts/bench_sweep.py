@@ -1,82 +1,54 @@
 """What sharing saves: a grid in one pass against one run per cell, and several questions on a clip against none shared.
 
-The model is bench_presses.py's: real proportions, random weights, handed to every run, so that loading (which separate
-runs pay each time, and a sweep once) is in no figure. Both sides are the ordinary `sweep` and `evaluate` on the same
-clips with a cache of their own each, one after the other in this process. Prints figures, judges nothing.
+The model is bench_presses.py's of size `small` (random weights, the 7B's proportions of language model and encoder);
+bench_sweep_part.py measures. Each side is a process of its own, for its peak memory, and what was measured is kept under
+build/: a run that is broken off, or ended by --minutes, goes on when the same command is given again. Prints figures,
+judges nothing.
 
 eviction    {knorm, snapkv, tova, streaming_llm} x 6 ratios and none
 pruning     {dart, frame, random, fastv} x 9 ratios at layer 2 and none
 questions   a plain run on five questions per clip, with sharing and without
 
-`--cells N` draws N cells of a grid by a fixed seed for the separate runs and extrapolates to all of them; the figure is
-then marked. Peak memory is the GPU's; on a CPU it is not told.
+`--cells N` draws N cells of a grid by a fixed seed, for the pass and for the separate runs, and extrapolates both from
+their seconds: what the pass shares is paid once, a cell's own mean as often as the grid has cells. Such figures are
+marked. Peak memory is the GPU's, or on a CPU the process's own with the weights (and without them in brackets).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
+import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from unittest.mock import patch
+from statistics import mean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import bench_presses  # isort: skip  # first of all: it hides a torchvision that would break transformers
+from bench_sweep_part import GRIDS, Measured, Part, labels
 
-import numpy as np
-import soundfile
-import torch
-
-from marathon_eval.config import RunConfig
-from marathon_eval.evaluator import evaluate
-from marathon_eval.hf import runner
-from marathon_eval.hf.loading import Loaded, chosen_device
-from marathon_eval.hf_audio import RATE
-from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.results import RunResult
-from marathon_eval.sweep import Grid, cells_of, sweep
-
-TASK = """\
-dataset_path: json
-dataset_kwargs: {data_files: rows.json}
-doc_to_text: "{{ q }}"
-doc_to_target: a
-doc_to_audio: path
-generation_kwargs: {max_new_tokens: 5}
-metric_list:
-  - {metric: exact_match}
-"""
-GRIDS = {
-    "eviction": (("none", "knorm", "snapkv", "tova", "streaming_llm"), (0.1, 0.3, 0.5, 0.7, 0.8, 0.9)),
-    "pruning": (
-        ("none", "dart", "frame", "random", "fastv"),
-        (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-    ),
-}
-QUESTIONS = 5
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / "build" / "bench_sweep.jsonl"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Wall seconds of both ways; `measured` of `cells` separate runs were timed, the rest is their mean times more."""
+    """Both sides' seconds, for all cells of the grid; `measured` of them were timed on their own."""
 
-    bench: str
-    tokens: int
-    clips: int
+    part: Part
     cells: int
+    drawn: int
     measured: int
     together_s: float
     apart_s: float
+    together_cpu_s: float
+    apart_cpu_s: float
     same_answers: bool
-    together_peak: int | None
-    apart_peak: int | None
+    peak: float
+    peak_without_weights: float
 
     @property
     def times(self) -> float:
@@ -84,113 +56,79 @@ class Figures:
         return self.apart_s / self.together_s
 
 
-def data(folder: Path, tokens: int, clips: int, questions: int) -> Path:
-    """Clips of noise, each as long as makes that many audio tokens, with so many questions on each."""
-    folder.mkdir(parents=True)
-    rows = []
-    for clip in range(clips):
-        count = tokens * RATE // bench_presses.TOKENS_PER_SECOND
-        soundfile.write(
-            folder / f"{clip}.wav", np.random.default_rng(clip).standard_normal(count) * 0.1, RATE
-        )
-        rows += [
-            {"q": f"{number}. {bench_presses.PROMPT}", "a": "A", "path": f"{clip}.wav"}
-            for number in range(questions)
-        ]
-    (folder / "rows.json").write_text(json.dumps(rows))
-    (folder / "heard.yaml").write_text(TASK)
-    return folder
+def known(part: Part, state: Path) -> list[Measured]:
+    """What the state file has of a part."""
+    if not state.exists():
+        return []
+    rows = [Measured(**json.loads(row)) for row in state.read_text(encoding="utf-8").splitlines()]
+    return [row for row in rows if row.part == part.key]
 
 
-@contextmanager
-def handed(loaded: Loaded) -> Iterator[None]:
-    """Every runner gets these weights instead of loading its own."""
-    with (
-        patch.object(runner, "load", lambda adapter: loaded),
-        patch.object(QwenOmni, "check", lambda self: None),
-        patch.object(QwenOmni, "folder", lambda self: Path()),
-        patch.object(QwenOmni, "identity", lambda self: {"weights": "random"}),
-    ):
-        yield
+def measure(part: Part, state: Path, until: float) -> None:
+    """Whatever the state file lacks. The uncompressed run has a process of its own, for its peak memory."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    done = known(part, state)
+    if not any(row.side == "together" for row in done) and time.time() < until:
+        child(part, state, until)
+    waiting = [label for label in labels(part) if label not in {row.cell for row in done}]
+    for batch in (waiting[:1], waiting[1:]):
+        if batch and time.time() < until:
+            child(part, state, until, "--cells", json.dumps(batch))
 
 
-def timed(device: torch.device, work: Callable[[], object]) -> tuple[float, int | None]:
-    """Seconds, and the GPU's peak above what it held before."""
-    held = 0
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        held = torch.cuda.memory_allocated(device)
-    started = time.perf_counter()
-    work()
-    if device.type != "cuda":
-        return time.perf_counter() - started, None
-    torch.cuda.synchronize(device)
-    return time.perf_counter() - started, torch.cuda.max_memory_allocated(device) - held
+def child(part: Part, state: Path, until: float, *more: str) -> None:
+    script = Path(__file__).with_name("bench_sweep_part.py")
+    words = [json.dumps(asdict(part)), str(state), "--until", str(until), *more]
+    subprocess.run([sys.executable, str(script), *words], check=True)
 
 
-def texts(result: RunResult) -> list[object]:
-    return [sample.response for sample in result.samples["heard"]]
-
-
-def config_for(folder: Path, cache: Path, device: torch.device) -> RunConfig:
-    return RunConfig(
-        model="qwen_omni",
-        tasks=(str(folder / "heard.yaml"),),
-        model_args={"pretrained": "random", "device": str(device)},
-        data_dir=str(folder),
-        use_cache=str(cache),
+def figures(part: Part, found: Sequence[Measured]) -> Figures | None:
+    """None where one of the sides was not measured at all."""
+    passes = [row for row in found if row.side == "together"]
+    alone = {row.cell: row for row in found if row.side == "alone"}
+    if not passes or not alone:
+        return None
+    whole, drawn = passes[-1], len(labels(part))
+    cells = drawn if part.bench == "questions" else len(labels(Part(**{**asdict(part), "cells": 0})))
+    heaviest = max(alone.values(), key=lambda row: row.peak_bytes)
+    # processes that ran one cell after the other may have grown: the first one ran a single cell
+    one = next(iter(alone.values())) if next(iter(alone)) == "none" else heaviest
+    share = whole.wall_s and whole.cpu_s / whole.wall_s
+    together = extrapolated(whole, cells) if cells > drawn else whole.wall_s
+    return Figures(
+        part=part,
+        cells=cells,
+        drawn=drawn,
+        measured=len(alone),
+        together_s=together,
+        apart_s=cells * mean(row.wall_s for row in alone.values()),
+        together_cpu_s=together * share,
+        apart_cpu_s=cells * mean(row.cpu_s for row in alone.values()),
+        same_answers=all(whole.answers[label] == row.answers[label] for label, row in alone.items()),
+        peak=whole.peak_bytes / one.peak_bytes,
+        peak_without_weights=(whole.peak_bytes - whole.held_bytes) / (one.peak_bytes - one.held_bytes),
     )
 
 
-def grid_figures(
-    bench: str, work: Path, tokens: int, clips: int, most: int | None, device: torch.device
-) -> Figures:
-    """One pass, then each cell as a run of its own (or `most` of them)."""
-    presses, ratios = GRIDS[bench]
-    config = config_for(data(work / "data", tokens, clips, 1), work / "together", device)
-    grid, found = Grid(presses, ratios, (2,)), dict[str, RunResult]()
-    together, peak = timed(device, lambda: sweep(config, grid, lambda cell, r: found.update({cell.label: r})))
-    cells = cells_of(config, grid)
-    chosen = cells if most is None else random.Random(0).sample(cells, min(most, len(cells)))
-    apart, apart_peak, same = 0.0, None, True
-    for cell in chosen:
-        alone: list[RunResult] = []
-        own = replace(
-            cell.config,
-            use_cache=str(work / "apart"),
-            model_args={**cell.config.model_args, "sharing": False},
-        )
-        seconds, used = timed(device, lambda own=own, alone=alone: alone.append(evaluate(own)))  # type: ignore[misc]
-        apart += seconds
-        apart_peak = used if used is None else max(used, apart_peak or 0)
-        same = same and texts(alone[0]) == texts(found[cell.label])
-    apart *= len(cells) / len(chosen)
-    return Figures(bench, tokens, clips, len(cells), len(chosen), together, apart, same, peak, apart_peak)
-
-
-def question_figures(work: Path, tokens: int, clips: int, device: torch.device) -> Figures:
-    """Five questions per clip, shared and not."""
-    config = config_for(data(work / "data", tokens, clips, QUESTIONS), work / "together", device)
-    results: list[RunResult] = []
-    apart_config = replace(
-        config, use_cache=str(work / "apart"), model_args={**config.model_args, "sharing": False}
-    )
-    together, peak = timed(device, lambda: results.append(evaluate(config)))
-    apart, apart_peak = timed(device, lambda: results.append(evaluate(apart_config)))
-    same = texts(results[0]) == texts(results[1])
-    return Figures("questions", tokens, clips, 1, 1, together, apart, same, peak, apart_peak)
+def extrapolated(whole: Measured, cells: int) -> float:
+    """Seconds of a pass over all cells. The cell that was asked first paid for what is shared."""
+    own = mean(list(whole.own.values())[1:])
+    return whole.wall_s + own * (cells - len(whole.own))
 
 
 def line(row: Figures) -> str:
-    marked = "" if row.measured == row.cells else f"  (from {row.measured} of {row.cells} cells)"
-    memory = ""
-    if row.together_peak is not None and row.apart_peak:
-        memory = f"  peak x {row.together_peak / row.apart_peak:.2f}"
+    marks = []
+    if row.drawn < row.cells:
+        marks.append(f"extrapolated: {row.drawn} of {row.cells} cells, drawn by seed 0")
+    if row.measured < row.drawn:
+        marks.append(f"so far {row.measured} of {row.drawn} separate runs")
     same = "same answers" if row.same_answers else "ANSWERS DIFFER"
     return (
-        f"{row.bench:<10}{row.tokens:>6} tokens{row.clips:>4} clips{row.cells:>4} cells{row.together_s:>10.1f} s together"
-        f"{row.apart_s:>10.1f} s apart{row.times:>7.2f} x  {same}{memory}{marked}"
+        f"{row.part.bench:<10}{row.part.tokens:>5} tokens{row.part.clips:>3} clips{row.cells:>4} cells"
+        f"{row.together_s:>8.1f} s together{row.apart_s:>9.1f} s apart{row.times:>7.2f} x ({1 / row.times:.2f})"
+        f"  processors {row.apart_cpu_s / row.together_cpu_s:.2f} x"
+        f"  peak {row.peak:.2f} x ({row.peak_without_weights:.2f})  {same}"
+        + "".join(f"  [{mark}]" for mark in marks)
     )
 
 
@@ -198,29 +136,32 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", choices=list(bench_presses.SIZES), default="cpu")
+    parser.add_argument("--size", default="small", help="a size of bench_presses.py")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--bench", nargs="+", choices=[*GRIDS, "questions"], default=[*GRIDS, "questions"])
     parser.add_argument("--tokens", type=int, nargs="+", default=[2250])
     parser.add_argument("--clips", type=int, default=8)
-    parser.add_argument("--cells", type=int, help="separate runs to time (default: all)")
+    parser.add_argument("--cells", type=int, default=0, help="draw so many of each grid (default: all)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="start nothing after so long")
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args(argv)
-    device = chosen_device(arguments.device)
-    loaded = bench_presses.built(arguments.size, device)
-    rows = []
-    for tokens in arguments.tokens:
-        for bench in arguments.bench:
-            with tempfile.TemporaryDirectory() as folder, handed(loaded):
-                if bench == "questions":
-                    rows.append(question_figures(Path(folder), tokens, arguments.clips, device))
-                else:
-                    rows.append(
-                        grid_figures(bench, Path(folder), tokens, arguments.clips, arguments.cells, device)
-                    )
-            if not arguments.json:
-                print(line(rows[-1]), flush=True)
-    if arguments.json:
+    given = parser.parse_args(argv)
+    if given.fresh:
+        STATE.unlink(missing_ok=True)
+    until, rows = time.time() + 60 * given.minutes, []
+    for tokens in given.tokens:
+        for bench in given.bench:
+            drawn = 0 if bench == "questions" else given.cells
+            part = Part(given.size, given.device, bench, tokens, given.clips, drawn)
+            measure(part, STATE, until)
+            row = figures(part, known(part, STATE))
+            if row is None:
+                print(f"{bench:<10}{tokens:>5} tokens: not measured yet", flush=True)
+                continue
+            rows.append(row)
+            if not given.json:
+                print(line(row), flush=True)
+    if given.json:
         print(json.dumps([{**asdict(row), "times": row.times} for row in rows], indent=1))
 
 

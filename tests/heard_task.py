@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 import soundfile
 from tiny_run import noise
+from torch import Tensor
 
+from marathon_eval import hf_audio
 from marathon_eval.config import RunConfig
 from marathon_eval.results import RunResult, Sample
 from marathon_eval.sweep import Cell
@@ -71,3 +74,24 @@ def told(sample: Sample) -> dict[str, Any]:
     del line["cached"]
     counted = ("audio_tokens", "kept_tokens", "input_tokens", "output_tokens", "kv_bytes")
     return {**line, **{name: usage[name] for name in counted}}
+
+
+def first_logits(patch: pytest.MonkeyPatch) -> dict[str, Tensor]:
+    """The first token's logits by press, question and clip, as the output head gives them; filled by later runs."""
+    seen: dict[str, Tensor] = {}
+    original = hf_audio.HFAudio.answer
+
+    def answer(self: Any, loaded: Any, requests: Any, inputs: Any) -> Any:
+        steps: list[Tensor] = []
+        head = loaded.model.get_output_embeddings()
+        hook = head.register_forward_hook(lambda module, args, output: steps.append(output[:, -1].clone()))
+        responses = original(self, loaded, requests, inputs)
+        hook.remove()
+        # counted from the end: a context that was prefilled here shows one more
+        first = steps[-max(response.usage.output_tokens or 1 for response in responses)]
+        for row, request in enumerate(requests):
+            seen[f"{self.press} {request.prompt} {request.audios[0].path}"] = first[row]
+        return responses
+
+    patch.setattr(hf_audio.HFAudio, "answer", answer)
+    return seen

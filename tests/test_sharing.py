@@ -10,9 +10,8 @@ import pytest
 import tiny
 import tiny_models
 import torch
-from heard_task import Taken, config, data, told
+from heard_task import Taken, config, data, first_logits, told
 
-from marathon_eval import hf_audio
 from marathon_eval.audio import Audio
 from marathon_eval.evaluator import evaluate
 from marathon_eval.hf import sharing
@@ -36,7 +35,7 @@ def test_a_cell_is_what_a_run_of_its_own_is(
     make = {"qwen_omni": tiny.make_qwen_omni, "qwen2_audio": tiny_models.make_qwen2_audio}
     checkpoint = make[model](tmp_path / "checkpoint")
     asked = replace(config(data(tmp_path), checkpoint, tmp_path / "shared"), model=model)
-    seen = _first_logits(monkeypatch)
+    seen = first_logits(monkeypatch)
     taken = Taken()
     assert sweep(asked, Grid((NONE, *PRESSES), (0.6,)), taken)
     assert len(taken) == 1 + len(PRESSES)
@@ -55,26 +54,6 @@ def test_a_cell_is_what_a_run_of_its_own_is(
     assert len(together) == 6 * len(taken)
     assert together.keys() == apart.keys()
     assert all(torch.allclose(together[key], apart[key], atol=1e-5, rtol=0) for key in apart)
-
-
-def _first_logits(patch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
-    """The first token's logits by press, question and clip: what the head gives first for a prompt of batch 1."""
-    seen: dict[str, torch.Tensor] = {}
-    original = hf_audio.HFAudio.answer
-
-    def answer(self: Any, loaded: Any, requests: Any, inputs: Any) -> Any:
-        key = f"{self.press} {requests[0].prompt} {requests[0].audios[0].path}"
-        pieces: list[torch.Tensor] = []
-        head = loaded.model.get_output_embeddings()
-        hook = head.register_forward_hook(lambda module, args, output: pieces.append(output[0, -1].clone()))
-        responses = original(self, loaded, requests, inputs)
-        hook.remove()
-        # counted from the end: a context that was prefilled here shows one more
-        seen[key] = pieces[-(responses[0].usage.output_tokens or 1)]
-        return responses
-
-    patch.setattr(hf_audio.HFAudio, "answer", answer)
-    return seen
 
 
 def test_a_clip_is_heard_encoded_and_prefilled_once(

@@ -197,28 +197,55 @@ def test_holm_is_over_the_cells_of_a_task() -> None:
     assert max(after) >= max(before)
 
 
-def test_kill_9_twice(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The third start ends with the table of an undisturbed sweep, and asks again at most what was in flight."""
-    folder = data(tmp_path, clips=4)
-    grid = ("--presses", "none,frame,knorm", "--ratios", "0.3,0.6", "--json")
-    cells = 5 * 12
+#: A sweep that tells each answer of the model to the file named first, before anything can keep it.
+LOGGED = """
+import sys
+from marathon_eval import hf_audio
+from marathon_eval.cli import main
 
-    def start(cache: Path) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "marathon_eval", *flags(folder, checkpoint, cache, *grid)]
+original = hf_audio.HFAudio.answer
+
+def answer(self, loaded, requests, inputs):
+    responses = original(self, loaded, requests, inputs)
+    with open(sys.argv[1], "a") as log:
+        log.writelines(f"{self.press} {one.prompt} {one.audios[0].path}\\n" for one in requests)
+    return responses
+
+hf_audio.HFAudio.answer = answer
+sys.exit(main(sys.argv[2:]))
+"""
+#: What the cache may lose: it commits after so many answers at the latest.
+IN_FLIGHT = 32
+
+
+def test_kill_9_twice(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The third start ends with the table of an undisturbed sweep; a kill costs at most the answers in flight."""
+    folder, log, cache = data(tmp_path, clips=7), tmp_path / "log", tmp_path / "killed"
+    grid = ("--presses", "none,frame,knorm", "--ratios", "0.3,0.6", "--json")
+    cells, log_length = 5 * 21, 0
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", LOGGED, str(log), *flags(folder, checkpoint, cache, *grid)]
         env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
-    cache = tmp_path / "killed"
+    def told_of() -> list[str]:
+        return log.read_text().splitlines() if log.exists() else []
+
     for kill in range(2):
-        before, process = stored(cache), start(cache)
-        while stored(cache) < before + 6:
+        before, process = stored(cache), start()
+        while len(told_of()) < log_length + IN_FLIGHT + 8:
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        assert before + 6 <= stored(cache) < cells, kill
+        answers = len(told_of()) - log_length
+        log_length += answers
+        assert answers - (stored(cache) - before) <= IN_FLIGHT, kill
     kept = stored(cache)
-    third = json.loads(start(cache).communicate()[0])
+    third = json.loads(start().communicate()[0])
+    assert len(set(told_of())) == cells
+    assert len(told_of()) - cells == log_length - kept <= 2 * IN_FLIGHT
     assert sum(cell["cache"]["hits"] for cell in third["cells"]) == kept
     assert sum(cell["cache"]["misses"] for cell in third["cells"]) == cells - kept
     capsys.readouterr()

@@ -54,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="write sweep.json, and an ordinary results folder per cell, below DIR",
     )
+    parser.add_argument(
+        "--encoder_cache",
+        metavar="DIR",
+        help="keep what the audio encoder gave in DIR, for later sweeps (model_args encoder_cache)",
+    )
     parser.add_argument("--json", action="store_true", help="print sweep.json instead of a table")
     add_dry_run(parser)
 
@@ -64,6 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.sweep_table import SweepTable
 
     config, grid = replace(run_config(arguments), output_path=arguments.output_path), grid_of(arguments)
+    if arguments.encoder_cache is not None:
+        config.model_args["encoder_cache"] = arguments.encoder_cache
     output = None if arguments.output_path is None else Path(arguments.output_path)
     if output is not None:
         check_writable(output)

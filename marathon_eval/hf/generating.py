@@ -71,7 +71,10 @@ def generated(
         pruning = None
         if isinstance(press, PruningPress):
             seeds = [adapter.seed_of(request) for request in requests]
-            pruning = stack.enter_context(Pruning(decoder, press, seeds, loudness=inputs.loudness))
+            lower = None if loaded.shared is None else loaded.shared.lower_layers(press)
+            pruning = stack.enter_context(
+                Pruning(decoder, press, seeds, loudness=inputs.loudness, lower=lower)
+            )
         timed = _generate(loaded, inputs, generation, watch)
     if watch.tokens is not None and watch.tokens != sum(inputs.audio_tokens):
         raise RowError(

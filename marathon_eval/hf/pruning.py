@@ -23,6 +23,7 @@ from transformers.masking_utils import create_causal_mask
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.hf.attention_tap import LastTokenAttention
+from marathon_eval.hf.lower_layers import LowerLayers
 from marathon_eval.hf.prompt_pass import (
     Cut,
     Kept,
@@ -51,6 +52,8 @@ class Pruning:
     seeds: Sequence[int]
     early_exit: bool = True
     loudness: Sequence[Tensor] | None = None
+    #: Keeps what other presses cut from the same prompt at the same layer.
+    lower: LowerLayers | None = None
     kept: Kept | None = None
     _pass: PromptPass | None = field(default=None, init=False)
     _prompt: tuple[Tensor, Tensor | None] | None = field(default=None, init=False)
@@ -77,9 +80,12 @@ class Pruning:
             self._hook(undo, self.decoder.stack, self._begin)
             for index in range(self.press.cuts[0][0], len(self.decoder.layers)):
                 self._hook(undo, self.decoder.layers[index], partial(self._before_layer, index))
-            for cut, _ in self.press.cuts if self.press.needs_attention else ():
+            for cut in self._tapped():
                 attention = cast("torch.nn.Module", self.decoder.layers[cut - 1].self_attn)
                 self._taps[cut] = undo.enter_context(LastTokenAttention(attention, self._config))
+            if self.lower is not None:
+                first = self.press.cuts[0][0]
+                undo.enter_context(self.lower.once(self.decoder.layers, first, self._taps.get(first)))
             self._undo = undo.pop_all()
         return self
 
@@ -89,6 +95,13 @@ class Pruning:
         self._undo.close()
         self._pass = self._prompt = None
         self._taps.clear()
+
+    def _tapped(self) -> list[int]:
+        """The cuts before which attention is looked at: for this press, or for others that share the first one."""
+        cuts = [cut for cut, _ in self.press.cuts]
+        if self.press.needs_attention:
+            return cuts
+        return cuts[:1] if self.lower is not None and self.lower.watched(cuts[0]) else []
 
     @property
     def _config(self) -> Any:
@@ -297,13 +310,13 @@ class Pruning:
         audio: Any,
     ) -> PruningView:
         tap, number = self._taps.get(layer), [cut for cut, _ in self.press.cuts].index(layer)
-        states = hidden[row, start:]
+        states, wanted = hidden[row, start:], self.press.needs_attention
         original = self._originally(row, len(audio))
         return PruningView(
             hidden=states,
             norm=self.decoder.norm,
             keys=stored_keys(cache, layer - 1)[row, :, start:] if layer else states[None],
-            attention=None if tap is None or tap.row is None else tap.row[row, start:],
+            attention=tap.row[row, start:] if wanted and tap is not None and tap.row is not None else None,
             audio=audio,
             keep=self.press.kept(original, ratio),
             loudness=None if current.loudness is None else current.loudness[row],

@@ -20,6 +20,7 @@ import torch
 
 from marathon_eval.batching import padded
 from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.hf.encoder_files import EncoderFiles
 from marathon_eval.hf.loading import Loaded, load
 from marathon_eval.hf.memory import affordable_tokens, give_back, out_of_memory, tokens_to_start_with
 from marathon_eval.hf.sharing import Shared, SharedFeatures
@@ -68,7 +69,10 @@ class Runner:
         """`other`: a runner of the same model with another press, whose weights and sounds are used too."""
         self.adapter = adapter
         presses = [cell.press for cell in adapter.cells if cell.press is not None]
-        self.shared: Shared = Shared(presses, adapter.args.sharing) if other is None else other.shared
+        if other is None:
+            self.shared = Shared(presses, adapter.args.sharing, EncoderFiles.of(adapter))
+        else:
+            self.shared = other.shared
         self._warned = False
 
     @property
@@ -113,7 +117,9 @@ class Runner:
                 batch = following
 
     def release(self) -> None:
-        """Give the memory of weights and caches back."""
+        """Give the memory of weights and caches back; a sweep's cells do it once for all."""
+        if self.shared.loaded is None:
+            return
         self.shared.release()
         give_back()
 
@@ -152,7 +158,8 @@ class Runner:
         with ExitStack() as stack:
             if type(self.adapter).decoder is not HFAudio.decoder:
                 encoder = self.adapter.decoder(self._loaded.model).encode_audio
-                stack.enter_context(self.shared.encoding_once(encoder, self._loaded.device))
+                audio = partial(self.adapter.hashes, prepared.requests)
+                stack.enter_context(self.shared.encoding_once(encoder, self._loaded.device, audio))
             responses = self.adapter.answer(self._loaded, prepared.requests, prepared.inputs)
         return self._timed(self.shared.charged(responses))
 

@@ -2,8 +2,9 @@
 features, encoding and prefilled context.
 
 Nothing here changes an answer: a stored piece is given out only where the inputs that it was made from are equal, bit
-by bit. At most the last two batches of sound, one encoding and one context are in memory. An answer that was spared a
-stage is charged its measured time all the same, so that its usage says what it would have cost alone.
+by bit. At most the last two batches of sound, one encoding, one context and the lower layers of one prompt
+(lower_layers.py) are in memory; encodings may lie on disk too (encoder_files.py). An answer that was spared a stage is
+charged its measured time all the same, so that its usage says what it would have cost alone.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from marathon_eval.hf.encoder_files import EncoderFiles
 from marathon_eval.hf.eviction import prefill_context
 from marathon_eval.hf.eviction_context import Context, Observed
+from marathon_eval.hf.lower_layers import LowerLayers
 from marathon_eval.hf.usage import now
-from marathon_eval.press import Decoder, EvictionPress, Press
+from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
 if TYPE_CHECKING:
     from marathon_eval.hf.loading import Loaded
@@ -63,6 +67,8 @@ class Encoding:
     inputs: list[Any]
     output: Any
     seconds: float
+    #: False for one that was read from disk.
+    fresh: bool = True
 
 
 @dataclass
@@ -81,6 +87,8 @@ class Shared:
 
     presses: Sequence[Press] = ()
     on: bool = True
+    #: Where encodings are kept on disk, if anywhere.
+    files: EncoderFiles | None = None
     loaded: Loaded | None = None
     #: Whether the first batch since loading is over.
     warm: bool = False
@@ -92,6 +100,13 @@ class Shared:
     _encoding: Encoding | None = None
     _prefilled: Prefilled | None = None
     _batches: tuple[frozenset[Hashable], frozenset[Hashable]] = (frozenset(), frozenset())
+    _lower: LowerLayers = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lower = LowerLayers(self.presses, self._spare_prefill)
+
+    def _spare_prefill(self, seconds: float) -> None:
+        self.owed.prefill += seconds
 
     def begin(self) -> None:
         """A new batch owes nothing."""
@@ -120,6 +135,7 @@ class Shared:
     def forget(self) -> None:
         """Give back what is kept of the clip."""
         self._encoding = self._prefilled = None
+        self._lower.forget()
         self.sounds.clear()
         self.inputs.clear()
 
@@ -131,8 +147,13 @@ class Shared:
     # -- encoder ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def encoding_once(self, encoder: torch.nn.Module, device: torch.device) -> Iterator[None]:
-        """Let the encoder give its last output again where its inputs are those of the last time."""
+    def encoding_once(
+        self, encoder: torch.nn.Module, device: torch.device, audio: Callable[[], list[str]] = list
+    ) -> Iterator[None]:
+        """Let the encoder give its last output again where its inputs are those of the last time.
+
+        `audio`: gives the content hashes of the batch's clips, for encodings on disk.
+        """
         if not self.on:
             yield
             return
@@ -147,9 +168,11 @@ class Shared:
             # another clip: the old one's memory first
             del held
             self._encoding = self._prefilled = None
-            started = now(device)
-            output = forward(*args, **kwargs)
-            self._encoding = Encoding(given, output, now(device) - started)
+            self._lower.forget()
+            encode, place = partial(forward, *args, **kwargs), next(encoder.parameters()).device
+            output, seconds, fresh = self._encoded(encode, given, device, audio, place)
+            self.owed.encode += 0.0 if fresh else seconds
+            self._encoding = Encoding(given, output, seconds, fresh)
             return output
 
         vars(encoder)["forward"] = remembered
@@ -159,6 +182,33 @@ class Shared:
             del vars(encoder)["forward"]
             if own is not None:  # accelerate's, where the layers lie on several devices
                 vars(encoder)["forward"] = own
+
+    def _encoded(
+        self,
+        encode: Callable[[], Any],
+        given: list[Any],
+        device: torch.device,
+        audio: Callable[[], list[str]],
+        place: torch.device,
+    ) -> tuple[Any, float, bool]:
+        """The encoder's output, its seconds, and whether they were spent now: it may lie on disk."""
+        path = None if self.files is None else self.files.path(audio(), given)
+        if self.files is not None and path is not None:
+            found = self.files.read(path, place)
+            if found is not None:
+                return *found, False
+        started = now(device)
+        output = encode()
+        seconds = now(device) - started
+        if self.files is not None and path is not None:
+            self.files.write(path, output, seconds)
+        return output, seconds, True
+
+    # -- layers below a cut -------------------------------------------------------------------------------------
+
+    def lower_layers(self, press: PruningPress) -> LowerLayers | None:
+        """Where the layers below the press's first cut are kept; None where no one else would ask for them."""
+        return self._lower if self.on and self._lower.pays(press) else None
 
     # -- context ------------------------------------------------------------------------------------------------
 
@@ -171,6 +221,7 @@ class Shared:
         """
         if not self.on or press.needs_module:
             return prefill_context(decoder, tensors, length, press)
+        self._lower.forget()  # the next to be pruned is another prompt
         given = prefix(tensors, length)
         held = self._prefilled
         if held is None or not same([held.tensors], [given]):
@@ -195,8 +246,8 @@ class Shared:
         encoded = self._encoding
         context = prefill_context(decoder, tensors, length, watching(press, self.presses))
         seconds = now(device) - started
-        fresh = self._encoding is not None and self._encoding is not encoded
-        inside = self._encoding.seconds if fresh and self._encoding is not None else 0.0
+        made = None if self._encoding is encoded else self._encoding
+        inside = made.seconds if made is not None and made.fresh else 0.0
         return Prefilled(given, context, max(inside, self.owed.encode - owed), seconds - inside)
 
     def serves_whole(self, decoder: Decoder, request: Request, audio_tokens: Sequence[int]) -> bool:
