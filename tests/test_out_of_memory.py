@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
+from heard_task import config, data
 from unequal_clips import answered_alone, answers, falling, omni, short_of_memory, sizes
 
+from marathon_eval.evaluator import evaluate
+from marathon_eval.hf_audio import HFAudio
 from marathon_eval.model import Request, Response
 from marathon_eval.models.qwen_omni import QwenOmni
+from marathon_eval.results import RunResult
 
 ALONE = "out of memory, asked alone: less would be dtype=bfloat16 or device_map=auto"
 SHORTAGES = (
@@ -54,7 +60,11 @@ def counted_answers(patch: pytest.MonkeyPatch) -> Counter[str]:
 
 @pytest.mark.parametrize(
     ("args", "shortage"),
-    zip(({"batch_size": "auto"}, {"batch_size": 6}, {"max_batch_tokens": 5000}), SHORTAGES, strict=True),
+    [
+        ({"batch_size": "auto"}, SHORTAGES[0]),
+        ({"batch_size": 6}, SHORTAGES[1]),
+        ({"max_batch_tokens": 5000}, SHORTAGES[2]),
+    ],
     ids=["auto", "number", "budget"],
 )
 def test_a_batch_too_large_for_memory_is_halved_for_the_rest(
@@ -121,3 +131,57 @@ def test_memory_that_does_not_suffice_for_features(
     assert [one.text for one in found] == alone
     assert max(sizes(found)) > 1
     assert seen[0] == 9
+
+
+# -- at random --------------------------------------------------------------------------------------------------------
+
+
+class Flaky:
+    """The model runs out of memory at every other call, drawn by seed; what it answered is counted."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, seed: int) -> None:
+        draw, original = random.Random(seed), HFAudio.answer
+        self.failed, self.answered = 0, Counter[tuple[str, str]]()
+
+        def answer(model: HFAudio, loaded: Any, requests: Sequence[Request], inputs: Any) -> list[Response]:
+            if draw.random() < 0.5:
+                self.failed += 1
+                raise draw.choice(SHORTAGES)
+            self.answered.update((request.prompt, request.audios[0].path) for request in requests)
+            return original(model, loaded, requests, inputs)
+
+        patch.setattr(HFAudio, "answer", answer)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("size", [1, 4])
+def test_out_of_memory_at_random_requests(
+    size: int, seed: int, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = data(tmp_path, clips=4)
+    run = config(folder, checkpoint, tmp_path / "undisturbed", system_prompt="")
+    whole = evaluate(run)
+    disturbed = replace(
+        run,
+        use_cache=str(tmp_path / "cache"),
+        retry_errors=True,
+        model_args={**run.model_args, "batch_size": size},
+    )
+    flaky = Flaky(monkeypatch, seed)
+    rounds = [evaluate(disturbed)]
+    while not rounds[-1].whole and len(rounds) < 10:
+        rows = rounds[-1].samples["heard"]
+        assert {row.error for row in rows if row.status != "ok"} == {ALONE}
+        assert rounds[-1].tasks["heard"].n_scored == sum(row.status == "ok" for row in rows)
+        rounds.append(evaluate(disturbed))
+    assert flaky.failed > 2
+    assert flaky.answered == Counter({key: 1 for key in flaky.answered}), "asked again though it was answered"
+    assert len(flaky.answered) == 12
+    assert rounds[-1].whole
+    assert len({str(row.response) for row in whole.samples["heard"]}) > 2
+    assert texts(rounds[-1]) == texts(whole)
+    assert rounds[-1].tasks["heard"].readings == whole.tasks["heard"].readings
+
+
+def texts(result: RunResult) -> list[tuple[Any, ...]]:
+    return [(row.doc_id, row.response, row.status, row.readings) for row in result.samples["heard"]]

@@ -96,6 +96,8 @@ class Shared:
     several: bool = False
     owed: Owed = field(default_factory=Owed)
     sounds: dict[Hashable, Any] = field(default_factory=dict)
+    #: What the feature extractor made of a sound, by the sound's id, held with it so that no other array has the id.
+    features: dict[tuple[Any, ...], tuple[Any, Any]] = field(default_factory=dict)
     inputs: Recent = field(default_factory=Recent)
     _encoding: Encoding | None = None
     _prefilled: Prefilled | None = None
@@ -119,6 +121,8 @@ class Shared:
             self._batches = (self._batches[1], wanted)
         kept = frozenset().union(*self._batches)
         self.sounds = {key: sound for key, sound in self.sounds.items() if key in kept}
+        alive = {id(sound) for sound in self.sounds.values()}
+        self.features = {key: held for key, held in self.features.items() if key[0] in alive}
 
     def sound(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Samples of one stretch of audio, which `expect` was told of."""
@@ -137,6 +141,7 @@ class Shared:
         self._encoding = self._prefilled = None
         self._lower.forget()
         self.sounds.clear()
+        self.features.clear()
         self.inputs.clear()
 
     def release(self) -> None:
@@ -286,7 +291,6 @@ class SharedFeatures:
 
     def __init__(self, extractor: Any, shared: Shared) -> None:
         self._extractor, self._shared = extractor, shared
-        self._held: dict[tuple[Any, ...], tuple[Any, Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._extractor, name)
@@ -295,13 +299,11 @@ class SharedFeatures:
         # a list or a part of an array is made anew for every call, and would never be met again
         if not self._shared.on or getattr(samples, "base", samples) is not None:
             return self._extractor(samples, **settings)
-        # the array is held with the result: its id is no other array's meanwhile. Both go with the sound
-        alive = {id(sound) for sound in self._shared.sounds.values()}
-        self._held = {key: kept for key, kept in self._held.items() if key[0] in alive}
+        held = self._shared.features
         key = (id(samples), *sorted((name, repr(value)) for name, value in settings.items()))
-        if key not in self._held:
-            self._held[key] = (samples, self._extractor(samples, **settings))
-        return self._held[key][1]
+        if key not in held:
+            held[key] = (samples, self._extractor(samples, **settings))
+        return held[key][1]
 
 
 def prefix(tensors: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:
