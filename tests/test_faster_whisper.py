@@ -190,6 +190,13 @@ def test_only_a_multilingual_checkpoint_is_told_language_and_task(ready: Path) -
     there._model = Deaf()
     there._decoded(np.zeros(RATE, np.float32))
     assert (told["language"], told["task"]) == ("de", "translate")
+    # nor is anything asked for that skips a window, samples, or carries text over: a tiny model is never that sure
+    assert told["no_speech_threshold"] is told["log_prob_threshold"] is None
+    assert (told["temperature"], told["condition_on_previous_text"], told["vad_filter"]) == (
+        0.0,
+        False,
+        False,
+    )
 
 
 ASK = """

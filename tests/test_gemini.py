@@ -133,7 +133,15 @@ def test_the_sdk_asks_again_and_the_clock_counts_the_last_attempt(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "hears", "split"), [(95, 1e9, True), (300, 1e9, False), (95, 30.0, False), (300, 30.0, True)]
+    ("seconds", "hears", "split"),
+    [
+        (95, 1e9, True),
+        (300, 1e9, False),
+        (330, 1e9, True),
+        (95, 30.0, False),
+        (300, 30.0, True),
+        (330, 300.0, False),
+    ],
 )
 def test_what_was_heard(clips: dict[int, Audio], seconds: int, hears: float, split: bool) -> None:
     with FakeServer(rate=32, hears=hears, split=split) as server:
