@@ -72,18 +72,28 @@ class Link:
     @classmethod
     def connect(cls, ranks: Ranks) -> Self:
         """Meet the others at MASTER_ADDR:MASTER_PORT. Raises MarathonError where nobody is there."""
-        from torch.distributed.rendezvous import rendezvous
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]  # public, but torch's stubs do not say so
 
+        host, port = os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]
+        # torch's launchers keep the store themselves, so that it outlives every rank
+        keeps = ranks.rank == LEADER and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
         try:
-            wait = timedelta(seconds=START_SECONDS)
-            store, _, _ = next(rendezvous("env://", ranks.rank, ranks.world, timeout=wait))
-            store.set_timeout(timedelta(seconds=GRACE_SECONDS))
+            if not keeps:
+                _await_listener(host, int(port))
+            store = TCPStore(
+                host,
+                int(port),
+                ranks.world,
+                is_master=keeps,
+                timeout=timedelta(seconds=GRACE_SECONDS),
+                wait_for_workers=False,
+            )
             return cls(ranks, store)
-        except (RuntimeError, ValueError) as error:
-            place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        except (RuntimeError, ValueError, OSError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise MarathonError(
-                f"rank {ranks.rank} of {ranks.world} cannot meet the others at MASTER_ADDR:MASTER_PORT={place} ({reason})"
+                f"rank {ranks.rank} of {ranks.world} cannot meet the others at "
+                f"MASTER_ADDR:MASTER_PORT={host}:{port} ({reason})"
             ) from None
 
     @_reaching()
@@ -168,15 +178,18 @@ class Pulse:
         self._done = threading.Event()
         self._gate = threading.Lock()
         self._busy = False
+        self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
         #: Whether the leader is gone without having ended the run.
         self.lost = False
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self._run, name="pulse", daemon=True).start()
+        self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
+        # an interpreter that ends while a thread is inside torch's store aborts
+        self._thread.join(GRACE_SECONDS)
 
     @contextmanager
     def breakable(self) -> Iterator[None]:
@@ -217,6 +230,19 @@ class Pulse:
         except Unreachable:
             over, self.lost = False, True
         return over
+
+
+def _await_listener(host: str, port: int) -> None:
+    """Return when the store answers; torch's own waiting cannot be broken off by Ctrl-C. Raises OSError."""
+    limit = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=BEAT_SECONDS).close()
+            return
+        except OSError:
+            if time.monotonic() > limit:
+                raise
+            time.sleep(BEAT_SECONDS / 4)
 
 
 def _machine() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ _EXIT_BROKEN = 1
 
 def as_rank(ranks: Ranks, work: Callable[[Leader], int]) -> int:
     """`work` where this is rank 0; its exit code in every process."""
+    # before torch is imported: of a store that is gone it prints a page of C++ frames, we say one line
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from marathon_eval.distributed import Leader, follow
     from marathon_eval.rank_messages import LEADER, Link, Pulse
 

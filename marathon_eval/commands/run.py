@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from marathon_eval.dry_run import DryRun
     from marathon_eval.results import RunResult
 
+ONE_ON_THE_CPU = (
+    "marathon-eval: note: without MPI `accelerate launch --cpu` starts one process, whatever --num_processes says; "
+    "--multi_gpu starts so many, also where there is no GPU"
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser)
@@ -119,10 +124,12 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.ranks import launched
+    from marathon_eval.ranks import launched, started_alone
 
     ranks = launched()
     if ranks is None:
+        if started_alone():
+            print(ONE_ON_THE_CPU, file=sys.stderr)
         return run_alone(arguments)
     from marathon_eval.commands._ranks import as_rank
 

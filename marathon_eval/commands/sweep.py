@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
+from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_WHOLE
 from marathon_eval.commands.run import (
     add_dry_run,
     add_run_arguments,
@@ -64,6 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.ranks import launched
+
+    ranks = launched()
+    if ranks is not None:
+        if ranks.rank:
+            return EXIT_MISTAKE
+        raise MarathonError(
+            f"sweep runs in one process, and {ranks.world} were launched: start one per GPU with --device and "
+            "--presses of its own; they may share a cache, and a last one with all presses makes the table from it"
+        )
     from marathon_eval.progress import terminal_progress
     from marathon_eval.sweep import planned_sweep, sweep
     from marathon_eval.sweep_table import SweepTable

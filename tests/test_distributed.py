@@ -1,0 +1,193 @@
+"""Several processes, one run: the same files as one process, and nothing lost when one of them dies."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranks_run
+import released
+import tiny
+
+from marathon_eval.errors import MarathonError
+
+REQUESTS = 120
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return released.build(tmp_path_factory.mktemp("released"), {"race": REQUESTS})
+
+
+@pytest.fixture(scope="module")
+def one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What one process writes."""
+    folder = tmp_path_factory.mktemp("one")
+    ranks_run.alone(ranks_run.flags(data, folder))
+    return ranks_run.files(folder / "out")
+
+
+def test_accelerate_gives_the_files_of_one_process(data: Path, one: dict[str, Any], tmp_path: Path) -> None:
+    done = ranks_run.accelerated(ranks_run.flags(data, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("asking 120 requests") == 1
+    assert ranks_run.files(tmp_path / "out") == one
+    assert len(list((tmp_path / "out").rglob("results.json"))) == 1
+    # both were asked, and what the second one wrote for itself is in the one file
+    assert (tmp_path / "cache" / "answers.rank-1.sqlite").exists()
+    assert ranks_run.answers(tmp_path / "cache" / "answers.rank-1.sqlite") == 0
+    assert ranks_run.answers(tmp_path / "cache" / "answers.sqlite") == REQUESTS
+
+
+def test_four_ranks_on_one_folder_then_nothing_is_asked(
+    data: Path, one: dict[str, Any], tmp_path: Path
+) -> None:
+    for asked in (f"asking {REQUESTS} requests", ""):
+        found = ranks_run.ended(ranks_run.start(ranks_run.flags(data, tmp_path, "dummy", "mode=random"), 4))
+        assert [code for code, _, _ in found] == [0] * 4, found
+        assert [bool(out) for _, out, _ in found] == [True, False, False, False]
+        assert asked in found[0][2]
+        assert "asking" not in found[0][2].replace(asked or "-", "")
+        assert "".join(err for _, _, err in found[1:]) == ""
+    again = ranks_run.files(tmp_path / "out")
+    assert again["results.json"]["cache"] == {"hits": REQUESTS, "misses": 0}
+    assert again["results.json"]["tasks"] == one["results.json"]["tasks"]
+
+
+@pytest.mark.parametrize(("victim", "code"), [(1, 3), (0, 3)])
+def test_a_killed_rank_loses_no_finished_answer(
+    data: Path, one: dict[str, Any], tmp_path: Path, victim: int, code: int
+) -> None:
+    ranks = ranks_run.start(ranks_run.flags(data, tmp_path, "dummy", "mode=random,sleep=0.11"))
+    ranks_run.wait_for_answers(ranks, tmp_path / "cache", 4)
+    ranks[victim].kill()
+    finished = sum(ranks_run.answers(path) for path in (tmp_path / "cache").glob("answers*.sqlite"))
+    found = ranks_run.ended(ranks)
+    assert found[victim][0] == -signal.SIGKILL
+    assert found[1 - victim][0] == code
+    assert f"rank {victim}" in found[1 - victim][2]
+    assert "is lost" in found[1 - victim][2]
+    assert "Traceback" not in found[1 - victim][2]
+    after = rescued(data, tmp_path, one)
+    # every answer was slow enough to be written at once: only those in flight are asked again
+    assert finished - 2 <= after["hits"] < REQUESTS
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_an_interrupted_rank_stops_all_and_saves(
+    data: Path, one: dict[str, Any], tmp_path: Path, victim: int
+) -> None:
+    ranks = ranks_run.start(ranks_run.flags(data, tmp_path, "dummy", "mode=random,sleep=0.05"))
+    ranks_run.wait_for_answers(ranks, tmp_path / "cache", 1)
+    ranks[victim].send_signal(signal.SIGTERM)
+    found = ranks_run.ended(ranks)
+    assert found[victim][0] == 143
+    assert found[1 - victim][0] == 130
+    assert "Traceback" not in found[0][2] + found[1][2]
+    assert ranks_run.files(tmp_path / "out")["results.json"]["interrupted"] is True
+    assert rescued(data, tmp_path, one)["hits"] >= 2
+
+
+def rescued(data: Path, folder: Path, one: dict[str, Any]) -> dict[str, int]:
+    """Finish by one process: the undisturbed run's scores; its hits and misses."""
+    ranks_run.alone(ranks_run.flags(data, folder))
+    found = ranks_run.files(folder / "out")["results.json"]
+    assert found["tasks"] == one["results.json"]["tasks"]
+    counts: dict[str, int] = found["cache"]
+    assert sum(counts.values()) == REQUESTS
+    return counts
+
+
+def test_failures_and_no_cache_come_over_too(data: Path, tmp_path: Path) -> None:
+    """Every 7th request of each process fails; what is not kept must still be told."""
+    arguments = ranks_run.flags(data, tmp_path, "dummy", "mode=random,fail_every=7", "--no_cache")
+    arguments[arguments.index("--use_cache") : arguments.index("--use_cache") + 2] = []
+    found = ranks_run.ended(ranks_run.start(arguments))
+    assert [code for code, _, _ in found] == [3, 3], found
+    task = ranks_run.files(tmp_path / "out")["results.json"]["tasks"]["race"]
+    assert task["n_errors"] == 2 * (REQUESTS // 2 // 7)
+    assert task["n_scored"] == REQUESTS - task["n_errors"]
+    assert not list(tmp_path.rglob("answers*"))
+
+
+MISTAKES = {
+    "device_map": ("dummy", "device_map=auto", "lays one model over all GPUs, and 2 processes were launched"),
+    "device": ("dummy", "device=cuda:1", "cuda:1: is one device, and 2 processes were launched"),
+    "model": ("dummi", "mode=random", "dummi"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_of_one_process(data: Path, tmp_path: Path, mistake: str) -> None:
+    model, args, said = MISTAKES[mistake]
+    found = ranks_run.ended(ranks_run.start(ranks_run.flags(data, tmp_path, model, args)))
+    assert [code for code, _, _ in found] == [2, 2], found
+    assert said in found[0][2]
+    assert found[0][2].count("\n") == 1
+    assert found[1][1:] == ("", "")
+
+
+def test_what_one_rank_lacks_is_said_by_the_leader(data: Path, tmp_path: Path) -> None:
+    """Its own cache file cannot be opened: a folder stands in its place."""
+    ranks = ranks_run.start(ranks_run.flags(data, tmp_path, "dummy", "mode=random,sleep=0.05"))
+    (tmp_path / "cache" / "answers.rank-1.sqlite").mkdir(parents=True)
+    found = ranks_run.ended(ranks)
+    assert [code for code, _, _ in found] == [2, 2], found
+    assert "answers.rank-1.sqlite" in found[0][2]
+
+
+def test_a_sweep_is_refused_in_one_line(tmp_path: Path) -> None:
+    arguments = ["sweep", "--model", "dummy", "--tasks", "race", "--presses", "none"]
+    found = ranks_run.ended(ranks_run.start(arguments))
+    assert [code for code, _, _ in found] == [2, 2]
+    assert found[0][2].startswith("marathon-eval: error: sweep runs in one process, and 2 were launched")
+    assert found[1][2] == ""
+
+
+def test_accelerate_on_the_cpu_says_that_it_started_one(data: Path, tmp_path: Path) -> None:
+    command = ["--cpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
+    arguments = ["-m", "marathon_eval", *ranks_run.flags(data, tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "accelerate.commands.launch", *command, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "`accelerate launch --cpu` starts one process" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "extra", ["", ",batch_size=2", ",press=dart,ratio=0.5,layer=1", ",press=snapkv,ratio=0.5"]
+)
+def test_a_listening_model_gives_the_files_of_one_process(tmp_path: Path, extra: str) -> None:
+    data = released.build(tmp_path / "data", {"race": 12}, seconds=2.0)
+    weights = tiny.make_qwen_omni(tmp_path / "weights")
+    args = f"pretrained={weights},device=cpu{extra}"
+    ranks_run.alone(ranks_run.flags(data, tmp_path / "one", "qwen_omni", args))
+    done = ranks_run.accelerated(ranks_run.flags(data, tmp_path / "two", "qwen_omni", args))
+    assert done.returncode == 0, done.stderr
+    assert ranks_run.files(tmp_path / "two" / "out") == ranks_run.files(tmp_path / "one" / "out")
+
+
+def test_more_processes_than_gpus_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from marathon_eval.distributed import take_device
+    from marathon_eval.ranks import Ranks
+
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    take_device("auto", Ranks(5, 8, 1))
+    take_device("cpu", Ranks(5, 8, 2))
+    assert taken == [1]
+    with pytest.raises(MarathonError, match="process 3 of its node, which has 2 GPUs"):
+        take_device(None, Ranks(6, 8, 2))
