@@ -14,6 +14,7 @@ from transformers import GenerationConfig, StoppingCriteria
 from marathon_eval.errors import RowError
 from marathon_eval.flops import Shape, pruned_speedup
 from marathon_eval.hf.evicting import answered_from_evicted
+from marathon_eval.hf.input_pruning import InputPruning
 from marathon_eval.hf.loading import Loaded
 from marathon_eval.hf.pruning import Pruning
 from marathon_eval.hf.sharing import WHOLE
@@ -71,7 +72,8 @@ def generated(
         pruning = None
         if isinstance(press, PruningPress):
             seeds = [adapter.seed_of(request) for request in requests]
-            pruning = stack.enter_context(Pruning(decoder, press, seeds, loudness=inputs.loudness))
+            kind = InputPruning if decoder.cut_at_input else Pruning
+            pruning = stack.enter_context(kind(decoder, press, seeds, loudness=inputs.loudness))
         timed = _generate(loaded, inputs, generation, watch)
     if watch.tokens is not None and watch.tokens != sum(inputs.audio_tokens):
         raise RowError(
