@@ -25,10 +25,11 @@ class Shape:
 
     @classmethod
     def of(cls, config: Any) -> Shape | None:
-        """From a text model's config in transformers' spelling; None where a number is missing or experts take turns."""
+        """From a text model's config in transformers' spelling; None for missing numbers, experts in turns and windows."""
         heads = getattr(config, "num_attention_heads", None)
         hidden = getattr(config, "hidden_size", None)
-        if getattr(config, "num_experts", None) or not heads or not hidden:
+        windowed = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
+        if getattr(config, "num_experts", None) or windowed or not heads or not hidden:
             return None
         found = [
             hidden,

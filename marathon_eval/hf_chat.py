@@ -59,8 +59,15 @@ class ChatModel(HFAudio):
     parts: bool = True
     #: False where padding beside a longer clip would change a shorter one's answer.
     batches: bool = True
+    #: Windowed layers and shared caches: a press can only drop tokens before the first layer.
+    cut_at_input: ClassVar[bool] = False
     #: How many clips one question may have; None for any number.
     clips_per_question: ClassVar[int | None] = None
+
+    def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
+        if self.cut_at_input and press is not None:
+            refuse_uncut(self.name(), press)
+        super().__init__(settings, press)
 
     def check(self) -> None:
         for module, extra in self.needs.items():
@@ -180,11 +187,32 @@ class ChatModel(HFAudio):
             norm=stack.norm,
             audio_token_ids=(self.audio_token_id(model),),
             encode_audio=self.encoder(model),
+            cut_at_input=self.cut_at_input,
         )
 
     def encoder(self, model: Any) -> Any:
         """The module whose time is the audio encoder's."""
         return model.get_encoder(modality="audio")
+
+
+def refuse_uncut(model: str, press: Press) -> None:
+    """Raise MarathonError for a press that needs more than the embeddings before the first layer."""
+    why = "attends in windows and shares caches between layers"
+    if not isinstance(press, PruningPress):
+        raise MarathonError(
+            f"--model_args: {model} can't carry press={press.name()}: it {why}, so there are no keys of its own in "
+            "every layer to evict; pruning presses with layer=0 work"
+        )
+    if press.needs_attention:
+        raise MarathonError(
+            f"--model_args: {model} can't carry press={press.name()}: it {why}, so tokens are dropped before the first "
+            "layer, and the rule reads attention"
+        )
+    if [layer for layer, _ in press.cuts] != [0]:
+        raise MarathonError(
+            f"--model_args: {model} takes press={press.name()} with layer=0 alone: it {why}, so tokens are dropped "
+            "before the first layer"
+        )
 
 
 def _in_one(turn: Mapping[str, Any], placeholder: str) -> dict[str, Any]:

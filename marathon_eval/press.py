@@ -314,6 +314,8 @@ class Decoder:
     """The placeholder ids that stand where audio is; delimiters are text and always stay."""
     encode_audio: Module
     """The audio encoder: its output's first dimension, or `last_hidden_state`'s, counts audio tokens."""
+    cut_at_input: bool = False
+    """Its layers can't be cut in the middle (windows, shared caches): tokens go before the first one or not at all."""
 
 
 def press_from_args(press_class: type[P], args: Mapping[str, Any], flag: str = "--model_args") -> P:

@@ -1,7 +1,8 @@
 """Gemma 3n E4B and E2B: https://huggingface.co/google/gemma-3n-E4B-it
 
 30 s per piece, each of which costs 188 tokens however short it is. Google documents single clips of up to 30 s, so what
-is longer is asked as several pieces in one turn. No press: most layers attend in windows, and some share their cache.
+is longer is asked as several pieces in one turn. Most layers attend in windows and some share their cache, so presses
+drop tokens before the first layer (`layer=0`) or not at all.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from marathon_eval.hf_audio import RATE
 from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
 from marathon_eval.model import ModelSettings
-from marathon_eval.press import Press
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ class Gemma3n(ChatModel):
     weights_class = "Gemma3nForConditionalGeneration"
     token_rate = 6.25
     segment_seconds = 30.0
-    carries: ClassVar[tuple[type[Press], ...]] = ()
+    cut_at_input = True
     end_tokens = ("<end_of_turn>", "<eos>")
     #: Even where nobody sends a picture, the checkpoint holds an eye that only timm can build.
     needs: ClassVar[Mapping[str, str]] = {"timm": "gemma3n"}

@@ -1,6 +1,6 @@
 """Gemma 4 E2B and E4B: https://huggingface.co/google/gemma-4-E4B-it
 
-30 s per piece, as Gemma 3n's, but as many tokens as a piece is long. No press, for the same reasons.
+30 s per piece, as Gemma 3n's, but as many tokens as a piece is long. Presses as there.
 """
 
 from __future__ import annotations

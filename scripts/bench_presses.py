@@ -7,6 +7,9 @@ Random weights choose random tokens, which take the same time. Prints figures, j
 A long measurement can be taken in pieces: `--rounds FILE` adds this call's rounds to a file of lines, and the figures
 are those of all rounds in it at this size, length and layer, whichever presses each of them ran.
 
+On a machine that others use too, `--clock cpu` with OMP_NUM_THREADS=1 counts the seconds that this process computed, not
+those that it waited for its turn; alone on a machine, both clocks say the same.
+
 plain   transformers' generate, nothing of this harness around it; its time includes the encoder
 none    this harness without a press: `x plain` compares the two, encoder and first token together
 press   measured speed-up of the prefill over `none`, over the theoretical one; `select` is its share of the prefill
@@ -20,6 +23,7 @@ import itertools
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -258,12 +262,15 @@ def main() -> None:
     parser.add_argument(
         "--rounds", type=Path, help="a file of lines to add this call's rounds to, and to count"
     )
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--memory", action="store_true", help="one more pass, which tells what is allocated")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     device = chosen_device(given.device)
     size = given.size or ("3b" if device.type == "cuda" else "cpu")
-    settings = [Setting(tokens, size, device.type, given.layer) for tokens in given.tokens]
+    if given.clock == "cpu":
+        time.perf_counter = time.process_time
+    settings = [Setting(tokens, size, device.type, given.layer, given.clock) for tokens in given.tokens]
     wanted = Wanted(given.press, given.ratio, given.repeats, given.memory)
     rounds = kept_rounds(given.rounds)
     if given.repeats:

@@ -19,6 +19,7 @@ class Setting(NamedTuple):
     size: str
     device: str
     layer: int
+    clock: str
 
 
 @dataclass(frozen=True)

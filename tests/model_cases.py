@@ -39,8 +39,16 @@ class Case:
     batches: bool = True
     placeholder_is_text: bool = False
     """Its tokenizer takes a placeholder in the question for the letters that it is made of."""
-    refuses: str | None = None
-    """What it says to a press, where it can carry none."""
+    at_input: bool = False
+    """It carries presses that drop tokens before the first layer, and no others."""
+
+    def refuses(self, press: type[Press]) -> str | None:
+        """What it says to such a press, where it can't carry it."""
+        if not self.at_input:
+            return None
+        if not issubclass(press, PruningPress):
+            return "attends in windows and shares caches .* no keys of its own in every layer to evict"
+        return "before the first layer, and the rule reads attention" if press.needs_attention else None
 
 
 def per_second(rate: float) -> Callable[[float], int]:
@@ -70,13 +78,13 @@ CASES = {
     "qwen3_omni": Case("qwen3_omni", per_second(13)),
     "phi4_mm": Case("phi4_mm", per_second(12.5), batches=False),
     "hf": Case("hf", per_second(25), BY_ARGUMENTS),
-    "gemma4": Case("gemma4", per_second(25), refuses="it carries no press at all"),
+    "gemma4": Case("gemma4", per_second(25), at_input=True),
     "granite_speech": Case("granite_speech", three_per_window, batches=False),
 }
 #: Here, or in the process that `test_what_needs_torchvision_passes_beside_it` starts.
 TORCHVISION = sys.modules.get("torchvision") is not None
 if TORCHVISION:
-    CASES["gemma3n"] = Case("gemma3n", per_window(188), refuses="it carries no press at all")
+    CASES["gemma3n"] = Case("gemma3n", per_window(188), at_input=True)
 PRESSES = {
     path.stem: Registry().press_class(path.stem)
     for path in sorted((ROOT / "presses").glob("*.py"))
@@ -156,9 +164,12 @@ def answers(model: ChatModel, requests: Sequence[Request]) -> list[Response]:
     return [found[request] for request in requests]
 
 
-def press_of(name: str, ratio: float = 0.5) -> Press:
+def press_of(name: str, case: Case, ratio: float = 0.5) -> Press:
+    """The press with settings that the case's model can carry, if it can carry it at all."""
     press_class = PRESSES[name]
     arguments: dict[str, Any] = {"m": 2} if name == "pool" else {"ratio": ratio}
+    if case.at_input and issubclass(press_class, PruningPress) and not press_class.needs_attention:
+        arguments["layer"] = 0
     return press_class(**press_class.completed(arguments))
 
 

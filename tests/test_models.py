@@ -30,7 +30,7 @@ from marathon_eval.hf.loading import Loaded
 from marathon_eval.hf_audio import RATE
 from marathon_eval.hf_chat import ChatModel
 from marathon_eval.model import Request
-from marathon_eval.press import Press, budget
+from marathon_eval.press import budget
 
 ALL = pytest.mark.parametrize("name", MODELS)
 LONG = [95.0, 300.0]
@@ -123,10 +123,12 @@ def test_a_question_without_audio_is_answered(name: str, bench: Benches) -> None
     assert response.usage.audio_tokens == 0
 
 
-def held_or_refused(there: Bench, press: Press, requests: Sequence[Request]) -> None:
+def held_or_refused(there: Bench, name: str, requests: Sequence[Request]) -> None:
     """The press leaves exactly its budget, or the model says in the case's words that it can't carry it."""
-    if there.case.refuses is not None:
-        with pytest.raises(MarathonError, match=there.case.refuses):
+    press = press_of(name, there.case)
+    refusal = there.case.refuses(type(press))
+    if refusal is not None:
+        with pytest.raises(MarathonError, match=refusal):
             there.adapter(press)
         return
     plain = [there.plain(request) for request in requests]
@@ -142,7 +144,7 @@ def held_or_refused(there: Bench, press: Press, requests: Sequence[Request]) -> 
 @ALL
 @pytest.mark.parametrize("press", ["random", "fastv", "dart", *EVICTION])
 def test_presses_keep_their_budget(name: str, press: str, bench: Benches, clip: Clips) -> None:
-    held_or_refused(bench(name), press_of(press), [asked(clip(33.0))])
+    held_or_refused(bench(name), press, [asked(clip(33.0))])
 
 
 @pytest.mark.slow
@@ -152,7 +154,7 @@ def test_presses_keep_their_budget(name: str, press: str, bench: Benches, clip: 
 def test_every_press_on_long_clips(
     name: str, press: str, seconds: float, bench: Benches, clip: Clips
 ) -> None:
-    held_or_refused(bench(name), press_of(press), [asked(clip(seconds))])
+    held_or_refused(bench(name), press, [asked(clip(seconds))])
 
 
 @pytest.mark.slow

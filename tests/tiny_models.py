@@ -177,6 +177,7 @@ def make_gemma4(folder: Path) -> Path:
         global_head_dim=8,
         hidden_size_per_layer_input=8,
         layer_types=["sliding_attention", "full_attention"] * 2,
+        sliding_window=64,  # of 25 tokens per second: seconds of sound are out of sight
         bos_token_id=ids["<bos>"],
     )
     encoder = {"hidden_size": HIDDEN, "num_attention_heads": 2, "num_hidden_layers": 1}
@@ -221,6 +222,7 @@ def make_gemma3n(folder: Path) -> Path:
         num_kv_shared_layers=2,
         laurel_rank=8,
         layer_types=["sliding_attention", "full_attention"] * 2,
+        sliding_window=64,
         activation_sparsity_pattern=[0.0] * 4,
         bos_token_id=ids["<bos>"],
     )

@@ -14,9 +14,9 @@ from transformers import GenerationConfig, StoppingCriteria
 from marathon_eval.errors import RowError
 from marathon_eval.flops import Shape, pruned_speedup
 from marathon_eval.hf.evicting import answered_from_evicted
+from marathon_eval.hf.input_pruning import InputPruning
 from marathon_eval.hf.loading import Loaded
 from marathon_eval.hf.pruning import Pruning
-from marathon_eval.hf.sharing import WHOLE
 from marathon_eval.hf.usage import (
     EncoderWatch,
     FirstToken,
@@ -27,6 +27,7 @@ from marathon_eval.hf.usage import (
     reset_peak,
     speed,
 )
+from marathon_eval.hf.watching import WHOLE
 from marathon_eval.model import Generation, Request, Response, Usage
 from marathon_eval.press import EvictionPress, PruningPress
 
@@ -72,9 +73,8 @@ def generated(
         if isinstance(press, PruningPress):
             seeds = [adapter.seed_of(request) for request in requests]
             lower = None if loaded.shared is None else loaded.shared.lower_layers(press)
-            pruning = stack.enter_context(
-                Pruning(decoder, press, seeds, loudness=inputs.loudness, lower=lower)
-            )
+            kind = InputPruning if decoder.cut_at_input else Pruning
+            pruning = stack.enter_context(kind(decoder, press, seeds, loudness=inputs.loudness, lower=lower))
         timed = _generate(loaded, inputs, generation, watch)
     if watch.tokens is not None and watch.tokens != sum(inputs.audio_tokens):
         raise RowError(

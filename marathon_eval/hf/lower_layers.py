@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from marathon_eval.hf.equality import same
 from marathon_eval.hf.usage import now
 from marathon_eval.press import Press, PruningPress
 
@@ -91,7 +92,6 @@ class LowerLayers:
 
     def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any], cut: int) -> None:
         """Find how deep the prompt is known, or start on a new one."""
-        from marathon_eval.hf.sharing import same
 
         names = sorted(kwargs.keys() - {"past_key_values"})
         inputs = [*args, *(item for name in names for item in (name, kwargs[name]))]

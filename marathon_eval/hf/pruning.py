@@ -61,6 +61,10 @@ class Pruning:
     _undo: ExitStack = field(default_factory=ExitStack, init=False)
 
     def __post_init__(self) -> None:
+        self._refuse()
+
+    def _refuse(self) -> None:
+        """Raise MarathonError for a press that this model can't carry."""
         layers, last = len(self.decoder.layers), self.press.cuts[-1][0]
         if last >= layers:
             raise MarathonError(
@@ -78,16 +82,19 @@ class Pruning:
         with ExitStack() as undo:
             self._hook(undo, self.decoder.root, self._see_prompt)
             self._hook(undo, self.decoder.stack, self._begin)
-            for index in range(self.press.cuts[0][0], len(self.decoder.layers)):
-                self._hook(undo, self.decoder.layers[index], partial(self._before_layer, index))
-            for cut in self._tapped():
-                attention = cast("torch.nn.Module", self.decoder.layers[cut - 1].self_attn)
-                self._taps[cut] = undo.enter_context(LastTokenAttention(attention, self._config))
-            if self.lower is not None:
-                first = self.press.cuts[0][0]
-                undo.enter_context(self.lower.once(self.decoder.layers, first, self._taps.get(first)))
+            self._hook_layers(undo)
             self._undo = undo.pop_all()
         return self
+
+    def _hook_layers(self, undo: ExitStack) -> None:
+        for index in range(self.press.cuts[0][0], len(self.decoder.layers)):
+            self._hook(undo, self.decoder.layers[index], partial(self._before_layer, index))
+        for cut in self._tapped():
+            attention = cast("torch.nn.Module", self.decoder.layers[cut - 1].self_attn)
+            self._taps[cut] = undo.enter_context(LastTokenAttention(attention, self._config))
+        if self.lower is not None:
+            first = self.press.cuts[0][0]
+            undo.enter_context(self.lower.once(self.decoder.layers, first, self._taps.get(first)))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

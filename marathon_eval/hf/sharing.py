@@ -20,10 +20,12 @@ import torch
 from torch import Tensor
 
 from marathon_eval.hf.encoder_files import EncoderFiles
+from marathon_eval.hf.equality import same
 from marathon_eval.hf.eviction import prefill_context
-from marathon_eval.hf.eviction_context import Context, Observed
+from marathon_eval.hf.eviction_context import Context
 from marathon_eval.hf.lower_layers import LowerLayers
 from marathon_eval.hf.usage import now
+from marathon_eval.hf.watching import shown, watching
 from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
 if TYPE_CHECKING:
@@ -310,54 +312,3 @@ def prefix(tensors: Mapping[str, Tensor], length: int) -> dict[str, Tensor]:
     """All that a context of `length` tokens is computed from."""
     cut = {name: tensors[name][:, :length] for name in ("input_ids", "attention_mask")}
     return {**tensors, **cut}
-
-
-def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Equal bit by bit: tensors by type, place and content, mappings and sequences by their parts."""
-    return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, Tensor) and isinstance(b, Tensor):
-        alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
-        return a is b or (alike and torch.equal(a, b))
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and same(list(a.values()), [b[name] for name in a])
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return same(a, b)
-    return type(a) is type(b) and bool(a == b)
-
-
-def watching(press: EvictionPress, presses: Iterable[Press]) -> EvictionPress:
-    """The press's own class with eyes for what any of the presses wants to see of a context."""
-    others = [one for one in presses if isinstance(one, EvictionPress) and not one.needs_module]
-    eyes = _Eyes(ratio=press.ratio, window=max([press.window, *(one.window for one in others)]))
-    object.__setattr__(eyes, "needs_queries", press.needs_queries or any(one.needs_queries for one in others))
-    return eyes
-
-
-@dataclass(frozen=True)
-class _Eyes(EvictionPress):
-    """Only says what to watch; at ratio 0 it is never asked for more."""
-
-    def score(self, view: Any) -> Tensor:
-        raise NotImplementedError("this press watches for others and scores nothing")
-
-
-#: Evicts nothing.
-WHOLE = _Eyes(ratio=0.0)
-
-
-def shown(context: Context, press: EvictionPress) -> Context:
-    """The context with what the press asks for, and nothing more."""
-
-    def part(one: Observed) -> Observed:
-        queries = one.queries[:, -press.window :] if press.window and one.queries is not None else None
-        return Observed(
-            queries,
-            one.unrotated if press.needs_queries else None,
-            queries_s=one.queries_s if press.window else 0.0,
-            unrotated_s=one.unrotated_s if press.needs_queries else 0.0,
-        )
-
-    return replace(context, observed=[part(one) for one in context.observed])

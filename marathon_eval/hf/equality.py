@@ -1,0 +1,25 @@
+"""Whether two sets of a model's inputs are the same, bit by bit: the only ground on which a result is used twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
+    """Equal bit by bit: tensors by type, place and content, mappings and sequences by their parts."""
+    return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+        return a is b or (alike and torch.equal(a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and same(list(a.values()), [b[name] for name in a])
+    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        return same(a, b)
+    return type(a) is type(b) and bool(a == b)
