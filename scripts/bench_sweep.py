@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import subprocess
 import sys
 import time
@@ -64,14 +65,23 @@ def known(part: Part, state: Path) -> list[Measured]:
     return [row for row in rows if row.part == part.key]
 
 
-def measure(part: Part, state: Path, until: float) -> None:
-    """Whatever the state file lacks. The uncompressed run has a process of its own, for its peak memory."""
-    state.parent.mkdir(parents=True, exist_ok=True)
-    done = known(part, state)
-    if not any(row.side == "together" for row in done) and time.time() < until:
+def measure_pass(part: Part, state: Path, until: float) -> None:
+    """The side that shares, where the state file lacks it."""
+    if not any(row.side == "together" for row in known(part, state)) and time.time() < until:
         child(part, state, until)
-    waiting = [label for label in labels(part) if label not in {row.cell for row in done}]
-    for batch in (waiting[:1], waiting[1:]):
+
+
+def measure_runs(part: Part, state: Path, until: float) -> None:
+    """The separate runs that the state file lacks: the first in a process of its own, for its peak memory.
+
+    The others come in an order drawn by a fixed seed, so that those measured until the time is up are a fair sample.
+    """
+    every = labels(part)
+    order = every[:1] + random.Random(0).sample(every[1:], len(every) - 1)
+    done = {row.cell for row in known(part, state)}
+    waiting = [label for label in order if label not in done]
+    first = waiting[: 0 if every[0] in done else 1]
+    for batch in (first, waiting[len(first) :]):
         if batch and time.time() < until:
             child(part, state, until, "--cells", json.dumps(batch))
 
@@ -92,7 +102,7 @@ def figures(part: Part, found: Sequence[Measured]) -> Figures | None:
     cells = drawn if part.bench == "questions" else len(labels(Part(**{**asdict(part), "cells": 0})))
     heaviest = max(alone.values(), key=lambda row: row.peak_bytes)
     # processes that ran one cell after the other may have grown: the first one ran a single cell
-    one = next(iter(alone.values())) if next(iter(alone)) == "none" else heaviest
+    one = alone.get(labels(part)[0], heaviest)
     share = whole.wall_s and whole.cpu_s / whole.wall_s
     together = extrapolated(whole, cells) if cells > drawn else whole.wall_s
     return Figures(
@@ -148,19 +158,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = parser.parse_args(argv)
     if given.fresh:
         STATE.unlink(missing_ok=True)
-    until, rows = time.time() + 60 * given.minutes, []
-    for tokens in given.tokens:
-        for bench in given.bench:
-            drawn = 0 if bench == "questions" else given.cells
-            part = Part(given.size, given.device, bench, tokens, given.clips, drawn)
-            measure(part, STATE, until)
-            row = figures(part, known(part, STATE))
-            if row is None:
-                print(f"{bench:<10}{tokens:>5} tokens: not measured yet", flush=True)
-                continue
-            rows.append(row)
-            if not given.json:
-                print(line(row), flush=True)
+    until = time.time() + 60 * given.minutes
+    parts = [
+        Part(given.size, given.device, bench, tokens, given.clips, 0 if bench == "questions" else given.cells)
+        for tokens in given.tokens
+        for bench in given.bench
+    ]
+    STATE.parent.mkdir(parents=True, exist_ok=True)
+    for part in parts:
+        measure_pass(part, STATE, until)
+    rows = []
+    for left, part in zip(range(len(parts), 0, -1), parts, strict=True):
+        measure_runs(part, STATE, time.time() + (until - time.time()) / left)
+        row = figures(part, known(part, STATE))
+        rows += [row] if row else []
+        if not given.json:
+            told = line(row) if row else f"{part.bench:<10}{part.tokens:>5} tokens: not measured yet"
+            print(told, flush=True)
     if given.json:
         print(json.dumps([{**asdict(row), "times": row.times} for row in rows], indent=1))
 

@@ -169,10 +169,23 @@ def test_an_output_comes_back_as_it_was(output: Any, tmp_path: Path) -> None:
     assert all(torch.equal(one, other) and one.dtype == other.dtype for one, other in pairs)
 
 
+def test_one_tensor_by_two_names_is_kept_once(tmp_path: Path) -> None:
+    files, states = made(tmp_path), torch.rand(100, 30)
+    path = files.path([], [])
+    files.write(path, BaseModelOutputWithPooling(states, states), 1.0)
+    assert states.nbytes < path.stat().st_size < 1.5 * states.nbytes
+    found = files.read(path, CPU)
+    assert found is not None
+    assert torch.equal(found[0].last_hidden_state, states)
+    assert torch.equal(found[0].pooler_output, states)
+
+
 def test_parts_of_one_memory_are_kept(tmp_path: Path) -> None:
-    files, states = made(tmp_path), torch.ones(2, 3)
-    files.write(files.path([], []), BaseModelOutputWithPooling(states, states), 1.0)
-    assert files.read(files.path([], []), CPU) is not None
+    files, states = made(tmp_path), torch.rand(4, 3)
+    files.write(files.path([], []), BaseModelOutputWithPooling(states, states[:2]), 1.0)
+    found = files.read(files.path([], []), CPU)
+    assert found is not None
+    assert torch.equal(found[0].pooler_output, states[:2])
 
 
 def test_what_is_no_tensors_is_refused(tmp_path: Path) -> None:
@@ -201,7 +214,8 @@ def test_a_file_names_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
     files = made(tmp_path)
     for kind in ("os:system", "antigravity:fly", "torch:Tensor"):
-        save_file({"output": torch.ones(1)}, tmp_path / "x", metadata={"kind": kind, "seconds": "1"})
+        told = {"kind": kind, "parts": '{"output": "output"}', "seconds": "1"}
+        save_file({"output": torch.ones(1)}, tmp_path / "x", metadata=told)
         assert files.read(tmp_path / "x", CPU) is None
         assert f"no output is called {kind}" in capsys.readouterr().err
 

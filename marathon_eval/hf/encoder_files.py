@@ -78,8 +78,9 @@ class EncoderFiles:
         try:
             with safe_open(path, framework="pt", device=str(device)) as file:
                 told = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            output = _rebuilt(told["kind"], tensors)
+                kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            parts = {name: kept[where] for name, where in json.loads(told["parts"]).items()}
+            output = _rebuilt(told["kind"], parts)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             sys.stderr.write(f"marathon-eval: warning: {path}: made anew: {type(error).__name__}: {error}\n")
             return None
@@ -89,9 +90,10 @@ class EncoderFiles:
     def write(self, path: Path, output: Any, seconds: float) -> None:
         """Keep an output. Raises MarathonError for one that is no tensors, and where the folder can't be written to."""
         kind, tensors = _flat(output)
-        # the parts of an output may share their memory, which the format refuses
-        parts = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        size = sum(part.nbytes for part in parts.values())
+        # two names may stand for one tensor, which is kept once
+        parts = {name: _first_name(tensors, tensor) for name, tensor in tensors.items()}
+        kept = {name: tensors[name].detach().cpu().contiguous().clone() for name in set(parts.values())}
+        size = sum(tensor.nbytes for tensor in kept.values())
         if size > self.most_bytes:
             sys.stderr.write(
                 f"marathon-eval: warning: an encoding of {size / GIGABYTE:.3g} GB is not kept: "
@@ -101,7 +103,8 @@ class EncoderFiles:
         self._make_room(size)
         temporary = path.with_name(f"{path.name}.{os.getpid()}{PART}")
         try:
-            save_file(parts, temporary, metadata={"kind": kind, "seconds": repr(seconds)})
+            told = {"kind": kind, "parts": json.dumps(parts), "seconds": repr(seconds)}
+            save_file(kept, temporary, metadata=told)
             os.replace(temporary, path)
         except (OSError, SafetensorError) as error:
             raise MarathonError(f"--encoder_cache: {self.folder}: {error}") from None
@@ -129,6 +132,11 @@ def _sweep_up(folder: Path) -> None:
     for path in folder.glob(f"*{SUFFIX}.*{PART}"):
         if time.time() - path.stat().st_mtime > DAY:
             path.unlink(missing_ok=True)
+
+
+def _first_name(tensors: Mapping[str, Tensor], tensor: Tensor) -> str:
+    """Under which name the tensor stands first."""
+    return next(name for name, other in tensors.items() if other is tensor)
 
 
 def _flat(output: Any) -> tuple[str, dict[str, Tensor]]:
