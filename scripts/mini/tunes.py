@@ -48,9 +48,9 @@ STYLES = {
 }
 
 
-def tune(random: Random, genre: str, length: float) -> Wave:
-    """`length` seconds in the genre's style at TUNE_RATE; the melody is drawn from the chord."""
-    style = STYLES[genre]
+def tune(random: Random, genre: str, length: float, style: Style | None = None) -> Wave:
+    """`length` seconds in the genre's style (or the given one) at TUNE_RATE; the melody is drawn from the chord."""
+    style = style or STYLES[genre]
     track = np.zeros(round(length * TUNE_RATE), np.float32)
     quarter = 60 / style.tempo
     bar = 0

@@ -1,0 +1,57 @@
+"""Mel spectra as powers, so that sounds can be laid over each other after they were analysed: by the thousand, and fast.
+
+What the model hears in the end is what its feature extractor would make of the mixed sound; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import transformers
+from mini.waves import Wave
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BINS, HOP, WINDOW = 64, 160, 400
+#: Mel frames of one audio token, and of one of the encoder's windows (2 s).
+PER_TOKEN, PER_CHUNK = 4, 200
+Mel = NDArray[np.float16]
+
+
+@cache
+def extractor() -> Any:
+    """The feature extractor that ships with the checkpoint: Whisper's, with 64 bands."""
+    return transformers.WhisperFeatureExtractor(
+        feature_size=BINS, chunk_length=300, return_attention_mask=True
+    )
+
+
+def log_mel(wave: Wave) -> Mel:
+    """log10 of the mel powers [BINS, n // HOP] of a wave at 16 kHz, not yet normalised."""
+    filters = torch.from_numpy(np.asarray(extractor().mel_filters, np.float32))
+    spectrum = torch.stft(torch.from_numpy(wave), WINDOW, HOP, window=_window(), return_complex=True)
+    power = filters.T @ spectrum[:, :-1].abs() ** 2
+    return power.clamp(min=1e-10).log10().numpy().astype(np.float16)
+
+
+@cache
+def _window() -> Tensor:
+    return torch.hann_window(WINDOW)
+
+
+def features(mel: NDArray[Any]) -> NDArray[np.float32]:
+    """What the extractor makes of such powers: 80 dB below the loudest at least, and scaled."""
+    loud = mel.astype(np.float32)
+    return np.asarray((np.maximum(loud, loud.max() - 8.0) + 4.0) / 4.0, np.float32)
+
+
+def overlaid(bed: NDArray[Any], sound: NDArray[Any], first: int) -> None:
+    """Add the powers of `sound` to those of `bed`, in place, from frame `first` on."""
+    last = min(first + sound.shape[1], bed.shape[1])
+    part = sound[:, : last - first].astype(np.float32)
+    bed[:, first:last] = np.log10(10.0 ** bed[:, first:last].astype(np.float32) + 10.0**part)

@@ -1,0 +1,129 @@
+"""Short pieces of sound of every class, drawn from a seed: what training clips and test clips are put together from.
+
+The recipes are those of scripts/mini, varied: tempo, key, timbre, spectrum and loudness differ from piece to piece.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from mini.noises import EVENTS, SCENES, noise, scene
+from mini.people import EMOTIONS
+from mini.spoken import texts
+from mini.tunes import STYLES, TUNE_RATE, Style, note, tune
+from mini.voices import Speaker, Voice
+from mini.waves import RATE, Wave, levelled, resampled
+
+Random = np.random.Generator
+GENRES, PLACES, SOUNDS, MOODS = tuple(STYLES), tuple(SCENES), tuple(EVENTS), tuple(EMOTIONS)
+GENDERS = ("Male", "Female")
+
+TUNE_SECONDS, SCENE_SECONDS, EVENT_SECONDS = 12.0, 20.0, 6.0
+#: eSpeak NG's voices without breath (which differs from run to run), split so that test voices are never trained on.
+VOICES = {
+    "train": {
+        "Male": ("m1", "m2", "m4", "m5", "m7", "Denis", "Diogo", "Marco", "antonio", "travis"),
+        "Female": ("f1", "Annie", "Andrea", "anika", "linda", "steph", "steph3", "grandma"),
+        # nothing is said of their gender: for moods only
+        "Other": (
+            "Alex",
+            "Gene",
+            "Jacky",
+            "Mario",
+            "Michael",
+            "Mike",
+            "ed",
+            "ian",
+            "iven",
+            "john",
+            "quincy",
+            "rob",
+            "robert",
+            "paul",
+        ),
+    },
+    "test": {
+        "Male": ("m3", "m6", "m8", "michel", "Hugo"),
+        "Female": ("f4", "aunty", "belinda", "steph2"),
+    },
+}
+ACCENTS = ("en-us", "en-029", "en-gb-x-rp", "en-gb-scotland")
+
+
+def music(random: Random, genre: str, seconds: float = TUNE_SECONDS) -> Wave:
+    """A tune in the genre's style, with tempo, key, timbre and decay of its own."""
+    style, key = STYLES[genre], int(random.integers(-3, 4))
+    own = varied(style, random, key)
+    wave = resampled(tune(random, genre, seconds, own), TUNE_RATE, RATE)
+    note.cache_clear()
+    return levelled(coloured(random, wave), random.uniform(0.06, 0.12))
+
+
+def varied(style: Style, random: Random, key: int) -> Style:
+    """The style, `key` semitones higher, with small changes that keep it what it is."""
+    return style._replace(
+        tempo=round(style.tempo * random.uniform(0.93, 1.07)),
+        chords=tuple(tuple(step + key for step in chord) for chord in style.chords),
+        harmonics=max(2, style.harmonics + int(random.integers(-1, 2))),
+        decay=style.decay * random.uniform(0.85, 1.18),
+        drive=style.drive * random.uniform(0.8, 1.25),
+    )
+
+
+def place(random: Random, label: str, seconds: float = SCENE_SECONDS) -> Wave:
+    """A soundscape."""
+    return levelled(coloured(random, scene(random, label, seconds)), random.uniform(0.05, 0.11))
+
+
+def event(random: Random, label: str) -> Wave:
+    """One household sound, EVENT_SECONDS at most: faster or slower, and played more than once where it is short."""
+    wave = EVENTS[label](random)
+    wave = resampled(wave, RATE, round(RATE * random.uniform(0.87, 1.15)))
+    return levelled(coloured(random, wave), random.uniform(0.04, 0.08))[: round(EVENT_SECONDS * RATE)]
+
+
+def room(random: Random, seconds: float) -> Wave:
+    """The faint noise that events are laid over."""
+    wave = noise(random, seconds, random.uniform(30, 80), random.uniform(700, 2500))
+    return levelled(wave, random.uniform(0.003, 0.009))
+
+
+def coloured(random: Random, wave: Wave) -> Wave:
+    """Through a gentle tone control: up to 4 dB up or down from the lowest to the highest frequency."""
+    spectrum = np.fft.rfft(wave)
+    tilt = np.linspace(-1, 1, len(spectrum)) * random.uniform(-4, 4) / 20
+    return np.fft.irfft(spectrum * 10**tilt, len(wave)).astype(np.float32)
+
+
+def acted(random: Random, speaker: Speaker, name: str, mood: str, sentence: str) -> Wave:
+    """A sentence in a mood, by its pace, pitch, range and loudness: settings that stand for an emotion."""
+    _, pace, pitch, spread, loudness = EMOTIONS[mood]
+    voice = Voice(
+        f"{ACCENTS[int(random.integers(len(ACCENTS)))]}+{name}",
+        round(pace * random.uniform(0.95, 1.05)),
+        pitch + int(random.integers(-4, 5)),
+        max(0, spread + int(random.integers(-5, 6))) if spread else 0,
+    )
+    return speaker.say(sentence, voice, pause=0.3, rms=loudness * random.uniform(0.9, 1.1)).wave
+
+
+def spoken(random: Random, speaker: Speaker, name: str, sentence: str) -> Wave:
+    """A sentence in a voice of its natural pitch."""
+    voice = Voice(
+        f"{ACCENTS[int(random.integers(len(ACCENTS)))]}+{name}",
+        int(random.integers(140, 190)),
+        int(random.integers(42, 59)),
+        int(random.integers(35, 66)),
+    )
+    return speaker.say(sentence, voice, pause=0.3, rms=random.uniform(0.05, 0.11)).wave
+
+
+def sentence(random: Random, part: str) -> str:
+    """A sentence that only this part of the data says: the texts are split, and names are filled in."""
+    material = texts("sentences")
+    known = [*material["report_templates"], *material["neutral"]]
+    mine = known[0::2] if part == "train" else known[1::2]
+    chosen = str(mine[int(random.integers(len(mine)))])
+    for kind in ("person", "place", "organisation"):
+        while f"{{{kind}}}" in chosen:
+            chosen = chosen.replace(f"{{{kind}}}", str(random.choice(material[kind])), 1)
+    return chosen

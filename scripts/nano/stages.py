@@ -1,0 +1,107 @@
+"""The stages of training, each a way to make a batch of step number n: the same seed gives the same batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nano.batches import Questions, bare, batch
+from nano.clips import ASKED, CLASSES, GROUPS, KINDS, SPAN, Mixer, place_of
+from nano.heard import Heard
+from nano.losses import Learner, Told, answered, classified
+from nano.mels import PER_CHUNK
+from nano.network import EMBEDDED, encoded
+from nano.questions import LABELS
+
+Random = np.random.Generator
+
+#: How often each kind of clip comes; voices of two genders are soon learnt.
+WEIGHTS = {"genre": 0.22, "place": 0.25, "event": 0.25, "acted": 0.2, "spoken": 0.08}
+CLIPS = 32
+#: Audio and text tokens of one step in the last stage.
+BUDGET = 9000
+
+
+class Stage(NamedTuple):
+    """`rate` is the highest learning rate; the step's number seeds its batch."""
+
+    name: str
+    steps: int
+    rate: float
+    loss: Callable[[Learner, Random], Told]
+
+
+def drawn(random: Random, count: int) -> list[tuple[str, str]]:
+    """Kinds and classes."""
+    kinds = random.choice(KINDS, count, p=[WEIGHTS[kind] for kind in KINDS])
+    return [(str(kind), str(random.choice(LABELS[str(kind)]))) for kind in kinds]
+
+
+def reading(questions: Questions, only_options: bool, rows: int) -> Callable[[Learner, Random], Told]:
+    """Questions about made-up audio tokens: blurred class vectors stand for what an encoder might say."""
+
+    def loss(learner: Learner, random: Random) -> Told:
+        wanted = drawn(random, rows)
+        asked = [questions.draw(random, kind, label) for kind, label in wanted]
+        asked = [bare(each) for each in asked] if only_options else asked
+        counts = [int(random.integers(4, 24)) for _ in asked]
+        audio = torch.cat([tagged(learner, random, *each, n) for each, n in zip(wanted, counts, strict=True)])
+        return answered(learner, batch(questions, random, asked, counts), audio, random.random() < 0.7, 0.5)
+
+    return loss
+
+
+def tagged(learner: Learner, random: Random, kind: str, label: str, count: int) -> Tensor:
+    """[count, HIDDEN]: the class's vector in a part of the tokens, others of its group mixed in, and noise."""
+    group = ASKED[kind]
+    first, last = SPAN[group]
+    shares = np.zeros((count, CLASSES), np.float32)
+    clear = random.uniform(0.45, 1.0, count).astype(np.float32)
+    others = random.integers(first, last, count)
+    shares[np.arange(count), others] = (1 - clear) * random.uniform(0, 1, count)
+    shares[:, place_of(group, label)] += clear
+    share = random.uniform(0.15, 0.7) if kind == "event" else random.uniform(0.7, 1.0)
+    silent = random.random(count) > share
+    silent[int(random.integers(count))] = False
+    shares[silent] *= random.uniform(0, 0.1)
+    if kind in ("acted", "spoken"):
+        other = "gender" if kind == "acted" else "mood"
+        shares[:, place_of(other, str(random.choice(GROUPS[other])))] = 0.0 if silent.all() else 0.7
+    noise = torch.from_numpy(random.standard_normal((count, learner.classes.shape[1])).astype(np.float32))
+    return torch.from_numpy(shares) @ learner.classes + noise * (0.35 * EMBEDDED)
+
+
+def listening(mixer: Mixer) -> Callable[[Learner, Random], Told]:
+    """The encoder alone: what is heard at every token of clips of two windows."""
+
+    def loss(learner: Learner, random: Random) -> Told:
+        clips = [mixer.clip(random, kind, label, 2 * PER_CHUNK) for kind, label in drawn(random, CLIPS)]
+        mels = np.stack([clip.features for clip in clips])
+        chunks = torch.from_numpy(mels).unflatten(2, (2, PER_CHUNK)).transpose(1, 2).flatten(0, 1)
+        heard = torch.from_numpy(np.stack([clip.heard for clip in clips])).unflatten(1, (2, -1)).flatten(0, 1)
+        tower = learner.thinker.get_encoder(modality="audio")
+        return classified(learner, encoded(tower, chunks), heard)
+
+    return loss
+
+
+def answering(
+    questions: Questions, heard: Callable[[Learner], Heard], longest: float
+) -> Callable[[Learner, Random], Told]:
+    """Questions about clips that the trained encoder heard, of four seconds up to `longest`."""
+
+    def loss(learner: Learner, random: Random) -> Told:
+        seconds = float(np.exp(random.uniform(np.log(4), np.log(longest))))
+        windows = max(2, round(seconds / 2))
+        wanted = drawn(random, max(2, BUDGET // (windows * 50 + 120)))
+        asked = [questions.draw(random, kind, label) for kind, label in wanted]
+        counts = [windows * 50 - int(random.integers(50)) for _ in asked]
+        stock = heard(learner)
+        audio = torch.cat([stock.clip(random, *each, n) for each, n in zip(wanted, counts, strict=True)])
+        return answered(learner, batch(questions, random, asked, counts), audio, random.random() < 0.5, 0.2)
+
+    return loss

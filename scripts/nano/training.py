@@ -1,0 +1,138 @@
+"""Training: four stages one after the other, resumable, with a checkpoint every five minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from marathon_eval.models.qwen_omni import SYSTEM
+from nano.bank import bank
+from nano.batches import Questions
+from nano.clips import Mixer
+from nano.heard import Heard
+from nano.losses import Learner
+from nano.network import thinker
+from nano.questions import LABELS, Asker
+from nano.stages import Stage, answering, listening, reading
+from nano.words import tokenizer
+
+SAVE_SECONDS, TELL_STEPS, WARM_STEPS = 300.0, 20, 40
+
+
+def words(seed: int) -> Any:
+    """The tokenizer, learnt from a few thousand rendered prompts."""
+    random, asker = np.random.default_rng([seed, 2]), Asker()
+    texts = [SYSTEM] * 200
+    for kind, labels in LABELS.items():
+        for label in labels:
+            for _ in range(100):
+                request = asker.ask(random, kind, label).request
+                texts.append(f"{request.system or ''}\n{request.prompt}\n")
+    return tokenizer(texts)
+
+
+def stages(folder: Path, seed: int, known: Any) -> list[Stage]:
+    """What is learnt, in order."""
+    questions = Questions(known, SYSTEM, np.random.default_rng([seed, 3]), 150)
+
+    @cache
+    def mixer() -> Mixer:
+        return Mixer(bank(folder, seed))
+
+    @cache
+    def heard(learner: Learner) -> Heard:
+        tower = learner.thinker.get_encoder(modality="audio")
+        return Heard(tower, mixer(), np.random.default_rng([seed, 4]))
+
+    def listens(learner: Learner, random: np.random.Generator) -> Any:
+        return listening(mixer())(learner, random)
+
+    return [
+        Stage("options", 220, 2e-3, reading(questions, True, 64)),
+        Stage("prompts", 150, 1.5e-3, reading(questions, False, 48)),
+        Stage("listening", 900, 2e-3, listens),
+        Stage("answering", 160, 7e-4, answering(questions, heard, 40.0)),
+        Stage("marathon", 60, 3e-4, answering(questions, heard, 150.0)),
+    ]
+
+
+def train(folder: Path, seed: int, tell: Callable[[str], None] = print) -> Learner:
+    """All stages, from where the folder's checkpoint stands."""
+    known = words(seed)
+    learner = Learner(thinker(known, seed), seed)
+    file = folder / "training.pt"
+    state: dict[str, Any] = {"stage": 0, "step": 0, "optimizer": None}
+    if file.is_file():
+        state = torch.load(file, weights_only=True)
+        learner.load_state_dict(state["learner"])
+        tell(f"resumed at stage {state['stage']}, step {state['step']}")
+    for number, stage in enumerate(stages(folder, seed, known)):
+        if number >= state["stage"]:
+            _learn(learner, stage, number, state, seed, file, tell)
+            state = {"stage": number + 1, "step": 0, "optimizer": None}
+            _save(file, learner, state)
+    return learner
+
+
+def _learn(
+    learner: Learner,
+    stage: Stage,
+    number: int,
+    state: dict[str, Any],
+    seed: int,
+    file: Path,
+    tell: Callable[[str], None],
+) -> None:
+    trained = _trained(learner, stage.name)
+    optimizer = torch.optim.AdamW(trained, stage.rate, betas=(0.9, 0.98), weight_decay=0.02)
+    if state["optimizer"] is not None:
+        optimizer.load_state_dict(state["optimizer"])
+    losses, rights, saved, began = [], [], time.monotonic(), time.monotonic()
+    for step in range(state["step"], stage.steps):
+        for group in optimizer.param_groups:
+            group["lr"] = stage.rate * _share(step, stage.steps)
+        told = stage.loss(learner, np.random.default_rng([seed, 10 + number, step]))
+        optimizer.zero_grad()
+        told.loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        losses.append(told.loss.item())
+        rights.append(told.right)
+        if (step + 1) % TELL_STEPS == 0:
+            pace = (time.monotonic() - began) / len(losses)
+            tell(
+                f"{stage.name} {step + 1}/{stage.steps}: loss {np.mean(losses[-TELL_STEPS:]):.3f}, "
+                f"right {np.mean(rights[-TELL_STEPS:]):.3f}, {pace:.2f} s a step"
+            )
+        if time.monotonic() - saved > SAVE_SECONDS:
+            saved = time.monotonic()
+            _save(file, learner, {"stage": number, "step": step + 1, "optimizer": optimizer.state_dict()})
+
+
+def _trained(learner: Learner, name: str) -> list[torch.nn.Parameter]:
+    """The encoder learns in its own stage only; nothing ever looks, so the picture encoder stays as it is."""
+    own = "audio_tower" if name == "listening" else ""
+    return [
+        weight
+        for key, weight in learner.named_parameters()
+        if "visual" not in key and (own in key if own else "audio_tower" not in key)
+    ]
+
+
+def _share(step: int, steps: int) -> float:
+    """Of the highest learning rate: up at once, then down along a cosine to a twentieth."""
+    warm = min(1.0, (step + 1) / WARM_STEPS)
+    return warm * (0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * step / steps))))
+
+
+def _save(file: Path, learner: Learner, state: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    unfinished = file.with_suffix(".part")
+    torch.save({**state, "learner": learner.state_dict()}, unfinished)
+    unfinished.replace(file)
