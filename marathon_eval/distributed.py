@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,9 @@ class Leader:
                 continue
             waiting[rank] = dict(enumerate(shares[rank]))
             told = [asdict(request) for request in shares[rank]]
-            self._link.send(rank, "ask", **orders, requests=told, memo=memo(cache, shares[rank]))
+            # one that can't be told counts as lost when it is next looked for
+            with suppress(Unreachable):
+                self._link.send(rank, "ask", **orders, requests=told, memo=memo(cache, shares[rank]))
         if shares[LEADER]:
             take_device(model.settings.model_dump().get("device"), self._link.ranks)
         for answer in complete(model, shares[LEADER]):
@@ -114,22 +117,19 @@ class Leader:
         yield from _failed(left, f"not asked: rank {rank} was lost")
 
     def _received(self, rank: int) -> dict[str, Any] | None:
-        try:
+        with suppress(Unreachable):
             return self._link.received(rank)
-        except Unreachable:
-            return None
+        return None
 
     def _alive(self, rank: int) -> bool:
-        try:
+        with suppress(Unreachable):
             return self._link.alive(rank)
-        except Unreachable:
-            return False
+        return False
 
     def _described(self, rank: int) -> str:
-        try:
+        with suppress(Unreachable):
             return self._link.described(rank)
-        except Unreachable:
-            return f"rank {rank}"
+        return f"rank {rank}"
 
     def end(self, code: int) -> None:
         """Say the exit code, wait for the others to leave, and take their last answers into the folder's cache."""
@@ -223,7 +223,8 @@ def follow(ranks: Ranks, incomplete: int) -> int:
             pulse.lost = True
         finally:
             follower.close()
-            _leave(link)
+            with suppress(Unreachable):  # then nobody waits for it
+                link.leave()
     if code is not None:
         return code
     print(
@@ -248,13 +249,6 @@ def _broken_off(link: Link, pulse: Pulse) -> int | None:
     if code is None:
         raise KeyboardInterrupt
     return code
-
-
-def _leave(link: Link) -> None:
-    try:
-        link.leave()
-    except Unreachable:
-        return
 
 
 def request_from(told: dict[str, Any]) -> Request:

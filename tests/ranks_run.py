@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,34 @@ def answers(file: Path) -> int:
             return 0
 
 
+def wait_for(processes: list[subprocess.Popen[str]], there: Callable[[], bool]) -> None:
+    """Until it is so; fails where the first process ends before."""
+    while not there():
+        assert processes[0].poll() is None, processes[0].communicate()
+        time.sleep(0.05)
+
+
 def wait_for_answers(ranks: list[subprocess.Popen[str]], cache: Path, count: int) -> None:
     """Until the first follower has written so many answers."""
-    while answers(cache / "answers.rank-1.sqlite") < count:
-        assert ranks[0].poll() is None, ranks[0].communicate()
-        time.sleep(0.05)
+    wait_for(ranks, lambda: answers(cache / "answers.rank-1.sqlite") >= count)
+
+
+def torchrun(arguments: list[str], world: int) -> list[subprocess.Popen[str]]:
+    """The launcher, which starts the processes itself."""
+    where = ["--master_port", str(free_port()), "--nproc_per_node", str(world)]
+    command = [sys.executable, "-m", "torch.distributed.run", *where, "-m", "marathon_eval", *arguments]
+    return [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)]
+
+
+def children(parent: subprocess.Popen[str], count: int) -> list[int]:
+    """The process numbers of so many children, in the order in which they were started."""
+    tasks = Path(f"/proc/{parent.pid}/task")
+
+    def found() -> list[int]:
+        return sorted(int(pid) for path in tasks.glob("*/children") for pid in path.read_text().split())
+
+    wait_for([parent], lambda: len(found()) >= count)
+    return found()
 
 
 def files(out: Path) -> dict[str, Any]:

@@ -124,6 +124,27 @@ def test_failures_and_no_cache_come_over_too(data: Path, tmp_path: Path) -> None
     assert not list(tmp_path.rglob("answers*"))
 
 
+@pytest.mark.slow
+def test_failures_are_asked_again_by_all(data: Path, one: dict[str, Any], tmp_path: Path) -> None:
+    """The third request of each process fails, once."""
+    arguments = ranks_run.flags(data, tmp_path, "dummy", "mode=random,fail_at=3", "--retry_errors")
+    found = ranks_run.ended(ranks_run.start(arguments))
+    assert [code for code, _, _ in found] == [0, 0], found
+    assert "asking 2 requests" in found[0][2]
+    assert ranks_run.files(tmp_path / "out")["results.json"]["tasks"] == one["results.json"]["tasks"]
+
+
+@pytest.mark.slow
+def test_two_shared_runs_at_once_on_one_folder(data: Path, one: dict[str, Any], tmp_path: Path) -> None:
+    flags = ranks_run.flags(data, tmp_path, "dummy", "mode=random,sleep=0.02")
+    runs = [ranks_run.start(flags) for _ in range(2)]
+    for run in runs:
+        found = ranks_run.ended(run)
+        assert [code for code, _, _ in found] == [0, 0], found
+    assert rescued(data, tmp_path, one) == {"hits": REQUESTS, "misses": 0}
+    assert ranks_run.answers(tmp_path / "cache" / "answers.sqlite") == REQUESTS
+
+
 MISTAKES = {
     "device_map": ("dummy", "device_map=auto", "lays one model over all GPUs, and 2 processes were launched"),
     "device": ("dummy", "device=cuda:1", "cuda:1: is one device, and 2 processes were launched"),
