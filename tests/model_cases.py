@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from marathon_eval.hf.runner import Runner
 from marathon_eval.hf_audio import RATE, Inputs
 from marathon_eval.hf_chat import ChatModel
 from marathon_eval.model import Generation, Request, Response, complete
-from marathon_eval.press import Press, PruningPress
+from marathon_eval.press import Decoder, Press, PruningPress
 from marathon_eval.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,6 +117,13 @@ class Bench:
         runner._loaded = self.loaded
         adapter._runner = runner
         return adapter
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What presses work on. A question goes first, for `hf` learns its placeholder from it."""
+        adapter = self.adapter()
+        adapter.prepare(self.loaded, [asked(Audio("unread.wav"))], [[noise(1.0)]])
+        return adapter.decoder(self.loaded.model)
 
 
 def built(case: Case, folder: Path, press: Press | None = None, **args: Any) -> ChatModel:

@@ -61,7 +61,7 @@ def inputs_of(there: Bench, *seconds: float, first: int = 0) -> Inputs:
 def written(there: Bench) -> list[int]:
     """Ids that an answer may not hold: a placeholder in it would stand for audio in the definition's pass."""
     named = [there.loaded.tokenizer.convert_tokens_to_ids(token) for token in SPECIAL]
-    decoder = there.adapter().decoder(there.loaded.model)
+    decoder = there.decoder
     return sorted({*decoder.audio_token_ids, *there.loaded.tokenizer.all_special_ids, *filter(None, named)})
 
 
@@ -84,7 +84,7 @@ def generated(
         output_logits=True,
         return_dict_in_generate=True,
     )
-    decoder, prompt = there.adapter().decoder(there.loaded.model), inputs.tensors["input_ids"].shape[1]
+    decoder, prompt = there.decoder, inputs.tensors["input_ids"].shape[1]
     pruning = None
     with torch.inference_mode(), recorded(press) as chosen, ExitStack() as stack:
         if press is not None:
@@ -107,7 +107,7 @@ def after_eviction(
     there: Bench, inputs: Inputs, press: EvictionPress, seed: int = 1, keep_all: bool = False
 ) -> Answered:
     """What the two-stage loop makes of one prompt."""
-    ids, decoder = inputs.tensors["input_ids"], there.adapter().decoder(there.loaded.model)
+    ids, decoder = inputs.tensors["input_ids"], there.decoder
     audio = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids)).nonzero().squeeze(1)
     length = context_length(press, ids, audio)
     with recorded(press) as chosen:
@@ -160,7 +160,7 @@ def by_definition(there: Bench, inputs: Inputs, done: Answered, press: Press) ->
     """Logits [step, vocabulary] of one sample's answer, with what the press named taken from everybody's sight."""
     ids = torch.cat([inputs.tensors["input_ids"], done.tokens[:, : STEPS - 1]], dim=1)
     whole = {**inputs.tensors, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    decoder = there.adapter().decoder(there.loaded.model)
+    decoder = there.decoder
     audio = torch.isin(inputs.tensors["input_ids"][0], torch.tensor(decoder.audio_token_ids))
     with torch.inference_mode(), ExitStack() as stack:
         if isinstance(press, PruningPress):
@@ -201,7 +201,7 @@ def unseen_later(audio: Tensor, stays: Sequence[Tensor], length: int) -> Sight:
 @contextmanager
 def attending(there: Bench, hide: Sight) -> Iterator[None]:
     """Attention of the language model's layers written out; a dropped token still sees itself."""
-    layers = there.adapter().decoder(there.loaded.model).layers
+    layers = there.decoder.layers
     numbers = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(layers)}
     original = ALL_ATTENTION_FUNCTIONS["sdpa"]
 
@@ -228,7 +228,7 @@ def attending(there: Bench, hide: Sight) -> Iterator[None]:
 @contextmanager
 def carrying(there: Bench, layer: int, places: Tensor, states: Tensor) -> Iterator[None]:
     """The tokens at `places` enter `layer` with these states; layer 0 is what the stack gets."""
-    decoder = there.adapter().decoder(there.loaded.model)
+    decoder = there.decoder
 
     def written_over(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if not layer:

@@ -163,7 +163,7 @@ def test_the_budget_is_exact(model: str, name: str, ratio: float, matrix: Matrix
 
 def held_at_most(there: Bench) -> list[int]:
     """How many prompt tokens a layer's cache can hold, after the answer's tokens pushed others out of its window."""
-    config: Any = there.adapter().decoder(there.loaded.model).stack.config
+    config: Any = there.decoder.stack.config
     kinds = getattr(config, "layer_types", None) or ["full_attention"] * config.num_hidden_layers
     return [10**9 if kind == "full_attention" else config.sliding_window - STEPS for kind in kinds]
 
@@ -200,7 +200,7 @@ def test_nothing_stays_behind_after_an_exception(
 ) -> None:
     there, press, base = matrix.bench(model), press_at(model, name, 0.5), matrix.base(model)
     hooks, kernels = hanging(there), dict(ALL_ATTENTION_FUNCTIONS)
-    layers = there.adapter().decoder(there.loaded.model).layers
+    layers = there.decoder.layers
     for where, what in ((type(press), "select"), (layers[-1], "forward")):
         with monkeypatch.context() as patch:
             patch.setattr(where, what, lambda *args, **kwargs: 1 / 0)
