@@ -20,9 +20,10 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from marathon_eval.audio import Audio, AudioFacts
+from marathon_eval.audio import Audio, AudioFacts, memo_keys
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, prepare, read_only
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.model import Generation, Model, Request, Response, Usage, complete
@@ -32,6 +33,12 @@ COMMIT_ROWS = 32
 COMMIT_SECONDS = 1.0
 SLOW_ANSWER_SECONDS = 0.1
 _CHUNK = 500
+#: Requests whose stored answers are held at once.
+_AT_ONCE = 1000
+
+
+#: Made once: json.dumps makes an encoder for every call with settings of its own.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 class Answered(NamedTuple):
@@ -59,7 +66,7 @@ def default_folder() -> Path:
 
 def canonical(value: Any) -> str:
     """The one JSON text of a value: what is hashed."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _CANONICAL.encode(value)
 
 
 def storable(value: Any) -> str:
@@ -99,10 +106,15 @@ class ResponseCache:
     # -- keys -------------------------------------------------------------------------------------------------
 
     def keyed(
-        self, fingerprint_sha256: str, requests: Sequence[Request]
+        self,
+        fingerprint_sha256: str,
+        requests: Sequence[Request],
+        known: Mapping[Audio, AudioFacts] = MappingProxyType({}),
     ) -> tuple[dict[Request, Keyed], dict[Request, str]]:
-        """The key of each request, or the reason why its audio cannot be heard."""
-        facts, errors = self.facts(audio for request in requests for audio in request.audios)
+        """The key of each request, or the reason why its audio cannot be heard; `known` need not be looked up again."""
+        audios = [audio for request in requests for audio in request.audios]
+        facts, errors = self.facts(audio for audio in audios if audio not in known)
+        facts.update((audio, known[audio]) for audio in audios if audio in known)
         keyed: dict[Request, Keyed] = {}
         failed: dict[Request, str] = {}
         for request in requests:
@@ -121,7 +133,7 @@ class ResponseCache:
 
     def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
         """Hash and seconds of each stretch, memoised by (path, size, mtime, stretch); or why it cannot be heard."""
-        keys, errors = _audio_keys(audios)
+        keys, errors = memo_keys(audios)
         memo = self.get_many(keys.values())
         known: dict[Audio, AudioFacts] = {}
         for audio, key in keys.items():
@@ -249,25 +261,27 @@ class ResponseCache:
         model: Model,
         requests: Sequence[Request],
         on_misses: Callable[[list[Request]], None] | None = None,
+        known: Mapping[Audio, AudioFacts] = MappingProxyType({}),
     ) -> Iterator[Answered]:
         """Every request with its response: hits first, then misses as the model finishes them.
 
         Equal requests are asked once. Audio that cannot be heard becomes a failed response.
-        `on_misses` hears what must be asked, before the first weight loads.
+        `on_misses` hears what must be asked, before the first weight loads; `known` need not be looked up again.
         """
         fingerprint = model.fingerprint
         fingerprint_id = sha256_of(fingerprint)
-        keyed, failed = self.keyed(fingerprint_id, requests)
-        stored = self.get_many(entry.key for entry in keyed.values())
-        for request, reason in failed.items():
-            yield Answered(request, Response.failed(reason), False)
-        misses = {}
-        for request, entry in keyed.items():
-            if entry.key in stored:
-                yield Answered(request, response_from(stored[entry.key]["response"]), True)
-            else:
-                misses[request] = entry
-        stored.clear()
+        misses: dict[Request, Keyed] = {}
+        wanted = list(dict.fromkeys(requests))
+        for first in range(0, len(wanted), _AT_ONCE):
+            keyed, failed = self.keyed(fingerprint_id, wanted[first : first + _AT_ONCE], known)
+            stored = self.get_many(entry.key for entry in keyed.values())
+            for request, reason in failed.items():
+                yield Answered(request, Response.failed(reason), False)
+            for request, entry in keyed.items():
+                if entry.key in stored:
+                    yield Answered(request, response_from(stored[entry.key]["response"]), True)
+                else:
+                    misses[request] = entry
         if misses:
             self.put("fingerprint/" + fingerprint_id, fingerprint)
             if on_misses is not None:
@@ -326,18 +340,3 @@ def _loaded(text: Any) -> Any:
 def response_from(stored: Mapping[str, Any]) -> Response:
     fields = dict(stored)
     return Response(**{**fields, "usage": Usage(**fields["usage"])})
-
-
-def _audio_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, str]]:
-    """The memo's key of each stretch; a file that is not there has an error instead."""
-    keys: dict[Audio, str] = {}
-    errors: dict[Audio, str] = {}
-    for audio in dict.fromkeys(audios):
-        try:
-            stat = os.stat(audio.path)
-        except OSError:
-            errors[audio] = f"{audio.path}: no such audio file"
-            continue
-        place = os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
-        keys[audio] = f"audio/{place}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
-    return keys, errors
