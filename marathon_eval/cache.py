@@ -154,8 +154,9 @@ class ResponseCache:
         found = {key: self._memory[key] for key in wanted if key in self._memory}
         if self.path is None or len(found) == len(wanted):
             return found
-        self.commit()
         missing = [key for key in wanted if key not in found]
+        if not self._pending.keys().isdisjoint(missing):
+            self.commit()
         try:
             found.update(self._read(missing))
         except sqlite3.DatabaseError as error:
@@ -288,18 +289,19 @@ class ResponseCache:
                 on_misses(list(misses))
             yield from self._ask(model, misses, fingerprint_id)
 
-    def _ask(self, model: Model, misses: Mapping[Request, Keyed], fingerprint_id: str) -> Iterator[Answered]:
+    def _ask(self, model: Model, misses: dict[Request, Keyed], fingerprint_id: str) -> Iterator[Answered]:
         clock = time.monotonic()
         for request, response in complete(model, list(misses)):
+            # given up as it is answered, so that a long run holds no more at its end than at its beginning
+            key, described = misses.pop(request)
             if cacheable(request, response):
                 row = {
-                    "request": misses[request].described,
+                    "request": described,
                     "fingerprint": fingerprint_id,
                     "response": asdict(response),
                     "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 }
                 took = time.monotonic() - clock
-                key = misses[request].key
                 self.put(key, {**row, "check": check_of(key, row)}, at_once=took > SLOW_ANSWER_SECONDS)
             yield Answered(request, response, False)
             clock = time.monotonic()
