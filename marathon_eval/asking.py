@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from marathon_eval.cache import Answered, ResponseCache, default_folder
+from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
 from marathon_eval.model import Model, Request, Through, complete
@@ -71,9 +72,10 @@ def gather(tasks: Mapping[str, Task], config: RunConfig, model_name: str) -> Poo
     """Every task's documents and their requests; a bad row keeps its reason."""
     docs: dict[str, DocSet] = {}
     asked: dict[str, list[Asked]] = {}
-    for name, task in tasks.items():
-        docs[name] = docs_of(task, config)
-        asked[name] = [_one_doc(task, doc, config, model_name) for doc in docs[name].docs]
+    with seldom_collected():
+        for name, task in tasks.items():
+            docs[name] = docs_of(task, config)
+            asked[name] = [_one_doc(task, doc, config, model_name) for doc in docs[name].docs]
     return Pool(docs, asked)
 
 
@@ -113,8 +115,10 @@ def _overridden(request: Request, config: RunConfig) -> Request:
         generation = replace(generation, **generation_settings(config.gen_kwargs, "--gen_kwargs"))
     if generation.temperature > 0 and generation.seed is None:
         generation = replace(generation, seed=config.seed)
-    audios = tuple(replace(audio, transform=config.transform) for audio in request.audios)
-    return replace(request, generation=generation, audios=audios if config.transform else request.audios)
+    if config.transform:
+        audios = tuple(replace(audio, transform=config.transform) for audio in request.audios)
+        return replace(request, generation=generation, audios=audios)
+    return request if generation is request.generation else replace(request, generation=generation)
 
 
 def ask(
@@ -167,15 +171,17 @@ def _collect(
 
     def begin(misses: list[Request]) -> None:
         before(len(misses))
+        as_usual()  # what a model leaves behind may be large
         waiting.update(misses)
         progress.start(
             len(requests) - len(misses), len(misses), sum(seconds_of(miss, facts) for miss in misses)
         )
 
-    for item in cache.answer(model, requests, on_misses=begin, through=through):
-        answers[item.request] = item
-        if item.request in waiting:
-            progress.advance(item, seconds_of(item.request, facts))
+    with seldom_collected() as as_usual:
+        for item in cache.answer(model, requests, on_misses=begin, known=facts, through=through):
+            answers[item.request] = item
+            if item.request in waiting:
+                progress.advance(item, seconds_of(item.request, facts))
 
 
 def _known(request: Request, facts: Mapping[Audio, AudioFacts]) -> Iterator[AudioFacts]:

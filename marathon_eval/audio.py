@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,7 +29,7 @@ class AudioFacts(NamedTuple):
     seconds: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Audio:
     """A stretch of an audio file; `start` and `stop` in seconds, `stop=None` to the end.
 
@@ -104,6 +105,21 @@ class Audio:
             return changed(self.transform, mono, rate)
         except MarathonError as error:
             raise AudioError(f"{self.path}: {error}") from None
+
+
+def memo_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, str]]:
+    """The memo's key of each stretch; a file that is not there has an error instead."""
+    keys: dict[Audio, str] = {}
+    errors: dict[Audio, str] = {}
+    for audio in dict.fromkeys(audios):
+        try:
+            stat = os.stat(audio.path)
+        except OSError:
+            errors[audio] = f"{audio.path}: no such audio file"
+            continue
+        place = os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
+        keys[audio] = f"audio/{place}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
+    return keys, errors
 
 
 def _opened(audio: Audio) -> Any:

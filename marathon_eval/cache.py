@@ -7,26 +7,25 @@ between commits no lock is held, so that runs share a file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sqlite3
 import sys
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from marathon_eval.audio import Audio, AudioFacts
-from marathon_eval.audio_keys import audio_keys
+from marathon_eval.audio import Audio, AudioFacts, memo_keys
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, prepare, read_only
+from marathon_eval.cache_row import cacheable, check_of, response_from, sha256_of, storable, whole
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.model import Generation, Model, Request, Response, Through, Usage, complete
+from marathon_eval.model import Generation, Model, Request, Response, Through, complete
 from marathon_eval.rank_caches import take_in
 
 FILE_NAME = "answers.sqlite"
@@ -34,6 +33,8 @@ COMMIT_ROWS = 32
 COMMIT_SECONDS = 1.0
 SLOW_ANSWER_SECONDS = 0.1
 _CHUNK = 500
+#: Requests whose stored answers are held at once.
+_AT_ONCE = 1000
 
 
 class Answered(NamedTuple):
@@ -59,26 +60,6 @@ def default_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marathon_eval"
 
 
-def canonical(value: Any) -> str:
-    """The one JSON text of a value: what is hashed."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-def storable(value: Any) -> str:
-    """The value's JSON as sqlite takes it: a lone surrogate, which is no UTF-8, is written as its escape."""
-    text = canonical(value)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return text
-
-
-def sha256_of(value: Any) -> str:
-    # a lone surrogate, as a row's JSON may hold, is no UTF-8, and must cost its row alone
-    return hashlib.sha256(canonical(value).encode(errors="surrogatepass")).hexdigest()
-
-
 class ResponseCache:
     """The answers below one folder; `folder=None` keeps them in memory for this process only."""
 
@@ -102,10 +83,15 @@ class ResponseCache:
     # -- keys -------------------------------------------------------------------------------------------------
 
     def keyed(
-        self, fingerprint_sha256: str, requests: Sequence[Request]
+        self,
+        fingerprint_sha256: str,
+        requests: Sequence[Request],
+        known: Mapping[Audio, AudioFacts] = MappingProxyType({}),
     ) -> tuple[dict[Request, Keyed], dict[Request, str]]:
-        """The key of each request, or the reason why its audio cannot be heard."""
-        facts, errors = self.facts(audio for request in requests for audio in request.audios)
+        """The key of each request, or the reason why its audio cannot be heard; `known` need not be looked up again."""
+        audios = [audio for request in requests for audio in request.audios]
+        facts, errors = self.facts(audio for audio in audios if audio not in known)
+        facts.update((audio, known[audio]) for audio in audios if audio in known)
         keyed: dict[Request, Keyed] = {}
         failed: dict[Request, str] = {}
         for request in requests:
@@ -124,7 +110,7 @@ class ResponseCache:
 
     def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
         """Hash and seconds of each stretch, memoised by (path, size, mtime, stretch); or why it cannot be heard."""
-        keys, errors = audio_keys(audios)
+        keys, errors = memo_keys(audios)
         memo = self.get_many(keys.values())
         known: dict[Audio, AudioFacts] = {}
         for audio, key in keys.items():
@@ -149,8 +135,9 @@ class ResponseCache:
         found = {key: self._memory[key] for key in wanted if key in self._memory}
         if self.path is None or len(found) == len(wanted):
             return found
-        self.commit()
         missing = [key for key in wanted if key not in found]
+        if not self._pending.keys().isdisjoint(missing):
+            self.commit()
         try:
             found.update(self._read(missing))
         except sqlite3.DatabaseError as error:
@@ -257,25 +244,28 @@ class ResponseCache:
         requests: Sequence[Request],
         on_misses: Callable[[list[Request]], None] | None = None,
         through: Through = complete,
+        known: Mapping[Audio, AudioFacts] = MappingProxyType({}),
     ) -> Iterator[Answered]:
         """Every request with its response: hits first, then misses as the model finishes them.
 
         Equal requests are asked once. Audio that cannot be heard becomes a failed response.
-        `on_misses` hears what must be asked, before the first weight loads; `through` asks it.
+        `on_misses` hears what must be asked, before the first weight loads; `through` asks it. `known` need not be
+        looked up again.
         """
         fingerprint = model.fingerprint
         fingerprint_id = sha256_of(fingerprint)
-        keyed, failed = self.keyed(fingerprint_id, requests)
-        stored = self.get_many(entry.key for entry in keyed.values())
-        for request, reason in failed.items():
-            yield Answered(request, Response.failed(reason), False)
-        misses = {}
-        for request, entry in keyed.items():
-            if entry.key in stored:
-                yield Answered(request, response_from(stored[entry.key]["response"]), True)
-            else:
-                misses[request] = entry
-        stored.clear()
+        misses: dict[Request, Keyed] = {}
+        wanted = list(dict.fromkeys(requests))
+        for first in range(0, len(wanted), _AT_ONCE):
+            keyed, failed = self.keyed(fingerprint_id, wanted[first : first + _AT_ONCE], known)
+            stored = self.get_many(entry.key for entry in keyed.values())
+            for request, reason in failed.items():
+                yield Answered(request, Response.failed(reason), False)
+            for request, entry in keyed.items():
+                if entry.key in stored:
+                    yield Answered(request, response_from(stored[entry.key]["response"]), True)
+                else:
+                    misses[request] = entry
         if misses:
             self.put("fingerprint/" + fingerprint_id, fingerprint)
             if on_misses is not None:
@@ -283,19 +273,20 @@ class ResponseCache:
             yield from self._ask(model, misses, fingerprint_id, through)
 
     def _ask(
-        self, model: Model, misses: Mapping[Request, Keyed], fingerprint_id: str, through: Through
+        self, model: Model, misses: dict[Request, Keyed], fingerprint_id: str, through: Through
     ) -> Iterator[Answered]:
         clock = time.monotonic()
         for request, response in through(model, list(misses)):
+            # given up as it is answered, so that a long run holds no more at its end than at its beginning
+            key, described = misses.pop(request)
             if cacheable(request, response):
                 row = {
-                    "request": misses[request].described,
+                    "request": described,
                     "fingerprint": fingerprint_id,
                     "response": asdict(response),
                     "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 }
                 took = time.monotonic() - clock
-                key = misses[request].key
                 self.put(key, {**row, "check": check_of(key, row)}, at_once=took > SLOW_ANSWER_SECONDS)
             yield Answered(request, response, False)
             clock = time.monotonic()
@@ -307,32 +298,8 @@ def _as_dict(generation: Generation) -> dict[str, Any]:
     return asdict(generation)
 
 
-def cacheable(request: Request, response: Response) -> bool:
-    """Failures and refusals are asked again; a sampled answer without a seed is nobody's to repeat."""
-    repeatable = request.generation.temperature == 0 or request.generation.seed is not None
-    return repeatable and response.status in ("ok", "unverified")
-
-
-def check_of(key: str, row: Mapping[str, Any]) -> str:
-    """A checksum over an answer's key and content: the key alone proves the request, not what was said to it."""
-    content = {name: value for name, value in row.items() if name != "check"}
-    return f"{zlib.crc32((key + canonical(content)).encode(errors='surrogatepass')):08x}"
-
-
-def whole(key: str, value: Any) -> bool:
-    """Whether an entry is as it was written; one without a checksum (an early cache's) is taken as it is."""
-    if not isinstance(value, dict) or "check" not in value:
-        return True
-    return bool(value["check"] == check_of(key, value))
-
-
 def _loaded(text: Any) -> Any:
     try:
         return json.loads(text)
     except (ValueError, TypeError, RecursionError):
         return None
-
-
-def response_from(stored: Mapping[str, Any]) -> Response:
-    fields = dict(stored)
-    return Response(**{**fields, "usage": Usage(**fields["usage"])})

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from marathon_eval.cache import sha256_of, whole
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, read_only
+from marathon_eval.cache_row import sha256_of, whole
 from marathon_eval.errors import MarathonError
 from marathon_eval.rank_caches import take_in
 

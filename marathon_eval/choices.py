@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import string
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from marathon_eval.errors import MarathonError, RowError
@@ -22,6 +23,7 @@ MAX_OPTIONS = len(string.ascii_uppercase)
 Spec = str | list[Any] | dict[str, Any] | None
 
 
+@lru_cache(maxsize=64)
 def letters_of(count: int, layout: Layout | None = None) -> tuple[str, ...]:
     """`("A", "B", ...)`, in the layout's case. Raises RowError beyond 26 options."""
     alphabet = (

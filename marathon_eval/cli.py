@@ -15,6 +15,7 @@ from typing import NoReturn
 from marathon_eval import __version__
 from marathon_eval.errors import MarathonError, did_you_mean
 
+COMMANDS = Path(__file__).parent / "commands"
 EXIT_WHOLE, EXIT_MISTAKE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 3, 130, 143
 
 
@@ -47,8 +48,7 @@ class Parser(argparse.ArgumentParser):
 
 def verbs() -> list[str]:
     """The names of the files in commands/."""
-    folder = Path(__file__).parent / "commands"
-    return sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_"))
+    return sorted(path.stem for path in COMMANDS.glob("*.py") if not path.stem.startswith("_"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -99,11 +99,15 @@ def dispatch(arguments: list[str]) -> int:
     return code
 
 
+def sentence(verb: str) -> str:
+    """The first line of a verb's file, read and not imported: one verb may need what takes longer than all of --help."""
+    with (COMMANDS / f"{verb}.py").open(encoding="utf-8") as file:
+        return file.readline().strip().strip('"')
+
+
 def overview() -> str:
     """`--help`: every verb with the first sentence of its file."""
     lines = ["usage: marathon-eval [VERB] ...      (bare flags mean `run`; VERB --help says more)", ""]
-    for verb in verbs():
-        text = (import_module(f"marathon_eval.commands.{verb}").__doc__ or "").strip()
-        lines.append(f"  {verb:<18}{text.splitlines()[0]}")
+    lines += [f"  {verb:<18}{sentence(verb)}" for verb in verbs()]
     example = "marathon-eval --model qwen_omni --model_args press=dart,ratio=0.5 --tasks vox_age,gtzan"
     return "\n".join([*lines, "", f"example: {example}"])

@@ -22,7 +22,7 @@ from marathon_eval.template import check_names, from_row
 from marathon_eval.yaml_loader import Document
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Doc:
     """One document. `doc_id` is the row's number in its file, from 0, whatever subset or limit is chosen."""
 

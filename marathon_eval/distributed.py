@@ -19,7 +19,8 @@ import torch
 
 from marathon_eval.asking import cache_folder, seconds_of
 from marathon_eval.audio import Audio
-from marathon_eval.cache import FILE_NAME, ResponseCache, response_from
+from marathon_eval.cache import FILE_NAME, ResponseCache
+from marathon_eval.cache_row import response_from
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import build_model

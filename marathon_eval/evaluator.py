@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.asking import Answers, Asked, Pool, Progress, ask, cache_folder, gather
-from marathon_eval.cache import ResponseCache, sha256_of
+from marathon_eval.cache import ResponseCache
+from marathon_eval.cache_row import sha256_of
+from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Model, Response, Through, complete
@@ -60,7 +62,8 @@ def evaluate(
         answers = ask(pool, model, cache, progress or Progress(), config.retry_errors, through, before)
         model.close()
         plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
-        return concluded(plan, config, model, answers, started, clock)
+        with seldom_collected():
+            return concluded(plan, config, model, answers, started, clock)
 
 
 class Prepared(NamedTuple):
@@ -124,12 +127,16 @@ class Plan(NamedTuple):
 def concluded(
     plan: Plan, config: RunConfig, model: Model, answers: Answers, started: str, clock: float
 ) -> RunResult:
-    """The result of a run whose questions were answered; `clock` is when it began, by time.monotonic."""
+    """The result of a run whose questions were answered; `clock` is when it began, by time.monotonic.
+
+    The answers are given up: what is kept of them is in the samples.
+    """
     tasks, pool = plan.tasks, plan.pool
     scored = {name: scored_task(tasks[name], pool.asked[name], answers, config, plan.judge) for name in tasks}
     samples = {name: samples for name, (samples, _) in scored.items()}
+    count, hits = len(answers.by_request), sum(answer.cached for answer in answers.by_request.values())
+    answers.by_request.clear()
     results = {name: task.aggregate(samples[name], pool.docs[name]) for name, task in tasks.items()}
-    hits = sum(answer.cached for answer in answers.by_request.values())
     fingerprint = model.fingerprint
     return RunResult(
         model=model.name(),
@@ -141,7 +148,7 @@ def concluded(
         config=config.recorded(),
         versions=versions(),
         manifests=manifests(tasks, pool.docs, samples, {name: facts for name, (_, facts) in scored.items()}),
-        cache={"hits": hits, "misses": len(answers.by_request) - hits},
+        cache={"hits": hits, "misses": count - hits},
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
         interrupted=answers.interrupted,
@@ -187,8 +194,9 @@ def scored_task(
     judge: Judge | None,
 ) -> tuple[list[Sample], dict[str, Any]]:
     """A task's samples, and what the judge that its answers were shown to has to say of itself."""
-    rows = [(item.doc, _responses(item, answers)) for item in asked]
-    judged = None if config.predict_only else judged_by(judge, task, rows)
+    judges = judge is not None and task.config.judge is not None and not config.predict_only
+    rows = [(item.doc, _responses(item, answers)) for item in asked] if judges else []
+    judged = judged_by(judge, task, rows) if judges else None
     if judged is None:
         return list(score(task, asked, answers, config.predict_only)), {}
     return list(score(task, asked, answers, False, judged.verdicts)), {"judge": judged.facts}
@@ -314,7 +322,10 @@ def _described(audio: Audio, facts: Mapping[Audio, AudioFacts]) -> dict[str, Any
     """An audio reference as a sample's line keeps it: never the data itself."""
     known = facts.get(audio)
     return {
-        **asdict(audio),
+        "path": audio.path,
+        "start": audio.start,
+        "stop": audio.stop,
+        "transform": audio.transform,
         "seconds": round(known.seconds, 3) if known else None,
         "sha256": known.sha256 if known else None,
     }

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from marathon_eval.errors import MarathonError, did_you_mean, unknown
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a reading makes of a response. `value` None: no answer was found; `rule` says why or how."""
 
@@ -24,7 +24,7 @@ class Answer:
     rule: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FilterContext:
     """What a filter may know of the row. `choices` and `letters` are empty for open questions.
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Status = Literal["ok", "error", "refused", "unverified"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Generation:
     """How to decode. `temperature` 0 is greedy; `seed` is None for greedy decoding."""
 
@@ -34,7 +34,7 @@ class Generation:
     seed: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """All that can change an answer, and nothing else."""
 
@@ -44,7 +44,7 @@ class Request:
     system: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What one answer cost. Seconds and bytes; None where a backend cannot know."""
 
@@ -61,7 +61,7 @@ class Usage:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Response:
     """An answer, or why there is none. Only `ok` and `unverified` responses are scored."""
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cache import ResponseCache, sha256_of
+from marathon_eval.cache import ResponseCache
+from marathon_eval.cache_row import sha256_of
 from marathon_eval.datasets import Doc, DocLoader, DocSet
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import as_judged, judge_with, judged_by, load_tasks, scored_sample

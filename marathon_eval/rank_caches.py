@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.audio_keys import audio_keys
+from marathon_eval.audio import memo_keys
 from marathon_eval.cache_file import LOCK_SECONDS, RANK_MARK, TABLE
 from marathon_eval.errors import MarathonError
 
@@ -73,7 +73,7 @@ def memo(cache: ResponseCache, requests: Iterable[Request]) -> dict[str, Any]:
     """What this cache knows of the requests' audio and of weight files, by key: nobody need hash them again."""
     from marathon_eval.cache_tools import WEIGHTS, reading, stored
 
-    keys, _ = audio_keys(audio for request in requests for audio in request.audios)
+    keys, _ = memo_keys(audio for request in requests for audio in request.audios)
     known = cache.get_many(keys.values())
     if cache.path is None:
         return known

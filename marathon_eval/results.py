@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.stats import median_interval
 
 SCHEMA_VERSION = 1
+_LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReadingScore:
     """One reading (named filter pipeline) of one answer. `answer` None: no answer was found."""
 
@@ -49,10 +50,17 @@ class Sample:
     cluster: str | None = None
 
     def line(self) -> dict[str, Any]:
-        """The JSON line; the task is in the file's name."""
-        row = {"schema_version": SCHEMA_VERSION, **asdict(self)}
-        del row["task"]
+        """The JSON line; the task is in the file's name. Its lists and dicts are the sample's own."""
+        # dataclasses.asdict copies every list and dict that is about to be written: half the time of a rescoring run
+        row = {"schema_version": SCHEMA_VERSION, **{name: getattr(self, name) for name in _KEPT}}
+        row["readings"] = {
+            name: {"answer": one.answer, "rule": one.rule, "scores": one.scores}
+            for name, one in self.readings.items()
+        }
         return row
+
+
+_KEPT = tuple(one.name for one in fields(Sample) if one.name != "task")
 
 
 @dataclass(frozen=True)
@@ -194,7 +202,7 @@ def write_atomically(path: Path, parts: Iterable[str]) -> None:
 
 
 def json_line(row: Mapping[str, Any]) -> str:
-    text = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+    text = _LINE.encode(row)
     try:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate, from the data or a model, is no UTF-8; its escape is JSON

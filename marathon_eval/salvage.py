@@ -19,8 +19,8 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache import storable
 from marathon_eval.cache_file import TABLE, read_only
+from marathon_eval.cache_row import storable
 from marathon_eval.cache_tools import AUDIO, FINGERPRINT, RESPONSE, Entry, belongs
 
 MAGIC = b"SQLite format 3\0"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.errors import RowError
 from marathon_eval.filters import Answer, FilterContext
 from marathon_eval.metrics import Metric, Scored
-from marathon_eval.model import Response
+from marathon_eval.model import Response, Usage
 from marathon_eval.readings import Reading
 from marathon_eval.results import MetricValue, ReadingScore, Sample, TaskResult, merge_usage
 from marathon_eval.task_config import TaskConfig
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCORED = ("ok", "unverified")
+_USAGE = tuple(field.name for field in fields(Usage))
 
 
 class Scorer:
@@ -207,15 +208,14 @@ def _breakdown(
 
 def mean_usage(responses: Sequence[Response]) -> dict[str, Any]:
     """What one answer cost, the mean over a row's repeats; absent numbers are left out, and why it ended is kept."""
-    usages = [vars(response.usage) for response in responses]
     found: dict[str, Any] = {}
-    for key in usages[0] if usages else ():
-        values = [usage[key] for usage in usages if isinstance(usage[key], (int, float))]
+    for key in _USAGE:
+        values = [getattr(response.usage, key) for response in responses]
+        values = [value for value in values if isinstance(value, (int, float))]
         if values:
             found[key] = values[0] if len(values) == 1 else sum(values) / len(values)
-    details = usages[0].get("details") if usages else None
-    if details:
-        found["details"] = dict(details)
+    if responses and responses[0].usage.details:
+        found["details"] = dict(responses[0].usage.details)
     if responses:
         found["finish_reason"] = responses[0].finish_reason
     return found

@@ -67,8 +67,9 @@ class LocalFolder:
         return path
 
     def _check(self, path: str, name: str) -> None:
-        real = Path(path).resolve()
-        if not any(real.is_relative_to(root) for root in self._allowed):
+        # text again: a dataset may have a folder for every speaker
+        real = f"{os.path.realpath(path)}{os.sep}"
+        if not real.startswith(self._allowed):
             raise AudioError(f"{name}: leads outside the dataset's root {self.root}")
 
 
@@ -85,8 +86,8 @@ def locate(source: Source, folder: str, name: str) -> str | None:
 
     The release keeps some tasks' clips in `wav/` without saying so in the metadata. Raises AudioError.
     """
-    for candidate in (posixpath.join(folder, name), posixpath.join(folder, "wav", name)):
-        clean = inside(name if name.startswith("/") else candidate)
+    for parent in (folder, posixpath.join(folder, "wav")):
+        clean = inside(name if name.startswith("/") else posixpath.join(parent, name))
         if source.exists(clean):
             return clean
     return None
@@ -123,9 +124,8 @@ def _expression(pattern: str) -> str:
     return "".join([*parts, re.escape(pattern[position:])])
 
 
-def _allowed_roots(root: Path) -> tuple[Path, ...]:
-    """The root itself; for a snapshot in the hub's cache also the blobs that its links point to."""
+def _allowed_roots(root: Path) -> tuple[str, ...]:
+    """The root itself, ending in a slash; for a snapshot in the hub's cache also the blobs that its links point to."""
     real = root.resolve()
-    if real.parent.name == "snapshots":
-        return real, real.parent.parent / "blobs"
-    return (real,)
+    roots = [real, real.parent.parent / "blobs"] if real.parent.name == "snapshots" else [real]
+    return tuple(os.path.join(one, "") for one in roots)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LEVEL = 0.95
-#: Draws x clusters held at once as floats: 4 M cells are 32 MB.
-_CELLS = 4_000_000
+#: Draws x clusters held at once as floats: 100 k cells are 0.8 MB.
+_CELLS = 100_000
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.asking import Answers, Progress, cache_folder, gather, ordered, seconds_of
-from marathon_eval.cache import Answered, ResponseCache, cacheable, response_from, sha256_of
+from marathon_eval.cache import Answered, ResponseCache
+from marathon_eval.cache_row import cacheable, response_from, sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator import (

@@ -1,7 +1,8 @@
-"""The harness's own cost, each command a process of its own on one core: CPU seconds, wall seconds and peak memory.
+"""The harness's own cost: start-up of each verb, a run's fixed part, each stage per 1,000 rows, a cached rescore, decoding.
 
-The released metadata layouts are made from a seed with one tiny distinct sound per row (6,567 rows); the dummy model
-answers them once, and every later run only scores. Ratios compare commands within this one call.
+Every command is a process of its own on one core; figures are medians of CPU seconds (user + system) and peak megabytes. The
+released metadata layouts are made from a seed with one tiny distinct sound per row (6,567 rows); the dummy model answers
+them once, and every later run only scores. `--peers` adds other harnesses on equal text rows. Prints figures, judges nothing.
 """
 
 from __future__ import annotations
@@ -13,97 +14,110 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "tests"), str(Path(__file__).resolve().parent)]
 
 import released  # the builder of the released layouts lives with the tests
+from bench_cost import ROOT, Figure, environment, marathon, measured, told, typical
+from bench_peers import NOT_RUN, peers
+
+from marathon_eval.cli import verbs
+
+ROWS = sum(released.NOMINAL.values())
+WANTED = {
+    "--help": "<= 0.10",
+    "ls tasks": "<= 0.10",
+    "validate, the ten": "<= 0.20",
+    "validate, all": "<= 0.5",
+}
 
 
-class Cost(NamedTuple):
-    """Of one whole process: user + system CPU seconds, wall seconds, peak resident megabytes."""
-
-    cpu_s: float
-    wall_s: float
-    peak_mb: float
-
-
-def measured(command: list[str], env: dict[str, str]) -> tuple[Cost, subprocess.CompletedProcess[str]]:
-    """Run a command pinned to one core. The peak is the child's own, read by wait4 in a fresh parent."""
-    probe = (
-        "import json, os, resource, subprocess, sys, time\n"
-        "os.sched_setaffinity(0, {0})\n"
-        "clock = time.monotonic()\n"
-        "code = subprocess.run(sys.argv[1:], stdout=sys.stderr.fileno()).returncode\n"
-        "use = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
-        "print(json.dumps([use.ru_utime + use.ru_stime, time.monotonic() - clock, use.ru_maxrss / 1024, code]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", probe, *command], capture_output=True, text=True, env=env, check=True
-    )
-    cpu, wall, peak, code = json.loads(done.stdout)
-    if code:
-        raise SystemExit(f"{' '.join(command)}: exit {code}\n{done.stderr}")
-    return Cost(cpu, wall, peak), done
-
-
-def marathon(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "marathon_eval", *arguments]
-
-
-def rescoring(folder: Path, env: dict[str, str]) -> dict[str, Cost]:
-    """The first run asks the dummy model; the second finds every answer in the cache."""
-    data = released.build(folder / "data", released.NOMINAL)
-    flags = [
-        "--model",
-        "dummy",
-        "--model_args",
-        "mode=random",
-        "--tasks",
-        "audiomarathon",
-        "--subset",
-        "full",
-    ]
-    command = marathon(*flags, "--data_dir", str(data), "--output_path", str(folder / "out"))
-    first, _ = measured(command, env)
-    again, _ = measured(command, env)
-    newest = max((folder / "out").rglob("results.json"))
-    hits = json.loads(newest.read_text())["cache"]
-    if hits != {"hits": sum(released.NOMINAL.values()), "misses": 0}:
-        raise SystemExit(f"the second run was no rerun: {hits}")
-    return {"first run, 6567 rows": first, "rerun, all cached": again}
-
-
-def start_up(env: dict[str, str]) -> dict[str, Cost]:
-    """The best of three of each command that must answer at once."""
-    commands: dict[str, Any] = {
+def start_up(env: dict[str, str], repeats: int) -> list[Figure]:
+    """What must answer at once, beside Python itself; then each verb's own --help."""
+    commands = {
         "--help": ["--help"],
         "ls tasks": ["ls", "tasks"],
-        "validate, the ten": ["validate", *(name for name in released.NOMINAL)],
+        "validate, the ten": ["validate", *released.NOMINAL],
         "validate, all": ["validate"],
+        **{f"{verb} --help": [verb, "--help"] for verb in verbs()},
     }
-    return {
-        name: min(measured(marathon(*words), env)[0] for _ in range(3)) for name, words in commands.items()
-    }
+    bare = typical([sys.executable, "-c", "pass"], env, repeats)
+    found = [Figure("start-up", "Python alone", bare.cpu_s, "CPU-s")]
+    for name, words in commands.items():
+        measured(marathon(*words), env)  # writes what Python compiles
+        cost = typical(marathon(*words), env, repeats)
+        found.append(Figure("start-up", name, cost.cpu_s, "CPU-s", WANTED.get(name)))
+    return found
+
+
+def runs(data: Path, folder: Path, env: dict[str, str], repeats: int) -> list[Figure]:
+    """The whole command: on one row, on all rows that nobody answered yet, and again on all of them."""
+    flags = ["--model", "dummy", "--model_args", "mode=random", "--data_dir", str(data)]
+    one = typical(marathon(*flags, "--tasks", "gtzan", "--limit", "1", "--no_cache"), env, repeats)
+    command = marathon(
+        *flags, "--tasks", "audiomarathon", "--subset", "full", "--output_path", str(folder / "out")
+    )
+    first = measured(command, env)
+    again = typical(command, env, repeats)
+    newest = max((folder / "out").rglob("results.json"), key=os.path.getmtime)
+    hits = json.loads(newest.read_text())["cache"]
+    if hits != {"hits": ROWS, "misses": 0}:
+        raise SystemExit(f"the second run was no rerun: {hits}")
+    lengths = typical(
+        marathon("durations", *released.NOMINAL, "--data_dir", str(data), "--subset", "full"), env, 1
+    )
+    group = f"whole commands, {ROWS:,} rows"
+    return [
+        Figure(group, "a run's fixed part (one row)", one.cpu_s, "CPU-s"),
+        Figure(group, "first run, every sound hashed", first.cpu_s, "CPU-s"),
+        Figure(group, "cached rescore", again.cpu_s, "CPU-s", "<= 2"),
+        Figure(group, "cached rescore, peak", again.peak_mb, "MB", "<= 100"),
+        Figure(group, "durations of every file", lengths.cpu_s, "CPU-s", "<= 10"),
+        Figure(group, "durations, peak", lengths.peak_mb, "MB"),
+    ]
+
+
+def stages(data: Path, env: dict[str, str]) -> list[Figure]:
+    """Inside the process."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "bench_stages.py"), str(data)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    per_1000, group = found["per_1000"], "stages, per 1,000 rows"
+    return [
+        *(Figure(group, name, value, "CPU-s") for name, value in per_1000.items()),
+        Figure(group, "build + score", per_1000["build"] + per_1000["score"], "CPU-s", "<= 0.15"),
+        *(Figure("audio", name, value, "x real time") for name, value in found["x_real_time"].items()),
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="also lm-eval (installed below build/ on demand)"
+    )
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        env = {**os.environ, "MARATHON_EVAL_CACHE": str(Path(folder) / "cache"), "HF_HUB_OFFLINE": "1"}
-        costs = {**start_up(env), **rescoring(Path(folder), env)}
-    if arguments.json:
-        print(json.dumps({name: cost._asdict() for name, cost in costs.items()}, indent=1))
-        return
-    bare, _ = measured([sys.executable, "-c", "pass"], dict(os.environ))
-    print(f"{'command':<24}{'CPU s':>8}{'wall s':>8}{'peak MB':>9}{'x bare Python':>15}")
-    for name, cost in costs.items():
-        print(
-            f"{name:<24}{cost.cpu_s:8.2f}{cost.wall_s:8.2f}{cost.peak_mb:9.0f}{cost.cpu_s / bare.cpu_s:15.1f}"
-        )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        env = environment(MARATHON_EVAL_CACHE=str(folder / "cache"))
+        data = released.build(folder / "data", released.NOMINAL)
+        figures = [
+            *start_up(env, arguments.repeats),
+            *runs(data, folder, env, arguments.repeats),
+            *stages(data, env),
+            *(peers(folder, ROWS) if arguments.peers else []),
+        ]
+    told(figures, arguments.json)
+    if arguments.peers:
+        print(*(f"not run: {peer}: {why}" for peer, why in NOT_RUN.items()), sep="\n", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from marathon_eval.cache import sha256_of
+from marathon_eval.cache_row import sha256_of
 from marathon_eval.model import Model, ModelSettings, Request, Response
 from marathon_eval.press import EvictionPress, Press, PruningPress
 

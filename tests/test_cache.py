@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from marathon_eval.audio import Audio
-from marathon_eval.cache import FILE_NAME, ResponseCache, canonical
+from marathon_eval.cache import FILE_NAME, ResponseCache
+from marathon_eval.cache_row import canonical
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Generation, Model, ModelSettings, Request, Response
 

@@ -18,8 +18,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cache import FILE_NAME, ResponseCache, default_folder, sha256_of
+from marathon_eval.cache import FILE_NAME, ResponseCache, default_folder
 from marathon_eval.cache_file import TABLE, read_only
+from marathon_eval.cache_row import sha256_of
 from marathon_eval.cli import EXIT_WHOLE
 from marathon_eval.commands import run as run_command
 from marathon_eval.errors import MarathonError

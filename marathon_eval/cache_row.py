@@ -1,0 +1,58 @@
+"""One stored answer: how it is written down, told whole from damaged, and read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+from marathon_eval.model import Request, Response, Usage
+
+#: Made once: json.dumps makes an encoder for every call with settings of its own.
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value: what is hashed."""
+    return _CANONICAL.encode(value)
+
+
+def storable(value: Any) -> str:
+    """The value's JSON as sqlite takes it: a lone surrogate, which is no UTF-8, is written as its escape."""
+    text = canonical(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return text
+
+
+def sha256_of(value: Any) -> str:
+    # a lone surrogate, as a row's JSON may hold, is no UTF-8, and must cost its row alone
+    return hashlib.sha256(canonical(value).encode(errors="surrogatepass")).hexdigest()
+
+
+def cacheable(request: Request, response: Response) -> bool:
+    """Failures and refusals are asked again; a sampled answer without a seed is nobody's to repeat."""
+    repeatable = request.generation.temperature == 0 or request.generation.seed is not None
+    return repeatable and response.status in ("ok", "unverified")
+
+
+def check_of(key: str, row: Mapping[str, Any]) -> str:
+    """A checksum over an answer's key and content: the key alone proves the request, not what was said to it."""
+    content = {name: value for name, value in row.items() if name != "check"}
+    return f"{zlib.crc32((key + canonical(content)).encode(errors='surrogatepass')):08x}"
+
+
+def whole(key: str, value: Any) -> bool:
+    """Whether an entry is as it was written; one without a checksum (an early cache's) is taken as it is."""
+    if not isinstance(value, dict) or "check" not in value:
+        return True
+    return bool(value["check"] == check_of(key, value))
+
+
+def response_from(stored: Mapping[str, Any]) -> Response:
+    fields = dict(stored)
+    return Response(**{**fields, "usage": Usage(**fields["usage"])})

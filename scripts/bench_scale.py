@@ -1,0 +1,151 @@
+"""100,000 questions to the dummy model in one run: answers a second, and whether memory grows with them.
+
+Resident megabytes when asking begins (rows and requests are held from then on), after 5,000, 20,000 and all answers, and
+when all is scored and written. Prints figures, judges nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from bench_cost import Figure, environment, told
+
+from marathon_eval.asking import Progress
+from marathon_eval.cache import Answered
+
+MARKS = (1, 5_000, 20_000, 50_000, 100_000, 200_000)
+TASK = """\
+dataset_path: json
+dataset_kwargs: {data_files: rows.jsonl}
+doc_to_text: "{{ question }}\\nA. {{ choices[0] }}\\nB. {{ choices[1] }}\\nAnswer:"
+doc_to_target: answer
+generation_kwargs: {max_gen_toks: 16}
+metric_list:
+  - {metric: exact_match}
+"""
+WORDS = [
+    "river",
+    "mill",
+    "train",
+    "rain",
+    "dog",
+    "station",
+    "glass",
+    "window",
+    "of",
+    "heard",
+    "loud",
+    "quiet",
+    "before",
+    "after",
+    "two",
+]
+
+
+def written(folder: Path, rows: int) -> Path:
+    """A task of so many different questions."""
+    draw = random.Random(0)
+    with (folder / "rows.jsonl").open("w") as file:
+        for number in range(rows):
+            question = f"{number}: {' '.join(draw.choices(WORDS, k=14))}?"
+            choices = [" ".join(draw.choices(WORDS, k=4)) for _ in range(2)]
+            row = {"question": question, "choices": choices, "answer": draw.choice("AB")}
+            file.write(json.dumps(row) + "\n")
+    (folder / "many.yaml").write_text(TASK)
+    return folder
+
+
+def resident_mb() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+class Watch(Progress):
+    """Notes the memory at the marks."""
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self.resident: dict[str, float] = {}
+        self.began = self.ended = 0.0
+
+    def start(self, hits: int, misses: int, seconds: float) -> None:
+        self.resident["when asking begins"] = resident_mb()
+        self.began = time.process_time()
+
+    def advance(self, answered: Answered, seconds: float) -> None:
+        self.answered += 1
+        if self.answered in MARKS[1:]:
+            self.resident[f"after {self.answered:,} answers"] = resident_mb()
+
+    def stop(self) -> None:
+        self.ended = time.process_time()
+
+
+def inside(folder: Path) -> dict[str, object]:
+    """The run itself, in a process that did nothing before."""
+    from marathon_eval.config import RunConfig
+    from marathon_eval.evaluator import evaluate
+    from marathon_eval.results import run_folder, write_run
+
+    watch = Watch()
+    config = RunConfig(
+        model="dummy",
+        tasks=(str(folder / "many.yaml"),),
+        data_dir=str(folder),
+        use_cache=str(folder / "cache"),
+    )
+    result = evaluate(config, progress=watch)
+    watch.resident["scored"] = resident_mb()
+    write_run(result, run_folder(folder / "out", result.model, result.fingerprint_sha256))
+    watch.resident["written"] = resident_mb()
+    (task,) = result.tasks.values()
+    return {
+        "scored": task.n_scored,
+        "resident": watch.resident,
+        "asking_s": watch.ended - watch.began,
+        "all_s": time.process_time(),
+    }
+
+
+def figures(folder: Path, rows: int) -> list[Figure]:
+    """Of one run on so many rows."""
+    command = [sys.executable, __file__, "--inside", str(written(folder, rows))]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    if found["scored"] != rows:
+        raise SystemExit(f"{rows} rows, and {found['scored']} scored")
+    group = f"{rows:,} requests in one run"
+    return [
+        *(Figure(group, name, value, "MB") for name, value in found["resident"].items()),
+        Figure(group, "asked and kept", rows / found["asking_s"], "answers per CPU-s"),
+        Figure(group, "all in, per 1,000", found["all_s"] * 1000 / rows, "CPU-s"),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.inside is not None:
+        print(json.dumps(inside(arguments.inside)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        told(figures(Path(folder), arguments.rows), arguments.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The cycle collector's pace while rows are made: slower within, back to what it was after, never forced on anyone."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from marathon_eval.collecting import SELDOM, seldom_collected
+
+
+@pytest.fixture(autouse=True)
+def usual() -> Iterator[tuple[int, int, int]]:
+    before = gc.get_threshold()
+    gc.set_threshold(700, 10, 10)
+    yield gc.get_threshold()
+    gc.set_threshold(*before)
+
+
+def test_the_pace_is_slow_within_and_back_after(usual: tuple[int, int, int]) -> None:
+    with seldom_collected():
+        assert gc.get_threshold() == (SELDOM, *usual[1:])
+    assert gc.get_threshold() == usual
+
+
+def test_an_error_does_not_leave_it_slow(usual: tuple[int, int, int]) -> None:
+    with pytest.raises(KeyError), seldom_collected():
+        raise KeyError
+    assert gc.get_threshold() == usual
+
+
+def test_a_model_works_at_the_usual_pace(usual: tuple[int, int, int]) -> None:
+    with seldom_collected() as as_usual:
+        as_usual()
+        assert gc.get_threshold() == usual
+
+
+@pytest.mark.parametrize("own", [0, 10 * SELDOM])
+def test_a_program_with_a_pace_of_its_own_keeps_it(own: int) -> None:
+    gc.set_threshold(own, 3, 4)
+    with seldom_collected():
+        assert gc.get_threshold() == (own, 3, 4)
+    assert gc.get_threshold() == (own, 3, 4)
