@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BLOCK_FRAMES = 1 << 18
+BLOCK_SAMPLES = 1 << 18
 #: A header may claim any length; nothing in the field is longer, and a decompression bomb would be.
 MAX_SECONDS = 4 * 3600.0
+#: Frames times channels: four hours of stereo at 48 kHz. A megabyte of FLAC can hold silence at 655,350 Hz for as long.
+MAX_SAMPLES = 4 * 3600 * 48_000 * 2
 _WITH_NAN = ("FLOAT", "DOUBLE")
 
 
@@ -145,6 +147,10 @@ def _frames(audio: Audio, file: Any) -> tuple[int, int]:
         raise AudioError(f"{audio.path}: stretch {audio.start}-{audio.stop} s is not inside it")
     if total / rate > MAX_SECONDS:
         raise AudioError(f"{audio.path}: {total / rate:.0f} s is over the limit of {MAX_SECONDS:.0f} s")
+    if total * int(file.channels) > MAX_SAMPLES:
+        raise AudioError(
+            f"{audio.path}: {total} frames of {file.channels} channels are over the limit of {MAX_SAMPLES} samples"
+        )
     first = round(audio.start * rate)
     last = total if audio.stop is None else round(audio.stop * rate)
     if not 0 <= first < last <= total:
@@ -161,10 +167,12 @@ def _blocks(audio: Audio, file: Any) -> Iterator[NDArray[np.float32]]:
 
     first, last = _frames(audio, file)
     left = last - first
+    # the whole block is allocated before it is read, and a header may claim a thousand channels
+    most = max(1, BLOCK_SAMPLES // int(file.channels))
     try:
         file.seek(first)
         while left > 0:
-            block = file.read(min(left, BLOCK_FRAMES), dtype="float32", always_2d=True)
+            block = file.read(min(left, most), dtype="float32", always_2d=True)
             if not len(block):
                 raise AudioError(f"{audio.path}: ends {left} frames before its header says")
             left -= len(block)

@@ -90,6 +90,7 @@ def _entries_of(source: Path) -> Iterator[Entry]:
 
 
 def _exported_entries(path: Path) -> Iterator[Entry]:
+    number = 0
     try:
         with path.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -97,14 +98,23 @@ def _exported_entries(path: Path) -> Iterator[Entry]:
                 if number == 1:
                     if row != HEADER:
                         raise MarathonError(f"cache merge: {path}: was not made by `cache export`")
-                elif isinstance(row, dict) and set(row) == {"key", "value"}:
+                elif isinstance(row, dict) and set(row) == {"key", "value"} and _is_key(row["key"]):
                     yield Entry(**row)
                 else:
                     raise MarathonError(f"cache merge: {path}:{number}: must be an object with key and value")
     except OSError as error:
         raise MarathonError(f"cache merge: {path}: {error.strerror}") from None
-    except ValueError as error:
+    except UnicodeDecodeError as error:
+        raise MarathonError(
+            f"cache merge: {path}:{number + 1}: not readable as text ({error.reason})"
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise MarathonError(f"cache merge: {path}:{number}: not readable as JSON ({error})") from None
+
+
+def _is_key(key: Any) -> bool:
+    """Text that sqlite takes: half a surrogate pair is no UTF-8."""
+    return isinstance(key, str) and not any("\ud800" <= sign <= "\udfff" for sign in key)
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

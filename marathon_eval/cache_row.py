@@ -47,10 +47,20 @@ def check_of(key: str, row: Mapping[str, Any]) -> str:
 
 
 def whole(key: str, value: Any) -> bool:
-    """Whether an entry is as it was written; one without a checksum (an early cache's) is taken as it is."""
-    if not isinstance(value, dict) or "check" not in value:
-        return True
-    return bool(value["check"] == check_of(key, value))
+    """Whether an entry is as it was written; one without a checksum (an early cache's) must have an answer's parts."""
+    if isinstance(value, dict) and "check" in value:
+        return bool(value["check"] == check_of(key, value))
+    if key.startswith("audio/"):
+        return isinstance(value, list) and list(map(type, value)) in ([str, float], [str, int])
+    return not key.startswith("response/") or _is_answer(value)
+
+
+def _is_answer(value: Any) -> bool:
+    try:
+        response = response_from(value["response"])
+    except (TypeError, KeyError, ValueError):
+        return False
+    return isinstance(response.text, str) and isinstance(response.status, str)
 
 
 def response_from(stored: Mapping[str, Any]) -> Response:

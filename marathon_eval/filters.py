@@ -141,6 +141,8 @@ def built(factory: Callable[..., Any], options: Mapping[str, Any], where: str) -
 
     try:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(factory)(**options)
+    except (OverflowError, RecursionError) as error:  # of a pattern: pydantic knows only re.error
+        raise MarathonError(f"{where}: a pattern that cannot be compiled ({error})") from None
     except ValidationError as error:
         first = error.errors()[0]
         option = ".".join(str(part) for part in first["loc"])

@@ -19,6 +19,10 @@ from marathon_eval.task_config import TaskConfig
 
 FORMATS = ("json", "jsonl", "csv", "parquet")
 FILE_TREE = "file_tree"
+#: A table that unpacks to more, and to over a hundred times its file, is a bomb; so is one of more rows.
+UNPACKED_BYTES, UNPACKED_TIMES, MAX_ROWS = 256 << 20, 100, 1_000_000
+#: Rows may hold whole clips.
+BATCH_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -212,10 +216,19 @@ def _json_lines(text: str, name: str) -> list[Any]:
 
 def _parquet(content: bytes, name: str) -> list[Any]:
     import pyarrow  # type: ignore[import-untyped]  # ships no stubs
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no stubs
 
+    most = max(UNPACKED_BYTES, UNPACKED_TIMES * len(content))
+    rows: list[Any] = []
+    unpacked = 0
     try:
-        rows: list[Any] = pyarrow.parquet.read_table(io.BytesIO(content)).to_pylist()
+        for batch in pyarrow.parquet.ParquetFile(io.BytesIO(content)).iter_batches(batch_size=BATCH_ROWS):
+            unpacked += batch.nbytes
+            if unpacked > most or len(rows) > MAX_ROWS:
+                raise MarathonError(
+                    f"{name}: unpacks to more than {most} bytes or {MAX_ROWS} rows, which is the limit"
+                )
+            rows += batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # all three: damage in the bytes
         raise MarathonError(f"{name}: not readable as parquet ({error})") from None
     return rows

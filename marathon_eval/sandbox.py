@@ -1,26 +1,30 @@
 """The sandbox of templates, with a budget: a task may be hostile, and Jinja2's own sandbox does not bound its cost.
 
-What is bounded: turns of loops and calls in one rendering, repeated text and lists, powers, and the widths that
-padding filters, string methods and format strings take. See https://jinja.palletsprojects.com/en/stable/sandbox/.
+What is bounded: turns of loops and calls in one rendering, repeated text and lists, powers, the widths that padding
+filters, string methods and format strings take, and what is printed, assigned, joined or given to a filter or a call. See https://jinja.palletsprojects.com/en/stable/sandbox/.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from jinja2 import StrictUndefined, nodes
+from jinja2 import StrictUndefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_STEPS = 200_000
+#: A call takes as long as so many turns of a loop.
+CALL_STEPS = 10
 MAX_LENGTH = 1_000_000
 MAX_WIDTH = 10_000
+#: Characters that one rendering prints, and that one value takes when it is written out; a list counts with its parts.
+MAX_PRINTED = 5_000_000
 _PADDING = ("center", "slice", "batch", "wordwrap", "truncate", "round")
-_LEFT: ContextVar[list[int]] = ContextVar("steps that this rendering may still take")
+_LEFT: ContextVar[list[int]] = ContextVar("steps and characters that this rendering may still take")
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -32,7 +36,6 @@ class Environment(ImmutableSandboxedEnvironment):
         # autoescape stays off: prompts are plain text, never HTML
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True)
         del self.globals["lipsum"]
-        self.filters["counted"] = counted
         self.filters["regex_replace"] = _regex_replace
         for name in _PADDING:
             self.filters[name] = _narrow(self.filters[name])
@@ -41,20 +44,32 @@ class Environment(ImmutableSandboxedEnvironment):
             ("join", _check_join),
             ("replace", _check_replace),
             ("format", _check_format_filter),
+            ("sum", _check_sum),
         ):
             self.filters[name] = _checked(self.filters[name], check)
+        for name, filter_ in self.filters.items():
+            self.filters[name] = _checked(filter_, _weigh_all)
+        self.filters |= {
+            "counted": counted,
+            "printed": printed,
+            "weighed": weighed,
+            "concatenated": concatenated,
+        }
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """`left operator right`. Raises SecurityError for a result without measure."""
         if operator == "*":
             _check_length(_size(left) * right if isinstance(right, int) else 0)
             _check_length(_size(right) * left if isinstance(left, int) else 0)
+            weighed(left, right if isinstance(right, int) else 1)
+            weighed(right, left if isinstance(left, int) else 1)
         elif operator == "**":
             _check_widths((left, right))
         elif operator == "+":
             _check_length(_size(left) + _size(right))
         elif operator == "%" and isinstance(left, str):
             _check_format(left)
+            weighed(right)
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
@@ -71,26 +86,91 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Every call of a template comes by here."""
-        _step()
+        _step(CALL_STEPS)
+        for given in (*args, *kwargs.values()):
+            weighed(given)
         owner = getattr(called, "__self__", None)
         if isinstance(owner, str):
             _check_method(owner, called.__name__, args)
-        return super().call(context, called, *args, **kwargs)
+        return weighed(super().call(context, called, *args, **kwargs))
 
 
 def with_budget(render: Callable[[], str]) -> str:
     """What `render` gives, held to one budget. Raises SecurityError."""
-    token = _LEFT.set([MAX_STEPS])
+    token = _LEFT.set([MAX_STEPS, MAX_PRINTED])
     try:
         return render()
     finally:
         _LEFT.reset(token)
 
 
-def count_loops(tree: nodes.Template) -> None:
-    """Make every loop of a template take its turns from the budget."""
+def bound(tree: nodes.Template) -> None:
+    """Make loops take their turns from the budget, and weigh what is printed, assigned and joined."""
     for loop in tree.find_all(nodes.For):
-        loop.iter = nodes.Filter(loop.iter, "counted", [], [], None, None, lineno=loop.lineno)
+        loop.iter = _filtered(loop.iter, "counted")
+    for joined in tree.find_all(nodes.Concat):
+        joined.nodes = [_filtered(joined.nodes[0], "concatenated", joined.nodes[1:])]
+    for assigned in tree.find_all(nodes.Assign):
+        assigned.node = _filtered(assigned.node, "weighed")
+    for output in tree.find_all(nodes.Output):
+        plain = sum(len(node.data) for node in output.nodes if isinstance(node, nodes.TemplateData))
+        parts = [
+            node if isinstance(node, nodes.TemplateData) else _filtered(node, "printed")
+            for node in output.nodes
+        ]
+        output.nodes = [_filtered(nodes.Const(plain), "printed", [nodes.Const(True)]), *parts]
+
+
+def _filtered(node: nodes.Node, name: str, given: Sequence[nodes.Expr] = ()) -> nodes.Filter:
+    return nodes.Filter(node, name, list(given), [], None, None, lineno=node.lineno)
+
+
+@pass_context
+def printed(context: Context, value: Any, plain: bool = False) -> Any:
+    """The value, its characters taken from the budget; `plain`: so many of the template's own, and no text."""
+    left = _LEFT.get()
+    left[1] -= value if plain else weight(value)
+    if left[1] < 0:
+        raise SecurityError(f"over {MAX_PRINTED} characters for one row")
+    return "" if plain else value
+
+
+@pass_context
+def concatenated(context: Context, first: Any, *rest: Any) -> str:
+    """`first ~ rest`."""
+    weighed((first, *rest))
+    return "".join(map(str, (first, *rest)))
+
+
+def weighed(value: Any, times: int = 1) -> Any:
+    """The value, if it may be written out so many times. Raises SecurityError."""
+    if weight(value) * max(1, times) > MAX_PRINTED:
+        raise SecurityError(f"a value of over {MAX_PRINTED} characters")
+    return value
+
+
+def weight(value: Any) -> int:
+    """About the characters of a value when it is written out; no more is counted than the limit and one step over it."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, bytes):
+        return 4 * len(value)
+    if not isinstance(value, (list, tuple, dict)):
+        return 1
+    found, waiting = 0, [value]
+    while waiting and found <= MAX_PRINTED:
+        part = waiting.pop()
+        # a part that is not text counts as eight characters, with its quotes and commas
+        found += (
+            len(part)
+            if isinstance(part, str)
+            else 8 * (len(part) if isinstance(part, (list, tuple, dict)) else 1)
+        )
+        if isinstance(part, dict):
+            waiting += [*part.keys(), *part.values()]
+        elif isinstance(part, (list, tuple)):
+            waiting += part
+    return found
 
 
 def counted(items: Iterable[Any]) -> Iterator[Any]:
@@ -100,9 +180,9 @@ def counted(items: Iterable[Any]) -> Iterator[Any]:
         yield item
 
 
-def _step() -> None:
+def _step(count: int = 1) -> None:
     left = _LEFT.get()
-    left[0] -= 1
+    left[0] -= count
     if left[0] < 0:
         raise SecurityError(f"over {MAX_STEPS} steps for one row")
 
@@ -153,6 +233,10 @@ def _narrow(filter_: Callable[..., Any]) -> Callable[..., Any]:
     return _checked(filter_, check)
 
 
+def _weigh_all(value: Any, given: tuple[Any, ...]) -> None:
+    weighed((value, *given))
+
+
 def _check_indent(value: Any, given: tuple[Any, ...]) -> None:
     _check_widths(given)
     width = max((one if isinstance(one, int) else _size(one) for one in given), default=4)
@@ -167,6 +251,12 @@ def _check_join(value: Any, given: tuple[Any, ...]) -> None:
 
 def _check_replace(value: Any, given: tuple[Any, ...]) -> None:
     _check_length(_grown(value, max(given, key=_size, default="")))
+
+
+def _check_sum(value: Any, given: tuple[Any, ...]) -> None:
+    """Lists are added one after the other, each time with a copy of all so far."""
+    if any(isinstance(one, (list, tuple)) for one in given):
+        _check_length(_size(value) * weight(value))
 
 
 def _check_format_filter(value: Any, given: tuple[Any, ...]) -> None:

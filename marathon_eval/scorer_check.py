@@ -45,6 +45,7 @@ NEUTRAL = frozenset(
     }
 )
 ROWS_TRIED = 8
+WORDS_TRIED = 12
 #: What no gold answer is.
 NONSENSE = "zq xv kw jj"
 
@@ -225,7 +226,13 @@ def _named(text: str, context: FilterContext) -> str:
 
 
 def _variants(text: str) -> list[str]:
-    """Forms that a metric may take for the same answer, of which a pattern captures perhaps one only."""
+    """Forms that a metric may take for the same answer, of which a pattern captures perhaps one only.
+
+    Words too: gold may be a whole solution of which a metric compares the end, as in "1 + 2 is 3. #### 3".
+    """
+    around = " .,;:!?()[]$%\"'"
     digits = "".join(sign for sign in text if sign.isdigit() or sign in ".-")
-    forms = [text, text.strip(), text.lower(), text.upper(), text.strip(" .,;:!?()[]$%\"'"), digits]
+    words = text.split()[::-1][:WORDS_TRIED]
+    forms = [text, text.strip(), text.lower(), text.upper(), text.strip(around), digits]
+    forms += [word for one in words for word in (one, one.strip(around), one.replace(",", ""))]
     return [form for form in dict.fromkeys(forms) if form.strip()]

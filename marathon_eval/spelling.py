@@ -50,7 +50,7 @@ def spellings(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> Spe
             except _Unwritable:
                 complete = False
         # most filters leave a text as it is where it is nothing but the answer
-        texts = list(dict.fromkeys([*before, *texts]))[:MOST]
+        texts = list(dict.fromkeys([*before, *texts]))[: 4 * MOST]
     return Spelled(texts, complete)
 
 

@@ -66,10 +66,12 @@ class Template:
         self.where = where
         try:
             self._parsed = _parsed(source)
+            _refuse_internals(self._parsed.tree, where)
         except TemplateSyntaxError as error:
             raise MarathonError(f"{where}: broken template: {error.message}") from None
+        except RecursionError:
+            raise MarathonError(f"{where}: broken template: nested too deep") from None
         self.names = self._parsed.names
-        _refuse_internals(self._parsed.tree, where)
 
     def value(self, values: Mapping[str, Any]) -> str:
         """The text for one row. Raises RowError; MarathonError for what the sandbox refuses."""
@@ -92,8 +94,12 @@ class Template:
             ArithmeticError,
             AttributeError,
             RecursionError,
+            AssertionError,  # jinja2's own, of a filter's arguments
+            re.error,
+            MemoryError,
         ) as error:
-            raise RowError(f"{self.where}: the template fails on this row: {error}") from None
+            reason = str(error) or type(error).__name__
+            raise RowError(f"{self.where}: the template fails on this row: {reason}") from None
 
 
 class _Parsed:
@@ -108,9 +114,9 @@ class _Parsed:
     def compiled(self) -> Compiled:
         from jinja2 import Template as Compiled
 
-        from marathon_eval.sandbox import count_loops
+        from marathon_eval.sandbox import bound
 
-        count_loops(self.tree)
+        bound(self.tree)
         environment = _environment()
         return Compiled.from_code(environment, environment.compile(self.tree), environment.make_globals(None))
 

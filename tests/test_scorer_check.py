@@ -153,6 +153,8 @@ def test_a_scorer_that_cannot_be_right_is_one_line(
 
 
 NUMBERS = [{"q": "?", "a": "1,200"}, {"q": "?", "a": "$35"}, {"q": "?", "a": "-7"}]
+SOLUTIONS = [{"q": "?", "a": "Twice 1,500 is 3,000. #### 3,000"}, {"q": "?", "a": "He pays $7.\\nSo #### 7"}]
+IGNORED = [",", "\\$", "(?s).*#### ", "\\.$"]
 #: Readings of lm-evaluation-harness' own tasks, and what else people write.
 SOUND: list[tuple[Any, Any, Any]] = [
     ([{"function": "regex", "regex_pattern": "#### (\\-?[0-9\\.\\,]+)"}], {"metric": "exact_match"}, NUMBERS),
@@ -165,6 +167,20 @@ SOUND: list[tuple[Any, Any, Any]] = [
         [{"function": "regex", "regex_pattern": "The answer is (\\-?[0-9\\.\\,]*[0-9]+)"}],
         {"metric": "exact_match", "regexes_to_ignore": [",", "\\$"]},
         NUMBERS,
+    ),
+    (
+        [
+            {"function": "take_first"},
+            {"function": "regex", "regex_pattern": "The answer is (\\-?[0-9\\.\\,]*[0-9]+)"},
+            {"function": "majority_vote"},
+        ],
+        {"metric": "exact_match", "regexes_to_ignore": IGNORED},
+        SOLUTIONS,
+    ),
+    (
+        [{"function": "regex", "regex_pattern": "#### (\\-?[0-9\\.\\,]+)"}],
+        {"metric": "exact_match", "regexes_to_ignore": IGNORED, "ignore_case": True},
+        SOLUTIONS,
     ),
     (
         [{"function": "regex", "regex_pattern": "(?<=the answer is )(.*)(?=.)"}, {"function": "take_first"}],

@@ -245,5 +245,5 @@ def load_recipe(name: str, include_path: list[str] | None = None) -> Recipe:
 def _check_pattern(pattern: str, where: str) -> None:
     try:
         re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise MarathonError(f"{where}: pattern: no regular expression ({error})") from None
