@@ -30,6 +30,9 @@ LEADER = 0
 START_SECONDS = 300.0
 SILENT_SECONDS = 120.0
 BEAT_SECONDS = 1.0
+#: How often finished answers are sent, and how often one looks for them.
+SEND_SECONDS = 1.0
+LOOK_SECONDS = 0.05
 #: After being told to stop, what one answer may still take: then the process ends itself.
 GRACE_SECONDS = 30.0
 _PIECE = 4 << 20

@@ -72,6 +72,24 @@ class Cell:
         press = self.model.press
         return press.evict if isinstance(press, EvictionPress) else None
 
+    def keep(self, item: Answered) -> None:
+        """Note that this was asked; what the cache does not keep, whole."""
+        self.asked[item.request] = None if cacheable(item.request, item.response) else item
+
+
+#: What asks the cells' missing requests, as `ask_here` does.
+Filling = Callable[
+    [
+        Sequence[Cell],
+        Sequence["Request"],
+        Sequence[set["Request"]],
+        Mapping["Audio", "AudioFacts"],
+        ResponseCache,
+        Progress,
+    ],
+    Iterator[None],
+]
+
 
 def parse_ratios(text: str) -> tuple[float, ...]:
     """`0.1:0.9:0.2` (both ends included) or `0.1,0.5`; raises MarathonError."""
@@ -170,6 +188,7 @@ def sweep(
     grid: Grid,
     on_result: Callable[[Cell, RunResult], None],
     progress: Progress | None = None,
+    through: Filling | None = None,
 ) -> bool:
     """Ask what the cache lacks, clip by clip; then score each cell. False where Ctrl-C ended the asking.
 
@@ -185,7 +204,8 @@ def sweep(
         pool = gather(tasks, config, cells[0].model.name())
         requests, facts = ordered(pool, cache)
         planned = Planned(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
-        whole = fill(cells, requests, facts, cache, progress or Progress(), partial(refuse, planned))
+        before = partial(refuse, planned)
+        whole = fill(cells, requests, facts, cache, progress or Progress(), through or ask_here, before)
         plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
         for cell in cells:
             clock = time.monotonic() - cell.seconds
@@ -214,6 +234,7 @@ def fill(
     facts: Mapping[Audio, AudioFacts],
     cache: ResponseCache,
     progress: Progress,
+    through: Filling,
     before: Callable[[int], None] = lambda misses: None,
 ) -> bool:
     """Every cell's missing answers into the cache; False when Ctrl-C came between. `before` as in `ask`."""
@@ -226,9 +247,8 @@ def fill(
     heard = sum(seconds_of(request, facts) for waiting in missing for request in waiting)
     progress.start(len(cells) * len(requests) - count, count, heard)
     try:
-        for unit in units(cells, requests):
-            for cells_alike in alike(cells):
-                _ask_unit(cells_alike, unit, cells, missing, facts, cache, progress)
+        for _ in through(cells, requests, missing, facts, cache, progress):
+            pass
     except KeyboardInterrupt:
         return False
     finally:
@@ -236,6 +256,21 @@ def fill(
         for cell in cells:
             cell.model.close()
     return True
+
+
+def ask_here(
+    cells: Sequence[Cell],
+    requests: Sequence[Request],
+    missing: Sequence[set[Request]],
+    facts: Mapping[Audio, AudioFacts],
+    cache: ResponseCache,
+    progress: Progress,
+) -> Iterator[None]:
+    """Every cell's missing requests, a few clips between one yield and the next."""
+    for unit in units(cells, requests):
+        for cells_alike in alike(cells):
+            _ask_unit(cells_alike, unit, cells, missing, facts, cache, progress)
+            yield
 
 
 def _missing(cell: Cell, requests: Sequence[Request], cache: ResponseCache) -> set[Request]:
@@ -289,8 +324,7 @@ def _ask_unit(
                 continue
             clock = time.monotonic()
             for item in cache.answer(cell.model, todo):
-                kept = cacheable(item.request, item.response)
-                cell.asked[item.request] = None if kept else item
+                cell.keep(item)
                 progress.advance(item, seconds_of(item.request, facts))
             cell.seconds += time.monotonic() - clock
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -174,12 +175,54 @@ def test_what_one_rank_lacks_is_said_by_the_leader(data: Path, tmp_path: Path) -
     assert "answers.rank-1.sqlite" in found[0][2]
 
 
-def test_a_sweep_is_refused_in_one_line(tmp_path: Path) -> None:
-    arguments = ["sweep", "--model", "dummy", "--tasks", "race", "--presses", "none"]
-    found = ranks_run.ended(ranks_run.start(arguments))
-    assert [code for code, _, _ in found] == [2, 2]
-    assert found[0][2].startswith("marathon-eval: error: sweep runs in one process, and 2 were launched")
-    assert found[1][2] == ""
+def cells(out: Path) -> dict[str, Any]:
+    """Every cell's files by its press and ratio, and sweep.json."""
+    found = {"sweep.json": ranks_run.timeless(json.loads((out / "sweep.json").read_text()))}
+    for path in sorted(out.rglob("results.json")):
+        result = json.loads(path.read_text())
+        found[json.dumps(result["fingerprint"]["press"])] = ranks_run.files(path.parent)
+    return found
+
+
+SWEEP = ["--presses", "none,dart,snapkv", "--ratios", "0.5", "--layers", "1"]
+
+
+@pytest.mark.slow
+def test_a_sweep_by_two_gives_the_cells_of_one_process(tmp_path: Path) -> None:
+    data = released.build(tmp_path / "data", {"race": 6}, seconds=2.0)
+    args = f"pretrained={tiny.make_qwen_omni(tmp_path / 'weights')},device=cpu"
+    ranks_run.alone(["sweep", *ranks_run.flags(data, tmp_path / "one", "qwen_omni", args), *SWEEP])
+    two = ["sweep", *ranks_run.flags(data, tmp_path / "two", "qwen_omni", args), *SWEEP]
+    found = ranks_run.ended(ranks_run.start(two), 200)
+    assert [code for code, _, _ in found] == [0, 0], found
+    assert cells(tmp_path / "two" / "out") == cells(tmp_path / "one" / "out")
+    # as for a run, both wrote what they were asked, and it is in one file
+    counts = [
+        ranks_run.answers(path) for path in sorted((tmp_path / "two" / "cache").glob("answers*.sqlite"))
+    ]
+    assert counts == [0, 18]
+
+
+@pytest.mark.slow
+def test_a_killed_rank_of_a_sweep_is_an_error_in_its_rows(data: Path, tmp_path: Path) -> None:
+    """The dummy carries no press, so that the grid is one cell."""
+    flags = [
+        "sweep",
+        *ranks_run.flags(data, tmp_path, "dummy", "mode=random,sleep=0.11"),
+        "--presses",
+        "none",
+    ]
+    ranks = ranks_run.start(flags)
+    ranks_run.wait_for_answers(ranks, tmp_path / "cache", 4)
+    ranks[1].kill()
+    found = ranks_run.ended(ranks)
+    assert found[0][0] == 3, found
+    assert "rank 1" in found[0][2]
+    assert "is lost" in found[0][2]
+    done = ranks_run.alone(flags)
+    (cell,) = json.loads((tmp_path / "out" / "sweep.json").read_text())["cells"]
+    assert 4 <= cell["cache"]["hits"] < REQUESTS
+    assert sum(cell["cache"].values()) == REQUESTS, done
 
 
 @pytest.mark.slow

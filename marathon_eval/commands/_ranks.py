@@ -21,7 +21,8 @@ def as_rank(ranks: Ranks, work: Callable[[Leader], int]) -> int:
     """`work` where this is rank 0; its exit code in every process."""
     # before torch is imported: of a store that is gone it prints a page of C++ frames, we say one line
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from marathon_eval.distributed import Leader, follow
+    from marathon_eval.distributed import Leader
+    from marathon_eval.following import follow
     from marathon_eval.rank_messages import LEADER, Link, Pulse
 
     if ranks.rank != LEADER:

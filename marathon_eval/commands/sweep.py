@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_WHOLE
+from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
 from marathon_eval.commands.run import (
     add_dry_run,
     add_run_arguments,
@@ -21,6 +21,7 @@ from marathon_eval.commands.run import (
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    from marathon_eval.distributed import Leader
     from marathon_eval.results import RunResult
     from marathon_eval.sweep import Cell, Grid
     from marathon_eval.sweep_table import SweepTable
@@ -67,13 +68,15 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.ranks import launched
 
     ranks = launched()
-    if ranks is not None:
-        if ranks.rank:
-            return EXIT_MISTAKE
-        raise MarathonError(
-            f"sweep runs in one process, and {ranks.world} were launched: start one per GPU with --device and "
-            "--presses of its own; they may share a cache, and a last one with all presses makes the table from it"
-        )
+    if ranks is None:
+        return run_alone(arguments)
+    from marathon_eval.commands._ranks import as_rank
+
+    return as_rank(ranks, lambda leader: run_alone(arguments, leader))
+
+
+def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
+    """The sweep, by this process; a `leader` shares out what must be asked."""
     from marathon_eval.progress import terminal_progress
     from marathon_eval.sweep import planned_sweep, sweep
     from marathon_eval.sweep_table import SweepTable
@@ -92,7 +95,12 @@ def run(arguments: argparse.Namespace) -> int:
         whole.append(result.whole)
         table.add(cell, result, written(result, output))
 
-    finished = sweep(config, grid, take, terminal_progress())
+    through = None
+    if leader is not None:
+        from marathon_eval.distributed_sweep import filling
+
+        through = filling(leader, config, grid)
+    finished = sweep(config, grid, take, terminal_progress(), through)
     table.finish()
     found = {**table.as_json(), "config": config.recorded(), "interrupted": not finished}
     found["wall_s"] = round(time.monotonic() - clock, 3)

@@ -1,0 +1,167 @@
+"""The other processes of a shared run: each answers what rank 0 sends it, and knows nothing of tasks.
+
+Answers go into a cache file of its own before they are sent, so that whatever happens to rank 0, they are there.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.audio import Audio
+from marathon_eval.cache import FILE_NAME, ResponseCache
+from marathon_eval.distributed import take_device
+from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator import build_model
+from marathon_eval.model import Generation, Model, Request, Response
+from marathon_eval.rank_caches import rank_file
+from marathon_eval.rank_messages import LEADER, LOOK_SECONDS, SEND_SECONDS, Link, Pulse, Unreachable
+from marathon_eval.ranks import Ranks
+from marathon_eval.registry import Registry
+
+
+class Outbox:
+    """Answers on their way to the leader."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._rows: list[list[Any]] = []
+        self._sent = time.monotonic()
+
+    def add(self, place: int, response: Response) -> None:
+        """Send soon."""
+        self._rows.append([place, asdict(response)])
+        if time.monotonic() - self._sent > SEND_SECONDS:
+            self._link.send(LEADER, "answers", rows=self._rows)
+            self._rows, self._sent = [], time.monotonic()
+
+    def done(self) -> None:
+        """Send the rest, and that it is all."""
+        self._link.send(LEADER, "done", rows=self._rows)
+
+
+class Follower:
+    """Every other rank's side."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._model: Model | None = None
+        self._cache: ResponseCache | None = None
+
+    def serve(self, pulse: Pulse) -> int | None:
+        """Answer what the leader asks until it ends the run with an exit code; None where it is lost."""
+        while not pulse.lost:
+            code = self._link.ended()
+            if code is not None:
+                return code
+            message = self._link.received(LEADER)
+            if message is None:
+                time.sleep(LOOK_SECONDS)
+                continue
+            with pulse.breakable():
+                self._told_or_answered(message)
+        return None
+
+    def _told_or_answered(self, message: dict[str, Any]) -> None:
+        try:
+            self._answer(message)
+        except MarathonError as error:
+            self._link.send(LEADER, "failed", reason=str(error))
+        except Exception as error:
+            self._link.send(LEADER, "failed", reason=f"{type(error).__name__}: {error}")
+            raise
+
+    def _answer(self, message: dict[str, Any]) -> None:
+        requests = [request_from(told) for told in message["requests"]]
+        cache = self._cache_for(message)
+        outbox = Outbox(self._link)
+        if message["kind"] == "sweep":
+            from marathon_eval.distributed_sweep import answer_cells
+
+            answer_cells(message, requests, cache, outbox)
+        else:
+            places = {request: place for place, request in enumerate(requests)}
+            for item in cache.answer(self._model_for(message, cache), requests):
+                outbox.add(places[item.request], item.response)
+        cache.commit()
+        outbox.done()
+
+    def _cache_for(self, message: dict[str, Any]) -> ResponseCache:
+        """The cache file, made when the first question comes."""
+        if self._cache is None:
+            folder = None if message["cache"] is None else Path(message["cache"])
+            self._cache = ResponseCache(folder, rank_file(FILE_NAME, self._link.ranks.rank))
+            take_device(message["model_args"].get("device"), self._link.ranks)
+        self._cache.prime(message["memo"])
+        return self._cache
+
+    def _model_for(self, message: dict[str, Any], cache: ResponseCache) -> Model:
+        if self._model is None:
+            registry = Registry(tuple(message["include_path"]))
+            self._model = build_model(registry, message["model"], message["model_args"])
+            self._model.cache = cache
+        return self._model
+
+    def close(self) -> None:
+        """Write what is pending, free the model."""
+        if self._cache is not None:
+            self._cache.close()
+        if self._model is not None:
+            self._model.close()
+
+
+def follow(ranks: Ranks, incomplete: int) -> int:
+    """Serve rank 0; its exit code, or `incomplete` where it is lost. Raises MarathonError and KeyboardInterrupt."""
+    link = Link.connect(ranks)
+    follower = Follower(link)
+    code: int | None = None
+    with Pulse(link) as pulse:
+        try:
+            code = follower.serve(pulse)
+        except KeyboardInterrupt:
+            code = _broken_off(link, pulse)
+        except Unreachable:
+            pulse.lost = True
+        finally:
+            follower.close()
+            with suppress(Unreachable):  # then nobody waits for it
+                link.leave()
+    if code is not None:
+        return code
+    print(
+        f"marathon-eval: rank {ranks.rank}: rank {LEADER} is lost; finished answers are kept: "
+        "the same command goes on from here",
+        file=sys.stderr,
+        flush=True,
+    )
+    return incomplete
+
+
+def _broken_off(link: Link, pulse: Pulse) -> int | None:
+    """The exit code where the leader has ended the run; raises KeyboardInterrupt where it was the user."""
+    if pulse.lost:
+        return None
+    try:
+        code = link.ended()
+        if code is None:
+            link.send(LEADER, "stopped")
+    except Unreachable:
+        return None
+    if code is None:
+        raise KeyboardInterrupt
+    return code
+
+
+def request_from(told: dict[str, Any]) -> Request:
+    """A request as it was sent: JSON of its dataclass."""
+    generation = {**told["generation"], "stop": tuple(told["generation"]["stop"])}
+    return Request(
+        prompt=told["prompt"],
+        audios=tuple(Audio(**audio) for audio in told["audios"]),
+        generation=Generation(**generation),
+        system=told["system"],
+    )
