@@ -73,6 +73,11 @@ class Press(ABC):
             )
         return args
 
+    @classmethod
+    def supports(cls) -> tuple[str, ...]:
+        """What it can be asked for beyond its settings, in a word or two each."""
+        return ()
+
     @property
     def fingerprint(self) -> dict[str, Any]:
         """Name, version and all settings: part of the cache key."""
@@ -98,6 +103,8 @@ class PruningPress(Press):
     needs_loudness: ClassVar[bool] = False
     #: The released code has this rule, so `compat=audiomarathon` says something.
     released: ClassVar[bool] = False
+    #: Can cut several times (`layer=2+8`).
+    staged: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -118,6 +125,15 @@ class PruningPress(Press):
         args = super().completed(args)
         layer, ratio = str(args.get("layer", 2)), str(args["ratio"])
         return args if "+" not in layer + ratio else {**args, **_schedule(cls.name(), layer, ratio)}
+
+    @classmethod
+    def supports(cls) -> tuple[str, ...]:
+        ways = {
+            "layer=0": not cls.needs_attention,
+            "stages": cls.staged,
+            "compat=audiomarathon": cls.released,
+        }
+        return (*(way for way, can in ways.items() if can), "batches")
 
     @property
     def cuts(self) -> tuple[tuple[int, float], ...]:
@@ -200,6 +216,8 @@ class EvictionPress(Press):
     window: int = 0
     #: Asks for `EvictionView.unrotated`, every query of the context.
     needs_queries: ClassVar[bool] = False
+    #: Keys stay by their score; a rule that only counts places has none that could be smoothed.
+    scored: ClassVar[bool] = True
     #: Scores beside the model, from its attention modules, by `made().score(...)` (kvpress).
     needs_module: ClassVar[bool] = False
 
@@ -209,8 +227,14 @@ class EvictionPress(Press):
             raise MarathonError(f"press={self.name()}: evict={self.evict}: must be context or prompt")
         if not 0 <= self.smooth < 1:
             raise MarathonError(f"press={self.name()}: smooth={self.smooth}: must be at least 0 and below 1")
+        if self.smooth and not self.scored:
+            raise MarathonError(f"press={self.name()}: smooth={self.smooth}: the rule has no score to smooth")
         if self.window < 0:
             raise MarathonError(f"press={self.name()}: window={self.window}: must be at least 0")
+
+    @classmethod
+    def supports(cls) -> tuple[str, ...]:
+        return ("evict=context", "evict=prompt", *(["smooth"] if cls.scored else []))
 
     def made(self) -> Any:
         """The object that scores, for a press with `needs_module`."""

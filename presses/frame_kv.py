@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.press import EvictionPress, EvictionView
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class FrameKV(EvictionPress):
     """Key floor(i * L / n) for i = 0 .. n-1, n being the budget."""
+
+    scored: ClassVar[bool] = False
 
     def score(self, view: EvictionView) -> Tensor:
         import torch

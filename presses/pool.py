@@ -7,7 +7,7 @@ and its ratio is what that removes: 1 - 1/m.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.press import PruningPress, PruningView
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Pool(PruningPress):
     """The hidden states at layer K in n = L/m nearly equal bins; a bin's mean stands where its middle token stood."""
 
+    staged: ClassVar[bool] = False
     m: int = 0
 
     @classmethod

@@ -175,6 +175,7 @@ class Wanted(NamedTuple):
     ratios: Sequence[float]
     repeats: int
     memory: bool
+    plain: bool
 
 
 @dataclass(frozen=True)
@@ -198,9 +199,9 @@ class Bench:
         (response,) = generated(self.variants[variant], self.loaded, [self.request], self.inputs)
         return response.usage
 
-    def round(self) -> dict[str, Any]:
-        """Every variant once: a `Round` without its setting and its memory."""
-        plain = plainly(self.loaded, self.inputs)
+    def round(self, beside: bool) -> dict[str, Any]:
+        """Every variant once, `beside` transformers' own generate: a `Round` without its setting and its memory."""
+        plain = plainly(self.loaded, self.inputs) if beside else None
         used = {name: self.answer(name) for name in self.variants}
         return {
             "plain": plain,
@@ -213,12 +214,12 @@ class Bench:
 
 def compared(loaded: Loaded, folder: Path, setting: Setting, wanted: Wanted) -> Iterator[Round]:
     """Rounds at one length, after a short one that warms up and, if asked for, one that tells the memory."""
-    Bench.of(loaded, folder, setting.layer, wanted, WARM_UP_TOKENS).round()
+    Bench.of(loaded, folder, setting.layer, wanted, WARM_UP_TOKENS).round(wanted.plain)
     bench = Bench.of(loaded, folder, setting.layer, wanted, setting.tokens)
     works = {name: partial(bench.answer, name) for name in bench.variants} if wanted.memory else {}
     peaks = {name: peak_mb(loaded.device, work) for name, work in works.items()}
     for _ in range(wanted.repeats):
-        yield Round(setting, **bench.round(), peak_mb=peaks)
+        yield Round(setting, **bench.round(wanted.plain), peak_mb=peaks)
 
 
 def peak_mb(device: torch.device, work: Callable[[], Usage]) -> float:
@@ -263,6 +264,7 @@ def main() -> None:
         "--rounds", type=Path, help="a file of lines to add this call's rounds to, and to count"
     )
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    parser.add_argument("--without_plain", action="store_true", help="for a piece that is to be short")
     parser.add_argument("--memory", action="store_true", help="one more pass, which tells what is allocated")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
@@ -271,7 +273,7 @@ def main() -> None:
     if given.clock == "cpu":
         time.perf_counter = time.process_time
     settings = [Setting(tokens, size, device.type, given.layer, given.clock) for tokens in given.tokens]
-    wanted = Wanted(given.press, given.ratio, given.repeats, given.memory)
+    wanted = Wanted(given.press, given.ratio, given.repeats, given.memory, not given.without_plain)
     rounds = kept_rounds(given.rounds)
     if given.repeats:
         rounds += measured(built(size, device), settings, wanted, given.rounds)

@@ -27,7 +27,7 @@ class Round:
     """Every variant once, in turn. Seconds by variant; `plain` is up to the first token, encoder included."""
 
     setting: Setting
-    plain: float
+    plain: float | None
     prefill: dict[str, float]
     encode: dict[str, float]
     select: dict[str, float]
@@ -59,10 +59,10 @@ def figures(rounds: Sequence[Round]) -> list[Figures]:
     """One setting's medians. Ratios are taken within each round, so that a busy minute counts on both sides."""
     if not rounds:
         return []
-    plain = [one.plain for one in rounds]
+    plain = [one.plain for one in rounds if one.plain is not None]
     names = dict.fromkeys(name for one in rounds for name in one.prefill)
-    rows = [Figures(rounds[0].setting.tokens, "plain", median(plain), rounds=len(rounds))]
-    return rows + [_variant([one for one in rounds if name in one.prefill], name) for name in names]
+    first = [Figures(rounds[0].setting.tokens, "plain", median(plain), rounds=len(plain))] if plain else []
+    return first + [_variant([one for one in rounds if name in one.prefill], name) for name in names]
 
 
 def _variant(ran: Sequence[Round], name: str) -> Figures:
@@ -71,7 +71,8 @@ def _variant(ran: Sequence[Round], name: str) -> Figures:
     peak = next((one.peak_mb[name] for one in reversed(ran) if name in one.peak_mb), None)
     tokens, count = ran[0].setting.tokens, len(ran)
     if name == "none":
-        whole = median((one.prefill[name] + one.encode[name]) / one.plain for one in ran)
+        beside = [(one.prefill[name] + one.encode[name]) / one.plain for one in ran if one.plain is not None]
+        whole = median(beside) if beside else None
         return Figures(tokens, name, seconds, times_plain=whole, peak_mb=peak, rounds=count)
     return Figures(
         tokens,

@@ -31,7 +31,29 @@ def test_every_press_is_listed_with_its_kind_and_rule() -> None:
         if name != "kvpress:NAME":
             kind = "eviction" if issubclass(Registry().press_class(name), EvictionPress) else "pruning"
             assert re.fullmatch(rf"{name} +{kind} +[A-Z`].{{20,}}", line), line
-    assert "https://arxiv.org/abs/2502.11494 (own settings: audio_pivots, text_pivots)" in rows["dart"]
+    assert rows["dart"].endswith(
+        "https://arxiv.org/abs/2502.11494 (own settings: audio_pivots, text_pivots; "
+        "supports layer=0, stages, compat=audiomarathon, batches)"
+    )
+
+
+@pytest.mark.parametrize("name", names("presses", []))
+def test_what_a_press_is_said_to_support_it_takes_and_the_rest_it_refuses(name: str) -> None:
+    press = Registry().press_class(name)
+    amount = {"m": 2} if name == "pool" else {"ratio": 0.5}
+    asked: dict[str, dict[str, Any]] = {
+        "layer=0": {**amount, "layer": 0},
+        "stages": {**amount, "layer": "1+2", "ratio": "0.2+0.5"},
+        "compat=audiomarathon": {**amount, "compat": "audiomarathon"},
+        "evict=prompt": {**amount, "evict": "prompt"},
+        "smooth": {**amount, "smooth": 0.5},
+    }
+    for way, args in asked.items():
+        if way in press.supports():
+            press_from_args(press, args)
+        else:
+            with pytest.raises(MarathonError):
+                press_from_args(press, args)
 
 
 def test_an_own_press_is_listed_too(tmp_path: Path) -> None:
@@ -45,7 +67,9 @@ def test_an_own_press_is_listed_too(tmp_path: Path) -> None:
         "    def select(self, view):\n        return view.audio[: view.keep]\n"
     )
     (line,) = (line for line in presses(Registry([str(tmp_path)])) if line.startswith("mine "))
-    assert line.endswith("pruning   Whatever comes first. https://example.org/mine (own settings: luck)")
+    assert line.endswith(
+        "pruning   Whatever comes first. https://example.org/mine (own settings: luck; supports layer=0, stages, batches)"
+    )
 
 
 @pytest.mark.parametrize(

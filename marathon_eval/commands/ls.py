@@ -50,7 +50,10 @@ def names(what: str, include_path: list[str]) -> list[str]:
 
 
 def presses(registry: Registry) -> list[str]:
-    """Name, kind, one-line rule, paper and own settings, a press per line; prunings first. Raises MarathonError."""
+    """Name, kind, one-line rule, paper, own settings and support, a press per line; prunings first.
+
+    Raises MarathonError.
+    """
     from marathon_eval.kvpress import KVPress
     from marathon_eval.press import PruningPress
 
@@ -62,7 +65,10 @@ def presses(registry: Registry) -> list[str]:
 
 
 def described(press: type[Press]) -> str:
-    """`pruning   Rule. [URL of the paper] takes a, b`: from the class's docstring, its file's, and its fields."""
+    """`pruning   Rule. [URL of the paper] (own settings: a, b; supports x, y)`.
+
+    From the class's docstring, its file's, and what it says of itself.
+    """
     from marathon_eval.press import PruningPress
 
     kind = "pruning " if issubclass(press, PruningPress) else "eviction"
@@ -70,4 +76,6 @@ def described(press: type[Press]) -> str:
     paper = re.search(r"https?://[^\s,;)]*[^\s,;).]", sys.modules[press.__module__].__doc__ or "")
     source = f" {paper.group()}" if paper else ""
     own = [name for name in press.arguments() if name in vars(press).get("__annotations__", {})]
-    return f"{kind}  {rule}{source}" + (f" (own settings: {', '.join(own)})" if own else "")
+    told = [f"own settings: {', '.join(own)}"] if own else []
+    told += [f"supports {', '.join(press.supports())}"] if press.supports() else []
+    return f"{kind}  {rule}{source}" + (f" ({'; '.join(told)})" if told else "")
