@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import EvictionPress, EvictionView, windowed_scores
+from marathon_eval.press import EvictionPress, EvictionView
+from marathon_eval.press_scores import windowed_scores
 
 if TYPE_CHECKING:
     from torch import LongTensor, Tensor

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import EvictionPress, EvictionView, budget, windowed_scores
+from marathon_eval.press import EvictionPress, EvictionView, budget
+from marathon_eval.press_scores import windowed_scores
 
 if TYPE_CHECKING:
     from torch import Tensor

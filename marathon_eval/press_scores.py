@@ -1,0 +1,34 @@
+"""Work on scores that several eviction presses share. Imports no torch at its top."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from marathon_eval.press import EvictionView
+
+
+def low_passed(scores: Tensor, cut: float) -> Tensor:
+    """[heads, L] scores over time without the top `cut` of their spectrum (AudioKV, https://arxiv.org/abs/2604.06694)."""
+    import torch
+
+    spectrum = torch.fft.rfft(scores)
+    spectrum[:, max(1, round(spectrum.shape[1] * (1 - cut))) :] = 0
+    smoothed: Tensor = torch.fft.irfft(spectrum, n=scores.shape[1])
+    return smoothed
+
+
+def windowed_scores(view: EvictionView, kernel: int) -> Tensor:
+    """[key heads, T] SnapKV's rule: the window's mean attention, pooled over neighbours and a key head's queries."""
+    import torch
+    from torch.nn.functional import avg_pool1d
+
+    window = view.attention.shape[1]
+    before = view.attention[..., :-window].mean(dim=1)
+    if not before.shape[1]:
+        return torch.zeros(view.keys.shape[:2], device=view.keys.device)
+    pooled = avg_pool1d(before[None], kernel, stride=1, padding=kernel // 2)[0][:, : before.shape[1]]
+    pooled = pooled.unflatten(0, (len(view.keys), -1)).mean(dim=1)
+    return torch.cat([pooled, (pooled.max() + 1).expand(len(pooled), window)], dim=1)
