@@ -220,6 +220,17 @@ def test_a_file_names_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert f"no output is called {kind}" in capsys.readouterr().err
 
 
+def test_where_it_would_do_nothing_it_is_refused(tmp_path: Path) -> None:
+    from marathon_eval.models.qwen_omni import QwenOmni
+    from marathon_eval.models.whisper import Whisper
+
+    args = {"pretrained": str(tmp_path), "encoder_cache": str(tmp_path)}
+    with pytest.raises(MarathonError, match="sharing=false shares no encoding"):
+        EncoderFiles.of(QwenOmni(QwenOmni.Settings.model_validate({**args, "sharing": False})))
+    with pytest.raises(MarathonError, match="whisper has no encoding that could be kept"):
+        EncoderFiles.of(Whisper(Whisper.Settings.model_validate(args)))
+
+
 def test_what_a_kill_left_is_swept_up(checkpoint: Path, tmp_path: Path) -> None:
     from marathon_eval.models.qwen_omni import QwenOmni
 

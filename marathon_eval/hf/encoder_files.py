@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,9 +26,7 @@ from torch import Tensor
 from transformers.utils import ModelOutput
 
 from marathon_eval.errors import MarathonError
-
-if TYPE_CHECKING:
-    from marathon_eval.hf_audio import HFAudio
+from marathon_eval.hf_audio import HFAudio
 
 SUFFIX = ".encoding.safetensors"
 #: Of a file that is being written; what a kill left behind is deleted after a day.
@@ -49,10 +47,17 @@ class EncoderFiles:
 
     @classmethod
     def of(cls, adapter: HFAudio) -> EncoderFiles | None:
-        """The folder that `encoder_cache=` names; None without it. Raises MarathonError where it can't be written to."""
+        """The folder that `encoder_cache=` names; None without it.
+
+        Raises MarathonError where it can't be written to, and for models and settings that would never use it.
+        """
         named = adapter.args.encoder_cache
         if named is None:
             return None
+        if not adapter.args.sharing:
+            raise MarathonError("--encoder_cache: sharing=false shares no encoding: leave one of the two out")
+        if type(adapter).decoder is HFAudio.decoder:
+            raise MarathonError(f"--encoder_cache: {adapter.name()} has no encoding that could be kept")
         folder = Path(named).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
