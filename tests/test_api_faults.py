@@ -43,7 +43,6 @@ BACKENDS = {
         "/v1",
         "openai",
         {
-            "empty": "no choices",
             "think": "went into thinking",
             "refuse": "I won't listen to this",
             "filter": "the content filter stopped the answer",
@@ -55,7 +54,6 @@ BACKENDS = {
         "",
         "google.genai",
         {
-            "empty": "the reply held no answer",
             "think": "all 16 tokens went into thinking",
             "refuse": "the prompt was blocked: SAFETY",
             "filter": "PROHIBITED_CONTENT",
@@ -117,6 +115,7 @@ def test_one_bad_request_ends_no_other(
     assert reasons["slow"] == f"no answer within {TIMEOUT:g} s"
     assert reasons.get("stall", reasons["slow"]) == reasons["slow"]
     assert reasons["401"] == "HTTP 401: revoked"
+    assert "no answer" in reasons["empty"] or "no choices" in reasons["empty"]
     for name, words in backend.words.items():
         assert words in reasons[name]
 
