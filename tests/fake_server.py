@@ -48,6 +48,7 @@ class Call:
     prompt: str = ""
     system: str | None = None
     seconds: list[float] = field(default_factory=list)
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass
@@ -61,6 +62,8 @@ class FakeServer:
     key: str | None = None
     delay: float = 0.0
     rejections: int = 2
+    #: how a 429 says when to come back
+    retry_after: dict[str, str] = field(default_factory=lambda: {"retry-after-ms": "40"})
     answer: str = "A"
     calls: list[Call] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -163,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "[401]" in call.prompt:
             return self._error(401, "revoked")
         if "[429]" in call.prompt and times <= fake.rejections:
-            return self._error(429, "slow down", {"retry-after-ms": "40"})
+            return self._error(429, "slow down", fake.retry_after)
         if "[500]" in call.prompt or ("[flaky]" in call.prompt and times <= 1):
             return self._error(500, "out of cheese", {"retry-after-ms": "10"})
         if "[drop]" in call.prompt:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from fake_server import FakeServer
@@ -48,9 +49,32 @@ def folder(tmp_path: Path, make_wav: Callable[..., Path]) -> Path:
     return tmp_path
 
 
-def command(server: FakeServer, folder: Path, *more: str, retries: int = 1, args: str = "") -> list[str]:
-    model_args = f"model=m,base_url={server.url}/v1,timeout=0.7,retries={retries}{args}"
-    flags = ["--model", "openai_audio", "--model_args", model_args, "--tasks", "first,second"]
+class Backend(NamedTuple):
+    """An adapter, its model, what follows the server's address, where it looks for its key, and what the server counts."""
+
+    adapter: str
+    model: str
+    path: str
+    key: str
+    counts: dict[str, Any]
+
+
+OPENAI = Backend("openai_audio", "m", "/v1", "OPENAI_API_KEY", {"rate": 25})
+GEMINI = Backend("gemini", "gemini-2.5-flash", "", "GEMINI_API_KEY", {"rate": 32, "split": True})
+BOTH = pytest.mark.parametrize("backend", [OPENAI, GEMINI], ids=lambda one: one.adapter)
+
+
+def command(
+    server: FakeServer,
+    folder: Path,
+    *more: str,
+    backend: Backend = OPENAI,
+    retries: int = 1,
+    args: str = "",
+) -> list[str]:
+    address = f"model={backend.model},base_url={server.url}{backend.path}"
+    model_args = f"{address},timeout=0.7,retries={retries}{args}"
+    flags = ["--model", backend.adapter, "--model_args", model_args, "--tasks", "first,second"]
     return [sys.executable, "-m", "marathon_eval", *flags, "--include_path", str(folder), "--json", *more]
 
 
@@ -58,23 +82,26 @@ def finished(flags: list[str], environment: dict[str, str]) -> subprocess.Comple
     return subprocess.run(flags, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_a_run_against_a_server_with_every_fault(folder: Path) -> None:
+@BOTH
+def test_a_run_against_a_server_with_every_fault(backend: Backend, folder: Path) -> None:
     """Nothing is scored that was not answered, finished answers are kept, a rerun asks only for the others."""
     key = "sk-test-0123456789"
-    environment = {**os.environ, "OPENAI_API_KEY": key}
-    with FakeServer(key=key, rejections=1) as server:
-        done = finished(command(server, folder, "--output_path", str(folder / "out")), environment)
+    environment = {**os.environ, backend.key: key}
+    with FakeServer(key=key, rejections=1, **backend.counts) as server:
+        flags = command(server, folder, "--output_path", str(folder / "out"), backend=backend)
+        done = finished(flags, environment)
         assert done.returncode == 3, done.stderr
         for task in json.loads(done.stdout)["tasks"].values():
             assert (task["n_scored"], task["n_errors"]) == (3, 5)
             assert task["strict"]["accuracy"]["value"] == 1.0
         asked = len(server.calls)
-        again = finished(command(server, folder, retries=0), environment)  # transport: the same answers
+        # transport: the same answers
+        again = finished(command(server, folder, backend=backend, retries=0), environment)
         assert again.returncode == 3
         assert json.loads(again.stdout)["cache"] == {"hits": 6, "misses": 10}
         assert len({call.prompt for call in server.calls[asked:]} - {"Go"}) == 10
     written = "".join(path.read_text() for path in (folder / "out").rglob("*.json*"))
-    assert "I won't listen to this" in written
+    assert ("I won't listen to this" if backend == OPENAI else "the prompt was blocked: SAFETY") in written
     for text in (
         written,
         done.stdout,
@@ -84,15 +111,17 @@ def test_a_run_against_a_server_with_every_fault(folder: Path) -> None:
         assert key not in text
 
 
-def test_retry_errors_completes_a_run(folder: Path) -> None:
+@BOTH
+def test_retry_errors_completes_a_run(backend: Backend, folder: Path) -> None:
     """A server that fails each request once, and no retries below: the second round answers all."""
     rows = json.loads((folder / "rows.json").read_text())
     for number, row in enumerate(rows):
         row["question"] = f"q{number} [flaky]"
     (folder / "rows.json").write_text(json.dumps(rows))
-    with FakeServer() as server:
-        flags = command(server, folder, "--retry_errors", retries=0, args=",audio_tokens_per_second=25")
-        done = finished(flags, dict(os.environ))
+    with FakeServer(**backend.counts) as server:
+        rate = f",audio_tokens_per_second={backend.counts['rate']}"
+        flags = command(server, folder, "--retry_errors", backend=backend, retries=0, args=rate)
+        done = finished(flags, {**os.environ, backend.key: "any"})
         assert done.returncode == 0, done.stderr
         assert server.asked("q3 [flaky] first") == 2
     assert [task["n_scored"] for task in json.loads(done.stdout)["tasks"].values()] == [8, 8]

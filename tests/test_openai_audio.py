@@ -138,49 +138,6 @@ def test_time_to_first_token_is_that_of_the_attempt_that_was_answered(
     assert whole.details["total_s"] > 0.14
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_one_bad_request_ends_no_other(server: FakeServer, clips: dict[int, Audio], stream: bool) -> None:
-    made = model(server, stream=stream, timeout=0.7, retries=0)
-    faults = (
-        "500",
-        "drop",
-        "cut",
-        "empty",
-        "think",
-        "slow",
-        "401",
-        "refuse",
-        "filter",
-        "length",
-        *["stall"] * stream,
-    )
-    missing = Request("missing", (Audio("/nowhere.wav"),))
-    asked = [Request(f"q [{fault}]", (clips[5],)) for fault in faults]
-    got = answers(made, missing, *asked, Request("good", (clips[5],)))
-    status = {prompt.partition("[")[2].rstrip("]") or prompt: response for prompt, response in got.items()}
-    assert {name: response.status for name, response in status.items()} == {
-        **dict.fromkeys(
-            ("missing", "500", "drop", "cut", "empty", "think", "slow", "401", *["stall"] * stream), "error"
-        ),
-        **dict.fromkeys(("refuse", "filter"), "refused"),
-        **dict.fromkeys(("length", "good"), "ok"),
-    }
-    assert status["length"].finish_reason == "length"
-    assert status["length"].text == "A"
-    reasons = {name: response.error or "" for name, response in status.items()}
-    assert "no such audio file" in reasons["missing"]
-    assert reasons["500"] == "HTTP 500: out of cheese"
-    assert reasons["drop"].startswith("no connection")
-    assert ("broke off after 'A'" if stream else "no JSON, or cut short") in reasons["cut"]
-    assert "no answer" in reasons["empty"] or "no choices" in reasons["empty"]
-    assert "went into thinking" in reasons["think"]
-    assert reasons["slow"] == "no answer within 0.7 s"
-    assert reasons.get("stall", reasons["slow"]) == reasons["slow"]
-    assert reasons["401"] == "HTTP 401: revoked"
-    assert reasons["refuse"] == "I won't listen to this"
-    assert reasons["filter"] == "the content filter stopped the answer"
-
-
 def test_answers_arrive_as_they_finish_within_the_limit(server: FakeServer, clips: dict[int, Audio]) -> None:
     made = model(server, timeout=1.0, retries=0, concurrency=3, audio_tokens_per_second=25)
     requests = [Request("q [slow]", (clips[5],)), *(Request(f"q{n}", (clips[5],)) for n in range(9))]
@@ -249,13 +206,6 @@ def test_a_server_that_pads_to_windows_needs_a_third_call(clips: dict[int, Audio
     assert response.status == "ok"
 
 
-def test_without_usage_a_row_is_unverified(clips: dict[int, Audio]) -> None:
-    with FakeServer(usage=False) as server:
-        response = one(model(server), Request("q", (clips[95],)))
-    assert (response.status, response.text, response.usage.heard_seconds) == ("unverified", "A", None)
-    assert response.usage.details["unverified"] == "the server reports no token counts"
-
-
 def test_a_key_is_needed_by_openai_alone(
     server: FakeServer, clips: dict[int, Audio], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,12 +245,6 @@ def test_a_wrong_key_stops_at_once_with_one_line(clips: dict[int, Audio]) -> Non
         assert len(server.calls) == 4
 
 
-def test_no_server_at_all_is_one_line(clips: dict[int, Audio]) -> None:
-    made = OpenAIAudio.from_args({"model": "m", "base_url": "http://127.0.0.1:9/v1", "retries": 0})
-    with pytest.raises(MarathonError, match="http://127.0.0.1:9/v1: no connection"):
-        answers(made, Request("q", (clips[5],)))
-
-
 def test_a_server_that_goes_away_keeps_what_it_answered_and_is_not_asked_for_ever(
     clips: dict[int, Audio],
 ) -> None:
@@ -318,14 +262,6 @@ def test_a_press_is_refused() -> None:
 
     with pytest.raises(MarathonError, match="openai_audio takes no press"):
         OpenAIAudio.from_args({"model": "m"}, Random(ratio=0.5))
-
-
-def test_a_missing_sdk_is_named_with_its_extra(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "openai", None)
-    with pytest.raises(MarathonError, match=r"needs the extra 'api': pip install 'marathon-eval\[api\]'"):
-        answers(model(server), Request("q"))
 
 
 def test_a_clip_is_sent_at_the_rate_asked_for(
