@@ -72,7 +72,9 @@ def broken(folder: Path, data: Path, models: Path, by_torchrun: bool, draw: rand
     arguments = flags(folder, data, models, SECONDS_EACH)
     started = ranks_run.torchrun(arguments, RANKS) if by_torchrun else ranks_run.start(arguments, RANKS)
     ranks = ranks_run.children(started[0], RANKS) if by_torchrun else [process.pid for process in started]
-    ranks_run.wait_for(started, lambda: (folder / "finished").stat().st_size > 0)
+    # one that dies before it has met the others is waited for much longer, where no launcher tells
+    files = RANKS - 1
+    ranks_run.wait_for(started, lambda: len([*(folder / "cache").glob("answers.rank-*.sqlite")]) == files)
     victim, wait = draw.randrange(RANKS), draw.uniform(0, 0.9 * REQUESTS / RANKS * SECONDS_EACH)
     time.sleep(wait)
     os.kill(ranks[victim], 9)
