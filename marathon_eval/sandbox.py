@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from jinja2 import StrictUndefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
@@ -121,8 +121,9 @@ def bound(tree: nodes.Template) -> None:
         output.nodes = [_filtered(nodes.Const(plain), "printed", [nodes.Const(True)]), *parts]
 
 
-def _filtered(node: nodes.Expr, name: str, given: Sequence[nodes.Expr] = ()) -> nodes.Filter:
-    return nodes.Filter(node, name, list(given), [], None, None, lineno=node.lineno)
+def _filtered(node: nodes.Node, name: str, given: Sequence[nodes.Expr] = ()) -> nodes.Filter:
+    # jinja2 types a loop's items as any node; they are expressions
+    return nodes.Filter(cast("nodes.Expr", node), name, list(given), [], None, None, lineno=node.lineno)
 
 
 @pass_context

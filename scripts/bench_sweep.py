@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -161,12 +162,16 @@ def grid_figures(
             use_cache=str(work / "apart"),
             model_args={**cell.config.model_args, "sharing": False},
         )
-        seconds, used = timed(device, lambda own=own, alone=alone: alone.append(evaluate(own)))  # type: ignore[misc]
+        seconds, used = timed(device, partial(_evaluated, own, alone))
         apart += seconds
         apart_peak = used if used is None else max(used, apart_peak or 0)
         same = same and texts(alone[0]) == texts(found[cell.label])
     apart *= len(cells) / len(chosen)
     return Figures(bench, tokens, clips, len(cells), len(chosen), together, apart, same, peak, apart_peak)
+
+
+def _evaluated(config: RunConfig, into: list[RunResult]) -> None:
+    into.append(evaluate(config))
 
 
 def question_figures(work: Path, tokens: int, clips: int, device: torch.device) -> Figures:
