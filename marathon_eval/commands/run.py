@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predict_only", "-x", action="store_true", help="ask and keep answers, score nothing"
     )
     parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    parser.add_argument(
+        "--export",
+        choices=["lm_eval"],
+        help="write the run in lm-eval's files too, in lm_eval/ of its folder",
+    )
     add_dry_run(parser)
 
 
@@ -123,6 +128,8 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.results import run_folder, write_run
 
     config = run_config(arguments)
+    if arguments.export and config.output_path is None:
+        raise MarathonError("--export: give --output_path, below which the files are written")
     if config.output_path is not None:
         check_writable(Path(config.output_path))
     if arguments.dry_run:
@@ -132,6 +139,10 @@ def run(arguments: argparse.Namespace) -> int:
         folder = run_folder(Path(config.output_path), result.model, result.fingerprint_sha256)
         write_run(result, folder, log_samples=config.log_samples)
         print(f"results: {folder}", file=sys.stderr)
+        if arguments.export:
+            from marathon_eval.lm_eval_export import write
+
+            write(result, folder / "lm_eval")
     show(result, as_json=arguments.json)
     return exit_code(result)
 
