@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -83,7 +84,8 @@ class Registry:
     def _path(self, kind: Kind, name: str) -> Path | None:
         if name.endswith(SUFFIXES[kind]) or "/" in name:
             path = Path(name)
-            if path.is_file():
+            # False too for what can be no file's name
+            if os.path.isfile(path):
                 return path
             if name.endswith(SUFFIXES[kind]):
                 raise MarathonError(f"{FLAGS[kind]}: {name}: no such file")
@@ -147,6 +149,8 @@ def _load(kind: Kind, path: Path) -> ModuleType:
 
 def _from_module(kind: Kind, name: str, parent: type) -> type:
     module_name, _, class_name = name.partition(":")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise MarathonError(f"{FLAGS[kind]}: {name!a}: must be package.module:Class")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:

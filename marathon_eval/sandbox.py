@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any
+from itertools import islice
+from typing import Any, cast
 
 from jinja2 import StrictUndefined, nodes, pass_context
 from jinja2.exceptions import SecurityError
@@ -24,6 +25,8 @@ MAX_WIDTH = 10_000
 #: Characters that one rendering prints, and that one value takes when it is written out; a list counts with its parts.
 MAX_PRINTED = 5_000_000
 _PADDING = ("center", "slice", "batch", "wordwrap", "truncate", "round")
+#: So many outputs of so many parts at the top of a template are not counted: ordinary templates have no more.
+UNCOUNTED = 12
 _LEFT: ContextVar[list[int]] = ContextVar("steps and characters that this rendering may still take")
 
 
@@ -112,7 +115,11 @@ def bound(tree: nodes.Template) -> None:
         joined.nodes = [_filtered(joined.nodes[0], "concatenated", joined.nodes[1:])]
     for assigned in tree.find_all(nodes.Assign):
         assigned.node = _filtered(assigned.node, "weighed")
+    first = islice(_written_once(tree), UNCOUNTED)
+    once = {id(output) for output in first if len(output.nodes) <= UNCOUNTED}
     for output in tree.find_all(nodes.Output):
+        if id(output) in once and all(isinstance(node, _BOUNDED) for node in output.nodes):
+            continue
         plain = sum(len(node.data) for node in output.nodes if isinstance(node, nodes.TemplateData))
         parts = [
             node if isinstance(node, nodes.TemplateData) else _filtered(node, "printed")
@@ -121,8 +128,22 @@ def bound(tree: nodes.Template) -> None:
         output.nodes = [_filtered(nodes.Const(plain), "printed", [nodes.Const(True)]), *parts]
 
 
+#: What prints no more than a row or a variable holds.
+_BOUNDED = (nodes.TemplateData, nodes.Name, nodes.Getattr)
+
+
+def _written_once(tree: nodes.Node) -> Iterator[nodes.Output]:
+    """Outputs in no loop, macro or block: most templates have no others, and pay nothing for the budget."""
+    for node in tree.iter_child_nodes():
+        if isinstance(node, nodes.Output):
+            yield node
+        elif isinstance(node, nodes.If):
+            yield from _written_once(node)
+
+
 def _filtered(node: nodes.Node, name: str, given: Sequence[nodes.Expr] = ()) -> nodes.Filter:
-    return nodes.Filter(node, name, list(given), [], None, None, lineno=node.lineno)
+    # jinja2 types a loop's items as any node; they are expressions
+    return nodes.Filter(cast("nodes.Expr", node), name, list(given), [], None, None, lineno=node.lineno)
 
 
 @pass_context

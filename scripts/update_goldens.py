@@ -34,10 +34,12 @@ def benchmark_prompts() -> None:
 
 
 def schema() -> None:
-    """marathon_eval/task_schema.json: what editors complete in a task's YAML."""
+    """marathon_eval/task_schema.json and build/recipe_schema.json: what editors complete in a YAML."""
+    from marathon_eval.build import recipe
     from marathon_eval.task_config import json_schema
 
     write(ROOT / "marathon_eval" / "task_schema.json", json_schema())
+    write(ROOT / "marathon_eval" / "build" / "recipe_schema.json", recipe.json_schema())
 
 
 def tree() -> None:

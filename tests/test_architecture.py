@@ -23,7 +23,6 @@ LAZY = {
     "numpy",
     "rich",
     "jinja2",
-    "sqlitedict",
     "soundfile",
     "soxr",
     "jiwer",

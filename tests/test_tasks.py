@@ -265,7 +265,7 @@ def test_loading_every_task_imports_nothing_heavy() -> None:
         "import sys\nfrom marathon_eval.registry import Registry\nfrom marathon_eval.validation import validate_task\n"
         "registry = Registry()\n"
         "for name in registry.names('task'): assert not validate_task(registry.task_path(name), registry.task_path)\n"
-        "heavy = 'torch transformers numpy datasets huggingface_hub soundfile jiwer sklearn rich sqlitedict pyarrow'\n"
+        "heavy = 'torch transformers numpy datasets huggingface_hub soundfile jiwer sklearn rich pyarrow'\n"
         "print([name for name in heavy.split() if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -210,6 +210,20 @@ class Recipe(Keys):
     layout: Layout
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a recipe's YAML, for editors; shipped as build/recipe_schema.json."""
+    schema = Recipe.model_json_schema()
+    # an include may hold the rest of the keys, so that none is needed in one file
+    schema.pop("required")
+    include = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    schema["properties"] = {"include": include, **schema["properties"]}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "title": "marathon_eval recipe",
+    }
+
+
 def shipped() -> Path:
     """The folder of the recipes that came with the package."""
     return Path(__file__).resolve().parent / "recipes"

@@ -35,6 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predict_only", "-x", action="store_true", help="ask and keep answers, score nothing"
     )
     parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    parser.add_argument(
+        "--export",
+        choices=["lm_eval"],
+        help="write the run in lm-eval's files too, in lm_eval/ of its folder",
+    )
     add_dry_run(parser)
 
 
@@ -144,6 +149,8 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
     from marathon_eval.results import run_folder, write_run
 
     config = run_config(arguments)
+    if arguments.export and config.output_path is None:
+        raise MarathonError("--export: give --output_path, below which the files are written")
     if config.output_path is not None:
         check_writable(Path(config.output_path))
     if arguments.dry_run:
@@ -154,6 +161,10 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
         folder = run_folder(Path(config.output_path), result.model, result.fingerprint_sha256)
         write_run(result, folder, log_samples=config.log_samples)
         print(f"results: {folder}", file=sys.stderr)
+        if arguments.export:
+            from marathon_eval.lm_eval_export import write
+
+            write(result, folder / "lm_eval")
     show(result, as_json=arguments.json)
     return exit_code(result)
 
