@@ -10,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import doc_shapes
 import pytest
 import released
 import source_tree
 import tiny
+
+from marathon_eval.cli import verbs
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -70,13 +73,53 @@ def test_every_command_runs_in_order(workplace: Path, document: Path) -> None:
         else:
             # doctor finds the tiny clips too short, and says so by its exit code
             assert done.returncode in ((0, 3) if " doctor " in typed else (0,)), f"{typed}: {done.stderr}"
-            assert (done.stdout + done.stderr).strip() or "export" in typed, typed
+            printed = doc_shapes.Printed(shlex.split(typed)[1:], done.stdout, done.stderr, workplace)
+            assert doc_shapes.wrong(printed) is None, f"{typed}: {doc_shapes.wrong(printed)}\n{done.stdout}"
 
 
 def a_key(workplace: Path) -> str:
     with sqlite3.connect(workplace / "cache" / "answers.sqlite") as connection:
         (key,) = connection.execute("SELECT key FROM entries WHERE key LIKE 'response/%'").fetchone()
     return str(key).removeprefix("response/")
+
+
+RUN_OUTPUT = """\
+  task   reading  metric      value   95 % CI        accuracy  chance  n  coverage  parsed  time
+  race   strict   macro_f1 *  0.1250  0.000 - 0.400  0.333     0.250   6  100.0%    100.0%
+0 answers from the cache, 6 asked, 0.1 s.
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "stdout", "reason"),
+    [
+        ("--model dummy --tasks race", RUN_OUTPUT, None),
+        ("--model dummy --tasks race", RUN_OUTPUT.replace("0.1250", "nan"), "nothing printed"),
+        ("--model dummy --tasks race", "done", "nothing printed"),
+        ("--model dummy --tasks race -o gone", RUN_OUTPUT, "holds no"),
+        ("--model dummy --tasks race --json", RUN_OUTPUT, "no JSON"),
+        ("--model dummy --tasks race --json", "{}", "lacks"),
+        ("validate", "gtzan: broken", "nothing printed"),
+        ("cache export rows.jsonl", "", "not there"),
+        ("sing", "la", "does not say"),
+    ],
+)
+def test_output_of_another_shape_is_told(
+    tmp_path: Path, command: str, stdout: str, reason: str | None
+) -> None:
+    found = doc_shapes.wrong(doc_shapes.Printed(command.split(), stdout, "", tmp_path))
+    assert found is None if reason is None else reason in (found or "")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_script_that_a_document_names_can_be_run(document: Path) -> None:
+    for name in re.findall(r"\bbash (scripts/\w+)", document.read_text(encoding="utf-8")):
+        assert os.access(ROOT / name, os.X_OK), name
+
+
+def test_every_verb_has_a_shape() -> None:
+    known = {name.split()[0] for name in doc_shapes.SHAPES}
+    assert set(verbs()) <= known, "tests/doc_shapes.py lacks them"
 
 
 def test_the_readme_has_commands_to_run() -> None:
