@@ -30,6 +30,8 @@ from marathon_eval.rank_caches import take_in
 
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
+#: Clips decoded side by side for their hash.
+HASHED_AT_ONCE = 8
 COMMIT_SECONDS = 1.0
 SLOW_ANSWER_SECONDS = 0.1
 _CHUNK = 500
@@ -112,15 +114,16 @@ class ResponseCache:
         """Hash and seconds of each stretch, memoised by (path, size, mtime, stretch); or why it cannot be heard."""
         keys, errors = memo_keys(audios)
         memo = self.get_many(keys.values())
-        known: dict[Audio, AudioFacts] = {}
-        for audio, key in keys.items():
-            try:
-                if key not in memo:
-                    memo[key] = list(audio.facts())
-                    self.put(key, memo[key])
-                known[audio] = AudioFacts(*memo[key])
-            except AudioError as error:
-                errors[audio] = str(error)
+        unknown = {key: audio for audio, key in keys.items() if key not in memo}
+        told: dict[str, str] = {}
+        for key, found in zip(unknown, _hashed(list(unknown.values())), strict=True):
+            if isinstance(found, AudioFacts):
+                memo[key] = list(found)
+                self.put(key, memo[key])
+            else:
+                told[key] = found
+        errors.update({audio: told[key] for audio, key in keys.items() if key in told})
+        known = {audio: AudioFacts(*memo[key]) for audio, key in keys.items() if key in memo}
         return known, errors
 
     def prime(self, known: Mapping[str, Any]) -> None:
@@ -290,6 +293,27 @@ class ResponseCache:
                 self.put(key, {**row, "check": check_of(key, row)}, at_once=took > SLOW_ANSWER_SECONDS)
             yield Answered(request, response, False)
             clock = time.monotonic()
+
+
+def _hashed(audios: Sequence[Audio]) -> Iterator[AudioFacts | str]:
+    """Each stretch's facts, or why it cannot be heard, in order: several at a time, since decoding leaves Python's lock."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def facts(audio: Audio) -> AudioFacts | str:
+        try:
+            return audio.facts()
+        except AudioError as error:
+            return str(error)
+
+    if len(audios) < 2:
+        yield from map(facts, audios)
+        return
+    pool = ThreadPoolExecutor(min(HASHED_AT_ONCE, os.cpu_count() or 1), thread_name_prefix="hash")
+    try:
+        yield from pool.map(facts, audios)
+    finally:
+        # after Ctrl-C nobody waits for a thousand clips
+        pool.shutdown(cancel_futures=True)
 
 
 @lru_cache(maxsize=64)
