@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from disturbing import stored
 from fake_server import FakeServer
 
 # -- both adapters, as processes ------------------------------------------------------------------------------
@@ -138,12 +139,15 @@ def test_ctrl_c_cancels_what_is_in_flight_and_saves_the_rest(folder: Path) -> No
         while not (server.asked("q6 [slow] first") and server.asked("q7  second")):
             assert process.poll() is None
             time.sleep(0.02)
-        time.sleep(0.3)
+        while stored(folder / "cache") < 2:
+            assert process.poll() is None
+            time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         began = time.monotonic()
         stdout, stderr = process.communicate(timeout=20)
     assert process.returncode == 130, stderr
-    assert time.monotonic() - began < 5
+    # the slow requests would have taken half a minute
+    assert time.monotonic() - began < 15
     assert "Traceback" not in stderr
     tasks = json.loads(stdout)["tasks"]
     assert 2 <= sum(task["n_scored"] for task in tasks.values()) < 16
