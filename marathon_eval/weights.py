@@ -19,6 +19,8 @@ from marathon_eval.errors import MarathonError
 #: What a checkpoint is made of; anything else in its folder (readmes, logs, optimizer states) changes no answer.
 CONFIG_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "*.bin")
+#: Checkpoints that come with the package, by the name of their folder: the demonstration model `nano`.
+SHIPPED = Path(__file__).resolve().parent / "data"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 #: Weights in CTranslate2's layout, and a key that only its Whisper configs have.
@@ -35,10 +37,15 @@ class Memo(Protocol):
 
 
 def local_folder(pretrained: str) -> Path | None:
-    """The folder that `pretrained=` names, or None for a name on the hub. Raises MarathonError."""
+    """The folder that `pretrained=` names, a shipped one among them, or None for a name on the hub.
+
+    Raises MarathonError.
+    """
     folder = Path(pretrained).expanduser()
     if folder.is_dir():
         return folder
+    if len(folder.parts) == 1 and (SHIPPED / folder / "config.json").is_file():
+        return SHIPPED / folder
     if pretrained.startswith((".", "/", "~")) or len(folder.parts) != 2:
         raise MarathonError(
             f"--model_args: pretrained={pretrained}: no such folder, and no name on the hub (OWNER/NAME)"

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-SHIPPED = (".py", ".yaml", ".j2", ".json", ".csv", ".typed")
+SHIPPED = (".py", ".yaml", ".j2", ".json", ".csv", ".typed", ".safetensors", ".jinja")
 
 
 def tracked() -> set[str]:

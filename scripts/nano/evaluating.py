@@ -12,7 +12,7 @@ from typing import Any
 from nano.questions import TASKS
 from nano.testset import build
 
-PRESSES = ("none", "random", "frame", "fastv", "dart", "knorm", "snapkv", "truncate")
+PRESSES = ("none", "random", "frame", "fastv", "dart", "knorm", "snapkv")
 RATIOS = (0.3, 0.5, 0.7, 0.9)
 SWEPT = ("gtzan", "desed")
 
@@ -24,7 +24,7 @@ def evaluate(work: Path, model: str, clips: int, swept: int, seed: int) -> None:
     told = ["--model", "qwen_omni", "--model_args", f"pretrained={model}", "--data_dir", str(data)]
     told += ["--use_cache", str(work / "cache")]
     tasks = ",".join(TASKS.values())
-    for name, more in (("plain", []), ("no_audio", ["--no_audio"])):
+    for name, more in (("plain", []), ("no_audio", ["--no_audio", "none"])):
         _marathon(
             ["run", *told, "--tasks", tasks, "--subset", "full", *more, "-o", str(work / "results" / name)]
         )

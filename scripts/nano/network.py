@@ -18,6 +18,16 @@ AUXILIARY_LAYER, DEAF_LAYERS = 3, 2
 EMBEDDED = 0.3
 TOKENS_PER_CHUNK = 50
 
+AUDIO = {
+    "num_mel_bins": BINS,
+    "encoder_layers": ENCODER_LAYERS,
+    "encoder_attention_heads": 4,
+    "encoder_ffn_dim": 2 * ENCODER_HIDDEN,
+    "d_model": ENCODER_HIDDEN,
+    "output_dim": HIDDEN,
+    "initializer_range": 0.06,
+}
+
 
 def thinker(tokenizer: Any, seed: int) -> Any:
     """The network with random weights."""
@@ -38,15 +48,6 @@ def thinker(tokenizer: Any, seed: int) -> Any:
         "pad_token_id": ids["<|endoftext|>"],
         "eos_token_id": ids["<|im_end|>"],
     }
-    audio = {
-        "num_mel_bins": BINS,
-        "encoder_layers": ENCODER_LAYERS,
-        "encoder_attention_heads": 4,
-        "encoder_ffn_dim": 2 * ENCODER_HIDDEN,
-        "d_model": ENCODER_HIDDEN,
-        "output_dim": HIDDEN,
-        "initializer_range": 0.06,
-    }
     # nobody sends pictures: the smallest that the class allows
     vision = {
         "depth": 1,
@@ -58,7 +59,7 @@ def thinker(tokenizer: Any, seed: int) -> Any:
         "patch_size": 2,
     }
     config = transformers.Qwen2_5OmniThinkerConfig(
-        audio_config=audio,
+        audio_config=AUDIO,
         vision_config=vision,
         text_config=text,
         audio_token_index=ids["<|AUDIO|>"],

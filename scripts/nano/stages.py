@@ -23,16 +23,18 @@ Random = np.random.Generator
 WEIGHTS = {"genre": 0.22, "place": 0.25, "event": 0.25, "acted": 0.2, "spoken": 0.08}
 CLIPS = 32
 #: Audio and text tokens of one step in the last stage.
-BUDGET = 9000
+BUDGET = 4500
 
 
 class Stage(NamedTuple):
-    """`rate` is the highest learning rate; the step's number seeds its batch."""
+    """`rate` is the highest learning rate, reached after `warm` steps; `after` is done once, at the end."""
 
     name: str
     steps: int
+    warm: int
     rate: float
     loss: Callable[[Learner, Random], Told]
+    after: Callable[[Learner], None] = lambda learner: None
 
 
 def drawn(random: Random, count: int) -> list[tuple[str, str]]:

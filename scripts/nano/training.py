@@ -14,6 +14,7 @@ import torch
 from marathon_eval.models.qwen_omni import SYSTEM
 from nano.bank import bank
 from nano.batches import Questions
+from nano.centring import centred
 from nano.clips import Mixer
 from nano.heard import Heard
 from nano.losses import Learner
@@ -22,7 +23,7 @@ from nano.questions import LABELS, Asker
 from nano.stages import Stage, answering, listening, reading
 from nano.words import tokenizer
 
-SAVE_SECONDS, TELL_STEPS, WARM_STEPS = 300.0, 20, 40
+SAVE_SECONDS, TELL_STEPS = 300.0, 20
 
 
 def words(seed: int) -> Any:
@@ -53,12 +54,15 @@ def stages(folder: Path, seed: int, known: Any) -> list[Stage]:
     def listens(learner: Learner, random: np.random.Generator) -> Any:
         return listening(mixer())(learner, random)
 
+    def centre(learner: Learner) -> None:
+        centred(learner, mixer(), np.random.default_rng([seed, 5]))
+
     return [
-        Stage("options", 220, 2e-3, reading(questions, True, 64)),
-        Stage("prompts", 150, 1.5e-3, reading(questions, False, 48)),
-        Stage("listening", 900, 2e-3, listens),
-        Stage("answering", 160, 7e-4, answering(questions, heard, 40.0)),
-        Stage("marathon", 60, 3e-4, answering(questions, heard, 150.0)),
+        Stage("options", 220, 40, 2e-3, reading(questions, True, 64)),
+        Stage("prompts", 150, 40, 1.5e-3, reading(questions, False, 48)),
+        Stage("listening", 800, 40, 2e-3, listens, centre),
+        Stage("answering", 140, 20, 7e-4, answering(questions, heard, 40.0)),
+        Stage("marathon", 50, 10, 3e-4, answering(questions, heard, 150.0)),
     ]
 
 
@@ -75,6 +79,7 @@ def train(folder: Path, seed: int, tell: Callable[[str], None] = print) -> Learn
     for number, stage in enumerate(stages(folder, seed, known)):
         if number >= state["stage"]:
             _learn(learner, stage, number, state, seed, file, tell)
+            stage.after(learner)
             state = {"stage": number + 1, "step": 0, "optimizer": None}
             _save(file, learner, state)
     return learner
@@ -96,7 +101,7 @@ def _learn(
     losses, rights, saved, began = [], [], time.monotonic(), time.monotonic()
     for step in range(state["step"], stage.steps):
         for group in optimizer.param_groups:
-            group["lr"] = stage.rate * _share(step, stage.steps)
+            group["lr"] = stage.rate * _share(step, stage)
         told = stage.loss(learner, np.random.default_rng([seed, 10 + number, step]))
         optimizer.zero_grad()
         told.loss.backward()
@@ -125,10 +130,10 @@ def _trained(learner: Learner, name: str) -> list[torch.nn.Parameter]:
     ]
 
 
-def _share(step: int, steps: int) -> float:
+def _share(step: int, stage: Stage) -> float:
     """Of the highest learning rate: up at once, then down along a cosine to a twentieth."""
-    warm = min(1.0, (step + 1) / WARM_STEPS)
-    return warm * (0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * step / steps))))
+    warm = min(1.0, (step + 1) / stage.warm)
+    return warm * (0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * step / stage.steps))))
 
 
 def _save(file: Path, learner: Learner, state: dict[str, Any]) -> None:
