@@ -21,8 +21,7 @@ import released  # the builder of the released layouts lives with the tests
 from bench_cost import ROOT, Figure, environment, marathon, measured, told, typical
 from bench_peers import NOT_RUN, peers
 
-from marathon_eval.cli import verbs
-
+VERBS = sorted(path.stem for path in (ROOT / "marathon_eval/commands").glob("[a-z]*.py"))
 ROWS = sum(released.NOMINAL.values())
 WANTED = {
     "--help": "<= 0.10",
@@ -39,7 +38,7 @@ def start_up(env: dict[str, str], repeats: int) -> list[Figure]:
         "ls tasks": ["ls", "tasks"],
         "validate, the ten": ["validate", *released.NOMINAL],
         "validate, all": ["validate"],
-        **{f"{verb} --help": [verb, "--help"] for verb in verbs()},
+        **{f"{verb} --help": [verb, "--help"] for verb in VERBS},
     }
     bare = typical([sys.executable, "-c", "pass"], env, repeats)
     found = [Figure("start-up", "Python alone", bare.cpu_s, "CPU-s")]
