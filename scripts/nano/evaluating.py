@@ -12,7 +12,7 @@ from typing import Any
 from nano.questions import TASKS
 from nano.testset import build
 
-PRESSES = ("none", "random", "frame", "fastv", "dart", "knorm", "snapkv")
+PRESSES = ("none", "random", "frame", "fastv", "dart", "knorm", "snapkv", "truncate")
 RATIOS = (0.3, 0.5, 0.7, 0.9)
 SWEPT = ("gtzan", "desed")
 

@@ -49,8 +49,17 @@ LAYOUT = {
 LABELLED = {"genre": "genre_label", "place": "scene_label", "acted": "emotion_label", "spoken": "label"}
 
 
-def build(out: Path, kinds: Sequence[str], count: int, seed: int, longest: float = LONGEST) -> None:
+def build(
+    out: Path,
+    kinds: Sequence[str],
+    count: int,
+    seed: int,
+    longest: float = LONGEST,
+    between: tuple[float, float] = (0.0, 1.0),
+) -> None:
     """`count` clips for each kind, its classes in turn. What stands in `out` already is left as it is.
+
+    `between` is the part of the clip in which sound events are heard.
 
     Raises MarathonError where no speech engine can be had.
     """
@@ -59,17 +68,19 @@ def build(out: Path, kinds: Sequence[str], count: int, seed: int, longest: float
         if kind not in kinds or (out / place.metadata).is_file():
             continue
         random = np.random.default_rng([FIRST_SEED + seed, number])
-        rows = list(_rows(out / place.clips, random, kind, count, longest))
+        rows = list(_rows(out / place.clips, random, kind, count, longest, between))
         content: Any = rows if kind != "event" else {"task_info": {"name": "nano"}, "tasks": rows}
         (out / place.metadata).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _rows(folder: Path, random: Random, kind: str, count: int, longest: float) -> Iterator[dict[str, Any]]:
+def _rows(
+    folder: Path, random: Random, kind: str, count: int, longest: float, between: tuple[float, float]
+) -> Iterator[dict[str, Any]]:
     speaker = Speaker(Shelf(default_cache())) if kind in ("acted", "spoken") else None
     for number in range(count):
         label = LABELS[kind][number % len(LABELS[kind])]
         seconds = float(random.uniform(min(SHORTEST, longest), longest))
-        voice, wave = clip(random, kind, label, seconds, speaker)
+        voice, wave = clip(random, kind, label, seconds, speaker, between)
         path = f"{label.replace(' ', '_')}/nano_{number:03d}.wav"
         write(folder / path, wave)
         told = {"person_id": voice} if kind == "acted" else {"speaker_id_original": voice}
@@ -80,11 +91,16 @@ def _rows(folder: Path, random: Random, kind: str, count: int, longest: float) -
 
 
 def clip(
-    random: Random, kind: str, label: str, seconds: float, speaker: Speaker | None = None
+    random: Random,
+    kind: str,
+    label: str,
+    seconds: float,
+    speaker: Speaker | None = None,
+    between: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[str, Wave]:
     """Whose voice it is (empty without one), and a clip of its class."""
     if kind == "event":
-        return "", events(random, label, seconds)
+        return "", events(random, label, seconds, between)
     if kind == "genre":
         return "", _filled(seconds, lambda: pieces.music(random, label))
     if kind == "place":
