@@ -19,6 +19,11 @@ MARKDOWN = r"^\| model \|.*\| Avg \|$"
 #: By verb (`cache why` is one), regular expressions that the printed text must match, line by line.
 SHAPES: dict[str, tuple[str, ...]] = {
     "run": (RUN_TABLE, RUN_ROW, r"\d+ answers from the cache, \d+ asked, \d+\.\d s\."),
+    "--dry_run": (
+        r"^task\s+rows\s+errors\s+requests\s+clips\s+hours$",
+        r"^\d+ to ask on .* in the cache",
+        r"^scorers  +ok",
+    ),
     "sweep": (
         r"^\s*task\s+cell\s+score\s+- none\s+95 % CI\s+lost\s+won\s+p \(Holm\)\s+kept\s",
         r"^\s*\w+\s+none\s+\d+\.\d\d\s",
@@ -86,7 +91,9 @@ def wrong(printed: Printed) -> str | None:
 
 
 def verb_of(words: list[str]) -> str:
-    """`run` for bare flags; `cache why`; `leaderboard --champions`, which prints another table."""
+    """`run` for bare flags; `cache why`; `leaderboard --champions` and `--dry_run`, which print another table."""
+    if "--dry_run" in words:
+        return "--dry_run"
     if words[0].startswith("-"):
         return "run"
     if words[0] == "cache":
@@ -99,7 +106,10 @@ def _wrong_json(printed: Printed) -> str | None:
         found = json.loads(printed.stdout)
     except ValueError as error:
         return f"--json prints no JSON ({error})"
-    wanted = {"run": {"schema_version", "model", "tasks", "groups", "config", "versions", "cache"}}
+    wanted = {
+        "run": {"schema_version", "model", "tasks", "groups", "config", "versions", "cache"},
+        "--dry_run": {"dry_run", "tasks", "costs", "clips", "hours", "checks", "sample"},
+    }
     missing = wanted.get(verb_of(printed.words), set()) - set(found)
     return f"--json lacks {', '.join(sorted(missing))}" if missing else None
 

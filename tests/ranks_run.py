@@ -119,7 +119,10 @@ def children(parent: subprocess.Popen[str], count: int) -> list[int]:
 def files(out: Path) -> dict[str, Any]:
     """The newest run's results.json and samples, without times and places."""
     folder = max(path.parent for path in out.rglob("results.json"))
-    found = {path.name: [json.loads(line) for line in path.open()] for path in folder.glob("samples_*.jsonl")}
+    found = {
+        path.name: [json.loads(line) for line in path.read_text().splitlines()]
+        for path in folder.glob("samples_*.jsonl")
+    }
     return timeless({**found, "results.json": json.loads((folder / "results.json").read_text())})
 
 

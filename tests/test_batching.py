@@ -11,7 +11,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from model_cases import Benches, benches, press_of
+from model_cases import Benches, benches
 from unequal_clips import FEW, answered_alone, answers, falling, omni, sizes
 
 from marathon_eval import batching
@@ -22,6 +22,7 @@ from marathon_eval.hf import memory, runner
 from marathon_eval.model import Generation, Request
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.models.whisper import Whisper
+from marathon_eval.registry import Registry
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +125,7 @@ def test_a_number_and_a_budget_hold_together(checkpoint: Path, requests: list[Re
 
 
 def test_an_evicting_press_is_asked_one_at_a_time(checkpoint: Path, requests: list[Request]) -> None:
-    press = press_of("knorm")
+    press = Registry().press_class("knorm")(ratio=0.5)
     apart = answers(omni(checkpoint, press), requests[6:])
     found = answers(omni(checkpoint, press, batch_size="auto"), requests[6:])
     assert [one.text for one in found] == [one.text for one in apart]

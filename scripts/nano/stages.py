@@ -92,7 +92,7 @@ def listening(mixer: Mixer) -> Callable[[Learner, Random], Told]:
 
 
 def answering(
-    questions: Questions, heard: Callable[[Learner], Heard], longest: float
+    questions: Questions, heard: Callable[[Learner], Heard], longest: float, ending: float = 0.1
 ) -> Callable[[Learner, Random], Told]:
     """Questions about clips that the trained encoder heard, of four seconds up to `longest`."""
 
@@ -104,6 +104,8 @@ def answering(
         counts = [windows * 50 - int(random.integers(50)) for _ in asked]
         stock = heard(learner)
         audio = torch.cat([stock.clip(random, *each, n) for each, n in zip(wanted, counts, strict=True)])
-        return answered(learner, batch(questions, random, asked, counts), audio, random.random() < 0.5, 0.2)
+        return answered(
+            learner, batch(questions, random, asked, counts), audio, random.random() < 0.5, 0.2, ending
+        )
 
     return loss

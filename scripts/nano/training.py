@@ -1,4 +1,4 @@
-"""Training: four stages one after the other, resumable, with a checkpoint every five minutes."""
+"""Training: stages one after the other, resumable, with a checkpoint every five minutes."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ def stages(folder: Path, seed: int, known: Any) -> list[Stage]:
         # a second try: the first left the language model behind what the encoder hears
         Stage("answering again", 300, 20, 7e-4, answering(questions, heard, 60.0)),
         Stage("marathon again", 120, 10, 3e-4, answering(questions, heard, 150.0)),
+        # after these the letter was right but said again and again where a question has two options
+        Stage("ending", 80, 10, 2e-4, answering(questions, heard, 90.0, ending=1.0)),
     ]
 
 
