@@ -270,9 +270,9 @@ class ResponseCache:
                 else:
                     misses[request] = entry
         if misses:
-            self.put("fingerprint/" + fingerprint_id, fingerprint)
             if on_misses is not None:
                 on_misses(list(misses))
+            self.put("fingerprint/" + fingerprint_id, fingerprint)
             yield from self._ask(model, misses, fingerprint_id, through)
 
     def _ask(

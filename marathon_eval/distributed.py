@@ -19,7 +19,7 @@ import torch
 
 from marathon_eval.asking import cache_folder, seconds_of
 from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.cache_row import response_from
+from marathon_eval.cache_row import response_from, sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Model, Request, Response, Through, complete
@@ -73,7 +73,7 @@ class Leader:
         shares = self.shares(requests, lambda request: seconds_of(request, facts))
         waiting = {rank: dict(enumerate(share)) for rank, share in shares.items() if rank != LEADER and share}
         for rank in waiting:
-            self.tell(rank, "ask", orders, shares[rank], cache)
+            self.tell(rank, "ask", orders, shares[rank], cache, fingerprint=sha256_of(model.fingerprint))
         if shares[LEADER]:
             self.take_device(orders)
         for answer in complete(model, shares[LEADER]):
@@ -166,8 +166,11 @@ class Leader:
         except Unreachable:
             print("marathon-eval: the other processes can't be told that the run has ended", file=sys.stderr)
         for path in self._caches:
-            if path.exists():
-                take_in(path)
+            try:
+                if path.exists():
+                    take_in(path)
+            except MarathonError as error:  # the run is told by now, and the answers stay where they are
+                print(f"marathon-eval: warning: {error}", file=sys.stderr)
 
 
 def refuse(model_args: dict[str, Any], ranks: Ranks) -> None:

@@ -103,16 +103,22 @@ def preflight(
     except MarathonError as error:
         missing.append(str(error))
     try:
-        pool = gather(tasks, config, model.name())
-        if config.manifest is not None:
-            from marathon_eval.pinned import held_against
-
-            pool = held_against(pool, cache, Path(config.manifest))
+        pool = pinned_pool(tasks, config, model.name(), cache)
     except MarathonError as error:
         missing.append(str(error))
     if missing or pool is None:
         raise MarathonError("; and ".join(missing))
     return fingerprint, pool
+
+
+def pinned_pool(tasks: Mapping[str, Task], config: RunConfig, model_name: str, cache: ResponseCache) -> Pool:
+    """All documents and their requests; with --manifest, none on a sound that it lacks. Raises MarathonError."""
+    pool = gather(tasks, config, model_name)
+    if config.manifest is None:
+        return pool
+    from marathon_eval.pinned import held_against
+
+    return held_against(pool, cache, Path(config.manifest))
 
 
 class Plan(NamedTuple):
@@ -284,7 +290,11 @@ def build_judge(registry: Registry, config: RunConfig) -> Model | None:
         if config.judge_args or config.judge_gen_kwargs:
             raise MarathonError("--judge_args and --judge_gen_kwargs need --judge_model")
         return None
-    return build_model(registry, config.judge_model, config.judge_args)
+    try:
+        return build_model(registry, config.judge_model, config.judge_args)
+    except MarathonError as error:
+        said = str(error).replace("--model_args", "--judge_args").replace("--model ", "--judge_model ")
+        raise MarathonError(said) from None
 
 
 def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[str, Any]) -> Judge | None:

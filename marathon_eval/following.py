@@ -14,6 +14,7 @@ from typing import Any
 
 from marathon_eval.audio import Audio
 from marathon_eval.cache import FILE_NAME, ResponseCache
+from marathon_eval.cache_row import sha256_of
 from marathon_eval.distributed import take_device
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import build_model
@@ -85,7 +86,13 @@ class Follower:
             answer_cells(message, requests, cache, outbox)
         else:
             places = {request: place for place, request in enumerate(requests)}
-            for item in cache.answer(self._model_for(message, cache), requests):
+            model = self._model_for(message, cache)
+            if sha256_of(model.fingerprint) != message["fingerprint"]:
+                raise MarathonError(
+                    f"rank {self._link.ranks.rank} has another model than rank {LEADER}: the same packages, weights and "
+                    "settings are needed everywhere"
+                )
+            for item in cache.answer(model, requests):
                 outbox.add(places[item.request], item.response)
         cache.commit()
         outbox.done()

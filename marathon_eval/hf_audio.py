@@ -230,6 +230,9 @@ class HFAudio(Model):
     def after_load(self, model: Any, folder: Path) -> None:
         """What must be added to the weights before the first question. Raises MarathonError where it is missing."""
 
+    def begin(self, loaded: Loaded) -> None:
+        """Learn what only the loaded checkpoint tells: before the first request, also where another cell loaded it."""
+
     def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
         """One response per request: chat models generate, others overwrite this."""
         from marathon_eval.hf.generating import generated

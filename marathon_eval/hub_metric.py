@@ -1,15 +1,20 @@
 """Metrics of Hugging Face's `evaluate`, by hub name or path: `metric: evaluate:<name>`, imported only when asked for.
 
-They are Python code from the hub or a folder, so the entry has to say `trust_remote_code: true`.
+They are Python code from the hub or a folder, so the entry has to say `trust_remote_code: true`, and, since a task may be a
+stranger's, the user `MARATHON_EVAL_TRUST_REMOTE_CODE=1`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.metrics import Mean, Scored
+
+#: A task cannot trust itself.
+TRUSTED = "MARATHON_EVAL_TRUST_REMOTE_CODE"
 
 
 class HubMetric(Mean):
@@ -26,6 +31,11 @@ class HubMetric(Mean):
             raise MarathonError(
                 f"{where}: metric 'evaluate:{called}' runs code that is not part of this package; "
                 "write trust_remote_code: true in its entry if you trust it"
+            )
+        if os.environ.get(TRUSTED) != "1":
+            raise MarathonError(
+                f"{where}: metric 'evaluate:{called}' asks to run code that is not part of this package; "
+                f"set {TRUSTED}=1 in the environment if you trust it"
             )
         self._key = rest.pop("key", None)
         self._options = rest

@@ -57,7 +57,7 @@ def refuse(plan: Planned, answers: int) -> None:
 def checks(plan: Planned, answers: int) -> Iterator[Check]:
     """Every check, in the order in which a user would mend what they find."""
     stages = tuple({id(stage): stage for model in plan.models for stage in model.stages()}.values())
-    judge = _judge(plan)
+    judge = _judge(plan, answers)
     yield installed(stages + judge)
     yield reachable("weights and keys", stages[:1] if isinstance(stages[0], HFAudio) else stages)
     if judge:
@@ -66,8 +66,8 @@ def checks(plan: Planned, answers: int) -> Iterator[Check]:
     yield scorers(plan)
 
 
-def _judge(plan: Planned) -> tuple[Model, ...]:
-    """The models that will judge, where a task asks for a judge whose replies are not all known."""
+def _judge(plan: Planned, answers: int) -> tuple[Model, ...]:
+    """The models that will judge, where a task asks for a judge; none where nothing new is to be judged."""
     if plan.judge is None or all(task.config.judge is None for task in plan.tasks.values()):
         return ()
     plan.judge.cache = plan.cache
@@ -75,7 +75,7 @@ def _judge(plan: Planned) -> tuple[Model, ...]:
         known = plan.cache.knows(plan.judge.fingerprint)
     except MarathonError:  # what it is cannot be said: the check of its weights says why
         known = False
-    return () if known else plan.judge.stages()
+    return () if known and not answers else plan.judge.stages()
 
 
 def installed(models: tuple[Model, ...]) -> Check:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.audio import memo_keys
-from marathon_eval.cache_file import LOCK_SECONDS, RANK_MARK, TABLE
+from marathon_eval.cache_file import LOCK_SECONDS, RANK_MARK, TABLE, read_only
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def _move(file: Path, path: Path) -> None:
     """Two transactions, so that a kill between them leaves an entry in both files rather than in neither."""
     with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
         connection.execute("ATTACH ? AS part", (str(file),))
-        if not connection.execute(f"SELECT count(*) FROM (SELECT 1 FROM part.{TABLE} LIMIT 1)").fetchone()[0]:
+        # a rank that starts just now has its file before it has its table
+        begun = connection.execute("SELECT 1 FROM part.sqlite_master WHERE name = ?", (TABLE,)).fetchone()
+        if not begun or not connection.execute(f"SELECT 1 FROM part.{TABLE} LIMIT 1").fetchone():
             return
         with connection:
             connection.execute(f"INSERT OR IGNORE INTO main.{TABLE} SELECT key, value FROM part.{TABLE}")
@@ -71,12 +73,13 @@ def _move(file: Path, path: Path) -> None:
 
 def memo(cache: ResponseCache, requests: Iterable[Request]) -> dict[str, Any]:
     """What this cache knows of the requests' audio and of weight files, by key: nobody need hash them again."""
-    from marathon_eval.cache_tools import WEIGHTS, reading, stored
+    from marathon_eval.cache_tools import WEIGHTS, stored
 
     keys, _ = memo_keys(audio for request in requests for audio in request.audios)
     known = cache.get_many(keys.values())
     if cache.path is None:
         return known
     cache.commit()
-    with reading(cache.path) as connection:
+    # not `reading`, which would look into files that other ranks are making just now
+    with closing(read_only(cache.path)) as connection:
         return {**known, **{entry.key: entry.value for entry in stored(connection, WEIGHTS)}}

@@ -57,6 +57,8 @@ def spellings(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> Spe
 def _before(step: Mapping[str, Any], answer: str) -> Iterator[str]:
     """What one filter may have read to give this answer."""
     function = step.get("function")
+    if step.get("group_select", -1) not in (0, -1):
+        raise _Unwritable("a match of several")
     if function in ("regex", "multi_choice_regex"):
         yield from _written(str(step.get("regex_pattern", DEFAULT_PATTERN)), answer)
     elif function == "map":
@@ -85,7 +87,13 @@ def _sequence(tree: Any, group: int, answer: str) -> list[str]:
     texts = [""]
     for code, value in tree:
         pieces = _pieces(code, value, group, answer)
-        texts = [text + piece for text in texts for piece in pieces][:MOST]
+        texts = _few([text + piece for text in texts for piece in pieces])
+    return texts
+
+
+def _few(texts: list[str]) -> list[str]:
+    if len(texts) > MOST:
+        raise _Unwritable("more ways to write it than are tried")
     return texts
 
 
@@ -104,13 +112,17 @@ def _pieces(code: Any, value: Any, group: int, answer: str) -> list[str]:
     if code is codes.SUBPATTERN:
         return [answer] if value[0] == group else _sequence(value[3], group, answer)
     if code is codes.BRANCH:
-        return [text for branch in value[1] for text in _sequence(branch, group, answer)][:MOST]
+        return _few([text for branch in value[1] for text in _sequence(branch, group, answer)])
     if code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
         least, _, part = value
         wanted = max(least, int(_holds(part, group)))
-        return [text * wanted for text in _sequence(part, group, answer)] if wanted <= MOST else [""]
+        if wanted > MOST:
+            raise _Unwritable("too long a repeat")
+        return [text * wanted for text in _sequence(part, group, answer)]
     if code is codes.ASSERT:  # what must stand before or behind is written where it is asked for
-        return _sequence(value[1], group, answer)
+        # (and where what follows is matched by the pattern itself, nothing is added)
+        ahead = _sequence(value[1], group, answer)
+        return ["", *ahead] if value[0] > 0 else ahead
     if code is codes.ATOMIC_GROUP:
         return _sequence(value, group, answer)
     raise _Unwritable(str(code))

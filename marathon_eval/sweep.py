@@ -15,18 +15,12 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.asking import Answers, Progress, cache_folder, gather, ordered, seconds_of
+from marathon_eval.asking import Answers, Progress, cache_folder, ordered, seconds_of
 from marathon_eval.cache import Answered, ResponseCache
 from marathon_eval.cache_row import cacheable, response_from, sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.evaluator import (
-    Plan,
-    build_model,
-    concluded,
-    judge_with,
-    prepared,
-)
+from marathon_eval.evaluator import Plan, build_model, concluded, judge_with, pinned_pool, prepared
 from marathon_eval.hf_audio import HFAudio
 from marathon_eval.preflight import Planned, refuse
 from marathon_eval.press import EvictionPress
@@ -34,7 +28,6 @@ from marathon_eval.registry import Registry
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
-    from marathon_eval.dry_run import DryRun
     from marathon_eval.model import Model, Request
     from marathon_eval.press import Press
     from marathon_eval.results import RunResult
@@ -201,31 +194,26 @@ def sweep(
         for cell in cells:
             cell.model.cache = cache
             cell.fingerprint_sha256 = sha256_of(cell.model.fingerprint)
-        pool = gather(tasks, config, cells[0].model.name())
+        pool = pinned_pool(tasks, config, cells[0].model.name(), cache)
         requests, facts = ordered(pool, cache)
         planned = Planned(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
         before = partial(refuse, planned)
-        whole = fill(cells, requests, facts, cache, progress or Progress(), through or ask_here, before)
+        whole = fill(
+            cells,
+            requests,
+            facts,
+            cache,
+            progress or Progress(),
+            through or ask_here,
+            before,
+            config.retry_errors,
+        )
         plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
         for cell in cells:
             clock = time.monotonic() - cell.seconds
             answers = Answers(answered(cell, requests, cache), facts, not whole)
             on_result(cell, concluded(plan, cell.config, cell.model, answers, started, clock))
     return whole
-
-
-def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
-    """The sweep up to its first question. Raises MarathonError."""
-    from marathon_eval.dry_run import dry_run
-
-    cells = cells_of(config, grid)
-    tasks, _, _, judge = prepared(config, cells[0].model)
-    with ResponseCache(cache_folder(config)) as cache:
-        for cell in cells:
-            cell.model.cache = cache
-        pool = gather(tasks, config, cells[0].model.name())
-        planned = Planned(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
-        return dry_run(planned, [cell.label for cell in cells])
 
 
 def fill(
@@ -236,6 +224,7 @@ def fill(
     progress: Progress,
     through: Filling,
     before: Callable[[int], None] = lambda misses: None,
+    retry_errors: bool = False,
 ) -> bool:
     """Every cell's missing answers into the cache; False when Ctrl-C came between. `before` as in `ask`."""
     missing = [_missing(cell, requests, cache) for cell in cells]
@@ -249,6 +238,10 @@ def fill(
     try:
         for _ in through(cells, requests, missing, facts, cache, progress):
             pass
+        failed = [_failed(cell, waiting) for cell, waiting in zip(cells, missing, strict=True)]
+        if retry_errors and any(failed):
+            for _ in through(cells, requests, failed, facts, cache, progress):
+                pass
     except KeyboardInterrupt:
         return False
     finally:
@@ -277,6 +270,11 @@ def _missing(cell: Cell, requests: Sequence[Request], cache: ResponseCache) -> s
     keyed, failed = cache.keyed(cell.fingerprint_sha256, requests)
     stored = cache.get_many(entry.key for entry in keyed.values())
     return {*(request for request, entry in keyed.items() if entry.key not in stored), *failed}
+
+
+def _failed(cell: Cell, waiting: set[Request]) -> set[Request]:
+    items = ((request, cell.asked.get(request)) for request in waiting)
+    return {request for request, item in items if item is not None and item.response.status == "error"}
 
 
 def units(cells: Sequence[Cell], requests: Sequence[Request]) -> Iterator[list[Request]]:

@@ -9,6 +9,7 @@ skipped as silent, no voice detector. A folder or hub name in transformers' layo
 from __future__ import annotations
 
 import importlib.util
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -31,6 +32,15 @@ RATE = 16000
 WINDOW_TOKENS, REPEAT_TOKENS = 224, 6
 #: The last frame may hold less than 10 ms of the clip, or lack it.
 SECONDS_SLACK = 0.05
+
+
+def _own_gpu(device: str) -> int:
+    """This process's GPU where several processes share a run: torch was told which, CTranslate2 was not."""
+    if device == "cpu" or "torch" not in sys.modules:
+        return 0
+    import torch
+
+    return torch.cuda.current_device() if torch.cuda.is_available() else 0
 
 
 class FasterWhisperSettings(ModelSettings):
@@ -147,7 +157,7 @@ class FasterWhisper(Model):
             model = faster_whisper.WhisperModel(
                 str(folder),
                 device=device,
-                device_index=int(number or 0),
+                device_index=int(number) if number else _own_gpu(device),
                 compute_type=self.settings.compute_type,
                 cpu_threads=self.settings.threads,
             )

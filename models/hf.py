@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import Field
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import RATE, Inputs
+from marathon_eval.hf_audio import RATE
 from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard, expanded
 from marathon_eval.model import ModelSettings, Request
 from marathon_eval.press import Press
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from marathon_eval.hf.loading import Loaded
+    from marathon_eval.hf_audio import Inputs
     from marathon_eval.hf_chat import Wave
 
 #: Seconds of the two clips that tell a processor's token rate: no model's limit is below them.
@@ -73,11 +74,12 @@ class Hf(ChatModel):
         self.token_rate = self.given.token_rate or told.rate
         return told
 
+    def begin(self, loaded: Loaded) -> None:
+        self.token_id = loaded.features.token_id
+        self.token_rate = self.given.token_rate or loaded.features.rate
+
     def prepare(self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]) -> Inputs:
-        self.token_id, self.token_rate = (
-            loaded.features.token_id,
-            self.given.token_rate or loaded.features.rate,
-        )
+        self.begin(loaded)
         return super().prepare(loaded, requests, waves)
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:

@@ -60,14 +60,19 @@ class TestPlantedScorer:
     def test_it_is_one_clear_line_before_weights_load(
         self, verb: list[str], weighty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        task = write_task(tmp_path, NEVER, [{"q": "?", "a": "fig"}])
+        task = write_task(tmp_path, NEVER, [{"q": "?", "a": "date"}, {"q": "?", "a": "fig"}])
         assert main([*verb, "--model", str(weighty), "--tasks", str(task)]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert line == (
-            f"marathon-eval: error: {task}:5: own: exact_match of the reading 's' never gives 1: no gold answer of 1 rows "
+            f"marathon-eval: error: {task}:5: own: exact_match of the reading 's' never gives 1: no gold answer of 2 rows "
             "gets it, such as 'fig', however it is written (--predict_only asks without scoring)"
         )
         assert not loaded(weighty)
+
+    def test_one_right_answer_proves_nothing(self, weighty: Path, tmp_path: Path) -> None:
+        """A released rule may misread it by design: the other rows would have said so."""
+        task = write_task(tmp_path, NEVER, [{"q": "?", "a": "fig"}])
+        assert main(["--model", str(weighty), "--tasks", str(task)]) == 0
 
     def test_it_does_not_keep_anyone_from_asking(self, weighty: Path, tmp_path: Path) -> None:
         task = write_task(tmp_path, NEVER, [{"q": "?", "a": "fig"}])
@@ -106,7 +111,7 @@ def test_a_missing_key_and_a_missing_package_are_told_together(
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
-    task = write_task(tmp_path, NEVER, [{"q": "?", "a": "fig"}])
+    task = write_task(tmp_path, NEVER, [{"q": "?", "a": "date"}, {"q": "?", "a": "fig"}])
     flags = ["--model", "openai_audio", "--model_args", "model=m", "--tasks", str(task)]
     assert main([*flags, "--dry_run"]) == 2
     assert (

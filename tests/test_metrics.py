@@ -218,6 +218,9 @@ def test_a_metric_of_evaluate_by_path(tmp_path: Path, monkeypatch: pytest.Monkey
     folder = tmp_path / "halves"
     folder.mkdir()
     (folder / "halves.py").write_text(HALVES)
+    with pytest.raises(MarathonError, match=r"set MARATHON_EVAL_TRUST_REMOTE_CODE=1 in the environment"):
+        metric(f"evaluate:{folder}", trust_remote_code=True, right=0.9)
+    monkeypatch.setenv("MARATHON_EVAL_TRUST_REMOTE_CODE", "1")
     halves = metric(f"evaluate:{folder}", trust_remote_code=True, right=0.9)
     assert halves.name == "halves"
     assert halves.aggregate([row("a", "a"), row("b", "a"), row(None, "a")]) == pytest.approx(
@@ -226,6 +229,7 @@ def test_a_metric_of_evaluate_by_path(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_metric_of_evaluate_that_is_not_there(tmp_path: Path) -> None:
+def test_a_metric_of_evaluate_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MARATHON_EVAL_TRUST_REMOTE_CODE", "1")
     with pytest.raises(MarathonError, match=r"task.yaml:9: metric 'evaluate:.*nothing' cannot be loaded"):
         metric(f"evaluate:{tmp_path / 'nothing'}", trust_remote_code=True)

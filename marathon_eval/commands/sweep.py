@@ -21,7 +21,9 @@ from marathon_eval.commands.run import (
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    from marathon_eval.config import RunConfig
     from marathon_eval.distributed import Leader
+    from marathon_eval.dry_run import DryRun
     from marathon_eval.results import RunResult
     from marathon_eval.sweep import Cell, Grid
     from marathon_eval.sweep_table import SweepTable
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
     """The sweep, by this process; a `leader` shares out what must be asked."""
     from marathon_eval.progress import terminal_progress
-    from marathon_eval.sweep import planned_sweep, sweep
+    from marathon_eval.sweep import sweep
     from marathon_eval.sweep_table import SweepTable
 
     config, grid = replace(run_config(arguments), output_path=arguments.output_path), grid_of(arguments)
@@ -108,6 +110,25 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
     if not finished:
         return EXIT_INTERRUPTED
     return EXIT_WHOLE if all(whole) else EXIT_INCOMPLETE
+
+
+def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
+    """The sweep up to its first question. Raises MarathonError."""
+    from marathon_eval.asking import cache_folder
+    from marathon_eval.cache import ResponseCache
+    from marathon_eval.dry_run import dry_run
+    from marathon_eval.evaluator import pinned_pool, prepared
+    from marathon_eval.preflight import Planned
+    from marathon_eval.sweep import cells_of
+
+    cells = cells_of(config, grid)
+    tasks, _, _, judge = prepared(config, cells[0].model)
+    with ResponseCache(cache_folder(config)) as cache:
+        for cell in cells:
+            cell.model.cache = cache
+        pool = pinned_pool(tasks, config, cells[0].model.name(), cache)
+        planned = Planned(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
+        return dry_run(planned, [cell.label for cell in cells])
 
 
 def grid_of(arguments: argparse.Namespace) -> Grid:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,9 @@ class EncoderFiles:
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
             sys.stderr.write(f"marathon-eval: warning: {path}: made anew: {type(error).__name__}: {error}\n")
             return None
-        os.utime(path)
+        # another's file, or one that another process has deleted by now, was read all the same
+        with suppress(OSError):
+            os.utime(path)
         return output, float(told["seconds"])
 
     def write(self, path: Path, output: Any, seconds: float) -> None:
@@ -135,8 +138,9 @@ class EncoderFiles:
 
 def _sweep_up(folder: Path) -> None:
     for path in folder.glob(f"*{SUFFIX}.*{PART}"):
-        if time.time() - path.stat().st_mtime > DAY:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # its writer may be finishing it just now
+            if time.time() - path.stat().st_mtime > DAY:
+                path.unlink(missing_ok=True)
 
 
 def _first_name(tensors: Mapping[str, Tensor], tensor: Tensor) -> str:

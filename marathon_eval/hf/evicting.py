@@ -74,7 +74,7 @@ def answered_from_evicted(
     if not len(audio):
         raise RowError(f"press={press.name()}: the prompt has no audio")
     length = context_length(press, ids, audio)
-    reset_peak()
+    reset_peak(loaded.device)
     with ExitStack() as stack:
         watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
         started = now(loaded.device)

@@ -89,7 +89,8 @@ def _view(
         queries=observed.queries,
         unrotated=observed.unrotated,
         rotation=rotation,
-        audio=context.audio,
+        # layers may lie on several devices
+        audio=cast("LongTensor", context.audio.to(stored.keys.device)),
         keep=count,
         generator=torch.Generator().manual_seed(seed),
         scores=observed.scores,
@@ -127,7 +128,7 @@ def mean_rotation(decoder: Decoder, first: int, count: int, like: Tensor) -> Ten
         cos, sin = rotary(like, positions)
     except (IndexError, RuntimeError):  # multimodal rotary: the same position on three axes
         cos, sin = rotary(like, positions.expand(3, 1, -1))
-    cos, sin = (part.reshape(-1, *part.shape[-2:])[0].float().mean(0) for part in (cos, sin))
+    cos, sin = (part.reshape(-1, *part.shape[-2:])[0].float().mean(0).to(like.device) for part in (cos, sin))
     size, rotated = like.shape[-1], cos.shape[-1]
     turn = torch.eye(size, device=like.device)
     turn[:rotated, :rotated] = torch.diag(cos)
@@ -140,7 +141,7 @@ def mean_rotation(decoder: Decoder, first: int, count: int, like: Tensor) -> Ten
 
 def _unrotated(queries: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Undo the rotation of [heads, T, d] queries by [..., T, rotated] tables: the transposed rotation."""
-    cos, sin = (part.reshape(-1, *part.shape[-2:])[0] for part in (cos, sin))
+    cos, sin = (part.reshape(-1, *part.shape[-2:])[0].to(queries.device) for part in (cos, sin))
     turning, rest = queries[..., : cos.shape[-1]], queries[..., cos.shape[-1] :]
     first, second = turning.chunk(2, dim=-1)
     back = turning * cos - torch.cat([-second, first], dim=-1) * sin

@@ -135,7 +135,7 @@ def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: Enc
         criteria.append(StopStrings(loaded.tokenizer, generation.stop, length))
     if generation.seed is not None:
         torch.manual_seed(generation.seed)
-    reset_peak()
+    reset_peak(device)
     started = now(device)
     with torch.inference_mode():
         out = model.generate(

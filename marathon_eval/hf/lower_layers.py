@@ -31,6 +31,8 @@ class Prompt:
     states: dict[int, Any] = field(default_factory=dict)
     rows: dict[int, Tensor | None] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
+    #: By cut: the seconds that looking at that attention took.
+    looks: dict[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -48,6 +50,10 @@ class LowerLayers:
     def forget(self) -> None:
         """Give the memory back."""
         self._prompt = None
+
+    def holds(self) -> bool:
+        """Whether a prompt is kept."""
+        return self._prompt is not None
 
     def pays(self, press: PruningPress) -> bool:
         """Whether another press cuts above layer 0 too, so that there is something to keep for it."""
@@ -110,7 +116,7 @@ class LowerLayers:
         # a cache joins what it gets to what it has in new memory: the kept keys and values stay as they are
         cache.update(*self._prompt.stored[index], index)
         if tap is not None and index + 1 == cut:
-            tap.row = self._prompt.rows[cut]
+            tap.row, tap.seconds = self._prompt.rows[cut], self._prompt.looks[cut]
         return self._prompt.states[self._from]
 
     def _keep(self, index: int, cut: int, cache: Any, output: Any, tap: Any) -> None:
@@ -123,5 +129,6 @@ class LowerLayers:
             return
         prompt.states[cut] = output
         prompt.rows[cut] = None if tap is None else tap.row
+        prompt.looks[cut] = 0.0 if tap is None else tap.seconds
         before = prompt.seconds.get(self._from, 0.0)
         prompt.seconds[cut] = before + now(held.keys.device) - self._started

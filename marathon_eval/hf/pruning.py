@@ -241,7 +241,7 @@ class Pruning:
         for row in range(len(keep)):
             self._choose(current, layer, ratio, before, hidden, cache, row, keep)
         lengths = keep.sum(dim=1)
-        looking = self._taps[layer].seconds if layer in self._taps else 0.0
+        looking = self._taps[layer].seconds if layer in self._taps and self.press.needs_attention else 0.0
         self._note(current, layer, keep, lengths.tolist(), synced(hidden) - started + looking)
         total, longest = keep.shape[1], int(lengths.max())
         if longest == total and self.early_exit:

@@ -94,6 +94,7 @@ class Runner:
         if loaded is None:
             self._loaded = loaded = load(self.adapter)
             self.shared.warm = False
+        self.adapter.begin(loaded)
         sure = tokens_to_start_with(loaded.device)
         if self.adapter.batching.picking and sure is not None:
             self.adapter.batching.pick(sure)
@@ -176,7 +177,11 @@ class Runner:
             ready.clear()
             yield from self._in_parts(batching.parts(batch, lengths))
             return
+        held = self.shared.holds()
         outcome = self._outcome(ready.pop(), lengths)
+        if isinstance(outcome, Failure) and outcome.memory and len(batch) == 1 and held:
+            # what was kept for other questions and cells stood in its way, and is gone now
+            outcome = self._outcome(self._prepare(batch).result(), lengths)
         if not isinstance(outcome, Failure):
             batching.tell()
             self._warn_of_no_effect(batch, outcome)

@@ -25,7 +25,7 @@ from marathon_eval.hf.eviction import prefill_context
 from marathon_eval.hf.eviction_context import Context
 from marathon_eval.hf.lower_layers import LowerLayers
 from marathon_eval.hf.usage import now
-from marathon_eval.hf.watching import shown, watching
+from marathon_eval.hf.watching import looking_s, shown, watching
 from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
 if TYPE_CHECKING:
@@ -138,6 +138,10 @@ class Shared:
         """A batch's inputs, which no press changes."""
         return self.inputs.get(key, make) if self.on else make()
 
+    def holds(self) -> bool:
+        """Whether anything is kept that takes a model's memory."""
+        return self._encoding is not None or self._prefilled is not None or self._lower.holds()
+
     def forget(self) -> None:
         """Give back what is kept of the clip."""
         self._encoding = self._prefilled = None
@@ -238,7 +242,10 @@ class Shared:
         else:
             self.owed.encode += held.encode_s
             self.owed.prefill += held.prefill_s
-        return shown(held.context, press)
+        found = shown(held.context, press)
+        # what was noted for other presses is none of this one's time
+        self.owed.prefill -= looking_s(held.context) - looking_s(found)
+        return found
 
     def _prefill(
         self,

@@ -81,10 +81,10 @@ def kv_bytes_per_token(cache: Any) -> list[int]:
     ]
 
 
-def reset_peak() -> None:
-    """Start measuring the peak of GPU memory; nothing where there is no GPU."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+def reset_peak(device: torch.device) -> None:
+    """Start measuring the peak of the GPU's memory; nothing on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_bytes(device: torch.device, weights_bytes: int) -> int | None:

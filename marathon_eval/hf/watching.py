@@ -45,3 +45,8 @@ def shown(context: Context, press: EvictionPress) -> Context:
         )
 
     return replace(context, observed=[part(one) for one in context.observed])
+
+
+def looking_s(context: Context) -> float:
+    """Seconds that went into noting what presses want to see."""
+    return sum(one.queries_s + one.unrotated_s for one in context.observed)

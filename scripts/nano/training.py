@@ -63,7 +63,7 @@ def stages(folder: Path, seed: int, known: Any) -> list[Stage]:
         Stage("listening", 800, 40, 2e-3, listens, centre),
         Stage("answering", 140, 20, 7e-4, answering(questions, heard, 40.0)),
         Stage("marathon", 50, 10, 3e-4, answering(questions, heard, 150.0)),
-        # a second try: the first left the language model behind what the encoder hears
+        # the stages so far leave the language model behind what the encoder hears
         Stage("answering again", 300, 20, 7e-4, answering(questions, heard, 60.0)),
         Stage("marathon again", 120, 10, 3e-4, answering(questions, heard, 150.0)),
         # after these the letter was right but said again and again where a question has two options
