@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.filters import Answer, FilterContext, built
+from marathon_eval.patterns import substitute
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,7 +175,7 @@ def exact_match(
 
     def plain(text: str) -> str:
         for pattern in regexes_to_ignore or ():
-            text = pattern.sub("", text)
+            text = substitute(pattern, "", text)
         return (text.lower() if ignore_case else text).translate(removed)
 
     def score(row: Scored) -> float:
