@@ -145,8 +145,9 @@ def adapter(press: str | None, ratio: float, layer: int) -> QwenOmni:
     settings = QwenOmni.Settings.model_validate({"pretrained": "random"})
     if press is None:
         return QwenOmni(settings)
-    args = {"ratio": ratio, "layer": layer}
-    return QwenOmni(settings, press_from_args(Registry().press_class(press), args))
+    chosen = Registry().press_class(press)
+    args = {"ratio": ratio, **({"layer": layer} if "layer" in chosen.arguments() else {})}
+    return QwenOmni(settings, press_from_args(chosen, args))
 
 
 def asked(path: Path, tokens: int) -> tuple[Request, list[list[np.ndarray[Any, np.dtype[np.float32]]]]]:
