@@ -211,7 +211,7 @@ def sweep(
         plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
         for cell in cells:
             clock = time.monotonic() - cell.seconds
-            answers = Answers(answered(cell, requests, cache), facts, not whole)
+            answers = answered(cell, requests, facts, cache)._replace(interrupted=not whole)
             on_result(cell, concluded(plan, cell.config, cell.model, answers, started, clock))
     return whole
 
@@ -327,13 +327,17 @@ def _ask_unit(
             cell.seconds += time.monotonic() - clock
 
 
-def answered(cell: Cell, requests: Sequence[Request], cache: ResponseCache) -> dict[Request, Answered]:
+def answered(
+    cell: Cell, requests: Sequence[Request], facts: Mapping[Audio, AudioFacts], cache: ResponseCache
+) -> Answers:
     """What a cell was answered, from the cache; failures as they came; what was not asked is left out."""
     keyed, _ = cache.keyed(cell.fingerprint_sha256, requests)
     stored = cache.get_many(entry.key for entry in keyed.values())
-    found = {request: item for request, item in cell.asked.items() if item is not None}
+    found = {request: item.response for request, item in cell.asked.items() if item is not None}
+    answers = Answers(found, set(), facts, False)
     for request, entry in keyed.items():
         if request not in found and entry.key in stored:
-            response = response_from(stored[entry.key]["response"])
-            found[request] = Answered(request, response, request not in cell.asked)
-    return found
+            found[request] = response_from(stored[entry.key]["response"])
+            if request not in cell.asked:
+                answers.cached.add(request)
+    return answers

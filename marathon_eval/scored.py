@@ -1,0 +1,118 @@
+"""From answers to samples, and to what a task's result is made of: one document after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from marathon_eval.aggregation import Aggregation
+from marathon_eval.asking import Answers, Asked
+from marathon_eval.cache_row import sha256_of
+from marathon_eval.config import RunConfig
+from marathon_eval.model import Response
+from marathon_eval.packed import Packed
+from marathon_eval.results import Sample
+
+if TYPE_CHECKING:
+    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.judge import Judge, Judged, Verdict
+    from marathon_eval.task import Doc, Task
+
+
+class Scores(NamedTuple):
+    """A task's samples, what its result is made of, and what the judge of its answers has to say of itself."""
+
+    samples: Packed
+    aggregation: Aggregation
+    facts: dict[str, Any]
+
+
+def scored_task(
+    task: Task, asked: Sequence[Asked], answers: Answers, config: RunConfig, judge: Judge | None
+) -> Scores:
+    """Every document scored, and judged where the task has a judge."""
+    judges = judge is not None and task.config.judge is not None and not config.predict_only
+    rows = [(item.doc, _responses(item, answers)) for item in asked] if judges else []
+    judged = judged_by(judge, task, rows) if judges else None
+    verdicts = judged.verdicts if judged else {}
+    scores = Scores(Packed(), task.aggregation(), {"judge": judged.facts} if judged else {})
+    for doc, sample in score(task, asked, answers, config.predict_only, verdicts):
+        scores.samples.append(sample)
+        scores.aggregation.add(sample, doc)
+    return scores
+
+
+def score(
+    task: Task,
+    asked: Sequence[Asked],
+    answers: Answers,
+    predict_only: bool,
+    verdicts: Mapping[int, Verdict],
+) -> Iterator[tuple[Doc, Sample]]:
+    """One sample per document. A document without an answer is an error row, never a wrong answer."""
+    for item in asked:
+        sample = scored_sample(
+            task, item.doc, _responses(item, answers), verdicts.get(item.doc.doc_id), predict_only
+        )
+        first = item.requests[0] if item.requests else None
+        yield (
+            item.doc,
+            replace(
+                sample,
+                cached=bool(item.requests) and all(request in answers.cached for request in item.requests),
+                prompt_sha256=sha256_of([first.system, first.prompt]) if first else None,
+                audio=[
+                    _described(audio, answers.facts) for audio in (first.audios if first else item.doc.audio)
+                ],
+            ),
+        )
+
+
+def _responses(item: Asked, answers: Answers) -> list[Response]:
+    if item.error is not None:
+        return [Response.failed(item.error)]
+    got = (answers.by_request.get(request) for request in item.requests)
+    return [Response.failed("not asked: interrupted") if one is None else one for one in got]
+
+
+def scored_sample(
+    task: Task,
+    doc: Doc,
+    responses: Sequence[Response],
+    verdict: Verdict | None = None,
+    predict_only: bool = False,
+) -> Sample:
+    """One document's sample; a judge's verdict stands beside its fields, a judge's failure makes an error row."""
+    if verdict is None:
+        return task.score(doc, responses, predict_only=predict_only)
+    if verdict.error is not None:
+        responses = [replace(one, status="error", error=verdict.error) for one in responses]
+    from marathon_eval.judge import with_verdict
+
+    sample = task.score(with_verdict(doc, verdict), responses)
+    return replace(sample, judge=dict(verdict.record))
+
+
+def judged_by(
+    judge: Judge | None, task: Task, rows: Sequence[tuple[Doc, Sequence[Response]]]
+) -> Judged | None:
+    """The rows judged; None where nobody judges, or the task asks for no judge."""
+    if judge is None or task.config.judge is None:
+        return None
+    from marathon_eval.judge import judge_task
+
+    return judge_task(task, rows, judge)
+
+
+def _described(audio: Audio, facts: Mapping[Audio, AudioFacts]) -> dict[str, Any]:
+    """An audio reference as a sample's line keeps it: never the data itself."""
+    known = facts.get(audio)
+    return {
+        "path": audio.path,
+        "start": audio.start,
+        "stop": audio.stop,
+        "transform": audio.transform,
+        "seconds": round(known.seconds, 3) if known else None,
+        "sha256": known.sha256 if known else None,
+    }
