@@ -1,7 +1,7 @@
 """100,000 questions to the dummy model in one run: answers a second, and whether memory grows with them.
 
-Resident megabytes when asking begins (rows and requests are held from then on), after 5,000, 20,000 and all answers, and
-when all is scored and written. Prints figures, judges nothing.
+Resident megabytes when asking begins (rows and requests are held until all is scored), after 5,000, 20,000 and all
+answers, when all is scored and written, and at most at any time. Prints figures, judges nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -108,6 +109,7 @@ def inside(folder: Path) -> dict[str, object]:
     watch.resident["scored"] = resident_mb()
     write_run(result, run_folder(folder / "out", result.model, result.fingerprint_sha256))
     watch.resident["written"] = resident_mb()
+    watch.resident["at most, at any time"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (task,) = result.tasks.values()
     return {
         "scored": task.n_scored,

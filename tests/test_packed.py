@@ -135,7 +135,7 @@ def test_they_take_a_fraction_of_the_room() -> None:
     assert kept < held / 5
 
 
-def room(keep: type[list[Sample]] | type[Packed], made: Iterator[Sample]) -> int:
+def room(keep: type[list[Sample] | Packed], made: Iterator[Sample]) -> int:
     """Bytes that the samples hold when all are taken in."""
     tracemalloc.start()
     try:

@@ -97,7 +97,11 @@ def test_no_colour_reaches_a_pipe(run: RunResult, capsys: pytest.CaptureFixture[
 
 def test_a_task_without_a_score_has_empty_cells(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
     failed = replace(
-        run.tasks["race"], n_scored=0, n_unanswered={"strict": 0, "paper": 0}, readings={"strict": {}}
+        run.tasks["race"],
+        n_scored=0,
+        n_unanswered={"strict": 0, "paper": 0},
+        readings={"strict": {}},
+        answer_s=None,
     )
     print_run(replace(run, tasks={"race": failed}, samples={"race": []}))
     assert line_of(capsys.readouterr().out, "race", "strict") == ["race", "strict", "*", "0", "0.0%"]
