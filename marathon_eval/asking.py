@@ -12,7 +12,8 @@ from marathon_eval.cache import Answered, ResponseCache, default_folder
 from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
-from marathon_eval.model import Model, Request, Response, Through, complete
+from marathon_eval.held import Held
+from marathon_eval.model import Model, Request, Through, complete
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
@@ -52,11 +53,15 @@ class Pool(NamedTuple):
             dict.fromkeys(r for asked in self.asked.values() for item in asked for r in item.requests)
         )
 
+    def size(self) -> int:
+        """How many requests there are, equal ones counted as often as they occur."""
+        return sum(len(item.requests) for asked in self.asked.values() for item in asked)
+
 
 class Answers(NamedTuple):
     """What a pool was answered, and what of it the cache had; `interrupted` says that Ctrl-C left some out."""
 
-    by_request: dict[Request, Response]
+    by_request: Held
     cached: set[Request]
     facts: dict[Audio, AudioFacts]
     interrupted: bool
@@ -136,12 +141,12 @@ def ask(
     `before` hears how many must be asked, before the first weight loads, and may refuse the run; `through` asks them.
     """
     requests, facts = ordered(pool, cache)
-    answers = Answers({}, set(), facts, False)
+    answers = Answers(Held(), set(), facts, False)
     interrupted = False
     try:
         _collect(requests, model, cache, answers, progress, through, before)
-        failed = [request for request, answer in answers.by_request.items() if answer.status == "error"]
-        if retry_errors and failed:
+        if retry_errors:
+            failed = [one for one, answer in answers.by_request.items() if answer.status == "error"]
             _collect(failed, model, cache, answers, progress, through)
     except KeyboardInterrupt:
         interrupted = True

@@ -59,7 +59,7 @@ def evaluate(
 
         answers = ask(pool, model, cache, progress or Progress(), config.retry_errors, through, before)
         model.close()
-        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
+        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
         with seldom_collected():
             return concluded(plan, config, model, answers, started, clock)
 
@@ -120,12 +120,16 @@ def pinned_pool(tasks: Mapping[str, Task], config: RunConfig, model_name: str, c
 
 
 class Plan(NamedTuple):
-    """What is scored: the tasks with their documents and requests, and who judges."""
+    """What is scored: the tasks with their documents and requests, and who judges.
+
+    `once`: nothing is scored after this, so that requests need not be held until the end.
+    """
 
     tasks: dict[str, Task]
     groups: dict[str, Group]
     pool: Pool
     judge: Judge | None
+    once: bool = False
 
 
 def concluded(
@@ -138,8 +142,13 @@ def concluded(
     from marathon_eval.scored import scored_task
 
     tasks, pool = plan.tasks, plan.pool
-    scored = {name: scored_task(tasks[name], pool.asked[name], answers, config, plan.judge) for name in tasks}
     count, hits = len(answers.by_request), len(answers.cached)
+    # answered as often as asked: no two documents share an answer
+    emptied = plan.once and count == pool.size()
+    scored = {
+        name: scored_task(task, pool.asked[name], answers, config, plan.judge, emptied)
+        for name, task in tasks.items()
+    }
     answers.by_request.clear()
     results = {name: scores.aggregation.result(pool.docs[name]) for name, scores in scored.items()}
     samples = {name: scores.samples for name, scores in scored.items()}

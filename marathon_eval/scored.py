@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +10,7 @@ from marathon_eval.aggregation import Aggregation
 from marathon_eval.asking import Answers, Asked
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.config import RunConfig
-from marathon_eval.model import Response
+from marathon_eval.model import Request, Response
 from marathon_eval.packed import Packed
 from marathon_eval.results import Sample
 
@@ -29,50 +29,59 @@ class Scores(NamedTuple):
 
 
 def scored_task(
-    task: Task, asked: Sequence[Asked], answers: Answers, config: RunConfig, judge: Judge | None
+    task: Task,
+    asked: list[Asked],
+    answers: Answers,
+    config: RunConfig,
+    judge: Judge | None,
+    emptied: bool = False,
 ) -> Scores:
-    """Every document scored, and judged where the task has a judge."""
+    """Every document scored, and judged where the task has a judge.
+
+    With `emptied`, what was asked and answered is given up document by document: nobody else needs it.
+    """
     judges = judge is not None and task.config.judge is not None and not config.predict_only
-    rows = [(item.doc, _responses(item, answers)) for item in asked] if judges else []
+    rows = [(item.doc, _responses(item, answers.by_request.get)) for item in asked] if judges else []
     judged = judged_by(judge, task, rows) if judges else None
     verdicts = judged.verdicts if judged else {}
     scores = Scores(Packed(), task.aggregation(), {"judge": judged.facts} if judged else {})
-    for doc, sample in score(task, asked, answers, config.predict_only, verdicts):
+    found = answers.by_request.take if emptied else answers.by_request.get
+    for item in _emptied(asked) if emptied else asked:
+        responses = _responses(item, found)
+        sample = _sample(task, item, responses, answers, verdicts.get(item.doc.doc_id), config.predict_only)
         scores.samples.append(sample)
-        scores.aggregation.add(sample, doc)
+        scores.aggregation.add(sample, item.doc)
     return scores
 
 
-def score(
+def _emptied(items: list[Asked]) -> Iterator[Asked]:
+    items.reverse()
+    while items:
+        yield items.pop()
+
+
+def _sample(
     task: Task,
-    asked: Sequence[Asked],
+    item: Asked,
+    responses: Sequence[Response],
     answers: Answers,
+    verdict: Verdict | None,
     predict_only: bool,
-    verdicts: Mapping[int, Verdict],
-) -> Iterator[tuple[Doc, Sample]]:
-    """One sample per document. A document without an answer is an error row, never a wrong answer."""
-    for item in asked:
-        sample = scored_sample(
-            task, item.doc, _responses(item, answers), verdicts.get(item.doc.doc_id), predict_only
-        )
-        first = item.requests[0] if item.requests else None
-        yield (
-            item.doc,
-            replace(
-                sample,
-                cached=bool(item.requests) and all(request in answers.cached for request in item.requests),
-                prompt_sha256=sha256_of([first.system, first.prompt]) if first else None,
-                audio=[
-                    _described(audio, answers.facts) for audio in (first.audios if first else item.doc.audio)
-                ],
-            ),
-        )
+) -> Sample:
+    """A document's sample. One without an answer is an error row, never a wrong answer."""
+    first = item.requests[0] if item.requests else None
+    return replace(
+        scored_sample(task, item.doc, responses, verdict, predict_only),
+        cached=bool(item.requests) and all(request in answers.cached for request in item.requests),
+        prompt_sha256=sha256_of([first.system, first.prompt]) if first else None,
+        audio=[_described(audio, answers.facts) for audio in (first.audios if first else item.doc.audio)],
+    )
 
 
-def _responses(item: Asked, answers: Answers) -> list[Response]:
+def _responses(item: Asked, found: Callable[[Request], Response | None]) -> list[Response]:
     if item.error is not None:
         return [Response.failed(item.error)]
-    got = (answers.by_request.get(request) for request in item.requests)
+    got = (found(request) for request in item.requests)
     return [Response.failed("not asked: interrupted") if one is None else one for one in got]
 
 

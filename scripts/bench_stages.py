@@ -18,6 +18,7 @@ from marathon_eval.audio import Audio
 from marathon_eval.cache import ResponseCache
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import build_model, load_tasks
+from marathon_eval.held import Held
 from marathon_eval.registry import Registry
 from marathon_eval.scored import scored_task
 
@@ -52,9 +53,8 @@ def rows(data: Path) -> dict[str, float]:
             read, answered = timed(lambda: list(cache.answer(model, requests)))
     if not all(one.cached for one in answered):
         raise SystemExit("an answer was not in the cache")
-    answers = Answers(
-        {one.request: one.response for one in answered}, {one.request for one in answered}, {}, False
-    )
+    held = Held((one.request, one.response) for one in answered)
+    answers = Answers(held, set(held), {}, False)
 
     def score() -> None:
         for name, task in tasks.items():
