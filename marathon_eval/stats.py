@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 #: Draws x clusters held at once as floats: 100 k cells are 0.8 MB.
 _CELLS = 100_000
-#: A table of draws that is kept for the next metric; a larger one is drawn again.
-_KEPT_BYTES = 8 << 20
+#: A table of draws that comparisons keep for the next metric; a larger one is drawn again.
+_KEPT_BYTES = 64 << 20
 #: Sums of metrics that are resampled together.
 _HELD_BYTES = 16 << 20
 
@@ -47,33 +47,34 @@ def bootstrap(
     `value` that returns the difference: every draw then holds the same clips for both. None with fewer than two
     clusters, and where no draw has a value; draws without one (nan) are left out.
     """
-    return bootstraps([(counts, value)], clusters, draws, seed)[0]
+    sums = cluster_sums(counts, clusters)
+    return _intervals([(sums, value)], len(sums), _kept_weights(len(sums), draws, seed))[0]
 
 
 def bootstraps(
     measures: Iterable[tuple[NDArray[Any], Value]], clusters: Sequence[str], draws: int = 1000, seed: int = 0
 ) -> list[Interval | None]:
-    """`bootstrap` of several metrics over the same rows, whose draws are made once for as many as are held at once."""
+    """`bootstrap` of several metrics over the same rows, which share their draws and keep none."""
     place, count = _places(clusters)
     found: list[Interval | None] = []
     waiting: list[tuple[NDArray[Any], Value]] = []
     for counts, value in measures:
         waiting.append((_sums(counts, place, count), value))
         if sum(sums.nbytes for sums, _ in waiting) > _HELD_BYTES:
-            found += _intervals(waiting, count, draws, seed)
+            found += _intervals(waiting, count, _weights(count, draws, seed))
             waiting = []
-    return found + _intervals(waiting, count, draws, seed)
+    return found + _intervals(waiting, count, _weights(count, draws, seed))
 
 
 def _intervals(
-    measures: Sequence[tuple[NDArray[Any], Value]], clusters: int, draws: int, seed: int
+    measures: Sequence[tuple[NDArray[Any], Value]], clusters: int, drawn: Iterable[NDArray[Any]]
 ) -> list[Interval | None]:
     if clusters < 2 or not measures:
         return [None] * len(measures)
     import numpy as np
 
     resampled: list[list[NDArray[Any]]] = [[] for _ in measures]
-    for weights in _weights(clusters, draws, seed):
+    for weights in drawn:
         for parts, (sums, _) in zip(resampled, measures, strict=True):
             parts.append(weights @ sums)
     return [
@@ -117,34 +118,38 @@ def _weights(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
     """How often each cluster is in each draw [draws, clusters], some draws at a time."""
     import numpy as np
 
-    step = max(1, _CELLS // clusters)
-    if draws * clusters * np.min_scalar_type(clusters).itemsize > _KEPT_BYTES:
-        yield from (drawn.astype(np.float64) for drawn in _drawn(clusters, draws, seed))
-        return
-    table = _table(clusters, draws, seed)
-    yield from (table[at : at + step].astype(np.float64) for at in range(0, draws, step))
-
-
-@lru_cache(maxsize=1)
-def _table(clusters: int, draws: int, seed: int) -> NDArray[Any]:
-    """All draws, in the smallest type that holds them: comparisons ask for the same ones metric by metric."""
-    import numpy as np
-
-    return np.concatenate(
-        [drawn.astype(np.min_scalar_type(clusters)) for drawn in _drawn(clusters, draws, seed)]
-    )
-
-
-def _drawn(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
-    import numpy as np
-
     random = np.random.default_rng(seed)
     step = max(1, _CELLS // clusters)
     for at in range(0, draws, step):
         rows = min(step, draws - at)
         drawn = random.integers(0, clusters, (rows, clusters))
         drawn += np.arange(rows)[:, None] * clusters
-        yield np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        counts = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        yield counts.astype(np.float64)
+
+
+def _kept_weights(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
+    """The same, kept for whoever asks next: the metrics and readings of a comparison follow each other."""
+    import numpy as np
+
+    if draws * clusters * np.min_scalar_type(clusters).itemsize > _KEPT_BYTES:
+        yield from _weights(clusters, draws, seed)
+        return
+    table, step = _table(clusters, draws, seed), max(1, _CELLS // clusters)
+    yield from (table[at : at + step].astype(np.float64) for at in range(0, draws, step))
+
+
+@lru_cache(maxsize=1)
+def _table(clusters: int, draws: int, seed: int) -> NDArray[Any]:
+    """All draws, in the smallest type that holds them."""
+    import numpy as np
+
+    table = np.empty((draws, clusters), dtype=np.min_scalar_type(clusters))
+    at = 0
+    for weights in _weights(clusters, draws, seed):
+        table[at : at + len(weights)] = weights
+        at += len(weights)
+    return table
 
 
 def mcnemar(b: int, c: int) -> float:

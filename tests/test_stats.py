@@ -95,6 +95,7 @@ def test_neither_drawing_again_nor_apart_changes_an_interval(
     measures = [(hits(random.random(300)), mean) for _ in range(3)]
     alone = [bootstrap(counts, names, value) for counts, value in measures]
     monkeypatch.setattr(f"marathon_eval.stats.{limit}", 0)
+    assert [bootstrap(counts, names, value) for counts, value in measures] == alone
     assert bootstraps(measures, names) == alone
     assert None not in alone
 
@@ -103,10 +104,10 @@ def test_draws_of_many_clips_are_not_held() -> None:
     names = [str(row) for row in range(20_000)]
     counts = hits(np.ones(len(names)))
     tracemalloc.start()
-    found = bootstrap(counts, names, mean)
+    found = bootstraps([(counts, mean)], names)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert found == Interval(1.0, 1.0)
+    assert found == [Interval(1.0, 1.0)]
     # a table of all draws would be 40 MB
     assert peak < 16 << 20
 
