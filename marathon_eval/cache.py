@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 from marathon_eval.audio import Audio, AudioFacts, memo_keys
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, prepare, read_only
-from marathon_eval.cache_row import cacheable, check_of, response_from, sha256_of, storable, whole
+from marathon_eval.cache_row import Entry, cacheable, check_of, response_from, sha256_of, storable, whole
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.model import Generation, Model, Request, Response, Through, complete
 from marathon_eval.rank_caches import take_in
@@ -238,6 +238,16 @@ class ResponseCache:
             # used by the timer's thread too, under the lock
             self._writer = sqlite3.connect(self.path, timeout=LOCK_SECONDS, check_same_thread=False)
         return self._writer
+
+    def known(self, model: Model, requests: Sequence[Request]) -> dict[Request, Entry]:
+        """The entries of those requests that this model has answered."""
+        keyed, _ = self.keyed(sha256_of(model.fingerprint), list(dict.fromkeys(requests)))
+        stored = self.get_many(entry.key for entry in keyed.values())
+        return {
+            request: Entry(entry.key, stored[entry.key])
+            for request, entry in keyed.items()
+            if entry.key in stored
+        }
 
     # -- answers ----------------------------------------------------------------------------------------------
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.cache import FILE_NAME, ResponseCache
+from marathon_eval.cache_row import Entry
 from marathon_eval.cache_tools import (
     FINGERPRINT,
     RESPONSE,
-    Entry,
     Selection,
     belongs,
     fingerprints,

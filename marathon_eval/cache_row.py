@@ -6,12 +6,19 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from marathon_eval.model import NO_DETAILS, Request, Response, Usage
 
 #: Made once: json.dumps makes an encoder for every call with settings of its own.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+class Entry(NamedTuple):
+    """One row of the cache, as stored."""
+
+    key: str
+    value: Any
 
 
 def canonical(value: Any) -> str:

@@ -13,21 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from marathon_eval.cache_file import LOCK_SECONDS, TABLE, read_only
-from marathon_eval.cache_row import sha256_of, whole
+from marathon_eval.cache_row import Entry, sha256_of, whole
 from marathon_eval.errors import MarathonError
 from marathon_eval.rank_caches import take_in
 
 RESPONSE, FINGERPRINT, AUDIO, WEIGHTS = "response/", "fingerprint/", "audio/", "file/"
-
-
-class Entry(NamedTuple):
-    """One row of the cache, as stored."""
-
-    key: str
-    value: Any
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,9 @@ class Leader:
         shares = self.shares(requests, lambda request: seconds_of(request, facts))
         waiting = {rank: dict(enumerate(share)) for rank, share in shares.items() if rank != LEADER and share}
         for rank in waiting:
-            self.tell(rank, "ask", orders, shares[rank], cache, fingerprint=sha256_of(model.fingerprint))
+            known = {**memo(cache, shares[rank]), **model.memo(shares[rank])}
+            told = {"memo": known, "fingerprint": sha256_of(model.fingerprint)}
+            self.tell(rank, "ask", orders, shares[rank], **told)
         if shares[LEADER]:
             self.take_device(orders)
         for answer in complete(model, shares[LEADER]):
@@ -88,19 +90,13 @@ class Leader:
         return shared_out(requests, cost, [LEADER, *self._others])
 
     def tell(
-        self,
-        rank: int,
-        kind: str,
-        orders: dict[str, Any],
-        requests: Sequence[Request],
-        cache: ResponseCache,
-        **more: Any,
+        self, rank: int, kind: str, orders: dict[str, Any], requests: Sequence[Request], **more: Any
     ) -> None:
-        """Give another process its share."""
+        """Give another process its share, with all that it needs to know of it."""
         told = [asdict(request) for request in requests]
         # one that can't be told counts as lost when it is next looked for
         with suppress(Unreachable):
-            self._link.send(rank, kind, **orders, requests=told, memo=memo(cache, requests), **more)
+            self._link.send(rank, kind, **orders, requests=told, **more)
 
     def take_device(self, orders: dict[str, Any]) -> None:
         """This process's own GPU, before anything loads. Raises MarathonError."""
@@ -113,8 +109,10 @@ class Leader:
             time.sleep(LOOK_SECONDS)
 
     def arrived(self, waiting: dict[int, dict[int, T]]) -> Iterator[tuple[T, Response]]:
-        """What the others sent since: of what is waited for, by rank and place in its share. Failures for the share of one that is lost. Raises MarathonError and
-        KeyboardInterrupt as they did."""
+        """What the others sent since, by rank and place in its share; failures for the share of one that is lost.
+
+        Raises MarathonError and KeyboardInterrupt as they did.
+        """
         for rank in list(waiting):
             while rank in waiting and (message := self._received(rank)) is not None:
                 for place, response in message.get("rows", ()):
@@ -174,18 +172,22 @@ class Leader:
 
 
 def refuse(model_args: dict[str, Any], ranks: Ranks) -> None:
-    """Raise MarathonError for arguments that give every process the same device."""
-    name, device = model_args.get("device_map"), str(model_args.get("device", ""))
-    if name is not None:
-        raise MarathonError(
-            f"--model_args: device_map={name} lays one model over all GPUs, and {ranks.world} processes were launched: "
-            "start one process for it, or leave device_map out, and each process takes a GPU of its own"
-        )
-    if ":" in device:
-        raise MarathonError(
-            f"--device: {device}: is one device, and {ranks.world} processes were launched: "
-            "leave it out, and each process takes a GPU of its own"
-        )
+    """Raise MarathonError for arguments that give every process the same device; a stage's own count too."""
+    for name, value in model_args.items():
+        # listener_device_map is the listener's device_map, and so is the one within listener_args
+        if name.endswith("device_map") and value is not None:
+            raise MarathonError(
+                f"--model_args: {name}={value} lays one model over all GPUs, and {ranks.world} processes were launched: "
+                f"start one process for it, or leave {name} out, and each process takes a GPU of its own"
+            )
+        if name.endswith("device") and ":" in str(value):
+            flag = "--device: " if name == "device" else f"--model_args: {name}="
+            raise MarathonError(
+                f"{flag}{value}: is one device, and {ranks.world} processes were launched: "
+                "leave it out, and each process takes a GPU of its own"
+            )
+        if isinstance(value, dict):
+            refuse(value, ranks)
 
 
 def take_device(device: object, ranks: Ranks) -> None:

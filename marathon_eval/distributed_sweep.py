@@ -10,6 +10,7 @@ from marathon_eval.asking import Progress, seconds_of
 from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.config import RunConfig
+from marathon_eval.rank_caches import memo
 from marathon_eval.rank_messages import LEADER
 from marathon_eval.sweep import Cell, Filling, Grid, answered, ask_here, cells_of
 
@@ -42,8 +43,8 @@ def filling(leader: Leader, config: RunConfig, grid: Grid) -> Filling:
         for rank, share in shares.items():
             if rank != LEADER and share:
                 waiting[rank] = numbered(cells, share, missing)
-                told = {"grid": asdict(grid), "numbers": list(waiting[rank])}
-                leader.tell(rank, "sweep", orders, share, cache, **told)
+                told = {"grid": asdict(grid), "numbers": list(waiting[rank]), "memo": memo(cache, share)}
+                leader.tell(rank, "sweep", orders, share, **told)
         if shares[LEADER]:
             leader.take_device(orders)
         for _ in ask_here(cells, shares[LEADER], missing, facts, cache, progress):

@@ -12,7 +12,7 @@ from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig, parse_args
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, of_the_judge
 from marathon_eval.model import Model, Through, complete
 from marathon_eval.provenance import versions
 from marathon_eval.registry import Registry
@@ -238,8 +238,7 @@ def build_judge(registry: Registry, config: RunConfig) -> Model | None:
     try:
         return build_model(registry, config.judge_model, config.judge_args)
     except MarathonError as error:
-        said = str(error).replace("--model_args", "--judge_args").replace("--model ", "--judge_model ")
-        raise MarathonError(said) from None
+        raise MarathonError(of_the_judge(str(error))) from None
 
 
 def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[str, Any]) -> Judge | None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.filters import FilterContext, Held, Step
+from marathon_eval.patterns import find_all, substitute
 
 _GSM_ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 _TAGGED_TOKEN = re.compile(r"\('([^']*)', '([^']*)'\)")
@@ -59,7 +60,7 @@ def regex(
     """The `group_select`-th match of a pattern (-1: the last)."""
 
     def change(held: Held, context: FilterContext) -> Held:
-        match = selected(regex_pattern.findall(held.text), group_select)
+        match = selected(find_all(regex_pattern, held.text), group_select)
         return Held(fallback, "fallback", False) if match is None else Held(match, "regex")
 
     return each(change)
@@ -77,7 +78,7 @@ def multi_choice_regex(
 
     def plain(text: str) -> str:
         for pattern in regexes_to_ignore or ():
-            text = pattern.sub("", text)
+            text = substitute(pattern, "", text)
         text = text.lower() if ignore_case else text
         return _without_punctuation(text) if ignore_punctuation else text
 
@@ -91,7 +92,7 @@ def multi_choice_regex(
         return re.compile("|".join(by_length)), after_colon, dict(zip(texts, letters, strict=True))
 
     def change(held: Held, context: FilterContext) -> Held:
-        if match := selected(regex_pattern.findall(held.text), group_select):
+        if match := selected(find_all(regex_pattern, held.text), group_select):
             return Held(match, "regex")
         by_text, after_colon, letters = patterns(context.choices)
         if match := selected(by_text.findall(plain(held.text)), group_select):

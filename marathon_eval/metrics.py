@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.filters import Answer, FilterContext, built
+from marathon_eval.patterns import substitute
 from marathon_eval.tally import Numbers, Tally
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def exact_match(
 
     def plain(text: str) -> str:
         for pattern in regexes_to_ignore or ():
-            text = pattern.sub("", text)
+            text = substitute(pattern, "", text)
         return (text.lower() if ignore_case else text).translate(removed)
 
     def score(row: Scored) -> float:

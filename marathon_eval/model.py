@@ -152,6 +152,10 @@ class Model(ABC):
         """The models that answer for this one, itself first."""
         return (self,)
 
+    def memo(self, requests: Sequence[Request]) -> dict[str, Any]:
+        """Entries of its cache, by key, that answering these requests would look up: for a process that lacks the file."""
+        return {}
+
     def check(self) -> None:  # noqa: B027 - most models need nothing from elsewhere
         """Raise MarathonError when what stands behind cannot be had; quick, and before anything slow."""
 

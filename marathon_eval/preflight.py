@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from marathon_eval.asking import Pool, cache_folder
 from marathon_eval.cache import ResponseCache
 from marathon_eval.config import RunConfig
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, of_the_judge
 from marathon_eval.hf_audio import HFAudio
 from marathon_eval.model import Model
 
@@ -58,10 +58,11 @@ def checks(plan: Planned, answers: int) -> Iterator[Check]:
     """Every check, in the order in which a user would mend what they find."""
     stages = tuple({id(stage): stage for model in plan.models for stage in model.stages()}.values())
     judge = _judge(plan, answers)
-    yield installed(stages + judge)
+    yield installed(stages, judge)
     yield reachable("weights and keys", stages[:1] if isinstance(stages[0], HFAudio) else stages)
     if judge:
-        yield reachable("judge", judge)
+        found = reachable("judge", judge)
+        yield found._replace(fault=found.fault and of_the_judge(found.fault))
     yield room(plan.config, answers)
     yield scorers(plan)
 
@@ -78,16 +79,17 @@ def _judge(plan: Planned, answers: int) -> tuple[Model, ...]:
     return () if known and not answers else plan.judge.stages()
 
 
-def installed(models: tuple[Model, ...]) -> Check:
+def installed(models: tuple[Model, ...], judge: tuple[Model, ...] = ()) -> Check:
     """Modules that are imported on the first miss; found, not imported."""
     wanted: dict[str, str] = {}
-    for model in models:
+    for flag, model in [
+        *(("--model", model) for model in models),
+        *(("--judge_model", one) for one in judge),
+    ]:
         local = ("torch", "transformers") if isinstance(model, HFAudio) else ()
         extras = {**dict.fromkeys(local, "marathon-eval"), **_extras(model.needs)}
-        wanted |= {
-            module: f"--model {model.name()} needs {module}: pip install '{how}'"
-            for module, how in extras.items()
-        }
+        for module, how in extras.items():
+            wanted.setdefault(module, f"{flag} {model.name()} needs {module}: pip install '{how}'")
     missing = [said for module, said in wanted.items() if not _found(module)]
     return Check("imports", ", ".join(wanted) or "nothing more", "; and ".join(missing) or None)
 

@@ -19,8 +19,8 @@ import yaml
 from marathon_eval.archive import read_archive
 from marathon_eval.asking import cache_folder, docs_of
 from marathon_eval.cache import FILE_NAME
-from marathon_eval.cache_row import canonical, sha256_of, storable
-from marathon_eval.cache_tools import FINGERPRINT, RESPONSE, Entry, belongs, fingerprints, reading, stored
+from marathon_eval.cache_row import Entry, canonical, sha256_of, storable
+from marathon_eval.cache_tools import FINGERPRINT, RESPONSE, belongs, fingerprints, reading, stored
 from marathon_eval.config import RunConfig
 from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.errors import MarathonError

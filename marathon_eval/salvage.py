@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.cache_file import TABLE, read_only
-from marathon_eval.cache_row import storable
-from marathon_eval.cache_tools import AUDIO, FINGERPRINT, RESPONSE, Entry, belongs
+from marathon_eval.cache_row import Entry, storable
+from marathon_eval.cache_tools import AUDIO, FINGERPRINT, RESPONSE, belongs
 
 MAGIC = b"SQLite format 3\0"
 #: Of the sixteen first bytes this many must be sqlite's, else the file never was a cache.

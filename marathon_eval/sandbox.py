@@ -17,6 +17,8 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from marathon_eval.patterns import substitute
+
 MAX_STEPS = 200_000
 #: A call takes as long as so many turns of a loop.
 CALL_STEPS = 10
@@ -302,4 +304,4 @@ def _checked(
 
 def _regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
     """lm-eval's one filter of its own, with its argument names."""
-    return re.sub(pattern, repl, string, count=count)
+    return substitute(pattern, repl, string, count)

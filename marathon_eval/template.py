@@ -84,6 +84,8 @@ class Template:
             return with_budget(lambda: self._parsed.compiled.render(values))
         except SecurityError as error:
             raise MarathonError(f"{self.where}: the template's sandbox refuses: {error}") from None
+        except RowError as error:
+            raise RowError(f"{self.where}: {error}") from None
         except UndefinedError as error:
             raise RowError(f"{self.where}: {error}; the row has {', '.join(map(str, values))}") from None
         except (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from marathon_eval.cache_row import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Generation, Model, ModelSettings, Request, Response
 from marathon_eval.reading import composed
@@ -110,6 +111,21 @@ class Cascade(Model):
                 heard = []
         yield from self._read(cache, heard)
 
+    def memo(self, requests: Sequence[Request]) -> dict[str, Any]:
+        """What was heard on these recordings already, and what was read of it."""
+        cache = self._shared_cache()
+        waiting: dict[Request, list[Request]] = {}
+        for request in requests:
+            if request.audios:
+                waiting.setdefault(self._listening(request), []).append(request)
+        heard = cache.known(self.listener, list(waiting))
+        readings = [
+            reading_of(request, response_from(heard[listening].value["response"]))
+            for listening in heard
+            for request in waiting[listening]
+        ]
+        return dict([*heard.values(), *cache.known(self.reader, readings).values()])
+
     def _listening(self, request: Request) -> Request:
         """The same for every question on one recording, so that it is heard once."""
         wanted = Generation(max_new_tokens=self.settings.listen_max_new_tokens)
@@ -121,8 +137,7 @@ class Cascade(Model):
         """The reader's answers; two requests that differ in nothing but their sound may be one reading."""
         waiting: dict[Request, list[tuple[Request, Response]]] = {}
         for request, words in heard:
-            reading = replace(request, prompt=composed(words.text.strip(), request.prompt), audios=())
-            waiting.setdefault(reading, []).append((request, words))
+            waiting.setdefault(reading_of(request, words), []).append((request, words))
         for reading, answer, _ in cache.answer(self.reader, list(waiting)):
             for request, words in waiting[reading]:
                 yield request, told(answer, words)
@@ -152,6 +167,11 @@ def stage(role: str, name: str, args: Mapping[str, Any]) -> Model:
         return model_class.from_args(own, press)
     except MarathonError as error:
         raise MarathonError(f"{role}={name}: {error}") from None
+
+
+def reading_of(request: Request, words: Response) -> Request:
+    """What the reader is asked: the question, with the listener's words in the sound's place."""
+    return replace(request, prompt=composed(words.text.strip(), request.prompt), audios=())
 
 
 def unreadable(words: Response) -> str | None:

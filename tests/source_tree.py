@@ -21,6 +21,8 @@ FOLDERS = (
     "models",
     "presses",
     "scripts",
+    "scripts/mini",
+    "scripts/nano",
 )
 OTHERS = {
     "tasks/": "one YAML per task; shared bases start with an underscore; audiomarathon.yaml is the group",

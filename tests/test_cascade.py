@@ -100,6 +100,22 @@ def test_four_questions_are_heard_once_and_another_reader_hears_nothing(
     assert [line.partition(": ")[2] for line in asked(clip)][1:] == ["Describe the sounds."]
 
 
+def test_a_process_without_the_file_is_told_what_was_heard_and_read(
+    tmp_path: Path, typist: str, clip: Audio
+) -> None:
+    requests = [Request(question(), (clip,)), Request("silent")]
+    with ResponseCache(tmp_path / "answers") as cache:
+        cascade = Cascade.from_args({"listener": typist, "reader": "dummy"})
+        assert cascade.memo(requests) == {}
+        first = run(cascade, requests, cache)
+        known = cascade.memo(requests)
+    assert {value["response"]["text"] for value in known.values()} == {STORY, "A"}
+    other = ResponseCache(None)
+    other.prime(known)
+    assert run(Cascade.from_args({"listener": typist, "reader": "dummy"}), requests, other) == first
+    assert len(asked(clip)) == 1
+
+
 def test_works_without_an_evaluator(typist: str, clip: Audio) -> None:
     requests = [Request(f"{question()} ({n})", (clip,)) for n in range(3)]
     run(Cascade.from_args({"listener": typist, "reader": "dummy"}), requests)

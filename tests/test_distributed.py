@@ -166,6 +166,14 @@ def test_a_mistake_is_one_line_of_one_process(data: Path, tmp_path: Path, mistak
 
 
 @pytest.mark.slow
+def test_a_dry_run_refuses_what_the_run_would(data: Path, tmp_path: Path) -> None:
+    ranks = ranks_run.start(ranks_run.flags(data, tmp_path, "dummy", "device_map=auto", "--dry_run"))
+    found = ranks_run.ended(ranks)
+    assert [code for code, _, _ in found] == [2, 2], found
+    assert "2 processes were launched" in found[0][2]
+
+
+@pytest.mark.slow
 def test_what_one_rank_lacks_is_said_by_the_leader(data: Path, tmp_path: Path) -> None:
     """Its own cache file cannot be opened: a folder stands in its place."""
     ranks = ranks_run.start(ranks_run.flags(data, tmp_path, "dummy", "mode=random,sleep=0.05"))

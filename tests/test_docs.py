@@ -37,7 +37,6 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     released.build(folder / "demo" / "data", 6, seconds=0.5)
     (folder / "data").symlink_to(folder / "demo" / "data")
-    tiny.make_qwen_omni(folder / "demo" / "tiny-qwen-omni")
     tiny.make_whisper(folder / "demo" / "whisper-tiny.en")
     for answer in ("A", "B"):
         run(

@@ -138,7 +138,7 @@ def test_a_judge_without_a_key_costs_no_answers(
     judge = ["--judge_model", "openai_audio", "--judge_args", "model=m"]
     flags = ["--model", str(weighty), "--tasks", "air_bench_chat_sound", "--data_dir", str(tmp_path / "air")]
     assert main([*flags, *judge]) == 2
-    assert "needs a key: set OPENAI_API_KEY" in capsys.readouterr().err
+    assert "--judge_model openai_audio needs a key: set OPENAI_API_KEY" in capsys.readouterr().err
     assert not loaded(weighty)
 
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -218,8 +219,18 @@ def test_a_request_is_the_same_on_the_other_side(
     assert request_from(json.loads(json.dumps(asdict(request)))) == request
 
 
-@pytest.mark.parametrize("args", [{"device_map": "auto"}, {"device": "cuda:0"}])
-def test_one_device_for_all_is_refused(args: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"device_map": "auto"},
+        {"device_map": {"": 0}},
+        {"device": "cuda:0"},
+        {"listener_device": "cuda:1"},
+        {"reader_device_map": "auto"},
+        {"listener_args": {"device_map": "auto"}},
+    ],
+)
+def test_one_device_for_all_is_refused(args: dict[str, Any]) -> None:
     with pytest.raises(MarathonError, match="3 processes were launched"):
         refuse(args, Ranks(0, 3, 0))
 

@@ -153,9 +153,9 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
         raise MarathonError("--export: give --output_path, below which the files are written")
     if config.output_path is not None:
         check_writable(Path(config.output_path))
+    through = complete if leader is None else leader.asker(config)
     if arguments.dry_run:
         return show_dry_run(planned(config), as_json=arguments.json)
-    through = complete if leader is None else leader.asker(config)
     result = evaluate(config, progress=terminal_progress(), through=through)
     if config.output_path is not None:
         folder = run_folder(Path(config.output_path), result.model, result.fingerprint_sha256)

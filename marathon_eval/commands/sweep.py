@@ -89,6 +89,11 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
     output = None if arguments.output_path is None else Path(arguments.output_path)
     if output is not None:
         check_writable(output)
+    through = None
+    if leader is not None:
+        from marathon_eval.distributed_sweep import filling
+
+        through = filling(leader, config, grid)
     if arguments.dry_run:
         return show_dry_run(planned_sweep(config, grid), as_json=arguments.json)
     table, clock, whole = SweepTable(), time.monotonic(), []
@@ -97,11 +102,6 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
         whole.append(result.whole)
         table.add(cell, result, written(result, output))
 
-    through = None
-    if leader is not None:
-        from marathon_eval.distributed_sweep import filling
-
-        through = filling(leader, config, grid)
     finished = sweep(config, grid, take, terminal_progress(), through)
     table.finish()
     found = {**table.as_json(), "config": config.recorded(), "interrupted": not finished}
