@@ -12,8 +12,8 @@ from marathon_eval.cache import Answered, ResponseCache, default_folder
 from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
-from marathon_eval.held import Held
 from marathon_eval.model import Model, Request, Through, complete
+from marathon_eval.responses import Responses
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
@@ -61,7 +61,7 @@ class Pool(NamedTuple):
 class Answers(NamedTuple):
     """What a pool was answered, and what of it the cache had; `interrupted` says that Ctrl-C left some out."""
 
-    by_request: Held
+    by_request: Responses
     cached: set[Request]
     facts: dict[Audio, AudioFacts]
     interrupted: bool
@@ -141,7 +141,7 @@ def ask(
     `before` hears how many must be asked, before the first weight loads, and may refuse the run; `through` asks them.
     """
     requests, facts = ordered(pool, cache)
-    answers = Answers(Held(), set(), facts, False)
+    answers = Answers(Responses(), set(), facts, False)
     interrupted = False
     try:
         _collect(requests, model, cache, answers, progress, through, before)

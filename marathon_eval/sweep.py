@@ -21,11 +21,11 @@ from marathon_eval.cache_row import cacheable, response_from, sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator import Plan, build_model, concluded, judge_with, pinned_pool, prepared
-from marathon_eval.held import Held
 from marathon_eval.hf_audio import HFAudio
 from marathon_eval.preflight import Planned, refuse
 from marathon_eval.press import EvictionPress
 from marathon_eval.registry import Registry
+from marathon_eval.responses import Responses
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
@@ -212,7 +212,7 @@ def sweep(
         plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
         for cell in cells:
             clock = time.monotonic() - cell.seconds
-            found = Held(answered(cell, requests, cache, facts))
+            found = Responses(answered(cell, requests, cache, facts))
             cached = {request for request in found if request not in cell.asked}
             answers = Answers(found, cached, facts, not whole)
             on_result(cell, concluded(plan, cell.config, cell.model, answers, started, clock))

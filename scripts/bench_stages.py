@@ -18,8 +18,8 @@ from marathon_eval.audio import Audio
 from marathon_eval.cache import ResponseCache
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import build_model, load_tasks
-from marathon_eval.held import Held
 from marathon_eval.registry import Registry
+from marathon_eval.responses import Responses
 from marathon_eval.scored import scored_task
 
 SECONDS, RATES = 60, (16000, 44100)
@@ -53,7 +53,7 @@ def rows(data: Path) -> dict[str, float]:
             read, answered = timed(lambda: list(cache.answer(model, requests)))
     if not all(one.cached for one in answered):
         raise SystemExit("an answer was not in the cache")
-    held = Held((one.request, one.response) for one in answered)
+    held = Responses((one.request, one.response) for one in answered)
     answers = Answers(held, set(held), {}, False)
 
     def score() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from marathon_eval import held
+from marathon_eval import responses
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import evaluate
-from marathon_eval.held import Held
 from marathon_eval.model import Request, Response, Usage
+from marathon_eval.responses import Responses
 
 ROWS = 1000
 TASK = """\
@@ -34,13 +34,13 @@ RESPONSES = [
 @pytest.fixture(params=[0, 2, 8192])
 def as_they_are(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """None, some and all held as objects."""
-    monkeypatch.setattr(held, "AS_THEY_ARE", request.param)
+    monkeypatch.setattr(responses, "AS_THEY_ARE", request.param)
 
 
 @pytest.mark.usefixtures("as_they_are")
 def test_what_goes_in_comes_out() -> None:
     requests = [Request(str(number)) for number in range(len(RESPONSES))]
-    kept = Held(zip(requests, RESPONSES, strict=True))
+    kept = Responses(zip(requests, RESPONSES, strict=True))
     assert list(kept.items()) == list(zip(requests, RESPONSES, strict=True))
     assert kept.get(Request("other")) is None
     kept[requests[0]] = RESPONSES[3]
@@ -55,10 +55,10 @@ def test_what_goes_in_comes_out() -> None:
 def test_many_take_half_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
     rooms = []
     for limit in (0, ROWS):
-        monkeypatch.setattr(held, "AS_THEY_ARE", limit)
+        monkeypatch.setattr(responses, "AS_THEY_ARE", limit)
         requests = [Request(str(number)) for number in range(ROWS)]
         tracemalloc.start()
-        kept = Held((request, costly(number)) for number, request in enumerate(requests))
+        kept = Responses((request, costly(number)) for number, request in enumerate(requests))
         rooms.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
         assert len(kept) == ROWS

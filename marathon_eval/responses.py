@@ -1,4 +1,4 @@
-"""Responses by request, for as long as a run asks: beyond the first thousands as text, in half the objects' room."""
+"""Responses by request, for as long as a run asks: beyond the first thousands as JSON text, in half the objects' room."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from operator import attrgetter
 
 from marathon_eval.model import Request, Response, Usage
 
-#: So many are held as they are: of a smaller run nothing but time would be saved, and the other way round.
+#: So many are held as objects: making text and reading it takes time, and a run of this size has the room.
 AS_THEY_ARE = 8192
 _OF_RESPONSE = attrgetter("text", "finish_reason", "status", "error")
 _OF_USAGE = attrgetter(*(one.name for one in fields(Usage)))
 _TEXT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-class Held(MutableMapping[Request, Response]):
+class Responses(MutableMapping[Request, Response]):
     """What was answered. What is taken out of the later ones is made anew each time: lists, where a tuple was put in."""
 
     def __init__(self, answers: Iterable[tuple[Request, Response]] = ()) -> None:
