@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,9 +40,8 @@ def scored_task(
 
     With `emptied`, what was asked and answered is given up document by document: nobody else needs it.
     """
-    judges = judge is not None and task.config.judge is not None and not config.predict_only
-    rows = [(item.doc, _responses(item, answers.by_request.get)) for item in asked] if judges else []
-    judged = judged_by(judge, task, rows) if judges else None
+    rows = ((item.doc, _responses(item, answers.by_request.get)) for item in asked)
+    judged = None if config.predict_only else judged_by(judge, task, rows)
     verdicts = judged.verdicts if judged else {}
     scores = Scores(Packed(), task.aggregation(), {"judge": judged.facts} if judged else {})
     found = answers.by_request.take if emptied else answers.by_request.get
@@ -104,7 +103,7 @@ def scored_sample(
 
 
 def judged_by(
-    judge: Judge | None, task: Task, rows: Sequence[tuple[Doc, Sequence[Response]]]
+    judge: Judge | None, task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]]
 ) -> Judged | None:
     """The rows judged; None where nobody judges, or the task asks for no judge."""
     if judge is None or task.config.judge is None:
