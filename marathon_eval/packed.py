@@ -1,4 +1,4 @@
-"""Samples as the lines of their file, compressed block by block: 0.1 KB each, where the objects take 2 KB.
+"""Samples as the lines of their file, compressed block by block: a tenth of the room that objects take.
 
 A block is given back as it will stand in samples_<task>.jsonl, so that writing copies and encodes nothing again.
 """
