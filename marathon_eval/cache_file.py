@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from marathon_eval.errors import MarathonError
 
@@ -14,9 +15,20 @@ LOCK_SECONDS = 30.0
 RANK_MARK = ".rank-"
 
 
+class Connection(sqlite3.Connection):
+    """Tells damage as sqlite3.DatabaseError even where sqlite quotes what is no UTF-8 in its message."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError:
+            raise sqlite3.DatabaseError("malformed: the description of its tables is no text") from None
+
+
 def read_only(path: Path) -> sqlite3.Connection:
     """A reader of the file. Text that is no UTF-8 is damage of one entry, which its checksum tells, not of all."""
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=LOCK_SECONDS)
+    place = f"{path.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(place, uri=True, timeout=LOCK_SECONDS, factory=Connection)
     connection.text_factory = _replaced
     return connection
 
@@ -52,7 +64,7 @@ def prepare(path: Path) -> None:
 
 def _open_or_make(path: Path) -> None:
     """Raises sqlite3.DatabaseError for a damaged file, of which sqlite itself reads no more than it is asked for."""
-    with closing(sqlite3.connect(path, timeout=5.0)) as connection:
+    with closing(sqlite3.connect(path, timeout=5.0, factory=Connection)) as connection:
         connection.execute(f"PRAGMA journal_mode={'DELETE' if RANK_MARK in path.name else 'WAL'}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
         connection.execute("BEGIN IMMEDIATE")

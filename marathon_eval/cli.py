@@ -81,6 +81,11 @@ def _exit_code(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:  # `marathon-eval ls tasks | head`
         sys.stderr.close()
         return EXIT_WHOLE
+    except OSError as error:
+        if error.filename is None:  # not about a place that a user named
+            raise
+        print(f"marathon-eval: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return EXIT_MISTAKE
 
 
 def dispatch(arguments: list[str]) -> int:

@@ -101,7 +101,8 @@ def _include_path(name: str, document: Document, find: Callable[[str], Path]) ->
     shipped = Path(__file__).resolve().parent / "tasks"
     folders = (path.parent for path in sorted(shipped.glob(f"*/{Path(name).name}")))
     for folder in (document.path.parent, shipped, *folders):
-        if (folder / name).is_file():
+        # where Path.is_file raises, as for a name that is too long, this says no
+        if os.path.isfile(folder / name):
             return folder / name
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         raise MarathonError(

@@ -19,7 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "tests"), str(Path(
 
 import released  # the builder of the released layouts lives with the tests
 from bench_cost import ROOT, Figure, environment, marathon, measured, told, typical
-from bench_peers import NOT_RUN, peers
+from bench_peers import peers
 
 VERBS = sorted(path.stem for path in (ROOT / "marathon_eval/commands").glob("[a-z]*.py"))
 ROWS = sum(released.NOMINAL.values())
@@ -99,7 +99,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--peers", action="store_true", help="also lm-eval (installed below build/ on demand)"
+        "--peers",
+        action="store_true",
+        help="also lm-eval, lmms-eval and inspect_ai (installed below build/ on demand)",
     )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true")
@@ -115,8 +117,6 @@ def main() -> None:
             *(peers(folder, ROWS) if arguments.peers else []),
         ]
     told(figures, arguments.json)
-    if arguments.peers:
-        print(*(f"not run: {peer}: {why}" for peer, why in NOT_RUN.items()), sep="\n", file=sys.stderr)
 
 
 if __name__ == "__main__":

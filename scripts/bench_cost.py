@@ -58,10 +58,20 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, **own, **more}
 
 
-def measured(command: Sequence[str], env: Mapping[str, str], allowed: Sequence[int] = (0,)) -> Cost:
-    """Run a command pinned to one core. Ends the bench where it fails."""
+def measured(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    allowed: Sequence[int] = (0,),
+    folder: Path | None = None,
+) -> Cost:
+    """Run a command pinned to one core, in `folder`. Ends the bench where it fails."""
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, *command], capture_output=True, text=True, env=dict(env), check=True
+        [sys.executable, "-c", PROBE, *command],
+        capture_output=True,
+        text=True,
+        env=dict(env),
+        check=True,
+        cwd=folder,
     )
     cpu, wall, peak, code = json.loads(done.stdout)
     if code not in allowed:

@@ -1,9 +1,10 @@
-"""Other harnesses on the same text rows, in the same run: EleutherAI's lm-eval, and what the other two would need.
+"""Other harnesses on the same text rows, in the same run: lm-eval, lmms-eval and inspect_ai.
 
-Each peer has a virtual environment of its own below build/peers, made on demand. lm-eval reads torch, transformers and
-datasets from this project's environment (a .pth file), so that both run on the same versions and nothing large is fetched.
-One YAML serves both sides: a question with four options, `generate_until`, exact match; a dummy model answers.
-https://github.com/EleutherAI/lm-evaluation-harness
+Questions with four options, a free answer, exact match; a dummy model that answers at once; every sample written, which
+inspect_ai does by itself and the others where asked. One YAML serves all but inspect_ai, which gets the same prompts and
+targets from a file in its own manner. What differs: lm-eval's dummy says "lol" where all others say "A"; inspect_ai compares
+without regard to case, asks many rows at once, and writes each event of a sample besides. A run that leaves out rows ends the
+bench, whatever its exit code was. A harness that cannot be installed is told as not run.
 """
 
 from __future__ import annotations
@@ -12,126 +13,79 @@ import json
 import random
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 
-from bench_cost import ROOT, Cost, Figure, environment, marathon, measured
+from bench_cost import Cost, Figure, environment, marathon, measured
+from bench_peers_commands import LM_EVAL, TASK, Peer, inspect_ai, lm_eval, lmms_eval
 
-LM_EVAL = "lm-eval==0.4.13"
-#: Peers that are not run, and why; told beside the figures.
-NOT_RUN = {
-    "lmms-eval 0.7.3": "135 packages and an own torch, torchvision and timm; its wheels' torchvision does not fit a torch "
-    "built for CPUs, and every command then ends at the import",
-    "inspect_ai 0.3.285": "its mock model counts tokens with tiktoken, which fetches its table from the net at the first call; "
-    "offline every sample is left out (and the exit code is 0)",
-}
-WORDS = [
-    "river",
-    "mill",
-    "train",
-    "rain",
-    "dog",
-    "station",
-    "glass",
-    "window",
-    "of",
-    "heard",
-    "loud",
-    "quiet",
-    "before",
-    "after",
-    "two",
-    "three",
-]
-TASK = """\
-task: text
-dataset_path: json
-dataset_kwargs:
-  data_files:
-    test: {rows}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{{{ question }}}}\\nA. {{{{ choices[0] }}}}\\nB. {{{{ choices[1] }}}}\\nC. {{{{ choices[2] }}}}\\nD. {{{{ choices[3] }}}}\\nAnswer:"
-doc_to_target: answer
-generation_kwargs: {{until: ["\\n"], max_gen_toks: 16}}
-metric_list:
-  - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
-metadata: {{version: 1}}
-"""
+#: What is asked of the quotient: the others are told as they are.
+WANTED = {LM_EVAL: ">= 8"}
+WORDS = "river mill train rain dog station glass window of heard loud quiet before after two three"
 
 
 def task_of(folder: Path, count: int) -> Path:
     """The YAML's folder, with so many rows beside it."""
-    draw = random.Random(0)
+    draw, words = random.Random(0), WORDS.split()
     folder.mkdir(parents=True)
     with (folder / "rows.jsonl").open("w") as file:
         for number in range(count):
-            choices = [" ".join(draw.choices(WORDS, k=4)) for _ in range(4)]
-            question = " ".join(draw.choices(WORDS, k=14)) + "?"
+            choices = [" ".join(draw.choices(words, k=4)) for _ in range(4)]
+            question = " ".join(draw.choices(words, k=14)) + "?"
             row = {"id": number, "question": question, "choices": choices, "answer": draw.choice("ABCD")}
             file.write(json.dumps(row) + "\n")
     (folder / "text.yaml").write_text(TASK.format(rows=folder / "rows.jsonl"))
     return folder
 
 
-def lm_eval() -> Path:
-    """lm-eval's command, installed on the first call; pip says why where it cannot be."""
-    home = ROOT / "build" / "peers" / "lm_eval"
-    command = home / "bin" / "lm-eval"
-    if command.exists():
-        return command
-    subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-    python = home / "bin" / "python"
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    packages = subprocess.run(
-        [python, "-c", where], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    (Path(packages) / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--constraint", str(ROOT / "constraints.txt"), LM_EVAL], check=True)
-    return command
-
-
 def peers(folder: Path, count: int) -> list[Figure]:
-    """CPU seconds and peak memory of both sides without a cache, and again with every answer kept."""
-    task, command = task_of(folder / "peer", count), str(lm_eval())
+    """CPU seconds and peak memory of all sides without a cache, and again with every answer kept."""
+    task = task_of(folder / "peer", count)
     env = environment(
         MARATHON_EVAL_CACHE=str(folder / "peer-cache"), HF_DATASETS_CACHE=str(folder / "datasets")
     )
-    theirs = {name: value for name, value in env.items() if name != "PYTHONPATH"}
+    others = available(task, folder / "peers")
+    # a peer reads none of our packages and leaves nothing in the user's folders
+    places = {name: str(folder / name) for name in ("INSPECT_CACHE_DIR", "XDG_CACHE_HOME", "XDG_DATA_HOME")}
+    theirs = {name: value for name, value in env.items() if name != "PYTHONPATH"} | places
+    for peer in others:  # datasets makes its copy of the rows once, and Python its compiled files
+        measured([*peer.command, "--limit", "8"], theirs, folder=task)
     flags = ["--model", "dummy", "--tasks", "text", "--include_path", str(task)]
-    lm = [command, "run", *flags, "--output_path", str(folder / "lm"), "--log_samples"]
     ours = marathon(*flags, "--output_path", str(folder / "ours"))
-    measured(
-        [*lm, "--limit", "8"], theirs
-    )  # datasets makes its copy of the rows once, and Python its compiled files
-    costs = {
-        "no cache": (measured([*ours, "--no_cache"], env), measured(lm, theirs)),
-        "first run, answers kept": (measured(ours, env), None),
-        "rerun, all answers kept": (measured(ours, env), kept(lm, folder, theirs)),
-    }
-    return [figure for name, (own, their) in costs.items() for figure in compared(name, count, own, their)]
+    found = []
+    for name in ("no cache", "first run, answers kept", "rerun, all answers kept"):
+        kept = name != "no cache"
+        own = measured(ours if kept else [*ours, "--no_cache"], env)
+        costs = {peer.name: whole(peer, kept, count, theirs, task) for peer in others}
+        found += compared(f"{count:,} text rows, dummy model: {name}", own, costs)
+    return found
 
 
-def kept(command: list[str], folder: Path, env: dict[str, str]) -> Cost:
-    """lm-eval's second run with --use_cache."""
-    cached = [*command, "--use_cache", str(folder / "lm-cache")]
-    measured(cached, env)
-    return measured(cached, env)
+def available(task: Path, out: Path) -> list[Peer]:
+    """Those that could be installed; the others are told."""
+    found = []
+    for make in (lm_eval, lmms_eval, inspect_ai):
+        try:
+            found.append(make(task, out))
+        except subprocess.CalledProcessError as problem:
+            print(f"not run: {make.__name__}: not installed ({problem})", file=sys.stderr)
+    return found
 
 
-def compared(name: str, count: int, own: Cost, their: Cost | None) -> list[Figure]:
-    """The two costs and their quotient."""
-    group = f"{count:,} text rows, dummy model: {name}"
-    found = [
-        Figure(group, "marathon-eval", own.cpu_s, "CPU-s"),
-        Figure(group, "marathon-eval, peak", own.peak_mb, "MB"),
-    ]
-    if their is None:
-        return found
-    return [
-        *found,
-        Figure(group, LM_EVAL, their.cpu_s, "CPU-s"),
-        Figure(group, f"{LM_EVAL}, peak", their.peak_mb, "MB"),
-        Figure(group, "times less CPU", their.cpu_s / own.cpu_s, "x", ">= 8"),
+def whole(peer: Peer, kept: bool, count: int, env: dict[str, str], folder: Path) -> Cost:
+    """What a run over all rows costs; a run with less ends the bench."""
+    cost = measured([*peer.command, *(peer.keeping if kept else [])], env, folder=folder)
+    if peer.answered() != count:
+        raise SystemExit(f"{peer.name} answered {peer.answered()} of {count} rows")
+    return cost
+
+
+def compared(group: str, own: Cost, theirs: dict[str, Cost]) -> list[Figure]:
+    """Every cost, and how many times ours each peer's is."""
+    found = []
+    for name, cost in {"marathon-eval": own, **theirs}.items():
+        found.append(Figure(group, name, cost.cpu_s, "CPU-s"))
+        found.append(Figure(group, f"{name}, peak", cost.peak_mb, "MB"))
+    return found + [
+        Figure(group, f"times less CPU than {name}", cost.cpu_s / own.cpu_s, "x", WANTED.get(name))
+        for name, cost in theirs.items()
     ]

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import released
 
+from marathon_eval.cli import main
+
 BASE = ["--model", "dummy", "--model_args", "answer=B"]
 
 
@@ -173,3 +175,28 @@ def test_missing_weights_and_missing_data_are_one_line(tmp_path: Path) -> None:
     flags = ["--model", "qwen_omni", "--model_args", "press=dart,ratio=0.5", "--tasks", "vox_age,gtzan"]
     done = marathon(*flags, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
     refused(done, "Qwen/Qwen2.5-Omni-7B", "pretrained=", "Hezep/AudioMarathon", "--data_dir")
+
+
+LONG = "a" * 5000
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--model", "qwen_omni", "--model_args", f"pretrained={LONG}", "--tasks", "gtzan"],
+        ["--model", "dummy", "--tasks", "gtzan", "--data_dir", LONG],
+        ["ls", "tasks", "--include_path", LONG],
+        ["compare", LONG, LONG],
+        ["pack", LONG],
+        ["durations", LONG],
+    ],
+    ids=lambda flags: flags[0] if flags[0] != "--model" else flags[-2],
+)
+def test_a_name_that_no_disk_can_hold_is_a_mistake_in_one_line(
+    flags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(flags) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("marathon-eval: error: ")
+    assert "too long" in said
+    assert said.count("\n") == 1

@@ -14,17 +14,13 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cache import FILE_NAME, ResponseCache, default_folder
-from marathon_eval.cache_file import TABLE, read_only
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.cli import EXIT_WHOLE
 from marathon_eval.commands import run as run_command
-from marathon_eval.errors import MarathonError
-from marathon_eval.rank_caches import take_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -103,15 +99,10 @@ def listed(folder: Path) -> list[str]:
 
 def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """All stored answers, and the fingerprints by their hash. Raises MarathonError."""
-    path = folder / FILE_NAME
-    if not path.is_file():
-        raise MarathonError(f"cache: {path}: no such file")
-    take_in(path)
-    with closing(read_only(path)) as connection:
-        rows = dict(connection.execute(f"SELECT key, value FROM {TABLE} WHERE key NOT LIKE 'audio/%'"))
-    answers = [json.loads(value) for key, value in rows.items() if key.startswith("response/")]
-    prefix = "fingerprint/"
-    return answers, {k.removeprefix(prefix): json.loads(v) for k, v in rows.items() if k.startswith(prefix)}
+    from marathon_eval.cache_tools import RESPONSE, fingerprints, reading, stored
+
+    with reading(folder / FILE_NAME) as connection:
+        return [entry.value for entry in stored(connection, RESPONSE)], fingerprints(connection)
 
 
 def explained(arguments: argparse.Namespace) -> list[str]:
