@@ -13,6 +13,7 @@ from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
 from marathon_eval.model import Model, Request, Through, complete
+from marathon_eval.responses import Responses
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
@@ -52,11 +53,16 @@ class Pool(NamedTuple):
             dict.fromkeys(r for asked in self.asked.values() for item in asked for r in item.requests)
         )
 
+    def size(self) -> int:
+        """How many requests there are, equal ones counted as often as they occur."""
+        return sum(len(item.requests) for asked in self.asked.values() for item in asked)
+
 
 class Answers(NamedTuple):
-    """What a pool was answered; `interrupted` says that Ctrl-C left some out."""
+    """What a pool was answered, and what of it the cache had; `interrupted` says that Ctrl-C left some out."""
 
-    by_request: dict[Request, Answered]
+    by_request: Responses
+    cached: set[Request]
     facts: dict[Audio, AudioFacts]
     interrupted: bool
 
@@ -135,18 +141,18 @@ def ask(
     `before` hears how many must be asked, before the first weight loads, and may refuse the run; `through` asks them.
     """
     requests, facts = ordered(pool, cache)
-    answers: dict[Request, Answered] = {}
+    answers = Answers(Responses(), set(), facts, False)
     interrupted = False
     try:
-        _collect(requests, model, cache, facts, answers, progress, through, before)
-        failed = [request for request, item in answers.items() if item.response.status == "error"]
-        if retry_errors and failed:
-            _collect(failed, model, cache, facts, answers, progress, through)
+        _collect(requests, model, cache, answers, progress, through, before)
+        if retry_errors:
+            failed = [one for one, answer in answers.by_request.items() if answer.status == "error"]
+            _collect(failed, model, cache, answers, progress, through)
     except KeyboardInterrupt:
         interrupted = True
     finally:
         progress.stop()
-    return Answers(answers, facts, interrupted)
+    return answers._replace(interrupted=interrupted)
 
 
 def ordered(pool: Pool, cache: ResponseCache) -> tuple[list[Request], dict[Audio, AudioFacts]]:
@@ -161,8 +167,7 @@ def _collect(
     requests: list[Request],
     model: Model,
     cache: ResponseCache,
-    facts: Mapping[Audio, AudioFacts],
-    answers: dict[Request, Answered],
+    answers: Answers,
     progress: Progress,
     through: Through,
     before: Callable[[int], None] = lambda misses: None,
@@ -174,14 +179,16 @@ def _collect(
         as_usual()  # what a model leaves behind may be large
         waiting.update(misses)
         progress.start(
-            len(requests) - len(misses), len(misses), sum(seconds_of(miss, facts) for miss in misses)
+            len(requests) - len(misses), len(misses), sum(seconds_of(miss, answers.facts) for miss in misses)
         )
 
     with seldom_collected() as as_usual:
-        for item in cache.answer(model, requests, on_misses=begin, known=facts, through=through):
-            answers[item.request] = item
-            if item.request in waiting:
-                progress.advance(item, seconds_of(item.request, facts))
+        for item in cache.answer(model, requests, on_misses=begin, known=answers.facts, through=through):
+            answers.by_request[item.request] = item.response
+            if item.cached:
+                answers.cached.add(item.request)
+            elif item.request in waiting:
+                progress.advance(item, seconds_of(item.request, answers.facts))
 
 
 def _known(request: Request, facts: Mapping[Audio, AudioFacts]) -> Iterator[AudioFacts]:

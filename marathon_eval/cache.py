@@ -36,7 +36,7 @@ COMMIT_SECONDS = 1.0
 SLOW_ANSWER_SECONDS = 0.1
 _CHUNK = 500
 #: Requests whose stored answers are held at once.
-_AT_ONCE = 1000
+AT_ONCE = 1000
 
 
 class Answered(NamedTuple):
@@ -272,8 +272,8 @@ class ResponseCache:
         fingerprint_id = sha256_of(fingerprint)
         misses: dict[Request, Keyed] = {}
         wanted = list(dict.fromkeys(requests))
-        for first in range(0, len(wanted), _AT_ONCE):
-            keyed, failed = self.keyed(fingerprint_id, wanted[first : first + _AT_ONCE], known)
+        for first in range(0, len(wanted), AT_ONCE):
+            keyed, failed = self.keyed(fingerprint_id, wanted[first : first + AT_ONCE], known)
             stored = self.get_many(entry.key for entry in keyed.values())
             for request, reason in failed.items():
                 yield Answered(request, Response.failed(reason), False)

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from marathon_eval.model import Request, Response, Usage
+from marathon_eval.model import NO_DETAILS, Request, Response, Usage
 
 #: Made once: json.dumps makes an encoder for every call with settings of its own.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -71,5 +71,5 @@ def _is_answer(value: Any) -> bool:
 
 
 def response_from(stored: Mapping[str, Any]) -> Response:
-    fields = dict(stored)
-    return Response(**{**fields, "usage": Usage(**fields["usage"])})
+    usage = Usage(**{**stored["usage"], "details": stored["usage"].get("details") or NO_DETAILS})
+    return Response(**{**stored, "usage": usage})

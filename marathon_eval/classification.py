@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.metrics import Metric, Scored, is_hit, ratio, said_like, same_label
+from marathon_eval.tally import Labels, Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,14 +28,9 @@ class LabelF1(Metric):
         """Whether the row is right: F1 has no number for a single row."""
         return is_hit(row)
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """[right, said, gold] for every label, label by label."""
-        gold = [same_label(row.label) for row in rows]
-        said = [
-            label if is_hit(row) else same_label(said_like(row, row.label) or "")
-            for row, label in zip(rows, gold, strict=True)
-        ]
-        return label_counts(gold, said, sorted(set(gold)))
+        return Labels(_gold_and_said, _all_labels)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         right, said, gold = (sums[:, part::3] for part in range(3))
@@ -54,10 +50,14 @@ class BinaryF1(Metric):
         """Whether the row is right: F1 has no number for a single row."""
         return is_hit(row)
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """[right, said, gold] of the positive label."""
-        gold = [same_label(row.label) for row in rows]
-        return label_counts(gold, [same_label(row.answer.value or "") for row in rows], [self._positive])
+        return Numbers(3, self._numbers)
+
+    def _numbers(self, row: Scored, score: float | None) -> tuple[float, float, float]:
+        gold = same_label(row.label) == self._positive
+        said = same_label(row.answer.value or "") == self._positive
+        return gold and said, said, gold
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return f1(sums[:, 0], sums[:, 1], sums[:, 2])
@@ -73,15 +73,28 @@ class Majority(Metric):
         """None: it is a property of all rows together."""
         return None
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """A one in the column of the row's right label."""
-        gold = [same_label(row.label) for row in rows]
-        return label_counts(gold, gold, sorted(set(gold)))[:, 2::3]
+        return Labels(lambda row, score: same_label(row.label), _gold_alone)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         if not sums.shape[1]:
             return ratio(sums.sum(axis=1), sums.sum(axis=1))
         return ratio(sums.max(axis=1), sums.sum(axis=1))
+
+
+def _gold_and_said(row: Scored, score: float | None) -> tuple[str, str]:
+    gold = same_label(row.label)
+    return gold, gold if score else same_label(said_like(row, row.label) or "")
+
+
+def _all_labels(pairs: Sequence[tuple[str, str]]) -> NDArray[Any]:
+    gold, said = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return label_counts(gold, said, sorted(set(gold)))
+
+
+def _gold_alone(gold: Sequence[str]) -> NDArray[Any]:
+    return label_counts(gold, gold, sorted(set(gold)))[:, 2::3]
 
 
 def label_counts(gold: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:

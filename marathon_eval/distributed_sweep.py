@@ -110,9 +110,9 @@ def answer_cells(
             for at, cell in enumerate(cells):
                 fresh = list(cell.asked)[told[at] :]
                 told[at] += len(fresh)
-                found = answered(cell, fresh, cache)
+                found = dict(answered(cell, fresh, cache, facts))
                 for request in fresh:
-                    outbox.add(at * len(requests) + places[request], found[request].response)
+                    outbox.add(at * len(requests) + places[request], found[request])
     finally:
         for cell in cells:
             cell.model.close()

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.asking import Answers, Asked, Pool, Progress, ask, cache_folder, gather
+from marathon_eval.asking import Answers, Pool, Progress, ask, cache_folder, gather
 from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError, of_the_judge
-from marathon_eval.model import Model, Response, Through, complete
+from marathon_eval.model import Model, Through, complete
 from marathon_eval.provenance import versions
 from marathon_eval.registry import Registry
 from marathon_eval.results import RunResult, Sample
 
 if TYPE_CHECKING:
-    from marathon_eval.audio import Audio, AudioFacts
-    from marathon_eval.judge import Judge, Judged, Verdict
-    from marathon_eval.task import Doc, DocSet, Group, Task
+    from marathon_eval.judge import Judge
+    from marathon_eval.task import DocSet, Group, Task
 
 
 def simple_evaluate(
@@ -61,7 +59,7 @@ def evaluate(
 
         answers = ask(pool, model, cache, progress or Progress(), config.retry_errors, through, before)
         model.close()
-        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
+        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
         with seldom_collected():
             return concluded(plan, config, model, answers, started, clock)
 
@@ -122,12 +120,16 @@ def pinned_pool(tasks: Mapping[str, Task], config: RunConfig, model_name: str, c
 
 
 class Plan(NamedTuple):
-    """What is scored: the tasks with their documents and requests, and who judges."""
+    """What is scored: the tasks with their documents and requests, and who judges.
+
+    `once`: nothing is scored after this, so that requests need not be held until the end.
+    """
 
     tasks: dict[str, Task]
     groups: dict[str, Group]
     pool: Pool
     judge: Judge | None
+    once: bool = False
 
 
 def concluded(
@@ -137,12 +139,19 @@ def concluded(
 
     The answers are given up: what is kept of them is in the samples.
     """
+    from marathon_eval.scored import scored_task
+
     tasks, pool = plan.tasks, plan.pool
-    scored = {name: scored_task(tasks[name], pool.asked[name], answers, config, plan.judge) for name in tasks}
-    samples = {name: samples for name, (samples, _) in scored.items()}
-    count, hits = len(answers.by_request), sum(answer.cached for answer in answers.by_request.values())
+    count, hits = len(answers.by_request), len(answers.cached)
+    # answered as often as asked: no two documents share an answer
+    emptied = plan.once and count == pool.size()
+    scored = {
+        name: scored_task(task, pool.asked[name], answers, config, plan.judge, emptied)
+        for name, task in tasks.items()
+    }
     answers.by_request.clear()
-    results = {name: task.aggregate(samples[name], pool.docs[name]) for name, task in tasks.items()}
+    results = {name: scores.aggregation.result(pool.docs[name]) for name, scores in scored.items()}
+    samples = {name: scores.samples for name, scores in scored.items()}
     fingerprint = model.fingerprint
     return RunResult(
         model=model.name(),
@@ -153,7 +162,9 @@ def concluded(
         samples=samples,
         config=config.recorded(),
         versions=versions(),
-        manifests=manifests(tasks, pool.docs, samples, {name: facts for name, (_, facts) in scored.items()}),
+        manifests=manifests(
+            tasks, pool.docs, samples, {name: scores.facts for name, scores in scored.items()}
+        ),
         cache={"hits": hits, "misses": count - hits},
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
@@ -190,72 +201,6 @@ def build_model(registry: Registry, name: str, model_args: Mapping[str, Any]) ->
         model_args, set(model_class.Settings.model_fields), registry.press_class
     )
     return model_class.from_args(arguments, press)
-
-
-def scored_task(
-    task: Task,
-    asked: Sequence[Asked],
-    answers: Answers,
-    config: RunConfig,
-    judge: Judge | None,
-) -> tuple[list[Sample], dict[str, Any]]:
-    """A task's samples, and what the judge that its answers were shown to has to say of itself."""
-    judges = judge is not None and task.config.judge is not None and not config.predict_only
-    rows = [(item.doc, _responses(item, answers)) for item in asked] if judges else []
-    judged = judged_by(judge, task, rows) if judges else None
-    if judged is None:
-        return list(score(task, asked, answers, config.predict_only)), {}
-    return list(score(task, asked, answers, False, judged.verdicts)), {"judge": judged.facts}
-
-
-def score(
-    task: Task,
-    asked: Sequence[Asked],
-    answers: Answers,
-    predict_only: bool,
-    verdicts: Mapping[int, Verdict] | None = None,
-) -> Iterator[Sample]:
-    """One sample per document. A document without an answer is an error row, never a wrong answer."""
-    for item in asked:
-        got = [answers.by_request.get(request) for request in item.requests]
-        verdict = (verdicts or {}).get(item.doc.doc_id)
-        sample = scored_sample(task, item.doc, _responses(item, answers), verdict, predict_only)
-        yield replace(
-            sample,
-            cached=bool(got) and all(answer is not None and answer.cached for answer in got),
-            prompt_sha256=sha256_of([item.requests[0].system, item.requests[0].prompt])
-            if item.requests
-            else None,
-            audio=[
-                _described(audio, answers.facts)
-                for audio in (item.requests[0].audios if item.requests else item.doc.audio)
-            ],
-        )
-
-
-def _responses(item: Asked, answers: Answers) -> list[Response]:
-    if item.error is not None:
-        return [Response.failed(item.error)]
-    got = [answers.by_request.get(request) for request in item.requests]
-    return [Response.failed("not asked: interrupted") if a is None else a.response for a in got]
-
-
-def scored_sample(
-    task: Task,
-    doc: Doc,
-    responses: Sequence[Response],
-    verdict: Verdict | None = None,
-    predict_only: bool = False,
-) -> Sample:
-    """One document's sample; a judge's verdict stands beside its fields, a judge's failure makes an error row."""
-    if verdict is None:
-        return task.score(doc, responses, predict_only=predict_only)
-    if verdict.error is not None:
-        responses = [replace(one, status="error", error=verdict.error) for one in responses]
-    from marathon_eval.judge import with_verdict
-
-    sample = task.score(with_verdict(doc, verdict), responses)
-    return replace(sample, judge=dict(verdict.record))
 
 
 def in_orders(tasks: Mapping[str, Task], config: RunConfig) -> dict[str, Task]:
@@ -306,17 +251,6 @@ def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[st
     return Judge(judge, cache, generation_settings(generation, "--judge_gen_kwargs"))
 
 
-def judged_by(
-    judge: Judge | None, task: Task, rows: Sequence[tuple[Doc, Sequence[Response]]]
-) -> Judged | None:
-    """The rows judged; None where nobody judges, or the task asks for no judge."""
-    if judge is None or task.config.judge is None:
-        return None
-    from marathon_eval.judge import judge_task
-
-    return judge_task(task, rows, judge)
-
-
 def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]:
     """The tasks with judged metrics under the judge's name, or without those that need one. Raises MarathonError."""
     if all(task.config.judge is None for task in tasks.values()):
@@ -325,16 +259,3 @@ def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]
 
     name = None if judge is None else judge_name(judge)
     return {key: prepared(task, name) for key, task in tasks.items()}
-
-
-def _described(audio: Audio, facts: Mapping[Audio, AudioFacts]) -> dict[str, Any]:
-    """An audio reference as a sample's line keeps it: never the data itself."""
-    known = facts.get(audio)
-    return {
-        "path": audio.path,
-        "start": audio.start,
-        "stop": audio.stop,
-        "transform": audio.transform,
-        "seconds": round(known.seconds, 3) if known else None,
-        "sha256": known.sha256 if known else None,
-    }

@@ -16,11 +16,12 @@ rubric_score                    the mean rating
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.filters import Answer, FilterContext, Held, Step
-from marathon_eval.metrics import Mean, Metric, Scored, ratio
+from marathon_eval.metrics import Mean, Metric, Scored, counted, ratio
+from marathon_eval.tally import Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,13 +121,13 @@ class PassMean(Metric):
         passes = pair_of(row).passes
         return sum(map(self._number, passes)) / len(passes) if passes else None
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """[sum, passes] of the straight and [sum, passes] of the swapped pass."""
-        import numpy as np
+        return Numbers(4, self._numbers)
 
-        numbers = [[one and (self._number(one), 1.0) for one in pair_of(row)] for row in rows]
-        cells = [[*(straight or (0, 0)), *(swapped or (0, 0))] for straight, swapped in numbers]
-        return np.array(cells, dtype=float).reshape(-1, 4)
+    def _numbers(self, row: Scored, score: float | None) -> Iterator[float]:
+        for one in pair_of(row):
+            yield from counted(None if one is None else self._number(one))
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         mean: NDArray[Any] = (ratio(sums[:, 0], sums[:, 1]) + ratio(sums[:, 2], sums[:, 3])) / 2

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from re import Pattern
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.filters import Answer, FilterContext, built
 from marathon_eval.patterns import substitute
+from marathon_eval.tally import Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,14 +50,23 @@ class Metric(ABC):
     higher_is_better: bool = True
     #: The entry that it was built from.
     spec: Mapping[str, Any] = MappingProxyType({})
+    #: Whether counts need more of a row than its own number.
+    reads_rows: ClassVar[bool] = True
 
     @abstractmethod
     def score(self, row: Scored) -> float | None:
         """The row's own number, as samples_*.jsonl keeps it; None where the metric says nothing of it."""
 
     @abstractmethod
+    def tally(self) -> Tally:
+        """What takes rows as they pass, and gives their additive counts [n, k]."""
+
     def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
         """Additive counts per row [n, k]; k depends on the rows (labels), so one call covers all that are compared."""
+        tally = self.tally()
+        for row in rows:
+            tally.add(row, self.score(row))
+        return tally.counts()
 
     @abstractmethod
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -77,6 +87,8 @@ class Metric(ABC):
 class Mean(Metric):
     """The plain mean of a number per row; rows without one are left out."""
 
+    reads_rows: ClassVar[bool] = False
+
     def __init__(
         self,
         name: str,
@@ -92,15 +104,17 @@ class Mean(Metric):
     def score(self, row: Scored) -> float | None:
         return self._score(row)
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """[sum, rows]."""
-        import numpy as np
-
-        scores = [self._score(row) for row in rows]
-        return np.array([(0.0, 0.0) if score is None else (score, 1.0) for score in scores]).reshape(-1, 2)
+        return Numbers(2, lambda row, score: counted(score))
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return ratio(sums[:, 0], sums[:, 1], self._empty)
+
+
+def counted(score: float | None) -> tuple[float, float]:
+    """A row's number and 1 for the row; zeros for a row without one."""
+    return (0.0, 0.0) if score is None else (score, 1.0)
 
 
 def ratio(above: NDArray[Any], below: NDArray[Any], empty: float = float("nan")) -> NDArray[Any]:

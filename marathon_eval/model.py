@@ -44,6 +44,10 @@ class Request:
     system: str | None = None
 
 
+#: One for all answers that have none, of which there may be many; a dict, for `asdict` copies no other mapping.
+NO_DETAILS: Mapping[str, Any] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one answer cost. Seconds and bytes; None where a backend cannot know."""
@@ -58,7 +62,7 @@ class Usage:
     decode_s: float | None = None
     peak_bytes: int | None = None
     kv_bytes: int | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=lambda: NO_DETAILS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.filters import Answer, FilterContext
-from marathon_eval.metrics import Metric, Scored, build_metric, ratio
+from marathon_eval.metrics import Mean, Metric, Scored, build_metric
 from marathon_eval.report.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
 from marathon_eval.stats import bootstrap, holm, mcnemar
 
@@ -30,7 +30,7 @@ class TaskRows:
     """One task of one run: its entry in results.json, and its samples by document."""
 
     summary: Mapping[str, Any]
-    rows: Mapping[int, Row]
+    rows: dict[int, Row]
 
     @property
     def scored(self) -> dict[int, Row]:
@@ -171,31 +171,11 @@ def _same(value: float | None, recorded: float | None) -> bool:
     return math.isclose(value, recorded, rel_tol=SAME, abs_tol=SAME)
 
 
-class _Kept(Metric):
-    """The mean of the numbers that the run itself kept per row: for metrics whose code a results file may not name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def score(self, row: Scored) -> float | None:
-        kept: float | None = row.context.doc["scores"][self.name]
-        return kept
-
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
-        """[sum, rows]."""
-        import numpy as np
-
-        scores = [self.score(row) for row in rows]
-        return np.array([(0.0, 0.0) if score is None else (score, 1.0) for score in scores]).reshape(-1, 2)
-
-    def value(self, sums: NDArray[Any]) -> NDArray[Any]:
-        return ratio(sums[:, 0], sums[:, 1])
-
-
 def rebuilt(spec: Mapping[str, Any], name: str, reading: str) -> Metric:
     """The metric of a recorded entry. Raises MarathonError for an entry that no longer means anything."""
     if spec.get("hf_evaluate") or str(spec.get("metric")).startswith("evaluate:"):
-        return _Kept(name)
+        # metrics whose code a results file may not name: the mean of the numbers that the run itself kept
+        return Mean(name, lambda row: row.context.doc["scores"][name])
     return build_metric(spec, f"results.json: {reading}: {name}")
 
 

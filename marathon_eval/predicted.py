@@ -13,7 +13,7 @@ from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.datasets import Doc, DocLoader, DocSet
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator import as_judged, judge_with, judged_by, load_tasks, scored_sample
+from marathon_eval.evaluator import as_judged, judge_with, load_tasks
 from marathon_eval.filters import Answer
 from marathon_eval.metrics import Scored
 from marathon_eval.model import Response
@@ -25,6 +25,7 @@ from marathon_eval.provenance import versions
 from marathon_eval.registry import Registry
 from marathon_eval.results import ReadingScore, RunResult, Sample
 from marathon_eval.rows import Table, TableReader
+from marathon_eval.scored import judged_by, scored_sample
 from marathon_eval.task import Task
 from marathon_eval.template import check_names
 

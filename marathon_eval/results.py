@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.stats import median_interval
 
 SCHEMA_VERSION = 1
-_LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+#: What JSON has no form for, as a date of a breakdown column, is written as its label is: as text.
+_LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ class TaskResult:
     version: Any = None
     #: The entry of metric_list behind each metric of each reading.
     metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    #: What the model spent on these answers, which no file keeps.
+    answer_s: float | None = field(default=None, compare=False)
 
     @property
     def coverage(self) -> float:
@@ -115,7 +117,7 @@ class TaskResult:
             for name, metrics in self.readings.items()
         }
         counts = asdict(self)
-        del counts["readings"], counts["task"]
+        del counts["readings"], counts["task"], counts["answer_s"]
         return {**entry, "readings": list(self.readings), **counts, "coverage": self.coverage}
 
 
@@ -128,7 +130,7 @@ class RunResult:
     fingerprint_sha256: str
     tasks: dict[str, TaskResult]
     groups: dict[str, Any]
-    samples: dict[str, list[Sample]]
+    samples: Mapping[str, Sequence[Sample]]
     config: dict[str, Any]
     versions: dict[str, Any]
     manifests: dict[str, Any]
@@ -179,11 +181,11 @@ def run_folder(output_path: Path, model: str, fingerprint_sha256: str) -> Path:
 
 def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None:
     """Write samples first and results.json last, each by rename: a results.json always has its samples."""
+    from marathon_eval.packed import texts_of
+
     if log_samples:
         for task, samples in result.samples.items():
-            write_atomically(
-                folder / f"samples_{task}.jsonl", (json_line(sample.line()) for sample in samples)
-            )
+            write_atomically(folder / f"samples_{task}.jsonl", texts_of(samples))
     write_atomically(folder / "results.json", [json.dumps(result.summary(), indent=1, sort_keys=False), "\n"])
 
 
@@ -206,7 +208,7 @@ def json_line(row: Mapping[str, Any]) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:  # a lone surrogate, from the data or a model, is no UTF-8; its escape is JSON
-        text = json.dumps(row, separators=(",", ":"))
+        text = json.dumps(row, separators=(",", ":"), default=str)
     return text + "\n"
 
 
@@ -244,32 +246,3 @@ def read_samples(folder: Path, task: str) -> Iterator[dict[str, Any]]:
             except ValueError as error:
                 raise MarathonError(f"{file}:{number}: not readable as JSON ({error})") from None
             yield row
-
-
-def merge_usage(usages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Median, its 95 % interval and n of every number in the answers' usage, `details` included.
-
-    Times of warm-up answers (the first batch after loading) are left out; `warm_up` counts those answers.
-    """
-    columns: dict[str, list[float]] = {}
-    warm_ups = 0
-    for usage in usages:
-        details = usage.get("details") or {}
-        warm = bool(details.get("warm_up"))
-        warm_ups += warm
-        for key, value in (*usage.items(), *details.items()):
-            if type(value) in (int, float) and not (warm and key.endswith("_s")):
-                columns.setdefault(key, []).append(float(value))
-    merged: dict[str, Any] = {key: _summary(sorted(values)) for key, values in columns.items()}
-    return {**merged, "warm_up": warm_ups} if merged else {}
-
-
-def _summary(ordered: list[float]) -> dict[str, Any]:
-    middle = len(ordered) // 2
-    median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-    interval = median_interval(ordered)
-    return {
-        "median": median,
-        "ci95": None if interval is None else (interval.low, interval.high),
-        "n": len(ordered),
-    }

@@ -7,7 +7,7 @@ draw: Efron & Tibshirani 1993, chapter 13; clusters as in Miller 2024, https://a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 #: Draws x clusters held at once as floats: 100 k cells are 0.8 MB.
 _CELLS = 100_000
+#: A table of draws that comparisons keep for the next metric; a larger one is drawn again.
+_KEPT_BYTES = 64 << 20
+#: Sums of metrics that are resampled together.
+_HELD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,12 @@ class Interval:
     high: float
 
 
+#: What sums over a cluster's rows are made into.
+Value = Callable[["NDArray[Any]"], "NDArray[Any]"]
+
+
 def bootstrap(
-    counts: NDArray[Any],
-    clusters: Sequence[str],
-    value: Callable[[NDArray[Any]], NDArray[Any]],
-    draws: int = 1000,
-    seed: int = 0,
+    counts: NDArray[Any], clusters: Sequence[str], value: Value, draws: int = 1000, seed: int = 0
 ) -> Interval | None:
     """95 % percentile interval of `value` under resampling of whole clusters.
 
@@ -43,15 +47,44 @@ def bootstrap(
     `value` that returns the difference: every draw then holds the same clips for both. None with fewer than two
     clusters, and where no draw has a value; draws without one (nan) are left out.
     """
+    sums = cluster_sums(counts, clusters)
+    return _intervals([(sums, value)], len(sums), _kept_weights(len(sums), draws, seed))[0]
+
+
+def bootstraps(
+    measures: Iterable[tuple[NDArray[Any], Value]], clusters: Sequence[str], draws: int = 1000, seed: int = 0
+) -> list[Interval | None]:
+    """`bootstrap` of several metrics over the same rows, which share their draws and keep none."""
+    place, count = _places(clusters)
+    found: list[Interval | None] = []
+    waiting: list[tuple[NDArray[Any], Value]] = []
+    for counts, value in measures:
+        waiting.append((_sums(counts, place, count), value))
+        if sum(sums.nbytes for sums, _ in waiting) > _HELD_BYTES:
+            found += _intervals(waiting, count, _weights(count, draws, seed))
+            waiting = []
+    return found + _intervals(waiting, count, _weights(count, draws, seed))
+
+
+def _intervals(
+    measures: Sequence[tuple[NDArray[Any], Value]], clusters: int, drawn: Iterable[NDArray[Any]]
+) -> list[Interval | None]:
+    if clusters < 2 or not measures:
+        return [None] * len(measures)
     import numpy as np
 
-    sums = cluster_sums(counts, clusters)
-    if len(sums) < 2:
-        return None
-    weights = _weights(len(sums), draws, seed)
-    step = max(1, _CELLS // len(sums))
-    resampled = [weights[at : at + step].astype(np.float64) @ sums for at in range(0, draws, step)]
-    values = value(np.concatenate(resampled))
+    resampled: list[list[NDArray[Any]]] = [[] for _ in measures]
+    for weights in drawn:
+        for parts, (sums, _) in zip(resampled, measures, strict=True):
+            parts.append(weights @ sums)
+    return [
+        _interval(value(np.concatenate(parts))) for parts, (_, value) in zip(resampled, measures, strict=True)
+    ]
+
+
+def _interval(values: NDArray[Any]) -> Interval | None:
+    import numpy as np
+
     values = values[~np.isnan(values)]
     if not len(values):
         return None
@@ -62,33 +95,61 @@ def bootstrap(
 
 def cluster_sums(counts: NDArray[Any], clusters: Sequence[str]) -> NDArray[Any]:
     """Counts added up per cluster [clusters, k], clusters in the order of their first row."""
+    return _sums(counts, *_places(clusters))
+
+
+def _places(clusters: Sequence[str]) -> tuple[NDArray[Any], int]:
+    """The number of each row's cluster, and how many there are."""
     import numpy as np
 
     places: dict[str, int] = {}
     place = np.fromiter((places.setdefault(name, len(places)) for name in clusters), np.intp, len(clusters))
-    columns = [np.bincount(place, column, len(places)) for column in counts.T]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(places), 0))
+    return place, len(places)
 
 
-@lru_cache(maxsize=1)
-def _weights(clusters: int, draws: int, seed: int) -> NDArray[Any]:
-    """How often each cluster is in each draw [draws, clusters], in the smallest type that holds it.
+def _sums(counts: NDArray[Any], place: NDArray[Any], clusters: int) -> NDArray[Any]:
+    import numpy as np
 
-    The metrics and readings of one task follow each other with the same clips, and so share one drawing.
-    """
+    columns = [np.bincount(place, column, clusters) for column in counts.T]
+    return np.stack(columns, axis=1) if columns else np.zeros((clusters, 0))
+
+
+def _weights(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
+    """How often each cluster is in each draw [draws, clusters], some draws at a time."""
     import numpy as np
 
     random = np.random.default_rng(seed)
-    weights = np.empty((draws, clusters), dtype=np.min_scalar_type(clusters))
     step = max(1, _CELLS // clusters)
     for at in range(0, draws, step):
         rows = min(step, draws - at)
         drawn = random.integers(0, clusters, (rows, clusters))
         drawn += np.arange(rows)[:, None] * clusters
-        weights[at : at + rows] = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(
-            rows, clusters
-        )
-    return weights
+        counts = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
+        yield counts.astype(np.float64)
+
+
+def _kept_weights(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
+    """The same, kept for whoever asks next: the metrics and readings of a comparison follow each other."""
+    import numpy as np
+
+    if draws * clusters * np.min_scalar_type(clusters).itemsize > _KEPT_BYTES:
+        yield from _weights(clusters, draws, seed)
+        return
+    table, step = _table(clusters, draws, seed), max(1, _CELLS // clusters)
+    yield from (table[at : at + step].astype(np.float64) for at in range(0, draws, step))
+
+
+@lru_cache(maxsize=1)
+def _table(clusters: int, draws: int, seed: int) -> NDArray[Any]:
+    """All draws, in the smallest type that holds them."""
+    import numpy as np
+
+    table = np.empty((draws, clusters), dtype=np.min_scalar_type(clusters))
+    at = 0
+    for weights in _weights(clusters, draws, seed):
+        table[at : at + len(weights)] = weights
+        at += len(weights)
+    return table
 
 
 def mcnemar(b: int, c: int) -> float:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.asking import Answers, Progress, cache_folder, ordered, seconds_of
-from marathon_eval.cache import Answered, ResponseCache
+from marathon_eval.cache import AT_ONCE, Answered, ResponseCache
 from marathon_eval.cache_row import cacheable, response_from, sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, did_you_mean
@@ -25,10 +25,11 @@ from marathon_eval.hf_audio import HFAudio
 from marathon_eval.preflight import Planned, refuse
 from marathon_eval.press import EvictionPress
 from marathon_eval.registry import Registry
+from marathon_eval.responses import Responses
 
 if TYPE_CHECKING:
     from marathon_eval.audio import Audio, AudioFacts
-    from marathon_eval.model import Model, Request
+    from marathon_eval.model import Model, Request, Response
     from marathon_eval.press import Press
     from marathon_eval.results import RunResult
 
@@ -211,7 +212,9 @@ def sweep(
         plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
         for cell in cells:
             clock = time.monotonic() - cell.seconds
-            answers = Answers(answered(cell, requests, cache), facts, not whole)
+            found = Responses(answered(cell, requests, cache, facts))
+            cached = {request for request in found if request not in cell.asked}
+            answers = Answers(found, cached, facts, not whole)
             on_result(cell, concluded(plan, cell.config, cell.model, answers, started, clock))
     return whole
 
@@ -227,7 +230,10 @@ def fill(
     retry_errors: bool = False,
 ) -> bool:
     """Every cell's missing answers into the cache; False when Ctrl-C came between. `before` as in `ask`."""
-    missing = [_missing(cell, requests, cache) for cell in cells]
+    missing = [
+        {request for request, entry in _stored(cell, requests, cache, facts) if entry is None}
+        for cell in cells
+    ]
     if not any(missing):
         return True
     count = sum(map(len, missing))
@@ -264,12 +270,6 @@ def ask_here(
         for cells_alike in alike(cells):
             _ask_unit(cells_alike, unit, cells, missing, facts, cache, progress)
             yield
-
-
-def _missing(cell: Cell, requests: Sequence[Request], cache: ResponseCache) -> set[Request]:
-    keyed, failed = cache.keyed(cell.fingerprint_sha256, requests)
-    stored = cache.get_many(entry.key for entry in keyed.values())
-    return {*(request for request, entry in keyed.items() if entry.key not in stored), *failed}
 
 
 def _failed(cell: Cell, waiting: set[Request]) -> set[Request]:
@@ -327,13 +327,24 @@ def _ask_unit(
             cell.seconds += time.monotonic() - clock
 
 
-def answered(cell: Cell, requests: Sequence[Request], cache: ResponseCache) -> dict[Request, Answered]:
+def answered(
+    cell: Cell, requests: Sequence[Request], cache: ResponseCache, facts: Mapping[Audio, AudioFacts]
+) -> Iterator[tuple[Request, Response]]:
     """What a cell was answered, from the cache; failures as they came; what was not asked is left out."""
-    keyed, _ = cache.keyed(cell.fingerprint_sha256, requests)
-    stored = cache.get_many(entry.key for entry in keyed.values())
-    found = {request: item for request, item in cell.asked.items() if item is not None}
-    for request, entry in keyed.items():
-        if request not in found and entry.key in stored:
-            response = response_from(stored[entry.key]["response"])
-            found[request] = Answered(request, response, request not in cell.asked)
-    return found
+    for request, entry in _stored(cell, requests, cache, facts):
+        failure = cell.asked.get(request)
+        if failure is not None:
+            yield request, failure.response
+        elif entry is not None:
+            yield request, response_from(entry["response"])
+
+
+def _stored(
+    cell: Cell, requests: Sequence[Request], cache: ResponseCache, facts: Mapping[Audio, AudioFacts]
+) -> Iterator[tuple[Request, Mapping[str, Any] | None]]:
+    """What the cache has of a cell; None for what it lacks, and for audio that cannot be heard."""
+    for first in range(0, len(requests), AT_ONCE):
+        some = requests[first : first + AT_ONCE]
+        keyed, _ = cache.keyed(cell.fingerprint_sha256, some, facts)
+        stored = cache.get_many(entry.key for entry in keyed.values())
+        yield from ((one, stored.get(keyed[one].key) if one in keyed else None) for one in some)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.packed import rows_of
 from marathon_eval.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired
 from marathon_eval.results import SCHEMA_VERSION
+from marathon_eval.usage import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from marathon_eval.results import RunResult, Sample
+    from marathon_eval.results import RunResult, TaskResult
     from marathon_eval.sweep import Cell
 
-STAGES = ("encode_s", "prefill_s", "decode_s")
+#: What a comparison reads of a sample's line, beside the paths of its audio.
+COMPARED = (
+    *("doc_id", "target", "response", "status", "readings"),
+    *("fields", "choices", "letters", "cluster"),
+)
 TEXTS = ("task", "cell")
 NUMBERS = (
     "score",
@@ -58,15 +65,15 @@ class SweepTable:
     tasks: dict[str, dict[str, TaskCell]] = field(default_factory=dict)
 
     def add(self, cell: Cell, result: RunResult, folder: Path | None) -> None:
-        """Take what the table needs of a cell's result; its samples are kept for the uncompressed one only."""
-        rows = {
-            task: TaskRows(entry.summary(), {one.doc_id: one.line() for one in result.samples[task]})
-            for task, entry in result.tasks.items()
-        }
-        if cell.press is None:
-            self.base = rows
-        for task, held in rows.items():
-            self.tasks.setdefault(task, {})[cell.label] = self._task_cell(cell, result, task, held)
+        """Take what the table needs of a cell's result; rows are kept of the uncompressed one only."""
+        for task, entry in result.tasks.items():
+            costs, rows = Costs(), TaskRows(entry.summary(), {})
+            for row in rows_of(result.samples[task]):
+                costs.add(row)
+                rows.rows[row["doc_id"]] = compared(row)
+            if cell.press is None:
+                self.base[task] = rows
+            self.tasks.setdefault(task, {})[cell.label] = self._task_cell(cell, entry, rows, costs.cell())
         self.cells.append(
             {
                 "label": cell.label,
@@ -81,15 +88,16 @@ class SweepTable:
             }
         )
 
-    def _task_cell(self, cell: Cell, result: RunResult, task: str, rows: TaskRows) -> TaskCell:
-        entry = result.tasks[task]
-        headline = entry.headline_value()
-        found = measured(result.samples[task])
+    def _task_cell(self, cell: Cell, entry: TaskResult, rows: TaskRows, found: TaskCell) -> TaskCell:
+        task, headline = entry.task, entry.headline_value()
         found.score, found.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
         found.coverage = entry.coverage
         found.scale = (entry.headline or {}).get("scale", 1.0)
         if cell.press is not None and task in self.base:
-            found.difference = paired(task, self.base[task], rows)
+            difference = paired(task, self.base[task], rows)
+            # the texts of what flipped would add up over the cells, and no table shows them
+            numbers = [{"doc_id": flip["doc_id"]} for flip in difference.flips]
+            found.difference = replace(difference, flips=numbers)
             base = next(iter(self.tasks[task].values()))
             found.measured_speedup = _quotient(total(base), total(found))
         return found
@@ -107,26 +115,50 @@ class SweepTable:
         return {"schema_version": SCHEMA_VERSION, "cells": self.cells, "tasks": tasks}
 
 
-def measured(samples: Sequence[Sample]) -> TaskCell:
-    """Tokens kept and mean seconds of the answers; None where no answer says so."""
-    usages = [one.usage for one in samples if one.status in ("ok", "unverified")]
-    timed = [usage for usage in usages if not (usage.get("details") or {}).get("warm_up")] or usages
-    audio = sum(usage.get("audio_tokens") or 0 for usage in usages)
-    kept = sum(usage.get("kept_tokens") or 0 for usage in usages)
-    details = [usage.get("details") or {} for usage in usages]
-    return TaskCell(
-        score=None,
-        ci95=None,
-        coverage=0.0,
-        kept=kept / audio if audio else None,
-        seconds={stage: mean([usage.get(stage) for usage in timed]) for stage in STAGES},
-        theoretical_speedup=mean([one.get("theoretical_speedup") for one in details]),
-    )
+def compared(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a comparison reads of a sample's line."""
+    return {**{key: row[key] for key in COMPARED}, "audio": [{"path": clip["path"]} for clip in row["audio"]]}
 
 
-def mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+class Costs:
+    """Tokens kept and seconds of a cell's answers, as they pass; warm-up apart."""
+
+    def __init__(self) -> None:
+        self._audio = self._kept = 0
+        self._gains = array("d")
+        self._timed: dict[bool, dict[str, array[float]]] = {}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """The line of one more sample."""
+        if row["status"] not in ("ok", "unverified"):
+            return
+        usage = row["usage"]
+        details = usage.get("details") or {}
+        self._audio += usage.get("audio_tokens") or 0
+        self._kept += usage.get("kept_tokens") or 0
+        if details.get("theoretical_speedup") is not None:
+            self._gains.append(details["theoretical_speedup"])
+        warm = bool(details.get("warm_up"))
+        columns = self._timed.setdefault(warm, {stage: array("d") for stage in STAGES})
+        for stage, column in columns.items():
+            if usage.get(stage) is not None:
+                column.append(usage[stage])
+
+    def cell(self) -> TaskCell:
+        """Means over the answers; None where no answer says so."""
+        timed = self._timed.get(False) or self._timed.get(True) or {}
+        return TaskCell(
+            score=None,
+            ci95=None,
+            coverage=0.0,
+            kept=self._kept / self._audio if self._audio else None,
+            seconds={stage: mean(timed.get(stage, ())) for stage in STAGES},
+            theoretical_speedup=mean(self._gains),
+        )
+
+
+def mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
 
 
 def total(cell: TaskCell) -> float | None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from marathon_eval.aggregation import Aggregation
 from marathon_eval.choices import Choices, letters_of
 from marathon_eval.datasets import Doc, DocLoader, DocSet
 from marathon_eval.errors import MarathonError, unknown
@@ -112,10 +113,17 @@ class Task:
         """The sample of a document; its readings are empty with `predict_only` and for a failed answer."""
         return self.scorer.score(doc, self.context(doc), responses, judge=not predict_only)
 
-    def aggregate(self, samples: Sequence[Sample], docset: DocSet) -> TaskResult:
+    def aggregation(self) -> Aggregation:
+        """What takes in samples as they are made, and gives the task's result."""
+        return Aggregation(self.scorer, self.context)
+
+    def aggregate(self, samples: Iterable[Sample], docset: DocSet) -> TaskResult:
         """The task's result over these samples."""
-        contexts = {doc.doc_id: self.context(doc) for doc in docset.docs}
-        return self.scorer.aggregate(samples, docset, contexts)
+        docs = {doc.doc_id: doc for doc in docset.docs}
+        found = self.aggregation()
+        for sample in samples:
+            found.add(sample, docs[sample.doc_id])
+        return found.result(docset)
 
     @property
     def _sampled(self) -> bool:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from marathon_eval.results import MetricValue, RunResult, Sample, TaskResult
+    from marathon_eval.results import MetricValue, RunResult, TaskResult
 
 WIDTH_OF_A_PIPE = 130
 LEFT = ("task", "reading", "metric")
 RIGHT = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
-STAGES = ("encode_s", "prefill_s", "decode_s")
 
 
 def print_run(result: RunResult) -> None:
@@ -32,7 +31,7 @@ def print_run(result: RunResult) -> None:
     for heading in RIGHT:
         table.add_column(heading, justify="right", no_wrap=True)
     for task in result.tasks.values():
-        add_task(table, task, answer_seconds(result.samples.get(task.task, [])))
+        add_task(table, task)
     for name, group in result.groups.items():
         add_group(table, name, group)
     console.print(table)
@@ -45,10 +44,10 @@ def press_label(fingerprint: dict[str, Any]) -> str:
     return f", press {press['press']}, ratio {press['ratio']:g}" if press else ""
 
 
-def add_task(table: Table, task: TaskResult, seconds: float | None) -> None:
+def add_task(table: Table, task: TaskResult) -> None:
     """One row per reading; what all readings share stands in the first row only."""
     shared = [str(task.n_scored), f"{task.coverage:.1%}"]
-    took = "" if seconds is None else duration(seconds)
+    took = "" if task.answer_s is None else duration(task.answer_s)
     rows = sorted(task.readings, key=lambda reading: not _is_headline(task, reading)) or [""]
     for position, reading in enumerate(rows):
         metrics = task.readings.get(reading, {})
@@ -72,17 +71,6 @@ def parsed(task: TaskResult, reading: str) -> str:
     if unanswered is None or not task.n_scored:
         return ""
     return f"{1 - unanswered / task.n_scored:.1%}"
-
-
-def answer_seconds(samples: Iterable[Sample]) -> float | None:
-    """What the model spent on these answers, cached ones included; None where no backend timed any."""
-    spent = [
-        # a row's usage is the mean over its repeats
-        sum(times) * (len(sample.response) if isinstance(sample.response, list) else 1)
-        for sample in samples
-        if (times := [sample.usage[stage] for stage in STAGES if sample.usage.get(stage) is not None])
-    ]
-    return sum(spent) if spent else None
 
 
 def duration(seconds: float) -> str:

@@ -7,11 +7,12 @@ benchmark's own light one) or `none`. No answer is an empty hypothesis: every wo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marathon_eval.metrics import Mean, Metric, Scored, ratio
+from marathon_eval.tally import Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -97,13 +98,13 @@ class CorpusWER(Metric):
             return found[self._part] / found.words if found.words else None
         return 1 - found.rate if self._accuracy else found.rate
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """[errors, reference words]."""
-        import numpy as np
+        return Numbers(2, self._numbers)
 
-        found = [self.edits(row) for row in rows]
-        errors = [one.errors if self._part is None else one[self._part] for one in found]
-        return np.array([errors, [one.words for one in found]], dtype=float).T.reshape(-1, 2)
+    def _numbers(self, row: Scored, score: float | None) -> tuple[int, int]:
+        found = self.edits(row)
+        return found.errors if self._part is None else found[self._part], found.words
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         rates = ratio(sums[:, 0], sums[:, 1])

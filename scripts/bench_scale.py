@@ -1,7 +1,8 @@
 """100,000 questions to the dummy model in one run: answers a second, and whether memory grows with them.
 
-Resident megabytes when asking begins (rows and requests are held from then on), after 5,000, 20,000 and all answers, and
-when all is scored and written. Prints figures, judges nothing.
+Resident megabytes when asking begins (rows and requests are held until all is scored), after 5,000, 20,000 and all
+answers, when all is scored and written, and at most at any time. The dummy model reports no costs; `--costly` takes one
+that does, which is more to hold. Prints figures, judges nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import json
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from bench_cost import Figure, environment, told
 from marathon_eval.asking import Progress
 from marathon_eval.cache import Answered
 
+COSTLY = Path(__file__).resolve().with_name("bench_costly.py")
 MARKS = (1, 5_000, 20_000, 50_000, 100_000, 200_000)
 TASK = """\
 dataset_path: json
@@ -91,7 +94,7 @@ class Watch(Progress):
         self.ended = time.process_time()
 
 
-def inside(folder: Path) -> dict[str, object]:
+def inside(folder: Path, model: str) -> dict[str, object]:
     """The run itself, in a process that did nothing before."""
     from marathon_eval.config import RunConfig
     from marathon_eval.evaluator import evaluate
@@ -99,7 +102,7 @@ def inside(folder: Path) -> dict[str, object]:
 
     watch = Watch()
     config = RunConfig(
-        model="dummy",
+        model=model,
         tasks=(str(folder / "many.yaml"),),
         data_dir=str(folder),
         use_cache=str(folder / "cache"),
@@ -108,6 +111,7 @@ def inside(folder: Path) -> dict[str, object]:
     watch.resident["scored"] = resident_mb()
     write_run(result, run_folder(folder / "out", result.model, result.fingerprint_sha256))
     watch.resident["written"] = resident_mb()
+    watch.resident["at most, at any time"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (task,) = result.tasks.values()
     return {
         "scored": task.n_scored,
@@ -117,9 +121,10 @@ def inside(folder: Path) -> dict[str, object]:
     }
 
 
-def figures(folder: Path, rows: int) -> list[Figure]:
+def figures(folder: Path, rows: int, costly: bool) -> list[Figure]:
     """Of one run on so many rows."""
     command = [sys.executable, __file__, "--inside", str(written(folder, rows))]
+    command += ["--costly"] if costly else []
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
     found = json.loads(done.stdout)
     if found["scored"] != rows:
@@ -137,14 +142,17 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument(
+        "--costly", action="store_true", help="answers with a dozen numbers of what they cost"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside is not None:
-        print(json.dumps(inside(arguments.inside)))
+        print(json.dumps(inside(arguments.inside, str(COSTLY) if arguments.costly else "dummy")))
         return
     with tempfile.TemporaryDirectory() as folder:
-        told(figures(Path(folder), arguments.rows), arguments.json)
+        told(figures(Path(folder), arguments.rows, arguments.costly), arguments.json)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ from marathon_eval.asking import Answers, gather
 from marathon_eval.audio import Audio
 from marathon_eval.cache import ResponseCache
 from marathon_eval.config import RunConfig
-from marathon_eval.evaluator import build_model, load_tasks, scored_task
+from marathon_eval.evaluator import build_model, load_tasks
 from marathon_eval.registry import Registry
+from marathon_eval.responses import Responses
+from marathon_eval.scored import scored_task
 
 SECONDS, RATES = 60, (16000, 44100)
 CLIPS, REPEATS = 8, 3
@@ -51,12 +53,13 @@ def rows(data: Path) -> dict[str, float]:
             read, answered = timed(lambda: list(cache.answer(model, requests)))
     if not all(one.cached for one in answered):
         raise SystemExit("an answer was not in the cache")
-    answers = Answers({one.request: one for one in answered}, {}, False)
+    held = Responses((one.request, one.response) for one in answered)
+    answers = Answers(held, set(held), {}, False)
 
     def score() -> None:
         for name, task in tasks.items():
-            samples, _ = scored_task(task, pool.asked[name], answers, config, None)
-            task.aggregate(samples, pool.docs[name])
+            scores = scored_task(task, pool.asked[name], answers, config, None)
+            scores.aggregation.result(pool.docs[name])
 
     spent = {
         "build": build,

@@ -10,6 +10,7 @@ from typing import Any
 
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult, write_run
+from marathon_eval.usage import answer_seconds
 
 LETTERS = "ABCD"
 HEADLINE: dict[str, Any] = {"reading": "strict", "metric": "accuracy", "scale": 100.0}
@@ -108,6 +109,7 @@ def task_result(task: str, rows: list[Sample]) -> TaskResult:
         n_errors=len(rows) - len(scored),
         headline=headline,
         version=1,
+        answer_s=sum(answer_seconds(row) or 0.0 for row in rows),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from marathon_eval.stats import Interval, bootstrap, cluster_sums, holm, mcnemar, wilson
+from marathon_eval.stats import Interval, bootstrap, bootstraps, cluster_sums, holm, mcnemar, wilson
 
 
 def mean(sums: NDArray[Any]) -> NDArray[Any]:
@@ -84,6 +85,31 @@ def test_many_clips_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whole is not None
     assert parts is not None
     assert parts.low == pytest.approx(whole.low, abs=0.02)
+
+
+@pytest.mark.parametrize("limit", ["_KEPT_BYTES", "_HELD_BYTES"])
+def test_neither_drawing_again_nor_apart_changes_an_interval(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    random, names = np.random.default_rng(5), [str(row // 2) for row in range(300)]
+    measures = [(hits(random.random(300)), mean) for _ in range(3)]
+    alone = [bootstrap(counts, names, value) for counts, value in measures]
+    monkeypatch.setattr(f"marathon_eval.stats.{limit}", 0)
+    assert [bootstrap(counts, names, value) for counts, value in measures] == alone
+    assert bootstraps(measures, names) == alone
+    assert None not in alone
+
+
+def test_draws_of_many_clips_are_not_held() -> None:
+    names = [str(row) for row in range(20_000)]
+    counts = hits(np.ones(len(names)))
+    tracemalloc.start()
+    found = bootstraps([(counts, mean)], names)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == [Interval(1.0, 1.0)]
+    # a table of all draws would be 40 MB
+    assert peak < 16 << 20
 
 
 @pytest.mark.parametrize("names", [[], ["a"], ["a", "a", "a"]])

@@ -10,7 +10,8 @@ import pytest
 from fabricated import Made
 
 from marathon_eval.results import MetricValue, RunResult
-from marathon_eval.terminal import WIDTH_OF_A_PIPE, answer_seconds, duration, print_run
+from marathon_eval.terminal import WIDTH_OF_A_PIPE, duration, print_run
+from marathon_eval.usage import answer_seconds
 
 LONGEST_TASK = "air_bench_synthesized_voice_clean"
 LONGEST_METRIC = "audiomarathon.wer_accuracy"
@@ -45,11 +46,12 @@ def test_each_reading_says_what_it_could_read(run: RunResult, capsys: pytest.Cap
 def test_time_is_what_the_answers_took(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
     stages = ("encode_s", "prefill_s", "decode_s")
     spent = sum(row.usage.get(stage, 0.0) for row in run.samples["race"] for stage in stages)
-    assert answer_seconds(run.samples["race"]) == pytest.approx(spent)
-    repeated = [replace(row, response=["A", "B", "A"]) for row in run.samples["race"]]
-    assert answer_seconds(repeated) == pytest.approx(3 * spent)
-    untimed = [replace(row, usage={"heard_seconds": 1.0}) for row in run.samples["race"]]
-    assert answer_seconds(untimed) is None
+    assert run.tasks["race"].answer_s == pytest.approx(spent)
+    row = run.samples["race"][0]
+    assert answer_seconds(replace(row, response=["A", "B", "A"])) == pytest.approx(
+        3 * (answer_seconds(row) or 0.0)
+    )
+    assert answer_seconds(replace(row, usage={"heard_seconds": 1.0})) is None
     print_run(run)
     assert " ".join(line_of(capsys.readouterr().out, "race", "strict")).endswith(duration(spent))
 
@@ -95,7 +97,11 @@ def test_no_colour_reaches_a_pipe(run: RunResult, capsys: pytest.CaptureFixture[
 
 def test_a_task_without_a_score_has_empty_cells(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
     failed = replace(
-        run.tasks["race"], n_scored=0, n_unanswered={"strict": 0, "paper": 0}, readings={"strict": {}}
+        run.tasks["race"],
+        n_scored=0,
+        n_unanswered={"strict": 0, "paper": 0},
+        readings={"strict": {}},
+        answer_s=None,
     )
     print_run(replace(run, tasks={"race": failed}, samples={"race": []}))
     assert line_of(capsys.readouterr().out, "race", "strict") == ["race", "strict", "*", "0", "0.0%"]

@@ -199,8 +199,8 @@ def score_again(
     task: Task, docs: DocSet, folder: Path, judge: Judge | None
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Every document with the response that the run stored for it, and what the judge says of itself."""
-    from marathon_eval.evaluator import judged_by, scored_sample
     from marathon_eval.results import read_samples
+    from marathon_eval.scored import judged_by, scored_sample
 
     stored = {row["doc_id"]: row for row in read_samples(folder, task.name)}
     missing = [doc.doc_id for doc in docs.docs if doc.doc_id not in stored]

@@ -20,8 +20,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.classification import f1
-from marathon_eval.metrics import Mean, Metric, Scored, ratio
+from marathon_eval.metrics import Mean, Metric, Scored, counted, ratio
 from marathon_eval.parity.audiomarathon_asr import utterance_wer
+from marathon_eval.tally import Labels, Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,12 +69,12 @@ class _Accuracy(Metric):
             return None
         return float((row.answer.value or "") == self._gold(row.label))
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """[right, counted]."""
-        import numpy as np
+        return Numbers(2, self._numbers)
 
-        scores = [None if self._parsed_only and row.answer.value is None else self.score(row) for row in rows]
-        return np.array([(0.0, 0.0) if score is None else (score, 1.0) for score in scores]).reshape(-1, 2)
+    def _numbers(self, row: Scored, score: float | None) -> tuple[float, float]:
+        return counted(None if self._parsed_only and row.answer.value is None else score)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return ratio(sums[:, 0], sums[:, 1], empty=0.0)
@@ -104,19 +105,25 @@ class ParsedF1(Metric):
             return None
         return float((row.answer.value or "") == self._gold(row.label))
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """A one in the row's cell of a table gold x (labels and, last, anything else), table [L, L + 1] laid flat."""
+        return Labels(self._label, self._cells)
+
+    def _label(self, row: Scored, score: float | None) -> tuple[str, str | None]:
+        """Gold and what was said; None for a row that does not count."""
+        counts = not self._subset or subset_of(row, of_total=False) == self._subset
+        return self._gold(row.label), (row.answer.value or "") if counts else None
+
+    def _cells(self, pairs: Sequence[tuple[str, str | None]]) -> NDArray[Any]:
         import numpy as np
 
-        gold = [self._gold(row.label) for row in rows]
-        labels = sorted(set(gold)) if self._labels is None else list(self._labels)
+        labels = sorted({gold for gold, _ in pairs}) if self._labels is None else list(self._labels)
         places = {label: place for place, label in enumerate(labels)}
         width = len(labels) + 1
-        cells = np.zeros((len(rows), len(labels) * width))
-        for at, (row, label) in enumerate(zip(rows, gold, strict=True)):
-            counted = not self._subset or subset_of(row, of_total=False) == self._subset
-            if counted and label in places:
-                cells[at, places[label] * width + places.get(row.answer.value or "", len(labels))] = 1
+        cells = np.zeros((len(pairs), len(labels) * width))
+        for at, (gold, said) in enumerate(pairs):
+            if said is not None and gold in places:
+                cells[at, places[gold] * width + places.get(said, len(labels))] = 1
         return cells
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -147,13 +154,13 @@ class _BinaryF1(Metric):
         """Whether the row is right."""
         return float((row.answer.value or "") == self._gold(row.label))
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """[right positives, positives, wrong negatives]."""
-        import numpy as np
+        return Numbers(3, self._numbers)
 
-        found = [(self._gold(row.label) == self._positive, bool(self.score(row))) for row in rows]
-        cells = [(positive and right, positive, not positive and not right) for positive, right in found]
-        return np.array(cells, dtype=float).reshape(-1, 3)
+    def _numbers(self, row: Scored, score: float | None) -> tuple[float, float, float]:
+        positive, right = self._gold(row.label) == self._positive, bool(score)
+        return positive and right, positive, not positive and not right
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return f1(sums[:, 0], sums[:, 0] + sums[:, 2], sums[:, 1])
@@ -177,6 +184,8 @@ def parsed_f1(
 class _UtteranceWER(Mean):
     """Mean utterance WER; a row whose cleaned hypothesis or reference is empty has 1 itself and leaves the mean."""
 
+    reads_rows = True
+
     def __init__(self, accuracy: bool) -> None:
         def score(row: Scored) -> float:
             rate = utterance_wer(row.label, row.answer.value or "")
@@ -186,13 +195,9 @@ class _UtteranceWER(Mean):
             "wer_accuracy" if accuracy else "mean_wer", score, accuracy, empty=float(not accuracy)
         )
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def tally(self) -> Tally:
         """[sum of rates, utterances]."""
-        import numpy as np
-
-        kept = np.array([bool(row.answer.value and row.label) for row in rows], dtype=float)
-        counts: NDArray[Any] = super().counts(rows) * kept[:, None]
-        return counts
+        return Numbers(2, lambda row, score: counted(score if row.answer.value and row.label else None))
 
 
 def utterance_mean_wer() -> Metric:

@@ -1,0 +1,179 @@
+"""Samples to a task's result, one after the other: what is kept of each are numbers in columns, never the sample."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from marathon_eval.datasets import Doc, DocSet
+from marathon_eval.filters import Answer, FilterContext
+from marathon_eval.metrics import Metric, Scored
+from marathon_eval.results import MetricValue, ReadingScore, Sample, TaskResult
+from marathon_eval.scoring import SCORED, Scorer, scored_row
+from marathon_eval.tally import Tally
+from marathon_eval.usage import UsageColumns, answer_seconds
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Which of the scored rows have each value of each breakdown column.
+Parts = Mapping[str, Mapping[str, "array[int]"]]
+#: For metrics to which a row is its own number.
+_NO_ROW = Scored(Answer(None, ""), "", FilterContext(), "")
+
+
+class Measured(NamedTuple):
+    """One metric over all rows, and over the rows of every value of every breakdown column."""
+
+    whole: MetricValue
+    parts: dict[str, dict[str, float | None]]
+
+
+class Tallied(NamedTuple):
+    """One metric of one reading, with what it keeps of the rows."""
+
+    reading: str
+    metric: Metric
+    tally: Tally
+
+
+class Aggregation:
+    """One task's samples, taken in as they are made; `contexts` gives what filters may know of a document."""
+
+    def __init__(self, scorer: Scorer, contexts: Callable[[Doc], FilterContext]) -> None:
+        self.scorer = scorer
+        self.contexts = contexts
+        self.tallies = [
+            Tallied(name, metric, metric.tally())
+            for name, reading in scorer.readings.items()
+            for metric in reading.metrics
+        ]
+        #: Readings of which a metric keeps more than its own number of a row.
+        self.read = {one.reading for one in self.tallies if one.metric.reads_rows}
+        #: The documents that were scored, in order.
+        self.docs: list[Doc] = []
+        self.parts: dict[str, dict[str, array[int]]] = {key: {} for key in scorer.breakdown}
+        self.unanswered = dict.fromkeys(scorer.readings, 0)
+        self.usage = UsageColumns()
+        self.n_answered = self.n_errors = self.n_unverified = 0
+        self.answer_s: float | None = None
+
+    def add(self, sample: Sample, doc: Doc) -> None:
+        """One more sample, of this document."""
+        seconds = answer_seconds(sample)
+        if seconds is not None:
+            self.answer_s = (self.answer_s or 0.0) + seconds
+        if sample.status not in SCORED:
+            self.n_errors += 1
+            return
+        self.n_answered += 1
+        self.n_unverified += sample.status == "unverified"
+        self.usage.add(sample.usage)
+        if sample.readings:
+            self._take(sample, doc)
+
+    def _take(self, sample: Sample, doc: Doc) -> None:
+        for key, places in self.parts.items():
+            places.setdefault(str(sample.fields.get(key)), array("q")).append(len(self.docs))
+        self.docs.append(doc)
+        rows = self._rows(sample.readings, doc) if self.read else {}
+        for name in self.unanswered:
+            self.unanswered[name] += sample.readings[name].answer is None
+        for name, metric, tally in self.tallies:
+            tally.add(rows.get(name, _NO_ROW), sample.readings[name].scores[metric.name])
+
+    def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc) -> dict[str, Scored]:
+        context, cluster = self.contexts(doc), self.scorer.cluster(doc)
+        return {
+            name: scored_row(doc, context, Answer(readings[name].answer, readings[name].rule), cluster)
+            for name in self.read
+        }
+
+    def result(self, docset: DocSet) -> TaskResult:
+        """The task's metrics with intervals, and the count of every row that did or did not enter them."""
+        config = self.scorer.config
+        parts = {key: dict(sorted(places.items())) for key, places in self.parts.items()}
+        values = self._values(parts)
+        return TaskResult(
+            task=self.scorer.name,
+            readings={
+                name: {metric: value.whole for metric, value in found.items()}
+                for name, found in values.items()
+            },
+            n_meta=docset.n_meta,
+            n_loaded=docset.n_loaded,
+            n_missing=docset.n_missing,
+            n_filtered=docset.n_filtered,
+            n_scored=self.n_answered,
+            n_unanswered=self.unanswered,
+            n_errors=self.n_errors,
+            n_unverified=self.n_unverified,
+            headline=config.headline.model_dump() if config.headline else None,
+            breakdown=_breakdown(parts, values),
+            usage=self.usage.merged(),
+            version=config.metadata.get("version"),
+            metrics={
+                name: {metric.name: dict(metric.spec) for metric in reading.metrics}
+                for name, reading in self.scorer.readings.items()
+            },
+            answer_s=self.answer_s,
+        )
+
+    def _values(self, parts: Parts) -> dict[str, dict[str, Measured]]:
+        """Value, 95 % interval by cluster, and the breakdown's values; None where no row can be scored."""
+        values: dict[str, dict[str, Measured]] = {name: {} for name in self.scorer.readings}
+        if not self.docs:
+            for name, metric, _ in self.tallies:
+                values[name][metric.name] = Measured(MetricValue(None), {key: {} for key in parts})
+            return values
+        from marathon_eval.stats import bootstraps
+
+        found: list[Measured] = []
+
+        def counted() -> Iterator[tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]]:
+            for _, metric, tally in self.tallies:
+                counts = tally.counts()
+                found.append(_without_interval(metric, counts, parts))
+                yield counts, metric.value
+
+        intervals = bootstraps(counted(), self.scorer.clusters(self.docs))
+        for (name, metric, _), one, interval in zip(self.tallies, found, intervals, strict=True):
+            ends = None if interval is None else (interval.low, interval.high)
+            values[name][metric.name] = one._replace(whole=MetricValue(one.whole.value, ends))
+        return values
+
+
+def _without_interval(metric: Metric, counts: NDArray[Any], parts: Parts) -> Measured:
+    import numpy as np
+
+    return Measured(
+        MetricValue(_value(metric, counts)),
+        {
+            key: {label: _value(metric, counts[np.array(places)]) for label, places in labels.items()}
+            for key, labels in parts.items()
+        },
+    )
+
+
+def _value(metric: Metric, counts: NDArray[Any]) -> float | None:
+    value = float(metric.value(counts.sum(axis=0, keepdims=True))[0])
+    return None if math.isnan(value) else value
+
+
+def _breakdown(parts: Parts, values: Mapping[str, Mapping[str, Measured]]) -> dict[str, Any]:
+    """`{column: {value: {n, <reading>: {metric: value}}}}`."""
+    return {
+        key: {
+            label: {
+                "n": len(places),
+                **{
+                    name: {metric: found.parts[key][label] for metric, found in metrics.items()}
+                    for name, metrics in values.items()
+                },
+            }
+            for label, places in labels.items()
+        }
+        for key, labels in parts.items()
+    }
