@@ -142,9 +142,9 @@ def kills(draw: random.Random, count: int, seconds: dict[str, float]) -> Iterato
 
 
 def others(draw: random.Random, seconds: dict[str, float]) -> Iterator[tuple[str, str, Disturb]]:
-    for verb in seconds:
+    for verb, whole in seconds.items():
         for number in (signal.SIGINT, signal.SIGTERM):
-            wait = draw.uniform(0.3, seconds[verb])
+            wait = draw.uniform(0.3, whole)
             yield f"{number.name} at {wait:.2f} s", verb, signalled(number, wait)
         yield "output read-only", verb, unwritable
         yield "ENOSPC at the end", verb, full_at_the_end
