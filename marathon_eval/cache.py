@@ -146,7 +146,10 @@ class ResponseCache:
         except sqlite3.DatabaseError as error:
             # damage that the opening check cannot see, such as text that is no UTF-8
             self._mend(error)
-            found.update(self._read(missing))
+            try:
+                found.update(self._read(missing))
+            except sqlite3.DatabaseError as again:
+                raise MarathonError(f"{self.path}: cannot read the cache ({again})") from None
         return found
 
     def _read(self, keys: Sequence[str]) -> dict[str, Any]:
