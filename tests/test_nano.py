@@ -13,14 +13,17 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from nano import mels, pieces, training
-from nano.batches import Questions
+from nano.batches import Questions, batch
+from nano.command import SEED
 from nano.losses import Learner
-from nano.network import encoded, thinker
-from nano.stages import Stage, reading
+from nano.network import encoded, read, thinker
+from nano.questions import LABELS
+from nano.stages import Stage, reading, strange
 from tiny_run import Tiny
 
 from marathon_eval import weights
 from marathon_eval.hf_mel import mel_frames
+from marathon_eval.models.qwen_omni import SYSTEM
 
 MEGABYTE = 1_000_000
 
@@ -107,3 +110,18 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pyte
     for name, value in whole.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, msg=name)
     assert not torch.equal(fresh.thinker.lm_head.weight, whole.thinker.lm_head.weight)
+
+
+def test_a_turn_ends_after_its_letter_whatever_is_heard(nano: Tiny) -> None:
+    model, random = nano.loaded.model, np.random.default_rng(0)
+    questions = Questions(nano.loaded.tokenizer, SYSTEM, random, 1)
+    learner = Learner(model, SEED)
+    asked = [questions.draw(random, kind, labels[0]) for kind, labels in LABELS.items() for _ in range(4)]
+    made = batch(questions, random, asked, [100] * len(asked))
+    silence = torch.zeros(100, learner.classes.shape[1])
+    audio = torch.cat([strange(learner, random, silence) for _ in asked])
+    embedded = model.get_input_embeddings()(made.ids).masked_scatter(made.is_audio[..., None], audio)
+    with torch.no_grad():
+        seen = read(model.get_decoder(), embedded, made.positions, None).last
+        said = model.lm_head(seen[torch.arange(len(asked)), made.answer_at + 1]).argmax(-1)
+    assert (said == questions.ends_turn).all()

@@ -42,12 +42,18 @@ class Told(NamedTuple):
 
 
 def answered(
-    learner: Learner, batch: Batch, audio: Tensor, deaf: bool, auxiliary: float, ending: float = 0.1
+    learner: Learner,
+    batch: Batch,
+    audio: Tensor,
+    deaf: bool,
+    auxiliary: float,
+    ending: float = 0.1,
+    letters: float = 1.0,
 ) -> Told:
     """The answer's letter and the end of the turn; beside it, at each option: is it right, and which letter is it?
 
     `audio` [all audio tokens of the batch, HIDDEN]. With `deaf` text hears nothing in the first layers, so that what
-    is heard must still be there after a press has cut. `ending` weighs the end of the turn.
+    is heard must still be there after a press has cut. `ending` weighs the end of the turn, `letters` the letter.
     """
     model = learner.thinker
     embedded = model.get_input_embeddings()(batch.ids)
@@ -57,8 +63,8 @@ def answered(
     letter = model.lm_head(seen.last[rows, batch.answer_at])
     end = model.lm_head(seen.last[rows, batch.answer_at + 1])
     ends_turn = torch.full_like(batch.answers, model.config.get_text_config().eos_token_id)
-    loss = cross_entropy(letter, batch.answers) + ending * cross_entropy(end, ends_turn)
-    if auxiliary:
+    loss = letters * cross_entropy(letter, batch.answers) + ending * cross_entropy(end, ends_turn)
+    if auxiliary and bool((batch.ends[:, 0] >= 0).any()):
         loss = loss + auxiliary * _options(learner, batch, seen.middle)
     return Told(loss, float((letter.argmax(-1) == batch.answers).float().mean()))
 

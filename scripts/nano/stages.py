@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,10 @@ Random = np.random.Generator
 
 #: How often each kind of clip comes; voices of two genders are soon learnt.
 WEIGHTS = {"genre": 0.22, "place": 0.25, "event": 0.25, "acted": 0.2, "spoken": 0.08}
+#: The same for sources that were never heard: the question with two options is the one whose turn did not end.
+UNHEARD = {"genre": 0.1, "place": 0.1, "event": 0.1, "acted": 0.1, "spoken": 0.6}
+#: Spread of what is added there to a class's share, which is 1 where it is heard clearly.
+STRANGE = 0.4
 CLIPS = 32
 #: Audio and text tokens of one step in the last stage.
 BUDGET = 4500
@@ -37,9 +41,9 @@ class Stage(NamedTuple):
     after: Callable[[Learner], None] = lambda learner: None
 
 
-def drawn(random: Random, count: int) -> list[tuple[str, str]]:
+def drawn(random: Random, count: int, weights: Mapping[str, float] = WEIGHTS) -> list[tuple[str, str]]:
     """Kinds and classes."""
-    kinds = random.choice(KINDS, count, p=[WEIGHTS[kind] for kind in KINDS])
+    kinds = random.choice(KINDS, count, p=[weights[kind] for kind in KINDS])
     return [(str(kind), str(random.choice(LABELS[str(kind)]))) for kind in kinds]
 
 
@@ -109,3 +113,31 @@ def answering(
         )
 
     return loss
+
+
+def unheard(
+    questions: Questions, heard: Callable[[Learner], Heard], longest: float
+) -> Callable[[Learner, Random], Told]:
+    """The turn ends after the letter, whatever is heard; every other step asks as before, lest it be forgotten."""
+    asks = answering(questions, heard, longest, ending=1.0)
+
+    def loss(learner: Learner, random: Random) -> Told:
+        if random.random() < 0.5:
+            return asks(learner, random)
+        windows = round(float(np.exp(random.uniform(np.log(2), np.log(longest / 2)))))
+        count = windows * 50
+        wanted = drawn(random, max(2, BUDGET // (count + 120)), UNHEARD)
+        asked = [questions.draw(random, *each) for each in wanted]
+        stock = heard(learner)
+        audio = [strange(learner, random, stock.clip(random, *each, count)) for each in wanted]
+        made = batch(questions, random, asked, [count] * len(asked))
+        # what the letter should be is no longer sure
+        return answered(learner, made, torch.cat(audio), random.random() < 0.5, 0.0, ending=1.0, letters=0.0)
+
+    return loss
+
+
+def strange(learner: Learner, random: Random, tokens: Tensor) -> Tensor:
+    """As if a source sounded that nobody has heard yet: every class's share is moved, through all of the clip."""
+    moved = random.standard_normal(CLASSES).astype(np.float32) * STRANGE
+    return tokens + torch.from_numpy(moved) @ learner.classes

@@ -20,7 +20,7 @@ from nano.heard import Heard
 from nano.losses import Learner
 from nano.network import thinker
 from nano.questions import LABELS, Asker
-from nano.stages import Stage, answering, listening, reading
+from nano.stages import Stage, answering, listening, reading, unheard
 from nano.words import tokenizer
 
 SAVE_SECONDS, TELL_STEPS = 300.0, 20
@@ -68,6 +68,8 @@ def stages(folder: Path, seed: int, known: Any) -> list[Stage]:
         Stage("marathon again", 120, 10, 3e-4, answering(questions, heard, 150.0)),
         # after these the letter was right but said again and again where a question has two options
         Stage("ending", 80, 10, 2e-4, answering(questions, heard, 90.0, ending=1.0)),
+        # that went on for voices that were never heard: whether a turn ended hung on what was heard
+        Stage("unheard sources", 100, 10, 1.5e-4, unheard(questions, heard, 90.0)),
     ]
 
 
