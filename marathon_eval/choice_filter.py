@@ -30,10 +30,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from marathon_eval.filters import Answer, FilterContext, Held, Step
-from marathon_eval.letters import Mention, mentions
 from marathon_eval.option_text import REFUSAL, contained, plain, same_as, texts_of
+
+if TYPE_CHECKING:
+    from marathon_eval.letters import Mention
 
 _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _THOUGHT_BEFORE = re.compile(r"\A.*</(?:think|thinking|thought|reasoning)>", re.DOTALL | re.IGNORECASE)
@@ -128,6 +131,9 @@ def _layers(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | No
     # An option's own words may look like a statement ("A, B and C"; "Plan B"), so a whole match goes first.
     if (place := texts_of(choices).whole.get(plain(text))) is not None:
         return place, "option_text"
+    # imported where a text is more than one letter: its patterns take a while to compile
+    from marathon_eval.letters import mentions
+
     found = mentions(text, choices, letters) if letters else []
     by_letter = _by_letter(found, choices, letters)
     return by_letter or _by_text(text, choices, denied=bool(found))

@@ -89,7 +89,11 @@ class Registry:
                 return path
             if name.endswith(SUFFIXES[kind]):
                 raise MarathonError(f"{FLAGS[kind]}: {name}: no such file")
-        return next((path for path in self._files(kind) if name in (path.stem, _nested(path, kind))), None)
+        nested = "/" in name
+        return next(
+            (path for path in self._files(kind) if name == (_nested(path, kind) if nested else path.stem)),
+            None,
+        )
 
     def _class(self, kind: Kind, name: str, parent: type) -> type:
         if ":" in name and not name.endswith(".py"):
