@@ -178,9 +178,12 @@ def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task
 
     tasks: dict[str, Task] = {}
     groups: dict[str, Group] = {}
-    waiting = list(names)
+    waiting, seen = list(names), set[str]()
     while waiting:
         name = waiting.pop(0)
+        if name in seen:  # groups may share members, and one may name itself
+            continue
+        seen.add(name)
         loaded = load_task(registry.task_path(name), registry.task_path)
         if isinstance(loaded, Group):
             groups[loaded.name] = loaded

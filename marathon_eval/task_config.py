@@ -98,7 +98,7 @@ class Headline(Keys):
 
     reading: str
     metric: str
-    scale: float = 1.0
+    scale: float = Field(1.0, allow_inf_nan=False)
 
 
 class JudgePrompt(Keys):
@@ -194,7 +194,7 @@ class TaskConfig(Keys):
     generation_kwargs: dict[str, Any] = Field(
         {}, description="until, max_gen_toks, temperature, top_p, seed, ..."
     )
-    repeats: int = Field(1, ge=1, description="answers per row; repeat i is decoded with seed + i")
+    repeats: int = Field(1, ge=1, le=10_000, description="answers per row; repeat i is decoded with seed + i")
     filter_list: list[dict[str, Any]] = Field(
         [{"name": "none", "filter": [{"function": "take_first"}]}],
         min_length=1,

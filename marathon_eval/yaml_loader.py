@@ -19,6 +19,11 @@ Places: TypeAlias = dict[Keys, str]
 
 _CORE = "tag:yaml.org,2002:"
 _NEVER_INHERITED = ("task_list",)
+#: What has no form in JSON, in which results keep what a task says.
+_NO_JSON = frozenset(_CORE + name for name in ("binary", "omap", "pairs", "set"))
+#: So many values a file may hold with its aliases written out, and so many characters a whole number.
+_MAX_VALUES, _MAX_DIGITS = 100_000, 200
+_MAX_INCLUDES = 50
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,21 @@ def load_document(path: Path, find: Callable[[str], Path]) -> Document:
     As in lm-eval, includes are merged in order, shallowly, and the file's own keys win.
     Raises MarathonError with file and line.
     """
-    return _merged(path, find, ())
+    return _merged(path, find, (), {})
 
 
 def files_of(path: Path, find: Callable[[str], Path]) -> list[Path]:
     """A task's YAML and all that it includes, each once. Raises MarathonError."""
     load_document(path, find)  # refuses circles
-    own = _read(path)
-    parts = [files_of(_include_path(name, own, find), find) for name in _included(own)]
-    return list(dict.fromkeys([path, *(file for part in parts for file in part)]))
+    found: dict[Path, None] = {}
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found[file] = None
+            own = _read(file)
+            waiting += reversed([_include_path(name, own, find) for name in _included(own)])
+    return list(found)
 
 
 def shown(path: Path) -> str:
@@ -62,22 +73,30 @@ def shown(path: Path) -> str:
         return str(path)
 
 
-def _merged(path: Path, find: Callable[[str], Path], chain: Sequence[Path]) -> Document:
+def _merged(
+    path: Path, find: Callable[[str], Path], chain: Sequence[Path], known: dict[Path, Document]
+) -> Document:
+    """`known` holds what was merged already: files that include each other twice would take for ever."""
     resolved = path.resolve()
     if resolved in chain:
         names = " -> ".join(file.name for file in (*chain, resolved))
         raise MarathonError(f"{shown(path)}:1: include goes in a circle: {names}")
+    if resolved in known:
+        return known[resolved]
+    if len(chain) > _MAX_INCLUDES:
+        raise MarathonError(f"{shown(path)}:1: include goes over more than {_MAX_INCLUDES} files")
     own = _read(path)
     values: dict[str, Any] = {}
     places: Places = {}
     for name in _included(own):
-        document = _merged(_include_path(name, own, find), find, (*chain, resolved))
+        document = _merged(_include_path(name, own, find), find, (*chain, resolved), known)
         _overlay(values, places, document.values, document.places)
     for key in _NEVER_INHERITED:
         values.pop(key, None)
     _overlay(values, places, own.values, own.places)
     values.pop("include", None)
-    return Document(path, values, places)
+    known[resolved] = Document(path, values, places)
+    return known[resolved]
 
 
 def _overlay(values: dict[str, Any], places: Places, over: dict[str, Any], over_places: Places) -> None:
@@ -126,7 +145,7 @@ def _parsed(path: Path, text: str) -> Document:
     try:
         node = loader.get_single_node()
         places: Places = {}
-        _walk(node, (), shown(path), places, set())
+        _walk(node, (), shown(path), places, {})
         values = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -144,25 +163,51 @@ def _parsed(path: Path, text: str) -> Document:
     return Document(path, values, places)
 
 
-def _walk(node: yaml.Node | None, keys: Keys, file: str, places: Places, seen: set[int]) -> None:
-    """Note every key's line; refuse duplicate keys and tags. Aliased nodes are walked once (no YAML bombs)."""
-    if node is None or id(node) in seen:
-        return
-    seen.add(id(node))
-    if not node.tag.startswith(_CORE) or node.tag.startswith(f"{_CORE}python/"):
-        why = " It would run Python that a YAML names." if node.tag.startswith("!function") else ""
-        line = node.start_mark.line + 1
-        raise MarathonError(f"{file}:{line}: the tag '{node.tag}' is not supported here.{why}")
+def _walk(node: yaml.Node | None, keys: Keys, file: str, places: Places, sizes: dict[int, int]) -> int:
+    """Note every key's line, and how many values there are; refuse duplicate keys and tags.
+
+    `sizes`: of the nodes that were seen, 0 while one is walked. Aliased nodes are walked once and counted each time.
+    """
+    if node is None:
+        return 0
+    line = node.start_mark.line + 1
+    if id(node) in sizes:
+        if not sizes[id(node)]:
+            raise MarathonError(f"{file}:{line}: broken YAML: what stands here holds itself")
+        return sizes[id(node)]
+    sizes[id(node)] = 0
+    _refuse(node, f"{file}:{line}")
+    size = 1
     if isinstance(node, yaml.MappingNode):
-        _walk_mapping(node, keys, file, places, seen)
+        size += _walk_mapping(node, keys, file, places, sizes)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
             places[(*keys, position)] = f"{file}:{item.start_mark.line + 1}"
-            _walk(item, (*keys, position), file, places, seen)
+            size += _walk(item, (*keys, position), file, places, sizes)
+    if size > _MAX_VALUES:
+        raise MarathonError(
+            f"{file}:{line}: broken YAML: more than {_MAX_VALUES} values, aliases written out"
+        )
+    sizes[id(node)] = size
+    return size
 
 
-def _walk_mapping(node: yaml.MappingNode, keys: Keys, file: str, places: Places, seen: set[int]) -> None:
+def _refuse(node: yaml.Node, where: str) -> None:
+    """Raises MarathonError for tags beyond JSON's and endless numbers; a date is the text that is written."""
+    if not node.tag.startswith(_CORE) or node.tag.startswith(f"{_CORE}python/") or node.tag in _NO_JSON:
+        why = " It would run Python that a YAML names." if node.tag.startswith("!function") else ""
+        raise MarathonError(f"{where}: the tag '{node.tag}' is not supported here.{why}")
+    if node.tag == f"{_CORE}timestamp":
+        node.tag = f"{_CORE}str"
+    if node.tag == f"{_CORE}int" and len(node.value) > _MAX_DIGITS:
+        raise MarathonError(f"{where}: broken YAML: a number of more than {_MAX_DIGITS} characters")
+
+
+def _walk_mapping(
+    node: yaml.MappingNode, keys: Keys, file: str, places: Places, sizes: dict[int, int]
+) -> int:
     first: dict[str, int] = {}
+    size = 0
     for key, value in node.value:
         line = key.start_mark.line + 1
         if isinstance(key, yaml.ScalarNode):
@@ -172,6 +217,8 @@ def _walk_mapping(node: yaml.MappingNode, keys: Keys, file: str, places: Places,
                 )
             first[key.value] = line
             places[(*keys, key.value)] = f"{file}:{line}"
-            _walk(value, (*keys, key.value), file, places, seen)
+            _refuse(key, f"{file}:{line}")
+            size += _walk(value, (*keys, key.value), file, places, sizes)
         else:
             raise MarathonError(f"{file}:{line}: a key must be plain text")
+    return size

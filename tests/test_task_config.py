@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from own_task import BASE, load, make_task, write_task
+from own_task import BASE, KEYS, load, make_task, write_task
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator import load_tasks
 from marathon_eval.generation_keys import generation_settings
 from marathon_eval.registry import Registry
 from marathon_eval.task import Group, load_task
 from marathon_eval.task_config import TaskConfig, json_schema
-from marathon_eval.yaml_loader import load_document
+from marathon_eval.yaml_loader import files_of, load_document
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = "doc_to_text: q\ndoc_to_target: a\n"
@@ -141,14 +142,15 @@ def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
         load(path)
 
 
-def test_anchors_and_merge_keys_work_and_a_bomb_does_not_explode(tmp_path: Path) -> None:
+def test_anchors_and_merge_keys_work_and_a_bomb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.yaml"
     path.write_text("base: &b {x: 1}\nown: {<<: *b, y: 2}\n")
     assert load_document(path, never).values["own"] == {"x": 1, "y": 2}
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
     path.write_text("\n".join(lines))
-    assert len(load_document(path, never).values) == 30
+    with pytest.raises(MarathonError, match="aliases written out"):
+        load_document(path, never)
 
 
 def test_a_copied_task_finds_the_shipped_bases(tmp_path: Path) -> None:
@@ -251,3 +253,63 @@ class TestSchema:
 def test_the_base_of_these_tests_is_sound(tmp_path: Path) -> None:
     assert yaml.safe_load(BASE)
     assert make_task(tmp_path, NEEDED).name == "own"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("metadata: {version: &v [*v]}\n", "holds itself"),
+        ("metadata: {version: !!set {a, b}}\n", "not supported here"),
+        ("metadata: {version: !!binary aGVsbG8=}\n", "not supported here"),
+        (f"metadata: {{version: 0x{'f' * 5000}}}\n", "a number of more than"),
+        (f"repeats: {'9' * 5000}\n", "a number of more than"),
+        ("repeats: 1000000000\ngeneration_kwargs: {temperature: 1.0}\n", "repeats"),
+        ("headline: {reading: none, metric: exact_match, scale: .nan}\n", "finite"),
+    ],
+)
+def test_what_results_cannot_hold_is_refused_before_anything_is_asked(
+    tmp_path: Path, keys: str, said: str
+) -> None:
+    with pytest.raises(MarathonError, match=said):
+        make_task(tmp_path, KEYS + keys)
+
+
+def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
+    lines = ["metadata:", "  l0: &l0 [x, x]"]
+    lines += [f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(MarathonError, match="aliases written out"):
+        make_task(tmp_path, KEYS + "\n".join([*lines, "  version: *l8\n"]))
+
+
+def test_a_date_is_the_text_that_is_written(tmp_path: Path) -> None:
+    task = make_task(tmp_path, KEYS + "metadata: {version: 2024-01-01, 2024-02-02: x}\n")
+    assert task.config.metadata == {"version": "2024-01-01", "2024-02-02": "x"}
+
+
+def test_files_that_include_each_other_twice_are_read_once(tmp_path: Path) -> None:
+    write_task(tmp_path, KEYS, name="fan0")
+    for number in range(1, 40):
+        (tmp_path / f"fan{number}.yaml").write_text(
+            f"include: [fan{number - 1}.yaml, fan{number - 1}.yaml]\n"
+        )
+    find = Registry().task_path
+    assert load_document(tmp_path / "fan39.yaml", find).values["doc_to_text"] == "q"
+    assert [file.stem for file in files_of(tmp_path / "fan39.yaml", find)] == [
+        f"fan{number}" for number in range(39, -1, -1)
+    ]
+
+
+def test_an_endless_chain_of_includes_is_refused(tmp_path: Path) -> None:
+    write_task(tmp_path, KEYS, name="chain0")
+    for number in range(1, 1500):
+        (tmp_path / f"chain{number}.yaml").write_text(f"include: chain{number - 1}.yaml\n")
+    with pytest.raises(MarathonError, match="more than 50 files"):
+        load_document(tmp_path / "chain1499.yaml", Registry().task_path)
+
+
+def test_a_group_that_names_itself_ends(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    write_task(tmp_path / "tasks", KEYS)
+    (tmp_path / "tasks" / "round.yaml").write_text("group: round\ntask: [own, round, own]\n")
+    tasks, _ = load_tasks(Registry([str(tmp_path)]), ["round"])
+    assert list(tasks) == ["own"]
