@@ -22,7 +22,9 @@ def print_run(result: RunResult) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+    # names come from files: a bracket in one is no markup
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    console = Console(file=sys.stdout, width=width, markup=False)
     title = f"{result.model}{press_label(result.fingerprint)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     for heading in LEFT:

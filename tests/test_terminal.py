@@ -105,3 +105,16 @@ def test_a_task_without_a_score_has_empty_cells(run: RunResult, capsys: pytest.C
     )
     print_run(replace(run, tasks={"race": failed}, samples={"race": []}))
     assert line_of(capsys.readouterr().out, "race", "strict") == ["race", "strict", "*", "0", "0.0%"]
+
+
+def test_brackets_in_a_name_are_no_markup(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
+    task = run.tasks["race"]
+    strict = task.readings["strict"]
+    named = replace(
+        task, task="[/task]", readings={"[/reading]": strict}, headline=None, n_unanswered={"[/reading]": 0}
+    )
+    print_run(replace(run, tasks={"[/task]": named}, model="[bold]model"))
+    text = capsys.readouterr().out
+    assert "[/task]" in text
+    assert "[/reading]" in text
+    assert "[bold]model" in text

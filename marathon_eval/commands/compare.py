@@ -63,7 +63,9 @@ def show(found: Mapping[str, Any], flips: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+    # names come from files: a bracket in one is no markup
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    console = Console(file=sys.stdout, width=width, markup=False)
     table = Table(box=box.SIMPLE_HEAD)
     for place, heading in enumerate(COLUMNS):
         table.add_column(heading, no_wrap=True, justify="left" if place < TEXTS else "right")

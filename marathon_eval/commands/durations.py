@@ -93,7 +93,9 @@ def show(figures: Mapping[str, Any], per_class: bool, per_speaker: bool) -> None
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+    # names come from files: a bracket in one is no markup
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    console = Console(file=sys.stdout, width=width, markup=False)
     table = Table(title="seconds; total in hours")
     table.add_column("task")
     for name in COLUMNS:

@@ -167,7 +167,9 @@ def show(table: SweepTable, found: dict[str, Any], output: Path | None, as_json:
 
     from marathon_eval.sweep_table import rendered
 
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_PIPE)
+    # names come from files: a bracket in one is no markup
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    console = Console(file=sys.stdout, width=width, markup=False)
     console.print(rendered(table))
     console.print(footer(found), markup=False, highlight=False, soft_wrap=True)
 
