@@ -23,7 +23,26 @@ FORMAT = 1
 LIST = "MANIFEST.json"
 MAX_FILES = 10_000
 MAX_BYTES = 512 << 20
+#: What tar says of an entry beyond its header's fixed fields.
+MAX_HEADER = 1 << 16
+_FURTHER = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _PLAIN = re.compile(r"\w[\w.~+@-]*(/\w[\w.~+@-]*)*", re.ASCII)
+
+
+class _Entry(tarfile.TarInfo):
+    """An entry whose long name or further header is short, as `pack` writes them: tarfile reads those whole."""
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _FURTHER and not 0 <= self.size <= MAX_HEADER:
+            raise tarfile.HeaderError(f"a header of {self.size} bytes")
+        entry: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+        return entry
 
 
 def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
@@ -51,11 +70,11 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
 def read_archive(path: Path) -> dict[str, bytes]:
     """The files by name, every hash checked. Raises MarathonError."""
     try:
-        with tarfile.open(path, mode="r:gz") as tar:
+        with tarfile.open(path, mode="r:gz", tarinfo=_Entry) as tar:
             files = _members(tar, path)
     except OSError as error:
         raise MarathonError(f"{path}: cannot read ({error.strerror or error})") from None
-    except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError, RecursionError) as error:
         raise MarathonError(f"{path}: is no archive of `pack`, or is damaged ({error})") from None
     hashes = _listed(files.pop(LIST, b""), path)
     if set(hashes) != set(files):
