@@ -71,7 +71,7 @@ def parse_args(text: str, flag: str) -> dict[str, Any]:
 def _json_args(text: str, flag: str) -> dict[str, Any]:
     try:
         loaded = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MarathonError(f"{flag}: not readable as JSON ({error})") from None
     if not isinstance(loaded, dict):
         raise MarathonError(f"{flag}: the JSON form must be an object")

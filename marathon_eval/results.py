@@ -227,7 +227,7 @@ def read_results(path: Path) -> dict[str, Any]:
     file = newest_run(path) / "results.json"
     try:
         loaded = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MarathonError(f"{file}: not readable as JSON ({error})") from None
     if not isinstance(loaded, dict) or loaded.get("schema_version") != SCHEMA_VERSION:
         raise MarathonError(f"{file}: schema_version is not {SCHEMA_VERSION}")
@@ -243,6 +243,6 @@ def read_samples(folder: Path, task: str) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(lines, 1):
             try:
                 row = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise MarathonError(f"{file}:{number}: not readable as JSON ({error})") from None
             yield row

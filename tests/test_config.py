@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
+from marathon_eval.commands.run import checked_limit
 from marathon_eval.config import RunConfig, parse_args, parse_samples
 from marathon_eval.errors import MarathonError
 
@@ -50,3 +53,14 @@ def test_samples_from_json_and_file(tmp_path) -> None:
 def test_keys_are_not_recorded() -> None:
     config = RunConfig("m", ("t",), {"api_key": "sk-1", "ratio": 0.5})
     assert config.recorded()["model_args"] == {"api_key": "<redacted>", "ratio": 0.5}
+
+
+def test_json_nested_without_end_is_one_error() -> None:
+    with pytest.raises(MarathonError, match="not readable as JSON"):
+        parse_args('{"answer":' + "[" * 100_000, "--model_args")
+
+
+@pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf, 0.0, 1.5])
+def test_a_limit_is_a_number_of_rows(limit: float) -> None:
+    with pytest.raises(MarathonError, match="--limit: must be"):
+        checked_limit(limit)

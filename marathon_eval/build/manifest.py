@@ -94,6 +94,6 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION or not isinstance(content["audio"], list):
             raise ValueError("another schema version")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MarathonError(f"{path}: no manifest of this program ({error})") from None
     return dict(content)

@@ -55,7 +55,7 @@ def read_pin(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != SCHEMA_VERSION or not isinstance(content["tasks"], dict):
             raise ValueError("another schema version")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MarathonError(f"--against: {path}: no manifest of doctor ({error})") from None
     return dict(content)
 

@@ -91,7 +91,7 @@ def read_verdicts(path: Path) -> dict[tuple[str, str], Verdict]:
             (entry["task"], entry["row"]): Verdict(entry["verdict"], str(entry.get("reason", "")))
             for entry in entries
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MarathonError(
             f"--verdicts: {path}: no verdicts of a review page ({type(error).__name__}: {error})"
         ) from None
@@ -167,7 +167,7 @@ def recorded(root: Path) -> dict[tuple[str, str], dict[str, Any]]:
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
         return {(entry["task"], entry["row"]): entry for entry in entries}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MarathonError(f"{path}: damaged ({error})") from None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -248,7 +249,8 @@ def canonical_transform(text: str) -> str:
 
 
 def checked_limit(limit: float | None) -> float | None:
-    if limit is not None and (limit <= 0 or (limit >= 1 and limit != int(limit))):
+    # what is no number passes no comparison, and infinity has no whole part
+    if limit is not None and not (0 < limit < 1 or (1 <= limit < math.inf and limit == int(limit))):
         raise MarathonError(f"--limit: must be a whole number of rows or a fraction below 1, got {limit:g}")
     return limit
 
