@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import re
 import signal
@@ -17,6 +18,8 @@ from marathon_eval.errors import MarathonError, did_you_mean
 
 COMMANDS = Path(__file__).parent / "commands"
 EXIT_WHOLE, EXIT_MISTAKE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 3, 130, 143
+#: Of a disk, as one that standard output goes to.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Termination:
@@ -42,7 +45,7 @@ class Parser(argparse.ArgumentParser):
         if found:
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
             message += f".{did_you_mean(found.group(1).split('=')[0], flags)} See {self.prog} --help"
-        print(f"marathon-eval: error: {message}", file=sys.stderr)
+        print(f"marathon-eval: error: {printable(message)}", file=sys.stderr)
         raise SystemExit(EXIT_MISTAKE)
 
 
@@ -60,32 +63,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     return EXIT_TERMINATED if termination.came and code == EXIT_INTERRUPTED else code
 
 
+def _answered(arguments: list[str]) -> int:
+    if arguments[:1] in ([], ["-h"], ["--help"]):
+        print(overview())
+        return EXIT_WHOLE if arguments else EXIT_MISTAKE
+    if arguments == ["--version"]:
+        print(f"marathon-eval {__version__}")
+        return EXIT_WHOLE
+    return dispatch(arguments)
+
+
 def _exit_code(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # text of the data may hold what is no UTF-8
             stream.reconfigure(errors="backslashreplace")
+    code = EXIT_WHOLE
     try:
-        if arguments[:1] in ([], ["-h"], ["--help"]):
-            print(overview())
-            return EXIT_WHOLE if arguments else EXIT_MISTAKE
-        if arguments == ["--version"]:
-            print(f"marathon-eval {__version__}")
-            return EXIT_WHOLE
-        return dispatch(arguments)
+        code = _answered(arguments)
+        sys.stdout.flush()
+        return code
     except MarathonError as error:
-        print(f"marathon-eval: error: {error}", file=sys.stderr)
+        print(f"marathon-eval: error: {printable(str(error))}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # `marathon-eval ls tasks | head`
         sys.stderr.close()
-        return EXIT_WHOLE
+        return code
     except OSError as error:
-        if error.filename is None:  # not about a place that a user named
+        where = error.filename
+        if where is None and error.errno in FULL:
+            where = "output"
+            sys.stdout = io.StringIO()  # what cannot be written is not tried again at the exit
+        if where is None:  # not about a place that a user named
             raise
-        print(f"marathon-eval: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"marathon-eval: error: {printable(str(where))}: {error.strerror}", file=sys.stderr)
         return EXIT_MISTAKE
+
+
+def printable(text: str) -> str:
+    """Control characters, which a name out of a file may hold, as escapes: a terminal would obey them."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def dispatch(arguments: list[str]) -> int:

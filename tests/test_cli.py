@@ -200,3 +200,20 @@ def test_a_name_that_no_disk_can_hold_is_a_mistake_in_one_line(
     assert said.startswith("marathon-eval: error: ")
     assert "too long" in said
     assert said.count("\n") == 1
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal() -> None:
+    done = marathon("--model", "dummy", "--tasks", "a\x1b[31mb\x9bc")
+    refused(done, r"a\x1b[31mb\x9bc")
+    assert "\x1b" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+@pytest.mark.parametrize("verb", [["--version"], ["ls", "tasks"], ["ls", "metrics"]])
+def test_output_on_a_full_disk_is_one_error(verb: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "marathon_eval", *verb]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False
+        )
+    assert (done.returncode, done.stderr) == (2, "marathon-eval: error: output: No space left on device\n")
