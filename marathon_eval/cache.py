@@ -22,7 +22,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from marathon_eval.audio import Audio, AudioFacts, memo_keys
-from marathon_eval.cache_file import LOCK_SECONDS, TABLE, prepare, read_only
+from marathon_eval.cache_file import LOCK_SECONDS, TABLE, file_id, prepare, read_only
 from marathon_eval.cache_row import Entry, cacheable, check_of, response_from, sha256_of, storable, whole
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.model import Generation, Model, Request, Response, Through, complete
@@ -69,6 +69,7 @@ class ResponseCache:
         self.path = None if folder is None else folder / name
         self._memory: dict[str, Any] = {}
         self._writer: sqlite3.Connection | None = None
+        self._written: tuple[int, int] | None = None
         self._pending: dict[str, str] = {}
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
@@ -236,8 +237,14 @@ class ResponseCache:
                     self._writer = None
 
     def _open_writer(self) -> sqlite3.Connection:
+        assert self.path is not None
+        if self._writer is not None and file_id(self.path) != self._written:
+            # another process mended the file: what goes into the old one is lost
+            self._writer.close()
+            self._writer = None
+            prepare(self.path)
         if self._writer is None:
-            assert self.path is not None
+            self._written = file_id(self.path)
             # used by the timer's thread too, under the lock
             self._writer = sqlite3.connect(self.path, timeout=LOCK_SECONDS, check_same_thread=False)
         return self._writer

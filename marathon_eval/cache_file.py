@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from marathon_eval.errors import MarathonError
 
 TABLE = "entries"
+#: Without an expression, which only brackets inside the columns' brackets can hold.
+_PLAIN_TABLE = re.compile(r"CREATE TABLE [^()]*\([^()]*\)[^()]*", re.IGNORECASE)
 LOCK_SECONDS = 30.0
 #: In the name of one rank's file: see rank_caches.py.
 RANK_MARK = ".rank-"
@@ -62,9 +65,29 @@ def prepare(path: Path) -> None:
         raise MarathonError(f"{path}: is damaged ({error}); move it away, or {advice}") from None
 
 
+def refuse_other_tables(connection: sqlite3.Connection) -> None:
+    """Raises sqlite3.DatabaseError where the table is a stranger's: a view or a trigger may compute without end."""
+    made = connection.execute(
+        "SELECT sql FROM sqlite_master WHERE lower(tbl_name) = ? AND sql IS NOT NULL", (TABLE,)
+    )
+    for (sql,) in made:
+        if _PLAIN_TABLE.fullmatch(str(sql)) is None:
+            raise sqlite3.DatabaseError(f"is no cache of this program: {' '.join(str(sql).split())[:80]}")
+
+
+def file_id(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that took its name; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _open_or_make(path: Path) -> None:
     """Raises sqlite3.DatabaseError for a damaged file, of which sqlite itself reads no more than it is asked for."""
     with closing(sqlite3.connect(path, timeout=5.0, factory=Connection)) as connection:
+        refuse_other_tables(connection)
         connection.execute(f"PRAGMA journal_mode={'DELETE' if RANK_MARK in path.name else 'WAL'}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
         connection.execute("BEGIN IMMEDIATE")

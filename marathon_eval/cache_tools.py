@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache_file import LOCK_SECONDS, TABLE, read_only
+from marathon_eval.cache_file import LOCK_SECONDS, TABLE, read_only, refuse_other_tables
 from marathon_eval.cache_row import Entry, sha256_of, whole
 from marathon_eval.errors import MarathonError
 from marathon_eval.rank_caches import take_in
@@ -55,6 +55,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     take_in(path)
     try:
         with closing(read_only(path)) as connection:
+            refuse_other_tables(connection)
             yield connection
     except sqlite3.DatabaseError as error:
         raise MarathonError(f"cache: {path}: not readable ({error})") from None
@@ -67,7 +68,7 @@ def stored(connection: sqlite3.Connection, prefix: str) -> Iterator[Entry]:
     for key, value in connection.execute(query, (prefix, prefix + "\U0010ffff")):
         try:
             yield Entry(key, json.loads(value))
-        except ValueError:
+        except (ValueError, TypeError, RecursionError):
             raise MarathonError(f"cache: {key}: damaged; `cache prune --damaged` takes such out") from None
 
 
@@ -109,7 +110,7 @@ def sqlite_faults(path: Path) -> list[str]:
 def _fault(key: str, text: str, known: set[str]) -> str | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return "the value is no JSON"
     if key.startswith(FINGERPRINT):
         known.add(key.removeprefix(FINGERPRINT))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import filled_cache
@@ -15,6 +16,7 @@ from marathon_eval.cache import FILE_NAME, ResponseCache
 from marathon_eval.cache_tools import faults
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Request
+from marathon_eval.salvage import salvage
 
 ANSWERS = 300
 PROMPTS = [f"question {number} " + "word " * (number % 50) for number in range(ANSWERS)]
@@ -149,3 +151,43 @@ def test_rows_of_an_early_cache_without_checksums_are_hits(tmp_path: Path) -> No
         )
     assert asked_of(tmp_path, ["a"])[0] == 1
     assert filled_cache.cache("verify", folder=tmp_path) == 0
+
+
+def test_a_run_that_shares_a_mended_file_writes_into_the_new_one(sound: bytes, tmp_path: Path) -> None:
+    path = damaged(tmp_path, sound)
+    with ResponseCache(tmp_path) as running, ResponseCache(tmp_path) as other:
+        running.put("audio/before", ["x", 1.0], at_once=True)
+        other.close()
+        # a page that no answer of the running one lies on
+        content = bytearray(path.read_bytes())
+        content[8192:12288] = b"\xff" * 4096
+        path.write_bytes(content)
+        salvage(path)
+        running.put("audio/after", ["y", 2.0], at_once=True)
+    with ResponseCache(tmp_path) as again:
+        assert again.get_many(["audio/after"]) == {"audio/after": ["y", 2.0]}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "CREATE VIEW entries AS WITH RECURSIVE c(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM c) SELECT k FROM c",
+        "CREATE TABLE entries (key TEXT PRIMARY KEY, value AS (zeroblob(1000000000)))",
+    ],
+)
+def test_a_table_that_computes_is_refused(tmp_path: Path, made: str) -> None:
+    path = tmp_path / FILE_NAME
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(made)
+    with pytest.raises(MarathonError, match="no cache of this program"):
+        ResponseCache(tmp_path)
+    with pytest.raises(MarathonError, match="no cache of this program"):
+        list(faults(path))
+
+
+def test_a_trigger_is_refused(sound: bytes, tmp_path: Path) -> None:
+    path = damaged(tmp_path, sound)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM entries; END")
+    with pytest.raises(MarathonError, match="no cache of this program"):
+        ResponseCache(tmp_path)
