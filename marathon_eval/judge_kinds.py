@@ -154,7 +154,8 @@ def read_rubric(reply: str, allowed: Sequence[Sequence[float]]) -> float | None:
     if not isinstance(rated, list) or len(rated) != len(allowed):
         return None
     given = [item.get("score") if isinstance(item, dict) else None for item in rated]
-    points = [float(x) for x in given if isinstance(x, (int, float)) and not isinstance(x, bool)]
+    # not float(x): a judge may write a number that no float can hold
+    points = [x for x in given if isinstance(x, (int, float)) and not isinstance(x, bool)]
     if len(points) < len(given) or any(x not in options for x, options in zip(points, allowed, strict=True)):
         return None
     return sum(points) / sum(max(options) for options in allowed)

@@ -125,12 +125,12 @@ def _label(value: Any, where: str) -> str | None:
 def _number(value: Any, where: str) -> float | None:
     try:
         return None if value in (None, "") else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise MarathonError(f"{where}: score must be a number, got {value!r}") from None
 
 
 def _whole(value: Any, where: str) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise MarathonError(f"{where}: doc_id must be a row's number, got {value!r}") from None

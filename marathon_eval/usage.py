@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -37,7 +38,7 @@ class UsageColumns:
                 column = self._columns.get(key)
                 if column is None:
                     column = self._columns[key] = array("d")
-                column.append(value)
+                column.append(_held(value))
 
     def merged(self) -> dict[str, Any]:
         """Median, its 95 % interval and n of each."""
@@ -64,6 +65,15 @@ def _summary(ordered: list[float]) -> dict[str, Any]:
     }
 
 
+def _held(value: float) -> float:
+    """The number where a float can hold it, as one that a server invents need not; nan elsewhere, so that it stands out."""
+    try:
+        float(value)
+    except OverflowError:
+        return math.nan
+    return value
+
+
 def answer_seconds(sample: Sample) -> float | None:
     """What the model spent on a row's answers, cached ones included; None where no backend timed any."""
     times = [sample.usage[stage] for stage in STAGES if sample.usage.get(stage) is not None]
@@ -78,6 +88,8 @@ def mean_usage(responses: Sequence[Response]) -> dict[str, Any]:
     for key in _USAGE:
         values = [getattr(response.usage, key) for response in responses]
         values = [value for value in values if isinstance(value, (int, float))]
+        if len(values) > 1:
+            values = [_held(value) for value in values]
         if values:
             found[key] = values[0] if len(values) == 1 else sum(values) / len(values)
     if responses and responses[0].usage.details:

@@ -169,3 +169,7 @@ def test_a_wrong_judge_is_told_by_file_and_line(tmp_path: Path, line: str, said:
     assert len(problems) == 1
     assert "mine.yaml:" in problems[0]
     assert said in problems[0]
+
+
+def test_a_score_that_no_float_can_hold_is_no_score() -> None:
+    assert read_rubric(f'[{{"score": 1{"0" * 400}}}]', [[0, 1]]) is None

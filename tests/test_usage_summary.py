@@ -14,12 +14,12 @@ from tiny_run import RATE, noise
 
 from marathon_eval.audio import Audio
 from marathon_eval.flops import Shape, evicted_speedup, pruned_speedup
-from marathon_eval.model import Generation, Request, Usage
+from marathon_eval.model import Generation, Request, Response, Usage
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.press import press_from_args
 from marathon_eval.registry import Registry
 from marathon_eval.stats import median_interval
-from marathon_eval.usage import merge_usage
+from marathon_eval.usage import mean_usage, merge_usage
 
 SHAPE = Shape(tiny.HIDDEN, tiny.LAYERS, 4, 2, 16, 96, 256 + len(tiny.QWEN_TOKENS))
 COSTS = ("theoretical_speedup", "select_s", "tokens_per_s", "kv_tokens")
@@ -130,3 +130,9 @@ def test_the_speedup_is_that_of_the_tokens_that_each_layer_saw(usages: dict[str,
     }
     assert snap.details["theoretical_speedup"] in gains
     assert 1 < snap.details["theoretical_speedup"] < 1.2
+
+
+def test_a_count_that_no_float_can_hold_costs_no_result() -> None:
+    huge = Usage(input_tokens=10**400)
+    assert merge_usage([{"input_tokens": 10**400}])["input_tokens"]["n"] == 1
+    assert math.isnan(mean_usage([Response("a", usage=huge)] * 2)["input_tokens"])
