@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,10 @@ class TableReader:
 
     def _content(self, source: Source, name: str) -> bytes:
         try:
-            return Path(source.path(name)).read_bytes()
+            path = Path(source.path(name))
+            if not path.is_file() and path.exists() and not path.is_dir():
+                raise AudioError("is no plain file")  # a pipe or a device may never end
+            return path.read_bytes()
         except (OSError, AudioError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise MarathonError(
@@ -205,7 +209,8 @@ def _csv(text: str, name: str) -> list[Any]:
 
 def _json_lines(text: str, name: str) -> list[Any]:
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # not splitlines, for which characters that may stand in a JSON text end a line
+    for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
         if line.strip():
             try:
                 rows.append(json.loads(line))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -147,3 +148,20 @@ class TestHubDatasets:
         ) as caught:
             load_own(tmp_path).docs()
         assert "\n" not in str(caught.value)
+
+
+def test_a_pipe_is_no_data_file(tmp_path: Path) -> None:
+    path = write_task(tmp_path, KEYS)
+    (tmp_path / "rows.json").unlink()
+    os.mkfifo(tmp_path / "rows.json")
+    with pytest.raises(MarathonError, match="is no plain file"):
+        load(path).docs()
+
+
+def test_a_line_of_json_ends_where_json_says() -> None:
+    text = '{"q": "a\u2028b"}\r\n{"q": "c\x85d"}\n\n{"q": "e"}'
+    assert parsed(text.encode(), "jsonl", None, "rows.jsonl") == [
+        {"q": "a\u2028b"},
+        {"q": "c\x85d"},
+        {"q": "e"},
+    ]
