@@ -158,11 +158,11 @@ def test_a_run_that_shares_a_mended_file_writes_into_the_new_one(sound: bytes, t
     with ResponseCache(tmp_path) as running, ResponseCache(tmp_path) as other:
         running.put("audio/before", ["x", 1.0], at_once=True)
         other.close()
-        # a page that no answer of the running one lies on
         content = bytearray(path.read_bytes())
-        content[8192:12288] = b"\xff" * 4096
+        content[8192:32768] = b"\xff" * 24576
         path.write_bytes(content)
         salvage(path)
+        assert (tmp_path / "answers.damaged-1.sqlite").exists()
         running.put("audio/after", ["y", 2.0], at_once=True)
     with ResponseCache(tmp_path) as again:
         assert again.get_many(["audio/after"]) == {"audio/after": ["y", 2.0]}
