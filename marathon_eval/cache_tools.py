@@ -67,9 +67,22 @@ def stored(connection: sqlite3.Connection, prefix: str) -> Iterator[Entry]:
     query = f"SELECT key, value FROM {TABLE} WHERE key >= ? AND key < ? ORDER BY key"
     for key, value in connection.execute(query, (prefix, prefix + "\U0010ffff")):
         try:
-            yield Entry(key, json.loads(value))
+            entry = Entry(key, json.loads(value))
         except (ValueError, TypeError, RecursionError):
-            raise MarathonError(f"cache: {key}: damaged; `cache prune --damaged` takes such out") from None
+            entry = Entry(key, None)
+        if not _has_its_parts(entry):
+            raise MarathonError(f"cache: {key}: damaged; `cache prune --damaged` takes such out")
+        yield entry
+
+
+def _has_its_parts(entry: Entry) -> bool:
+    """Whether an entry has what is read of it without proof."""
+    if not entry.key.startswith((RESPONSE, FINGERPRINT)):
+        return entry.value is not None
+    if not isinstance(entry.value, dict):
+        return False
+    texts = ("fingerprint", "created") if entry.key.startswith(RESPONSE) else ()
+    return all(isinstance(entry.value.get(name), str) for name in texts)
 
 
 def fingerprints(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:

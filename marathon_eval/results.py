@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.run_shape import fault_of_results, fault_of_sample, whole_number
 
 SCHEMA_VERSION = 1
 #: What JSON has no form for, as a date of a breakdown column, is written as its label is: as text.
@@ -226,11 +227,14 @@ def read_results(path: Path) -> dict[str, Any]:
     """results.json of a run's folder; raises MarathonError when it is damaged or of another schema."""
     file = newest_run(path) / "results.json"
     try:
-        loaded = json.loads(file.read_text(encoding="utf-8"))
+        loaded = json.loads(file.read_text(encoding="utf-8"), parse_int=whole_number)
     except (ValueError, RecursionError) as error:
         raise MarathonError(f"{file}: not readable as JSON ({error})") from None
     if not isinstance(loaded, dict) or loaded.get("schema_version") != SCHEMA_VERSION:
         raise MarathonError(f"{file}: schema_version is not {SCHEMA_VERSION}")
+    fault = fault_of_results(loaded)
+    if fault is not None:
+        raise MarathonError(f"{file}: {fault}: is not as a run writes it")
     return loaded
 
 
@@ -239,10 +243,13 @@ def read_samples(folder: Path, task: str) -> Iterator[dict[str, Any]]:
     file = newest_run(folder) / f"samples_{task}.jsonl"
     if not file.is_file():
         raise MarathonError(f"{file}: no such file (was the run made with --no_log_samples?)")
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode())
             except (ValueError, RecursionError) as error:
                 raise MarathonError(f"{file}:{number}: not readable as JSON ({error})") from None
+            fault = fault_of_sample(row)
+            if fault is not None:
+                raise MarathonError(f"{file}:{number}: {fault}: is not as a run writes it")
             yield row

@@ -1,0 +1,76 @@
+"""Whether a run's files have the form that this program writes: they may be a stranger's, and every verb trusts it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: Whole numbers of more digits are nobody's measurement, and no float can hold them.
+MAX_DIGITS = 200
+_NUMBER = (int, float)
+_OF_RESULTS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("fingerprint", "tasks", "groups", "config", "versions", "manifests", "cache"), dict),
+    **dict.fromkeys(("model", "fingerprint_sha256", "started"), str),
+    "wall_s": _NUMBER,
+}
+_OF_SAMPLE: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("readings", "usage", "fields", "judge"), dict),
+    **dict.fromkeys(("audio", "choices", "letters"), list),
+    "status": str,
+}
+
+
+def whole_number(digits: str) -> int:
+    """For json.loads. Raises ValueError for a number that no float can hold."""
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def fault_of_results(loaded: Mapping[str, Any]) -> str | None:
+    """What is wrong with the content of results.json; keys that are not there are no fault here."""
+    fault = _wrong(loaded, _OF_RESULTS)
+    if fault is not None:
+        return fault
+    press = loaded.get("fingerprint", {}).get("press")
+    if press is not None and not (
+        isinstance(press, dict)
+        and isinstance(press.get("press"), str)
+        and isinstance(press.get("ratio"), _NUMBER)
+    ):
+        return "fingerprint: press"
+    faults = (_fault_of_task(name, task) for name, task in loaded.get("tasks", {}).items())
+    return next((one for one in faults if one is not None), None)
+
+
+def fault_of_sample(row: Any) -> str | None:
+    """What is wrong with a line of samples_<task>.jsonl."""
+    if not isinstance(row, dict):
+        return "the line"
+    if type(row.get("doc_id")) is not int:
+        return "doc_id"
+    return _wrong(row, _OF_SAMPLE)
+
+
+def _wrong(loaded: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]) -> str | None:
+    return next(
+        (key for key, kind in kinds.items() if not isinstance(loaded.get(key, _any_of(kind)), kind)), None
+    )
+
+
+def _any_of(kind: type | tuple[type, ...]) -> Any:
+    return kind() if isinstance(kind, type) else kind[0]()
+
+
+def _fault_of_task(name: str, task: Any) -> str | None:
+    if not isinstance(task, dict) or not isinstance(task.get("readings"), list):
+        return f"tasks: {name}: readings"
+    for reading in task["readings"]:
+        metrics = task.get(reading) if isinstance(reading, str) else None
+        if not isinstance(metrics, dict):
+            return f"tasks: {name}: {reading}"
+        for metric, found in metrics.items():
+            value = found.get("value") if isinstance(found, dict) else ""
+            if value is not None and not isinstance(value, _NUMBER):
+                return f"tasks: {name}: {reading}: {metric}"
+    return None
