@@ -76,7 +76,16 @@ def test_no_key_survives_in_an_error_text() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["ftp://host", "localhost:8000", "http://user:secret@host/v1", "https://host/v1?key=secret", "http://"],
+    [
+        "ftp://host",
+        "localhost:8000",
+        "http://user:secret@host/v1",
+        "https://host/v1?key=secret",
+        "http://",
+        "http://[::1",
+        "http://host:99999/v1",
+        "http://host/sk-secret123456/v1",
+    ],
 )
 def test_a_base_url_that_is_none_or_carries_a_secret_is_refused_without_being_repeated(url: str) -> None:
     with pytest.raises(MarathonError, match="--model m: base_url must") as caught:

@@ -66,12 +66,16 @@ def without_keys(text: str) -> str:
 
 def checked_url(url: str, where: str) -> str:
     """`url` without a trailing slash. Raises MarathonError for one that is no http(s) URL or that carries a secret."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # half an IPv6 address, or a port that is none
+        known = False
+    if not known:
         raise MarathonError(f"{where}: base_url must be http://HOST[:PORT][/PATH] or https://...")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if parts.username or parts.password or parts.query or parts.fragment or _LOOKS_SECRET.search(url):
         raise MarathonError(
-            f"{where}: base_url must hold no user, password or query: it is written into results. "
+            f"{where}: base_url must hold no user, password or query, nor a key: it is written into results. "
             "Keys come from the environment"
         )
     return url.rstrip("/")
