@@ -38,7 +38,16 @@ def storable(value: Any) -> str:
 
 def sha256_of(value: Any) -> str:
     # a lone surrogate, as a row's JSON may hold, is no UTF-8, and must cost its row alone
-    return hashlib.sha256(canonical(value).encode(errors="surrogatepass")).hexdigest()
+    return hashlib.sha256(_bytes(canonical(value))).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # two halves of a pair, as a server may send them apart, are one character once they were written as JSON
+        paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        return paired.encode(errors="surrogatepass")
 
 
 def cacheable(request: Request, response: Response) -> bool:
@@ -50,7 +59,7 @@ def cacheable(request: Request, response: Response) -> bool:
 def check_of(key: str, row: Mapping[str, Any]) -> str:
     """A checksum over an answer's key and content: the key alone proves the request, not what was said to it."""
     content = {name: value for name, value in row.items() if name != "check"}
-    return f"{zlib.crc32((key + canonical(content)).encode(errors='surrogatepass')):08x}"
+    return f"{zlib.crc32(_bytes(key + canonical(content))):08x}"
 
 
 def whole(key: str, value: Any) -> bool:

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filled_cache import Said, fill
 
 from marathon_eval.audio import Audio
 from marathon_eval.cache import FILE_NAME, ResponseCache
 from marathon_eval.cache_row import canonical
+from marathon_eval.cache_tools import faults
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Generation, Model, ModelSettings, Request, Response
 
@@ -202,3 +204,16 @@ def test_canonical_json_does_not_depend_on_order() -> None:
         == canonical({"a": [1.0, None], "b": 1})
         == '{"a":[1.0,null],"b":1}'
     )
+
+
+@pytest.mark.parametrize("said", ["\ud83d\ude00", "\ud83d"])
+def test_an_answer_with_halves_of_a_pair_is_whole(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], said: str
+) -> None:
+    """A server that streams may send one character in two pieces."""
+    path = fill(tmp_path, says=said)
+    with ResponseCache(tmp_path) as cache:
+        requests = [Request("a"), Request("b")]
+        assert all(one.cached for one in cache.answer(Said.from_args({"says": said}), requests))
+    assert not list(faults(path))
+    assert capsys.readouterr().err == ""
