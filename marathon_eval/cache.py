@@ -22,8 +22,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from marathon_eval.audio import Audio, AudioFacts, memo_keys
-from marathon_eval.cache_file import LOCK_SECONDS, TABLE, file_id, prepare, read_only
+from marathon_eval.cache_file import TABLE, prepare, read_only
 from marathon_eval.cache_row import Entry, cacheable, check_of, response_from, sha256_of, storable, whole
+from marathon_eval.cache_writer import Writer
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.model import Generation, Model, Request, Response, Through, complete
 from marathon_eval.rank_caches import take_in
@@ -68,8 +69,7 @@ class ResponseCache:
     def __init__(self, folder: Path | None, name: str = FILE_NAME) -> None:
         self.path = None if folder is None else folder / name
         self._memory: dict[str, Any] = {}
-        self._writer: sqlite3.Connection | None = None
-        self._written: tuple[int, int] | None = None
+        self._writer = None if self.path is None else Writer(self.path)
         self._pending: dict[str, str] = {}
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
@@ -212,10 +212,10 @@ class ResponseCache:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if not self._pending:
+            if not self._pending or self._writer is None:
                 return
             try:
-                with self._open_writer() as writer:
+                with self._writer.locked() as writer:
                     writer.executemany(f"REPLACE INTO {TABLE} VALUES (?, ?)", self._pending.items())
             except sqlite3.Error as error:
                 raise MarathonError(f"{self.path}: cannot write the cache ({error})") from None
@@ -234,20 +234,6 @@ class ResponseCache:
             finally:
                 if self._writer is not None:
                     self._writer.close()
-                    self._writer = None
-
-    def _open_writer(self) -> sqlite3.Connection:
-        assert self.path is not None
-        if self._writer is not None and file_id(self.path) != self._written:
-            # another process mended the file: what goes into the old one is lost
-            self._writer.close()
-            self._writer = None
-            prepare(self.path)
-        if self._writer is None:
-            self._written = file_id(self.path)
-            # used by the timer's thread too, under the lock
-            self._writer = sqlite3.connect(self.path, timeout=LOCK_SECONDS, check_same_thread=False)
-        return self._writer
 
     def known(self, model: Model, requests: Sequence[Request]) -> dict[Request, Entry]:
         """The entries of those requests that this model has answered."""

@@ -65,10 +65,10 @@ def prepare(path: Path) -> None:
         raise MarathonError(f"{path}: is damaged ({error}); move it away, or {advice}") from None
 
 
-def refuse_other_tables(connection: sqlite3.Connection) -> None:
+def refuse_other_tables(connection: sqlite3.Connection, schema: str = "main") -> None:
     """Raises sqlite3.DatabaseError where the table is a stranger's: a view or a trigger may compute without end."""
     made = connection.execute(
-        "SELECT sql FROM sqlite_master WHERE lower(tbl_name) = ? AND sql IS NOT NULL", (TABLE,)
+        f"SELECT sql FROM {schema}.sqlite_master WHERE lower(tbl_name) = ? AND sql IS NOT NULL", (TABLE,)
     )
     for (sql,) in made:
         if _PLAIN_TABLE.fullmatch(str(sql)) is None:

@@ -89,8 +89,10 @@ def build_pipeline(spec: Mapping[str, Any], where: str) -> Pipeline:
     Raises MarathonError that begins with `where` (file:line) for unknown functions, options and values.
     """
     entries = spec.get("filter", [])
-    if not isinstance(spec.get("name"), str) or not spec["name"]:
-        raise MarathonError(f"{where}: a filter pipeline needs a name")
+    name = spec.get("name")
+    # a terminal would obey control characters
+    if not isinstance(name, str) or not name.isprintable() or not name:
+        raise MarathonError(f"{where}: a filter pipeline needs a name of printable characters, got {name!r}")
     if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
         raise MarathonError(f"{where}: pipeline '{spec['name']}' needs `filter`, a list of {{function: ...}}")
     if surplus := [key for key in spec if key not in ("name", "filter")]:

@@ -261,6 +261,8 @@ def build_metric(spec: Mapping[str, Any], where: str) -> Metric:
     if not isinstance(called, str):
         raise MarathonError(f"{where}: a metric is {{metric: name, ...}}, got {called!r}")
     name, aggregation = options.pop("name", None), options.pop("aggregation", None)
+    if not str(name).isprintable():  # a terminal would obey control characters
+        raise MarathonError(f"{where}: metric '{called}': name {name!r} is not printable")
     higher = options.pop("higher_is_better", None)
     if spec.get("hf_evaluate") and not called.startswith("evaluate:"):
         called = f"evaluate:{called}"

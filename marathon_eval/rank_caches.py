@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.audio import memo_keys
-from marathon_eval.cache_file import LOCK_SECONDS, RANK_MARK, TABLE, read_only
+from marathon_eval.cache_file import LOCK_SECONDS, RANK_MARK, TABLE, read_only, refuse_other_tables
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def _move(file: Path, path: Path) -> None:
     """Two transactions, so that a kill between them leaves an entry in both files rather than in neither."""
     with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
         connection.execute("ATTACH ? AS part", (str(file),))
+        refuse_other_tables(connection, "part")
         # a rank that starts just now has its file before it has its table
         begun = connection.execute("SELECT 1 FROM part.sqlite_master WHERE name = ?", (TABLE,)).fetchone()
         if not begun or not connection.execute(f"SELECT 1 FROM part.{TABLE} LIMIT 1").fetchone():

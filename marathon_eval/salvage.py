@@ -19,7 +19,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache_file import TABLE, read_only
+from marathon_eval.cache_file import LOCK_SECONDS, TABLE, Connection, read_only
 from marathon_eval.cache_row import Entry, storable
 from marathon_eval.cache_tools import AUDIO, FINGERPRINT, RESPONSE, belongs
 
@@ -69,17 +69,9 @@ def salvage(path: Path) -> None:
         fault = fault_of(path)
         if fault is None:
             return
-        aside = _set_aside(path)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.unlink(missing_ok=True)
-        try:
-            kept = _write(fresh, _found(aside))
-            # an old write-ahead log beside a new file would be applied to it
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            fresh.replace(path)
-        finally:
-            fresh.unlink(missing_ok=True)
+        with _writers_waiting(path):
+            aside = _set_aside(path)
+            kept = _replace(path, _found(aside))
     print(
         f"marathon-eval: warning: {path} was damaged ({fault}); it is kept as {aside.name}, "
         f"and {kept} answers were taken over from it",
@@ -93,6 +85,33 @@ def _alone(path: Path) -> Iterator[None]:
     with path.with_name(f".{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _writers_waiting(path: Path) -> Iterator[None]:
+    """What another process commits now would be in neither file: it waits, and then finds the new one."""
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, factory=Connection)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):  # of what cannot be locked nobody can write either
+                raise
+        yield
+
+
+def _replace(path: Path, entries: dict[str, Any]) -> int:
+    """A new file of that name; how many answers it holds."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    try:
+        kept = _write(fresh, entries)
+        # an old write-ahead log beside a new file would be applied to it
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return kept
 
 
 def _set_aside(path: Path) -> Path:

@@ -34,11 +34,11 @@ class UsageColumns:
         warm = bool(details.get("warm_up"))
         self._warm_ups += warm
         for key, value in (*usage.items(), *details.items()):
-            if type(value) in (int, float) and not (warm and key.endswith("_s")):
+            if _is_measure(value) and not (warm and key.endswith("_s")):
                 column = self._columns.get(key)
                 if column is None:
                     column = self._columns[key] = array("d")
-                column.append(_held(value))
+                column.append(value)
 
     def merged(self) -> dict[str, Any]:
         """Median, its 95 % interval and n of each."""
@@ -65,13 +65,12 @@ def _summary(ordered: list[float]) -> dict[str, Any]:
     }
 
 
-def _held(value: float) -> float:
-    """The number where a float can hold it, as one that a server invents need not; nan elsewhere, so that it stands out."""
+def _is_measure(value: object) -> bool:
+    """Whether it is a number that JSON and a float can hold, as one that a server invents need not be."""
     try:
-        float(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
-        return math.nan
-    return value
+        return False
 
 
 def answer_seconds(sample: Sample) -> float | None:
@@ -87,9 +86,7 @@ def mean_usage(responses: Sequence[Response]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key in _USAGE:
         values = [getattr(response.usage, key) for response in responses]
-        values = [value for value in values if isinstance(value, (int, float))]
-        if len(values) > 1:
-            values = [_held(value) for value in values]
+        values = [value for value in values if _is_measure(value)]
         if values:
             found[key] = values[0] if len(values) == 1 else sum(values) / len(values)
     if responses and responses[0].usage.details:

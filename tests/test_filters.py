@@ -174,6 +174,7 @@ def test_an_empty_transcript_is_no_answer(text: str) -> None:
         ({"name": "a", "filter": []}, r"needs `filter`, a list"),
         ({"name": "a", "filter": ["regex"]}, r"a filter is \{function: name"),
         ({"filter": [TAKE_FIRST]}, r"a filter pipeline needs a name"),
+        ({"name": "a\x1b[31mX", "filter": [TAKE_FIRST]}, r"needs a name of printable characters"),
         (
             {"name": "a", "filters": [TAKE_FIRST], "filter": [TAKE_FIRST]},
             r"no key 'filters'. Did you mean filter\?",

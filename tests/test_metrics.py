@@ -186,6 +186,7 @@ def test_names_and_directions() -> None:
         ({"metric": "wer", "normaliser": "none"}, r"'wer' takes no 'normaliser'. Did you mean normalizer\?"),
         ({"metric": "wer", "normalizer": "whisper"}, r"'wer': normalizer: .*whisper_english"),
         ({"metric": "acc", "aggregation": "median"}, r"aggregation 'median' is not supported here"),
+        ({"metric": "acc", "name": "a\x1b[1m"}, r"'acc': name .* is not printable"),
         ({"aggregation": "mean"}, r"a metric is \{metric: name"),
         (
             {"metric": "evaluate:wer"},

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import filled_cache
 import pytest
 from filled_cache import Said, change, fill, keys
 
+from marathon_eval import salvage as mending
 from marathon_eval.cache import FILE_NAME, ResponseCache
 from marathon_eval.cache_tools import faults
 from marathon_eval.errors import MarathonError
@@ -168,6 +171,29 @@ def test_a_run_that_shares_a_mended_file_writes_into_the_new_one(sound: bytes, t
         assert again.get_many(["audio/after"]) == {"audio/after": ["y", 2.0]}
 
 
+def test_an_answer_that_comes_while_the_file_is_mended_is_in_the_new_one(
+    sound: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = damaged(tmp_path, sound)
+    with ResponseCache(tmp_path) as running:
+        running.put("audio/before", ["x", 1.0], at_once=True)
+        writer = threading.Thread(target=running.put, args=("audio/while", ["y", 2.0], True))
+        read = mending._found
+
+        def found(aside: Path) -> dict[str, Any]:
+            writer.start()
+            writer.join(0.3)
+            assert writer.is_alive()  # it waits
+            return read(aside)
+
+        monkeypatch.setattr(mending, "_found", found)
+        monkeypatch.setattr(mending, "fault_of", lambda _: "told so")
+        salvage(path)
+        writer.join()
+    with ResponseCache(tmp_path) as again:
+        assert again.get_many(["audio/while"]) == {"audio/while": ["y", 2.0]}
+
+
 @pytest.mark.parametrize(
     "made",
     [
@@ -183,6 +209,9 @@ def test_a_table_that_computes_is_refused(tmp_path: Path, made: str) -> None:
         ResponseCache(tmp_path)
     with pytest.raises(MarathonError, match="no cache of this program"):
         list(faults(path))
+    path.rename(tmp_path / "answers.rank-1.sqlite")
+    with pytest.raises(MarathonError, match="no cache of this program"):
+        ResponseCache(tmp_path)
 
 
 def test_a_trigger_is_refused(sound: bytes, tmp_path: Path) -> None:

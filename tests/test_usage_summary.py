@@ -132,7 +132,9 @@ def test_the_speedup_is_that_of_the_tokens_that_each_layer_saw(usages: dict[str,
     assert 1 < snap.details["theoretical_speedup"] < 1.2
 
 
-def test_a_count_that_no_float_can_hold_costs_no_result() -> None:
-    huge = Usage(input_tokens=10**400)
-    assert merge_usage([{"input_tokens": 10**400}])["input_tokens"]["n"] == 1
-    assert math.isnan(mean_usage([Response("a", usage=huge)] * 2)["input_tokens"])
+@pytest.mark.parametrize("invented", [10**400, math.inf, math.nan])
+def test_a_count_that_json_and_a_float_cannot_hold_is_left_out(invented: int) -> None:
+    odd, sound = Usage(input_tokens=invented), Usage(input_tokens=3)
+    assert merge_usage([{"input_tokens": invented}, {"input_tokens": 3}])["input_tokens"]["n"] == 1
+    assert "input_tokens" not in mean_usage([Response("a", usage=odd)])
+    assert mean_usage([Response("a", usage=odd), Response("b", usage=sound)])["input_tokens"] == 3
