@@ -16,6 +16,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 from marathon_eval.errors import MarathonError
 
@@ -38,10 +39,11 @@ _PLAIN = re.compile(r"\w[\w.~+@-]*(/\w[\w.~+@-]*)*", re.ASCII)
 class _Entry(tarfile.TarInfo):
     """An entry whose long name or further header is short, as `pack` writes them: tarfile reads those whole."""
 
-    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _FURTHER and not 0 <= self.size <= MAX_HEADER:
-            raise tarfile.HeaderError(f"a header of {self.size} bytes")
-        entry: tarfile.TarInfo = super()._proc_member(tar)  # type: ignore[misc]
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _FURTHER and not 0 <= entry.size <= MAX_HEADER:
+            raise tarfile.HeaderError(f"a header of {entry.size} bytes")
         return entry
 
 

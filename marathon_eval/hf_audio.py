@@ -219,9 +219,10 @@ class HFAudio(Model):
 
     def extractor(self, folder: Path) -> Any:
         """What turns clips into features: the checkpoint's feature extractor."""
-        import transformers
+        from marathon_eval.hf import hide_broken_torchvision
 
-        import marathon_eval.hf  # noqa: F401 - before transformers: hides a broken torchvision
+        hide_broken_torchvision()
+        import transformers
 
         return transformers.AutoFeatureExtractor.from_pretrained(
             folder, trust_remote_code=self.args.trust_remote_code

@@ -56,8 +56,9 @@ class HubMetric(Mean):
 
 
 def _loaded(called: str, where: str) -> Any:
-    import marathon_eval.hf  # noqa: F401 - evaluate imports transformers, which a broken torchvision would take down
+    from marathon_eval.hf import hide_broken_torchvision
 
+    hide_broken_torchvision()  # evaluate imports transformers, which a broken one would take down
     try:
         import evaluate
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from marathon_eval.results import MetricValue, RunResult, TaskResult
@@ -16,15 +17,19 @@ LEFT = ("task", "reading", "metric")
 RIGHT = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
 
 
+def table_console(width_of_a_pipe: int) -> Console:
+    """Standard output, as wide as the terminal; what looks like markup is text, for names come from files."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else width_of_a_pipe, markup=False)
+
+
 def print_run(result: RunResult) -> None:
     """The headline of each task first, its other readings below, groups at the end, and what the cache saved."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    # names come from files: a bracket in one is no markup
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    console = Console(file=sys.stdout, width=width, markup=False)
+    console = table_console(WIDTH_OF_A_PIPE)
     title = f"{result.model}{press_label(result.fingerprint)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     for heading in LEFT:

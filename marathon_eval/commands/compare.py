@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,12 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
 def show(found: Mapping[str, Any], flips: int) -> None:
     """The table, what was left out, and the first `flips` changed documents of each task."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    # names come from files: a bracket in one is no markup
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    console = Console(file=sys.stdout, width=width, markup=False)
+    from marathon_eval.terminal import table_console
+
+    console = table_console(WIDTH_OF_A_PIPE)
     table = Table(box=box.SIMPLE_HEAD)
     for place, heading in enumerate(COLUMNS):
         table.add_column(heading, no_wrap=True, justify="left" if place < TEXTS else "right")

@@ -90,12 +90,11 @@ def of_tasks(names: list[str], arguments: argparse.Namespace) -> Lengths:
 
 def show(figures: Mapping[str, Any], per_class: bool, per_speaker: bool) -> None:
     """One line per task, and the histogram of all in text."""
-    from rich.console import Console
     from rich.table import Table
 
-    # names come from files: a bracket in one is no markup
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    console = Console(file=sys.stdout, width=width, markup=False)
+    from marathon_eval.terminal import table_console
+
+    console = table_console(WIDTH_OF_A_PIPE)
     table = Table(title="seconds; total in hours")
     table.add_column("task")
     for name in COLUMNS:

@@ -163,13 +163,11 @@ def show(table: SweepTable, found: dict[str, Any], output: Path | None, as_json:
     if as_json:
         print(text, end="")
         return
-    from rich.console import Console
 
     from marathon_eval.sweep_table import rendered
+    from marathon_eval.terminal import table_console
 
-    # names come from files: a bracket in one is no markup
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    console = Console(file=sys.stdout, width=width, markup=False)
+    console = table_console(WIDTH_OF_A_PIPE)
     console.print(rendered(table))
     console.print(footer(found), markup=False, highlight=False, soft_wrap=True)
 
