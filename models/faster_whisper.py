@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from marathon_eval import converted, weights
+from marathon_eval.backends import ctranslate2
+from marathon_eval.backends.hf import weights
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.model import Model, ModelSettings, Request, Response, Usage
 
@@ -132,7 +133,7 @@ class FasterWhisper(Model):
         """The folder that CTranslate2 reads, downloaded and converted if need be. Raises MarathonError."""
         name, known = self.settings.pretrained, self._identity
         found = weights.local_folder(name) or weights.fetched(name, known["revision"], None)
-        return converted.for_ctranslate2(found, known.get("weights") or known["revision"])
+        return ctranslate2.for_ctranslate2(found, known.get("weights") or known["revision"])
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """As promised by `Model`. Raises MarathonError when the weights cannot be had or loaded."""

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import RATE
-from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
 from marathon_eval.model import ModelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from marathon_eval.hf.loading import Loaded
-    from marathon_eval.hf_chat import Wave
+    from marathon_eval.backends.hf.chat import Wave
+    from marathon_eval.backends.hf.engine.load import Loaded
 
 
 class GraniteSpeechSettings(ChatSettings):
@@ -96,7 +96,7 @@ class LogMel:
         import torch
         import transformers
 
-        import marathon_eval.hf  # noqa: F401 - before transformers: hides a broken torchvision
+        import marathon_eval.backends.hf.engine  # noqa: F401 - before transformers: hides a broken torchvision
 
         spectrum = torch.stft(
             waves,

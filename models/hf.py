@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
+from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard, expanded
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import RATE
-from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard, expanded
 from marathon_eval.model import ModelSettings, Request
 from marathon_eval.press import Press
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from marathon_eval.hf.loading import Loaded
-    from marathon_eval.hf_audio import Inputs
-    from marathon_eval.hf_chat import Wave
+    from marathon_eval.backends.hf.adapter import Inputs
+    from marathon_eval.backends.hf.chat import Wave
+    from marathon_eval.backends.hf.engine.load import Loaded
 
 #: Seconds of the two clips that tell a processor's token rate: no model's limit is below them.
 SHORT, LONGER = 8, 24
@@ -65,7 +65,7 @@ class Hf(ChatModel):
         """The whole processor. Raises MarathonError where no token rate is given and none can be measured."""
         import transformers
 
-        import marathon_eval.hf  # noqa: F401 - before transformers: hides a broken torchvision
+        import marathon_eval.backends.hf.engine  # noqa: F401 - before transformers: hides a broken torchvision
 
         processor = transformers.AutoProcessor.from_pretrained(
             folder, trust_remote_code=self.args.trust_remote_code

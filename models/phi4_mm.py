@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from marathon_eval import weights
+from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import RATE
-from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
 from marathon_eval.model import ModelSettings
 
 if TYPE_CHECKING:
-    from marathon_eval.hf.loading import Loaded
-    from marathon_eval.hf_chat import Wave
+    from marathon_eval.backends.hf.chat import Wave
+    from marathon_eval.backends.hf.engine.load import Loaded
 
 LORA = "speech-lora"
 LORA_FILES = ("adapter_config.json", "adapter_model.safetensors")

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from marathon_eval.hf_audio import RATE
-from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
-from marathon_eval.hf_mel import audio_tokens, mel_frames, stacked
+from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.mel import audio_tokens, mel_frames, stacked
 from marathon_eval.model import ModelSettings
 
 if TYPE_CHECKING:
-    from marathon_eval.hf.loading import Loaded
-    from marathon_eval.hf_chat import Wave
+    from marathon_eval.backends.hf.chat import Wave
+    from marathon_eval.backends.hf.engine.load import Loaded
 
 #: The system sentence that the model card asks for and the official processor warns about when it differs.
 SYSTEM = (

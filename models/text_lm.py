@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from marathon_eval.backends.hf.adapter import HFAudio, HFSettings, Inputs, chat_template
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.hf_audio import HFAudio, HFSettings, Inputs, chat_template
 from marathon_eval.model import ModelSettings, Request, Response, Usage
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.backends.hf.engine.load import Loaded
 
 
 class TextLMSettings(HFSettings):
@@ -59,7 +59,7 @@ class TextLM(HFAudio):
         self.check()
         folder = self.folder()
         # first of all: it hides a torchvision that would break the import of transformers
-        from marathon_eval.hf.loading import chosen_device, quiet  # isort: split
+        from marathon_eval.backends.hf.engine.load import chosen_device, quiet  # isort: split
 
         import transformers
 

@@ -11,15 +11,15 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from marathon_eval.hf_audio import RATE
-from marathon_eval.hf_chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
 from marathon_eval.model import ModelSettings, Request
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from marathon_eval.hf.loading import Loaded
-    from marathon_eval.hf_chat import Wave
+    from marathon_eval.backends.hf.chat import Wave
+    from marathon_eval.backends.hf.engine.load import Loaded
 
 #: The projector makes one token of eight mel frames.
 FRAMES_PER_TOKEN = 8

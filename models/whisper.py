@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from marathon_eval.backends.hf.adapter import RATE, HFAudio, HFSettings, Inputs
 from marathon_eval.errors import RowError
-from marathon_eval.hf_audio import RATE, HFAudio, HFSettings, Inputs
 from marathon_eval.model import ModelSettings, Request, Response, Usage
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.backends.hf.engine.load import Loaded
 
 EARLIEST_CUT, LATEST_CUT = 20.0, 29.5
 #: How long a moment must be quiet to be a good place for a cut, and how finely places are tried.
@@ -152,7 +152,7 @@ class Whisper(HFAudio):
     def _generate(self, loaded: Loaded, stretches: Sequence[Tensor], **more: Any) -> list[Decoded]:
         import torch
 
-        from marathon_eval.hf.loading import quiet
+        from marathon_eval.backends.hf.engine.load import quiet
 
         settings = self.settings.model_dump()
         if getattr(loaded.model.generation_config, "is_multilingual", False):

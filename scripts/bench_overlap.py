@@ -30,16 +30,16 @@ from unittest.mock import patch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from marathon_eval.hf import runner  # isort: skip  # first of all: it hides a torchvision that would break transformers
+from marathon_eval.backends.hf.engine import runner  # isort: skip  # first of all: it hides a torchvision that would break transformers
 
 import numpy as np
 import soundfile
 import tiny
 import torch
 
+from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import evaluate
-from marathon_eval.hf.loading import load
 from marathon_eval.models.qwen_omni import QwenOmni
 
 TASK = """\

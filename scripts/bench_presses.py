@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-import marathon_eval.hf  # isort: skip  # noqa: F401 - hides a torchvision that would break transformers
+import marathon_eval.backends.hf.engine  # isort: skip  # noqa: F401 - hides a torchvision that would break transformers
 
 import numpy as np
 import tiny  # the tests' tokenizer and chat template
@@ -46,10 +46,10 @@ from transformers import (
 )
 
 from marathon_eval.audio import Audio
-from marathon_eval.hf.generating import generated
-from marathon_eval.hf.loading import Loaded, chosen_device, quiet
-from marathon_eval.hf.usage import now
-from marathon_eval.hf_audio import RATE, Inputs
+from marathon_eval.backends.hf.adapter import RATE, Inputs
+from marathon_eval.backends.hf.engine.generate import generated
+from marathon_eval.backends.hf.engine.load import Loaded, chosen_device, quiet
+from marathon_eval.backends.hf.engine.usage import now
 from marathon_eval.model import Generation, Request, Usage
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.press import press_from_args

@@ -73,13 +73,13 @@ def rows(data: Path) -> dict[str, float]:
 
 def listening() -> dict[str, float]:
     """Seconds of audio per CPU second: files decoded to 16 kHz mono, and samples made Whisper's features."""
-    import marathon_eval.hf  # isort: skip  # noqa: F401 - hides a torchvision that would break transformers
+    import marathon_eval.backends.hf.engine  # isort: skip  # noqa: F401 - hides a torchvision that would break transformers
     import numpy as np
     import soundfile
     from transformers import WhisperFeatureExtractor
 
-    from marathon_eval.hf_audio import RATE
-    from marathon_eval.hf_mel import mel_frames
+    from marathon_eval.backends.hf.adapter import RATE
+    from marathon_eval.backends.hf.mel import mel_frames
 
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=300, return_attention_mask=True)
     found = {}

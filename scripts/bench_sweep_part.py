@@ -31,11 +31,11 @@ import soundfile
 import torch
 
 from marathon_eval import sweep as sweeping
+from marathon_eval.backends.hf.adapter import RATE, HFAudio
+from marathon_eval.backends.hf.engine import runner
+from marathon_eval.backends.hf.engine.load import Loaded, chosen_device
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import evaluate
-from marathon_eval.hf import runner
-from marathon_eval.hf.loading import Loaded, chosen_device
-from marathon_eval.hf_audio import RATE, HFAudio
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.results import RunResult
 from marathon_eval.sweep import Cell, Grid, cells_of, sweep

@@ -200,7 +200,7 @@ def state_dict(variables: dict[str, NDArray[np.generic]]) -> tuple[StateDict, in
 
 def convert(source: Path, target: Path) -> None:
     """Write weights, tokenizer, feature extractor and generation settings. Raises MarathonError when they don't fit."""
-    from marathon_eval.hf.loading import (
+    from marathon_eval.backends.hf.engine.load import (
         quiet,
     )  # first: it hides a torchvision that would break the next import
 

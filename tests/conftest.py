@@ -13,7 +13,7 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# A CUDA-built torchvision beside CPU torch takes transformers' audio models down with it: as marathon_eval.hf does, but
+# A CUDA-built torchvision beside CPU torch takes transformers' audio models down with it: as marathon_eval.backends.hf.engine does, but
 # before any test module imports transformers. tests/official_inputs.py, a process of its own, is where it is wanted.
 sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type]  # how Python marks "not importable"
 

@@ -12,7 +12,7 @@ import soundfile
 from tiny_run import noise
 from torch import Tensor
 
-from marathon_eval import hf_audio
+from marathon_eval.backends.hf import adapter
 from marathon_eval.config import RunConfig
 from marathon_eval.results import RunResult, Sample
 from marathon_eval.sweep import Cell
@@ -79,7 +79,7 @@ def told(sample: Sample) -> dict[str, Any]:
 def first_logits(patch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     """The first token's logits by press, question and clip, as the output head gives them; filled by later runs."""
     seen: dict[str, Tensor] = {}
-    original = hf_audio.HFAudio.answer
+    original = adapter.HFAudio.answer
 
     def answer(self: Any, loaded: Any, requests: Any, inputs: Any) -> Any:
         steps: list[Tensor] = []
@@ -93,5 +93,5 @@ def first_logits(patch: pytest.MonkeyPatch) -> dict[str, Tensor]:
             seen[f"{self.press} {request.prompt} {request.audios[0].path}"] = first[row]
         return responses
 
-    patch.setattr(hf_audio.HFAudio, "answer", answer)
+    patch.setattr(adapter.HFAudio, "answer", answer)
     return seen

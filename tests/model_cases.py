@@ -17,10 +17,10 @@ import torch
 from tiny_run import noise
 
 from marathon_eval.audio import Audio
-from marathon_eval.hf.loading import Loaded, load
-from marathon_eval.hf.runner import Runner
-from marathon_eval.hf_audio import RATE, Inputs
-from marathon_eval.hf_chat import ChatModel
+from marathon_eval.backends.hf.adapter import RATE, Inputs
+from marathon_eval.backends.hf.chat import ChatModel
+from marathon_eval.backends.hf.engine.load import Loaded, load
+from marathon_eval.backends.hf.engine.runner import Runner
 from marathon_eval.model import Generation, Request, Response, complete
 from marathon_eval.press import Decoder, Press, PruningPress
 from marathon_eval.registry import Registry

@@ -21,12 +21,12 @@ from transformers import GenerationConfig
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from marathon_eval.audio import Audio
-from marathon_eval.hf.eviction import answer, context_length, evicted, prefill_context
-from marathon_eval.hf.input_pruning import InputPruning
-from marathon_eval.hf.prompt_pass import Kept
-from marathon_eval.hf.pruning import Pruning
-from marathon_eval.hf.runner import loudness
-from marathon_eval.hf_audio import Inputs
+from marathon_eval.backends.hf.adapter import Inputs
+from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.input_pruning import InputPruning
+from marathon_eval.backends.hf.engine.prompt_pass import Kept
+from marathon_eval.backends.hf.engine.pruning import Pruning
+from marathon_eval.backends.hf.engine.runner import loudness
 from marathon_eval.model import Request
 from marathon_eval.press import EvictionPress, EvictionView, Press, PruningPress, PruningView
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from marathon_eval.api.loop import Pace, as_finished, from_async
+from marathon_eval.backends.http.loop import Pace, as_finished, from_async
 from marathon_eval.errors import MarathonError
 
 

@@ -16,9 +16,9 @@ import pytest
 import soundfile
 from fake_server import FAULTS, FakeServer
 
-from marathon_eval.api.keys import checked_url, key_from_environment, redacted
-from marathon_eval.api.payload import Clips, encode
+from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
 from marathon_eval.audio import Audio
+from marathon_eval.backends.http.payload import Clips, encode
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Request
 

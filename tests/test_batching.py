@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from model_cases import Benches, benches
 from unequal_clips import FEW, answered_alone, answers, falling, omni, sizes
 
-from marathon_eval import batching
-from marathon_eval.batching import CPU_TOKENS, MOST, Batching, padded
+from marathon_eval.backends.hf import batching
+from marathon_eval.backends.hf.batching import CPU_TOKENS, MOST, Batching, padded
+from marathon_eval.backends.hf.engine import memory, runner
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf import memory, runner
 from marathon_eval.model import Generation, Request
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.models.whisper import Whisper

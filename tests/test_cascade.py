@@ -13,12 +13,12 @@ import pytest
 from conftest import MakeWav
 
 from marathon_eval.audio import Audio
+from marathon_eval.backends.transcript_prompt import composed, taken_apart
 from marathon_eval.cache import ResponseCache
 from marathon_eval.choices import laid_out
 from marathon_eval.errors import MarathonError
 from marathon_eval.model import Generation, Model, Request, Response
 from marathon_eval.models.cascade import LISTEN_PROMPT, Cascade
-from marathon_eval.reading import composed, taken_apart
 
 #: A listener that knows what is said from a file beside the sound, and notes each time that it is asked.
 TYPIST = '''

@@ -54,7 +54,7 @@ def test_every_file_of_the_three_folders_is_looked_for() -> None:
     for folder in covered.FOLDERS:
         here = {str(path.relative_to(ROOT)) for path in (ROOT / folder).glob("*.py") if path.stat().st_size}
         assert here <= set(names), "not committed yet?"
-    assert "marathon_eval/hf/runner.py" in names
+    assert "marathon_eval/backends/hf/engine/runner.py" in names
 
 
 def test_files_without_tests_come_first(report: dict[str, Any]) -> None:

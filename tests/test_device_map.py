@@ -11,8 +11,8 @@ from model_cases import CASES, answers, asked, built
 from tiny_run import noise
 
 from marathon_eval.audio import Audio
+from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import RATE
 from marathon_eval.registry import Registry
 
 

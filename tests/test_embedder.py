@@ -1,4 +1,4 @@
-"""models/embedder.py and marathon_eval/reading.py: transcript, question and options, and the option that is nearest."""
+"""models/embedder.py and marathon_eval/backends/transcript_prompt.py: transcript, question and options, and the option that is nearest."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 from conftest import MakeWav
 
 from marathon_eval.audio import Audio
+from marathon_eval.backends.transcript_prompt import composed, taken_apart
 from marathon_eval.choices import laid_out
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.model import Request
 from marathon_eval.models import embedder
 from marathon_eval.models.cascade import Cascade
 from marathon_eval.models.embedder import Embedder, stretches_of
-from marathon_eval.reading import composed, taken_apart
 from marathon_eval.task_config import Layout
 
 STORY = "The cat sat on a red mat. The dog slept under the old tree. A bird sang near the river."
@@ -74,7 +74,7 @@ def test_stretches_are_sentences_and_their_neighbours() -> None:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An E5-like checkpoint with random weights: near enough to a bag of words to find a sentence again."""
-    from marathon_eval.hf import hide_broken_torchvision
+    from marathon_eval.backends.hf.engine import hide_broken_torchvision
 
     hide_broken_torchvision()
     import torch

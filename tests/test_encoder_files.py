@@ -14,10 +14,10 @@ from heard_task import Taken, config, data, told
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniAudioEncoderLayer
 
+from marathon_eval.backends.hf.engine.encoder_cache import SUFFIX, EncoderFiles
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import evaluate
-from marathon_eval.hf.encoder_files import SUFFIX, EncoderFiles
 from marathon_eval.sweep import NONE, Grid, sweep
 
 CPU = torch.device("cpu")

@@ -16,10 +16,12 @@ import soundfile
 import tiny
 from tiny_run import noise
 
-from marathon_eval import converted, simple_evaluate, weights
+from marathon_eval import simple_evaluate
 from marathon_eval.audio import Audio
+from marathon_eval.backends import ctranslate2
+from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import RATE
 from marathon_eval.model import Generation, Request, Response, complete
 from marathon_eval.models import faster_whisper
 from marathon_eval.models.faster_whisper import FasterWhisper, Heard
@@ -43,7 +45,7 @@ def ready(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In CTranslate2's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MARATHON_EVAL_CACHE", str(tmp_path_factory.mktemp("kept")))
-        return converted.for_ctranslate2(checkpoint, weights.folder_hash(checkpoint))
+        return ctranslate2.for_ctranslate2(checkpoint, weights.folder_hash(checkpoint))
 
 
 @pytest.fixture(autouse=True)
@@ -146,7 +148,7 @@ def test_a_checkpoint_of_transformers_is_converted_once(
 ) -> None:
     request = Request("Transcribe.", (clip,))
     first = answer(checkpoint, request)
-    monkeypatch.setattr(converted, "_convert", lambda *paths: pytest.fail("converted again"))
+    monkeypatch.setattr(ctranslate2, "_convert", lambda *paths: pytest.fail("converted again"))
     assert answer(checkpoint, request).text == first.text == answer(ready, request).text
 
 

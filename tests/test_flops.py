@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marathon_eval.flops import (
+from marathon_eval.backends.hf.flops import (
     EncoderShape,
     Shape,
     attention,
@@ -126,5 +126,5 @@ def test_a_shape_is_read_from_a_config() -> None:
 
 
 def test_no_torch_is_needed() -> None:
-    code = "import sys, marathon_eval.flops; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, marathon_eval.backends.hf.flops; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert run([sys.executable, "-c", code], check=False).returncode == 0

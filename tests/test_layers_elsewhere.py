@@ -11,9 +11,9 @@ import tiny
 from tiny_run import noise
 
 from marathon_eval.audio import Audio
+from marathon_eval.backends.press_args import split_press_args
 from marathon_eval.model import Generation, Request, complete
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.press_args import split_press_args
 from marathon_eval.registry import Registry
 
 PRESSES = ["", "dart", "fastv", "snapkv", "streaming_llm"]

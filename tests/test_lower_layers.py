@@ -15,9 +15,9 @@ from heard_task import QUESTIONS, Taken, config, data, first_logits, told
 from tiny_run import Tiny
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniDecoderLayer
 
+from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
+from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.evaluator import evaluate
-from marathon_eval.hf.lower_layers import LowerLayers
-from marathon_eval.hf.pruning import Pruning
 from marathon_eval.press import PruningPress
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.fastv import FastV

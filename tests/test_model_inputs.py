@@ -31,8 +31,8 @@ from safetensors.torch import load_file, save_file
 from tiny_run import noise
 
 from marathon_eval.audio import Audio
+from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import RATE
 from marathon_eval.models.granite_speech import LogMel
 from marathon_eval.models.voxtral import wav
 from marathon_eval.registry import Registry

@@ -25,10 +25,10 @@ from model_cases import (
 from tiny_run import noise
 
 from marathon_eval.audio import Audio
+from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.chat import ChatModel
+from marathon_eval.backends.hf.engine.load import Loaded
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf.loading import Loaded
-from marathon_eval.hf_audio import RATE
-from marathon_eval.hf_chat import ChatModel
 from marathon_eval.model import Request
 from marathon_eval.press import budget
 

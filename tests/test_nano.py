@@ -21,8 +21,8 @@ from nano.questions import LABELS
 from nano.stages import Stage, reading, strange
 from tiny_run import Tiny
 
-from marathon_eval import weights
-from marathon_eval.hf_mel import mel_frames
+from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.mel import mel_frames
 from marathon_eval.models.qwen_omni import SYSTEM
 
 MEGABYTE = 1_000_000

@@ -15,7 +15,7 @@ import tiny
 from unequal_clips import answers, falling, omni
 
 from marathon_eval.audio import Audio
-from marathon_eval.hf_audio import HFAudio
+from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.model import Request, Response
 from marathon_eval.models.qwen_omni import QwenOmni
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marathon_eval.backends.press_args import split_press_args
 from marathon_eval.errors import MarathonError
 from marathon_eval.press import Press, budget, press_from_args
-from marathon_eval.press_args import split_press_args
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.jitter import Jitter
 from marathon_eval.presses.random import Random

@@ -16,8 +16,8 @@ import tiny
 from tiny_run import RATE, noise
 
 from marathon_eval.audio import Audio
-from marathon_eval.hf import eviction
-from marathon_eval.hf.attention_tap import LastTokenAttention
+from marathon_eval.backends.hf.engine import eviction
+from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
 from marathon_eval.model import Generation, Request, Usage
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.press import press_from_args

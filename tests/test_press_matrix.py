@@ -39,8 +39,8 @@ from press_reference import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.backends.hf.adapter import Inputs
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import Inputs
 from marathon_eval.press import EvictionPress, Press, PruningPress, budget, press_from_args
 from marathon_eval.registry import Registry
 

@@ -13,8 +13,8 @@ from tiny_run import Tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from marathon_eval.hf.eviction import context_length, evicted, prefill_context
-from marathon_eval.hf.pruning import Pruning
+from marathon_eval.backends.hf.engine.eviction import context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.press import EvictionPress, Press, PruningPress
 from marathon_eval.registry import Registry
 

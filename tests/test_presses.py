@@ -11,8 +11,8 @@ import torch
 from tiny_run import CutAt, Run, Tiny, recomputed
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.backends.hf.adapter import Inputs
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import Inputs
 from marathon_eval.press import PruningPress, PruningView, budget, press_from_args
 from marathon_eval.registry import Registry
 
@@ -236,7 +236,7 @@ def test_nothing_stays_behind_after_an_exception(
 
 @pytest.mark.parametrize("name", PRUNING)
 def test_two_samples_in_a_row_are_each_alone(model: Tiny, name: str) -> None:
-    from marathon_eval.hf.pruning import Pruning
+    from marathon_eval.backends.hf.engine.pruning import Pruning
 
     press = pruning_press(name, ratio=0.6)
     first, second = model.inputs(8.0), model.inputs(3.0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from nano_clips import events, right
 
-from marathon_eval.hf.pruning import Pruning
+from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.registry import Registry
 
 CLIPS = 20

@@ -11,9 +11,9 @@ import torch
 from tiny_run import Tiny
 from transformers import StaticCache
 
+from marathon_eval.backends.hf.engine.prompt_pass import taken
+from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf.prompt_pass import taken
-from marathon_eval.hf.pruning import Pruning
 from marathon_eval.press import PruningPress, PruningView
 
 

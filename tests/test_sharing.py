@@ -13,8 +13,8 @@ import torch
 from heard_task import Taken, config, data, first_logits, told
 
 from marathon_eval.audio import Audio
+from marathon_eval.backends.hf.engine import shared_clip
 from marathon_eval.evaluator import evaluate
-from marathon_eval.hf import sharing
 from marathon_eval.registry import Registry
 from marathon_eval.sweep import NONE, Grid, sweep
 
@@ -61,7 +61,7 @@ def test_a_clip_is_heard_encoded_and_prefilled_once(
 ) -> None:
     folder, counts = data(tmp_path), {"heard": 0, "encoded": 0, "prefilled": 0}
     _count(monkeypatch, Audio, "samples", counts, "heard")
-    _count(monkeypatch, sharing, "prefill_context", counts, "prefilled")
+    _count(monkeypatch, shared_clip, "prefill_context", counts, "prefilled")
     _count_encodings(monkeypatch, counts)
     grid = Grid(("none", "dart", "knorm", "snapkv", "expected_attention"), (0.3, 0.6))
     assert sweep(config(folder, checkpoint, tmp_path / "cache"), grid, Taken())
@@ -73,7 +73,7 @@ def test_questions_on_one_clip_share_it_in_a_plain_run(
 ) -> None:
     folder, counts = data(tmp_path), {"heard": 0, "encoded": 0, "prefilled": 0}
     _count(monkeypatch, Audio, "samples", counts, "heard")
-    _count(monkeypatch, sharing, "prefill_context", counts, "prefilled")
+    _count(monkeypatch, shared_clip, "prefill_context", counts, "prefilled")
     _count_encodings(monkeypatch, counts)
     run = config(folder, checkpoint, tmp_path / "cache")
     together = evaluate(run)

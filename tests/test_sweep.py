@@ -17,7 +17,7 @@ import tiny
 from disturbing import stored
 from heard_task import QUESTIONS, Taken, config, data
 
-from marathon_eval import hf_audio
+from marathon_eval.backends.hf import adapter
 from marathon_eval.cli import main
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
@@ -52,7 +52,7 @@ def test_a_finished_sweep_loads_no_weights(
     run, grid = config(data(tmp_path), checkpoint, tmp_path / "cache"), Grid(("none", "frame"), (0.5,))
     first, second = Taken(), Taken()
     sweep(run, grid, first)
-    monkeypatch.setattr(hf_audio.HFAudio, "generate", None)
+    monkeypatch.setattr(adapter.HFAudio, "generate", None)
     sweep(run, grid, second)
     assert {label: result.tasks for label, result in first.items()} == {
         label: result.tasks for label, result in second.items()

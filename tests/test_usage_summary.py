@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny_run import RATE, noise
 
 from marathon_eval.audio import Audio
-from marathon_eval.flops import Shape, evicted_speedup, pruned_speedup
+from marathon_eval.backends.hf.flops import Shape, evicted_speedup, pruned_speedup
 from marathon_eval.model import Generation, Request, Response, Usage
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.press import press_from_args

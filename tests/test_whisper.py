@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tiny_run import noise
 
 from marathon_eval.audio import Audio
-from marathon_eval.hf_audio import RATE
+from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.model import Generation, Request, Response, complete
 from marathon_eval.models import whisper
 from marathon_eval.models.whisper import Whisper, quietest, windows

@@ -68,11 +68,11 @@ def make_qwen_omni(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
     thinker is put to the test.
     """
     # first of all: it hides a torchvision that would break the next imports
-    import_module("marathon_eval.hf")
+    import_module("marathon_eval.backends.hf.engine")
     import torch
     from transformers import Qwen2_5OmniForConditionalGeneration, WhisperFeatureExtractor
 
-    from marathon_eval.hf.loading import quiet
+    from marathon_eval.backends.hf.engine.load import quiet
 
     tokenizer = byte_tokenizer(QWEN_TOKENS, QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>")
     torch.manual_seed(seed)
@@ -95,7 +95,7 @@ def make_qwen_omni(folder: Path, layers: int = LAYERS, seed: int = 0) -> Path:
 
 def make_whisper(folder: Path, multilingual: bool = False, seed: int = 0) -> Path:
     """Write a Whisper checkpoint with random weights into `folder` and return it."""
-    import_module("marathon_eval.hf")  # as above
+    import_module("marathon_eval.backends.hf.engine")  # as above
     import torch
     from transformers import (
         GenerationConfig,
@@ -104,7 +104,7 @@ def make_whisper(folder: Path, multilingual: bool = False, seed: int = 0) -> Pat
         WhisperForConditionalGeneration,
     )
 
-    from marathon_eval.hf.loading import quiet
+    from marathon_eval.backends.hf.engine.load import quiet
 
     times = (f"<|{i * 0.02:.2f}|>" for i in range(1501))
     tokenizer = byte_tokenizer((*WHISPER_TOKENS, *times), {}, pad="<|endoftext|>", eos="<|endoftext|>")

@@ -15,7 +15,7 @@ from tiny import CHAT_TEMPLATE, QWEN_NAMED, QWEN_TOKENS, byte_tokenizer, make_qw
 from tiny_parts import HIDDEN, flamingo_encoder, language, mel, saved, whisper_like
 from tiny_tekken import TEKKEN_AUDIO, TEKKEN_SPECIAL, tekken
 
-import marathon_eval.hf  # noqa: F401 - hides a torchvision that would break transformers' audio models
+import marathon_eval.backends.hf.engine  # noqa: F401 - hides a torchvision that would break transformers' audio models
 
 FLAMINGO_TEMPLATE = CHAT_TEMPLATE.replace("<|audio_bos|><|AUDIO|><|audio_eos|>", "<sound>")
 

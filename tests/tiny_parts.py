@@ -54,7 +54,7 @@ def saved(
     """Random weights of the config's architecture and everything beside them, in `folder`."""
     import torch
 
-    from marathon_eval.hf.loading import quiet
+    from marathon_eval.backends.hf.engine.load import quiet
 
     torch.manual_seed(0)
     with quiet(), torch.no_grad():

@@ -18,11 +18,11 @@ from urllib.request import urlopen
 
 from tiny import CHAT_TEMPLATE, QWEN_NAMED, QWEN_TOKENS, byte_tokenizer
 
-import marathon_eval.hf  # noqa: F401 - hides a torchvision that would break transformers' audio models
+import marathon_eval.backends.hf.engine  # noqa: F401 - hides a torchvision that would break transformers' audio models
 
 HIDDEN = 32
 FRAMES_PER_SECOND = 50  # encoder positions: mel frames, halved by the second convolution
-_SERVE = "import marathon_eval.hf; from transformers.cli.transformers import app; app()"
+_SERVE = "import marathon_eval.backends.hf.engine; from transformers.cli.transformers import app; app()"
 
 
 def make_qwen2_audio(folder: Path, window: int = 30) -> Path:

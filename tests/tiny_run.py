@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from marathon_eval.hf.loading import Loaded, load
-from marathon_eval.hf.prompt_pass import Kept
-from marathon_eval.hf.pruning import Pruning
-from marathon_eval.hf.runner import loudness
-from marathon_eval.hf_audio import RATE, Inputs
+from marathon_eval.backends.hf.adapter import RATE, Inputs
+from marathon_eval.backends.hf.engine.load import Loaded, load
+from marathon_eval.backends.hf.engine.prompt_pass import Kept
+from marathon_eval.backends.hf.engine.pruning import Pruning
+from marathon_eval.backends.hf.engine.runner import loudness
 from marathon_eval.model import Request
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.press import Decoder, PruningPress

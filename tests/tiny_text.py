@@ -13,7 +13,7 @@ TEMPLATE = (
 def make_text_lm(folder: Path, says: str | None = None, positions: int = 2048) -> Path:
     """A Llama with a tokenizer of bytes; with `says` it answers every prompt with that text."""
     # first of all: it hides a torchvision that would break the next imports
-    import_module("marathon_eval.hf")
+    import_module("marathon_eval.backends.hf.engine")
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast

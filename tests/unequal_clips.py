@@ -12,7 +12,7 @@ import torch
 from tiny_run import noise
 
 from marathon_eval.audio import Audio
-from marathon_eval.hf_audio import RATE
+from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.model import Generation, Model, Request, Response, complete
 from marathon_eval.models.qwen_omni import QwenOmni
 

@@ -1,1 +1,1 @@
-"""Models behind an HTTP API: what every vendor's adapter shares. No SDK is imported here."""
+"""The types that a plug-in author imports: audio, models, presses."""

@@ -54,7 +54,7 @@ def presses(registry: Registry) -> list[str]:
 
     Raises MarathonError.
     """
-    from marathon_eval.kvpress import KVPress
+    from marathon_eval.backends.hf.kvpress import KVPress
     from marathon_eval.press import PruningPress
 
     listed = [(name, registry.press_class(name)) for name in registry.names("press")]

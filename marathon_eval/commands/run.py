@@ -199,7 +199,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
     """The flags as a RunConfig. Raises MarathonError."""
     model_args = parse_args(arguments.model_args, "--model_args")
     if arguments.batch_size is not None:
-        from marathon_eval.batching import parse_batch_size
+        from marathon_eval.backends.hf.batching import parse_batch_size
 
         model_args["batch_size"] = parse_batch_size(arguments.batch_size)
     if arguments.device is not None:

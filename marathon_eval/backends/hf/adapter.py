@@ -1,7 +1,7 @@
 """What every local audio model shares: its arguments, what identifies it, and the seam to the engine's torch.
 
 An adapter in models/ names its transformers class as text and says how a chat is built; loading, timing, truncation
-guard and decoding are marathon_eval/hf/runner.py, imported on the first cache miss. This file imports no torch.
+guard and decoding are marathon_eval/backends/hf/engine/runner.py, imported on the first cache miss. This file imports no torch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from marathon_eval import weights
-from marathon_eval.batching import MOST, Batching, BatchSize, estimated_tokens
+from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.batching import MOST, Batching, BatchSize, estimated_tokens
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.model import Model, ModelSettings, Request, Response
 from marathon_eval.press import EvictionPress, Press
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from marathon_eval.audio import Audio, AudioFacts
-    from marathon_eval.hf.loading import Loaded
-    from marathon_eval.hf.runner import Runner
+    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.runner import Runner
     from marathon_eval.press import Decoder
 
 RATE = 16000
@@ -159,7 +159,7 @@ class HFAudio(Model):
         if self._runner is None:
             self.check()
             self.folder()
-            from marathon_eval.hf.runner import Runner
+            from marathon_eval.backends.hf.engine.runner import Runner
 
             running = (cell._runner for cell in self.cells if cell._runner is not None)
             self._runner = Runner(self, next(running, None))
@@ -219,7 +219,7 @@ class HFAudio(Model):
 
     def extractor(self, folder: Path) -> Any:
         """What turns clips into features: the checkpoint's feature extractor."""
-        from marathon_eval.hf import hide_broken_torchvision
+        from marathon_eval.backends.hf.engine import hide_broken_torchvision
 
         hide_broken_torchvision()
         import transformers
@@ -236,7 +236,7 @@ class HFAudio(Model):
 
     def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
         """One response per request: chat models generate, others overwrite this."""
-        from marathon_eval.hf.generating import generated
+        from marathon_eval.backends.hf.engine.generate import generated
 
         return generated(self, loaded, requests, inputs)
 

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from marathon_eval.hf.encoder_files import EncoderFiles
-from marathon_eval.hf.equality import same
-from marathon_eval.hf.eviction import prefill_context
-from marathon_eval.hf.eviction_context import Context
-from marathon_eval.hf.lower_layers import LowerLayers
-from marathon_eval.hf.usage import now
-from marathon_eval.hf.watching import looking_s, shown, watching
+from marathon_eval.backends.hf.engine.encoder_cache import EncoderFiles
+from marathon_eval.backends.hf.engine.eviction import prefill_context
+from marathon_eval.backends.hf.engine.eviction_context import Context
+from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
+from marathon_eval.backends.hf.engine.observers import looking_s, shown, watching
+from marathon_eval.backends.hf.engine.same_inputs import same
+from marathon_eval.backends.hf.engine.usage import now
 from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
 if TYPE_CHECKING:
-    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.backends.hf.engine.load import Loaded
     from marathon_eval.model import Request, Response
 
 #: Two batches: the one that is asked, and the one that is decoded meanwhile.

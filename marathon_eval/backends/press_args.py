@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from marathon_eval.backends.hf.kvpress import PREFIX, KVPress
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.kvpress import PREFIX, KVPress
 from marathon_eval.press import Press, press_from_args
 
 

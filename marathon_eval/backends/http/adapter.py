@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
-from marathon_eval.api.calibration import REQUEST, calibrated, sound
-from marathon_eval.api.keys import checked_url, key_from_environment, redacted
-from marathon_eval.api.loop import Pace, as_finished, from_async
-from marathon_eval.api.payload import Clip, Clips, Format, encode
-from marathon_eval.api.reply import AudioRate, NoAnswer, Reply, judged
+from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
+from marathon_eval.backends.http.calibration import REQUEST, calibrated, sound
+from marathon_eval.backends.http.loop import Pace, as_finished, from_async
+from marathon_eval.backends.http.payload import Clip, Clips, Format, encode
+from marathon_eval.backends.http.reply import AudioRate, NoAnswer, Reply, judged
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.model import Model, ModelSettings, Request, Response
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
-from marathon_eval import weights
+from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.adapter import chat_template
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import chat_template
 
 if TYPE_CHECKING:
-    from marathon_eval.hf.sharing import Shared
-    from marathon_eval.hf_audio import HFAudio
+    from marathon_eval.backends.hf.adapter import HFAudio
+    from marathon_eval.backends.hf.engine.shared_clip import Shared
 
 
 @dataclass(frozen=True)

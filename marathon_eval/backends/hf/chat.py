@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from marathon_eval.backends.hf.adapter import RATE, HFAudio, HFSettings, Inputs
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.hf_audio import RATE, HFAudio, HFSettings, Inputs
 from marathon_eval.model import ModelSettings, Request
 from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from marathon_eval.hf.loading import Loaded
+    from marathon_eval.backends.hf.engine.load import Loaded
 
     Wave = NDArray[np.float32]
 

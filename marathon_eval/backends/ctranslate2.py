@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.backends.hf.weights import CONVERTED
 from marathon_eval.errors import MarathonError
-from marathon_eval.weights import CONVERTED
 
 
 def for_ctranslate2(folder: Path, identity: str) -> Path:
@@ -48,7 +48,7 @@ def for_ctranslate2(folder: Path, identity: str) -> Path:
 
 def _convert(folder: Path, target: Path) -> None:
     # first: it hides a torchvision that would break the import of transformers
-    from marathon_eval.hf.loading import quiet  # isort: split
+    from marathon_eval.backends.hf.engine.load import quiet  # isort: split
 
     import transformers
     from ctranslate2.converters import TransformersConverter

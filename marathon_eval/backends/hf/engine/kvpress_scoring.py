@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marathon_eval.hf.eviction_context import Observed
-from marathon_eval.hf.prompt_pass import synced
+from marathon_eval.backends.hf.engine.eviction_context import Observed
+from marathon_eval.backends.hf.engine.prompt_pass import synced
 from marathon_eval.press import Decoder, EvictionPress
 
 

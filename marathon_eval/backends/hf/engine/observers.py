@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from marathon_eval.hf.eviction_context import Context, Observed
+from marathon_eval.backends.hf.engine.eviction_context import Context, Observed
 from marathon_eval.press import EvictionPress, Press
 
 

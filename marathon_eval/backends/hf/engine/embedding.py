@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
+from marathon_eval.backends.hf.engine.load import chosen_device, quiet
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf.loading import chosen_device, quiet
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from marathon_eval.hf.prompt_pass import synced
+from marathon_eval.backends.hf.engine.prompt_pass import synced
 
 
 @dataclass

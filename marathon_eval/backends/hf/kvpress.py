@@ -59,7 +59,7 @@ class KVPress(EvictionPress):
 
         where = f"press={PREFIX}{self.scorer}"
         # first of all: it hides a torchvision that would break transformers, which kvpress imports
-        importlib.import_module("marathon_eval.hf")
+        importlib.import_module("marathon_eval.backends.hf.engine")
         try:
             library = importlib.import_module("kvpress")
         except (ImportError, RuntimeError) as error:

@@ -18,13 +18,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from marathon_eval.batching import padded
+from marathon_eval.backends.hf.adapter import RATE, HFAudio
+from marathon_eval.backends.hf.batching import padded
+from marathon_eval.backends.hf.engine.encoder_cache import EncoderFiles
+from marathon_eval.backends.hf.engine.load import Loaded, load
+from marathon_eval.backends.hf.engine.memory import (
+    affordable_tokens,
+    give_back,
+    out_of_memory,
+    tokens_to_start_with,
+)
+from marathon_eval.backends.hf.engine.shared_clip import Shared, SharedFeatures
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.hf.encoder_files import EncoderFiles
-from marathon_eval.hf.loading import Loaded, load
-from marathon_eval.hf.memory import affordable_tokens, give_back, out_of_memory, tokens_to_start_with
-from marathon_eval.hf.sharing import Shared, SharedFeatures
-from marathon_eval.hf_audio import RATE, HFAudio
 from marathon_eval.model import Request, Response
 from marathon_eval.press import EvictionPress, PruningPress
 
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from marathon_eval.audio import Audio
-    from marathon_eval.hf_audio import Inputs
+    from marathon_eval.backends.hf.adapter import Inputs
 
 #: Frames and tokens round; a model that heard this much less than it was sent was not cut.
 SECONDS_SLACK = 0.05

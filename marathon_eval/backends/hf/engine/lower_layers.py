@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marathon_eval.hf.equality import same
-from marathon_eval.hf.usage import now
+from marathon_eval.backends.hf.engine.same_inputs import same
+from marathon_eval.backends.hf.engine.usage import now
 from marathon_eval.press import Press, PruningPress
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.masking_utils import create_causal_mask
 
+from marathon_eval.backends.hf.engine.prompt_pass import Cut, PromptPass, taken
+from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf.prompt_pass import Cut, PromptPass, taken
-from marathon_eval.hf.pruning import Pruning
 
 #: They take a mask; others are told a window's width alone and would count kept tokens instead of positions.
 KERNELS = ("eager", "sdpa")

@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.utils import ModelOutput
 
+from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.errors import MarathonError
-from marathon_eval.hf_audio import HFAudio
 
 SUFFIX = ".encoding.safetensors"
 #: Of a file that is being written; what a kill left behind is deleted after a day.

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from marathon_eval.errors import RowError
-from marathon_eval.flops import Shape, evicted_speedup
-from marathon_eval.hf.eviction import answer, context_length, evicted, prefill_context
-from marathon_eval.hf.eviction_context import Context
-from marathon_eval.hf.loading import Loaded
-from marathon_eval.hf.usage import (
+from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.eviction_context import Context
+from marathon_eval.backends.hf.engine.load import Loaded
+from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
     by_layers,
     kv_bytes_per_token,
@@ -23,13 +21,15 @@ from marathon_eval.hf.usage import (
     reset_peak,
     speed,
 )
+from marathon_eval.backends.hf.flops import Shape, evicted_speedup
+from marathon_eval.errors import RowError
 from marathon_eval.model import Generation, Request, Response, Usage
 from marathon_eval.press import Decoder, EvictionPress
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
 
-    from marathon_eval.hf_audio import HFAudio, Inputs
+    from marathon_eval.backends.hf.adapter import HFAudio, Inputs
 
 
 @dataclass

@@ -6,7 +6,7 @@ import gc
 
 import torch
 
-from marathon_eval.batching import CPU_TOKENS, FREE_SHARE
+from marathon_eval.backends.hf.batching import CPU_TOKENS, FREE_SHARE
 
 #: How PyTorch words it where the exception's type does not say it: the CPU's allocator, cuBLAS, a driver's call.
 SAID = (

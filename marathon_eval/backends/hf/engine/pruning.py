@@ -21,10 +21,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.masking_utils import create_causal_mask
 
-from marathon_eval.errors import MarathonError
-from marathon_eval.hf.attention_tap import LastTokenAttention
-from marathon_eval.hf.lower_layers import LowerLayers
-from marathon_eval.hf.prompt_pass import (
+from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
+from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
+from marathon_eval.backends.hf.engine.prompt_pass import (
     Cut,
     Kept,
     PromptPass,
@@ -34,6 +33,7 @@ from marathon_eval.hf.prompt_pass import (
     synced,
     taken,
 )
+from marathon_eval.errors import MarathonError
 from marathon_eval.press import Decoder, PruningPress, PruningView
 
 

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria
 
-from marathon_eval.errors import RowError
-from marathon_eval.flops import Shape, pruned_speedup
-from marathon_eval.hf.evicting import answered_from_evicted
-from marathon_eval.hf.input_pruning import InputPruning
-from marathon_eval.hf.loading import Loaded
-from marathon_eval.hf.pruning import Pruning
-from marathon_eval.hf.usage import (
+from marathon_eval.backends.hf.engine.evicted_answer import answered_from_evicted
+from marathon_eval.backends.hf.engine.input_pruning import InputPruning
+from marathon_eval.backends.hf.engine.load import Loaded
+from marathon_eval.backends.hf.engine.observers import WHOLE
+from marathon_eval.backends.hf.engine.pruning import Pruning
+from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
     FirstToken,
     by_layers,
@@ -27,12 +26,13 @@ from marathon_eval.hf.usage import (
     reset_peak,
     speed,
 )
-from marathon_eval.hf.watching import WHOLE
+from marathon_eval.backends.hf.flops import Shape, pruned_speedup
+from marathon_eval.errors import RowError
 from marathon_eval.model import Generation, Request, Response, Usage
 from marathon_eval.press import EvictionPress, PruningPress
 
 if TYPE_CHECKING:
-    from marathon_eval.hf_audio import HFAudio, Inputs
+    from marathon_eval.backends.hf.adapter import HFAudio, Inputs
 
 
 @dataclass(frozen=True)

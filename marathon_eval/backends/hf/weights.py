@@ -20,7 +20,7 @@ from marathon_eval.errors import MarathonError
 CONFIG_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "*.bin")
 #: Checkpoints that come with the package, by the name of their folder: the demonstration model `nano`.
-SHIPPED = Path(__file__).resolve().parent / "data"
+SHIPPED = Path(__file__).resolve().parents[2] / "data"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 #: Weights in CTranslate2's layout, and a key that only its Whisper configs have.

@@ -1,0 +1,1 @@
+"""What model adapters share: transformers checkpoints (hf/) and servers behind HTTP (http/)."""
