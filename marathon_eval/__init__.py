@@ -11,16 +11,16 @@ __version__ = "0.1.0"
 __all__ = ["Audio", "Generation", "MarathonError", "Model", "Request", "Response", "Usage", "simple_evaluate"]
 
 if TYPE_CHECKING:
-    from marathon_eval.audio import Audio
+    from marathon_eval.api.audio import Audio
+    from marathon_eval.api.model import Generation, Model, Request, Response, Usage
     from marathon_eval.errors import MarathonError
     from marathon_eval.evaluator import simple_evaluate
-    from marathon_eval.model import Generation, Model, Request, Response, Usage
 
 _HOMES = {
-    "Audio": "audio",
+    "Audio": "api.audio",
     "MarathonError": "errors",
     "simple_evaluate": "evaluator",
-    **dict.fromkeys(("Generation", "Model", "Request", "Response", "Usage"), "model"),
+    **dict.fromkeys(("Generation", "Model", "Request", "Response", "Usage"), "api.model"),
 }
 
 

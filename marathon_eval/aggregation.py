@@ -7,12 +7,12 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marathon_eval.api.metric import Tally
 from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.filters import Answer, FilterContext
 from marathon_eval.metrics import Metric, Scored
 from marathon_eval.results import MetricValue, ReadingScore, Sample, TaskResult
 from marathon_eval.scoring import SCORED, Scorer, scored_row
-from marathon_eval.tally import Tally
 from marathon_eval.usage import UsageColumns, answer_seconds
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from marathon_eval.api.model import Model, Request, Through, complete
 from marathon_eval.cache import Answered, ResponseCache, default_folder
 from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
-from marathon_eval.model import Model, Request, Through, complete
 from marathon_eval.responses import Responses
 
 if TYPE_CHECKING:
-    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.task import Doc, DocSet, Task
 
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from marathon_eval.audio import Audio, AudioFacts, memo_keys
+from marathon_eval.api.audio import Audio, AudioFacts, memo_keys
+from marathon_eval.api.model import Generation, Model, Request, Response, Through, complete
 from marathon_eval.cache_file import TABLE, prepare, read_only
 from marathon_eval.cache_row import Entry, cacheable, check_of, response_from, sha256_of, storable, whole
 from marathon_eval.cache_writer import Writer
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.model import Generation, Model, Request, Response, Through, complete
 from marathon_eval.rank_caches import take_in
 
 FILE_NAME = "answers.sqlite"

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from marathon_eval.model import NO_DETAILS, Request, Response, Usage
+from marathon_eval.api.model import NO_DETAILS, Request, Response, Usage
 
 #: Made once: json.dumps makes an encoder for every call with settings of its own.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))

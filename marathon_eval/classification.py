@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from marathon_eval.api.metric import Labels, Numbers, Tally
 from marathon_eval.metrics import Metric, Scored, is_hit, ratio, said_like, same_label
-from marathon_eval.tally import Labels, Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

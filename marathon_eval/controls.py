@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 from marathon_eval.choices import letters_of
 from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.errors import AudioError, MarathonError

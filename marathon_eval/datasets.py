@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 from marathon_eval.choices import Choices
 from marathon_eval.errors import AudioError, MarathonError, RowError
 from marathon_eval.prompt import OURS, Question, examples_for

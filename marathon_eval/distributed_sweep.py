@@ -15,10 +15,10 @@ from marathon_eval.rank_messages import LEADER
 from marathon_eval.sweep import Cell, Filling, Grid, answered, ask_here, cells_of
 
 if TYPE_CHECKING:
-    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.api.audio import Audio, AudioFacts
+    from marathon_eval.api.model import Model, Request, Response
     from marathon_eval.distributed import Leader
     from marathon_eval.following import Outbox
-    from marathon_eval.model import Model, Request, Response
 
 
 def filling(leader: Leader, config: RunConfig, grid: Grid) -> Filling:

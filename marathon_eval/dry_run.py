@@ -9,17 +9,17 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.model import Model, Request, Usage
 from marathon_eval.asking import Pool, ordered, seconds_of
 from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_file import TABLE, read_only
 from marathon_eval.cache_row import response_from, sha256_of
 from marathon_eval.errors import MarathonError
 from marathon_eval.forecast import Forecast
-from marathon_eval.model import Model, Request, Usage
 from marathon_eval.preflight import Check, Planned, checks
 
 if TYPE_CHECKING:
-    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.api.audio import Audio, AudioFacts
 
 #: Answers of the same model that its forecast is made from.
 ANSWERS_READ = 500

@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marathon_eval.api.model import Model, Through, complete
+from marathon_eval.api.registry import Registry
 from marathon_eval.asking import Answers, Pool, Progress, ask, cache_folder, gather
 from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError, of_the_judge
-from marathon_eval.model import Model, Through, complete
 from marathon_eval.provenance import versions
-from marathon_eval.registry import Registry
 from marathon_eval.results import RunResult, Sample
 
 if TYPE_CHECKING:

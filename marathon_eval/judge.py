@@ -23,7 +23,7 @@ from marathon_eval.task import Task
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from marathon_eval.model import Model, Request, Response
+    from marathon_eval.api.model import Model, Request, Response
     from marathon_eval.task import Doc
 
 RETRIES = 3

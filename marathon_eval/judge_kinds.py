@@ -16,10 +16,10 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.model import Generation, Request
 from marathon_eval.errors import RowError, unknown
 from marathon_eval.filters import Answer
 from marathon_eval.judge_readings import Pair, Pass
-from marathon_eval.model import Generation, Request
 from marathon_eval.parity.air_bench import two_scores
 from marathon_eval.parity.mmar import included
 from marathon_eval.reasoning import Parted

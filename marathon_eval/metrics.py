@@ -14,10 +14,10 @@ from re import Pattern
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from marathon_eval.api.metric import Numbers, Tally
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.filters import Answer, FilterContext, built
 from marathon_eval.patterns import substitute
-from marathon_eval.tally import Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 from marathon_eval.errors import MarathonError
 
 RATE = 16_000

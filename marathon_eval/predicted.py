@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.model import Response
+from marathon_eval.api.registry import Registry
 from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.datasets import Doc, DocLoader, DocSet
@@ -16,13 +18,11 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import as_judged, judge_with, load_tasks
 from marathon_eval.filters import Answer
 from marathon_eval.metrics import Scored
-from marathon_eval.model import Response
 from marathon_eval.official import printed
 from marathon_eval.parity.released import INVALID
 from marathon_eval.predictions import Joined, joined, read_predictions
 from marathon_eval.prompt import OURS
 from marathon_eval.provenance import versions
-from marathon_eval.registry import Registry
 from marathon_eval.results import ReadingScore, RunResult, Sample
 from marathon_eval.rows import Table, TableReader
 from marathon_eval.scored import judged_by, scored_sample
@@ -30,8 +30,8 @@ from marathon_eval.task import Task
 from marathon_eval.template import check_names
 
 if TYPE_CHECKING:
+    from marathon_eval.api.model import Model
     from marathon_eval.judge import Judged
-    from marathon_eval.model import Model
 
 #: A prediction that says that its model failed: AudioMarathon's scripts write it where an answer should be.
 FAILED = "ERROR"

@@ -14,13 +14,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.audio import memo_keys
+from marathon_eval.api.audio import memo_keys
 from marathon_eval.cache_file import LOCK_SECONDS, RANK_MARK, TABLE, read_only, refuse_other_tables
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    from marathon_eval.api.model import Request
     from marathon_eval.cache import ResponseCache
-    from marathon_eval.model import Request
 
 
 def rank_file(folder_file: str, rank: int) -> str:

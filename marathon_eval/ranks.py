@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from marathon_eval.api.model import Request
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Request
 
 #: World size, rank, rank on this node: torch's launchers (accelerate's among them), Open MPI, Intel MPI and MPICH.
 VARIABLES = (

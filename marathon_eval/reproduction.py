@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from marathon_eval.api.model import Response, Usage
+from marathon_eval.api.registry import Registry
 from marathon_eval.archive import read_archive
 from marathon_eval.asking import cache_folder, docs_of
 from marathon_eval.cache import FILE_NAME
@@ -25,8 +27,6 @@ from marathon_eval.config import RunConfig
 from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import in_orders, load_tasks
-from marathon_eval.model import Response, Usage
-from marathon_eval.registry import Registry
 from marathon_eval.results import Sample, newest_run, read_results, read_samples
 from marathon_eval.task import Group, Task, load_task
 from marathon_eval.yaml_loader import files_of, load_document

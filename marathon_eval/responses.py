@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import fields
 from operator import attrgetter
 
-from marathon_eval.model import Request, Response, Usage
+from marathon_eval.api.model import Request, Response, Usage
 
 #: So many are held as objects: making text and reading it takes time, and a run of this size has the room.
 AS_THEY_ARE = 8192

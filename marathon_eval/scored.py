@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.aggregation import Aggregation
+from marathon_eval.api.model import Request, Response
 from marathon_eval.asking import Answers, Asked
 from marathon_eval.cache_row import sha256_of
 from marathon_eval.config import RunConfig
-from marathon_eval.model import Request, Response
 from marathon_eval.packed import Packed
 from marathon_eval.results import Sample
 
 if TYPE_CHECKING:
-    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.judge import Judge, Judged, Verdict
     from marathon_eval.task import Doc, Task
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from marathon_eval.api.model import Response
 from marathon_eval.datasets import Doc
 from marathon_eval.errors import RowError
 from marathon_eval.filters import Answer, FilterContext
 from marathon_eval.metrics import Scored
-from marathon_eval.model import Response
 from marathon_eval.readings import Reading
 from marathon_eval.results import ReadingScore, Sample
 from marathon_eval.task_config import TaskConfig

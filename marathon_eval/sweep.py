@@ -15,6 +15,8 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.press import EvictionPress
+from marathon_eval.api.registry import Registry
 from marathon_eval.asking import Answers, Progress, cache_folder, ordered, seconds_of
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache import AT_ONCE, Answered, ResponseCache
@@ -23,14 +25,12 @@ from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator import Plan, build_model, concluded, judge_with, pinned_pool, prepared
 from marathon_eval.preflight import Planned, refuse
-from marathon_eval.press import EvictionPress
-from marathon_eval.registry import Registry
 from marathon_eval.responses import Responses
 
 if TYPE_CHECKING:
-    from marathon_eval.audio import Audio, AudioFacts
-    from marathon_eval.model import Model, Request, Response
-    from marathon_eval.press import Press
+    from marathon_eval.api.audio import Audio, AudioFacts
+    from marathon_eval.api.model import Model, Request, Response
+    from marathon_eval.api.press import Press
     from marathon_eval.results import RunResult
 
 #: The uncompressed model's name in --presses.

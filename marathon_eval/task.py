@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from marathon_eval.aggregation import Aggregation
+from marathon_eval.api.model import Generation, Request, Response
 from marathon_eval.choices import Choices, letters_of
 from marathon_eval.datasets import Doc, DocLoader, DocSet
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.filters import FilterContext
 from marathon_eval.group import Group
-from marathon_eval.model import Generation, Request, Response
 from marathon_eval.prompt import PromptWriter
 from marathon_eval.readings import build_readings
 from marathon_eval.results import Sample, TaskResult

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.model import Response, Usage
+from marathon_eval.api.model import Response, Usage
 from marathon_eval.stats import median_interval
 
 if TYPE_CHECKING:

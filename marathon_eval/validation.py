@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from marathon_eval.api.model import Response
 from marathon_eval.datasets import Doc
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.model import Response
 from marathon_eval.rows import FORMATS
 from marathon_eval.task import Group, Task, load_task
 

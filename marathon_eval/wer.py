@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from marathon_eval.api.metric import Numbers, Tally
 from marathon_eval.metrics import Mean, Metric, Scored, ratio
-from marathon_eval.tally import Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf.remote_code import RemoteCode, RemoteSettings
-from marathon_eval.model import ModelSettings
 
 
 class Aero1Settings(RemoteSettings):

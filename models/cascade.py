@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
+from marathon_eval.api.model import Generation, Model, ModelSettings, Request, Response
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.transcript_prompt import composed
 from marathon_eval.cache_row import response_from
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Model, ModelSettings, Request, Response
-from marathon_eval.registry import Registry
 
 if TYPE_CHECKING:
+    from marathon_eval.api.press import Press
     from marathon_eval.cache import ResponseCache
-    from marathon_eval.press import Press
 
 #: `reader=openai` is any server with OpenAI's chat completions; sent text only, it need not hear.
 SHORT_NAMES = {"openai": "openai_audio"}

@@ -14,9 +14,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from marathon_eval.audio import Audio, AudioFacts
+from marathon_eval.api.audio import Audio, AudioFacts
+from marathon_eval.api.model import Model, ModelSettings, Request, Response, Usage
 from marathon_eval.errors import AudioError
-from marathon_eval.model import Model, ModelSettings, Request, Response, Usage
 
 
 class _Settings(ModelSettings):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from pydantic import Field
 
+from marathon_eval.api.model import Model, ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf import weights
 from marathon_eval.backends.transcript_prompt import taken_apart
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.model import Model, ModelSettings, Request, Response, Usage
 
 if TYPE_CHECKING:
     import numpy as np

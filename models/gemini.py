@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from marathon_eval.api.model import Request
 from marathon_eval.backends.http.adapter import APIAudio, APISettings, Failure, missing_sdk
 from marathon_eval.backends.http.attempts import HOOKS, AttemptClock
 from marathon_eval.backends.http.payload import Clip
 from marathon_eval.backends.http.reply import NoAnswer, Reply
-from marathon_eval.model import Request
 
 #: A request may have 20 MB, base64 and all; beyond that clips go through the Files API.
 INLINE_BYTES = 14_000_000

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
-from marathon_eval.model import ModelSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

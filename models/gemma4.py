@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from marathon_eval.model import ModelSettings
+from marathon_eval.api.model import ModelSettings
 from marathon_eval.models.gemma3n import Gemma3n, Gemma3nSettings
 
 if TYPE_CHECKING:

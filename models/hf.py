@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field
 
+from marathon_eval.api.model import ModelSettings, Request
+from marathon_eval.api.press import Press
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard, expanded
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import ModelSettings, Request
-from marathon_eval.press import Press
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from marathon_eval.api.model import Request
 from marathon_eval.backends.http.adapter import APIAudio, APISettings, Failure, missing_sdk
 from marathon_eval.backends.http.attempts import HOOKS, AttemptClock
 from marathon_eval.backends.http.payload import Clip
 from marathon_eval.backends.http.reply import NoAnswer, Reply
-from marathon_eval.model import Request
 
 #: Statuses that say nothing of one request: the key, what it may do, the model's name or the path.
 _EVERYBODY = (401, 403, 404)

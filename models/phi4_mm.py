@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf import weights
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import ModelSettings
 
 if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave

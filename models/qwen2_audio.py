@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
 from marathon_eval.backends.hf.mel import audio_tokens, windows
-from marathon_eval.model import ModelSettings
 
 if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave

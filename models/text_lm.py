@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from marathon_eval.api.model import ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf.adapter import HFAudio, HFSettings, Inputs, chat_template
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.model import ModelSettings, Request, Response, Usage
 
 if TYPE_CHECKING:
     import numpy as np

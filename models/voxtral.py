@@ -11,9 +11,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+from marathon_eval.api.model import ModelSettings, Request
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
-from marathon_eval.model import ModelSettings, Request
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from marathon_eval.api.model import ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf.adapter import RATE, HFAudio, HFSettings, Inputs
 from marathon_eval.errors import RowError
-from marathon_eval.model import ModelSettings, Request, Response, Usage
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+from marathon_eval.api.press import EvictionPress, EvictionView
+from marathon_eval.api.press_scores import windowed_scores
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import EvictionPress, EvictionView
-from marathon_eval.press_scores import windowed_scores
 
 if TYPE_CHECKING:
     from torch import LongTensor, Tensor

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from marathon_eval.api.press import PruningPress, PruningView
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import PruningPress, PruningView
 
 if TYPE_CHECKING:
     from torch import LongTensor, Tensor

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from marathon_eval.press import EvictionPress, EvictionView
+from marathon_eval.api.press import EvictionPress, EvictionView
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from marathon_eval.api.press import EvictionPress, EvictionView
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import EvictionPress, EvictionView
 
 if TYPE_CHECKING:
     from torch import Tensor

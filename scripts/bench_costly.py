@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from marathon_eval.model import Request, Response, Usage
+from marathon_eval.api.model import Request, Response, Usage
 from marathon_eval.models.dummy import Dummy
 
 DRAW = random.Random(0)

@@ -45,15 +45,15 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Usage
+from marathon_eval.api.press import press_from_args
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import RATE, Inputs
 from marathon_eval.backends.hf.engine.generate import generated
 from marathon_eval.backends.hf.engine.load import Loaded, chosen_device, quiet
 from marathon_eval.backends.hf.engine.usage import now
-from marathon_eval.model import Generation, Request, Usage
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.press import press_from_args
-from marathon_eval.registry import Registry
 
 TOKENS_PER_SECOND = 25
 PROMPT = "Which of these is heard in the recording? (A) a dog (B) rain (C) a train. Answer with one letter."

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.registry import Registry
 from marathon_eval.asking import Answers, gather
-from marathon_eval.audio import Audio
 from marathon_eval.cache import ResponseCache
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import build_model, load_tasks
-from marathon_eval.registry import Registry
 from marathon_eval.responses import Responses
 from marathon_eval.scored import scored_task
 

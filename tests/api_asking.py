@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from marathon_eval.audio import Audio
-from marathon_eval.model import Model, Request, Response
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Model, Request, Response
 
 SECONDS = (5, 95, 300, 330)
 

@@ -8,11 +8,11 @@ from contextlib import closing
 from pathlib import Path
 
 from marathon_eval import cache_tools
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.cache import FILE_NAME, ResponseCache
 from marathon_eval.cache_file import TABLE
 from marathon_eval.cli import main
-from marathon_eval.model import Model, ModelSettings, Request, Response
 
 
 class Said(Model):

@@ -17,16 +17,16 @@ from filled_cache import Said, fill
 from fuzzing import quietly_removed, survives
 from own_task import load, write_task
 
-from marathon_eval.audio import MAX_SECONDS, Audio
+from marathon_eval.api.audio import MAX_SECONDS, Audio
+from marathon_eval.api.model import Request, Response
+from marathon_eval.api.registry import Registry
 from marathon_eval.build.recipe import load_recipe
 from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_exchange import merge
 from marathon_eval.config import parse_args, parse_samples
 from marathon_eval.evaluator import build_model
 from marathon_eval.filters import FilterContext, build_pipeline, filter_names
-from marathon_eval.model import Request, Response
 from marathon_eval.predicted import score_predictions
-from marathon_eval.registry import Registry
 from marathon_eval.rows import parsed
 from marathon_eval.task import Group, Task, load_task
 from marathon_eval.task_config import generation_settings

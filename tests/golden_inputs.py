@@ -19,8 +19,8 @@ def built(checkpoint: Path) -> dict[str, Any]:
     """Ids, shapes and some values of the inputs for two fixed chats."""
     from tiny_run import Tiny, noise
 
-    from marathon_eval.audio import Audio
-    from marathon_eval.model import Request
+    from marathon_eval.api.audio import Audio
+    from marathon_eval.api.model import Request
 
     tiny = Tiny.load(checkpoint)
     clip = Audio("unread.wav")

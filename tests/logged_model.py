@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from marathon_eval.api.model import Model, ModelSettings, Request, Response
+from marathon_eval.api.press import EvictionPress, Press, PruningPress
 from marathon_eval.cache_row import sha256_of
-from marathon_eval.model import Model, ModelSettings, Request, Response
-from marathon_eval.press import EvictionPress, Press, PruningPress
 
 
 class _Settings(ModelSettings):

@@ -16,14 +16,14 @@ import tiny_models
 import torch
 from tiny_run import noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Response, complete
+from marathon_eval.api.press import Decoder, Press, PruningPress
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import RATE, Inputs
 from marathon_eval.backends.hf.chat import ChatModel
 from marathon_eval.backends.hf.engine.load import Loaded, load
 from marathon_eval.backends.hf.engine.runner import Runner
-from marathon_eval.model import Generation, Request, Response, complete
-from marathon_eval.press import Decoder, Press, PruningPress
-from marathon_eval.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 FEW = Generation(max_new_tokens=4)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.registry import Registry
+from marathon_eval.api.registry import Registry
 from marathon_eval.task import DocSet, Task, load_task
 
 #: A task that needs nothing more, and one that listens.

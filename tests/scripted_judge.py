@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
-from marathon_eval.model import Model, ModelSettings, Request, Response
+from marathon_eval.api.model import Model, ModelSettings, Request, Response
 
 SEED = 42
 

@@ -11,9 +11,9 @@ import benchmarks
 import pytest
 
 from marathon_eval import simple_evaluate
+from marathon_eval.api.registry import Registry
 from marathon_eval.group import aggregate_group
 from marathon_eval.parity import air_bench, mmar, mmau
-from marathon_eval.registry import Registry
 from marathon_eval.results import MetricValue, TaskResult
 from marathon_eval.task import Group, Task, load_task
 
@@ -311,7 +311,7 @@ MODALITIES = {
 @pytest.mark.parametrize("row", published("mmar.csv"), ids=lambda row: row["model"])
 def test_mmar_averages_are_means_over_rows(row: dict[str, str], tmp_path: Path) -> None:
     """As many right rows per modality as the table says, through our own scoring, give the published average."""
-    from marathon_eval.model import Response
+    from marathon_eval.api.model import Response
 
     rows, right = [], []
     for modality, n in MODALITIES.items():

@@ -11,9 +11,9 @@ import pytest
 from api_asking import answers, make_clips, one
 from fake_server import FakeServer
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Model, Request
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Model, Request
 from marathon_eval.models.gemini import Gemini
 from marathon_eval.models.openai_audio import OpenAIAudio
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from fake_server import TEMPLATE_TOKENS
 
+from marathon_eval.api.model import Request
 from marathon_eval.backends.http.calibration import FLAT, UNCOUNTED, calibrated
 from marathon_eval.backends.http.reply import AudioRate, Reply, judged
-from marathon_eval.model import Request
 
 
 def server_of(

@@ -16,11 +16,11 @@ import pytest
 import soundfile
 from fake_server import FAULTS, FakeServer
 
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request
 from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
-from marathon_eval.audio import Audio
 from marathon_eval.backends.http.payload import Clips, encode
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Request
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -97,7 +97,7 @@ def test_adapters_log_no_key(
     make_wav: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Also where everything that the SDKs say is shown."""
-    from marathon_eval.registry import Registry
+    from marathon_eval.api.registry import Registry
 
     key = "sk-secret-0123456789"
     for variable in ("OPENAI_API_KEY", "GEMINI_API_KEY"):

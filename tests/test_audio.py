@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 from marathon_eval.errors import AudioError
 
 

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from model_cases import Benches, benches
 from unequal_clips import FEW, answered_alone, answers, falling, omni, sizes
 
+from marathon_eval.api.model import Generation, Request
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf import batching
 from marathon_eval.backends.hf.batching import CPU_TOKENS, MOST, Batching, padded
 from marathon_eval.backends.hf.engine import memory, runner
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Request
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.models.whisper import Whisper
-from marathon_eval.registry import Registry
 
 
 @pytest.fixture(scope="module")

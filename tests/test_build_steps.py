@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from marathon_eval.api.sound import Laid, below_ceiling, faded, gain_to, laid_out, resampled, to_pcm16
 from marathon_eval.build.balance import at_most, balanced
 from marathon_eval.build.fill import fill, fill_value
 from marathon_eval.build.pack import Filling, Take, grouped, pack, total
@@ -19,7 +20,6 @@ from marathon_eval.build.question import ask
 from marathon_eval.build.recipe import Bins, Group, Numbers, Question, Select, load_recipe
 from marathon_eval.build.render import spans_of
 from marathon_eval.build.select import binned, selected
-from marathon_eval.build.sound import Laid, below_ceiling, faded, gain_to, laid_out, resampled, to_pcm16
 from marathon_eval.build.source import Clip
 from marathon_eval.build.tables import had_labels, parsed, table_lines
 from marathon_eval.errors import MarathonError

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from marathon_eval.audio import Audio
-from marathon_eval.build.transforms import STEPS, canonical, changed, parse, seconds_after
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request
+from marathon_eval.api.transforms import STEPS, canonical, changed, parse, seconds_after
 from marathon_eval.cache import ResponseCache
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.model import Request
 
 RATE = 16000
 MakeWav = Callable[..., Path]

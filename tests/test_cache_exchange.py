@@ -10,9 +10,9 @@ from conftest import MakeWav
 from filled_cache import Said, cache, change, fill, keys, says_of
 
 from marathon_eval import cache_tools
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request
 from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.model import Request
 
 
 def test_an_export_brings_every_answer_to_another_cache(

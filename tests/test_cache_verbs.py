@@ -13,10 +13,10 @@ from conftest import MakeWav
 from filled_cache import Said, cache, change, fill, keys, says_of
 
 from marathon_eval import cache_tools
+from marathon_eval.api.model import Request
 from marathon_eval.cache import FILE_NAME, ResponseCache
 from marathon_eval.cache_file import TABLE
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Request
 
 
 def test_show_prints_one_answer_with_its_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,19 +12,19 @@ from typing import Any, ClassVar
 import pytest
 from conftest import MakeWav
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.backends.transcript_prompt import composed, taken_apart
 from marathon_eval.cache import ResponseCache
 from marathon_eval.choices import laid_out
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Model, Request, Response
 from marathon_eval.models.cascade import LISTEN_PROMPT, Cascade
 
 #: A listener that knows what is said from a file beside the sound, and notes each time that it is asked.
 TYPIST = '''
 """A listener for tests: writes down the text beside the audio."""
 from pathlib import Path
-from marathon_eval.model import Model, ModelSettings, Response, Usage
+from marathon_eval.api.model import Model, ModelSettings, Response, Usage
 
 
 class Settings(ModelSettings):

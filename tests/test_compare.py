@@ -12,10 +12,10 @@ import pytest
 from own_task import load, write_task
 from scipy.stats import binomtest
 
+from marathon_eval.api.model import Response
 from marathon_eval.cli import main
 from marathon_eval.compare import compare_runs
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Response
 from marathon_eval.paired import TaskRows, correct, difference, paired, rebuilt
 from marathon_eval.results import RunResult, write_run
 

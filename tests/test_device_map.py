@@ -10,10 +10,10 @@ import tiny_models
 from model_cases import CASES, answers, asked, built
 from tiny_run import noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.errors import MarathonError
-from marathon_eval.registry import Registry
 
 
 @pytest.mark.parametrize("press", [None, "dart"])

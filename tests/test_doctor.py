@@ -14,7 +14,7 @@ import released
 from built import at_test_rate, reader
 from planted import ALSO, PLANTS, TOY, clean_data, half_silent, sound, tone
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 from marathon_eval.build.checks import chi_square_p, task_faults
 from marathon_eval.build.construct import build
 from marathon_eval.build.doctor import Examined, examine

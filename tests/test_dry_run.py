@@ -19,7 +19,7 @@ from marathon_eval.cli import main
 
 WEIGHTY = """
 from pathlib import Path
-from marathon_eval.model import Model, Response, Usage
+from marathon_eval.api.model import Model, Response, Usage
 
 class Weighty(Model):
     def generate(self, requests):

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from conftest import MakeWav
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Response
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Request, Response
 from marathon_eval.models.dummy import Dummy
 
 

@@ -9,11 +9,11 @@ from typing import get_args
 import pytest
 from conftest import MakeWav
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request
 from marathon_eval.backends.transcript_prompt import composed, taken_apart
 from marathon_eval.choices import laid_out
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.model import Request
 from marathon_eval.models import embedder
 from marathon_eval.models.cascade import Cascade
 from marathon_eval.models.embedder import Embedder, stretches_of

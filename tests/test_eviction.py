@@ -15,11 +15,11 @@ from tiny_run import Tiny
 from torch import Tensor
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.api.press import EvictionPress, EvictionView, budget
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import Inputs
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import EvictionPress, EvictionView, budget
-from marathon_eval.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = [

@@ -17,12 +17,12 @@ import tiny
 from tiny_run import noise
 
 from marathon_eval import simple_evaluate
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Response, complete
 from marathon_eval.backends import ctranslate2
 from marathon_eval.backends.hf import weights
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Request, Response, complete
 from marathon_eval.models import faster_whisper
 from marathon_eval.models.faster_whisper import FasterWhisper, Heard
 
@@ -203,8 +203,8 @@ def test_only_a_multilingual_checkpoint_is_told_language_and_task(ready: Path) -
 
 ASK = """
 import json, sys
-from marathon_eval.audio import Audio
-from marathon_eval.model import Request
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request
 from marathon_eval.models.faster_whisper import FasterWhisper
 
 model = FasterWhisper.from_args({"pretrained": "someone/ears", "device": "cpu"})

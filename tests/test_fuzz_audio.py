@@ -12,7 +12,7 @@ from fuzzing import cases, mutated, survives
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marathon_eval.audio import MAX_SECONDS, Audio
+from marathon_eval.api.audio import MAX_SECONDS, Audio
 
 FORMATS = {
     "wav": ("WAV", "PCM_16"),

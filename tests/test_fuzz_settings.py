@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from own_task import write_task
 
+from marathon_eval.api.model import Request
+from marathon_eval.api.registry import Registry
 from marathon_eval.cache import ResponseCache
 from marathon_eval.cache_exchange import merge
 from marathon_eval.config import parse_args, parse_samples
 from marathon_eval.evaluator import build_model
 from marathon_eval.filters import FilterContext, build_pipeline, filter_names
-from marathon_eval.model import Request
 from marathon_eval.predicted import score_predictions
-from marathon_eval.registry import Registry
 from marathon_eval.task_config import generation_settings
 from marathon_eval.template import from_row
 

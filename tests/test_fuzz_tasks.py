@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from own_task import BASE, load, write_task
 
+from marathon_eval.api.model import Response
+from marathon_eval.api.registry import Registry, shipped
 from marathon_eval.evaluator import simple_evaluate
-from marathon_eval.model import Response
-from marathon_eval.registry import Registry, shipped
 from marathon_eval.results import read_samples, write_run
 from marathon_eval.rows import parsed
 from marathon_eval.task import Task, load_task

@@ -9,9 +9,9 @@ import pytest
 from api_asking import answers, make_clips, one
 from fake_server import FakeServer
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Model, Request
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Model, Request
 from marathon_eval.models import gemini
 from marathon_eval.models.gemini import Gemini
 

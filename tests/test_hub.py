@@ -23,7 +23,7 @@ NEWEST = "a" * 40
 ASK = """
 import json, sys
 from marathon_eval.errors import MarathonError
-from marathon_eval.registry import Registry
+from marathon_eval.api.registry import Registry
 from marathon_eval.task import load_task
 registry = Registry()
 for name, subset, limit in json.loads(sys.argv[1]):

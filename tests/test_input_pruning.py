@@ -12,10 +12,10 @@ import torch
 from model_cases import CASES, PRESSES, Bench, answers, asked, built, clips
 from press_reference import generated, inputs_of
 
+from marathon_eval.api.press import PruningPress
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning, window_mask
 from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import PruningPress
 
 #: As it is pruned: 4 of 6 positions are left; the last came with this pass.
 PLACES = torch.tensor([[0, 3, 4, 5]])

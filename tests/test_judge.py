@@ -210,8 +210,8 @@ def test_the_groups_score_is_the_judges(court: Court) -> None:
 
 
 def test_predictions_are_judged_too(court: Court) -> None:
+    from marathon_eval.api.registry import Registry
     from marathon_eval.evaluator import build_model
-    from marathon_eval.registry import Registry
 
     rows = benchmarks.chat(court.folder / "data", rows=1)
     path = court.folder / "Chat_result_modelx.jsonl"

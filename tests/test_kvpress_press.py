@@ -17,14 +17,14 @@ import tiny
 import torch
 from tiny_run import Tiny
 
+from marathon_eval.api.press import EvictionPress, budget
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
 from marathon_eval.backends.hf.kvpress import KVPress
 from marathon_eval.backends.press_args import split_press_args
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import EvictionPress, budget
 from marathon_eval.presses.knorm import Knorm
 from marathon_eval.presses.tova import Tova
-from marathon_eval.registry import Registry
 
 
 class ScorerPress:

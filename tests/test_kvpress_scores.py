@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from marathon_eval.press import EvictionView
-from marathon_eval.registry import Registry
+from marathon_eval.api.press import EvictionView
+from marathon_eval.api.registry import Registry
 
 STORED = Path(__file__).parent / "golden" / "kvpress_scores.npz"
 WINDOW = 16

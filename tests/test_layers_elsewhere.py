@@ -10,11 +10,11 @@ import soundfile
 import tiny
 from tiny_run import noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, complete
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.press_args import split_press_args
-from marathon_eval.model import Generation, Request, complete
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.registry import Registry
 
 PRESSES = ["", "dart", "fastv", "snapkv", "streaming_llm"]
 

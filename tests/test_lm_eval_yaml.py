@@ -9,9 +9,9 @@ import pytest
 from own_task import make_task
 
 from marathon_eval import simple_evaluate
+from marathon_eval.api.model import Response
+from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Response
-from marathon_eval.registry import Registry
 from marathon_eval.task import Task, load_task
 from marathon_eval.validation import validate_task
 

@@ -15,14 +15,14 @@ from heard_task import QUESTIONS, Taken, config, data, first_logits, told
 from tiny_run import Tiny
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniDecoderLayer
 
+from marathon_eval.api.press import PruningPress
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.evaluator import evaluate
-from marathon_eval.press import PruningPress
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.fastv import FastV
 from marathon_eval.presses.frame import Frame
-from marathon_eval.registry import Registry
 from marathon_eval.sweep import NONE, Grid, sweep
 
 PRUNING = [

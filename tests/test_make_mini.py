@@ -25,8 +25,8 @@ from mini.kit import Kit, Manifest
 from mini.origin import Origin, Recording
 from mini.voices import Speaker, Voice
 
+from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
-from marathon_eval.registry import Registry
 from marathon_eval.task import Task, load_task
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from marathon_eval.audio import Audio
-from marathon_eval.build.loudness import loudness
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.loudness import loudness
 from marathon_eval.build.mix import MixSettings, mix, mix_files
 from marathon_eval.errors import AudioError, MarathonError
 

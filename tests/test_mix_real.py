@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 from marathon_eval.build.mix import MixSettings, mix_files
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -30,12 +30,12 @@ from model_cases import (
 from safetensors.torch import load_file, save_file
 from tiny_run import noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.granite_speech import LogMel
 from marathon_eval.models.voxtral import wav
-from marathon_eval.registry import Registry
 
 
 @pytest.fixture(scope="module")

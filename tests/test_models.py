@@ -24,13 +24,13 @@ from model_cases import (
 )
 from tiny_run import noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request
+from marathon_eval.api.press import budget
 from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel
 from marathon_eval.backends.hf.engine.load import Loaded
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Request
-from marathon_eval.press import budget
 
 ALL = pytest.mark.parametrize("name", MODELS)
 LONG = [95.0, 300.0]

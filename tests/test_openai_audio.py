@@ -12,9 +12,9 @@ import pytest
 from api_asking import answers, make_clips, one
 from fake_server import TEMPLATE_TOKENS, FakeServer
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Model, Request
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Model, Request
 from marathon_eval.models.openai_audio import OpenAIAudio
 
 

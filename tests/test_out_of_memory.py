@@ -15,9 +15,9 @@ import torch
 from heard_task import config, data
 from unequal_clips import answered_alone, answers, falling, omni, short_of_memory, sizes
 
+from marathon_eval.api.model import Request, Response
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.evaluator import evaluate
-from marathon_eval.model import Request, Response
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.results import RunResult
 

@@ -14,9 +14,9 @@ import pytest
 import tiny
 from unequal_clips import answers, falling, omni
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request, Response
 from marathon_eval.backends.hf.adapter import HFAudio
-from marathon_eval.model import Request, Response
 from marathon_eval.models.qwen_omni import QwenOmni
 
 #: Only a run that never overlaps waits so long.

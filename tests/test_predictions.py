@@ -202,7 +202,7 @@ RESULTS: dict[str, tuple[str, str, str]] = {
 
 @pytest.mark.parametrize("task", RESULTS)
 def test_audiomarathon_result_files(tmp_path: Path, task: str) -> None:
-    from marathon_eval.registry import Registry
+    from marathon_eval.api.registry import Registry
     from marathon_eval.task import Task, load_task
 
     registry = Registry()

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marathon_eval.api.press import Press, budget, press_from_args
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.press_args import split_press_args
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import Press, budget, press_from_args
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.jitter import Jitter
 from marathon_eval.presses.random import Random
-from marathon_eval.registry import Registry
 
 
 @pytest.mark.parametrize(

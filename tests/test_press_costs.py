@@ -15,13 +15,13 @@ import soundfile
 import tiny
 from tiny_run import RATE, noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Usage
+from marathon_eval.api.press import press_from_args
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine import eviction
 from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
-from marathon_eval.model import Generation, Request, Usage
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.press import press_from_args
-from marathon_eval.registry import Registry
 
 WAIT = 0.2
 

@@ -39,10 +39,10 @@ from press_reference import (
 )
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.api.press import EvictionPress, Press, PruningPress, budget, press_from_args
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import Inputs
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import EvictionPress, Press, PruningPress, budget, press_from_args
-from marathon_eval.registry import Registry
 
 #: One of a kind each, so that the ordinary tests see every way of attaching a press.
 ALWAYS = {

@@ -13,10 +13,10 @@ from tiny_run import Tiny
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from marathon_eval.api.press import EvictionPress, Press, PruningPress
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.eviction import context_length, evicted, prefill_context
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.press import EvictionPress, Press, PruningPress
-from marathon_eval.registry import Registry
 
 #: Beyond 100 s the square of the tokens outgrows the log-mel features, which are not small either.
 SECONDS = 120.0

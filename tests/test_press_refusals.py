@@ -12,15 +12,15 @@ import soundfile
 import tiny
 from tiny_run import RATE, noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, complete
+from marathon_eval.api.press import EvictionPress, press_from_args
+from marathon_eval.api.registry import Registry
 from marathon_eval.commands.ls import names, presses
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import build_model
 from marathon_eval.generation_keys import generation_settings
-from marathon_eval.model import Generation, Request, complete
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.press import EvictionPress, press_from_args
-from marathon_eval.registry import Registry
 
 
 def test_every_press_is_listed_with_its_kind_and_rule() -> None:
@@ -61,7 +61,7 @@ def test_an_own_press_is_listed_too(tmp_path: Path) -> None:
     (tmp_path / "presses" / "mine.py").write_text(
         '"""What I think, https://example.org/mine."""\n'
         "from dataclasses import dataclass\n"
-        "from marathon_eval.press import PruningPress\n\n"
+        "from marathon_eval.api.press import PruningPress\n\n"
         "@dataclass(frozen=True)\nclass Mine(PruningPress):\n"
         '    """Whatever comes first."""\n\n    luck: int = 1\n\n'
         "    def select(self, view):\n        return view.audio[: view.keep]\n"

@@ -11,10 +11,10 @@ import torch
 from tiny_run import CutAt, Run, Tiny, recomputed
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.api.press import PruningPress, PruningView, budget, press_from_args
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import Inputs
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import PruningPress, PruningView, budget, press_from_args
-from marathon_eval.registry import Registry
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "presses").glob("*.py") if path.stem != "__init__")

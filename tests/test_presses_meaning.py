@@ -12,8 +12,8 @@ import pytest
 import torch
 from nano_clips import events, right
 
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.registry import Registry
 
 CLIPS = 20
 #: `pool` takes m=, not ratio=.

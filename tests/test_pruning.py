@@ -11,10 +11,10 @@ import torch
 from tiny_run import Tiny
 from transformers import StaticCache
 
+from marathon_eval.api.press import PruningPress, PruningView
 from marathon_eval.backends.hf.engine.prompt_pass import taken
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import PruningPress, PruningView
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_run import Tiny, noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Response, complete
+from marathon_eval.api.press import press_from_args
 from marathon_eval.backends.hf.adapter import RATE, Inputs
 from marathon_eval.backends.hf.mel import audio_tokens, mel_frames
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Request, Response, complete
 from marathon_eval.models.qwen_omni import SYSTEM, QwenOmni
 from marathon_eval.models.whisper import Whisper
-from marathon_eval.press import press_from_args
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.random import Random
 

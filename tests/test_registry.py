@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from marathon_eval.api.model import Model
+from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Model
-from marathon_eval.registry import Registry
 
 PRESS = """
 from dataclasses import dataclass
-from marathon_eval.press import PruningPress
+from marathon_eval.api.press import PruningPress
 
 @dataclass(frozen=True)
 class Mine(PruningPress):
@@ -22,7 +22,7 @@ class Mine(PruningPress):
         return view.positions
 """
 MODEL = """
-from marathon_eval.model import Model, Response
+from marathon_eval.api.model import Model, Response
 
 class Mine(Model):
     def generate(self, requests):
@@ -54,7 +54,7 @@ def test_every_shipped_file_is_a_name_and_loads() -> None:
 
 def test_names_import_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom marathon_eval.registry import Registry\n"
+        "import sys\nfrom marathon_eval.api.registry import Registry\n"
         "for kind in ('task', 'model', 'press'): Registry().names(kind)\n"
         "print([m for m in ('torch', 'transformers', 'numpy', 'pydantic', 'yaml', 'jinja2') if m in sys.modules])"
     )
@@ -83,7 +83,7 @@ def test_a_path_and_a_module_name_a_class(dropped_in: Path) -> None:
         ("model", "./nowhere.py", "no such file"),
         ("model", "no.such.module:Class", "No module named"),
         ("model", "marathon_eval.models.dummy:Dumy", "Did you mean Dummy"),
-        ("model", "marathon_eval.audio:Audio", "is no Model"),
+        ("model", "marathon_eval.api.audio:Audio", "is no Model"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(kind: str, name: str, message: str) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from marathon_eval import responses
+from marathon_eval.api.model import Request, Response, Usage
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import evaluate
-from marathon_eval.model import Request, Response, Usage
 from marathon_eval.responses import Responses
 
 ROWS = 1000

@@ -15,10 +15,10 @@ import pytest
 from filled_cache import Said, change, fill, keys
 
 from marathon_eval import salvage as mending
+from marathon_eval.api.model import Request
 from marathon_eval.cache import FILE_NAME, ResponseCache
 from marathon_eval.cache_tools import faults
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Request
 from marathon_eval.salvage import salvage
 
 ANSWERS = 300

@@ -278,7 +278,7 @@ def test_no_file_tree_is_listed_outside_the_root(root: Path, pattern: str) -> No
 
 KEY = "sk-" + "0123456789abcdef" * 2
 LEAKY = '''
-from marathon_eval.model import Model, ModelSettings, Response
+from marathon_eval.api.model import Model, ModelSettings, Response
 
 class Leaky(Model):
     """Raises what a careless client would, and is given its key as an argument."""

@@ -12,10 +12,10 @@ import tiny_models
 import torch
 from heard_task import Taken, config, data, first_logits, told
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine import shared_clip
 from marathon_eval.evaluator import evaluate
-from marathon_eval.registry import Registry
 from marathon_eval.sweep import NONE, Grid, sweep
 
 #: `pool` takes m=, not ratio=.

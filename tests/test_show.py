@@ -12,7 +12,7 @@ import soundfile
 from conftest import MakeWav
 
 from marathon_eval import cache_tools
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 from marathon_eval.cache import FILE_NAME
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError

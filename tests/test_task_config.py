@@ -9,10 +9,10 @@ import pytest
 import yaml
 from own_task import BASE, KEYS, load, make_task, write_task
 
+from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import load_tasks
 from marathon_eval.generation_keys import generation_settings
-from marathon_eval.registry import Registry
 from marathon_eval.task import Group, load_task
 from marathon_eval.task_config import TaskConfig, json_schema
 from marathon_eval.yaml_loader import files_of, load_document

@@ -16,8 +16,8 @@ from own_task import load
 from rendered import GOLDEN, load_shipped, rendered
 
 from marathon_eval import simple_evaluate
-from marathon_eval.model import Response
-from marathon_eval.registry import Registry
+from marathon_eval.api.model import Response
+from marathon_eval.api.registry import Registry
 from marathon_eval.task import Doc, Group, Task, load_task
 from marathon_eval.validation import answers, validate_task
 
@@ -262,7 +262,7 @@ def test_a_copy_with_two_changed_lines_is_a_new_task(tmp_path: Path, data: Path)
 
 def test_loading_every_task_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom marathon_eval.registry import Registry\nfrom marathon_eval.validation import validate_task\n"
+        "import sys\nfrom marathon_eval.api.registry import Registry\nfrom marathon_eval.validation import validate_task\n"
         "registry = Registry()\n"
         "for name in registry.names('task'): assert not validate_task(registry.task_path(name), registry.task_path)\n"
         "heavy = 'torch transformers numpy datasets huggingface_hub soundfile jiwer sklearn rich pyarrow'\n"

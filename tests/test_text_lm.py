@@ -9,10 +9,10 @@ import pytest
 from tiny_text import make_text_lm
 
 from marathon_eval import simple_evaluate
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Model, Request, Response, complete
+from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Generation, Model, Request, Response, complete
-from marathon_eval.registry import Registry
 from marathon_eval.results import RunResult
 
 

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import RATE, noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Response, Usage
+from marathon_eval.api.press import press_from_args
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.flops import Shape, evicted_speedup, pruned_speedup
-from marathon_eval.model import Generation, Request, Response, Usage
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.press import press_from_args
-from marathon_eval.registry import Registry
 from marathon_eval.stats import median_interval
 from marathon_eval.usage import mean_usage, merge_usage
 

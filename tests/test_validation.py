@@ -7,7 +7,7 @@ from pathlib import Path
 import released
 from own_task import write_task
 
-from marathon_eval.registry import Registry
+from marathon_eval.api.registry import Registry
 from marathon_eval.validation import validate_task
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -127,8 +127,8 @@ def test_a_folder_is_known_by_content_not_by_place(folder: Path, tmp_path: Path)
 
 ASK = """
 import json, sys
-from marathon_eval.audio import Audio
-from marathon_eval.model import Generation, Request
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request
 from marathon_eval.models.qwen_omni import QwenOmni
 
 model = QwenOmni.from_args({"pretrained": sys.argv[1], "device": "cpu"})

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_run import noise
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Response, complete
 from marathon_eval.backends.hf.adapter import RATE
-from marathon_eval.model import Generation, Request, Response, complete
 from marathon_eval.models import whisper
 from marathon_eval.models.whisper import Whisper, quietest, windows
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from marathon_eval.api.model import Request
+from marathon_eval.api.press import Decoder, PruningPress
 from marathon_eval.backends.hf.adapter import RATE, Inputs
 from marathon_eval.backends.hf.engine.load import Loaded, load
 from marathon_eval.backends.hf.engine.prompt_pass import Kept
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.backends.hf.engine.runner import loudness
-from marathon_eval.model import Request
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.press import Decoder, PruningPress
 
 NEW_TOKENS = 8
 
@@ -110,7 +110,7 @@ def noise(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]
 
 
 def _with_audio(request: Request) -> Request:
-    from marathon_eval.audio import Audio
+    from marathon_eval.api.audio import Audio
 
     return replace(request, audios=(Audio("unread.wav"),))
 

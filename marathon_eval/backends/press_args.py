@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from marathon_eval.api.press import Press, press_from_args
 from marathon_eval.backends.hf.kvpress import PREFIX, KVPress
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.press import Press, press_from_args
 
 
 def split_press_args(

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from marathon_eval.audio import Audio
-from marathon_eval.build.loudness import Method, loudness, method_for
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.loudness import Method, loudness, method_for
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:

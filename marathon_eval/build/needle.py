@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from marathon_eval.api.sound import frames_at
 from marathon_eval.build.fill import fill
 from marathon_eval.build.pack import Filling, pack
 from marathon_eval.build.plan import Item, Piece, Plan, leftovers, one_rate, piece_of
 from marathon_eval.build.recipe import Needle, Recipe
-from marathon_eval.build.sound import frames_at
 from marathon_eval.build.source import Clip
 from marathon_eval.errors import MarathonError
 

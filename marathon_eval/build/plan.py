@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
+from marathon_eval.api.sound import frames_at
 from marathon_eval.build.balance import at_most
 from marathon_eval.build.fill import fill
 from marathon_eval.build.pack import Filling, Take, grouped, pack
 from marathon_eval.build.recipe import Collect, Concatenate, Recipe
-from marathon_eval.build.sound import frames_at
 from marathon_eval.build.source import Clip
 from marathon_eval.errors import MarathonError
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.build.plan import Item, Piece
-from marathon_eval.build.sound import (
+from marathon_eval.api.sound import (
     Laid,
     below_ceiling,
     faded,
@@ -17,6 +16,7 @@ from marathon_eval.build.sound import (
     resampled,
     to_pcm16,
 )
+from marathon_eval.build.plan import Item, Piece
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from marathon_eval.registry import Registry
+from marathon_eval.api.registry import Registry
 
 if TYPE_CHECKING:
-    from marathon_eval.press import Press
+    from marathon_eval.api.press import Press
 
 KINDS = {"tasks": "task", "models": "model", "presses": "press"}
 
@@ -54,8 +54,8 @@ def presses(registry: Registry) -> list[str]:
 
     Raises MarathonError.
     """
+    from marathon_eval.api.press import PruningPress
     from marathon_eval.backends.hf.kvpress import KVPress
-    from marathon_eval.press import PruningPress
 
     listed = [(name, registry.press_class(name)) for name in registry.names("press")]
     listed.sort(key=lambda item: not issubclass(item[1], PruningPress))
@@ -69,7 +69,7 @@ def described(press: type[Press]) -> str:
 
     From the class's docstring, its file's, and what it says of itself.
     """
-    from marathon_eval.press import PruningPress
+    from marathon_eval.api.press import PruningPress
 
     kind = "pruning " if issubclass(press, PruningPress) else "eviction"
     rule = (press.__doc__ or "").strip().partition("\n")[0]

@@ -144,8 +144,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
     """The run, by this process; a `leader` shares out what must be asked."""
+    from marathon_eval.api.model import complete
     from marathon_eval.evaluator import evaluate
-    from marathon_eval.model import complete
     from marathon_eval.progress import terminal_progress
     from marathon_eval.results import run_folder, write_run
 
@@ -243,7 +243,7 @@ def canonical_transform(text: str) -> str:
     """The transform in its one spelling, which is part of the cache key. Raises MarathonError."""
     if not text:
         return ""
-    from marathon_eval.build.transforms import canonical
+    from marathon_eval.api.transforms import canonical
 
     return canonical(text)
 

@@ -15,15 +15,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.registry import Registry
 from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.commands.run import add_judge_arguments, check_writable, show
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError
-from marathon_eval.registry import Registry
 
 if TYPE_CHECKING:
+    from marathon_eval.api.model import Response
     from marathon_eval.judge import Judge
-    from marathon_eval.model import Response
     from marathon_eval.results import RunResult, Sample
     from marathon_eval.task import DocSet, Task
 
@@ -219,7 +219,7 @@ def score_again(
 
 
 def responses_of(row: dict[str, Any]) -> list[Response]:
-    from marathon_eval.model import Response, Usage
+    from marathon_eval.api.model import Response, Usage
 
     texts = row["response"] if isinstance(row["response"], list) else [row["response"]]
     known = {key: value for key, value in row["usage"].items() if key in Usage.__dataclass_fields__}

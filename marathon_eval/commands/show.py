@@ -6,16 +6,16 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.registry import Registry
 from marathon_eval.cache import FILE_NAME, ResponseCache
 from marathon_eval.cache_tools import RESPONSE, fingerprints, reading, stored
 from marathon_eval.commands.cache import folder_of
 from marathon_eval.errors import MarathonError
-from marathon_eval.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from marathon_eval.model import Request
+    from marathon_eval.api.model import Request
     from marathon_eval.task import Doc, Task
 
 

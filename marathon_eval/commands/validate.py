@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from marathon_eval.api.registry import Registry
 from marathon_eval.cli import EXIT_MISTAKE, EXIT_WHOLE
-from marathon_eval.registry import Registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

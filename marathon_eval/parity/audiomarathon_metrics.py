@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from marathon_eval.api.metric import Labels, Numbers, Tally
 from marathon_eval.classification import f1
 from marathon_eval.metrics import Mean, Metric, Scored, counted, ratio
 from marathon_eval.parity.audiomarathon_asr import utterance_wer
-from marathon_eval.tally import Labels, Numbers, Tally
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 from marathon_eval.errors import AudioError
 
 #: MP3 plays in every browser; speech stays intelligible at this rate.

@@ -8,9 +8,9 @@ import numpy as np
 from mini.heard import SCENE_NAMES
 from mini.people import EMOTIONS
 
+from marathon_eval.api.model import Request
+from marathon_eval.api.registry import Registry
 from marathon_eval.datasets import Doc
-from marathon_eval.model import Request
-from marathon_eval.registry import Registry
 from marathon_eval.task import Task, load_task
 from nano.pieces import GENRES, MOODS, PLACES, SOUNDS
 

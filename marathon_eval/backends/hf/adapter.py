@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
+from marathon_eval.api.model import Model, ModelSettings, Request, Response
+from marathon_eval.api.press import EvictionPress, Press
 from marathon_eval.backends.hf import weights
 from marathon_eval.backends.hf.batching import MOST, Batching, BatchSize, estimated_tokens
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.model import Model, ModelSettings, Request, Response
-from marathon_eval.press import EvictionPress, Press
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from marathon_eval.audio import Audio, AudioFacts
+    from marathon_eval.api.audio import Audio, AudioFacts
+    from marathon_eval.api.press import Decoder
     from marathon_eval.backends.hf.engine.load import Loaded
     from marathon_eval.backends.hf.engine.runner import Runner
-    from marathon_eval.press import Decoder
 
 RATE = 16000
 

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from marathon_eval.api.model import Request
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Request
 
 #: `auto` asks no more requests than this at once: a kill loses those in flight.
 MOST = 64

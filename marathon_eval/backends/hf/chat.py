@@ -14,10 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from marathon_eval.api.model import ModelSettings, Request
+from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
 from marathon_eval.backends.hf.adapter import RATE, HFAudio, HFSettings, Inputs
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.model import ModelSettings, Request
-from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from marathon_eval.api.press import EvictionPress, EvictionView
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.press import EvictionPress, EvictionView
 
 if TYPE_CHECKING:
     from torch import Tensor

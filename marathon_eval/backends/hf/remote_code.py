@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, NoReturn
 
+from marathon_eval.api.model import Model, ModelSettings, Request, Response
+from marathon_eval.api.press import Press
 from marathon_eval.errors import MarathonError
-from marathon_eval.model import Model, ModelSettings, Request, Response
-from marathon_eval.press import Press
 
 
 class RemoteSettings(ModelSettings):

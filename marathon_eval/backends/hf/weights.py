@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.files import PACKAGE
 
 #: What a checkpoint is made of; anything else in its folder (readmes, logs, optimizer states) changes no answer.
 CONFIG_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "*.bin")
 #: Checkpoints that come with the package, by the name of their folder: the demonstration model `nano`.
-SHIPPED = Path(__file__).resolve().parents[2] / "data"
+SHIPPED = PACKAGE / "data"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 #: Weights in CTranslate2's layout, and a key that only its Whisper configs have.

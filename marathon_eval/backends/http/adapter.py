@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
+from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
 from marathon_eval.backends.http.calibration import REQUEST, calibrated, sound
 from marathon_eval.backends.http.loop import Pace, as_finished, from_async
 from marathon_eval.backends.http.payload import Clip, Clips, Format, encode
 from marathon_eval.backends.http.reply import AudioRate, NoAnswer, Reply, judged
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.model import Model, ModelSettings, Request, Response
 
 if TYPE_CHECKING:
-    from marathon_eval.press import Press
+    from marathon_eval.api.press import Press
 
 #: What pacing by tokens assumes of a server whose rate is not known; corrected by each answer's own count.
 ASSUMED_TOKENS_PER_SECOND = 32.0

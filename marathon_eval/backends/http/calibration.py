@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from marathon_eval.api.model import Generation, Request
 from marathon_eval.backends.http.reply import AudioRate, Reply
-from marathon_eval.model import Generation, Request
 
 if TYPE_CHECKING:
     import numpy as np

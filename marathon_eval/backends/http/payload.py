@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from marathon_eval.audio import Audio
+from marathon_eval.api.audio import Audio
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from marathon_eval.model import Request, Response, Usage
+from marathon_eval.api.model import Request, Response, Usage
 
 
 class NoAnswer(Exception):

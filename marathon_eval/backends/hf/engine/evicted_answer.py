@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from marathon_eval.api.model import Generation, Request, Response, Usage
+from marathon_eval.api.press import Decoder, EvictionPress
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
 from marathon_eval.backends.hf.engine.eviction_context import Context
 from marathon_eval.backends.hf.engine.load import Loaded
@@ -23,8 +25,6 @@ from marathon_eval.backends.hf.engine.usage import (
 )
 from marathon_eval.backends.hf.flops import Shape, evicted_speedup
 from marathon_eval.errors import RowError
-from marathon_eval.model import Generation, Request, Response, Usage
-from marathon_eval.press import Decoder, EvictionPress
 
 if TYPE_CHECKING:
     from transformers import DynamicCache

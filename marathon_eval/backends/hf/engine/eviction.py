@@ -21,10 +21,10 @@ from torch import LongTensor, Tensor
 from transformers import Cache, DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from marathon_eval.api.press import Decoder, EvictionPress, EvictionView
 from marathon_eval.backends.hf.engine.eviction_context import Context, Observed
 from marathon_eval.backends.hf.engine.kvpress_scoring import scoring
 from marathon_eval.backends.hf.engine.prompt_pass import synced
-from marathon_eval.press import Decoder, EvictionPress, EvictionView
 
 
 def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> int:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria
 
+from marathon_eval.api.model import Generation, Request, Response, Usage
+from marathon_eval.api.press import EvictionPress, PruningPress
 from marathon_eval.backends.hf.engine.evicted_answer import answered_from_evicted
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
 from marathon_eval.backends.hf.engine.load import Loaded
@@ -28,8 +30,6 @@ from marathon_eval.backends.hf.engine.usage import (
 )
 from marathon_eval.backends.hf.flops import Shape, pruned_speedup
 from marathon_eval.errors import RowError
-from marathon_eval.model import Generation, Request, Response, Usage
-from marathon_eval.press import EvictionPress, PruningPress
 
 if TYPE_CHECKING:
     from marathon_eval.backends.hf.adapter import HFAudio, Inputs

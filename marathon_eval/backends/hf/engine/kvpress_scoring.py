@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from marathon_eval.api.press import Decoder, EvictionPress
 from marathon_eval.backends.hf.engine.eviction_context import Observed
 from marathon_eval.backends.hf.engine.prompt_pass import synced
-from marathon_eval.press import Decoder, EvictionPress
 
 
 class _Rotary:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from marathon_eval.api.press import Press, PruningPress
 from marathon_eval.backends.hf.engine.same_inputs import same
 from marathon_eval.backends.hf.engine.usage import now
-from marathon_eval.press import Press, PruningPress
 
 
 @dataclass

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from marathon_eval.api.press import EvictionPress, Press
 from marathon_eval.backends.hf.engine.eviction_context import Context, Observed
-from marathon_eval.press import EvictionPress, Press
 
 
 def watching(press: EvictionPress, presses: Iterable[Press]) -> EvictionPress:

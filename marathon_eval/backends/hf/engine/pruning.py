@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.masking_utils import create_causal_mask
 
+from marathon_eval.api.press import Decoder, PruningPress, PruningView
 from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
 from marathon_eval.backends.hf.engine.prompt_pass import (
@@ -34,7 +35,6 @@ from marathon_eval.backends.hf.engine.prompt_pass import (
     taken,
 )
 from marathon_eval.errors import MarathonError
-from marathon_eval.press import Decoder, PruningPress, PruningView
 
 
 @dataclass

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from marathon_eval.api.model import Request, Response
+from marathon_eval.api.press import EvictionPress, PruningPress
 from marathon_eval.backends.hf.adapter import RATE, HFAudio
 from marathon_eval.backends.hf.batching import padded
 from marathon_eval.backends.hf.engine.encoder_cache import EncoderFiles
@@ -30,14 +32,12 @@ from marathon_eval.backends.hf.engine.memory import (
 )
 from marathon_eval.backends.hf.engine.shared_clip import Shared, SharedFeatures
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.model import Request, Response
-from marathon_eval.press import EvictionPress, PruningPress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from marathon_eval.audio import Audio
+    from marathon_eval.api.audio import Audio
     from marathon_eval.backends.hf.adapter import Inputs
 
 #: Frames and tokens round; a model that heard this much less than it was sent was not cut.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
 from marathon_eval.backends.hf.engine.encoder_cache import EncoderFiles
 from marathon_eval.backends.hf.engine.eviction import prefill_context
 from marathon_eval.backends.hf.engine.eviction_context import Context
@@ -26,11 +27,10 @@ from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
 from marathon_eval.backends.hf.engine.observers import looking_s, shown, watching
 from marathon_eval.backends.hf.engine.same_inputs import same
 from marathon_eval.backends.hf.engine.usage import now
-from marathon_eval.press import Decoder, EvictionPress, Press, PruningPress
 
 if TYPE_CHECKING:
+    from marathon_eval.api.model import Request, Response
     from marathon_eval.backends.hf.engine.load import Loaded
-    from marathon_eval.model import Request, Response
 
 #: Two batches: the one that is asked, and the one that is decoded meanwhile.
 BATCHES = 2

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from marathon_eval.api.audio import Audio
 from marathon_eval.api.secrets import without_keys, without_secrets
-from marathon_eval.audio import Audio
 from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
+    from marathon_eval.api.press import Press
     from marathon_eval.cache import ResponseCache
-    from marathon_eval.press import Press
 
 Status = Literal["ok", "error", "refused", "unverified"]
 

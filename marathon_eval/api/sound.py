@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from marathon_eval.build.loudness import loudness
+from marathon_eval.api.loudness import loudness
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:

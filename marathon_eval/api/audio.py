@@ -49,7 +49,7 @@ class Audio:
         text = f"{self.start}:{self.stop}"
         if not self.transform:
             return text
-        from marathon_eval.build.transforms import VERSION, canonical
+        from marathon_eval.api.transforms import VERSION, canonical
 
         return f"{text}|{VERSION}|{canonical(self.transform)}"
 
@@ -96,12 +96,12 @@ class Audio:
     def _seconds_after(self, seconds: float) -> float:
         if not self.transform:
             return seconds
-        from marathon_eval.build.transforms import seconds_after
+        from marathon_eval.api.transforms import seconds_after
 
         return seconds_after(self.transform, seconds)
 
     def _changed(self, mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-        from marathon_eval.build.transforms import changed
+        from marathon_eval.api.transforms import changed
 
         try:
             return changed(self.transform, mono, rate)

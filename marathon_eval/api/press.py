@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from marathon_eval.api.press_scores import low_passed
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.press_scores import low_passed
 
 if TYPE_CHECKING:
     from torch import Generator, LongTensor, Tensor

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.build.loudness import loudness
+from marathon_eval.api.loudness import loudness
 from marathon_eval.errors import MarathonError, unknown
 
 if TYPE_CHECKING:

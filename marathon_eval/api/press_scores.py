@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from marathon_eval.press import EvictionView
+    from marathon_eval.api.press import EvictionView
 
 
 def low_passed(scores: Tensor, cut: float) -> Tensor:

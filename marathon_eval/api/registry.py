@@ -19,10 +19,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.files import PACKAGE
 
 if TYPE_CHECKING:
-    from marathon_eval.model import Model
-    from marathon_eval.press import Press
+    from marathon_eval.api.model import Model
+    from marathon_eval.api.press import Press
 
 Kind = Literal["task", "model", "press"]
 FOLDERS: dict[Kind, str] = {"task": "tasks", "model": "models", "press": "presses"}
@@ -54,13 +55,13 @@ class Registry:
 
     def model_class(self, name: str) -> type[Model]:
         """The adapter class behind `--model`. Raises MarathonError."""
-        from marathon_eval.model import Model
+        from marathon_eval.api.model import Model
 
         return cast("type[Model]", self._class("model", name, Model))
 
     def press_class(self, name: str) -> type[Press]:
         """The press class behind `press=`. Raises MarathonError."""
-        from marathon_eval.press import Press
+        from marathon_eval.api.press import Press
 
         return cast("type[Press]", self._class("press", name, Press))
 
@@ -113,7 +114,7 @@ class Registry:
 @cache
 def shipped(kind: Kind) -> Path:
     """The folder of tasks, models or presses that came with the package."""
-    return Path(__file__).resolve().parent / FOLDERS[kind]
+    return PACKAGE / FOLDERS[kind]
 
 
 def _nested(path: Path, kind: Kind) -> str:
