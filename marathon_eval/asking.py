@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from marathon_eval.api.model import Model, Request, Through, complete
-from marathon_eval.cache import Answered, ResponseCache, default_folder
+from marathon_eval.cache.answers import Answered, ResponseCache, default_folder
 from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError

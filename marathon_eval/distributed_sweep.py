@@ -7,10 +7,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.asking import Progress, seconds_of
-from marathon_eval.cache import ResponseCache
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.cache.entry import sha256_of
+from marathon_eval.cache.rank_files import memo
 from marathon_eval.config import RunConfig
-from marathon_eval.rank_caches import memo
 from marathon_eval.rank_messages import LEADER
 from marathon_eval.sweep import Cell, Filling, Grid, answered, ask_here, cells_of
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.api.model import Model, Through, complete
 from marathon_eval.api.registry import Registry
 from marathon_eval.asking import Answers, Pool, Progress, ask, cache_folder, gather
-from marathon_eval.cache import ResponseCache
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.cache.entry import sha256_of
 from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError, of_the_judge

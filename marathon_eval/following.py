@@ -15,12 +15,12 @@ from typing import Any
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.api.registry import Registry
-from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cache.entry import sha256_of
+from marathon_eval.cache.rank_files import rank_file
 from marathon_eval.distributed import take_device
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import build_model
-from marathon_eval.rank_caches import rank_file
 from marathon_eval.rank_messages import LEADER, LOOK_SECONDS, SEND_SECONDS, Link, Pulse, Unreachable
 from marathon_eval.ranks import Ranks
 

@@ -150,7 +150,7 @@ class HubRepo:
 
 
 def _listing_file(repo: str, commit: str, folder: str) -> Path:
-    from marathon_eval.cache import default_folder
+    from marathon_eval.cache.answers import default_folder
 
     name = f"{folder.replace('/', '__') or 'all'}.json"
     return default_folder() / "hub_listings" / repo.replace("/", "--") / commit / name

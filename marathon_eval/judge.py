@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.cache import ResponseCache
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.cache.entry import sha256_of
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.filters import Answer
 from marathon_eval.judge_kinds import Call, Kind, check_judging

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.entry import sha256_of
 from marathon_eval.results import MetricValue, RunResult, Sample, TaskResult, json_line, write_atomically
 
 #: Standard errors in a 95 % interval.

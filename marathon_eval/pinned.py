@@ -6,7 +6,7 @@ from pathlib import Path
 
 from marathon_eval.asking import Asked, Pool
 from marathon_eval.build.pin import read_pin
-from marathon_eval.cache import ResponseCache
+from marathon_eval.cache.answers import ResponseCache
 
 
 def held_against(pool: Pool, cache: ResponseCache, manifest: Path) -> Pool:

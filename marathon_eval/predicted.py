@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
-from marathon_eval.cache import ResponseCache
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.cache.entry import sha256_of
 from marathon_eval.datasets import Doc, DocLoader, DocSet
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import as_judged, judge_with, load_tasks

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from marathon_eval.api.model import Model
 from marathon_eval.asking import Pool, cache_folder
 from marathon_eval.backends.hf.adapter import HFAudio
-from marathon_eval.cache import ResponseCache
+from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, of_the_judge
 

@@ -20,9 +20,9 @@ from marathon_eval.api.model import Response, Usage
 from marathon_eval.api.registry import Registry
 from marathon_eval.archive import read_archive
 from marathon_eval.asking import cache_folder, docs_of
-from marathon_eval.cache import FILE_NAME
-from marathon_eval.cache_row import Entry, canonical, sha256_of, storable
-from marathon_eval.cache_tools import FINGERPRINT, RESPONSE, belongs, fingerprints, reading, stored
+from marathon_eval.cache.answers import FILE_NAME
+from marathon_eval.cache.entries import FINGERPRINT, RESPONSE, belongs, fingerprints, reading, stored
+from marathon_eval.cache.entry import Entry, canonical, sha256_of, storable
 from marathon_eval.config import RunConfig
 from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.errors import MarathonError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.aggregation import Aggregation
 from marathon_eval.api.model import Request, Response
 from marathon_eval.asking import Answers, Asked
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.entry import sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.packed import Packed
 from marathon_eval.results import Sample

@@ -19,8 +19,8 @@ from marathon_eval.api.press import EvictionPress
 from marathon_eval.api.registry import Registry
 from marathon_eval.asking import Answers, Progress, cache_folder, ordered, seconds_of
 from marathon_eval.backends.hf.adapter import HFAudio
-from marathon_eval.cache import AT_ONCE, Answered, ResponseCache
-from marathon_eval.cache_row import cacheable, response_from, sha256_of
+from marathon_eval.cache.answers import AT_ONCE, Answered, ResponseCache
+from marathon_eval.cache.entry import cacheable, response_from, sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator import Plan, build_model, concluded, judge_with, pinned_pool, prepared

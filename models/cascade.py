@@ -16,12 +16,12 @@ from pydantic import Field, model_validator
 from marathon_eval.api.model import Generation, Model, ModelSettings, Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.transcript_prompt import composed
-from marathon_eval.cache_row import response_from
+from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
-    from marathon_eval.cache import ResponseCache
+    from marathon_eval.cache.answers import ResponseCache
 
 #: `reader=openai` is any server with OpenAI's chat completions; sent text only, it need not hear.
 SHORT_NAMES = {"openai": "openai_audio"}
@@ -145,7 +145,7 @@ class Cascade(Model):
     def _shared_cache(self) -> ResponseCache:
         """The evaluator's cache for both stages, or one in memory where the model is used by itself."""
         if self.cache is None:
-            from marathon_eval.cache import ResponseCache
+            from marathon_eval.cache.answers import ResponseCache
 
             self.cache = ResponseCache(None)
         self.listener.cache = self.reader.cache = self.cache

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench_cost import Figure, environment, told
 
 from marathon_eval.asking import Progress
-from marathon_eval.cache import Answered
+from marathon_eval.cache.answers import Answered
 
 COSTLY = Path(__file__).resolve().with_name("bench_costly.py")
 MARKS = (1, 5_000, 20_000, 50_000, 100_000, 200_000)

@@ -16,7 +16,7 @@ from typing import Any
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
 from marathon_eval.asking import Answers, gather
-from marathon_eval.cache import ResponseCache
+from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import build_model, load_tasks
 from marathon_eval.responses import Responses

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.entry import sha256_of
 from marathon_eval.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult, write_run
 from marathon_eval.usage import answer_seconds
 

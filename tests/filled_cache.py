@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from marathon_eval import cache_tools
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Model, ModelSettings, Request, Response
-from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.cache_file import TABLE
+from marathon_eval.cache import entries
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cache.database import TABLE
 from marathon_eval.cli import main
 
 
@@ -55,6 +55,6 @@ def cache(*words: str, folder: Path) -> int:
 
 
 def says_of(path: Path, key: str) -> str:
-    with cache_tools.reading(path) as connection:
-        says: str = cache_tools.fingerprints(connection)[key.removeprefix("fingerprint/")]["says"]
+    with entries.reading(path) as connection:
+        says: str = entries.fingerprints(connection)[key.removeprefix("fingerprint/")]["says"]
         return says

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
 from marathon_eval.api.transforms import STEPS, canonical, changed, parse, seconds_after
-from marathon_eval.cache import ResponseCache
+from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import AudioError, MarathonError
 
 RATE = 16000

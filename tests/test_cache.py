@@ -12,9 +12,9 @@ from filled_cache import Said, fill
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Model, ModelSettings, Request, Response
-from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.cache_row import canonical
-from marathon_eval.cache_tools import faults
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cache.entries import faults
+from marathon_eval.cache.entry import canonical
 from marathon_eval.errors import MarathonError
 
 

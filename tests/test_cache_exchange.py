@@ -9,10 +9,10 @@ import pytest
 from conftest import MakeWav
 from filled_cache import Said, cache, change, fill, keys, says_of
 
-from marathon_eval import cache_tools
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
-from marathon_eval.cache import FILE_NAME, ResponseCache
+from marathon_eval.cache import entries
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 
 
 def test_an_export_brings_every_answer_to_another_cache(
@@ -29,7 +29,7 @@ def test_an_export_brings_every_answer_to_another_cache(
         requests = [Request(prompt, (Audio(str(clip)),)) for prompt in "ab"]
         answers = list(merged.answer(Said.from_args({}), requests))
     assert [answer.cached for answer in answers] == [True, True]
-    assert list(cache_tools.faults(target / FILE_NAME)) == []
+    assert list(entries.faults(target / FILE_NAME)) == []
 
 
 def test_an_export_takes_what_is_selected(tmp_path: Path) -> None:
@@ -52,8 +52,8 @@ def test_merging_keeps_ours_and_refuses_what_does_not_match_its_key(
     ours, theirs = tmp_path / "ours", tmp_path / "theirs"
     fill(ours, prompts=["a", "b"])
     path = fill(theirs, prompts=["a", "b", "c", "d"])
-    by_prompt = {cache_tools.look_up(path, key)["request"]["prompt"]: key for key in keys(path, "response/")}
-    value = cache_tools.look_up(path, by_prompt["a"])
+    by_prompt = {entries.look_up(path, key)["request"]["prompt"]: key for key in keys(path, "response/")}
+    value = entries.look_up(path, by_prompt["a"])
     stored = {name: value[name] for name in ("request", "fingerprint", "response", "created")}
     other = {**stored, "response": {**stored["response"], "text": "no a"}}
     change(path, by_prompt["a"], json.dumps(other))
@@ -61,7 +61,7 @@ def test_merging_keeps_ours_and_refuses_what_does_not_match_its_key(
     assert cache("merge", str(theirs), folder=ours) == 0
     out = capsys.readouterr().out
     assert "1 answers added, 1 were here, 1 differ (ours kept), 1 refused" in out
-    assert cache_tools.look_up(ours / FILE_NAME, by_prompt["a"])["response"]["text"] == "yes a"
+    assert entries.look_up(ours / FILE_NAME, by_prompt["a"])["response"]["text"] == "yes a"
     assert by_prompt["c"] in keys(ours / FILE_NAME)
     assert by_prompt["d"] not in keys(ours / FILE_NAME)
 

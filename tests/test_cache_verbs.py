@@ -12,10 +12,10 @@ import pytest
 from conftest import MakeWav
 from filled_cache import Said, cache, change, fill, keys, says_of
 
-from marathon_eval import cache_tools
 from marathon_eval.api.model import Request
-from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.cache_file import TABLE
+from marathon_eval.cache import entries
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cache.database import TABLE
 from marathon_eval.errors import MarathonError
 
 
@@ -32,13 +32,13 @@ def test_show_prints_one_answer_with_its_model(tmp_path: Path, capsys: pytest.Ca
 def test_show_refuses_a_key_of_none_or_several(tmp_path: Path) -> None:
     path = fill(tmp_path, prompts=[str(n) for n in range(40)])
     with pytest.raises(MarathonError, match="no answer has such a key"):
-        cache_tools.look_up(path, "xyz")
+        entries.look_up(path, "xyz")
     with pytest.raises(MarathonError, match="no answer has such a key"):
-        cache_tools.look_up(path, "")
+        entries.look_up(path, "")
     firsts = [key.removeprefix("response/")[0] for key in keys(path, "response/")]
     common = max(firsts, key=firsts.count)
     with pytest.raises(MarathonError, match=rf"{firsts.count(common)} answers have such a key: {common}"):
-        cache_tools.look_up(path, common)
+        entries.look_up(path, common)
 
 
 def test_a_sound_cache_is_said_to_be_so(
@@ -55,7 +55,7 @@ def test_verify_names_every_damaged_answer(
 ) -> None:
     path = fill(tmp_path, prompts=["a", "b", "c"])
     key = keys(path, "response/")[1]
-    value = cache_tools.look_up(path, key)
+    value = entries.look_up(path, key)
     value = {name: value[name] for name in ("request", "fingerprint", "response", "created")}
     changed = {
         "no JSON": "{",
@@ -75,7 +75,7 @@ def test_verify_notices_a_lost_fingerprint(tmp_path: Path) -> None:
     path = fill(tmp_path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(f"DELETE FROM {TABLE} WHERE key LIKE 'fingerprint/%'")
-    found = list(cache_tools.faults(path))
+    found = list(entries.faults(path))
     assert [key for key, _ in found] == keys(path, "response/")
     assert all("fingerprint" in fault for _, fault in found)
 
@@ -122,10 +122,10 @@ def test_prune_takes_out_one_fingerprint_and_nothing_else(tmp_path: Path) -> Non
 def test_prune_by_age(tmp_path: Path) -> None:
     path = fill(tmp_path)
     key = keys(path, "response/")[0]
-    value = cache_tools.look_up(path, key)
+    value = entries.look_up(path, key)
     value = {name: value[name] for name in ("request", "fingerprint", "response")}
     change(path, key, json.dumps({**value, "created": "2020-01-01T00:00:00Z"}))
-    assert cache_tools.prunable(path, cache_tools.Selection(older_than_days=30), False, False) == [key]
+    assert entries.prunable(path, entries.Selection(older_than_days=30), False, False) == [key]
     assert cache("prune", "--older_than", "30", "--yes", folder=tmp_path) == 0
     assert len(keys(path, "response/")) == 1
 
@@ -146,7 +146,7 @@ def test_prune_takes_out_what_is_damaged(tmp_path: Path) -> None:
     change(path, damaged, "{")
     assert cache("prune", "--damaged", "--yes", folder=tmp_path) == 0
     assert keys(path, "response/") == [sound]
-    assert list(cache_tools.faults(path)) == []
+    assert list(entries.faults(path)) == []
 
 
 def test_prune_must_be_told_what(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

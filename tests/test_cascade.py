@@ -15,7 +15,7 @@ from conftest import MakeWav
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.backends.transcript_prompt import composed, taken_apart
-from marathon_eval.cache import ResponseCache
+from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.choices import laid_out
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.cascade import LISTEN_PROMPT, Cascade

@@ -14,8 +14,8 @@ from own_task import write_task
 
 from marathon_eval.api.model import Request
 from marathon_eval.api.registry import Registry
-from marathon_eval.cache import ResponseCache
-from marathon_eval.cache_exchange import merge
+from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.cache.exchange import merge
 from marathon_eval.config import parse_args, parse_samples
 from marathon_eval.evaluator import build_model
 from marathon_eval.filters import FilterContext, build_pipeline, filter_names

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from marathon_eval.api.model import Request, Response
-from marathon_eval.cache import Answered
+from marathon_eval.cache.answers import Answered
 from marathon_eval.forecast import ENOUGH, Forecast
 from marathon_eval.progress import LineProgress
 

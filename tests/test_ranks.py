@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from marathon_eval import rank_messages
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
-from marathon_eval.cache import ResponseCache
+from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.cache.rank_files import memo, rank_file, take_in
 from marathon_eval.commands.cache import listed
 from marathon_eval.distributed import refuse
 from marathon_eval.errors import MarathonError
 from marathon_eval.following import request_from
 from marathon_eval.models.dummy import Dummy
-from marathon_eval.rank_caches import memo, rank_file, take_in
 from marathon_eval.rank_messages import Link, Pulse
 from marathon_eval.ranks import Ranks, launched, shared_out, started_alone
 

@@ -14,8 +14,8 @@ import pytest
 from fabricated import Made
 from parsed_page import Parsed, parsed, unpacked
 
-from marathon_eval.cache import ResponseCache
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.cache.entry import sha256_of
 from marathon_eval.cli import main
 from marathon_eval.report import page as pages
 from marathon_eval.report.cells import Cell, read_cells

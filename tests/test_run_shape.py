@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from own_task import KEYS, write_task
 
-from marathon_eval.cache import FILE_NAME
+from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cli import main
 from marathon_eval.results import newest_run
 

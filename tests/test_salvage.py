@@ -14,12 +14,12 @@ import filled_cache
 import pytest
 from filled_cache import Said, change, fill, keys
 
-from marathon_eval import salvage as mending
 from marathon_eval.api.model import Request
-from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.cache_tools import faults
+from marathon_eval.cache import salvage as mending
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cache.entries import faults
+from marathon_eval.cache.salvage import salvage
 from marathon_eval.errors import MarathonError
-from marathon_eval.salvage import salvage
 
 ANSWERS = 300
 PROMPTS = [f"question {number} " + "word " * (number % 50) for number in range(ANSWERS)]

@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from conftest import MakeWav
 
-from marathon_eval import cache_tools
 from marathon_eval.api.audio import Audio
-from marathon_eval.cache import FILE_NAME
+from marathon_eval.cache import entries
+from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.playing import play
@@ -71,5 +71,5 @@ def test_show_prints_keys_and_plays(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2] == "answers  1 in the cache"
     key = lines[-1].split()[0]
-    assert cache_tools.look_up(tmp_path / "c" / FILE_NAME, key)["request"]["prompt"] == "Which?"
+    assert entries.look_up(tmp_path / "c" / FILE_NAME, key)["request"]["prompt"] == "Which?"
     assert soundfile.info(heard).duration == pytest.approx(2.0, abs=0.001)

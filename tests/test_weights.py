@@ -14,7 +14,7 @@ import pytest
 import tiny
 
 from marathon_eval.backends.hf import weights
-from marathon_eval.cache import ResponseCache
+from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.qwen_omni import QwenOmni
 

@@ -18,7 +18,7 @@ from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
-    from marathon_eval.cache import ResponseCache
+    from marathon_eval.cache.answers import ResponseCache
 
 Status = Literal["ok", "error", "refused", "unverified"]
 

@@ -7,23 +7,23 @@ import json
 import sys
 from pathlib import Path
 
-from marathon_eval import cache_exchange, cache_tools
-from marathon_eval.cache import FILE_NAME
-from marathon_eval.cache_tools import RESPONSE, Selection
+from marathon_eval.cache import entries, exchange
+from marathon_eval.cache.answers import FILE_NAME
+from marathon_eval.cache.entries import RESPONSE, Selection
 from marathon_eval.cli import EXIT_MISTAKE, EXIT_WHOLE
 from marathon_eval.errors import MarathonError
 from marathon_eval.results import json_line, write_atomically
 
 
 def show(arguments: argparse.Namespace, folder: Path) -> int:
-    print(json.dumps(cache_tools.look_up(folder / FILE_NAME, arguments.key), ensure_ascii=False, indent=1))
+    print(json.dumps(entries.look_up(folder / FILE_NAME, arguments.key), ensure_ascii=False, indent=1))
     return EXIT_WHOLE
 
 
 def verify(arguments: argparse.Namespace, folder: Path) -> int:
     path = folder / FILE_NAME
-    found = [f"sqlite: {line}" for line in cache_tools.sqlite_faults(path)]
-    found += [f"{key[:32]}: {fault}" for key, fault in cache_tools.faults(path)]
+    found = [f"sqlite: {line}" for line in entries.sqlite_faults(path)]
+    found += [f"{key[:32]}: {fault}" for key, fault in entries.faults(path)]
     for line in found:
         print(f"marathon-eval: error: {path}: {line}", file=sys.stderr)
     print(f"{path}: {len(found)} damaged" if found else f"{path}: every entry is whole")
@@ -39,13 +39,13 @@ def prune(arguments: argparse.Namespace, folder: Path) -> int:
             "cache prune: say what: --model, --fingerprint, --older_than, --gone_audio or --damaged "
             f"(to drop all answers, remove {path})"
         )
-    keys = cache_tools.prunable(path, None if everything else chosen, arguments.gone_audio, arguments.damaged)
+    keys = entries.prunable(path, None if everything else chosen, arguments.gone_audio, arguments.damaged)
     answers = sum(key.startswith(RESPONSE) for key in keys)
     what = f"{answers} answers and {len(keys) - answers} other entries"
     if not arguments.yes:
         print(f"{path}: {what} would go; --yes does it")
         return EXIT_WHOLE
-    cache_tools.delete(path, keys)
+    entries.delete(path, keys)
     print(f"{path}: {what} are gone")
     return EXIT_WHOLE
 
@@ -56,14 +56,14 @@ def export(arguments: argparse.Namespace, folder: Path) -> int:
         raise MarathonError(f"cache export: {target} must end in .jsonl")
     if target.exists():
         raise MarathonError(f"cache export: {target} is there already")
-    rows = cache_exchange.exported(folder / FILE_NAME, selection(arguments))
+    rows = exchange.exported(folder / FILE_NAME, selection(arguments))
     write_atomically(target, (json_line(row) for row in rows))
     return EXIT_WHOLE
 
 
 def merge(arguments: argparse.Namespace, folder: Path) -> int:
     for source in arguments.sources:
-        done = cache_exchange.merge(Path(source), folder)
+        done = exchange.merge(Path(source), folder)
         print(
             f"{source}: {done.added} answers added, {done.kept} were here, "
             f"{done.conflicts} differ (ours kept), {done.refused} refused (key and content do not match)"

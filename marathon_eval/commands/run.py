@@ -173,7 +173,7 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
 def planned(config: RunConfig) -> DryRun:
     """The run up to its first question. Raises MarathonError."""
     from marathon_eval.asking import cache_folder
-    from marathon_eval.cache import ResponseCache
+    from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.dry_run import dry_run
     from marathon_eval.evaluator import preflight, prepared
     from marathon_eval.preflight import Planned

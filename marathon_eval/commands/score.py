@@ -117,7 +117,7 @@ def _arguments(named: Mapping[str, Any], key: str) -> dict[str, Any]:
 def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
     """Score a predictions file."""
     from marathon_eval.asking import cache_folder
-    from marathon_eval.cache import ResponseCache
+    from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator import build_judge
     from marathon_eval.predicted import score_predictions
 
@@ -156,7 +156,7 @@ def exported(folder: Path, arguments: argparse.Namespace) -> int:
 def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     """The run again, with scores made anew from the stored texts. Raises MarathonError."""
     from marathon_eval.asking import cache_folder, docs_of
-    from marathon_eval.cache import ResponseCache
+    from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator import (
         as_judged,
         build_judge,

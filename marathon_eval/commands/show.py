@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import Registry
-from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.cache_tools import RESPONSE, fingerprints, reading, stored
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cache.entries import RESPONSE, fingerprints, reading, stored
 from marathon_eval.commands.cache import folder_of
 from marathon_eval.errors import MarathonError
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from marathon_eval.cache import FILE_NAME, default_folder
-from marathon_eval.cache_file import TABLE, read_only
-from marathon_eval.cache_row import sha256_of
+from marathon_eval.cache.answers import FILE_NAME, default_folder
+from marathon_eval.cache.database import TABLE, read_only
+from marathon_eval.cache.entry import sha256_of
 from marathon_eval.report.cells import Cell
 
 _QUERY = f"""

@@ -23,11 +23,11 @@ from typing import Any, NamedTuple, Self
 
 from marathon_eval.api.audio import Audio, AudioFacts, memo_keys
 from marathon_eval.api.model import Generation, Model, Request, Response, Through, complete
-from marathon_eval.cache_file import TABLE, prepare, read_only
-from marathon_eval.cache_row import Entry, cacheable, check_of, response_from, sha256_of, storable, whole
-from marathon_eval.cache_writer import Writer
+from marathon_eval.cache.database import TABLE, prepare, read_only
+from marathon_eval.cache.entry import Entry, cacheable, check_of, response_from, sha256_of, storable, whole
+from marathon_eval.cache.opening import Writer
+from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.rank_caches import take_in
 
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
@@ -179,7 +179,7 @@ class ResponseCache:
 
     def _mend(self, error: sqlite3.DatabaseError) -> None:
         """Go on with what is left of a damaged file. Raises MarathonError where the file is not what is wrong."""
-        from marathon_eval.salvage import is_damage, salvage
+        from marathon_eval.cache.salvage import is_damage, salvage
 
         assert self.path is not None
         if not is_damage(error):

@@ -51,7 +51,7 @@ def prepare(path: Path) -> None:
         try:
             _open_or_make(path)
         except sqlite3.DatabaseError as error:
-            from marathon_eval.salvage import is_damage, salvage, was_a_cache
+            from marathon_eval.cache.salvage import is_damage, salvage, was_a_cache
 
             if not (is_damage(error) and was_a_cache(path)):
                 raise

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.audio import memo_keys
-from marathon_eval.cache_file import LOCK_SECONDS, RANK_MARK, TABLE, read_only, refuse_other_tables
+from marathon_eval.cache.database import LOCK_SECONDS, RANK_MARK, TABLE, read_only, refuse_other_tables
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Request
-    from marathon_eval.cache import ResponseCache
+    from marathon_eval.cache.answers import ResponseCache
 
 
 def rank_file(folder_file: str, rank: int) -> str:
@@ -43,7 +43,7 @@ def take_in(path: Path) -> None:
 
 
 def _take(file: Path, path: Path) -> None:
-    from marathon_eval.salvage import is_damage, salvage
+    from marathon_eval.cache.salvage import is_damage, salvage
 
     try:
         try:
@@ -74,7 +74,7 @@ def _move(file: Path, path: Path) -> None:
 
 def memo(cache: ResponseCache, requests: Iterable[Request]) -> dict[str, Any]:
     """What this cache knows of the requests' audio and of weight files, by key: nobody need hash them again."""
-    from marathon_eval.cache_tools import WEIGHTS, stored
+    from marathon_eval.cache.entries import WEIGHTS, stored
 
     keys, _ = memo_keys(audio for request in requests for audio in request.audios)
     known = cache.get_many(keys.values())

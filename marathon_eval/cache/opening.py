@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from marathon_eval.cache_file import LOCK_SECONDS, file_id, prepare
+from marathon_eval.cache.database import LOCK_SECONDS, file_id, prepare
 
 
 class Writer:

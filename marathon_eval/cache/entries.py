@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache_file import LOCK_SECONDS, TABLE, read_only, refuse_other_tables
-from marathon_eval.cache_row import Entry, sha256_of, whole
+from marathon_eval.cache.database import LOCK_SECONDS, TABLE, read_only, refuse_other_tables
+from marathon_eval.cache.entry import Entry, sha256_of, whole
+from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
-from marathon_eval.rank_caches import take_in
 
 RESPONSE, FINGERPRINT, AUDIO, WEIGHTS = "response/", "fingerprint/", "audio/", "file/"
 

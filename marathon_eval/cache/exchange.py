@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache import FILE_NAME, ResponseCache
-from marathon_eval.cache_row import Entry
-from marathon_eval.cache_tools import (
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cache.entries import (
     FINGERPRINT,
     RESPONSE,
     Selection,
@@ -19,6 +18,7 @@ from marathon_eval.cache_tools import (
     reading,
     stored,
 )
+from marathon_eval.cache.entry import Entry
 from marathon_eval.errors import MarathonError
 
 #: The first line of an exported file.
