@@ -14,7 +14,7 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.judgements import Judgement, Judgements
-from marathon_eval.stats import wilson
+from marathon_eval.scoring.stats import wilson
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.choices import letters_of
 from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.scoring import Scorer
+from marathon_eval.scoring.scorer import Scorer
 from marathon_eval.task import Task
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.entry import sha256_of
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.filters import Answer
 from marathon_eval.judge_kinds import Call, Kind, check_judging
-from marathon_eval.judge_readings import VERDICTS
-from marathon_eval.reasoning import parted
+from marathon_eval.scoring.filters.build import Answer
+from marathon_eval.scoring.judge import VERDICTS
+from marathon_eval.scoring.reasoning import parted
 from marathon_eval.task import Task
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _facts(
 
 def _metric_name(task: Task, spec: Mapping[str, Any], reading: str) -> str:
     """The name that the metric has without a judge: the one of the built metric at the same place."""
-    from marathon_eval.metrics import build_metric
+    from marathon_eval.scoring.metrics.build import build_metric
 
     return build_metric({key: value for key, value in spec.items() if key != "filter_list"}, reading).name
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.errors import RowError, unknown
-from marathon_eval.filters import Answer
-from marathon_eval.judge_readings import Pair, Pass
-from marathon_eval.parity.air_bench import two_scores
-from marathon_eval.parity.mmar import included
-from marathon_eval.reasoning import Parted
+from marathon_eval.scoring.filters.build import Answer
+from marathon_eval.scoring.judge import Pair, Pass
+from marathon_eval.scoring.reasoning import Parted
+from marathon_eval.scoring.released.air_bench import two_scores
+from marathon_eval.scoring.released.mmar import included
 from marathon_eval.template import wording
 
 if TYPE_CHECKING:

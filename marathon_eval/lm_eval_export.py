@@ -86,7 +86,7 @@ def task_config(task: TaskResult) -> dict[str, Any]:
 
 def directions(task: TaskResult) -> dict[str, bool]:
     """Whether more is better, by metric, as its entry in the YAML builds it."""
-    from marathon_eval.metrics import build_metric
+    from marathon_eval.scoring.metrics.build import build_metric
 
     built = {
         name: build_metric({key: value for key, value in entry.items() if key != "filter_list"}, task.task)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.parity import air_bench, mmar, mmau
-from marathon_eval.reasoning import parted
 from marathon_eval.results import json_line, write_atomically
+from marathon_eval.scoring.reasoning import parted
+from marathon_eval.scoring.released import air_bench, mmar, mmau
 
 if TYPE_CHECKING:
     from marathon_eval.datasets import Doc, DocSet

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.filters import Answer, FilterContext
-from marathon_eval.metrics import Mean, Metric, Scored, build_metric
 from marathon_eval.report.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
-from marathon_eval.stats import bootstrap, holm, mcnemar
+from marathon_eval.scoring.filters.build import Answer, FilterContext
+from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, build_metric
+from marathon_eval.scoring.stats import bootstrap, holm, mcnemar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

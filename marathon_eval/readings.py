@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.filters import Pipeline, build_pipeline
-from marathon_eval.metrics import Metric, build_metric
+from marathon_eval.scoring.filters.build import Pipeline, build_pipeline
+from marathon_eval.scoring.metrics.build import Metric, build_metric
 from marathon_eval.task_config import TaskConfig
 from marathon_eval.yaml_loader import Document
 

@@ -17,7 +17,7 @@ from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from marathon_eval.patterns import substitute
+from marathon_eval.scoring.patterns import substitute
 
 MAX_STEPS = 200_000
 #: A call takes as long as so many turns of a loop.

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.aggregation import Aggregation
 from marathon_eval.api.model import Request, Response
 from marathon_eval.asking import Answers, Asked
 from marathon_eval.cache.entry import sha256_of
 from marathon_eval.config import RunConfig
 from marathon_eval.packed import Packed
 from marathon_eval.results import Sample
+from marathon_eval.scoring.aggregation import Aggregation
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.packed import rows_of
 from marathon_eval.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired
 from marathon_eval.results import SCHEMA_VERSION
-from marathon_eval.usage import STAGES
+from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table

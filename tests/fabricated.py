@@ -10,7 +10,7 @@ from typing import Any
 
 from marathon_eval.cache.entry import sha256_of
 from marathon_eval.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult, write_run
-from marathon_eval.usage import answer_seconds
+from marathon_eval.scoring.usage import answer_seconds
 
 LETTERS = "ABCD"
 HEADLINE: dict[str, Any] = {"reading": "strict", "metric": "accuracy", "scale": 100.0}

@@ -25,9 +25,9 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.exchange import merge
 from marathon_eval.config import parse_args, parse_samples
 from marathon_eval.evaluator import build_model
-from marathon_eval.filters import FilterContext, build_pipeline, filter_names
 from marathon_eval.predicted import score_predictions
 from marathon_eval.rows import parsed
+from marathon_eval.scoring.filters.build import FilterContext, build_pipeline, filter_names
 from marathon_eval.task import Group, Task, load_task
 from marathon_eval.task_config import generation_settings
 from marathon_eval.template import from_row

@@ -11,7 +11,7 @@ from court import Court, Rules
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.judge_kinds import read_letter, read_rubric, trimmed_mean
-from marathon_eval.judge_readings import Pair, Pass
+from marathon_eval.scoring.judge import Pair, Pass
 from marathon_eval.validation import validate_task
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from marathon_eval.parity.air_bench import gold_letter, letter, printout, verdict
+from marathon_eval.scoring.released.air_bench import gold_letter, letter, printout, verdict
 
 CASES = json.loads((Path(__file__).parent / "parity" / "airbench.json").read_text(encoding="utf-8"))["items"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from marathon_eval.parity.air_bench import chat_printout, two_scores
+from marathon_eval.scoring.released.air_bench import chat_printout, two_scores
 
 #: a judge's reply -> what cal_score.py reads in it
 REPLIES: list[tuple[str, tuple[int, int] | None]] = [

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from marathon_eval.filters import Answer, FilterContext, build_pipeline
-from marathon_eval.metrics import Metric, Scored, build_metric
-from marathon_eval.parity.audiomarathon_asr import normalised
+from marathon_eval.scoring.filters.build import Answer, FilterContext, build_pipeline
+from marathon_eval.scoring.metrics.build import Metric, Scored, build_metric
+from marathon_eval.scoring.released.audiomarathon_asr import normalised
 
 TASKS = json.loads((Path(__file__).parent / "parity" / "audiomarathon.json").read_text(encoding="utf-8"))[
     "tasks"

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from marathon_eval.parity.mmar import TABLES, included, printout, verdict, words
+from marathon_eval.scoring.released.mmar import TABLES, included, printout, verdict, words
 
 CASES = json.loads((Path(__file__).parent / "parity" / "mmar.json").read_text(encoding="utf-8"))["items"]
 

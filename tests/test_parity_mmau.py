@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from marathon_eval.parity.mmau import printout, verdict
+from marathon_eval.scoring.released.mmau import printout, verdict
 
 CASES = json.loads((Path(__file__).parent / "parity" / "mmau.json").read_text(encoding="utf-8"))["items"]
 

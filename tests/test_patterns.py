@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marathon_eval import patterns
 from marathon_eval.cli import main
 from marathon_eval.errors import RowError
+from marathon_eval.scoring import patterns
 
 ENDLESS = r"(a+)+$"
 TEXT = "a" * 60 + "b"

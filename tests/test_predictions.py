@@ -12,8 +12,8 @@ import released
 
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.parity import air_bench, mmar, mmau
 from marathon_eval.predicted import Predicted, score_predictions
+from marathon_eval.scoring.released import air_bench, mmar, mmau
 
 PARITY = Path(__file__).parent / "parity"
 Rows = list[dict[str, Any]]

@@ -9,8 +9,8 @@ import pytest
 
 from marathon_eval import simple_evaluate
 from marathon_eval.errors import MarathonError
-from marathon_eval.filters import Answer, FilterContext, build_pipeline
-from marathon_eval.reasoning import Parted, parted
+from marathon_eval.scoring.filters.build import Answer, FilterContext, build_pipeline
+from marathon_eval.scoring.reasoning import Parted, parted
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from own_task import make_task, touch
 from rendered import load_shipped
 
 from marathon_eval.api.registry import Registry, shipped
-from marathon_eval.metrics import metric_names
 from marathon_eval.scorer_check import NEUTRAL, Checked, check_scorers
+from marathon_eval.scoring.metrics.build import metric_names
 from marathon_eval.spelling import spellings
 from marathon_eval.task import Task, load_task
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from marathon_eval.stats import Interval, bootstrap, bootstraps, cluster_sums, holm, mcnemar, wilson
+from marathon_eval.scoring.stats import Interval, bootstrap, bootstraps, cluster_sums, holm, mcnemar, wilson
 
 
 def mean(sums: NDArray[Any]) -> NDArray[Any]:
@@ -80,7 +80,7 @@ def test_the_same_seed_gives_the_same_interval_and_another_one_another() -> None
 def test_many_clips_are_drawn_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     counts, names = hits((np.arange(700) % 3 == 0).astype(float)), [str(row) for row in range(700)]
     whole = bootstrap(counts, names, mean, draws=300, seed=11)
-    monkeypatch.setattr("marathon_eval.stats._CELLS", 5000)
+    monkeypatch.setattr("marathon_eval.scoring.stats._CELLS", 5000)
     parts = bootstrap(counts, names, mean, draws=300, seed=12)
     assert whole is not None
     assert parts is not None
@@ -94,7 +94,7 @@ def test_neither_drawing_again_nor_apart_changes_an_interval(
     random, names = np.random.default_rng(5), [str(row // 2) for row in range(300)]
     measures = [(hits(random.random(300)), mean) for _ in range(3)]
     alone = [bootstrap(counts, names, value) for counts, value in measures]
-    monkeypatch.setattr(f"marathon_eval.stats.{limit}", 0)
+    monkeypatch.setattr(f"marathon_eval.scoring.stats.{limit}", 0)
     assert [bootstrap(counts, names, value) for counts, value in measures] == alone
     assert bootstraps(measures, names) == alone
     assert None not in alone

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marathon_eval.choice_filter import extract
-from marathon_eval.filters import FilterContext
+from marathon_eval.scoring.filters.build import FilterContext
+from marathon_eval.scoring.filters.choice import extract
 
 FILE = Path(__file__).parent / "data" / "strict_choice.jsonl"
 EVENTS = ("Cat", "Dog barking", "Frying", "Running water")

@@ -10,8 +10,8 @@ import pytest
 from fabricated import Made
 
 from marathon_eval.results import MetricValue, RunResult
+from marathon_eval.scoring.usage import answer_seconds
 from marathon_eval.terminal import WIDTH_OF_A_PIPE, duration, print_run
-from marathon_eval.usage import answer_seconds
 
 LONGEST_TASK = "air_bench_synthesized_voice_clean"
 LONGEST_METRIC = "audiomarathon.wer_accuracy"

@@ -18,8 +18,8 @@ from marathon_eval.api.press import press_from_args
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.flops import Shape, evicted_speedup, pruned_speedup
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.stats import median_interval
-from marathon_eval.usage import mean_usage, merge_usage
+from marathon_eval.scoring.stats import median_interval
+from marathon_eval.scoring.usage import mean_usage, merge_usage
 
 SHAPE = Shape(tiny.HIDDEN, tiny.LAYERS, 4, 2, 16, 96, 256 + len(tiny.QWEN_TOKENS))
 COSTS = ("theoretical_speedup", "select_s", "tokens_per_s", "kv_tokens")

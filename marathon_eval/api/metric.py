@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from marathon_eval.metrics import Scored
+    from marathon_eval.scoring.metrics.build import Scored
 
 Kept = TypeVar("Kept", bound=Hashable)
 

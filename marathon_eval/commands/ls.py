@@ -35,11 +35,11 @@ def run(arguments: argparse.Namespace) -> int:
 def names(what: str, include_path: list[str]) -> list[str]:
     """Sorted names; tasks, models and presses from file names alone."""
     if what == "metrics":
-        from marathon_eval.metrics import metric_names
+        from marathon_eval.scoring.metrics.build import metric_names
 
         return metric_names()
     if what == "filters":
-        from marathon_eval.filters import filter_names
+        from marathon_eval.scoring.filters.build import filter_names
 
         return filter_names()
     registry = Registry(include_path)

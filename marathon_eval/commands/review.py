@@ -58,7 +58,7 @@ def applied(folder: Path, path: Path) -> int:
     """Rejected rows leave the set."""
     from marathon_eval.build.known import load_known
     from marathon_eval.build.review import apply, read_verdicts
-    from marathon_eval.stats import wilson
+    from marathon_eval.scoring.stats import wilson
 
     done = apply(folder, load_known(), read_verdicts(path))
     text = f"{done.judged} rows judged, {done.accepted} accepted"

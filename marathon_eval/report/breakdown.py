@@ -9,7 +9,7 @@ from typing import Any
 
 from marathon_eval.report.columns import CellColumns, Reading, TaskColumns
 from marathon_eval.report.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, counted
-from marathon_eval.stats import wilson
+from marathon_eval.scoring.stats import wilson
 
 NO_ANSWER, OTHER = "no answer", "other"
 #: More labels than this are no classes but open answers.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.api.metric import Labels, Numbers, Tally
-from marathon_eval.metrics import Metric, Scored, is_hit, ratio, said_like, same_label
+from marathon_eval.scoring.metrics.build import Metric, Scored, is_hit, ratio, said_like, same_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

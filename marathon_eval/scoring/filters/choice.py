@@ -32,11 +32,11 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from marathon_eval.filters import Answer, FilterContext, Held, Step
-from marathon_eval.option_text import REFUSAL, contained, plain, same_as, texts_of
+from marathon_eval.scoring.filters.build import Answer, FilterContext, Held, Step
+from marathon_eval.scoring.filters.option_text import REFUSAL, contained, plain, same_as, texts_of
 
 if TYPE_CHECKING:
-    from marathon_eval.letters import Mention
+    from marathon_eval.scoring.filters.letters import Mention
 
 _THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _THOUGHT_BEFORE = re.compile(r"\A.*</(?:think|thinking|thought|reasoning)>", re.DOTALL | re.IGNORECASE)
@@ -132,7 +132,7 @@ def _layers(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | No
     if (place := texts_of(choices).whole.get(plain(text))) is not None:
         return place, "option_text"
     # imported where a text is more than one letter: its patterns take a while to compile
-    from marathon_eval.letters import mentions
+    from marathon_eval.scoring.filters.letters import mentions
 
     found = mentions(text, choices, letters) if letters else []
     by_letter = _by_letter(found, choices, letters)

@@ -20,9 +20,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.api.metric import Labels, Numbers, Tally
-from marathon_eval.classification import f1
-from marathon_eval.metrics import Mean, Metric, Scored, counted, ratio
-from marathon_eval.parity.audiomarathon_asr import utterance_wer
+from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, counted, ratio
+from marathon_eval.scoring.metrics.classification import f1
+from marathon_eval.scoring.released.audiomarathon_asr import utterance_wer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.metrics import Mean, Scored
+from marathon_eval.scoring.metrics.build import Mean, Scored
 
 #: A task cannot trust itself.
 TRUSTED = "MARATHON_EVAL_TRUST_REMOTE_CODE"

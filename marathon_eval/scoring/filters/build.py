@@ -153,11 +153,12 @@ def built(factory: Callable[..., Any], options: Mapping[str, Any], where: str) -
 
 def _factories() -> dict[str, Callable[..., Step]]:
     """Imported here, not at the top: the filters' files import this one's types."""
-    from marathon_eval import judge_readings, lm_eval_filters
-    from marathon_eval.choice_filter import choice, choice_text
-    from marathon_eval.parity import audiomarathon, audiomarathon_asr, released
-    from marathon_eval.reasoning import strip_reasoning
-    from marathon_eval.transcript_filter import transcript
+    from marathon_eval.scoring import judge
+    from marathon_eval.scoring.filters import lm_eval
+    from marathon_eval.scoring.filters.choice import choice, choice_text
+    from marathon_eval.scoring.filters.transcript import transcript
+    from marathon_eval.scoring.reasoning import strip_reasoning
+    from marathon_eval.scoring.released import audiomarathon, audiomarathon_asr, common
 
     ours: dict[str, Callable[..., Step]] = {
         "choice": choice,
@@ -170,4 +171,4 @@ def _factories() -> dict[str, Callable[..., Step]]:
         f"audiomarathon.{task}": audiomarathon.step_factory(rule)
         for task, rule in audiomarathon.RULES.items()
     }
-    return {**lm_eval_filters.FILTERS, **judge_readings.FILTERS, **ours, **released.FILTERS, **paper}
+    return {**lm_eval.FILTERS, **judge.FILTERS, **ours, **common.FILTERS, **paper}

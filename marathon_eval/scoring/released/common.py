@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from marathon_eval.filters import FilterContext, Held, Step
-from marathon_eval.judge_readings import NOT_JUDGED
-from marathon_eval.metrics import Mean, Metric, Scored, is_hit
-from marathon_eval.parity import air_bench, mmar
+from marathon_eval.scoring.filters.build import FilterContext, Held, Step
+from marathon_eval.scoring.judge import NOT_JUDGED
+from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, is_hit
+from marathon_eval.scoring.released import air_bench, mmar
 
 #: The rule of a prediction that is null, a number or a list: no text to read, wrong in every reading.
 INVALID = "invalid"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.metric import Numbers, Tally
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.filters import Answer, FilterContext, built
-from marathon_eval.patterns import substitute
+from marathon_eval.scoring.filters.build import Answer, FilterContext, built
+from marathon_eval.scoring.patterns import substitute
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -205,7 +205,7 @@ def exact_match(
 
 def spells_choice(value: str, row: Scored) -> bool:
     """Whether a text is a target's letter, its option's full text, or both, and nothing else."""
-    from marathon_eval.option_text import plain
+    from marathon_eval.scoring.filters.option_text import plain
 
     choices, letters = row.context.choices, row.context.letters
     said = plain(value)
@@ -281,7 +281,7 @@ def _metric(called: str, options: Mapping[str, Any], where: str) -> Metric:
     if called in REFUSED:
         raise MarathonError(f"{where}: metric '{called}' is not supported here: {REFUSED[called]}")
     if called.startswith("evaluate:"):
-        from marathon_eval.hub_metric import HubMetric
+        from marathon_eval.scoring.metrics.hub import HubMetric
 
         return HubMetric(called.removeprefix("evaluate:"), options, where)
     factories = _factories()
@@ -298,8 +298,9 @@ def metric_names() -> list[str]:
 
 def _factories() -> dict[str, Callable[..., Metric]]:
     """Imported here, not at the top: the metrics' files import this one's types."""
-    from marathon_eval import classification, judge_readings, wer
-    from marathon_eval.parity import audiomarathon_metrics, released
+    from marathon_eval.scoring import judge
+    from marathon_eval.scoring.metrics import classification, wer
+    from marathon_eval.scoring.released import audiomarathon_metrics, common
 
     here: dict[str, Callable[..., Metric]] = {
         factory.__name__: factory for factory in (accuracy, acc, parse_rate, chance, exact_match)
@@ -308,7 +309,7 @@ def _factories() -> dict[str, Callable[..., Metric]]:
         **here,
         **classification.METRICS,
         **wer.METRICS,
-        **judge_readings.METRICS,
+        **judge.METRICS,
         **audiomarathon_metrics.METRICS,
-        **released.METRICS,
+        **common.METRICS,
     }

@@ -15,8 +15,8 @@ from functools import lru_cache
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.filters import FilterContext, Held, Step
-from marathon_eval.patterns import find_all, substitute
+from marathon_eval.scoring.filters.build import FilterContext, Held, Step
+from marathon_eval.scoring.patterns import find_all, substitute
 
 _GSM_ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")
 _TAGGED_TOKEN = re.compile(r"\('([^']*)', '([^']*)'\)")

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
-from marathon_eval import letter_patterns as patterns
-from marathon_eval.option_text import begins_with
+from marathon_eval.scoring.filters import letter_patterns as patterns
+from marathon_eval.scoring.filters.option_text import begins_with
 
 Rule = Literal["answer_is", "letter_and_text", "option_letter"]
 #: How far a letter's surroundings reach, in characters.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.metric import Tally
 from marathon_eval.datasets import Doc, DocSet
-from marathon_eval.filters import Answer, FilterContext
-from marathon_eval.metrics import Metric, Scored
 from marathon_eval.results import MetricValue, ReadingScore, Sample, TaskResult
-from marathon_eval.scoring import SCORED, Scorer, scored_row
-from marathon_eval.usage import UsageColumns, answer_seconds
+from marathon_eval.scoring.filters.build import Answer, FilterContext
+from marathon_eval.scoring.metrics.build import Metric, Scored
+from marathon_eval.scoring.scorer import SCORED, Scorer, scored_row
+from marathon_eval.scoring.usage import UsageColumns, answer_seconds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,7 +128,7 @@ class Aggregation:
             for name, metric, _ in self.tallies:
                 values[name][metric.name] = Measured(MetricValue(None), {key: {} for key in parts})
             return values
-        from marathon_eval.stats import bootstraps
+        from marathon_eval.scoring.stats import bootstraps
 
         found: list[Measured] = []
 

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.metric import Numbers, Tally
-from marathon_eval.filters import Answer, FilterContext, Held, Step
-from marathon_eval.metrics import Mean, Metric, Scored, counted, ratio
+from marathon_eval.scoring.filters.build import Answer, FilterContext, Held, Step
+from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, counted, ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from marathon_eval.filters import FilterContext, Held, Step
-from marathon_eval.parity.audiomarathon import last_turn
+from marathon_eval.scoring.filters.build import FilterContext, Held, Step
+from marathon_eval.scoring.released.audiomarathon import last_turn
 
 #: In this order; only the first that occurs anywhere is used, in a sentence too.
 _MARKERS = ("spoken content:", "content:", "transcription:", "transcript:")
@@ -41,7 +41,7 @@ def normalised(text: str) -> str:
 
 def utterance_wer(reference: str, hypothesis: str) -> float:
     """Word error rate of one utterance, as a fraction; 1 when either side is empty once normalised."""
-    from marathon_eval.wer import edits
+    from marathon_eval.scoring.metrics.wer import edits
 
     said, heard = normalised(reference), normalised(hypothesis)
     return edits(said, heard).rate if said and heard else 1.0

@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.model import Response, Usage
-from marathon_eval.stats import median_interval
+from marathon_eval.scoring.stats import median_interval
 
 if TYPE_CHECKING:
     from marathon_eval.results import Sample

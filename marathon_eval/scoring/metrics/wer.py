@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marathon_eval.api.metric import Numbers, Tally
-from marathon_eval.metrics import Mean, Metric, Scored, ratio
+from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +59,7 @@ def normalizer(name: Normalizer) -> Callable[[str], str]:
     if name == "none":
         return str
     if name == "audiomarathon":
-        from marathon_eval.parity.audiomarathon_asr import normalised
+        from marathon_eval.scoring.released.audiomarathon_asr import normalised
 
         return normalised
     if name == "whisper_english":

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marathon_eval.parity import mmar
-from marathon_eval.parity.mmar import Table, Verdict, included
+from marathon_eval.scoring.released import mmar
+from marathon_eval.scoring.released.mmar import Table, Verdict, included
 
 __all__ = ["PREDICTION_KEYS", "TABLES", "included", "printout", "verdict"]
 

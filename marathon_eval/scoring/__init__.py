@@ -1,0 +1,1 @@
+"""Turns responses into scores: filters extract answers, metrics compare them with the targets."""

@@ -1,0 +1,1 @@
+"""Filters: from the text of a response to the answer in it."""

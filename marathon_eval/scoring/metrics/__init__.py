@@ -1,0 +1,1 @@
+"""Metrics: from answers and targets to one figure per task."""
