@@ -17,7 +17,7 @@ from marathon_eval.responses import Responses
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
-    from marathon_eval.task import Doc, DocSet, Task
+    from marathon_eval.task.task import Doc, DocSet, Task
 
 
 class Progress:
@@ -116,7 +116,7 @@ def _overridden(request: Request, config: RunConfig) -> Request:
     """The request with --gen_kwargs laid over it, and a seed wherever an answer is sampled."""
     generation = request.generation
     if config.gen_kwargs:
-        from marathon_eval.task_config import generation_settings
+        from marathon_eval.task.yaml.config import generation_settings
 
         generation = replace(generation, **generation_settings(config.gen_kwargs, "--gen_kwargs"))
     if generation.temperature > 0 and generation.seed is None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.api.audio import Audio
-from marathon_eval.choices import letters_of
-from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.scoring.scorer import Scorer
-from marathon_eval.task import Task
+from marathon_eval.task.documents import Doc, DocSet
+from marathon_eval.task.prompt.choices import letters_of
+from marathon_eval.task.task import Task
 
 if TYPE_CHECKING:
     from marathon_eval.results import Sample

@@ -20,7 +20,7 @@ from marathon_eval.results import RunResult, Sample
 
 if TYPE_CHECKING:
     from marathon_eval.judge import Judge
-    from marathon_eval.task import DocSet, Group, Task
+    from marathon_eval.task.task import DocSet, Group, Task
 
 
 def simple_evaluate(
@@ -174,7 +174,7 @@ def concluded(
 
 def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:
     """The tasks behind names and groups, each once, in order. Raises MarathonError."""
-    from marathon_eval.task import Group, load_task
+    from marathon_eval.task.task import Group, load_task
 
     tasks: dict[str, Task] = {}
     groups: dict[str, Group] = {}
@@ -249,7 +249,7 @@ def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[st
     if judge is None:
         return None
     from marathon_eval.judge import Judge
-    from marathon_eval.task_config import generation_settings
+    from marathon_eval.task.yaml.config import generation_settings
 
     return Judge(judge, cache, generation_settings(generation, "--judge_gen_kwargs"))
 

@@ -18,13 +18,13 @@ from marathon_eval.judge_kinds import Call, Kind, check_judging
 from marathon_eval.scoring.filters.build import Answer
 from marathon_eval.scoring.judge import VERDICTS
 from marathon_eval.scoring.reasoning import parted
-from marathon_eval.task import Task
+from marathon_eval.task.task import Task
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from marathon_eval.api.model import Model, Request, Response
-    from marathon_eval.task import Doc
+    from marathon_eval.task.task import Doc
 
 RETRIES = 3
 RETRY_TEMPERATURE = 0.3

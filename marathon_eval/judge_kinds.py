@@ -23,11 +23,11 @@ from marathon_eval.scoring.judge import Pair, Pass
 from marathon_eval.scoring.reasoning import Parted
 from marathon_eval.scoring.released.air_bench import two_scores
 from marathon_eval.scoring.released.mmar import included
-from marathon_eval.template import wording
+from marathon_eval.task.prompt.template import wording
 
 if TYPE_CHECKING:
-    from marathon_eval.task import Doc, Task
-    from marathon_eval.task_config import JudgePrompt
+    from marathon_eval.task.task import Doc, Task
+    from marathon_eval.task.yaml.config import JudgePrompt
 
 _LETTER = re.compile(r"[\s\"'(\[*]*(?P<letter>[A-Za-z])[\s\"')\].*]*")
 _NONE = re.compile(r"[\s\"'(\[*]*none[\s\"')\].*]*", re.IGNORECASE)

@@ -12,9 +12,9 @@ from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.released import air_bench, mmar, mmau
 
 if TYPE_CHECKING:
-    from marathon_eval.datasets import Doc, DocSet
     from marathon_eval.results import Sample
-    from marathon_eval.task import Task
+    from marathon_eval.task.documents import Doc, DocSet
+    from marathon_eval.task.task import Task
 
 FOUNDATION_KEYS = ("path", "question", "choice_a", "choice_b", "choice_c", "choice_d", "answer_gt")
 CHAT_KEYS = ("meta_info", "question", "answer_gt", "path")

@@ -13,21 +13,21 @@ from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.entry import sha256_of
-from marathon_eval.datasets import Doc, DocLoader, DocSet
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import as_judged, judge_with, load_tasks
 from marathon_eval.official import printed
 from marathon_eval.predictions import Joined, joined, read_predictions
-from marathon_eval.prompt import OURS
 from marathon_eval.provenance import versions
 from marathon_eval.results import ReadingScore, RunResult, Sample
-from marathon_eval.rows import Table, TableReader
 from marathon_eval.scored import judged_by, scored_sample
 from marathon_eval.scoring.filters.build import Answer
 from marathon_eval.scoring.metrics.build import Scored
 from marathon_eval.scoring.released.common import INVALID
-from marathon_eval.task import Task
-from marathon_eval.template import check_names
+from marathon_eval.task.data.rows import Table, TableReader
+from marathon_eval.task.documents import Doc, DocLoader, DocSet
+from marathon_eval.task.prompt.prompt import OURS
+from marathon_eval.task.prompt.template import check_names
+from marathon_eval.task.task import Task
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Model

@@ -22,7 +22,7 @@ from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, of_the_judge
 
 if TYPE_CHECKING:
-    from marathon_eval.task import Task
+    from marathon_eval.task.task import Task
 
 #: Bytes of an answer in sqlite's file and in its log, and of its sample's line: about twice what short answers take.
 PER_ANSWER = 8_000

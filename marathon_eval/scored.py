@@ -17,7 +17,7 @@ from marathon_eval.scoring.aggregation import Aggregation
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.judge import Judge, Judged, Verdict
-    from marathon_eval.task import Doc, Task
+    from marathon_eval.task.task import Doc, Task
 
 
 class Scores(NamedTuple):

@@ -13,15 +13,15 @@ from functools import partial
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.datasets import Doc
 from marathon_eval.errors import RowError
 from marathon_eval.scoring.metrics.build import Metric, Scored
 from marathon_eval.spelling import spellings
+from marathon_eval.task.documents import Doc
 
 if TYPE_CHECKING:
-    from marathon_eval.readings import Reading
     from marathon_eval.scoring.filters.build import FilterContext
-    from marathon_eval.task import Task
+    from marathon_eval.task.readings import Reading
+    from marathon_eval.task.task import Task
 
 #: Metrics whose best value is no matter of being right: baselines, counts of what was read, and judges' opinions.
 NEUTRAL = frozenset(

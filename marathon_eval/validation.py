@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from marathon_eval.api.model import Response
-from marathon_eval.datasets import Doc
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.rows import FORMATS
-from marathon_eval.task import Group, Task, load_task
+from marathon_eval.task.data.rows import FORMATS
+from marathon_eval.task.documents import Doc
+from marathon_eval.task.task import Group, Task, load_task
 
 #: Metrics that must give 1 for the gold answer and 0 for a wrong one.
 EXACT = ("accuracy", "acc", "exact_match", "wer_accuracy")

@@ -34,11 +34,11 @@ def benchmark_prompts() -> None:
 
 
 def schema() -> None:
-    """marathon_eval/task_schema.json and build/recipe_schema.json: what editors complete in a YAML."""
+    """marathon_eval/task/yaml/schema.json and build/recipe_schema.json: what editors complete in a YAML."""
     from marathon_eval.build import recipe
-    from marathon_eval.task_config import json_schema
+    from marathon_eval.task.yaml.config import json_schema
 
-    write(ROOT / "marathon_eval" / "task_schema.json", json_schema())
+    write(ROOT / "marathon_eval" / "task" / "yaml" / "schema.json", json_schema())
     write(ROOT / "marathon_eval" / "build" / "recipe_schema.json", recipe.json_schema())
 
 

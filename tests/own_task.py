@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.api.registry import Registry
-from marathon_eval.task import DocSet, Task, load_task
+from marathon_eval.task.task import DocSet, Task, load_task
 
 #: A task that needs nothing more, and one that listens.
 KEYS = "doc_to_text: q\ndoc_to_target: a\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.api.registry import Registry
-from marathon_eval.task import Task, load_task
+from marathon_eval.task.task import Task, load_task
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 

@@ -10,7 +10,7 @@ from rendered import load_shipped
 
 from marathon_eval.judge_kinds import Kind
 from marathon_eval.scoring.reasoning import parted
-from marathon_eval.task import Task
+from marathon_eval.task.task import Task
 
 SAID = "<think>It rattles.</think>{gold}, I think."
 

@@ -12,10 +12,10 @@ import pytest
 
 from marathon_eval import simple_evaluate
 from marathon_eval.api.registry import Registry
-from marathon_eval.group import aggregate_group
 from marathon_eval.results import MetricValue, TaskResult
 from marathon_eval.scoring.released import air_bench, mmar, mmau
-from marathon_eval.task import Group, Task, load_task
+from marathon_eval.task.group import aggregate_group
+from marathon_eval.task.task import Group, Task, load_task
 
 PUBLISHED = Path(__file__).resolve().parent / "published"
 REGISTRY = Registry()

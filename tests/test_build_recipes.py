@@ -17,7 +17,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.build.construct import build
 from marathon_eval.build.recipe import shipped
 from marathon_eval.build.stages import Order
-from marathon_eval.task import Task, load_task
+from marathon_eval.task.task import Task, load_task
 
 NAMES = sorted(corpora.CORPORA)
 

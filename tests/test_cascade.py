@@ -16,9 +16,9 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.backends.transcript_prompt import composed, taken_apart
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.choices import laid_out
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.cascade import LISTEN_PROMPT, Cascade
+from marathon_eval.task.prompt.choices import laid_out
 
 #: A listener that knows what is said from a file beside the sound, and notes each time that it is asked.
 TYPIST = '''

@@ -14,10 +14,10 @@ from marathon_eval import simple_evaluate
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
 from marathon_eval.controls import silent, swapped, turn
-from marathon_eval.datasets import Doc
 from marathon_eval.errors import MarathonError
 from marathon_eval.results import RunResult
-from marathon_eval.task import Task, load_task
+from marathon_eval.task.documents import Doc
+from marathon_eval.task.task import Task, load_task
 
 LISTENER = '''
 from marathon_eval.api.model import Model, ModelSettings, Response

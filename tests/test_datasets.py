@@ -13,8 +13,8 @@ from own_task import HEARD, KEYS, docs_of, errors, touch
 from rendered import load_shipped
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.selection import Row, balanced
-from marathon_eval.task_config import Balance
+from marathon_eval.task.data.selection import Row, balanced
+from marathon_eval.task.yaml.config import Balance
 
 
 class TestRows:

@@ -12,12 +12,12 @@ from conftest import MakeWav
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
 from marathon_eval.backends.transcript_prompt import composed, taken_apart
-from marathon_eval.choices import laid_out
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.models import embedder
 from marathon_eval.models.cascade import Cascade
 from marathon_eval.models.embedder import Embedder, stretches_of
-from marathon_eval.task_config import Layout
+from marathon_eval.task.prompt.choices import laid_out
+from marathon_eval.task.yaml.config import Layout
 
 STORY = "The cat sat on a red mat. The dog slept under the old tree. A bird sang near the river."
 QUESTION = "Where did the dog sleep?"

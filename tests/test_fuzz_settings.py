@@ -20,8 +20,8 @@ from marathon_eval.config import parse_args, parse_samples
 from marathon_eval.evaluator import build_model
 from marathon_eval.predicted import score_predictions
 from marathon_eval.scoring.filters.build import FilterContext, build_pipeline, filter_names
-from marathon_eval.task_config import generation_settings
-from marathon_eval.template import from_row
+from marathon_eval.task.prompt.template import from_row
+from marathon_eval.task.yaml.config import generation_settings
 
 PIECES = st.sampled_from(
     [

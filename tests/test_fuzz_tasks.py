@@ -16,9 +16,9 @@ from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry, shipped
 from marathon_eval.evaluator import simple_evaluate
 from marathon_eval.results import read_samples, write_run
-from marathon_eval.rows import parsed
-from marathon_eval.task import Task, load_task
-from marathon_eval.task_config import TaskConfig
+from marathon_eval.task.data.rows import parsed
+from marathon_eval.task.task import Task, load_task
+from marathon_eval.task.yaml.config import TaskConfig
 
 SHIPPED = [path.read_bytes() for path in sorted(shipped("task").glob("**/*.yaml"))]
 KEYS = sorted({field.alias or name for name, field in TaskConfig.model_fields.items()})

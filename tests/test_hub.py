@@ -24,7 +24,7 @@ ASK = """
 import json, sys
 from marathon_eval.errors import MarathonError
 from marathon_eval.api.registry import Registry
-from marathon_eval.task import load_task
+from marathon_eval.task.task import load_task
 registry = Registry()
 for name, subset, limit in json.loads(sys.argv[1]):
     try:

@@ -27,7 +27,7 @@ from mini.voices import Speaker, Voice
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
-from marathon_eval.task import Task, load_task
+from marathon_eval.task.task import Task, load_task
 
 
 class Humming(Speaker):

@@ -203,7 +203,7 @@ RESULTS: dict[str, tuple[str, str, str]] = {
 @pytest.mark.parametrize("task", RESULTS)
 def test_audiomarathon_result_files(tmp_path: Path, task: str) -> None:
     from marathon_eval.api.registry import Registry
-    from marathon_eval.task import Task, load_task
+    from marathon_eval.task.task import Task, load_task
 
     registry = Registry()
     released.build(tmp_path, {task: 8})

@@ -19,8 +19,8 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.commands.ls import names, presses
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import build_model
-from marathon_eval.generation_keys import generation_settings
 from marathon_eval.models.qwen_omni import QwenOmni
+from marathon_eval.task.yaml.generation import generation_settings
 
 
 def test_every_press_is_listed_with_its_kind_and_rule() -> None:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from own_task import make_task
 
-from marathon_eval.choices import Choices, gold_of, laid_out, letters_of
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.prompt import joined
-from marathon_eval.task_config import Layout
-from marathon_eval.template import Column, PlainText, Template, check_names, from_row
+from marathon_eval.task.prompt.choices import Choices, gold_of, laid_out, letters_of
+from marathon_eval.task.prompt.prompt import joined
+from marathon_eval.task.prompt.template import Column, PlainText, Template, check_names, from_row
+from marathon_eval.task.yaml.config import Layout
 
 LETTERS = ("A", "B", "C", "D")
 TEXTS = ("rock", "jazz", "disco", "metal")

@@ -12,8 +12,8 @@ import pytest
 from own_task import KEYS, docs_of, load, make_task, touch, write_task
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.rows import parsed
-from marathon_eval.task import Task
+from marathon_eval.task.data.rows import parsed
+from marathon_eval.task.task import Task
 
 
 def load_own(folder: Path) -> Task:

@@ -20,7 +20,7 @@ from marathon_eval.api.registry import Registry, shipped
 from marathon_eval.scorer_check import NEUTRAL, Checked, check_scorers
 from marathon_eval.scoring.metrics.build import metric_names
 from marathon_eval.spelling import spellings
-from marathon_eval.task import Task, load_task
+from marathon_eval.task.task import Task, load_task
 
 ALL = [
     path.stem

@@ -15,7 +15,7 @@ from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import simple_evaluate
 from marathon_eval.results import write_run
-from marathon_eval.template import Template
+from marathon_eval.task.prompt.template import Template
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,7 +11,7 @@ from own_task import HEARD, KEYS, docs_of, errors, touch
 from rendered import load_shipped
 
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.sources import LocalFolder, inside, locate, match_tree
+from marathon_eval.task.data.sources import LocalFolder, inside, locate, match_tree
 
 
 class TestAudioPaths:

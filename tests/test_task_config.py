@@ -12,10 +12,10 @@ from own_task import BASE, KEYS, load, make_task, write_task
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import load_tasks
-from marathon_eval.generation_keys import generation_settings
-from marathon_eval.task import Group, load_task
-from marathon_eval.task_config import TaskConfig, json_schema
-from marathon_eval.yaml_loader import files_of, load_document
+from marathon_eval.task.task import Group, load_task
+from marathon_eval.task.yaml.config import TaskConfig, json_schema
+from marathon_eval.task.yaml.generation import generation_settings
+from marathon_eval.task.yaml.loader import files_of, load_document
 
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED = "doc_to_text: q\ndoc_to_target: a\n"
@@ -234,7 +234,7 @@ class TestGroups:
 
 class TestSchema:
     def test_the_shipped_schema_is_made_from_the_config(self) -> None:
-        shipped = json.loads((ROOT / "marathon_eval" / "task_schema.json").read_text())
+        shipped = json.loads((ROOT / "marathon_eval" / "task" / "yaml" / "schema.json").read_text())
         assert shipped == json_schema(), "run scripts/update_goldens.py schema"
 
     def test_it_knows_every_key_and_refuses_others(self) -> None:

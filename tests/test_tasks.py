@@ -18,7 +18,7 @@ from rendered import GOLDEN, load_shipped, rendered
 from marathon_eval import simple_evaluate
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
-from marathon_eval.task import Doc, Group, Task, load_task
+from marathon_eval.task.task import Doc, Group, Task, load_task
 from marathon_eval.validation import answers, validate_task
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ from marathon_eval.errors import RowError
 
 _BEFORE = "What was said in the recording:"
 _AFTER = "(end of what was said)"
-#: `A. text`, `A) text`, `A: text`, `(A) text`: the layouts of marathon_eval/choices.py that name a letter
+#: `A. text`, `A) text`, `A: text`, `(A) text`: the layouts of marathon_eval/task/prompt/choices.py that name a letter
 _OPTION = re.compile(r"\s*\(?([A-Za-z])[.):]\)?\s+(\S.*?)\s*")
 
 

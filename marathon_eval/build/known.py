@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from marathon_eval.task_config import Keys
-from marathon_eval.task_keys import parse
-from marathon_eval.yaml_loader import load_document
+from marathon_eval.task.yaml.config import Keys
+from marathon_eval.task.yaml.keys import parse
+from marathon_eval.task.yaml.loader import load_document
 
 if TYPE_CHECKING:
     from marathon_eval.build.fault import Fault

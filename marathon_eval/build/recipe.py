@@ -14,9 +14,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.task_config import Keys
-from marathon_eval.task_keys import parse
-from marathon_eval.yaml_loader import load_document
+from marathon_eval.task.yaml.config import Keys
+from marathon_eval.task.yaml.keys import parse
+from marathon_eval.task.yaml.loader import load_document
 
 Text = str | int | float | bool
 Parsed = Literal["text", "int", "float", "entities"]

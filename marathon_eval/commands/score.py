@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from marathon_eval.api.model import Response
     from marathon_eval.judge import Judge
     from marathon_eval.results import RunResult, Sample
-    from marathon_eval.task import DocSet, Task
+    from marathon_eval.task.task import DocSet, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

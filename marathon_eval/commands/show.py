@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from marathon_eval.api.model import Request
-    from marathon_eval.task import Doc, Task
+    from marathon_eval.task.task import Doc, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.task import Group, load_task
+    from marathon_eval.task.task import Group, load_task
 
     registry = Registry(arguments.include_path)
     task = load_task(registry.task_path(arguments.task), registry.task_path)

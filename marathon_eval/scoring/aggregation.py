@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.metric import Tally
-from marathon_eval.datasets import Doc, DocSet
 from marathon_eval.results import MetricValue, ReadingScore, Sample, TaskResult
 from marathon_eval.scoring.filters.build import Answer, FilterContext
 from marathon_eval.scoring.metrics.build import Metric, Scored
 from marathon_eval.scoring.scorer import SCORED, Scorer, scored_row
 from marathon_eval.scoring.usage import UsageColumns, answer_seconds
+from marathon_eval.task.documents import Doc, DocSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from marathon_eval.api.model import Response
-from marathon_eval.datasets import Doc
 from marathon_eval.errors import RowError
-from marathon_eval.readings import Reading
 from marathon_eval.results import ReadingScore, Sample
 from marathon_eval.scoring.filters.build import Answer, FilterContext
 from marathon_eval.scoring.metrics.build import Scored
 from marathon_eval.scoring.usage import mean_usage
-from marathon_eval.task_config import TaskConfig
+from marathon_eval.task.documents import Doc
+from marathon_eval.task.readings import Reading
+from marathon_eval.task.yaml.config import TaskConfig
 
 SCORED = ("ok", "unverified")
 

@@ -10,8 +10,8 @@ from mini.people import EMOTIONS
 
 from marathon_eval.api.model import Request
 from marathon_eval.api.registry import Registry
-from marathon_eval.datasets import Doc
-from marathon_eval.task import Task, load_task
+from marathon_eval.task.documents import Doc
+from marathon_eval.task.task import Task, load_task
 from nano.pieces import GENRES, MOODS, PLACES, SOUNDS
 
 Random = np.random.Generator

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import AudioError, MarathonError, unknown
-from marathon_eval.selection import Row
-from marathon_eval.sources import LocalFolder, Source, match_tree
-from marathon_eval.task_config import TaskConfig
+from marathon_eval.task.data.selection import Row
+from marathon_eval.task.data.sources import LocalFolder, Source, match_tree
+from marathon_eval.task.yaml.config import TaskConfig
 
 FORMATS = ("json", "jsonl", "csv", "parquet")
 FILE_TREE = "file_tree"
@@ -78,7 +78,7 @@ class TableReader:
             raise MarathonError(
                 f"{self.where}: '{self.config.dataset_path}' needs dataset_kwargs: data_files"
             )
-        from marathon_eval.rows_hub import load_split
+        from marathon_eval.task.data.hub_rows import load_split
 
         return load_split(self.config, split, self.where)
 
@@ -108,7 +108,7 @@ class TableReader:
         if path not in (*FORMATS, FILE_TREE):
             if self.data_dir is not None:
                 return LocalFolder(self.data_dir)
-            from marathon_eval.hub import HubRepo
+            from marathon_eval.task.data.hub import HubRepo
 
             return HubRepo(path, self.kwargs.revision, self.where)
         if Path(first).is_absolute():

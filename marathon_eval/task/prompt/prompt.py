@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
-from marathon_eval.choices import Choices, gold_of, laid_out, letters_of
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.task_config import FewshotConfig, Layout, PromptVariant, TaskConfig
-from marathon_eval.template import FromRow, Named, from_row, wording
-from marathon_eval.yaml_loader import Document
+from marathon_eval.task.prompt.choices import Choices, gold_of, laid_out, letters_of
+from marathon_eval.task.prompt.template import FromRow, Named, from_row, wording
+from marathon_eval.task.yaml.config import FewshotConfig, Layout, PromptVariant, TaskConfig
+from marathon_eval.task.yaml.loader import Document
 
 #: lm-eval's seed for few-shot examples. Ours adds the row's number, so that --limit and order change no prompt.
 FEWSHOT_SEED = 1234

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.rows import StoredAudio, Table
-from marathon_eval.selection import Row
-from marathon_eval.task_config import TaskConfig
+from marathon_eval.task.data.rows import StoredAudio, Table
+from marathon_eval.task.data.selection import Row
+from marathon_eval.task.yaml.config import TaskConfig
 
 
 def load_split(config: TaskConfig, split: str, where: str) -> Table:

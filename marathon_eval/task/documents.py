@@ -10,16 +10,16 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from marathon_eval.api.audio import Audio
-from marathon_eval.choices import Choices
 from marathon_eval.errors import AudioError, MarathonError, RowError
-from marathon_eval.prompt import OURS, Question, examples_for
-from marathon_eval.row_steps import steps_named
-from marathon_eval.rows import StoredAudio, Table, TableReader, columns
-from marathon_eval.selection import Row, Selected, only, picked, select, subset_named
-from marathon_eval.sources import Source, locate
-from marathon_eval.task_config import TaskConfig
-from marathon_eval.template import check_names, from_row
-from marathon_eval.yaml_loader import Document
+from marathon_eval.task.data.row_steps import steps_named
+from marathon_eval.task.data.rows import StoredAudio, Table, TableReader, columns
+from marathon_eval.task.data.selection import Row, Selected, only, picked, select, subset_named
+from marathon_eval.task.data.sources import Source, locate
+from marathon_eval.task.prompt.choices import Choices
+from marathon_eval.task.prompt.prompt import OURS, Question, examples_for
+from marathon_eval.task.prompt.template import check_names, from_row
+from marathon_eval.task.yaml.config import TaskConfig
+from marathon_eval.task.yaml.loader import Document
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.files import PACKAGE
 
 Keys: TypeAlias = tuple[str | int, ...]
 #: A place is `file:line`, ready to be printed.
@@ -117,7 +118,7 @@ def _included(document: Document) -> list[str]:
 
 def _include_path(name: str, document: Document, find: Callable[[str], Path]) -> Path:
     """Beside the file, else among the shipped bases (so that a copied task still finds them), else a task's name."""
-    shipped = Path(__file__).resolve().parent / "tasks"
+    shipped = PACKAGE / "tasks"
     folders = (path.parent for path in sorted(shipped.glob(f"*/{Path(name).name}")))
     for folder in (document.path.parent, shipped, *folders):
         # where Path.is_file raises, as for a name that is too long, this says no

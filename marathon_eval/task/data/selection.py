@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.task_config import Balance, RowFilter, Subset, TaskConfig
+from marathon_eval.task.yaml.config import Balance, RowFilter, Subset, TaskConfig
 
 
 class Row(NamedTuple):

@@ -7,20 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from marathon_eval.api.model import Generation, Request, Response
-from marathon_eval.choices import Choices, letters_of
-from marathon_eval.datasets import Doc, DocLoader, DocSet
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.group import Group
-from marathon_eval.prompt import PromptWriter
-from marathon_eval.readings import build_readings
 from marathon_eval.results import Sample, TaskResult
-from marathon_eval.rows import TableReader
 from marathon_eval.scoring.aggregation import Aggregation
 from marathon_eval.scoring.filters.build import FilterContext
 from marathon_eval.scoring.scorer import Scorer
-from marathon_eval.task_config import GroupConfig, TaskConfig, generation_settings
-from marathon_eval.task_keys import is_group, parse
-from marathon_eval.yaml_loader import Document, load_document
+from marathon_eval.task.data.rows import TableReader
+from marathon_eval.task.documents import Doc, DocLoader, DocSet
+from marathon_eval.task.group import Group
+from marathon_eval.task.prompt.choices import Choices, letters_of
+from marathon_eval.task.prompt.prompt import PromptWriter
+from marathon_eval.task.readings import build_readings
+from marathon_eval.task.yaml.config import GroupConfig, TaskConfig, generation_settings
+from marathon_eval.task.yaml.keys import is_group, parse
+from marathon_eval.task.yaml.loader import Document, load_document
 
 __all__ = ["Doc", "DocSet", "Group", "Task", "load_task"]
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.task_config import Layout, TaskConfig
-from marathon_eval.template import FromRow, from_row
+from marathon_eval.task.prompt.template import FromRow, from_row
+from marathon_eval.task.yaml.config import Layout, TaskConfig
 
 _PARTS: dict[str, str] = {
     "A.": "{letter}. {text}",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jinja2 import Template as Compiled
     from jinja2 import nodes
 
-    from marathon_eval.sandbox import Environment
+    from marathon_eval.task.prompt.sandbox import Environment
 
 _INTERNAL = re.compile(r"__\w+__")
 
@@ -78,7 +78,7 @@ class Template:
         from jinja2 import TemplateError, UndefinedError
         from jinja2.exceptions import SecurityError
 
-        from marathon_eval.sandbox import with_budget
+        from marathon_eval.task.prompt.sandbox import with_budget
 
         try:
             return with_budget(lambda: self._parsed.compiled.render(values))
@@ -116,7 +116,7 @@ class _Parsed:
     def compiled(self) -> Compiled:
         from jinja2 import Template as Compiled
 
-        from marathon_eval.sandbox import bound
+        from marathon_eval.task.prompt.sandbox import bound
 
         bound(self.tree)
         environment = _environment()
@@ -165,7 +165,7 @@ def check_names(rule: Named, known: Iterable[str]) -> None:
 
 @cache
 def _environment() -> Environment:
-    from marathon_eval.sandbox import Environment
+    from marathon_eval.task.prompt.sandbox import Environment
 
     return Environment()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import RowError, unknown
-from marathon_eval.sources import Source
+from marathon_eval.task.data.sources import Source
 
 Fields = Mapping[str, Any]
 Step = Callable[[Fields, "Source | None"], Fields]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from marathon_eval.generation_keys import generation_settings
+from marathon_eval.task.yaml.generation import generation_settings
 
 __all__ = ["GroupConfig", "TaskConfig", "generation_settings", "json_schema"]
 
@@ -240,7 +240,7 @@ class GroupConfig(Keys):
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema of a task's or group's YAML, for editors; shipped as task_schema.json."""
+    """The JSON Schema of a task's or group's YAML, for editors; shipped as schema.json."""
     task, group = TaskConfig.model_json_schema(), GroupConfig.model_json_schema()
     definitions = {**task.pop("$defs"), **group.pop("$defs")}
     # a base or an include may hold the rest of the keys, so that none is needed in one file

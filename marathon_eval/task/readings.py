@@ -10,8 +10,8 @@ from typing import Any, TypeVar, cast
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring.filters.build import Pipeline, build_pipeline
 from marathon_eval.scoring.metrics.build import Metric, build_metric
-from marathon_eval.task_config import TaskConfig
-from marathon_eval.yaml_loader import Document
+from marathon_eval.task.yaml.config import TaskConfig
+from marathon_eval.task.yaml.loader import Document
 
 Built = TypeVar("Built", Pipeline, Metric)
 _BUILT: dict[tuple[object, str], Pipeline | Metric] = {}

@@ -12,7 +12,7 @@ from marathon_eval.errors import MarathonError, did_you_mean
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-    from marathon_eval.yaml_loader import Document
+    from marathon_eval.task.yaml.loader import Document
 
 Config = TypeVar("Config", bound=BaseModel)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marathon_eval.results import TaskResult
-from marathon_eval.task_config import AggregateMetric, GroupConfig
+from marathon_eval.task.yaml.config import AggregateMetric, GroupConfig
 
 HEADLINE = AggregateMetric(metric="headline", weight_by_size=False)
 

@@ -1,0 +1,1 @@
+"""Tasks: from a YAML file to documents, prompts and requests."""
