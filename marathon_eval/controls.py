@@ -23,7 +23,7 @@ from marathon_eval.task.prompt.choices import letters_of
 from marathon_eval.task.task import Task
 
 if TYPE_CHECKING:
-    from marathon_eval.results import Sample
+    from marathon_eval.results.results import Sample
 
 NoAudio = Literal["silence", "none"]
 SILENT_RATE = 16_000

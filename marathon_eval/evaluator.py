@@ -16,7 +16,7 @@ from marathon_eval.collecting import seldom_collected
 from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError, of_the_judge
 from marathon_eval.provenance import versions
-from marathon_eval.results import RunResult, Sample
+from marathon_eval.results.results import RunResult, Sample
 
 if TYPE_CHECKING:
     from marathon_eval.judge import Judge

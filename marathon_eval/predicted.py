@@ -18,7 +18,7 @@ from marathon_eval.evaluator import as_judged, judge_with, load_tasks
 from marathon_eval.official import printed
 from marathon_eval.predictions import Joined, joined, read_predictions
 from marathon_eval.provenance import versions
-from marathon_eval.results import ReadingScore, RunResult, Sample
+from marathon_eval.results.results import ReadingScore, RunResult, Sample
 from marathon_eval.scored import judged_by, scored_sample
 from marathon_eval.scoring.filters.build import Answer
 from marathon_eval.scoring.metrics.build import Scored

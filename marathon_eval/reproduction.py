@@ -26,7 +26,7 @@ from marathon_eval.cache.entry import Entry, canonical, sha256_of, storable
 from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator import in_orders, load_tasks
-from marathon_eval.results import Sample, newest_run, read_results, read_samples
+from marathon_eval.results.results import Sample, newest_run, read_results, read_samples
 from marathon_eval.task.documents import Doc, DocSet
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.loader import files_of, load_document

@@ -10,8 +10,8 @@ from marathon_eval.api.model import Request, Response
 from marathon_eval.asking import Answers, Asked
 from marathon_eval.cache.entry import sha256_of
 from marathon_eval.config import RunConfig
-from marathon_eval.packed import Packed
-from marathon_eval.results import Sample
+from marathon_eval.results.compressed_samples import Packed
+from marathon_eval.results.results import Sample
 from marathon_eval.scoring.aggregation import Aggregation
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.api.model import Model, Request, Response
     from marathon_eval.api.press import Press
-    from marathon_eval.results import RunResult
+    from marathon_eval.results.results import RunResult
 
 #: The uncompressed model's name in --presses.
 NONE = "none"

@@ -37,7 +37,7 @@ from marathon_eval.backends.hf.engine.load import Loaded, chosen_device
 from marathon_eval.config import RunConfig
 from marathon_eval.evaluator import evaluate
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.results import RunResult
+from marathon_eval.results.results import RunResult
 from marathon_eval.sweep import Cell, Grid, cells_of, sweep
 
 TASK = """\

@@ -9,7 +9,7 @@ from typing import Any
 import benchmarks
 
 from marathon_eval import simple_evaluate
-from marathon_eval.results import RunResult
+from marathon_eval.results.results import RunResult
 
 JUDGE = str(Path(__file__).parent / "scripted_judge.py")
 Rules = list[dict[str, Any]]

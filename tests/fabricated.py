@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.cache.entry import sha256_of
-from marathon_eval.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult, write_run
+from marathon_eval.results.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult, write_run
 from marathon_eval.scoring.usage import answer_seconds
 
 LETTERS = "ABCD"

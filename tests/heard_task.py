@@ -14,7 +14,7 @@ from torch import Tensor
 
 from marathon_eval.backends.hf import adapter
 from marathon_eval.config import RunConfig
-from marathon_eval.results import RunResult, Sample
+from marathon_eval.results.results import RunResult, Sample
 from marathon_eval.sweep import Cell
 
 TASK = """\

@@ -18,7 +18,7 @@ from nano.pieces import SOUNDS
 from nano.questions import row
 
 from marathon_eval.config import RunConfig
-from marathon_eval.results import RunResult
+from marathon_eval.results.results import RunResult
 from marathon_eval.sweep import Cell, Grid, sweep
 
 SECONDS = 40.0

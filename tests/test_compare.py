@@ -14,10 +14,10 @@ from scipy.stats import binomtest
 
 from marathon_eval.api.model import Response
 from marathon_eval.cli import main
-from marathon_eval.compare import compare_runs
 from marathon_eval.errors import MarathonError
-from marathon_eval.paired import TaskRows, correct, difference, paired, rebuilt
-from marathon_eval.results import RunResult, write_run
+from marathon_eval.results.compare import compare_runs
+from marathon_eval.results.paired import TaskRows, correct, difference, paired, rebuilt
+from marathon_eval.results.results import RunResult, write_run
 
 KEYS = """\
 doc_to_text: q

@@ -15,7 +15,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
 from marathon_eval.controls import silent, swapped, turn
 from marathon_eval.errors import MarathonError
-from marathon_eval.results import RunResult
+from marathon_eval.results.results import RunResult
 from marathon_eval.task.documents import Doc
 from marathon_eval.task.task import Task, load_task
 

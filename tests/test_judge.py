@@ -14,7 +14,7 @@ from marathon_eval import simple_evaluate
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.predicted import score_predictions
-from marathon_eval.results import RunResult
+from marathon_eval.results.results import RunResult
 
 
 @pytest.fixture

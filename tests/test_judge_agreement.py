@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from court import JUDGE, Court, Rules, order, sound_questions
 
-from marathon_eval.agreement import bias, compared, kappa, ranks, spearman, weighted_kappa
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.judgements import judgements
+from marathon_eval.results.agreement import bias, compared, kappa, ranks, spearman, weighted_kappa
+from marathon_eval.results.judge_labels import judgements
 
 
 def test_kappa_of_cohens_kind() -> None:

@@ -19,7 +19,7 @@ from marathon_eval.api.model import Request, Response
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.evaluator import evaluate
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.results import RunResult
+from marathon_eval.results.results import RunResult
 
 ALONE = "out of memory, asked alone: less would be dtype=bfloat16 or device_map=auto"
 SHORTAGES = (

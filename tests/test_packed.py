@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from marathon_eval.packed import BLOCK, Packed, rows_of, texts_of
-from marathon_eval.results import ReadingScore, Sample, json_line
+from marathon_eval.results.compressed_samples import BLOCK, Packed, rows_of, texts_of
+from marathon_eval.results.results import ReadingScore, Sample, json_line
 
 ROWS = 1500
 

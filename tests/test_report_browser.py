@@ -18,7 +18,7 @@ from test_report_safety import hostile_run
 
 from marathon_eval.report.cells import Cell, read_cells
 from marathon_eval.report.page import make_report, render
-from marathon_eval.results import read_samples
+from marathon_eval.results.results import read_samples
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
 VIEWS = [(width, scheme) for width in (390, 1400) for scheme in ("light", "dark")]

@@ -16,7 +16,7 @@ from marathon_eval.report.columns import TaskColumns
 from marathon_eval.report.curves import curves, on_front, shared_tasks
 from marathon_eval.report.page import make_report, render
 from marathon_eval.report.timing import Spread
-from marathon_eval.results import TaskResult, write_run
+from marathon_eval.results.results import TaskResult, write_run
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from marathon_eval.report import page as pages
 from marathon_eval.report.cells import read_cells
 from marathon_eval.report.clips import Clips, relative_url
 from marathon_eval.report.page import make_report, render
-from marathon_eval.results import ReadingScore, RunResult, Sample, write_run
+from marathon_eval.results.results import ReadingScore, RunResult, Sample, write_run
 
 HOSTILE = (
     "<script>hacked()</script></script><img src=x onerror=hacked()> \"'&{{ 7*7 }}{% raw %} $\\frac$ "

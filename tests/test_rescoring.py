@@ -14,7 +14,7 @@ import released
 import tiny
 
 from marathon_eval import simple_evaluate
-from marathon_eval.results import RunResult
+from marathon_eval.results.results import RunResult
 
 TASK = """\
 include: gtzan.yaml

@@ -9,7 +9,7 @@ import fabricated
 import pytest
 from fabricated import Made
 
-from marathon_eval.results import MetricValue, RunResult
+from marathon_eval.results.results import MetricValue, RunResult
 from marathon_eval.scoring.usage import answer_seconds
 from marathon_eval.terminal import WIDTH_OF_A_PIPE, duration, print_run
 

@@ -12,7 +12,7 @@ from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cache.entries import RESPONSE, Selection
 from marathon_eval.cli import EXIT_MISTAKE, EXIT_WHOLE
 from marathon_eval.errors import MarathonError
-from marathon_eval.results import json_line, write_atomically
+from marathon_eval.results.results import json_line, write_atomically
 
 
 def show(arguments: argparse.Namespace, folder: Path) -> int:

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.compare import compare_runs
+    from marathon_eval.results.compare import compare_runs
 
     found = compare_runs(Path(arguments.run_a), Path(arguments.run_b), arguments.force)
     if arguments.json:

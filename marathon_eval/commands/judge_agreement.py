@@ -11,7 +11,7 @@ from marathon_eval.cli import EXIT_WHOLE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
-    from marathon_eval.agreement import Agreement, Bias
+    from marathon_eval.results.agreement import Agreement, Bias
 
 KINDS = {
     "pair": "answer against reference",
@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.agreement import as_json, bias, compared
-    from marathon_eval.judgements import judgements
+    from marathon_eval.results.agreement import as_json, bias, compared
+    from marathon_eval.results.judge_labels import judgements
 
     for path in (arguments.one, arguments.other):
         if not Path(path).exists():

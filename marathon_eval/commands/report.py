@@ -62,7 +62,7 @@ def written(report: Report, page: Path, arguments: argparse.Namespace) -> list[P
     from marathon_eval.report.figures import write_plots
     from marathon_eval.report.page import render
     from marathon_eval.report.tables import latex, markdown
-    from marathon_eval.results import write_atomically
+    from marathon_eval.results.results import write_atomically
 
     try:
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from marathon_eval.errors import MarathonError
 if TYPE_CHECKING:
     from marathon_eval.distributed import Leader
     from marathon_eval.dry_run import DryRun
-    from marathon_eval.results import RunResult
+    from marathon_eval.results.results import RunResult
 
 ONE_ON_THE_CPU = (
     "marathon-eval: note: without MPI `accelerate launch --cpu` starts one process, whatever --num_processes says; "
@@ -147,7 +147,7 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
     from marathon_eval.api.model import complete
     from marathon_eval.evaluator import evaluate
     from marathon_eval.progress import terminal_progress
-    from marathon_eval.results import run_folder, write_run
+    from marathon_eval.results.results import run_folder, write_run
 
     config = run_config(arguments)
     if arguments.export and config.output_path is None:
@@ -163,7 +163,7 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
         write_run(result, folder, log_samples=config.log_samples)
         print(f"results: {folder}", file=sys.stderr)
         if arguments.export:
-            from marathon_eval.lm_eval_export import write
+            from marathon_eval.results.lm_eval_export import write
 
             write(result, folder / "lm_eval")
     show(result, as_json=arguments.json)

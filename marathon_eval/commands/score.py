@@ -24,7 +24,7 @@ from marathon_eval.errors import MarathonError
 if TYPE_CHECKING:
     from marathon_eval.api.model import Response
     from marathon_eval.judge import Judge
-    from marathon_eval.results import RunResult, Sample
+    from marathon_eval.results.results import RunResult, Sample
     from marathon_eval.task.task import DocSet, Task
 
 
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.results import newest_run
+    from marathon_eval.results.results import newest_run
 
     names = [name for item in arguments.task for name in item.split(",") if name]
     if (arguments.run is None) == (arguments.predictions is None):
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequence[str] = ()) -> int:
     """Write and show a result."""
-    from marathon_eval.results import run_folder, write_run
+    from marathon_eval.results.results import run_folder, write_run
 
     if arguments.output_path is not None:
         folder = run_folder(Path(arguments.output_path), result.model, result.fingerprint_sha256)
@@ -142,7 +142,7 @@ def exported(folder: Path, arguments: argparse.Namespace) -> int:
     from marathon_eval.asking import docs_of
     from marathon_eval.evaluator import load_tasks
     from marathon_eval.official import write_official
-    from marathon_eval.results import read_results, read_samples
+    from marathon_eval.results.results import read_results, read_samples
 
     config = judge_config(arguments, read_results(folder)["config"])
     tasks, _ = load_tasks(Registry(config.include_path), config.tasks)
@@ -165,7 +165,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         load_tasks,
         manifests,
     )
-    from marathon_eval.results import RunResult, read_results
+    from marathon_eval.results.results import RunResult, read_results
 
     clock = time.monotonic()
     old = read_results(folder)
@@ -199,7 +199,7 @@ def score_again(
     task: Task, docs: DocSet, folder: Path, judge: Judge | None
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Every document with the response that the run stored for it, and what the judge says of itself."""
-    from marathon_eval.results import read_samples
+    from marathon_eval.results.results import read_samples
     from marathon_eval.scored import judged_by, scored_sample
 
     stored = {row["doc_id"]: row for row in read_samples(folder, task.name)}

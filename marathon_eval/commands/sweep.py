@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from marathon_eval.config import RunConfig
     from marathon_eval.distributed import Leader
     from marathon_eval.dry_run import DryRun
-    from marathon_eval.results import RunResult
+    from marathon_eval.results.results import RunResult
     from marathon_eval.sweep import Cell, Grid
     from marathon_eval.sweep_table import SweepTable
 
@@ -144,7 +144,7 @@ def grid_of(arguments: argparse.Namespace) -> Grid:
 
 def written(result: RunResult, output: Path | None) -> Path | None:
     """The cell's own results folder."""
-    from marathon_eval.results import run_folder, write_run
+    from marathon_eval.results.results import run_folder, write_run
 
     if output is None:
         return None
@@ -154,7 +154,7 @@ def written(result: RunResult, output: Path | None) -> Path | None:
 
 
 def show(table: SweepTable, found: dict[str, Any], output: Path | None, as_json: bool) -> None:
-    from marathon_eval.results import write_atomically
+    from marathon_eval.results.results import write_atomically
 
     text = json.dumps(found, indent=1) + "\n"
     if output is not None:

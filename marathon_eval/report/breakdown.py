@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marathon_eval.report.columns import CellColumns, Reading, TaskColumns
-from marathon_eval.report.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, counted
+from marathon_eval.results.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, counted
 from marathon_eval.scoring.stats import wilson
 
 NO_ANSWER, OTHER = "no answer", "other"

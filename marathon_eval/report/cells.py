@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.results import MetricValue, TaskResult, read_results
+from marathon_eval.results.results import MetricValue, TaskResult, read_results
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from marathon_eval.report.cells import Cell
 from marathon_eval.report.published import Benchmark, Column
-from marathon_eval.results import TaskResult
+from marathon_eval.results.results import TaskResult
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from marathon_eval.report.columns import CellColumns, TaskColumns
-from marathon_eval.report.outcomes import ABSENT
+from marathon_eval.results.outcomes import ABSENT
 
 
 def packed(

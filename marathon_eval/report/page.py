@@ -20,13 +20,13 @@ from marathon_eval.report.cells import Cell
 from marathon_eval.report.clips import Clips
 from marathon_eval.report.columns import TaskColumns
 from marathon_eval.report.leaderboard import Board, Row, champions, make_board, published_rows
-from marathon_eval.report.outcomes import NAMES
 from marathon_eval.report.packing import fitting_length, packed
 from marathon_eval.report.published import Benchmark, benchmark, benchmark_names, benchmark_of
 from marathon_eval.report.summary import run_facts, task_lines, timing_lines
 from marathon_eval.report.tables import one_line
 from marathon_eval.report.timing import Timing
-from marathon_eval.results import read_samples
+from marathon_eval.results.outcomes import NAMES
+from marathon_eval.results.results import read_samples
 
 #: Characters of text that a page carries before the longest answers are cut.
 TEXT_BUDGET = 32_000_000

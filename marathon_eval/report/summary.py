@@ -10,7 +10,7 @@ from marathon_eval.report.breakdown import Breakdown
 from marathon_eval.report.cells import Cell
 from marathon_eval.report.leaderboard import Score, score_of
 from marathon_eval.report.timing import STAGES, Timing
-from marathon_eval.results import TaskResult
+from marathon_eval.results.results import TaskResult
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.metric import Tally
-from marathon_eval.results import MetricValue, ReadingScore, Sample, TaskResult
+from marathon_eval.results.results import MetricValue, ReadingScore, Sample, TaskResult
 from marathon_eval.scoring.filters.build import Answer, FilterContext
 from marathon_eval.scoring.metrics.build import Metric, Scored
 from marathon_eval.scoring.scorer import SCORED, Scorer, scored_row

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from marathon_eval.api.model import Response
 from marathon_eval.errors import RowError
-from marathon_eval.results import ReadingScore, Sample
+from marathon_eval.results.results import ReadingScore, Sample
 from marathon_eval.scoring.filters.build import Answer, FilterContext
 from marathon_eval.scoring.metrics.build import Scored
 from marathon_eval.scoring.usage import mean_usage

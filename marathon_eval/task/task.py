@@ -8,7 +8,7 @@ from pathlib import Path
 
 from marathon_eval.api.model import Generation, Request, Response
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.results import Sample, TaskResult
+from marathon_eval.results.results import Sample, TaskResult
 from marathon_eval.scoring.aggregation import Aggregation
 from marathon_eval.scoring.filters.build import FilterContext
 from marathon_eval.scoring.scorer import Scorer

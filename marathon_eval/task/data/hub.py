@@ -166,7 +166,7 @@ def _kept(file: Path) -> list[str] | None:
 
 
 def _keep(file: Path, names: list[str]) -> None:
-    from marathon_eval.results import write_atomically
+    from marathon_eval.results.results import write_atomically
 
     # where nothing can be written the next run asks again, which is no reason to end this one
     with contextlib.suppress(OSError, MarathonError):

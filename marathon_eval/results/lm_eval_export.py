@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.cache.entry import sha256_of
-from marathon_eval.results import MetricValue, RunResult, Sample, TaskResult, json_line, write_atomically
+from marathon_eval.results.results import (
+    MetricValue,
+    RunResult,
+    Sample,
+    TaskResult,
+    json_line,
+    write_atomically,
+)
 
 #: Standard errors in a 95 % interval.
 WIDTH = 2 * 1.96

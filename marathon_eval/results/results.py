@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.run_shape import fault_of_results, fault_of_sample, whole_number
+from marathon_eval.results.shape import fault_of_results, fault_of_sample, whole_number
 
 SCHEMA_VERSION = 1
 #: What JSON has no form for, as a date of a breakdown column, is written as its label is: as text.
@@ -182,7 +182,7 @@ def run_folder(output_path: Path, model: str, fingerprint_sha256: str) -> Path:
 
 def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None:
     """Write samples first and results.json last, each by rename: a results.json always has its samples."""
-    from marathon_eval.packed import texts_of
+    from marathon_eval.results.compressed_samples import texts_of
 
     if log_samples:
         for task, samples in result.samples.items():

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.judgements import Judgement, Judgements
+from marathon_eval.results.judge_labels import Judgement, Judgements
 from marathon_eval.scoring.stats import wilson
 
 
