@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio
     from marathon_eval.api.model import Generation, Model, Request, Response, Usage
     from marathon_eval.errors import MarathonError
-    from marathon_eval.evaluator import simple_evaluate
+    from marathon_eval.evaluator.evaluator import simple_evaluate
 
 _HOMES = {
     "Audio": "api.audio",
     "MarathonError": "errors",
-    "simple_evaluate": "evaluator",
+    "simple_evaluate": "evaluator.evaluator",
     **dict.fromkeys(("Generation", "Model", "Request", "Response", "Usage"), "api.model"),
 }
 

@@ -10,7 +10,7 @@ from marathon_eval.progress import hours
 from marathon_eval.terminal import duration
 
 if TYPE_CHECKING:
-    from marathon_eval.dry_run import Cost, DryRun
+    from marathon_eval.evaluator.dry_run import Cost, DryRun
 
 HEADINGS = ("task", "rows", "errors", "requests", "clips", "hours")
 

@@ -6,8 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from marathon_eval.asking import Progress
-from marathon_eval.forecast import Forecast
+from marathon_eval.evaluator.eta import Forecast
+from marathon_eval.evaluator.requests import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress

@@ -38,8 +38,8 @@ import tiny
 import torch
 
 from marathon_eval.backends.hf.engine.load import load
-from marathon_eval.config import RunConfig
-from marathon_eval.evaluator import evaluate
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.models.qwen_omni import QwenOmni
 
 TASK = """\

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bench_cost import Figure, environment, told
 
-from marathon_eval.asking import Progress
 from marathon_eval.cache.answers import Answered
+from marathon_eval.evaluator.requests import Progress
 
 COSTLY = Path(__file__).resolve().with_name("bench_costly.py")
 MARKS = (1, 5_000, 20_000, 50_000, 100_000, 200_000)
@@ -96,8 +96,8 @@ class Watch(Progress):
 
 def inside(folder: Path, model: str) -> dict[str, object]:
     """The run itself, in a process that did nothing before."""
-    from marathon_eval.config import RunConfig
-    from marathon_eval.evaluator import evaluate
+    from marathon_eval.evaluator.config import RunConfig
+    from marathon_eval.evaluator.evaluator import evaluate
     from marathon_eval.results.results import run_folder, write_run
 
     watch = Watch()

@@ -15,12 +15,12 @@ from typing import Any
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
-from marathon_eval.asking import Answers, gather
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.config import RunConfig
-from marathon_eval.evaluator import build_model, load_tasks
-from marathon_eval.responses import Responses
-from marathon_eval.scored import scored_task
+from marathon_eval.evaluator.compressed_responses import Responses
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import build_model, load_tasks
+from marathon_eval.evaluator.requests import Answers, gather
+from marathon_eval.evaluator.score_run import scored_task
 
 SECONDS, RATES = 60, (16000, 44100)
 CLIPS, REPEATS = 8, 3

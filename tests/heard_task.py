@@ -13,9 +13,9 @@ from tiny_run import noise
 from torch import Tensor
 
 from marathon_eval.backends.hf import adapter
-from marathon_eval.config import RunConfig
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.sweep import Cell
 from marathon_eval.results.results import RunResult, Sample
-from marathon_eval.sweep import Cell
 
 TASK = """\
 dataset_path: json

@@ -17,9 +17,9 @@ from nano import testset
 from nano.pieces import SOUNDS
 from nano.questions import row
 
-from marathon_eval.config import RunConfig
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.sweep import Cell, Grid, sweep
 from marathon_eval.results.results import RunResult
-from marathon_eval.sweep import Cell, Grid, sweep
 
 SECONDS = 40.0
 

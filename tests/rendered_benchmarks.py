@@ -8,7 +8,7 @@ from typing import Any
 import benchmarks
 from rendered import load_shipped
 
-from marathon_eval.judge_kinds import Kind
+from marathon_eval.evaluator.judge_prompts import Kind
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.task.task import Task
 

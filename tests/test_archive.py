@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from own_task import write_task
 
-from marathon_eval.archive import LIST, read_archive, write_archive
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.reproduction import verify
+from marathon_eval.evaluator.rescore.archive import LIST, read_archive, write_archive
+from marathon_eval.evaluator.rescore.verify_archive import verify
 
 REPEATED = """
 doc_to_text: "{{ q }}"

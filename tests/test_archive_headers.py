@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from marathon_eval.archive import read_archive
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.rescore.archive import read_archive
 
 
 def entry(name: str, kind: bytes) -> tarfile.TarInfo:

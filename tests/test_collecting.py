@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from marathon_eval.collecting import SELDOM, seldom_collected
+from marathon_eval.evaluator.gc_pause import SELDOM, seldom_collected
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ import released
 from marathon_eval import simple_evaluate
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
-from marathon_eval.controls import silent, swapped, turn
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.controls import silent, swapped, turn
 from marathon_eval.results.results import RunResult
 from marathon_eval.task.documents import Doc
 from marathon_eval.task.task import Task, load_task
@@ -122,7 +122,7 @@ def text_of(mine: Task, doc: Doc) -> str:
 
 
 def test_always_the_first_option_is_shown_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from marathon_eval.controls import described
+    from marathon_eval.evaluator.controls import described
 
     released.build(tmp_path, {"gtzan": 8})
     result = run("dummy", ["gtzan"], tmp_path, permute_choices=4)

@@ -265,8 +265,8 @@ def test_a_listening_model_gives_the_files_of_one_process(tmp_path: Path, extra:
 def test_more_processes_than_gpus_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from marathon_eval.distributed import take_device
-    from marathon_eval.ranks import Ranks
+    from marathon_eval.evaluator.distributed.leader import take_device
+    from marathon_eval.evaluator.distributed.ranks import Ranks
 
     taken: list[int] = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

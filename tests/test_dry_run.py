@@ -14,8 +14,8 @@ import pytest
 import released
 from own_task import write_task
 
-from marathon_eval import scorer_check
 from marathon_eval.cli import main
+from marathon_eval.evaluator import scorer_check
 
 WEIGHTY = """
 from pathlib import Path

@@ -17,8 +17,8 @@ from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniAu
 from marathon_eval.backends.hf.engine.encoder_cache import SUFFIX, EncoderFiles
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator import evaluate
-from marathon_eval.sweep import NONE, Grid, sweep
+from marathon_eval.evaluator.evaluator import evaluate
+from marathon_eval.evaluator.sweep import NONE, Grid, sweep
 
 CPU = torch.device("cpu")
 GRID = Grid((NONE, "dart", "knorm"), (0.5,))

@@ -14,7 +14,7 @@ from own_task import BASE, load, write_task
 
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry, shipped
-from marathon_eval.evaluator import simple_evaluate
+from marathon_eval.evaluator.evaluator import simple_evaluate
 from marathon_eval.results.results import read_samples, write_run
 from marathon_eval.task.data.rows import parsed
 from marathon_eval.task.task import Task, load_task

@@ -13,7 +13,7 @@ from fake_server import FakeServer
 from marathon_eval import simple_evaluate
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.predicted import score_predictions
+from marathon_eval.evaluator.rescore.score_predictions import score_predictions
 from marathon_eval.results.results import RunResult
 
 
@@ -211,7 +211,7 @@ def test_the_groups_score_is_the_judges(court: Court) -> None:
 
 def test_predictions_are_judged_too(court: Court) -> None:
     from marathon_eval.api.registry import Registry
-    from marathon_eval.evaluator import build_model
+    from marathon_eval.evaluator.evaluator import build_model
 
     rows = benchmarks.chat(court.folder / "data", rows=1)
     path = court.folder / "Chat_result_modelx.jsonl"

@@ -10,9 +10,9 @@ import pytest
 from court import Court, Rules
 
 from marathon_eval.api.registry import Registry
-from marathon_eval.judge_kinds import read_letter, read_rubric, trimmed_mean
+from marathon_eval.evaluator.judge_prompts import read_letter, read_rubric, trimmed_mean
+from marathon_eval.evaluator.validate_task import validate_task
 from marathon_eval.scoring.judge import Pair, Pass
-from marathon_eval.validation import validate_task
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from marathon_eval import simple_evaluate
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.validate_task import validate_task
 from marathon_eval.task.task import Task, load_task
-from marathon_eval.validation import validate_task
 
 FOLDER = Path(__file__).resolve().parent / "lm_eval_yaml"
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -19,11 +19,11 @@ from marathon_eval.api.press import PruningPress
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.evaluator import evaluate
+from marathon_eval.evaluator.evaluator import evaluate
+from marathon_eval.evaluator.sweep import NONE, Grid, sweep
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.fastv import FastV
 from marathon_eval.presses.frame import Frame
-from marathon_eval.sweep import NONE, Grid, sweep
 
 PRUNING = [
     name

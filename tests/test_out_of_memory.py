@@ -17,7 +17,7 @@ from unequal_clips import answered_alone, answers, falling, omni, short_of_memor
 
 from marathon_eval.api.model import Request, Response
 from marathon_eval.backends.hf.adapter import HFAudio
-from marathon_eval.evaluator import evaluate
+from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.results.results import RunResult
 

@@ -10,7 +10,7 @@ import test_parity_air_bench
 import test_parity_mmar
 import test_parity_mmau
 
-from marathon_eval.predicted import score_predictions
+from marathon_eval.evaluator.rescore.score_predictions import score_predictions
 
 
 def scores(path: Path, task: str) -> dict[int, Any]:

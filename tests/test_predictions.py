@@ -12,7 +12,7 @@ import released
 
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.predicted import Predicted, score_predictions
+from marathon_eval.evaluator.rescore.score_predictions import Predicted, score_predictions
 from marathon_eval.scoring.released import air_bench, mmar, mmau
 
 PARITY = Path(__file__).parent / "parity"

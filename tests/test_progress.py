@@ -9,7 +9,7 @@ import pytest
 
 from marathon_eval.api.model import Request, Response
 from marathon_eval.cache.answers import Answered
-from marathon_eval.forecast import ENOUGH, Forecast
+from marathon_eval.evaluator.eta import ENOUGH, Forecast
 from marathon_eval.progress import LineProgress
 
 

@@ -16,18 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marathon_eval import rank_messages
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.rank_files import memo, rank_file, take_in
 from marathon_eval.commands.cache import listed
-from marathon_eval.distributed import refuse
 from marathon_eval.errors import MarathonError
-from marathon_eval.following import request_from
+from marathon_eval.evaluator.distributed import messages
+from marathon_eval.evaluator.distributed.follower import request_from
+from marathon_eval.evaluator.distributed.leader import refuse
+from marathon_eval.evaluator.distributed.messages import Link, Pulse
+from marathon_eval.evaluator.distributed.ranks import Ranks, launched, shared_out, started_alone
 from marathon_eval.models.dummy import Dummy
-from marathon_eval.rank_messages import Link, Pulse
-from marathon_eval.ranks import Ranks, launched, shared_out, started_alone
 
 TORCHRUN = {"WORLD_SIZE": "4", "RANK": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "n1", "MASTER_PORT": "29500"}
 
@@ -141,7 +141,7 @@ class Gone(Shelf):
 
 
 def test_messages_arrive_once_in_order_and_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rank_messages, "_PIECE", 64)
+    monkeypatch.setattr(messages, "_PIECE", 64)
     shelf = Shelf()
     leader, follower = (Link(Ranks(rank, 2, rank), shelf) for rank in (0, 1))
     before = set(shelf.kept)
@@ -159,7 +159,7 @@ def test_a_process_of_this_machine_is_missed_at_once() -> None:
     shelf = Shelf()
     link = Link(Ranks(0, 2, 0), shelf)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    shelf.set("who/1", json.dumps([rank_messages._machine(), child.pid, "here"]))
+    shelf.set("who/1", json.dumps([messages._machine(), child.pid, "here"]))
     assert link.staying(1)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -172,14 +172,14 @@ def test_a_process_of_this_machine_is_missed_at_once() -> None:
 
 def test_a_process_elsewhere_is_missed_when_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(rank_messages.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
     shelf = Shelf()
     link = Link(Ranks(0, 3, 0), shelf)
     shelf.set("who/1", json.dumps(["another machine", 1, socket.gethostname()]))
     for step in range(5):
         shelf.set("beat/1", str(step))
         assert link.alive(1)
-        now[0] += rank_messages.SILENT_SECONDS - 1
+        now[0] += messages.SILENT_SECONDS - 1
     assert link.alive(1)
     now[0] += 2
     assert not link.alive(1)
@@ -190,7 +190,7 @@ def test_a_process_elsewhere_is_missed_when_it_is_silent(monkeypatch: pytest.Mon
 
 def test_a_store_that_is_gone_is_a_lost_leader() -> None:
     link = Link(Ranks(1, 2, 1), Gone())
-    with pytest.raises(rank_messages.Unreachable, match=r"^Connection reset by peer$"):
+    with pytest.raises(messages.Unreachable, match=r"^Connection reset by peer$"):
         link.received(0)
     with Pulse(link) as pulse, pytest.raises(KeyboardInterrupt):
         _work(pulse)
@@ -199,7 +199,7 @@ def test_a_store_that_is_gone_is_a_lost_leader() -> None:
 
 def _work(pulse: Pulse) -> None:
     with pulse.breakable():
-        rank_messages.time.sleep(20)
+        messages.time.sleep(20)
 
 
 TEXT = st.text(st.characters(), max_size=20)

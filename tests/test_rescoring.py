@@ -105,7 +105,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fingerprint(checkpoint: Path, **changes: Any) -> dict[str, Any]:
     from marathon_eval.api.registry import Registry
-    from marathon_eval.evaluator import build_model
+    from marathon_eval.evaluator.evaluator import build_model
 
     arguments = {"pretrained": str(checkpoint), "press": "dart", "ratio": 0.5, **changes}
     given = {name: value for name, value in arguments.items() if value is not None}

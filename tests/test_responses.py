@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from marathon_eval import responses
 from marathon_eval.api.model import Request, Response, Usage
-from marathon_eval.config import RunConfig
-from marathon_eval.evaluator import evaluate
-from marathon_eval.responses import Responses
+from marathon_eval.evaluator import compressed_responses
+from marathon_eval.evaluator.compressed_responses import Responses
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import evaluate
 
 ROWS = 1000
 TASK = """\
@@ -34,7 +34,7 @@ RESPONSES = [
 @pytest.fixture(params=[0, 2, 8192])
 def as_they_are(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """None, some and all held as objects."""
-    monkeypatch.setattr(responses, "AS_THEY_ARE", request.param)
+    monkeypatch.setattr(compressed_responses, "AS_THEY_ARE", request.param)
 
 
 @pytest.mark.usefixtures("as_they_are")
@@ -55,7 +55,7 @@ def test_what_goes_in_comes_out() -> None:
 def test_many_take_half_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
     rooms = []
     for limit in (0, ROWS):
-        monkeypatch.setattr(responses, "AS_THEY_ARE", limit)
+        monkeypatch.setattr(compressed_responses, "AS_THEY_ARE", limit)
         requests = [Request(str(number)) for number in range(ROWS)]
         tracemalloc.start()
         kept = Responses((request, costly(number)) for number, request in enumerate(requests))

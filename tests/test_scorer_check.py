@@ -17,9 +17,9 @@ from own_task import make_task, touch
 from rendered import load_shipped
 
 from marathon_eval.api.registry import Registry, shipped
-from marathon_eval.scorer_check import NEUTRAL, Checked, check_scorers
+from marathon_eval.evaluator.gold_spellings import spellings
+from marathon_eval.evaluator.scorer_check import NEUTRAL, Checked, check_scorers
 from marathon_eval.scoring.metrics.build import metric_names
-from marathon_eval.spelling import spellings
 from marathon_eval.task.task import Task, load_task
 
 ALL = [

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from own_task import BASE, HEARD, KEYS, docs_of, load, write_task
 
-from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator import simple_evaluate
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import simple_evaluate
 from marathon_eval.results.results import write_run
 from marathon_eval.task.prompt.template import Template
 

@@ -15,8 +15,8 @@ from heard_task import Taken, config, data, first_logits, told
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine import shared_clip
-from marathon_eval.evaluator import evaluate
-from marathon_eval.sweep import NONE, Grid, sweep
+from marathon_eval.evaluator.evaluator import evaluate
+from marathon_eval.evaluator.sweep import NONE, Grid, sweep
 
 #: `pool` takes m=, not ratio=.
 PRESSES = [name for name in Registry().names("press") if name != "pool"]

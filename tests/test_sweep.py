@@ -19,12 +19,12 @@ from heard_task import QUESTIONS, Taken, config, data
 
 from marathon_eval.backends.hf import adapter
 from marathon_eval.cli import main
-from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator import evaluate
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import evaluate
+from marathon_eval.evaluator.sweep import Cell, Grid, cells_of, parse_ratios, sweep
+from marathon_eval.evaluator.sweep_table import SweepTable, TaskCell
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.sweep import Cell, Grid, cells_of, parse_ratios, sweep
-from marathon_eval.sweep_table import SweepTable, TaskCell
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from own_task import BASE, KEYS, load, make_task, write_task
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator import load_tasks
+from marathon_eval.evaluator.evaluator import load_tasks
 from marathon_eval.task.task import Group, load_task
 from marathon_eval.task.yaml.config import TaskConfig, json_schema
 from marathon_eval.task.yaml.generation import generation_settings

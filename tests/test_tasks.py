@@ -18,8 +18,8 @@ from rendered import GOLDEN, load_shipped, rendered
 from marathon_eval import simple_evaluate
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
+from marathon_eval.evaluator.validate_task import answers, validate_task
 from marathon_eval.task.task import Doc, Group, Task, load_task
-from marathon_eval.validation import answers, validate_task
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = [path for path in sorted((ROOT / "tasks").rglob("*.yaml")) if not path.name.startswith("_")]
@@ -262,7 +262,7 @@ def test_a_copy_with_two_changed_lines_is_a_new_task(tmp_path: Path, data: Path)
 
 def test_loading_every_task_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nfrom marathon_eval.api.registry import Registry\nfrom marathon_eval.validation import validate_task\n"
+        "import sys\nfrom marathon_eval.api.registry import Registry\nfrom marathon_eval.evaluator.validate_task import validate_task\n"
         "registry = Registry()\n"
         "for name in registry.names('task'): assert not validate_task(registry.task_path(name), registry.task_path)\n"
         "heavy = 'torch transformers numpy datasets huggingface_hub soundfile jiwer sklearn rich pyarrow'\n"

@@ -8,7 +8,7 @@ import released
 from own_task import write_task
 
 from marathon_eval.api.registry import Registry
-from marathon_eval.validation import validate_task
+from marathon_eval.evaluator.validate_task import validate_task
 
 ROOT = Path(__file__).resolve().parent.parent
 

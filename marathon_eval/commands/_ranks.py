@@ -11,8 +11,8 @@ from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_MISTAKE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
-    from marathon_eval.distributed import Leader
-    from marathon_eval.ranks import Ranks
+    from marathon_eval.evaluator.distributed.leader import Leader
+    from marathon_eval.evaluator.distributed.ranks import Ranks
 
 _EXIT_BROKEN = 1
 
@@ -21,9 +21,9 @@ def as_rank(ranks: Ranks, work: Callable[[Leader], int]) -> int:
     """`work` where this is rank 0; its exit code in every process."""
     # before torch is imported: of a store that is gone it prints a page of C++ frames, we say one line
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    from marathon_eval.distributed import Leader
-    from marathon_eval.following import follow
-    from marathon_eval.rank_messages import LEADER, Link, Pulse
+    from marathon_eval.evaluator.distributed.follower import follow
+    from marathon_eval.evaluator.distributed.leader import Leader
+    from marathon_eval.evaluator.distributed.messages import LEADER, Link, Pulse
 
     if ranks.rank != LEADER:
         return follow(ranks, EXIT_INCOMPLETE)

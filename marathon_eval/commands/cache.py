@@ -108,8 +108,8 @@ def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, An
 def explained(arguments: argparse.Namespace) -> list[str]:
     """How many requests would hit, and for the misses the nearest stored answer and what differs."""
     from marathon_eval.api.registry import Registry
-    from marathon_eval.asking import cache_folder, gather
-    from marathon_eval.evaluator import build_model, load_tasks
+    from marathon_eval.evaluator.evaluator import build_model, load_tasks
+    from marathon_eval.evaluator.requests import cache_folder, gather
 
     config = run_command.run_config(arguments)
     registry = Registry(config.include_path)

@@ -74,7 +74,7 @@ def of_tasks(names: list[str], arguments: argparse.Namespace) -> Lengths:
     """Every task of the names, groups unfolded."""
     from marathon_eval.api.registry import Registry
     from marathon_eval.build.durations import Lengths, of_docs
-    from marathon_eval.evaluator import load_tasks
+    from marathon_eval.evaluator.evaluator import load_tasks
 
     if arguments.data_dir is None:
         raise MarathonError(f"durations: {names[0]}: no such folder; for a task give --data_dir DIR")

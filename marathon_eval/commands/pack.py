@@ -15,8 +15,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.archive import write_archive
-    from marathon_eval.reproduction import packed
+    from marathon_eval.evaluator.rescore.archive import write_archive
+    from marathon_eval.evaluator.rescore.verify_archive import packed
     from marathon_eval.results.results import newest_run
 
     folder = newest_run(Path(arguments.run)).resolve()

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
-from marathon_eval.config import RunConfig, parse_args, parse_samples
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
 
 if TYPE_CHECKING:
-    from marathon_eval.distributed import Leader
-    from marathon_eval.dry_run import DryRun
+    from marathon_eval.evaluator.distributed.leader import Leader
+    from marathon_eval.evaluator.dry_run import DryRun
     from marathon_eval.results.results import RunResult
 
 ONE_ON_THE_CPU = (
@@ -130,7 +130,7 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.ranks import launched, started_alone
+    from marathon_eval.evaluator.distributed.ranks import launched, started_alone
 
     ranks = launched()
     if ranks is None:
@@ -145,7 +145,7 @@ def run(arguments: argparse.Namespace) -> int:
 def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
     """The run, by this process; a `leader` shares out what must be asked."""
     from marathon_eval.api.model import complete
-    from marathon_eval.evaluator import evaluate
+    from marathon_eval.evaluator.evaluator import evaluate
     from marathon_eval.progress import terminal_progress
     from marathon_eval.results.results import run_folder, write_run
 
@@ -172,11 +172,11 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
 
 def planned(config: RunConfig) -> DryRun:
     """The run up to its first question. Raises MarathonError."""
-    from marathon_eval.asking import cache_folder
     from marathon_eval.cache.answers import ResponseCache
-    from marathon_eval.dry_run import dry_run
-    from marathon_eval.evaluator import preflight, prepared
-    from marathon_eval.preflight import Planned
+    from marathon_eval.evaluator.dry_run import dry_run
+    from marathon_eval.evaluator.evaluator import preflight, prepared
+    from marathon_eval.evaluator.preflight import Planned
+    from marathon_eval.evaluator.requests import cache_folder
 
     tasks, _, model, judge = prepared(config)
     with ResponseCache(cache_folder(config)) as cache:
@@ -276,7 +276,7 @@ def show(result: RunResult, as_json: bool) -> None:
 
     print_run(result)
     if any("permute_choices" in manifest for manifest in result.manifests.values()):
-        from marathon_eval.controls import described
+        from marathon_eval.evaluator.controls import described
 
         print(*described(result.manifests), sep="\n")
 

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.commands.run import add_judge_arguments, check_writable, show
-from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.config import RunConfig, parse_args
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Response
-    from marathon_eval.judge import Judge
+    from marathon_eval.evaluator.judge import Judge
     from marathon_eval.results.results import RunResult, Sample
     from marathon_eval.task.task import DocSet, Task
 
@@ -116,10 +116,10 @@ def _arguments(named: Mapping[str, Any], key: str) -> dict[str, Any]:
 
 def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
     """Score a predictions file."""
-    from marathon_eval.asking import cache_folder
     from marathon_eval.cache.answers import ResponseCache
-    from marathon_eval.evaluator import build_judge
-    from marathon_eval.predicted import score_predictions
+    from marathon_eval.evaluator.evaluator import build_judge
+    from marathon_eval.evaluator.requests import cache_folder
+    from marathon_eval.evaluator.rescore.score_predictions import score_predictions
 
     config = judge_config(arguments)
     with ResponseCache(cache_folder(config)) as cache:
@@ -139,9 +139,9 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
 
 def exported(folder: Path, arguments: argparse.Namespace) -> int:
     """Write a run's answers in the benchmarks' own formats."""
-    from marathon_eval.asking import docs_of
-    from marathon_eval.evaluator import load_tasks
-    from marathon_eval.official import write_official
+    from marathon_eval.evaluator.evaluator import load_tasks
+    from marathon_eval.evaluator.requests import docs_of
+    from marathon_eval.evaluator.rescore.official_output import write_official
     from marathon_eval.results.results import read_results, read_samples
 
     config = judge_config(arguments, read_results(folder)["config"])
@@ -155,9 +155,8 @@ def exported(folder: Path, arguments: argparse.Namespace) -> int:
 
 def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     """The run again, with scores made anew from the stored texts. Raises MarathonError."""
-    from marathon_eval.asking import cache_folder, docs_of
     from marathon_eval.cache.answers import ResponseCache
-    from marathon_eval.evaluator import (
+    from marathon_eval.evaluator.evaluator import (
         as_judged,
         build_judge,
         in_orders,
@@ -165,6 +164,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         load_tasks,
         manifests,
     )
+    from marathon_eval.evaluator.requests import cache_folder, docs_of
     from marathon_eval.results.results import RunResult, read_results
 
     clock = time.monotonic()
@@ -199,8 +199,8 @@ def score_again(
     task: Task, docs: DocSet, folder: Path, judge: Judge | None
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Every document with the response that the run stored for it, and what the judge says of itself."""
+    from marathon_eval.evaluator.score_run import judged_by, scored_sample
     from marathon_eval.results.results import read_samples
-    from marathon_eval.scored import judged_by, scored_sample
 
     stored = {row["doc_id"]: row for row in read_samples(folder, task.name)}
     missing = [doc.doc_id for doc in docs.docs if doc.doc_id not in stored]

@@ -21,12 +21,12 @@ from marathon_eval.commands.run import (
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
-    from marathon_eval.config import RunConfig
-    from marathon_eval.distributed import Leader
-    from marathon_eval.dry_run import DryRun
+    from marathon_eval.evaluator.config import RunConfig
+    from marathon_eval.evaluator.distributed.leader import Leader
+    from marathon_eval.evaluator.dry_run import DryRun
+    from marathon_eval.evaluator.sweep import Cell, Grid
+    from marathon_eval.evaluator.sweep_table import SweepTable
     from marathon_eval.results.results import RunResult
-    from marathon_eval.sweep import Cell, Grid
-    from marathon_eval.sweep_table import SweepTable
 
 WIDTH_OF_A_PIPE = 180
 
@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.ranks import launched
+    from marathon_eval.evaluator.distributed.ranks import launched
 
     ranks = launched()
     if ranks is None:
@@ -79,9 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
     """The sweep, by this process; a `leader` shares out what must be asked."""
+    from marathon_eval.evaluator.sweep import sweep
+    from marathon_eval.evaluator.sweep_table import SweepTable
     from marathon_eval.progress import terminal_progress
-    from marathon_eval.sweep import sweep
-    from marathon_eval.sweep_table import SweepTable
 
     config, grid = replace(run_config(arguments), output_path=arguments.output_path), grid_of(arguments)
     if arguments.encoder_cache is not None:
@@ -91,7 +91,7 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
         check_writable(output)
     through = None
     if leader is not None:
-        from marathon_eval.distributed_sweep import filling
+        from marathon_eval.evaluator.distributed.sweep import filling
 
         through = filling(leader, config, grid)
     if arguments.dry_run:
@@ -114,12 +114,12 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
 
 def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
     """The sweep up to its first question. Raises MarathonError."""
-    from marathon_eval.asking import cache_folder
     from marathon_eval.cache.answers import ResponseCache
-    from marathon_eval.dry_run import dry_run
-    from marathon_eval.evaluator import pinned_pool, prepared
-    from marathon_eval.preflight import Planned
-    from marathon_eval.sweep import cells_of
+    from marathon_eval.evaluator.dry_run import dry_run
+    from marathon_eval.evaluator.evaluator import pinned_pool, prepared
+    from marathon_eval.evaluator.preflight import Planned
+    from marathon_eval.evaluator.requests import cache_folder
+    from marathon_eval.evaluator.sweep import cells_of
 
     cells = cells_of(config, grid)
     tasks, _, _, judge = prepared(config, cells[0].model)
@@ -133,7 +133,7 @@ def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
 
 def grid_of(arguments: argparse.Namespace) -> Grid:
     """The flags as a Grid. Raises MarathonError."""
-    from marathon_eval.sweep import Grid, parse_ratios
+    from marathon_eval.evaluator.sweep import Grid, parse_ratios
 
     presses = tuple(name.strip() for name in arguments.presses.split(",") if name.strip())
     layers = [part.strip() for part in arguments.layers.split(",") if part.strip()]
@@ -164,7 +164,7 @@ def show(table: SweepTable, found: dict[str, Any], output: Path | None, as_json:
         print(text, end="")
         return
 
-    from marathon_eval.sweep_table import rendered
+    from marathon_eval.evaluator.sweep_table import rendered
     from marathon_eval.terminal import table_console
 
     console = table_console(WIDTH_OF_A_PIPE)

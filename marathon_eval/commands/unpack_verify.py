@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.reproduction import verify
+    from marathon_eval.evaluator.rescore.verify_archive import verify
 
     found = verify(Path(arguments.archive))
     for line in found.differences[:SHOWN]:

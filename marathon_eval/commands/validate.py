@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.validation import validate_task
+    from marathon_eval.evaluator.validate_task import validate_task
 
     registry = Registry(arguments.include_path)
     asked = [name for item in [*arguments.names, *arguments.tasks] for name in item.split(",") if name]

@@ -18,14 +18,14 @@ from typing import Any, TypeVar
 import torch
 
 from marathon_eval.api.model import Model, Request, Response, Through, complete
-from marathon_eval.asking import cache_folder, seconds_of
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entry import response_from, sha256_of
 from marathon_eval.cache.rank_files import memo, take_in
-from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
-from marathon_eval.rank_messages import LEADER, LOOK_SECONDS, SEND_SECONDS, Link, Unreachable
-from marathon_eval.ranks import Ranks, shared_out
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.distributed.messages import LEADER, LOOK_SECONDS, SEND_SECONDS, Link, Unreachable
+from marathon_eval.evaluator.distributed.ranks import Ranks, shared_out
+from marathon_eval.evaluator.requests import cache_folder, seconds_of
 
 #: What is waited for: a request, or a sweep's cell and request.
 T = TypeVar("T")

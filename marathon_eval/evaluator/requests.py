@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from marathon_eval.api.model import Model, Request, Through, complete
 from marathon_eval.cache.answers import Answered, ResponseCache, default_folder
-from marathon_eval.collecting import seldom_collected
-from marathon_eval.config import RunConfig
 from marathon_eval.errors import RowError
-from marathon_eval.responses import Responses
+from marathon_eval.evaluator.compressed_responses import Responses
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.gc_pause import seldom_collected
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
@@ -96,7 +96,7 @@ def docs_of(task: Task, config: RunConfig) -> DocSet:
     )
     if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
         return docs
-    from marathon_eval.controls import controlled
+    from marathon_eval.evaluator.controls import controlled
 
     folder = cache_folder(config) or Path(tempfile.gettempdir()) / "marathon_eval"
     return controlled(docs, task, config.no_audio, config.swap_audio, folder / "silence")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from marathon_eval.asking import Asked, Pool
 from marathon_eval.build.pin import read_pin
 from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.evaluator.requests import Asked, Pool
 
 
 def held_against(pool: Pool, cache: ResponseCache, manifest: Path) -> Pool:

@@ -18,14 +18,14 @@ import yaml
 
 from marathon_eval.api.model import Response, Usage
 from marathon_eval.api.registry import Registry
-from marathon_eval.archive import read_archive
-from marathon_eval.asking import cache_folder, docs_of
 from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cache.entries import FINGERPRINT, RESPONSE, belongs, fingerprints, reading, stored
 from marathon_eval.cache.entry import Entry, canonical, sha256_of, storable
-from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator import in_orders, load_tasks
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import in_orders, load_tasks
+from marathon_eval.evaluator.requests import cache_folder, docs_of
+from marathon_eval.evaluator.rescore.archive import read_archive
 from marathon_eval.results.results import Sample, newest_run, read_results, read_samples
 from marathon_eval.task.documents import Doc, DocSet
 from marathon_eval.task.task import Group, Task, load_task

@@ -14,8 +14,8 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.errors import RowError
+from marathon_eval.evaluator.gold_spellings import spellings
 from marathon_eval.scoring.metrics.build import Metric, Scored
-from marathon_eval.spelling import spellings
 from marathon_eval.task.documents import Doc
 
 if TYPE_CHECKING:

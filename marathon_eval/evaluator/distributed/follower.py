@@ -18,11 +18,18 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entry import sha256_of
 from marathon_eval.cache.rank_files import rank_file
-from marathon_eval.distributed import take_device
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator import build_model
-from marathon_eval.rank_messages import LEADER, LOOK_SECONDS, SEND_SECONDS, Link, Pulse, Unreachable
-from marathon_eval.ranks import Ranks
+from marathon_eval.evaluator.distributed.leader import take_device
+from marathon_eval.evaluator.distributed.messages import (
+    LEADER,
+    LOOK_SECONDS,
+    SEND_SECONDS,
+    Link,
+    Pulse,
+    Unreachable,
+)
+from marathon_eval.evaluator.distributed.ranks import Ranks
+from marathon_eval.evaluator.evaluator import build_model
 
 
 class Outbox:
@@ -81,7 +88,7 @@ class Follower:
         cache = self._cache_for(message)
         outbox = Outbox(self._link)
         if message["kind"] == "sweep":
-            from marathon_eval.distributed_sweep import answer_cells
+            from marathon_eval.evaluator.distributed.sweep import answer_cells
 
             answer_cells(message, requests, cache, outbox)
         else:

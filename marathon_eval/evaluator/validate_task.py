@@ -28,7 +28,7 @@ def validate_task(path: Path, find: Callable[[str], Path], data_dir: str | None 
         if isinstance(loaded, Group):
             return [*_member_problems(loaded, find)]
         if loaded.config.judge is not None:
-            from marathon_eval.judge_kinds import check_judging
+            from marathon_eval.evaluator.judge_prompts import check_judging
 
             check_judging(loaded)
         return [*_data_problems(loaded, data_dir)] if _has_data(loaded, data_dir) else []

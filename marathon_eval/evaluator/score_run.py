@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Request, Response
-from marathon_eval.asking import Answers, Asked
 from marathon_eval.cache.entry import sha256_of
-from marathon_eval.config import RunConfig
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.requests import Answers, Asked
 from marathon_eval.results.compressed_samples import Packed
 from marathon_eval.results.results import Sample
 from marathon_eval.scoring.aggregation import Aggregation
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
-    from marathon_eval.judge import Judge, Judged, Verdict
+    from marathon_eval.evaluator.judge import Judge, Judged, Verdict
     from marathon_eval.task.task import Doc, Task
 
 
@@ -96,7 +96,7 @@ def scored_sample(
         return task.score(doc, responses, predict_only=predict_only)
     if verdict.error is not None:
         responses = [replace(one, status="error", error=verdict.error) for one in responses]
-    from marathon_eval.judge import with_verdict
+    from marathon_eval.evaluator.judge import with_verdict
 
     sample = task.score(with_verdict(doc, verdict), responses)
     return replace(sample, judge=dict(verdict.record))
@@ -108,7 +108,7 @@ def judged_by(
     """The rows judged; None where nobody judges, or the task asks for no judge."""
     if judge is None or task.config.judge is None:
         return None
-    from marathon_eval.judge import judge_task
+    from marathon_eval.evaluator.judge import judge_task
 
     return judge_task(task, rows, judge)
 

@@ -14,12 +14,12 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.entry import sha256_of
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator import as_judged, judge_with, load_tasks
-from marathon_eval.official import printed
-from marathon_eval.predictions import Joined, joined, read_predictions
-from marathon_eval.provenance import versions
+from marathon_eval.evaluator.evaluator import as_judged, judge_with, load_tasks
+from marathon_eval.evaluator.provenance import versions
+from marathon_eval.evaluator.rescore.official_output import printed
+from marathon_eval.evaluator.rescore.predictions_file import Joined, joined, read_predictions
+from marathon_eval.evaluator.score_run import judged_by, scored_sample
 from marathon_eval.results.results import ReadingScore, RunResult, Sample
-from marathon_eval.scored import judged_by, scored_sample
 from marathon_eval.scoring.filters.build import Answer
 from marathon_eval.scoring.metrics.build import Scored
 from marathon_eval.scoring.released.common import INVALID
@@ -31,7 +31,7 @@ from marathon_eval.task.task import Task
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Model
-    from marathon_eval.judge import Judged
+    from marathon_eval.evaluator.judge import Judged
 
 #: A prediction that says that its model failed: AudioMarathon's scripts write it where an answer should be.
 FAILED = "ERROR"

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from marathon_eval.api.model import Model
-from marathon_eval.asking import Pool, cache_folder
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.config import RunConfig
 from marathon_eval.errors import MarathonError, of_the_judge
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.requests import Pool, cache_folder
 
 if TYPE_CHECKING:
     from marathon_eval.task.task import Task
@@ -156,7 +156,7 @@ def scorers(plan: Planned) -> Check:
     """Every scorer of every task on rows of this run."""
     if plan.config.predict_only:
         return Check("scorers", "not asked for: --predict_only")
-    from marathon_eval.scorer_check import check_scorers
+    from marathon_eval.evaluator.scorer_check import check_scorers
 
     found = [check_scorers(task, plan.pool.docs[name].docs) for name, task in plan.tasks.items()]
     faults = [fault for one in found for fault in one.faults]

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Model, Through, complete
 from marathon_eval.api.registry import Registry
-from marathon_eval.asking import Answers, Pool, Progress, ask, cache_folder, gather
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.entry import sha256_of
-from marathon_eval.collecting import seldom_collected
-from marathon_eval.config import RunConfig, parse_args
 from marathon_eval.errors import MarathonError, of_the_judge
-from marathon_eval.provenance import versions
+from marathon_eval.evaluator.config import RunConfig, parse_args
+from marathon_eval.evaluator.gc_pause import seldom_collected
+from marathon_eval.evaluator.provenance import versions
+from marathon_eval.evaluator.requests import Answers, Pool, Progress, ask, cache_folder, gather
 from marathon_eval.results.results import RunResult, Sample
 
 if TYPE_CHECKING:
-    from marathon_eval.judge import Judge
+    from marathon_eval.evaluator.judge import Judge
     from marathon_eval.task.task import DocSet, Group, Task
 
 
@@ -53,7 +53,7 @@ def evaluate(
         _, pool = preflight(model, tasks, config, cache)
 
         def before(misses: int) -> None:
-            from marathon_eval.preflight import Planned, refuse
+            from marathon_eval.evaluator.preflight import Planned, refuse
 
             refuse(Planned(tasks, pool, (model,), judge, config, cache), misses)
 
@@ -114,7 +114,7 @@ def pinned_pool(tasks: Mapping[str, Task], config: RunConfig, model_name: str, c
     pool = gather(tasks, config, model_name)
     if config.manifest is None:
         return pool
-    from marathon_eval.pinned import held_against
+    from marathon_eval.evaluator.pinned_data import held_against
 
     return held_against(pool, cache, Path(config.manifest))
 
@@ -139,7 +139,7 @@ def concluded(
 
     The answers are given up: what is kept of them is in the samples.
     """
-    from marathon_eval.scored import scored_task
+    from marathon_eval.evaluator.score_run import scored_task
 
     tasks, pool = plan.tasks, plan.pool
     count, hits = len(answers.by_request), len(answers.cached)
@@ -210,7 +210,7 @@ def in_orders(tasks: Mapping[str, Task], config: RunConfig) -> dict[str, Task]:
     """With --permute_choices every task in several orders of its options. Raises MarathonError."""
     if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
         return dict(tasks)
-    from marathon_eval.controls import checked, expanded
+    from marathon_eval.evaluator.controls import checked, expanded
 
     checked(config.no_audio, config.swap_audio, config.permute_choices)
     return expanded(tasks, config.permute_choices)
@@ -225,7 +225,7 @@ def manifests(
     """What results.json keeps of each task's rows, its judge, and its options' orders."""
     found = {name: {**docset.manifest(), **facts[name]} for name, docset in docs.items()}
     if len(found) > len({name.partition("~")[0] for name in found}):
-        from marathon_eval.controls import by_place
+        from marathon_eval.evaluator.controls import by_place
 
         for name, orders in by_place(tasks, docs, samples).items():
             found[name]["permute_choices"] = orders
@@ -248,7 +248,7 @@ def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[st
     """The judge with the cache that keeps its replies."""
     if judge is None:
         return None
-    from marathon_eval.judge import Judge
+    from marathon_eval.evaluator.judge import Judge
     from marathon_eval.task.yaml.config import generation_settings
 
     return Judge(judge, cache, generation_settings(generation, "--judge_gen_kwargs"))
@@ -258,7 +258,7 @@ def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]
     """The tasks with judged metrics under the judge's name, or without those that need one. Raises MarathonError."""
     if all(task.config.judge is None for task in tasks.values()):
         return dict(tasks)
-    from marathon_eval.judge import judge_name, prepared
+    from marathon_eval.evaluator.judge import judge_name, prepared
 
     name = None if judge is None else judge_name(judge)
     return {key: prepared(task, name) for key, task in tasks.items()}

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
-    from marathon_eval.ranks import Ranks
+    from marathon_eval.evaluator.distributed.ranks import Ranks
 
 LEADER = 0
 #: How long a process may take to start at all, and how long a started one may be silent.

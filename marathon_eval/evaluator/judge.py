@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.entry import sha256_of
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.judge_kinds import Call, Kind, check_judging
+from marathon_eval.evaluator.judge_prompts import Call, Kind, check_judging
 from marathon_eval.scoring.filters.build import Answer
 from marathon_eval.scoring.judge import VERDICTS
 from marathon_eval.scoring.reasoning import parted

@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from marathon_eval.files import PACKAGE
 
 PACKAGES = (
     "marathon-eval",
@@ -33,7 +34,7 @@ def versions() -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """The commit of this source tree; None for an installed wheel or where git does not answer."""
-    root = Path(__file__).resolve().parent.parent
+    root = PACKAGE.parent
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "rev-parse", "HEAD"]

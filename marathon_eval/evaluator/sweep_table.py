@@ -16,8 +16,8 @@ from marathon_eval.scoring.usage import STAGES
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from marathon_eval.evaluator.sweep import Cell
     from marathon_eval.results.results import RunResult, TaskResult
-    from marathon_eval.sweep import Cell
 
 #: What a comparison reads of a sample's line, beside the paths of its audio.
 COMPARED = (

@@ -1,0 +1,1 @@
+"""Scores without a model: predictions made elsewhere, official output, archives."""
