@@ -14,9 +14,9 @@ from fabricated import Made
 from marathon_eval.cli import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.report import tables
-from marathon_eval.report.cells import labels, read_cells
 from marathon_eval.report.leaderboard import Score, champions, make_board, mean_interval, published_rows
 from marathon_eval.report.published import benchmark, benchmark_names, benchmark_of
+from marathon_eval.report.runs import labels, read_cells
 
 TEN = ("slue", "race", "librispeech", "desed", "gtzan", "tau", "had", "vesus", "vox_age", "vox_gender")
 ROWS = dict.fromkeys(TEN, 6)

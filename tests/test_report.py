@@ -18,8 +18,8 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.entry import sha256_of
 from marathon_eval.cli import main
 from marathon_eval.report import page as pages
-from marathon_eval.report.cells import Cell, read_cells
-from marathon_eval.report.packing import fitting_length
+from marathon_eval.report.embedded_samples import fitting_length
+from marathon_eval.report.runs import Cell, read_cells
 from marathon_eval.results.outcomes import outcome_of
 from marathon_eval.results.results import write_run
 

@@ -16,8 +16,8 @@ from fabricated import Made
 from playwright.sync_api import Browser, Page, expect
 from test_report_safety import hostile_run
 
-from marathon_eval.report.cells import Cell, read_cells
 from marathon_eval.report.page import make_report, render
+from marathon_eval.report.runs import Cell, read_cells
 from marathon_eval.results.results import read_samples
 
 SCREENSHOTS = ROOT / "build" / "screenshots"

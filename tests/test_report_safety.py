@@ -19,9 +19,9 @@ from fabricated import Made
 from parsed_page import Parsed, parsed
 
 from marathon_eval.report import page as pages
-from marathon_eval.report.cells import read_cells
 from marathon_eval.report.clips import Clips, relative_url
 from marathon_eval.report.page import make_report, render
+from marathon_eval.report.runs import read_cells
 from marathon_eval.results.results import ReadingScore, RunResult, Sample, write_run
 
 HOSTILE = (

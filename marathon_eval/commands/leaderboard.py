@@ -35,7 +35,7 @@ def text(arguments: argparse.Namespace) -> str:
     """What is printed. Raises MarathonError."""
     from marathon_eval.errors import MarathonError
     from marathon_eval.report import leaderboard, published, tables
-    from marathon_eval.report.cells import read_cells
+    from marathon_eval.report.runs import read_cells
 
     cells = read_cells(arguments.runs)
     benchmark = published.benchmark_of(task for cell in cells for task in cell.tasks)

@@ -43,8 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.report.cells import read_cells
     from marathon_eval.report.page import make_report
+    from marathon_eval.report.runs import read_cells
 
     page = Path(arguments.output_path)
     if page.suffix not in (".html", ".htm"):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marathon_eval.report.columns import CellColumns, Reading, TaskColumns
+from marathon_eval.report.sample_columns import CellColumns, Reading, TaskColumns
 from marathon_eval.results.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, counted
 from marathon_eval.scoring.stats import wilson
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from marathon_eval.report.drawing import INK, LINE, SERIES, drawing
+from marathon_eval.report.svg import INK, LINE, SERIES, drawing
 from marathon_eval.report.tables import one_line
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from marathon_eval.report.cells import Cell
 from marathon_eval.report.leaderboard import Score, mean_interval, score_of
+from marathon_eval.report.runs import Cell
 
 
 @dataclass(frozen=True)

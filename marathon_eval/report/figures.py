@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marathon_eval.report import curves, plots
-from marathon_eval.report.drawing import inline_svg, save
+from marathon_eval.report.svg import inline_svg, save
 from marathon_eval.report.timing import STAGES, Spread
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from marathon_eval.report.cells import Cell
 from marathon_eval.report.published import Benchmark, Column
+from marathon_eval.report.runs import Cell
 from marathon_eval.results.results import TaskResult
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from marathon_eval.report import figures, prompts
 from marathon_eval.report.breakdown import Breakdown, broken_down
-from marathon_eval.report.cells import Cell
 from marathon_eval.report.clips import Clips
-from marathon_eval.report.columns import TaskColumns
+from marathon_eval.report.embedded_samples import fitting_length, packed
 from marathon_eval.report.leaderboard import Board, Row, champions, make_board, published_rows
-from marathon_eval.report.packing import fitting_length, packed
 from marathon_eval.report.published import Benchmark, benchmark, benchmark_names, benchmark_of
+from marathon_eval.report.runs import Cell
+from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.summary import run_facts, task_lines, timing_lines
 from marathon_eval.report.tables import one_line
 from marathon_eval.report.timing import Timing

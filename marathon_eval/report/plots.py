@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.report.drawing import INK, LINE, MARKERS, SERIES, STYLES, drawing
+from marathon_eval.report.svg import INK, LINE, MARKERS, SERIES, STYLES, drawing
 from marathon_eval.report.tables import one_line
 from marathon_eval.report.timing import STAGES, Spread
 

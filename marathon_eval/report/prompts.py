@@ -10,7 +10,7 @@ from pathlib import Path
 from marathon_eval.cache.answers import FILE_NAME, default_folder
 from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.cache.entry import sha256_of
-from marathon_eval.report.cells import Cell
+from marathon_eval.report.runs import Cell
 
 _QUERY = f"""
 SELECT DISTINCT json_extract(value, '$.request.system'), json_extract(value, '$.request.prompt')

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from marathon_eval.report.breakdown import Breakdown
-from marathon_eval.report.cells import Cell
 from marathon_eval.report.leaderboard import Score, score_of
+from marathon_eval.report.runs import Cell
 from marathon_eval.report.timing import STAGES, Timing
 from marathon_eval.results.results import TaskResult
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 
-from marathon_eval.report.columns import CellColumns
+from marathon_eval.report.sample_columns import CellColumns
 
 STAGES = ("encode_s", "prefill_s", "decode_s")
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from marathon_eval.report.columns import CellColumns, TaskColumns
+from marathon_eval.report.sample_columns import CellColumns, TaskColumns
 from marathon_eval.results.outcomes import ABSENT
 
 
