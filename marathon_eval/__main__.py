@@ -2,6 +2,6 @@
 
 import sys
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 
 sys.exit(main())

@@ -21,7 +21,7 @@ import released  # the builder of the released layouts lives with the tests
 from bench_cost import ROOT, Figure, environment, marathon, measured, told, typical
 from bench_peers import peers
 
-VERBS = sorted(path.stem for path in (ROOT / "marathon_eval/commands").glob("[a-z]*.py"))
+VERBS = sorted(path.stem for path in (ROOT / "marathon_eval/cli/verbs").glob("[a-z]*.py"))
 ROWS = sum(released.NOMINAL.values())
 WANTED = {
     "--help": "<= 0.10",

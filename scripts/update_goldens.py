@@ -34,21 +34,12 @@ def benchmark_prompts() -> None:
 
 
 def schema() -> None:
-    """marathon_eval/task/yaml/schema.json and build/recipe_schema.json: what editors complete in a YAML."""
-    from marathon_eval.build import recipe
+    """marathon_eval/task/yaml/schema.json and corpus/build/recipe_schema.json: what editors complete in a YAML."""
+    from marathon_eval.corpus.build import recipe
     from marathon_eval.task.yaml.config import json_schema
 
     write(ROOT / "marathon_eval" / "task" / "yaml" / "schema.json", json_schema())
-    write(ROOT / "marathon_eval" / "build" / "recipe_schema.json", recipe.json_schema())
-
-
-def tree() -> None:
-    """README.md's tree: one line per file, each from the file's own first sentence."""
-    from source_tree import in_readme
-
-    readme = ROOT / "README.md"
-    readme.write_text(in_readme(readme.read_text(encoding="utf-8")), encoding="utf-8")
-    print(readme.relative_to(ROOT))
+    write(ROOT / "marathon_eval" / "corpus" / "build" / "recipe_schema.json", recipe.json_schema())
 
 
 def write(path: Path, content: Any) -> None:
@@ -56,9 +47,7 @@ def write(path: Path, content: Any) -> None:
     print(path.relative_to(ROOT))
 
 
-PARTS: dict[str, Callable[[], None]] = {
-    part.__name__: part for part in (prompts, benchmark_prompts, schema, tree)
-}
+PARTS: dict[str, Callable[[], None]] = {part.__name__: part for part in (prompts, benchmark_prompts, schema)}
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.cache import entries
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.database import TABLE
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 
 
 class Said(Model):

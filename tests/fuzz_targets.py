@@ -20,9 +20,9 @@ from own_task import load, write_task
 from marathon_eval.api.audio import MAX_SECONDS, Audio
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.registry import Registry
-from marathon_eval.build.recipe import load_recipe
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.exchange import merge
+from marathon_eval.corpus.build.recipe import load_recipe
 from marathon_eval.evaluator.config import parse_args, parse_samples
 from marathon_eval.evaluator.evaluator import build_model
 from marathon_eval.evaluator.rescore.score_predictions import score_predictions

@@ -12,9 +12,9 @@ import corpora
 import numpy as np
 import soundfile
 
-from marathon_eval.build.construct import build
-from marathon_eval.build.recipe import load_recipe
-from marathon_eval.build.stages import Order
+from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.pipeline import Order
+from marathon_eval.corpus.build.recipe import load_recipe
 
 RATE = 4000
 CLASSES = ["bus", "park", "train", "river"]

@@ -69,7 +69,7 @@ def test_every_file_says_what_it_is(path: Path) -> None:
 def test_only_hf_and_distributed_import_torch_at_their_top() -> None:
     for path in FILES:
         top = name_of(path).split("/")[0]
-        if top in ("tests", "scripts") or "hf" in path.parts or path.name == "distributed.py":
+        if top in ("tests", "scripts") or "engine" in path.parts or path.name == "leader.py":
             continue
         roots = {module.split(".")[0] for module in imports(path, top_level_only=True)}
         assert not roots & HEAVY, name_of(path)
@@ -94,14 +94,12 @@ def test_models_and_presses_do_not_import_each_other() -> None:
 def test_nothing_but_commands_imports_the_command_line() -> None:
     for path in FILES:
         # scripts and tests stand outside: they start commands as a user does
-        if path.parent.name == "commands" or path.name in ("__main__.py", "cli.py"):
+        if "cli" in path.parts or path.name == "__main__.py":
             continue
         if path.relative_to(ROOT).parts[0] in ("scripts", "tests"):
             continue
         used = imports(path, top_level_only=False)
-        assert not {m for m in used if m == "marathon_eval.cli" or m.startswith("marathon_eval.commands")}, (
-            name_of(path)
-        )
+        assert not {m for m in used if m.startswith("marathon_eval.cli")}, name_of(path)
 
 
 def test_the_engine_has_no_import_cycle() -> None:

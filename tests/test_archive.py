@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from own_task import write_task
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.rescore.archive import LIST, read_archive, write_archive
 from marathon_eval.evaluator.rescore.verify_archive import verify

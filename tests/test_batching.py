@@ -19,7 +19,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf import batching
 from marathon_eval.backends.hf.batching import CPU_TOKENS, MOST, Batching, padded
 from marathon_eval.backends.hf.engine import memory, runner
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.models.whisper import Whisper

@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from built import Made, at_test_rate, contents, reader
 
-from marathon_eval.build.construct import build
-from marathon_eval.build.stages import Order
+from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.pipeline import Order
 
 NAMES = [
     "tau",

@@ -14,9 +14,9 @@ import corpora
 import pytest
 import soundfile
 
-from marathon_eval.build.construct import build
-from marathon_eval.build.recipe import Recipe, load_recipe
-from marathon_eval.build.stages import Order
+from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.pipeline import Order
+from marathon_eval.corpus.build.recipe import Recipe, load_recipe
 from marathon_eval.errors import MarathonError
 
 

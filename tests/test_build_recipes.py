@@ -14,9 +14,9 @@ import soundfile
 from built import Made, at_test_rate, contents, reader
 
 from marathon_eval.api.registry import Registry
-from marathon_eval.build.construct import build
-from marathon_eval.build.recipe import shipped
-from marathon_eval.build.stages import Order
+from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.pipeline import Order
+from marathon_eval.corpus.build.recipe import shipped
 from marathon_eval.task.task import Task, load_task
 
 NAMES = sorted(corpora.CORPORA)

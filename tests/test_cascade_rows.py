@@ -8,7 +8,7 @@ from pathlib import Path
 import benchmarks
 from fake_server import FakeServer
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 
 CAPTION = "Describe everything that can be heard in this recording: speech, music and other sounds."
 

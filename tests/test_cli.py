@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import released
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 
 BASE = ["--model", "dummy", "--model_args", "answer=B"]
 

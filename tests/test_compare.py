@@ -13,7 +13,7 @@ from own_task import load, write_task
 from scipy.stats import binomtest
 
 from marathon_eval.api.model import Response
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.compare import compare_runs
 from marathon_eval.results.paired import TaskRows, correct, difference, paired, rebuilt

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from marathon_eval.commands.run import checked_limit
+from marathon_eval.cli.verbs.run import checked_limit
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
 

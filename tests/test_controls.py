@@ -143,7 +143,7 @@ def test_always_the_first_option_is_shown_up(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_permuted_run_is_scored_again(tmp_path: Path) -> None:
-    from marathon_eval.cli import main
+    from marathon_eval.cli.main import main
 
     released.build(tmp_path, {"gtzan": 4})
     common = ["--model", "dummy", "--tasks", "gtzan", "--data_dir", str(tmp_path), "--no_cache"]
@@ -192,7 +192,7 @@ def test_what_cannot_be_had_is_told(tmp_path: Path, name: str, settings: dict[st
 
 
 def test_the_command_line_takes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from marathon_eval.cli import main
+    from marathon_eval.cli.main import main
 
     released.build(tmp_path, {"gtzan": 3})
     common = ["--model", "dummy", "--tasks", "gtzan", "--data_dir", str(tmp_path), "--no_cache"]

@@ -15,14 +15,14 @@ from built import at_test_rate, reader
 from planted import ALSO, PLANTS, TOY, clean_data, half_silent, sound, tone
 
 from marathon_eval.api.audio import Audio
-from marathon_eval.build.checks import chi_square_p, task_faults
-from marathon_eval.build.construct import build
-from marathon_eval.build.doctor import Examined, examine
-from marathon_eval.build.fault import KINDS, Fault
-from marathon_eval.build.known import Dataset, Expected, load_known
-from marathon_eval.build.pin import pin
-from marathon_eval.build.stages import Order
-from marathon_eval.build.survey import Row
+from marathon_eval.corpus.audit.checks import chi_square_p, task_faults
+from marathon_eval.corpus.audit.doctor import Examined, examine
+from marathon_eval.corpus.audit.expected import Dataset, Expected, load_known
+from marathon_eval.corpus.audit.fault import KINDS, Fault
+from marathon_eval.corpus.audit.fingerprint import pin
+from marathon_eval.corpus.audit.survey import Row
+from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.pipeline import Order
 from marathon_eval.errors import MarathonError
 
 

@@ -14,7 +14,7 @@ import pytest
 import released
 from own_task import write_task
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.evaluator import scorer_check
 
 WEIGHTY = """
@@ -226,7 +226,7 @@ def test_no_torch_no_weights_and_no_results(tmp_path: Path) -> None:
         str(tmp_path / "out"),
     ]
     code = (
-        "import sys; from marathon_eval.cli import main; code = main(sys.argv[1:]); "
+        "import sys; from marathon_eval.cli.main import main; code = main(sys.argv[1:]); "
         "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code, *flags], capture_output=True, text=True, check=False)

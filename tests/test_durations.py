@@ -18,8 +18,7 @@ from built import at_test_rate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marathon_eval.build.construct import build
-from marathon_eval.build.durations import (
+from marathon_eval.corpus.audit.durations import (
     Lengths,
     Timed,
     analysed,
@@ -29,8 +28,9 @@ from marathon_eval.build.durations import (
     outliers,
     summary,
 )
-from marathon_eval.build.known import load_known
-from marathon_eval.build.stages import Order
+from marathon_eval.corpus.audit.expected import load_known
+from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.pipeline import Order
 from marathon_eval.errors import MarathonError
 
 

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_5_omni.modeling_qwen2_5_omni import Qwen2_5OmniAudioEncoderLayer
 
 from marathon_eval.backends.hf.engine.encoder_cache import SUFFIX, EncoderFiles
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.evaluator.sweep import NONE, Grid, sweep

@@ -11,7 +11,7 @@ from court import JUDGE, Court, Rules, order, sound_questions
 from fake_server import FakeServer
 
 from marathon_eval import simple_evaluate
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.rescore.score_predictions import score_predictions
 from marathon_eval.results.results import RunResult

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from court import JUDGE, Court, Rules, order, sound_questions
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.agreement import bias, compared, kappa, ranks, spearman, weighted_kappa
 from marathon_eval.results.judge_labels import judgements

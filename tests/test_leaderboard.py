@@ -11,7 +11,7 @@ import fabricated
 import pytest
 from fabricated import Made
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.report import tables
 from marathon_eval.report.leaderboard import Score, champions, make_board, mean_interval, published_rows
@@ -221,7 +221,7 @@ def test_no_published_table_for_tasks_of_no_benchmark(
 def test_reading_runs_needs_no_heavy_library(tmp_path: Path) -> None:
     fabricated.write(Made(rows=ROWS), tmp_path)
     code = (
-        "import sys; from marathon_eval.cli import main; code = main(sys.argv[1:]);"
+        "import sys; from marathon_eval.cli.main import main; code = main(sys.argv[1:]);"
         "print(sorted({'numpy', 'matplotlib', 'jinja2', 'torch'} & set(sys.modules)))"
     )
     out = subprocess.run(

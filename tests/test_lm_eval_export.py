@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import released
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.results.results import newest_run
 
 #: Top keys of a results file that lm-eval 0.4.13 wrote for a dummy model, less those that only its own set-up can fill.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.loudness import loudness
-from marathon_eval.build.mix import MixSettings, mix, mix_files
+from marathon_eval.corpus.build.mix import MixSettings, mix, mix_files
 from marathon_eval.errors import AudioError, MarathonError
 
 RATE = 16000

@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from marathon_eval.api.audio import Audio
-from marathon_eval.build.mix import MixSettings, mix_files
+from marathon_eval.corpus.build.mix import MixSettings, mix_files
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import RowError
 from marathon_eval.scoring import patterns
 

@@ -10,9 +10,9 @@ import pytest
 import released
 
 from marathon_eval import MarathonError, simple_evaluate
-from marathon_eval.build.doctor import examine
-from marathon_eval.build.known import load_known
-from marathon_eval.build.pin import pin
+from marathon_eval.corpus.audit.doctor import examine
+from marathon_eval.corpus.audit.expected import load_known
+from marathon_eval.corpus.audit.fingerprint import pin
 
 
 @pytest.fixture

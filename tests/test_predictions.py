@@ -10,7 +10,7 @@ import benchmarks
 import pytest
 import released
 
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.rescore.score_predictions import Predicted, score_predictions
 from marathon_eval.scoring.released import air_bench, mmar, mmau

@@ -16,7 +16,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request, complete
 from marathon_eval.api.press import EvictionPress, press_from_args
 from marathon_eval.api.registry import Registry
-from marathon_eval.commands.ls import names, presses
+from marathon_eval.cli.verbs.ls import names, presses
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import build_model
 from marathon_eval.models.qwen_omni import QwenOmni

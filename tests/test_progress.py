@@ -9,8 +9,8 @@ import pytest
 
 from marathon_eval.api.model import Request, Response
 from marathon_eval.cache.answers import Answered
+from marathon_eval.cli.progress import LineProgress
 from marathon_eval.evaluator.eta import ENOUGH, Forecast
-from marathon_eval.progress import LineProgress
 
 
 def lengths(count: int) -> list[float]:
@@ -114,7 +114,7 @@ def test_lines_tell_hours_failures_and_the_rest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("marathon_eval.progress.time.monotonic", clock)
+    monkeypatch.setattr("marathon_eval.cli.progress.time.monotonic", clock)
     clips = [3600.0 - 30 * place for place in range(100)]
     lines = LineProgress()
     lines.start(hits=7, misses=100, seconds=sum(clips))

@@ -20,7 +20,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.rank_files import memo, rank_file, take_in
-from marathon_eval.commands.cache import listed
+from marathon_eval.cli.verbs.cache import listed
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.distributed import messages
 from marathon_eval.evaluator.distributed.follower import request_from

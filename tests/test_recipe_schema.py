@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from marathon_eval.build.recipe import Recipe, json_schema, shipped
+from marathon_eval.corpus.build.recipe import Recipe, json_schema, shipped
 
 SHIPPED = sorted(shipped().glob("*.yaml"))
 

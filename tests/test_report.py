@@ -16,7 +16,7 @@ from parsed_page import Parsed, parsed, unpacked
 
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.entry import sha256_of
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.report import page as pages
 from marathon_eval.report.embedded_samples import fitting_length
 from marathon_eval.report.runs import Cell, read_cells
@@ -151,7 +151,7 @@ def test_the_released_size_with_37_cells(tmp_path: Path) -> None:
     fabricated.write_released_size(tmp_path, released.NOMINAL)
     # VmHWM, not ru_maxrss: the latter still holds the peak of the test process that this one was forked from
     code = (
-        "import re, resource, sys; from marathon_eval.cli import main; assert main(sys.argv[1:]) == 0;"
+        "import re, resource, sys; from marathon_eval.cli.main import main; assert main(sys.argv[1:]) == 0;"
         "use = resource.getrusage(resource.RUSAGE_SELF);"
         "peak = int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1]);"
         "print(use.ru_utime + use.ru_stime, peak / 1024)"

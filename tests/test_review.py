@@ -15,12 +15,12 @@ import pytest
 import released
 from built import at_test_rate, reader
 
-from marathon_eval.build.construct import build
-from marathon_eval.build.doctor import examine
-from marathon_eval.build.known import load_known
-from marathon_eval.build.review import apply, page, read_verdicts, rejected_rows, sample
-from marathon_eval.build.stages import Order
-from marathon_eval.build.survey import survey
+from marathon_eval.corpus.audit.doctor import examine
+from marathon_eval.corpus.audit.expected import load_known
+from marathon_eval.corpus.audit.review import apply, page, read_verdicts, rejected_rows, sample
+from marathon_eval.corpus.audit.survey import survey
+from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.pipeline import Order
 from marathon_eval.errors import MarathonError
 
 
@@ -194,7 +194,7 @@ def test_a_killed_call_is_finished_by_the_next(
 ) -> None:
     row = next(row for row in survey(data, load_known()).rows if row.task == "tau")
     verdicts = read_verdicts(verdict_file(tmp_path / "v.json", [("tau", row.key, "reject")]))
-    from marathon_eval.build import review
+    from marathon_eval.corpus.audit import review
 
     def killed(*_: object) -> list[str]:
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ import pytest
 from own_task import KEYS, write_task
 
 from marathon_eval.cache.answers import FILE_NAME
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.results.results import newest_run
 
 Edit = Callable[[dict[str, Any]], Any]

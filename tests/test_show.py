@@ -14,9 +14,9 @@ from conftest import MakeWav
 from marathon_eval.api.audio import Audio
 from marathon_eval.cache import entries
 from marathon_eval.cache.answers import FILE_NAME
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
+from marathon_eval.cli.playing import play
 from marathon_eval.errors import MarathonError
-from marathon_eval.playing import play
 
 
 def player(folder: Path, code: int = 0) -> Path:

@@ -18,7 +18,7 @@ from disturbing import stored
 from heard_task import QUESTIONS, Taken, config, data
 
 from marathon_eval.backends.hf import adapter
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
@@ -201,7 +201,7 @@ def test_holm_is_over_the_cells_of_a_task() -> None:
 LOGGED = """
 import sys
 from marathon_eval import hf_audio
-from marathon_eval.cli import main
+from marathon_eval.cli.main import main
 
 original = hf_audio.HFAudio.answer
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from marathon_eval.build.pin import read_pin
 from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.corpus.audit.fingerprint import read_pin
 from marathon_eval.evaluator.requests import Asked, Pool
 
 

@@ -6,10 +6,11 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-DATA = Path(__file__).resolve().parent.parent / "data"
+from marathon_eval.files import PACKAGE
+
+DATA = PACKAGE / "data"
 
 
 @dataclass(frozen=True)

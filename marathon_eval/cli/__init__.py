@@ -1,0 +1,1 @@
+"""The command line: parsing, the terminal, and one file per verb in verbs/."""

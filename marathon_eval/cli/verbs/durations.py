@@ -1,0 +1,122 @@
+"""How long the audio of tasks or of a folder is: totals, percentiles, histogram, per class and speaker; decodes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from marathon_eval.corpus.audit.durations import Lengths
+
+COLUMNS = ("count", "total", "mean", "median", "std", "min", "p25", "p75", "p95", "p99", "max")
+WIDTH_OF_A_PIPE = 140
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what", nargs="+", metavar="TASK|DIR", help="tasks and groups with --data_dir, or one folder"
+    )
+    parser.add_argument("--data_dir", metavar="DIR", help="a local copy of the tasks' dataset")
+    parser.add_argument("--subset", metavar="NAME", help="a row selection that the tasks define: paper, full")
+    parser.add_argument(
+        "--include_path", nargs="+", default=[], metavar="DIR", help="folders with more tasks/"
+    )
+    parser.add_argument("--per_class", action="store_true", help="also a line per class")
+    parser.add_argument("--per_speaker", action="store_true", help="also a line per speaker")
+    parser.add_argument(
+        "--output_path", "-o", metavar="DIR", help="write durations.json, .csv and .svg into DIR"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.corpus.audit.durations import analysed, as_csv, as_svg
+    from marathon_eval.corpus.build.journal import as_json, write_atomic
+
+    lengths = found(arguments)
+    figures = analysed(lengths)
+    if arguments.output_path is not None:
+        folder = Path(arguments.output_path)
+        write_atomic(folder / "durations.json", as_json(figures))
+        write_atomic(folder / "durations.csv", as_csv(lengths).encode())
+        write_atomic(folder / "durations.svg", as_svg(figures))
+        print(f"durations: {folder}", file=sys.stderr)
+    if arguments.json:
+        print(json.dumps(figures, indent=1, ensure_ascii=False))
+    else:
+        show(figures, arguments.per_class, arguments.per_speaker)
+    for line in lengths.unknown[:20]:
+        print(f"marathon-eval: no length: {line}", file=sys.stderr)
+    if len(lengths.unknown) > 20:
+        print(f"marathon-eval: no length: {len(lengths.unknown) - 20} more, all in --json", file=sys.stderr)
+    return EXIT_INCOMPLETE if lengths.unknown else EXIT_WHOLE
+
+
+def found(arguments: argparse.Namespace) -> Lengths:
+    """The lengths of one folder, or of the named tasks' documents. Raises MarathonError."""
+    from marathon_eval.corpus.audit.durations import of_folder
+    from marathon_eval.corpus.audit.expected import load_known
+
+    first = arguments.what[0]
+    if len(arguments.what) == 1 and arguments.data_dir is None and Path(first).is_dir():
+        return of_folder(Path(first), load_known())
+    return of_tasks([name for item in arguments.what for name in item.split(",") if name], arguments)
+
+
+def of_tasks(names: list[str], arguments: argparse.Namespace) -> Lengths:
+    """Every task of the names, groups unfolded."""
+    from marathon_eval.api.registry import Registry
+    from marathon_eval.corpus.audit.durations import Lengths, of_docs
+    from marathon_eval.evaluator.evaluator import load_tasks
+
+    if arguments.data_dir is None:
+        raise MarathonError(f"durations: {names[0]}: no such folder; for a task give --data_dir DIR")
+    tasks, _ = load_tasks(Registry(arguments.include_path), names)
+    parts = [
+        of_docs(name, task.docs(arguments.data_dir, arguments.subset, None, None).docs, task.config.cluster)
+        for name, task in tasks.items()
+    ]
+    return Lengths(
+        [file for part in parts for file in part.files], [line for part in parts for line in part.unknown]
+    )
+
+
+def show(figures: Mapping[str, Any], per_class: bool, per_speaker: bool) -> None:
+    """One line per task, and the histogram of all in text."""
+    from rich.table import Table
+
+    from marathon_eval.cli.terminal import table_console
+
+    console = table_console(WIDTH_OF_A_PIPE)
+    table = Table(title="seconds; total in hours")
+    table.add_column("task")
+    for name in COLUMNS:
+        table.add_column(name, justify="right")
+    for task, entry in figures["tasks"].items():
+        table.add_row(task, *cells(entry))
+        for wanted, key in ((per_class, "per_class"), (per_speaker, "per_speaker")):
+            for name, inner in entry[key].items() if wanted else ():
+                table.add_row(f"  {name}", *cells(inner))
+        if entry["outliers"]:
+            table.add_row(f"  {len(entry['outliers'])} outliers")
+    table.add_section()
+    table.add_row("all", *cells(figures["all"]))
+    console.print(table, markup=False)
+    most = max(figures["all"].get("histogram", {}).values(), default=1)
+    for name, count in figures["all"].get("histogram", {}).items():
+        print(f"{name:>9} s {count:7}  {'#' * round(50 * count / most)}")
+
+
+def cells(entry: Mapping[str, Any]) -> list[str]:
+    """The columns of one line."""
+    if not entry["count"]:
+        return ["0"]
+    values = {**entry, "total": entry["total"] / 3600}
+    return [str(entry["count"]), *(f"{values[name]:.2f}" for name in COLUMNS[1:])]

@@ -1,0 +1,29 @@
+"""Make one archive of a finished run: results, samples, tasks, documents, prompt hashes, versions, cache rows."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from marathon_eval.cli.main import EXIT_WHOLE
+from marathon_eval.errors import MarathonError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's folder, or a parent (then its newest run)")
+    parser.add_argument("--output", "-o", metavar="FILE", help="default: <run's folder>.tar.gz, beside it")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.evaluator.rescore.archive import write_archive
+    from marathon_eval.evaluator.rescore.verify_archive import packed
+    from marathon_eval.results.results import newest_run
+
+    folder = newest_run(Path(arguments.run)).resolve()
+    target = Path(arguments.output or folder.with_name(f"{folder.name}.tar.gz"))
+    if not target.name.endswith(".tar.gz"):
+        raise MarathonError(f"--output: {target} must end in .tar.gz")
+    files = packed(folder)
+    write_archive(target, files)
+    print(f"{target}: {len(files)} files")
+    return EXIT_WHOLE

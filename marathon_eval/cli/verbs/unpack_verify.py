@@ -1,0 +1,28 @@
+"""Score a packed run again, from the archive alone, and compare every number bit for bit."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from marathon_eval.cli.main import EXIT_MISTAKE, EXIT_WHOLE
+
+SHOWN = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("archive", metavar="ARCHIVE", help="what `pack` wrote")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.evaluator.rescore.verify_archive import verify
+
+    found = verify(Path(arguments.archive))
+    for line in found.differences[:SHOWN]:
+        print(f"marathon-eval: error: {arguments.archive}: {line}", file=sys.stderr)
+    verdict = f"{len(found.differences)} differences" if found.differences else "the same, bit for bit"
+    print(
+        f"{arguments.archive}: {found.n_samples} samples scored again, {found.n_answers} cached answers: {verdict}"
+    )
+    return EXIT_MISTAKE if found.differences else EXIT_WHOLE

@@ -1,0 +1,1 @@
+"""Builds long recordings from short ones, and examines data sets."""

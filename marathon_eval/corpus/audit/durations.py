@@ -1,0 +1,201 @@
+"""How long a data set's audio is, from headers alone: what AudioMarathon's eleven analysis scripts did, once.
+
+Bins and percentiles are theirs (https://github.com/DabDans/AudioMarathon, analyse_audio_duration/).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from marathon_eval.corpus.audit.decode import read_header
+from marathon_eval.corpus.audit.expected import Dataset
+from marathon_eval.corpus.audit.survey import survey
+
+SCHEMA_VERSION = 1
+BIN_EDGES = (0, 2, 5, 10, 15, 20, 25, 30, 35, 45, 60, 90, 120, 180, 300, 600, float("inf"))
+PERCENTILES = (25, 75, 90, 95, 99)
+#: What the benchmark calls long audio, in seconds.
+LONG = (90.0, 300.0)
+
+
+class Timed(NamedTuple):
+    """One audio file of a task with its length in seconds, its class and its speaker where known."""
+
+    task: str
+    path: str
+    seconds: float
+    label: str | None = None
+    speaker: str | None = None
+
+
+class Lengths(NamedTuple):
+    """The files that have a length, and a line for each that has none."""
+
+    files: list[Timed]
+    unknown: list[str]
+
+
+def of_folder(root: Path, dataset: Dataset) -> Lengths:
+    """Every audio file below a folder once per task that uses it; files without rows under their folder's name.
+
+    Raises MarathonError when the folder holds nothing.
+    """
+    found = survey(root, dataset)
+    wanted: dict[tuple[str, Path], tuple[str | None, str | None]] = {}
+    for row in found.rows:
+        if row.audio is not None:
+            wanted.setdefault((row.task, row.audio), (row.label, row.speaker))
+    used = {path for _, path in wanted}
+    for path in found.files:
+        if path not in used:
+            wanted[found.root.name, path] = (path.parent.relative_to(found.root).as_posix(), None)
+    named = [(task, path, label, speaker) for (task, path), (label, speaker) in wanted.items()]
+    return measured(named, found.root)
+
+
+def of_docs(task: str, docs: Iterable[Any], cluster: str | None) -> Lengths:
+    """The audio of a task's documents; its class is the target, its speaker the task's `cluster` column."""
+    named: dict[Path, tuple[str | None, str | None]] = {}
+    unknown = []
+    for doc in docs:
+        if doc.error is not None:
+            unknown.append(f"{task} {doc.doc_id}: {doc.error}")
+        label = doc.target if isinstance(doc.target, str) else None
+        speaker = doc.fields.get(cluster) if cluster is not None else None
+        for audio in doc.audio:
+            named.setdefault(Path(audio.path), (label, None if speaker is None else str(speaker)))
+    found = measured([(task, path, *known) for path, known in named.items()], None)
+    return Lengths(found.files, [*unknown, *found.unknown])
+
+
+def measured(named: Iterable[tuple[str, Path, str | None, str | None]], root: Path | None) -> Lengths:
+    """Lengths by header of (task, path, class, speaker); a file that two tasks share is opened once."""
+    result = Lengths([], [])
+    known: dict[Path, float | str] = {}
+    for task, path, label, speaker in named:
+        if path not in known:
+            header = read_header(path)
+            known[path] = header.error or header.seconds
+        seconds = known[path]
+        shown = path.relative_to(root).as_posix() if root is not None else str(path)
+        if isinstance(seconds, str):
+            result.unknown.append(f"{task} {shown}: {seconds}")
+        else:
+            result.files.append(Timed(task, shown, seconds, label, speaker))
+    return result
+
+
+def summary(seconds: Sequence[float]) -> dict[str, Any]:
+    """Count, total, mean, median, population standard deviation, extremes, percentiles, histogram; in seconds."""
+    import numpy as np
+
+    values = np.asarray(seconds, dtype=np.float64)
+    if not len(values):
+        return {"count": 0, "total": 0.0}
+    counts, _ = np.histogram(values, bins=np.asarray(BIN_EDGES))
+    figures = {
+        "total": values.sum(),
+        "mean": values.mean(),
+        "median": np.median(values),
+        "std": values.std(),
+        "min": values.min(),
+        "max": values.max(),
+        **{f"p{point}": np.percentile(values, point) for point in PERCENTILES},
+    }
+    long = float(((values >= LONG[0]) & (values <= LONG[1])).mean())
+    return {
+        "count": len(values),
+        **{name: round(float(value), 6) for name, value in figures.items()},
+        "share_90_to_300": round(long, 6),
+        "histogram": {bin_name(place): int(count) for place, count in enumerate(counts) if count},
+    }
+
+
+def bin_name(place: int) -> str:
+    """`90-120` or `600+`, in seconds; a bin holds its lower edge."""
+    low, high = BIN_EDGES[place], BIN_EDGES[place + 1]
+    return f"{low:g}+" if high == float("inf") else f"{low:g}-{high:g}"
+
+
+def outliers(files: Sequence[Timed]) -> list[Timed]:
+    """Files further than 1.5 interquartile ranges outside the quartiles (Tukey)."""
+    import numpy as np
+
+    if len(files) < 4:
+        return []
+    low, high = np.percentile([file.seconds for file in files], [25, 75])
+    reach = 1.5 * (high - low)
+    return [file for file in files if not low - reach <= file.seconds <= high + reach]
+
+
+def analysed(lengths: Lengths) -> dict[str, Any]:
+    """All figures: over everything, per task, and within a task per class and speaker."""
+    tasks: dict[str, list[Timed]] = {}
+    for file in lengths.files:
+        tasks.setdefault(file.task, []).append(file)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "all": summary([file.seconds for file in lengths.files]),
+        "tasks": {task: _of_task(files) for task, files in sorted(tasks.items())},
+        "unknown": lengths.unknown,
+    }
+
+
+def _of_task(files: Sequence[Timed]) -> dict[str, Any]:
+    found = outliers(files)
+    return {
+        **summary([file.seconds for file in files]),
+        "per_class": per(files, "label"),
+        "per_speaker": per(files, "speaker"),
+        "outliers": [{"path": file.path, "seconds": round(file.seconds, 6)} for file in found],
+    }
+
+
+def per(files: Sequence[Timed], attribute: str) -> dict[str, Any]:
+    """The figures of each class or speaker, sorted by name."""
+    groups: dict[str, list[float]] = {}
+    for file in files:
+        value = getattr(file, attribute)
+        if value is not None:
+            groups.setdefault(value, []).append(file.seconds)
+    return {name: summary(seconds) for name, seconds in sorted(groups.items())}
+
+
+def as_csv(lengths: Lengths) -> str:
+    """One line per file."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("task", "path", "seconds", "class", "speaker"))
+    for file in lengths.files:
+        writer.writerow((file.task, file.path, f"{file.seconds:.6f}", file.label or "", file.speaker or ""))
+    return out.getvalue()
+
+
+def as_svg(figures: Mapping[str, Any]) -> bytes:
+    """The histogram of each task, one panel below the other; the same bytes from the same figures."""
+    import matplotlib
+
+    with matplotlib.rc_context(
+        {"svg.hashsalt": "durations", "font.family": "sans-serif", "svg.fonttype": "none"}
+    ):
+        from matplotlib.figure import Figure
+
+        names = [bin_name(place) for place in range(len(BIN_EDGES) - 1)]
+        shown = {"all": figures["all"], **figures["tasks"]} if len(figures["tasks"]) > 1 else figures["tasks"]
+        figure = Figure(figsize=(8, 0.6 + 1.5 * len(shown)), layout="constrained")
+        panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, (task, entry) in zip(panels, shown.items(), strict=True):
+            panel.bar(names, [entry.get("histogram", {}).get(name, 0) for name in names], color="#4477aa")
+            panel.set_title(
+                f"{task}: {entry['count']} files, {entry['total'] / 3600:.2f} h", loc="left", fontsize=9
+            )
+            panel.spines[["top", "right"]].set_visible(False)
+        panels[-1].tick_params(axis="x", rotation=60)
+        panels[-1].set_xlabel("seconds")
+        out = io.BytesIO()
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        return out.getvalue()

@@ -1,0 +1,261 @@
+"""What stands in a data set's folder: every row of every metadata file, as it is written, and every audio file.
+
+Unlike a task's loader this refuses nothing: what is wrong with a row is a fault to be told. Besides the known layouts any
+JSON or JSONL that lists rows with an audio path is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import string
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from marathon_eval.corpus.audit.expected import Dataset, Expected
+from marathon_eval.corpus.audit.fault import Fault
+from marathon_eval.errors import MarathonError
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".au", ".aiff", ".aif", ".m4a"}
+#: Folders that a build or a review leaves in a data set; their content is no part of it.
+NOT_DATA = {"manifests", "rejected", "speech"}
+AUDIO_KEYS = ("path", "audio_path", "audio")
+ROWS_KEYS = ("tasks", "samples", "rows", "data")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as written. `audio` is below the root where it was found; `answer` is the right option's place."""
+
+    task: str
+    where: str
+    number: int
+    written: str
+    audio: Path | None
+    question: str | None = None
+    options: tuple[str, ...] = ()
+    gold: str | None = None
+    answer: int | None = None
+    label: str | None = None
+    speaker: str | None = None
+    uid: str | None = None
+    reference: str | None = None
+    also_true: tuple[str, ...] = ()
+    question_idx: str | None = None
+    key: str = ""
+
+
+@dataclass
+class Survey:
+    """A data set's rows and audio files (sorted), and what could not be read of its metadata."""
+
+    root: Path
+    rows: list[Row] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    metadata: dict[str, Path] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+
+    def tasks(self) -> dict[str, list[Row]]:
+        """Rows by task."""
+        found: dict[str, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(row.task, []).append(row)
+        return found
+
+
+def survey(root: Path, dataset: Dataset) -> Survey:
+    """Everything below a folder. Raises MarathonError when it is none, or holds neither rows nor audio."""
+    if not root.is_dir():
+        raise MarathonError(f"{root}: no such folder")
+    root = Path(os.path.abspath(root))
+    found = Survey(root)
+    paths = [*walked(root)]
+    found.files = [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
+    for path in paths:
+        if path.suffix in (".json", ".jsonl"):
+            _add_metadata(found, path, dataset)
+    for task, expected in dataset.tasks.items():
+        if expected.tree is not None:
+            _add_tree(found, task, expected)
+    found.rows = keyed(found.rows, root)
+    if not found.rows and not found.files:
+        raise MarathonError(f"{root}: holds neither audio nor metadata")
+    return found
+
+
+def walked(root: Path) -> Iterator[Path]:
+    """Every file, sorted, whatever order the file system lists them in."""
+    for folder, inner, names in os.walk(root):
+        inner[:] = sorted(name for name in inner if name not in NOT_DATA and not name.startswith("."))
+        for name in sorted(names):
+            yield Path(folder, name)
+
+
+def _add_metadata(found: Survey, path: Path, dataset: Dataset) -> None:
+    task = next((name for name, expected in dataset.tasks.items() if expected.metadata == path.name), None)
+    where = path.relative_to(found.root).as_posix()
+    try:
+        rows = rows_in(path)
+    except (OSError, ValueError, RecursionError) as error:
+        found.faults.append(Fault("broken_metadata", task or path.stem, where, str(error).splitlines()[0]))
+        return
+    if task is None and not _looks_like_rows(rows):
+        return
+    task = task or path.stem
+    if not isinstance(rows, list):
+        found.faults.append(Fault("broken_metadata", task, where, "holds no list of rows"))
+        return
+    found.metadata[task] = path
+    expected = dataset.tasks.get(task, Expected())
+    for number, content in enumerate(rows):
+        row = row_of(content, task, f"{where}#{number}", number, path.parent, expected, found.root)
+        if isinstance(row, Fault):
+            found.faults.append(row)
+        else:
+            found.rows.append(row)
+
+
+def rows_in(path: Path) -> Any:
+    """The rows of a JSON (a list, or an object that holds one) or JSONL; whatever else it is otherwise."""
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    content = json.loads(text)
+    if isinstance(content, dict):
+        return next((content[key] for key in ROWS_KEYS if isinstance(content.get(key), list)), content)
+    return content
+
+
+def _looks_like_rows(rows: Any) -> bool:
+    """A list of objects of which the first names an audio file."""
+    first = rows[0] if isinstance(rows, list) and rows else None
+    path = audio_path(first) if isinstance(first, dict) else None
+    return path is not None and PurePosixPath(path).suffix.lower() in AUDIO_SUFFIXES
+
+
+def audio_path(content: Mapping[str, Any]) -> str | None:
+    """The audio path of a row; lists of several name their first."""
+    value = next((content[key] for key in AUDIO_KEYS if content.get(key)), None)
+    value = value[0] if isinstance(value, list) and value else value
+    return value if isinstance(value, str) else None
+
+
+def row_of(
+    content: Any, task: str, where: str, number: int, folder: Path, expected: Expected, root: Path
+) -> Row | Fault:
+    """A row, or the fault that it is none."""
+    if not isinstance(content, dict):
+        return Fault("bad_row", task, where, f"is {type(content).__name__}, not an object")
+    path = audio_path(content)
+    if path is None:
+        return Fault("bad_row", task, where, f"names no audio file under {' or '.join(AUDIO_KEYS)}")
+    audio = located(path, folder, root)
+    if audio is None:
+        return Fault("outside_root", task, where, path)
+    options = options_of(content)
+    gold = content.get("answer_gt", content.get("answer"))
+    if options and gold is None:
+        return Fault("bad_row", task, where, "has options but no answer")
+    answer = answer_place(str(gold), options) if gold is not None else None
+    text = options[answer] if answer is not None and expected.label != "" else None
+    return Row(
+        task,
+        where,
+        number,
+        path,
+        audio,
+        question=None if content.get("question") is None else str(content["question"]),
+        options=options,
+        gold=None if gold is None else str(gold),
+        answer=answer,
+        label=_text(content, expected.label) or text,
+        speaker=_text(content, expected.speaker),
+        uid=_text(content, "uniq_id") or _text(content, "id"),
+        question_idx=_text(content, "question_idx"),
+        also_true=tuple(map(str, content.get(expected.also_true or "", None) or ())),
+    )
+
+
+def _text(content: Mapping[str, Any], key: str | None) -> str | None:
+    value = content.get(key) if key is not None else None
+    return None if value is None else str(value)
+
+
+def located(path: str, folder: Path, root: Path) -> Path | None:
+    """Where a row's audio is: beside the metadata, or in its `wav` folder; None when the path leaves the root."""
+    places = [Path(os.path.normpath(folder / inner / path)) for inner in ("", "wav")]
+    if PurePosixPath(path).is_absolute() or not places[0].is_relative_to(os.path.normpath(root)):
+        return None
+    return next((place for place in places if place.exists()), places[0])
+
+
+def options_of(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """The option texts, from `choice_a` ..., or `choices` or `options` as a list or by letter."""
+    lettered = [content.get(f"choice_{letter}") for letter in string.ascii_lowercase]
+    if lettered[0] is not None:
+        given = [text for text in lettered if text is not None]
+    else:
+        held = content.get("choices", content.get("options")) or ()
+        given = [*held.values()] if isinstance(held, dict) else [*held] if isinstance(held, list) else []
+    return tuple("" if text is None else str(text) for text in given)
+
+
+def answer_place(gold: str, options: Sequence[str]) -> int | None:
+    """Which option the gold answer names, by letter or by its text; None when it is none of them."""
+    letter = gold.strip().upper()
+    if len(letter) == 1 and letter in string.ascii_uppercase[: len(options)]:
+        return string.ascii_uppercase.index(letter)
+    folded = [option.strip().casefold() for option in options]
+    return folded.index(gold.strip().casefold()) if gold.strip().casefold() in folded else None
+
+
+def _add_tree(found: Survey, task: str, expected: Expected) -> None:
+    """Rows that are files: folders as labels, or transcripts beside them; metadata may have named them already."""
+    pattern = re.compile(expected.tree or "")
+    listed = {row.audio for row in found.rows if row.task == task}
+    for path in found.files:
+        where = path.relative_to(found.root).as_posix()
+        match = pattern.search(f"{found.root.name}/{where}")
+        if match is None or path in listed:
+            continue
+        known = match.groupdict()
+        label = known.get("label")
+        answer = expected.choices.index(label) if label in expected.choices else None
+        reference = transcript_of(path) if expected.transcripts else None
+        row = Row(task, where, len(found.rows), where, path, options=tuple(expected.choices), gold=label)
+        row = replace(row, answer=answer, label=label, speaker=known.get("speaker"), reference=reference)
+        found.rows.append(row)
+
+
+def transcript_of(path: Path) -> str:
+    """A sound's reference text: its own .txt, or its line in the folder's .trans.txt; empty where there is none."""
+    own = path.with_suffix(".txt")
+    if own.is_file():
+        return own.read_text(encoding="utf-8", errors="replace").strip()
+    for file in sorted(path.parent.glob("*.trans.txt")):
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, text = line.strip().partition(" ")
+            if name == path.stem:
+                return text.strip()
+    return ""
+
+
+def keyed(rows: Sequence[Row], root: Path) -> list[Row]:
+    """Rows with their names in a review: the audio's path below the root, and which question on it.
+
+    The number is the row's own `question_idx`, which stays when other rows leave; without one it is counted.
+    """
+    counts = Counter((row.task, row.audio) for row in rows)
+    seen: Counter[tuple[str, Path | None]] = Counter()
+    result = []
+    for row in rows:
+        path = row.audio.relative_to(root).as_posix() if row.audio is not None else row.written
+        several = counts[row.task, row.audio] > 1
+        place = row.question_idx or (str(seen[row.task, row.audio]) if several else None)
+        result.append(replace(row, key=path if place is None else f"{path}#{place}"))
+        seen[row.task, row.audio] += 1
+    return result

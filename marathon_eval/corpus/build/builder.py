@@ -1,0 +1,182 @@
+"""A whole build: plan, render what is not there yet, write the metadata and the manifest.
+
+A killed build goes on where it stopped; a finished one is checked and repaired. Nothing carries its final name
+before it is whole, and nothing that this build did not make is overwritten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+from marathon_eval.corpus.build.finalise import metadata_files, row_count, still_used
+from marathon_eval.corpus.build.journal import (
+    Journal,
+    as_json,
+    only_one,
+    remove_parts,
+    sha256_of_file,
+    write_atomic,
+)
+from marathon_eval.corpus.build.manifest import identity_of, manifest_of, output_line, read_manifest
+from marathon_eval.corpus.build.pipeline import Order, plan
+from marathon_eval.corpus.build.plan import Item, Left
+from marathon_eval.corpus.build.recipe import Recipe
+from marathon_eval.corpus.build.render import render
+from marathon_eval.errors import MarathonError
+
+MANIFESTS = "manifests"
+SPOKEN_EVERY_SECONDS = 60.0
+
+
+class Built(NamedTuple):
+    """What a build did; `made` of `files` were rendered now, the others were there and right."""
+
+    manifest: Path
+    files: int
+    rows: int
+    made: int
+    seconds: float
+    left: list[Left]
+    wall_s: float
+
+
+def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: None) -> Built:
+    """Make a recipe's audio, metadata and manifest below `order.output`. Raises MarathonError."""
+    clock = time.monotonic()
+    with only_one(order.output / MANIFESTS, recipe.recipe):
+        planned = plan(recipe, order)
+        pairs = still_used(recipe, planned.pairs, order.rejected)
+        seconds = sum(pair.item.seconds for pair in pairs)
+        told(f"{recipe.recipe}: {len(pairs)} files, {seconds / 3600:.2f} h")
+        lines, made = rendered(recipe, [pair.item for pair in pairs], planned.root, order, told)
+        metadata = metadata_files(recipe, planned.pairs, order.rejected)
+        for name, data in metadata.items():
+            write_atomic(order.output / recipe.layout.root / name, data)
+        rows = row_count(recipe, planned.pairs, order.rejected)
+        content = manifest_of(recipe, pairs, lines, metadata, planned.left, order.rejected, rows)
+        path = order.output / MANIFESTS / f"{recipe.recipe}.json"
+        write_atomic(path, as_json(content))
+        journal_path(order, recipe).unlink(missing_ok=True)
+    return Built(path, len(pairs), rows, made, seconds, planned.left, time.monotonic() - clock)
+
+
+def journal_path(order: Order, recipe: Recipe) -> Path:
+    return order.output / MANIFESTS / f"{recipe.recipe}.journal"
+
+
+def rendered(
+    recipe: Recipe, items: Sequence[Item], root: Path, order: Order, told: Callable[[str], None]
+) -> tuple[dict[str, dict[str, Any]], int]:
+    """The manifest's line of every file, by path below the root, and how many were made now. Raises MarathonError."""
+    folder = order.output / recipe.layout.root
+    journal = taken_over(recipe, items, order)
+    remove_parts(folder / name for name in journal.planned)
+    for stale in sorted(set(journal.planned) - {item.audio for item in items}):
+        (folder / stale).unlink(missing_ok=True)
+    lines: dict[str, dict[str, Any]] = {}
+    made, spoken_at = 0, time.monotonic()
+    with ThreadPoolExecutor(max_workers=max(1, order.jobs)) as pool:
+        for line, new in _results(pool, items, root, folder, journal.done):
+            lines[line["path"]] = line
+            made += new
+            if new:
+                journal.add(line)
+            if time.monotonic() - spoken_at > SPOKEN_EVERY_SECONDS:
+                spoken_at = time.monotonic()
+                told(f"{recipe.recipe}: {len(lines)} of {len(items)} files")
+    return lines, made
+
+
+def taken_over(recipe: Recipe, items: Sequence[Item], order: Order) -> Journal:
+    """What earlier builds of this recipe left here. Raises MarathonError rather than lose what is not ours to lose."""
+    journal = Journal(journal_path(order, recipe))
+    finished = read_manifest(order.output / MANIFESTS / f"{recipe.recipe}.json")
+    if finished is not None:
+        _check_same(finished, recipe, items, order)
+        journal.planned += [line["path"] for line in finished["audio"]]
+        journal.done = {**{line["path"]: line for line in finished["audio"]}, **journal.done}
+    _check_ours(order.output / recipe.layout.root, items, set(journal.planned))
+    journal.restart([item.audio for item in items])
+    return journal
+
+
+def _check_same(finished: Mapping[str, Any], recipe: Recipe, items: Sequence[Item], order: Order) -> None:
+    """A finished build is checked and repaired; another one in its place must be asked for."""
+    gone = {line["path"] for line in finished["audio"]} - {item.audio for item in items}
+    rejected = {path.partition("#")[0].removeprefix(f"{recipe.layout.root}/") for path in order.rejected}
+    changed = finished["recipe"] != recipe.model_dump(mode="json")
+    if (changed or gone - rejected) and not order.replace:
+        why = (
+            "made with another recipe"
+            if changed
+            else f"with {len(gone - rejected)} files that this one lacks"
+        )
+        raise MarathonError(
+            f"--output_path: {order.output} holds a finished {recipe.recipe}, {why}; "
+            "choose another folder, or --replace"
+        )
+
+
+def _check_ours(folder: Path, items: Sequence[Item], ours: set[str]) -> None:
+    """A file under a planned name that no build of this recipe made must not be lost."""
+    for item in items:
+        if item.audio not in ours and (folder / item.audio).exists():
+            raise MarathonError(
+                f"--output_path: {folder / item.audio} is there and was not made by this recipe; "
+                "choose another folder"
+            )
+
+
+def _results(
+    pool: ThreadPoolExecutor,
+    items: Sequence[Item],
+    root: Path,
+    folder: Path,
+    done: Mapping[str, Mapping[str, Any]],
+) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Every file's line as soon as it is there; the first failure stops the rest."""
+    sources = Hashes(root)
+    futures: list[Future[tuple[dict[str, Any], bool]]] = [
+        pool.submit(_one, item, root, folder, done.get(item.audio), sources) for item in items
+    ]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one(
+    item: Item, root: Path, folder: Path, before: Mapping[str, Any] | None, sources: Hashes
+) -> tuple[dict[str, Any], bool]:
+    """A file's line, and whether it had to be made: not if its plan, its sources and its bytes are unchanged."""
+    used = {piece.source: sources[piece.source] for piece in item.pieces}
+    target = folder / item.audio
+    identity = identity_of(item, used)
+    same = before is not None and before["identity"] == identity and target.is_file()
+    if before is not None and same and sha256_of_file(target) == before["sha256"]:
+        return dict(before), False
+    result = render(item, root)
+    write_atomic(target, result.data)
+    return output_line(item, result, used, identity), True
+
+
+class Hashes:
+    """sha256 of source files, each read once per build."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._known: dict[str, str] = {}
+        self._lock = Lock()
+
+    def __getitem__(self, path: str) -> str:
+        if path not in self._known:
+            value = sha256_of_file(self.root / path)
+            with self._lock:
+                self._known[path] = value
+        return self._known[path]

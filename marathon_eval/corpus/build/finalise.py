@@ -1,0 +1,114 @@
+"""The last stage: rows numbered and written in the released form, rejected rows left out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+
+from marathon_eval.corpus.build.fields import fill, fill_value
+from marathon_eval.corpus.build.journal import as_json
+from marathon_eval.corpus.build.plan import Item, Left
+from marathon_eval.corpus.build.question import Asked, ask
+from marathon_eval.corpus.build.recipe import Layout, Recipe
+from marathon_eval.errors import MarathonError
+
+
+class Paired(NamedTuple):
+    """A file with its questions: one, none (transcripts, folders as labels), or all those of a passage."""
+
+    item: Item
+    asked: tuple[Asked, ...]
+
+
+def paired(recipe: Recipe, items: Iterable[Item]) -> tuple[list[Paired], list[Left]]:
+    """Every file with its questions; files with too few false options leave. Raises MarathonError."""
+    pairs, left = [], []
+    for item in items:
+        if recipe.question is None:
+            pairs.append(Paired(item, tuple(item.fields.get("asked", ()))))
+            continue
+        draw = random.Random(f"{recipe.seed}:question:{item.fields.get('pair', item.audio)}")
+        asked = ask(recipe.question, item.fields, draw, f"{recipe.recipe}: {item.audio}")
+        if asked is None:
+            left.append(
+                Left(item.audio, "too few options are false", len(item.pieces), round(item.seconds, 3))
+            )
+        else:
+            pairs.append(Paired(item, (asked,)))
+    return pairs, left
+
+
+def row_count(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> int:
+    """How many rows were not rejected."""
+    return sum(
+        row_key(recipe.layout, item, place, len(asked)) not in rejected
+        for item, asked in pairs
+        for place in range(max(1, len(asked)))
+    )
+
+
+def rows(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> list[dict[str, Any]]:
+    """The metadata's rows, `uniq_id` running over all, so that a rejected row leaves the others' numbers alone."""
+    layout, result, number = recipe.layout, [], 0
+    for item, asked in pairs:
+        path = PurePosixPath(item.audio)
+        if layout.audio_folder:
+            path = path.relative_to(layout.audio_folder)
+        known = {**item.fields, "path": path.as_posix(), "seconds": round(item.seconds, 3)}
+        for place, question in enumerate(asked or (None,)):
+            fields = {**known, **(question.fields() if question else {})}
+            fields |= {"uniq_id": number, "question_idx": place}
+            number += 1
+            if row_key(layout, item, place, len(asked)) not in rejected:
+                result.append(fill_value(layout.row, fields, f"{recipe.recipe}: layout.row"))
+    return result
+
+
+def row_key(layout: Layout, item: Item, place: int, of: int) -> str:
+    """A row's name in review (survey.keyed): its audio below --output_path, and which question on it."""
+    path = (PurePosixPath(layout.root) / item.audio).as_posix()
+    return f"{path}#{place}" if of > 1 or "question_idx" in layout.row else path
+
+
+def still_used(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> list[Paired]:
+    """The files of which at least one row was not rejected."""
+    return [
+        pair
+        for pair in pairs
+        if any(
+            row_key(recipe.layout, pair.item, place, len(pair.asked)) not in rejected
+            for place in range(max(1, len(pair.asked)))
+        )
+    ]
+
+
+def metadata_files(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> dict[str, bytes]:
+    """Path below the layout's root to content. Raises MarathonError when the layout names an unknown field."""
+    layout, files = recipe.layout, {}
+    if layout.metadata is not None:
+        content: Any = rows(recipe, pairs, rejected)
+        if layout.rows_key is not None:
+            content = {**layout.head, layout.rows_key: content}
+        files[layout.metadata] = as_json(content)
+    if layout.transcripts is not None:
+        kept = still_used(recipe, pairs, rejected)
+        files |= transcript_files(layout, [pair.item for pair in kept], recipe.recipe)
+    return files
+
+
+def transcript_files(layout: Layout, items: Sequence[Item], where: str) -> dict[str, bytes]:
+    """LibriSpeech's text files: one per folder, a line per sound."""
+    lines: dict[str, list[str]] = {}
+    for item in items:
+        name = fill(layout.transcripts or "", item.fields, f"{where}: layout.transcripts")
+        lines.setdefault(name, []).append(f"{PurePosixPath(item.audio).stem} {text_of(item.fields, where)}")
+    return {name: ("\n".join(sorted(of_file)) + "\n").encode() for name, of_file in sorted(lines.items())}
+
+
+def text_of(fields: Mapping[str, Any], where: str) -> str:
+    """A file's transcript. Raises MarathonError when the recipe collects none."""
+    if "transcript" not in fields:
+        raise MarathonError(f"{where}: layout.transcripts needs the field 'transcript' under `collect:`")
+    return str(fields["transcript"])

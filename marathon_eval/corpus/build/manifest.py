@@ -1,0 +1,99 @@
+"""The account of a build: for every second which source and offset it came from, and sha256 of all.
+
+Times are frames: of the output at its rate, of each source at its own. No clock, no absolute path: the same input
+gives the same manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from marathon_eval.corpus.build.finalise import Paired
+from marathon_eval.corpus.build.plan import Item, Left
+from marathon_eval.corpus.build.recipe import Recipe
+from marathon_eval.corpus.build.render import Rendered
+from marathon_eval.errors import MarathonError
+
+SCHEMA_VERSION = 1
+PACKAGES = ("marathon-eval", "numpy", "soundfile", "soxr")
+
+
+def identity_of(item: Item, used: Mapping[str, str]) -> str:
+    """What decides a file's bytes: its pieces, its sources' sha256, and what decodes and encodes."""
+    name = item.audio.rpartition(".")[2]
+    parts = [name, item.rate, item.frames, [asdict(piece) for piece in item.pieces], sorted(used.items())]
+    return hashlib.sha256(json.dumps([*parts, versions()], sort_keys=True).encode()).hexdigest()
+
+
+def output_line(item: Item, result: Rendered, used: Mapping[str, str], identity: str) -> dict[str, Any]:
+    """What the manifest says of one file."""
+    return {
+        "path": item.audio,
+        "sha256": hashlib.sha256(result.data).hexdigest(),
+        "identity": identity,
+        "rate": item.rate,
+        "frames": item.frames,
+        "seconds": round(item.seconds, 6),
+        "peak": round(result.peak, 6),
+        "sources": dict(sorted(used.items())),
+        "spans": result.spans,
+    }
+
+
+def manifest_of(
+    recipe: Recipe,
+    pairs: Sequence[Paired],
+    lines: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, bytes],
+    left: Sequence[Left],
+    rejected: frozenset[str],
+    rows: int,
+) -> dict[str, Any]:
+    """The whole manifest, ready for JSON."""
+    settings = recipe.model_dump(mode="json")
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": settings,
+        "recipe_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        "versions": versions(),
+        "root": recipe.layout.root,
+        "counts": {
+            "files": len(pairs),
+            "rows": rows,
+            "seconds": round(sum(pair.item.seconds for pair in pairs), 3),
+        },
+        "metadata": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(metadata.items())},
+        "left": [entry._asdict() for entry in left],
+        "rejected": sorted(rejected),
+        "audio": [dict(lines[pair.item.audio]) for pair in pairs],
+    }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of everything that decodes, resamples or encodes."""
+    import soundfile
+
+    found = {package: version(package) for package in PACKAGES}
+    return {**found, "libsndfile": soundfile.__libsndfile_version__, "python": platform.python_version()}
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """A build's manifest, None where there is none. Raises MarathonError when it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["schema_version"] != SCHEMA_VERSION or not isinstance(content["audio"], list):
+            raise ValueError("another schema version")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise MarathonError(f"{path}: no manifest of this program ({error})") from None
+    return dict(content)

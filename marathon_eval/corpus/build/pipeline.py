@@ -1,0 +1,103 @@
+"""From a recipe and a corpus to the plan of every file: the stages in their order, nothing decoded yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from marathon_eval.corpus.build.balance import balanced
+from marathon_eval.corpus.build.finalise import Paired, paired
+from marathon_eval.corpus.build.needle import plan_needles
+from marathon_eval.corpus.build.plan import Item, Left, plan_concatenation
+from marathon_eval.corpus.build.recipe import Recipe
+from marathon_eval.corpus.build.segments import cut_at_labels
+from marathon_eval.corpus.build.select import binned, selected
+from marathon_eval.corpus.build.source import Clip, clips, listed, named_fields
+from marathon_eval.corpus.build.speech import spoken
+from marathon_eval.corpus.build.tables import had_labels
+from marathon_eval.errors import MarathonError
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a user asks for: `tts` is a command, `rejected` are rows of a review, `replace` gives up a finished build."""
+
+    source: Path
+    output: Path
+    jobs: int = 1
+    tts: str | None = None
+    rejected: frozenset[str] = frozenset()
+    limit: int | None = None
+    replace: bool = False
+
+
+class Planned(NamedTuple):
+    """Files with their questions, what was left over, and the folder that piece paths start from."""
+
+    pairs: list[Paired]
+    left: list[Left]
+    root: Path
+
+
+def plan(recipe: Recipe, order: Order) -> Planned:
+    """Every file of a recipe, sorted by path. Raises MarathonError, also when no file can be made."""
+    found, root = source_clips(recipe, order)
+    chosen = selected(binned(found, recipe.bins), recipe.select)
+    if recipe.concatenate is not None:
+        made = plan_concatenation(recipe, chosen, recipe.concatenate)
+    elif recipe.needle is not None:
+        made = plan_needles(recipe, chosen, recipe.needle)
+    pairs, unasked = paired(recipe, sorted(made.items, key=lambda item: item.audio))
+    if recipe.balance is not None:
+        kept = {
+            item.audio for item in balanced([pair.item for pair in pairs], recipe.balance.by, recipe.seed)
+        }
+        pairs = [pair for pair in pairs if pair.item.audio in kept]
+    if not pairs:
+        raise MarathonError(too_little(recipe, found, chosen, [*made.left, *unasked]))
+    _check_names([pair.item for pair in pairs], recipe.recipe)
+    return Planned(pairs[: order.limit], [*made.left, *unasked], root)
+
+
+def source_clips(recipe: Recipe, order: Order) -> tuple[list[Clip], Path]:
+    """The corpus's clips, and the folder that their paths start from (passages are read aloud into ours)."""
+    source = recipe.source
+    if source.texts is not None:
+        root = order.output / "speech" / recipe.recipe
+        files = listed(order.source, source.texts.files, recipe.recipe)
+        found = spoken(files, order.source, root, order.tts)
+        return (named_fields(found, source.pattern, recipe.recipe) if source.pattern else found), root
+    paths = listed(order.source, source.audio, recipe.recipe)
+    found = clips(recipe.recipe, source, order.source, paths)
+    if source.segments is not None:
+        found = cut_at_labels(found, had_labels(order.source / source.segments.file), source.segments)
+    return found, order.source
+
+
+def too_little(recipe: Recipe, found: Sequence[Clip], chosen: Sequence[Clip], left: Sequence[Left]) -> str:
+    """Why nothing can be built, in one line."""
+    seconds = sum(clip.seconds for clip in chosen)
+    text = f"{recipe.recipe}: too little material: {len(chosen)} of {len(found)} clips ({seconds:.0f} s) are usable"
+    if recipe.concatenate is not None:
+        text += f", a file needs {recipe.concatenate.min_seconds:g} s of one group"
+    largest = max(left, key=lambda entry: entry.seconds, default=None)
+    return (
+        text
+        if largest is None
+        else f"{text}; the largest rest is {largest.seconds:.0f} s of {largest.group or 'all'}"
+    )
+
+
+def _check_names(items: Sequence[Item], where: str) -> None:
+    seen: set[str] = set()
+    for item in items:
+        pure = PurePosixPath(item.audio)
+        if pure.is_absolute() or ".." in pure.parts or pure.suffix not in (".wav", ".flac"):
+            raise MarathonError(
+                f"{where}: layout.audio gives {item.audio!r}, not a .wav or .flac below its root"
+            )
+        if item.audio in seen:
+            raise MarathonError(f"{where}: layout.audio names two files {item.audio!r}; use {{part}}")
+        seen.add(item.audio)

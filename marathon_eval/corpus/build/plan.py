@@ -1,0 +1,179 @@
+"""What will be written, known before any sound is decoded: every file with the stretches that it is made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from marathon_eval.api.sound import frames_at
+from marathon_eval.corpus.build.balance import at_most
+from marathon_eval.corpus.build.fields import fill
+from marathon_eval.corpus.build.grouping import Filling, Take, grouped, pack
+from marathon_eval.corpus.build.recipe import Collect, Concatenate, Recipe
+from marathon_eval.corpus.build.source import Clip
+from marathon_eval.errors import MarathonError
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a source (its own frames) and where it lies in the output (output frames).
+
+    Fades are in output frames; `level_db` is the active level it is brought to, None for as it is.
+    """
+
+    source: str
+    start: int
+    stop: int
+    rate: int
+    at: int
+    length: int
+    fade_in: int = 0
+    fade_out: int = 0
+    level_db: float | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One audio file to be: its path below the layout's root, its frames, its pieces and what is known of it."""
+
+    audio: str
+    rate: int
+    frames: int
+    pieces: tuple[Piece, ...]
+    fields: Mapping[str, Any]
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate
+
+
+class Left(NamedTuple):
+    """Material that came into no file: so many clips and seconds of a group, and why."""
+
+    group: str
+    why: str
+    clips: int
+    seconds: float
+
+
+class Plan(NamedTuple):
+    """All files, sorted by path, and what was left over."""
+
+    items: list[Item]
+    left: list[Left]
+
+
+def plan_concatenation(recipe: Recipe, clips: Sequence[Clip], rule: Concatenate) -> Plan:
+    """Every group's clips in files. Raises MarathonError: mixed rates, no file at all, two files of one name."""
+    items: list[Item] = []
+    left: list[Left] = []
+    for values, members in grouped(clips, recipe.group, recipe.seed).items():
+        rate = one_rate(members, recipe.rate, recipe.recipe)
+        filling = filling_of(rule, rate)
+        lengths = [frames_at(clip.stop - clip.start, clip.rate, rate) for clip in members]
+        usable = [number for number, frames in enumerate(lengths) if frames > max(0, -2 * filling.joint)]
+        packed = pack([lengths[number] for number in usable], filling)
+        known = dict(zip(recipe.group.by, values, strict=True))
+        for part, takes in enumerate(packed.files, start=1):
+            chosen = [(members[usable[take.number]], take) for take in takes]
+            items.append(_item(recipe, rule, chosen, rate, {**known, "part": part}))
+        reasons = [(members[usable[number]], why) for number, why in packed.left]
+        shut_out = set(range(len(members))) - set(usable)
+        reasons += [(members[number], "shorter than its cross-fades") for number in sorted(shut_out)]
+        left += leftovers("/".join(map(str, values)), reasons)
+    return Plan(at_most(items, rule.at_most), left)
+
+
+def filling_of(rule: Concatenate, rate: int) -> Filling:
+    """The recipe's seconds in output frames."""
+    joint = rule.gap_seconds - rule.crossfade_seconds
+    return Filling(
+        least=round(rule.min_seconds * rate),
+        most=round(rule.max_seconds * rate),
+        joint=round(joint * rate),
+        count=rule.count,
+        truncate=rule.when_full == "truncate",
+        rest=rule.rest,
+    )
+
+
+def one_rate(clips: Iterable[Clip], wanted: int | None, where: str) -> int:
+    """The output's rate: the recipe's, else the clips' common one. Raises MarathonError when they differ."""
+    if wanted is not None:
+        return wanted
+    rates = Counter(clip.rate for clip in clips)
+    if len(rates) > 1:
+        told = ", ".join(f"{count} clips at {rate} Hz" for rate, count in sorted(rates.items()))
+        raise MarathonError(f"{where}: {told}; say `rate:` in the recipe to resample them")
+    return next(iter(rates))
+
+
+def _item(
+    recipe: Recipe,
+    rule: Concatenate,
+    chosen: Sequence[tuple[Clip, Take]],
+    rate: int,
+    known: Mapping[str, Any],
+) -> Item:
+    joint = round((rule.gap_seconds - rule.crossfade_seconds) * rate)
+    fade = max(0, -joint)
+    pieces, at = [], 0
+    for number, (clip, take) in enumerate(chosen):
+        piece = piece_of(clip, at, take.frames, rate, {name: clip.fields[name] for name in recipe.keep})
+        ends = {"fade_in": fade if number else 0, "fade_out": fade if number + 1 < len(chosen) else 0}
+        pieces.append(Piece(**{**vars(piece), **ends, "level_db": rule.level_db}))
+        at += take.frames + joint
+    fields = {**known, **collected(recipe.collect, [clip for clip, _ in chosen])}
+    audio = fill(recipe.layout.audio, fields, f"{recipe.recipe}: layout.audio")
+    return Item(audio, rate, at - joint, tuple(pieces), fields)
+
+
+def piece_of(clip: Clip, at: int, frames: int, rate: int, fields: Mapping[str, Any]) -> Piece:
+    """The first `frames` output frames of a clip, laid at `at`."""
+    needed = -(-frames * clip.rate // rate)
+    stop = clip.start + min(needed, clip.stop - clip.start)
+    return Piece(clip.path, clip.start, stop, clip.rate, at, frames, fields=fields)
+
+
+def collected(rules: Mapping[str, Collect], clips: Sequence[Clip]) -> dict[str, Any]:
+    """A file's fields from those of its clips."""
+    return {
+        name: COLLECTORS[rule.how]([clip.fields[rule.source] for clip in clips])
+        for name, rule in rules.items()
+    }
+
+
+def _longest(seconds: Sequence[Mapping[str, float]]) -> str:
+    """The class with the most seconds in all; of equals the first by name."""
+    sums: dict[str, float] = {}
+    for of_clip in seconds:
+        for name, length in of_clip.items():
+            sums[name] = sums.get(name, 0.0) + length
+    return max(sorted(sums), key=lambda name: sums[name], default="")
+
+
+COLLECTORS: dict[str, Callable[[Any], Any]] = {
+    "first": lambda values: values[0],
+    "min": min,
+    "number": len,
+    "sum": sum,
+    "count": lambda lists: sum(len(values) for values in lists),
+    "union": lambda lists: sorted({value for values in lists for value in values}),
+    "join": lambda texts: " ".join(texts),
+    "longest": _longest,
+}
+
+
+def leftovers(group: str, reasons: Iterable[tuple[Clip, str]]) -> list[Left]:
+    """Clips that came into no file, summed up by reason."""
+    ordered = sorted(reasons, key=lambda pair: pair[1])
+    summed = []
+    for why, pairs in groupby(ordered, key=lambda pair: pair[1]):
+        clips = [clip for clip, _ in pairs]
+        seconds = round(sum(clip.seconds for clip in clips), 3)
+        summed.append(Left(group, why, len(clips), seconds))
+    return summed

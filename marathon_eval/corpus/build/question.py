@@ -1,0 +1,78 @@
+"""The question on a file, its options and the right letter; all draws come from (seed, file)."""
+
+from __future__ import annotations
+
+import math
+import random
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from marathon_eval.corpus.build.fields import fill
+from marathon_eval.corpus.build.recipe import Question
+from marathon_eval.errors import MarathonError, did_you_mean
+
+
+class Asked(NamedTuple):
+    """A question with its option texts in the order shown, and which is right."""
+
+    question: str
+    options: tuple[str, ...]
+    answer: int
+
+    @property
+    def letter(self) -> str:
+        return string.ascii_uppercase[self.answer]
+
+    def fields(self) -> dict[str, Any]:
+        """What a layout's row may name: question, options, choices, choice_a ..., letter, answer_text."""
+        letters = string.ascii_uppercase[: len(self.options)]
+        shown = zip(letters.lower(), self.options, strict=True)
+        return {
+            "question": self.question,
+            "options": list(self.options),
+            "choices": dict(zip(letters, self.options, strict=True)),
+            "letter": self.letter,
+            "answer_text": self.options[self.answer],
+            **{f"choice_{letter}": text for letter, text in shown},
+        }
+
+
+def ask(rule: Question, fields: Mapping[str, Any], draw: random.Random, where: str) -> Asked | None:
+    """The question for one file; None when too few distractors are false. Raises MarathonError."""
+    right, others = _options(rule, fields, where)
+    wanted = len(others) if rule.shown is None else rule.shown - 1
+    if len(others) < wanted:
+        return None
+    if rule.shown is None and not rule.shuffle:  # all options in the recipe's own order
+        texts = list(rule.choices.values())
+    else:
+        texts = [right, *draw.sample(others, wanted)]
+        if rule.shuffle:
+            draw.shuffle(texts)
+    return Asked(fill(rule.text, fields, where), tuple(texts), texts.index(right))
+
+
+def _options(rule: Question, fields: Mapping[str, Any], where: str) -> tuple[str, Sequence[str]]:
+    """The right option's text, and those of all possible distractors in a fixed order."""
+    value = fields.get(rule.answer)
+    if value is None:
+        raise MarathonError(f"{where}: no field '{rule.answer}'.{did_you_mean(rule.answer, fields)}")
+    if rule.numbers is not None:
+        number, template = int(value), rule.numbers.template
+        span = max(rule.shown or 4, math.ceil(number * rule.numbers.spread))
+        near = [other for other in range(max(0, number - span), number + span + 1) if other != number]
+        return _numbered(template, number), [_numbered(template, other) for other in near]
+    if str(value) not in rule.choices:
+        known = ", ".join(rule.choices)
+        raise MarathonError(
+            f"{where}: '{value}' is none of the choices.{did_you_mean(str(value), rule.choices)} They are: {known}"
+        )
+    also_true = {str(other) for other in fields[rule.not_in]} if rule.not_in else set()
+    right = rule.choices[str(value)]
+    true = {right} | {text for name, text in rule.choices.items() if name in also_true}
+    return right, list(dict.fromkeys(text for text in rule.choices.values() if text not in true))
+
+
+def _numbered(template: str, number: int) -> str:
+    return fill(template, {"number": number}, "question.numbers.template")

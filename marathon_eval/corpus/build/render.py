@@ -1,0 +1,114 @@
+"""One file of a plan as bytes, with the account of every sample in it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from marathon_eval.api.sound import (
+    Laid,
+    below_ceiling,
+    faded,
+    gain_to,
+    laid_out,
+    resampled,
+    to_pcm16,
+)
+from marathon_eval.corpus.build.plan import Item, Piece
+from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+BLOCK_FRAMES = 1 << 20
+
+
+class Rendered(NamedTuple):
+    """An encoded file and its spans: which output frames come from which frames of which source."""
+
+    data: bytes
+    spans: list[dict[str, Any]]
+    peak: float
+
+
+def render(item: Item, root: Path) -> Rendered:
+    """Decode, join and encode one file; memory is that of one file. Raises MarathonError: damaged source, silence."""
+    sounds, gains = [], []
+    for piece in item.pieces:
+        samples, gain = sound_of(piece, item.rate, root)
+        sounds.append(Laid(piece.at, samples))
+        gains.append(gain)
+    whole, turned = below_ceiling(laid_out(item.frames, sounds))
+    spans = spans_of(item, [gain + turned for gain in gains])
+    return Rendered(encoded(to_pcm16(whole), item), spans, float(abs(whole).max(initial=0.0)))
+
+
+def sound_of(piece: Piece, rate: int, root: Path) -> tuple[NDArray[np.float32], float]:
+    """A piece's samples [length] as they go into the file, and the gain in dB that they got."""
+    import numpy as np
+
+    samples = resampled(stretch(root / piece.source, piece.start, piece.stop), piece.rate, rate)
+    samples = np.pad(samples, (0, max(0, piece.length - len(samples))))[: piece.length]
+    gain = 0.0
+    if piece.level_db is not None:
+        gain = gain_to(samples, rate, piece.level_db, piece.source)
+        samples = samples * np.float32(10 ** (gain / 20))
+    return faded(samples, piece.fade_in, piece.fade_out), gain
+
+
+def stretch(path: Path, start: int, stop: int) -> NDArray[np.float32]:
+    """Mono samples [stop - start] of a file, channels averaged. Raises MarathonError when it can't give them all."""
+    import numpy as np
+    import soundfile
+
+    blocks: list[NDArray[np.float32]] = []
+    left = stop - start
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            file.seek(start)
+            while left > 0:
+                block = file.read(min(left, BLOCK_FRAMES), dtype="float32", always_2d=True)
+                if not len(block):
+                    raise MarathonError(f"{path}: ends {left} frames before its header says")
+                blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
+                left -= len(block)
+    except soundfile.LibsndfileError as error:
+        raise MarathonError(f"{path}: damaged ({error.error_string})") from None
+    samples = np.concatenate(blocks)
+    if not np.isfinite(samples).all():
+        raise MarathonError(f"{path}: damaged (samples that are no numbers)")
+    return samples
+
+
+def encoded(samples: NDArray[np.int16], item: Item) -> bytes:
+    """A mono 16-bit WAV or FLAC, by the file's name."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    kind = "FLAC" if item.audio.endswith(".flac") else "WAV"
+    soundfile.write(buffer, samples, item.rate, format=kind, subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def spans_of(item: Item, gains: Sequence[float]) -> list[dict[str, Any]]:
+    """Every output frame's origin, in order of time; `source` None is silence that was put in.
+
+    Spans overlap only where sounds are added up: cross-fades, and events over a bed.
+    """
+    spans: list[dict[str, Any]] = []
+    covered = 0
+    for piece, gain in sorted(zip(item.pieces, gains, strict=True), key=lambda pair: pair[0].at):
+        if piece.at > covered:
+            spans.append({"start": covered, "stop": piece.at, "source": None})
+        stop = piece.at + piece.length
+        span: dict[str, Any] = {"start": piece.at, "stop": stop, "source": piece.source}
+        span |= {"source_start": piece.start, "source_stop": piece.stop, "source_rate": piece.rate}
+        extra = {"gain_db": round(gain, 4), "fade_in": piece.fade_in, "fade_out": piece.fade_out}
+        spans.append(span | {name: value for name, value in extra.items() if value} | dict(piece.fields))
+        covered = max(covered, stop)
+    if covered < item.frames:
+        spans.append({"start": covered, "stop": item.frames, "source": None})
+    return spans

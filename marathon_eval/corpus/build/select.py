@@ -1,0 +1,40 @@
+"""Which clips are used, and their classes made from numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from marathon_eval.corpus.build.recipe import Bins, Select
+from marathon_eval.corpus.build.source import Clip
+
+
+def binned(clips: Sequence[Clip], bins: Mapping[str, Bins]) -> list[Clip]:
+    """The clips with a class for each number; clips without the number or outside every range leave."""
+    for name, rule in bins.items():
+        classes = ((clip, _range_of(clip.fields.get(rule.field), rule)) for clip in clips)
+        clips = [clip.knowing(**{name: found}) for clip, found in classes if found is not None]
+    return list(clips)
+
+
+def _range_of(number: Any, rule: Bins) -> str | None:
+    if number is None:
+        return None
+    whole = int(number)
+    return next((name for name, (first, last) in rule.ranges.items() if first <= whole <= last), None)
+
+
+def selected(clips: Iterable[Clip], rule: Select) -> list[Clip]:
+    """The clips that the rule keeps; values are compared as text."""
+    longest = float("inf") if rule.max_seconds is None else rule.max_seconds
+    return [
+        clip
+        for clip in clips
+        if rule.min_seconds <= clip.seconds <= longest
+        and _matches(clip.fields, rule.where)
+        and not any(_matches(clip.fields, drop) for drop in rule.drop)
+    ]
+
+
+def _matches(fields: Mapping[str, Any], wanted: Mapping[str, Sequence[Any]]) -> bool:
+    return all(str(fields.get(name)) in {str(value) for value in values} for name, values in wanted.items())

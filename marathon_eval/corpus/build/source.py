@@ -1,0 +1,186 @@
+"""The clips of a source corpus: which files, how long by their headers, and what the corpus says of each.
+
+Everything is sorted by path, so that no file system's own order shows in what is built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from marathon_eval.corpus.build.fields import fill
+from marathon_eval.corpus.build.recipe import Events, Source, Table
+from marathon_eval.corpus.build.tables import Line, parsed, table_lines, transcripts
+from marathon_eval.errors import MarathonError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of a source file, in frames of its own rate, with what is known of it."""
+
+    path: str
+    start: int
+    stop: int
+    rate: int
+    channels: int
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        return (self.stop - self.start) / self.rate
+
+    def knowing(self, **fields: Any) -> Clip:
+        """The same stretch with more fields."""
+        return replace(self, fields={**self.fields, **fields})
+
+
+def listed(root: Path, patterns: Iterable[str], where: str) -> list[str]:
+    """The files below `root` that match any glob, by POSIX path, sorted. Raises MarathonError when there is none."""
+    if not root.is_dir():
+        raise MarathonError(f"--source: {root}: no such folder")
+    patterns = list(patterns)
+    for pattern in patterns:
+        if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
+            raise MarathonError(f"{where}: {pattern!r} leaves --source")
+    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+    if not found:
+        raise MarathonError(f"{where}: no file below {root} matches {' or '.join(patterns)}")
+    paths = sorted(path.relative_to(root).as_posix() for path in found)
+    for path in paths:
+        if any("\ud800" <= mark <= "\udfff" for mark in path):
+            raise MarathonError(f"{where}: {path!a}: the file's name is in no encoding; rename it")
+    return paths
+
+
+def clips(recipe: str, source: Source, root: Path, paths: Sequence[str]) -> list[Clip]:
+    """Every clip with its fields, sorted by path. Raises MarathonError: unreadable, unmatched, broken table."""
+    found = [header(root, path) for path in paths if path not in source.known_bad]
+    if source.pattern:
+        found = named_fields(found, source.pattern, recipe)
+    for table in source.tables:
+        found = joined(found, table, root, recipe)
+    if source.transcripts is not None:
+        found = with_transcripts(found, root, listed(root, [source.transcripts], recipe))
+    return with_events(found, source.events, root) if source.events else found
+
+
+def header(root: Path, path: str) -> Clip:
+    """A whole file as a clip, from its header. Raises MarathonError when it is no audio or holds none."""
+    import soundfile
+
+    try:
+        info = soundfile.info(str(root / path))
+    except soundfile.LibsndfileError as error:
+        raise MarathonError(f"{root / path}: not readable as audio ({error.error_string})") from None
+    if info.frames <= 0:
+        raise MarathonError(f"{root / path}: holds no audio")
+    pure = PurePosixPath(path)
+    known = {"path": path, "stem": pure.stem, "name": pure.name, "folder": pure.parent.name}
+    return Clip(path, 0, info.frames, info.samplerate, info.channels, known)
+
+
+def named_fields(found: Sequence[Clip], pattern: str, where: str) -> list[Clip]:
+    """The named groups of `pattern` as fields. Raises MarathonError when a path does not match."""
+    expression = re.compile(pattern)
+    result = []
+    for clip in found:
+        match = expression.search(clip.path)
+        if match is None:
+            raise MarathonError(f"{where}: source.pattern does not match {clip.path}")
+        result.append(clip.knowing(**match.groupdict(default="")))
+    return result
+
+
+def joined(found: Sequence[Clip], table: Table, root: Path, where: str) -> list[Clip]:
+    """The clips with a table's columns; a field that an earlier table gave stays. Raises MarathonError."""
+    path = root / table.file
+    if table.optional and not path.exists():
+        return list(found)
+    rows = keyed_lines(path, table)
+    result, unmatched = [], []
+    for clip in found:
+        line = rows.get(fill(table.match, clip.fields, where))
+        if line is not None:
+            result.append(clip.knowing(**{**_columns(line, table), **clip.fields}))
+        elif table.unmatched == "keep":
+            result.append(clip)
+        else:
+            unmatched.append(clip.path)
+    if unmatched and table.unmatched == "error":
+        raise MarathonError(f"{path}: has no row for {unmatched[0]} ({len(unmatched)} of {len(found)} clips)")
+    return result
+
+
+def keyed_lines(path: Path, table: Table) -> dict[str, Line]:
+    """A table's rows by key; the same key twice must say the same of the wanted fields. Raises MarathonError."""
+    rows: dict[str, Line] = {}
+    for line in table_lines(path):
+        for column in table.fields.values():
+            if column not in line.values:
+                raise MarathonError(f"{path}:1: no column '{column}', it has {', '.join(line.values)}")
+        key = fill(
+            table.key, {name.replace(" ", "_"): cell for name, cell in line.values.items()}, line.where
+        )
+        wanted = {column: line.values[column] for column in table.fields.values()}
+        first = rows.setdefault(key, Line(line.where, wanted))
+        if first.values != wanted:
+            raise MarathonError(f"{line.where}: says something else of {key} than {first.where}")
+    return rows
+
+
+def _columns(line: Line, table: Table) -> dict[str, Any]:
+    """The wanted fields; an empty cell gives no number."""
+    values = {}
+    for name, column in table.fields.items():
+        kind, text = table.types.get(name, "text"), line.values[column]
+        if text or kind in ("text", "entities"):
+            values[name] = parsed(text, kind, line.where)
+    return values
+
+
+def with_transcripts(found: Sequence[Clip], root: Path, files: Sequence[str]) -> list[Clip]:
+    """The clips with `transcript`, by file name. Raises MarathonError when one has none."""
+    texts = dict(pair for file in files for pair in transcripts(root / file))
+    for clip in found:
+        if clip.fields["stem"] not in texts:
+            raise MarathonError(f"{root / clip.path}: has no transcript")
+    return [clip.knowing(transcript=texts[clip.fields["stem"]]) for clip in found]
+
+
+def with_events(found: Sequence[Clip], events: Events, root: Path) -> list[Clip]:
+    """The clips with `events` (classes, sorted), `event_set` (the same as text) and `event_seconds` per class."""
+    seconds: dict[str, dict[str, float]] = {clip.fields["name"]: {} for clip in found}
+    lengths = {clip.fields["name"]: clip.seconds for clip in found}
+    for file in listed(root, events.files, "events"):
+        for line in table_lines(root / file):
+            _note_event(line, events, seconds, lengths)
+    return [
+        clip.knowing(
+            events=sorted(seconds[clip.fields["name"]]),
+            event_set="+".join(sorted(seconds[clip.fields["name"]])),
+            event_seconds=seconds[clip.fields["name"]],
+        )
+        for clip in found
+    ]
+
+
+def _note_event(
+    line: Line, events: Events, seconds: dict[str, dict[str, float]], lengths: Mapping[str, float]
+) -> None:
+    missing = {events.filename, events.onset, events.offset, events.label} - line.values.keys()
+    if missing:
+        raise MarathonError(f"{line.where}: no column '{min(missing)}', it has {', '.join(line.values)}")
+    name, label = PurePosixPath(line.values[events.filename]).name, line.values[events.label]
+    if name not in seconds or not label:  # files without events have a line with empty cells
+        return
+    onset, offset = (
+        parsed(line.values[column], "float", line.where) for column in (events.onset, events.offset)
+    )
+    if not 0 <= onset < offset <= lengths[name] + 0.05:
+        raise MarathonError(
+            f"{line.where}: event {onset}-{offset} s is not inside {name} of {lengths[name]:.3f} s"
+        )
+    seconds[name][label] = seconds[name].get(label, 0.0) + offset - onset
