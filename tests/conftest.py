@@ -14,7 +14,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # A CUDA-built torchvision beside CPU torch takes transformers' audio models down with it: as marathon_eval.backends.hf.engine does, but
-# before any test module imports transformers. tests/official_inputs.py, a process of its own, is where it is wanted.
+# before any test module imports transformers. tests/helpers/official_processor_inputs.py, a process of its own, is where it is wanted.
 sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type]  # how Python marks "not importable"
 
 # Started in the background of a shell script, this process ignores Ctrl-C and every child would inherit that.
@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: Where no Chromium can be had, this leaves the tests that need one out, and the summary says so.
 NO_BROWSER = os.environ.get("MARATHON_NO_BROWSER") == "1"
-collect_ignore = ["test_report_browser.py"] if NO_BROWSER else []
+collect_ignore = ["report/test_report_browser.py"] if NO_BROWSER else []
 
 MakeWav = Callable[..., Path]
 

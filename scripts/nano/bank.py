@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from mini.fetch import Shelf, default_cache
-from mini.voices import Speaker
-from mini.waves import Wave
 
+from demo.fetch import Shelf, default_cache
+from demo.voices import Speaker
+from demo.waves import Wave
 from nano import pieces
 from nano.mels import Mel, log_mel
 

@@ -1,4 +1,4 @@
-"""`scripts/train_nano`: trains the demonstration model, or tests it; both go on where they stopped."""
+"""`scripts/nano/train_nano`: trains the demonstration model, or tests it; both go on where they stopped."""
 
 from __future__ import annotations
 

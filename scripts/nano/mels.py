@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import transformers
-from mini.waves import Wave
 from numpy.typing import NDArray
+
+from demo.waves import Wave
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,17 +1,18 @@
 """Short pieces of sound of every class, drawn from a seed: what training clips and test clips are put together from.
 
-The recipes are those of scripts/mini, varied: tempo, key, timbre, spectrum and loudness differ from piece to piece.
+The recipes are those of scripts/demo, varied: tempo, key, timbre, spectrum and loudness differ from piece to piece.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from mini.noises import EVENTS, SCENES, noise, scene
-from mini.people import EMOTIONS
-from mini.spoken import texts
-from mini.tunes import STYLES, TUNE_RATE, Style, note, tune
-from mini.voices import Speaker, Voice
-from mini.waves import RATE, Wave, levelled, resampled
+
+from demo.noises import EVENTS, SCENES, noise, scene
+from demo.people import EMOTIONS
+from demo.spoken import texts
+from demo.tunes import STYLES, TUNE_RATE, Style, note, tune
+from demo.voices import Speaker, Voice
+from demo.waves import RATE, Wave, levelled, resampled
 
 Random = np.random.Generator
 GENRES, PLACES, SOUNDS, MOODS = tuple(STYLES), tuple(SCENES), tuple(EVENTS), tuple(EMOTIONS)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple, cast
 
 import numpy as np
-from mini.heard import SCENE_NAMES
-from mini.people import EMOTIONS
 
+from demo.heard import SCENE_NAMES
+from demo.people import EMOTIONS
 from marathon_eval.api.model import Request
 from marathon_eval.api.registry import Registry
 from marathon_eval.task.documents import Doc

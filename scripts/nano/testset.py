@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mini.fetch import Shelf, default_cache
-from mini.voices import Speaker
-from mini.waves import RATE, Wave, write
 
+from demo.fetch import Shelf, default_cache
+from demo.voices import Speaker
+from demo.waves import RATE, Wave, write
 from nano import pieces
 from nano.questions import ASKS, LABELS, row
 

@@ -1,0 +1,40 @@
+"""Where a sound comes from: said of every clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whether a recording of the real thing or made by a program; the package and file; its declared licence."""
+
+    source: Literal["real", "synthetic"]
+    provenance: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Mono float32 samples [n]; `text` is what is said, where that is known."""
+
+    wave: NDArray[np.float32]
+    origin: Origin
+    text: str = ""
+
+
+#: sounds that scripts/demo/make_mini computes itself
+COMPUTED = Origin("synthetic", "computed with numpy by scripts/demo/make_mini", "Apache-2.0")
+
+
+def joined(origins: Sequence[Origin], note: str = "") -> Origin:
+    """Of a clip made from several: real if all are; every package named once."""
+    real = all(origin.source == "real" for origin in origins)
+    provenance = "; ".join(sorted({origin.provenance for origin in origins}))
+    licence = "; ".join(sorted({origin.licence for origin in origins}))
+    return Origin("real" if real else "synthetic", provenance + note, licence)

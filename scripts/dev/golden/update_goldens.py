@@ -1,0 +1,64 @@
+"""Write the golden files anew: `python scripts/dev/golden/update_goldens.py [prompts schema ...]`. Read the diff before committing.
+
+A changed prompt asks every model again and moves scores: raise the task's `metadata.version` with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests"))
+
+
+def prompts() -> None:
+    """tests/golden/prompts.json: what the ten tasks ask."""
+    from helpers.audiomarathon_prompts import GOLDEN, rendered
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(GOLDEN / "prompts.json", rendered(Path(folder)))
+
+
+def benchmark_prompts() -> None:
+    """tests/golden/benchmark_prompts.json: what AIR-Bench, MMAR and MMAU ask, their judges included."""
+    from helpers.benchmark_prompts import rendered_benchmarks
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(ROOT / "tests" / "golden" / "benchmark_prompts.json", rendered_benchmarks(Path(folder)))
+
+
+def schema() -> None:
+    """marathon_eval/task/yaml/schema.json and corpus/build/recipe_schema.json: what editors complete in a YAML."""
+    from marathon_eval.corpus.build import recipe
+    from marathon_eval.task.yaml.config import json_schema
+
+    write(ROOT / "marathon_eval" / "task" / "yaml" / "schema.json", json_schema())
+    write(ROOT / "marathon_eval" / "corpus" / "build" / "recipe_schema.json", recipe.json_schema())
+
+
+def write(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    print(path.relative_to(ROOT))
+
+
+PARTS: dict[str, Callable[[], None]] = {part.__name__: part for part in (prompts, benchmark_prompts, schema)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)}; none: all")
+    arguments = parser.parse_args()
+    for name in arguments.parts or PARTS:
+        if name not in PARTS:
+            parser.error(f"no golden '{name}'; known: {', '.join(PARTS)}")
+        PARTS[name]()
+
+
+if __name__ == "__main__":
+    main()

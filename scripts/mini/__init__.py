@@ -1,1 +1,0 @@
-"""The parts of scripts/make_mini: where sound comes from, how clips are made, what each task's folder looks like."""

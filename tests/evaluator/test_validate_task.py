@@ -1,0 +1,55 @@
+"""What `validate` finds before any weight loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from helpers import make_audiomarathon_data
+from helpers.minimal_task import write_task
+from marathon_eval.api.registry import Registry
+from marathon_eval.evaluator.validate_task import validate_task
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class TestValidation:
+    def problems(self, path: Path, data_dir: Path | None = None) -> list[str]:
+        return validate_task(path, Registry().task_path, None if data_dir is None else str(data_dir))
+
+    def test_the_ten_pass_with_data(self, tmp_path: Path) -> None:
+        data = make_audiomarathon_data.build(tmp_path, 6)
+        for name in make_audiomarathon_data.NOMINAL:
+            assert self.problems(ROOT / "tasks" / f"{name}.yaml", data) == []
+
+    def test_bad_rows_are_told_but_not_all_of_them(self, tmp_path: Path) -> None:
+        rows = [{"q": "?", "a": "x"}, *({"q": "?"} for _ in range(9))]
+        found = self.problems(write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\n", rows))
+        assert found[0].startswith("own: row 1: ")
+        assert found[-1] == "own: and 6 more rows of 10 cannot be asked"
+
+    def test_a_scorer_that_is_wrong_on_gold_is_found(self, tmp_path: Path) -> None:
+        keys = (
+            "doc_to_text: q\ndoc_to_target: a\ndoc_to_choice: [x, y]\n"
+            "filter_list: [{name: s, filter: [{function: choice}, {function: map, mapping_dict: {A: B}, default_value: A}]}]\n"
+            "metric_list: [{metric: accuracy}]\n"
+        )
+        found = self.problems(write_task(tmp_path, keys, [{"q": "?", "a": "A"}]))
+        assert found == [
+            "own: row 0: the gold answer 'A' gets accuracy 0 in 's', not 1",
+            "own: row 0: a wrong answer 'B' gets accuracy 1 in 's', not 0",
+        ]
+
+    def test_a_variant_that_needs_another_column_is_found(self, tmp_path: Path) -> None:
+        keys = 'doc_to_text: q\ndoc_to_target: a\nprompt_variants: {m: {doc_to_text: "{{ other }}"}}\n'
+        (found,) = self.problems(write_task(tmp_path, keys, [{"q": "?", "a": "x"}]))
+        assert "'other' is undefined" in found
+
+    def test_an_unknown_member_of_a_group(self, tmp_path: Path) -> None:
+        (tmp_path / "g.yaml").write_text("group: g\ntask: [race, gtzam]\n")
+        (found,) = self.problems(tmp_path / "g.yaml")
+        assert "no task 'gtzam'. Did you mean gtzan?" in found
+
+    def test_data_that_is_not_at_hand_is_not_asked_for(self, tmp_path: Path) -> None:
+        path = write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\n")
+        (tmp_path / "rows.json").unlink()
+        assert self.problems(path) == []

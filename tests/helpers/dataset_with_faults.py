@@ -1,0 +1,228 @@
+"""A sound little data set, and for every kind of fault that doctor lists a way to plant it there."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from helpers import make_source_corpora
+from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.pipeline import Order
+from marathon_eval.corpus.build.recipe import load_recipe
+
+RATE = 4000
+CLASSES = ["bus", "park", "train", "river"]
+TOY = """\
+dataset: toy
+tasks:
+  quiz: {metadata: quiz.json, rows: 40, rate: 4000, seconds: [20, 60], promised_seconds: 10, label: class, also_true: heard}
+  talk: {tree: "talk/(?P<speaker>\\\\w+)/[^/]+\\\\.wav$", transcripts: true, rate: 4000, promised_seconds: 10}
+"""
+
+
+def tone(path: Path, seconds: float = 20.0, rate: int = RATE, channels: int = 1) -> None:
+    """Noise that only this path has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(list(path.name.encode()))
+    soundfile.write(path, draw.uniform(-0.4, 0.4, (round(seconds * rate), channels)), rate, subtype="PCM_16")
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    content: list[dict[str, Any]] = json.loads((folder / "quiz" / "quiz.json").read_text())
+    return content
+
+
+def save(folder: Path, content: Any) -> None:
+    (folder / "quiz" / "quiz.json").write_text(json.dumps(content))
+
+
+def clean_data(folder: Path) -> Path:
+    """40 questions on 40 sounds, classes and letters even, and two transcribed sounds."""
+    draw, content = random.Random(0), []
+    for number in range(40):
+        label, slot = CLASSES[number % 4], number // 4 % 4
+        options = draw.sample([name for name in CLASSES if name != label], 3)
+        options.insert(slot, label)
+        tone(folder / "quiz" / f"{number:02}.wav")
+        shown = {f"choice_{letter}": f"A {name}" for letter, name in zip("abcd", options, strict=True)}
+        row = {"path": f"{number:02}.wav", "question": "Where?", **shown, "answer_gt": "ABCD"[slot]}
+        content.append({**row, "class": label, "heard": [f"A {label}"], "uniq_id": number})
+    save(folder, content)
+    for name in ("x", "y"):
+        tone(folder / "talk" / name / f"{name}-1.wav")
+        (folder / "talk" / name / f"{name}.trans.txt").write_text(f"{name}-1 some words\n")
+    return folder
+
+
+def change(number: int, **values: Any) -> Callable[[Path], None]:
+    """A plant that changes one row's keys; None takes a key away."""
+
+    def plant(folder: Path) -> None:
+        content = rows(folder)
+        content[number] = {
+            key: value for key, value in {**content[number], **values}.items() if value is not None
+        }
+        save(folder, content)
+
+    return plant
+
+
+def sound(make: Callable[[Path], None]) -> Callable[[Path], None]:
+    """A plant that changes one sound."""
+    return lambda folder: make(folder / "quiz" / "07.wav")
+
+
+def write(path: Path, samples: Any, rate: int = RATE, **more: Any) -> None:
+    soundfile.write(path, samples, rate, **more)
+
+
+def put(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def noise(frames: int = 20 * RATE) -> Any:
+    return np.random.default_rng(1).uniform(-0.4, 0.4, frames)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2001])
+
+
+def flac_cut(path: Path) -> None:
+    """Truncated where libsndfile says so itself: FLAC carries the number of samples."""
+    write(path, noise(), format="FLAC")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def as_flac(path: Path) -> None:
+    write(path, noise(), format="FLAC")
+
+
+def half_silent(path: Path) -> None:
+    samples = noise()
+    samples[RATE : 12 * RATE] = 0
+    write(path, samples)
+
+
+def skewed_labels(folder: Path) -> None:
+    content = rows(folder)
+    for number in range(1, 32):
+        content[number]["class"] = "bus"
+    save(folder, content)
+
+
+def skewed_letters(folder: Path) -> None:
+    """Every answer moved to the first place."""
+    content = rows(folder)
+    for row in content:
+        right = f"choice_{row['answer_gt'].lower()}"
+        row["choice_a"], row[right], row["answer_gt"] = row[right], row["choice_a"], "A"
+    save(folder, content)
+
+
+def telling_letters(folder: Path) -> None:
+    """Each class always at its own place: letters even, but they give the class away."""
+    content = rows(folder)
+    for row in content:
+        for letter, name in zip("abcd", CLASSES, strict=True):
+            row[f"choice_{letter}"] = f"A {name}"
+        row["answer_gt"] = "ABCD"[CLASSES.index(row["class"])]
+    save(folder, content)
+
+
+def repeated_question(folder: Path) -> None:
+    content = rows(folder)
+    content[9] = {**content[8], "uniq_id": 9}
+    save(folder, content)
+
+
+def built(folder: Path) -> None:
+    """A build of ours of which one file was changed afterwards."""
+    build(
+        load_recipe("tau").model_copy(update={"rate": RATE}),
+        Order(make_source_corpora.tau(folder.parent / "source"), folder),
+    )
+    path = folder / "TAU/concatenated_resampled/metro/metro_lyon-1_segment_1.wav"
+    data = bytearray(path.read_bytes())
+    data[5000] ^= 1
+    path.write_bytes(data)
+
+
+PLANTS: dict[str, list[Callable[[Path], None]]] = {
+    "missing": [sound(Path.unlink)],
+    "outside_root": [change(7, path="../../07.wav"), change(7, path="/etc/07.wav")],
+    "empty": [
+        sound(lambda path: put(path, "")),
+        sound(lambda path: write(path, np.zeros(0))),
+    ],
+    "unreadable": [sound(lambda path: put(path, "no sound"))],
+    "truncated": [sound(cut), sound(flac_cut)],
+    "non_finite": [sound(lambda path: write(path, np.append(noise(), np.nan), subtype="FLOAT"))],
+    "silent": [sound(lambda path: write(path, np.full(20 * RATE, 5e-4)))],
+    "partly_silent": [sound(half_silent)],
+    "clipped": [sound(lambda path: write(path, np.clip(4 * noise(), -1, 1)))],
+    "dc_offset": [sound(lambda path: write(path, noise() + 0.2))],
+    "wrong_rate": [sound(lambda path: tone(path, rate=8000))],
+    "multi_channel": [sound(lambda path: tone(path, channels=2))],
+    "too_short": [sound(lambda path: tone(path, seconds=15))],
+    "too_long": [sound(lambda path: tone(path, seconds=61))],
+    "short_of_promise": [lambda folder: tone(folder / "talk" / "x" / "x-1.wav", seconds=5)],
+    "wrong_container": [sound(as_flac)],
+    "duplicate_audio": [
+        lambda folder: tone(folder / "quiz" / "copy" / "07.wav"),
+        sound(lambda path: as_other(path)),
+    ],
+    "orphan_audio": [lambda folder: tone(folder / "quiz" / "stray.wav")],
+    "changed": [built],
+    "broken_metadata": [
+        lambda folder: put(folder / "quiz" / "quiz.json", "[{]"),
+        lambda folder: save(folder, {"rows": "none"}),
+    ],
+    "bad_row": [
+        change(7, path=None),
+        change(7, answer_gt=None),
+        lambda folder: save(folder, [*rows(folder), "x"]),
+    ],
+    "gold_not_an_option": [change(7, answer_gt="E"), change(7, answer_gt="A lake")],
+    "duplicate_option": [change(7, choice_a="A bus", choice_b="a bus ")],
+    "empty_option": [change(7, choice_a=" ")],
+    "empty_question": [change(7, question="")],
+    "empty_reference": [
+        lambda folder: (folder / "talk/x/x.trans.txt").unlink(),
+        lambda folder: put(folder / "talk/x/x.trans.txt", "x-10 other words\n"),
+    ],
+    "true_distractor": [change(7, heard=["A_river", "A bus"])],
+    "option_count": [change(7, choice_e="A lake")],
+    "duplicate_id": [change(7, uniq_id=8)],
+    "duplicate_row": [repeated_question],
+    "label_imbalance": [skewed_labels],
+    "letter_imbalance": [skewed_letters],
+    "option_order_bias": [telling_letters],
+    "unlike_manifest": [sound(lambda path: write(path, noise())), change(7, question="Where is it?")],
+    "row_count": [lambda folder: save(folder, rows(folder)[:-1])],
+}
+#: What a plant brings with it: a row that is taken away is missing in the count, and so on.
+ALSO = {
+    "outside_root": {"row_count", "orphan_audio"},
+    "truncated": {"wrong_container"},
+    "duplicate_audio": {"orphan_audio"},
+    "broken_metadata": {"row_count"},
+    "bad_row": {"row_count", "orphan_audio"},
+    "multi_channel": set(),
+    "duplicate_option": {"gold_not_an_option", "true_distractor"},
+    "duplicate_row": {"orphan_audio"},
+    "row_count": {"orphan_audio"},
+    "label_imbalance": {"option_order_bias"},
+}
+
+
+def as_other(path: Path) -> None:
+    """The same sound as another row's, in another container."""
+    samples, rate = soundfile.read(path.with_name("08.wav"), dtype="int16")
+    write(path, samples, rate)

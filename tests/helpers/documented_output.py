@@ -1,0 +1,138 @@
+"""What each verb's output looks like: a document's command must print it, not merely something.
+
+A verb that is not here fails the test of the documents: say what a reader who types its command gets to see.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+RUN_TABLE = (
+    r"^\s*task\s+reading\s+metric\s+value\s+95 % CI\s+accuracy\s+chance\s+n\s+coverage\s+parsed\s+time\s*$"
+)
+RUN_ROW = r"^\s+(\w+\s+)?\w+\s+\w+( \*)?\s+\d\.\d{4}\s"
+MARKDOWN = r"^\| model \|.*\| Avg \|$"
+#: By verb (`cache why` is one), regular expressions that the printed text must match, line by line.
+SHAPES: dict[str, tuple[str, ...]] = {
+    "run": (RUN_TABLE, RUN_ROW, r"\d+ answers from the cache, \d+ asked, \d+\.\d s\."),
+    "--dry_run": (
+        r"^task\s+rows\s+errors\s+requests\s+clips\s+hours$",
+        r"^\d+ to ask on .* in the cache",
+        r"^scorers  +ok",
+    ),
+    "sweep": (
+        r"^\s*task\s+cell\s+score\s+- none\s+95 % CI\s+lost\s+won\s+p \(Holm\)\s+kept\s",
+        r"^\s*\w+\s+none\s+\d+\.\d\d\s",
+        r"\d+ answers asked, \d+ from the cache\.",
+    ),
+    "score": (RUN_TABLE, RUN_ROW),
+    "ls": (r"^[\w.:/]+", r"\n[\w.:/]+"),
+    "validate": (r"^\w+: ok$",),
+    "show": (
+        r"^task     \w+, row \d+$",
+        r"^target   ",
+        r"^prompt$",
+        r"^  \| ",
+        r"^answers  \d+ in the cache$",
+    ),
+    "compare": (
+        r"^A: ",
+        r"^B: ",
+        r"^\s*task\s+reading\s+metric\s+A\s+B\s+B - A\s+95 % CI\s",
+        r"[+-]\d\.\d{4}",
+    ),
+    "leaderboard": (MARKDOWN, r"^\| --- \|"),
+    "leaderboard --champions": (r"^\| category \| tasks \| published champion \|", r"^\| speech \|"),
+    "report": (r"\.html$",),
+    "doctor": (r"^rows: (\w+ \d+, )*\w+ \d+$", r"^audio: \d+ files, \d+\.\d\d h$"),
+    "durations": (r"seconds; total in hours", r"count.*total.*mean.*median", r"gtzan\W+6\W"),
+    "cache ls": (r": \d+ answers of \d+ models?$", r'^\s+\d+  [0-9a-f]{8}  \{"adapter_version": '),
+    "cache show": (r'"request": \{', r'"fingerprint": ', r'"response": \{'),
+    "cache why": (r"^\d+ of \d+ requests are in the cache$",),
+    "cache verify": (r": every entry is whole$",),
+    "cache merge": (r": \d+ answers added, \d+ were here, \d+ differ",),
+    "cache prune": (r": \d+ answers and \d+ other entries would go",),
+    "cache export": (),
+    "build": (r"^manifest: .* x real time\)$",),
+    "review": (r"rows to judge: open .* in a browser$|files left the set$",),
+    "pack": (r": \d+ files$",),
+    "unpack_verify": (r" samples scored again, \d+ cached answers: the same, bit for bit$",),
+    "judge_agreement": (r"kappa",),
+}
+
+
+class Printed(NamedTuple):
+    """A finished command: its words after `marathon-eval`, what it printed, and where it ran."""
+
+    words: list[str]
+    stdout: str
+    stderr: str
+    folder: Path
+
+
+def wrong(printed: Printed) -> str | None:
+    """Why the output is not what the verb promises; None where it is."""
+    verb = verb_of(printed.words)
+    if verb not in SHAPES:
+        return f"tests/helpers/documented_output.py does not say what `{verb}` prints"
+    if "--json" in printed.words:
+        return _wrong_json(printed)
+    if verb == "score" and "--export" in printed.words:
+        return _wrong_files(printed, "--output_path", "*.jsonl")
+    text = printed.stdout + (printed.stderr if verb == "report" else "")
+    for shape in SHAPES[verb]:
+        if not re.search(shape, text, re.MULTILINE):
+            return f"nothing printed looks like {shape}"
+    return _wrong_written(verb, printed)
+
+
+def verb_of(words: list[str]) -> str:
+    """`run` for bare flags; `cache why`; `leaderboard --champions` and `--dry_run`, which print another table."""
+    if "--dry_run" in words:
+        return "--dry_run"
+    if words[0].startswith("-"):
+        return "run"
+    if words[0] == "cache":
+        return f"cache {words[1]}"
+    return "leaderboard --champions" if words[0] == "leaderboard" and "--champions" in words else words[0]
+
+
+def _wrong_json(printed: Printed) -> str | None:
+    try:
+        found = json.loads(printed.stdout)
+    except ValueError as error:
+        return f"--json prints no JSON ({error})"
+    wanted = {
+        "run": {"schema_version", "model", "tasks", "groups", "config", "versions", "cache"},
+        "--dry_run": {"dry_run", "tasks", "costs", "clips", "hours", "checks", "sample"},
+    }
+    missing = wanted.get(verb_of(printed.words), set()) - set(found)
+    return f"--json lacks {', '.join(sorted(missing))}" if missing else None
+
+
+def _wrong_written(verb: str, printed: Printed) -> str | None:
+    """The files that a command names must be there, and hold something."""
+    checks: dict[str, Callable[[], str | None]] = {
+        "run": lambda: _wrong_files(printed, "--output_path", "**/results.json"),
+        "score": lambda: _wrong_files(printed, "--output_path", "**/results.json"),
+        "sweep": lambda: _wrong_files(printed, "--output_path", "**/sweep.json"),
+        "report": lambda: _wrong_files(printed, "--output_path", ""),
+    }
+    if verb == "cache export":
+        path = printed.folder / printed.words[2]
+        return None if path.is_file() and path.stat().st_size else f"{path.name} is not there, or empty"
+    return checks[verb]() if verb in checks else None
+
+
+def _wrong_files(printed: Printed, flag: str, pattern: str) -> str | None:
+    names = [printed.words[at + 1] for at, word in enumerate(printed.words) if word in (flag, "-o")]
+    for name in names:
+        path = printed.folder / name
+        found = list(path.glob(pattern)) if pattern else [path]
+        if not found or not all(one.is_file() and one.stat().st_size for one in found):
+            return f"{flag} {name} holds no {pattern or 'file'}"
+    return None

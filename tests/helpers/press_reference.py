@@ -1,0 +1,248 @@
+"""Any chat model answered by the press machinery, and the same answer by definition.
+
+The definition is one pass of the model over prompt and answer, without cache, hooks of ours or generate, in which
+attention is written out and nobody sees what the press took away: from the cut's layer on for pruning, per layer and
+head for eviction. It never shortens anything, so that it shares no idea with what it checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+from transformers import GenerationConfig
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from helpers.tiny_model_cases import Bench
+from helpers.tiny_press_run import noise
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request
+from marathon_eval.api.press import EvictionPress, EvictionView, Press, PruningPress, PruningView
+from marathon_eval.backends.hf.adapter import Inputs
+from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.input_pruning import InputPruning
+from marathon_eval.backends.hf.engine.prompt_pass import Kept
+from marathon_eval.backends.hf.engine.pruning import Pruning
+from marathon_eval.backends.hf.engine.runner import loudness
+
+STEPS = 4
+
+
+@dataclass
+class Answered:
+    """Logits [B, step, vocabulary] of a greedy answer, its tokens [B, step], keys cached by layer after the prefill."""
+
+    logits: Tensor
+    tokens: Tensor
+    cached: list[int]
+    kept: Kept | None = None
+    #: What the press named, call by call; for eviction layer by layer [key heads, keep].
+    chosen: Sequence[Tensor] = ()
+    merged: Tensor | None = None
+    #: Where an evicted cache was cut: who comes later misses keys.
+    length: int = 0
+
+
+def inputs_of(there: Bench, *seconds: float, first: int = 0) -> Inputs:
+    """A batch of prompts of different lengths, each with so many seconds of noise; the rows from `first` on."""
+    rows = range(first, first + len(seconds))
+    waves = [[noise(length, row)] for row, length in zip(rows, seconds, strict=True)]
+    requests = [Request("What is heard?" + " Say it." * row, (Audio("unread.wav"),)) for row in rows]
+    inputs = there.adapter().prepare(there.loaded, requests, waves)
+    heard = [loudness(wave, tokens) for wave, tokens in zip(waves, inputs.audio_tokens, strict=True)]
+    return replace(inputs, loudness=heard)
+
+
+def written(there: Bench) -> list[int]:
+    """Ids that an answer may not hold: a placeholder in it would stand for audio in the definition's pass."""
+    named = [there.loaded.tokenizer.convert_tokens_to_ids(token) for token in SPECIAL]
+    decoder = there.decoder
+    return sorted({*decoder.audio_token_ids, *there.loaded.tokenizer.all_special_ids, *filter(None, named)})
+
+
+SPECIAL = ("<|AUDIO|>", "<|IMAGE|>", "<|VIDEO|>", "<|image|>", "<|video|>", "<image_soft_token>")
+
+
+def generated(
+    there: Bench,
+    inputs: Inputs,
+    press: PruningPress | None = None,
+    early_exit: bool = True,
+    seeds: Sequence[int] = (11, 12),
+) -> Answered:
+    """What `model.generate` makes of the batch, under the press."""
+    config = GenerationConfig(
+        max_new_tokens=STEPS,
+        do_sample=False,
+        pad_token_id=0,
+        suppress_tokens=written(there),
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    decoder, prompt = there.decoder, inputs.tensors["input_ids"].shape[1]
+    pruning = None
+    with torch.inference_mode(), recorded(press) as chosen, ExitStack() as stack:
+        if press is not None:
+            kind = InputPruning if decoder.cut_at_input else Pruning
+            rows = len(inputs.tensors["input_ids"])
+            pruning = stack.enter_context(kind(decoder, press, seeds[:rows], early_exit, inputs.loudness))
+        out = there.loaded.model.generate(**inputs.tensors, generation_config=config)
+    return Answered(
+        logits=torch.stack(out.logits, dim=1),
+        tokens=out.sequences[:, prompt:],
+        # a layer that takes another's keys has none
+        cached=[x.keys.shape[-2] - (STEPS - 1) for x in out.past_key_values.layers if x.keys is not None],
+        kept=pruning.kept if pruning else None,
+        chosen=chosen.named,
+        merged=chosen.merged,
+    )
+
+
+def after_eviction(
+    there: Bench, inputs: Inputs, press: EvictionPress, seed: int = 1, keep_all: bool = False
+) -> Answered:
+    """What the two-stage loop makes of one prompt."""
+    ids, decoder = inputs.tensors["input_ids"], there.decoder
+    audio = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids)).nonzero().squeeze(1)
+    length = context_length(press, ids, audio)
+    with recorded(press) as chosen:
+        context = prefill_context(decoder, inputs.tensors, length, press)
+        cache = evicted(decoder, context, press, seed, keep_all)
+    cached, tokens, forbidden = [layer.keys.shape[2] for layer in cache.layers], [], written(there)
+
+    def choose(logits: Tensor) -> int | None:
+        if len(tokens) == STEPS - 1:
+            return None
+        tokens.append(int(logits.index_fill(0, torch.tensor(forbidden), -torch.inf).argmax()))
+        return tokens[-1]
+
+    steps = answer(decoder, cache, ids[:, length:], length, choose, context.logits)
+    return Answered(
+        torch.stack(list(steps))[None], torch.tensor([tokens]), cached, chosen=chosen.named, length=length
+    )
+
+
+class Chosen:
+    """What a press named and merged, call by call."""
+
+    def __init__(self) -> None:
+        self.named: list[Tensor] = []
+        self.merged: Tensor | None = None
+
+
+@contextmanager
+def recorded(press: Press | None) -> Iterator[Chosen]:
+    """Watch the press choose."""
+    seen = Chosen()
+    if press is None:
+        yield seen
+        return
+    original: Any = type(press).select  # type: ignore[attr-defined]  # of either kind
+
+    def select(self: Any, view: PruningView | EvictionView) -> Any:
+        named = original(self, view)
+        seen.named.append(named)
+        if isinstance(self, PruningPress):
+            seen.merged = self.merged(cast("PruningView", view), named)
+        return named
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(press), "select", select)
+        yield seen
+
+
+def by_definition(there: Bench, inputs: Inputs, done: Answered, press: Press) -> Tensor:
+    """Logits [step, vocabulary] of one sample's answer, with what the press named taken from everybody's sight."""
+    ids = torch.cat([inputs.tensors["input_ids"], done.tokens[:, : STEPS - 1]], dim=1)
+    whole = {**inputs.tensors, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    decoder = there.decoder
+    audio = torch.isin(inputs.tensors["input_ids"][0], torch.tensor(decoder.audio_token_ids))
+    with torch.inference_mode(), ExitStack() as stack:
+        if isinstance(press, PruningPress):
+            stack.enter_context(attending(there, unseen_from(press.layer, audio, done.chosen[0])))
+            if done.merged is not None:
+                stack.enter_context(carrying(there, press.layer, done.chosen[0], done.merged))
+        else:
+            stack.enter_context(attending(there, unseen_later(audio, done.chosen, done.length)))
+        logits: Tensor = there.loaded.model(**whole, use_cache=False).logits[0]
+    return logits[inputs.tensors["input_ids"].shape[1] - 1 :]
+
+
+Sight = Callable[[int, Tensor], None]
+"""Takes away, in place, what layer's queries may see: [key heads, queries, keys]."""
+
+
+def unseen_from(layer: int, audio: Tensor, stays: Tensor) -> Sight:
+    goes = audio.clone()
+    goes[stays] = False
+
+    def hide(index: int, seen: Tensor) -> None:
+        if index >= layer:
+            seen[..., : len(goes)] &= ~goes
+
+    return hide
+
+
+def unseen_later(audio: Tensor, stays: Sequence[Tensor], length: int) -> Sight:
+    def hide(index: int, seen: Tensor) -> None:
+        for head, kept in enumerate(stays[index]):
+            goes = audio.clone()
+            goes[kept] = False
+            seen[head, length:, : len(goes)] &= ~goes
+
+    return hide
+
+
+@contextmanager
+def attending(there: Bench, hide: Sight) -> Iterator[None]:
+    """Attention of the language model's layers written out; a dropped token still sees itself."""
+    layers = there.decoder.layers
+    numbers = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(layers)}
+    original = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    def by_hand(module: Any, query: Tensor, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if id(module) not in numbers:
+            return original(module, query, key, value, *args, **kwargs)
+        (_, heads, length, size), key_heads = query.shape, key.shape[1]
+        seen = torch.ones(key_heads, length, length, dtype=torch.bool).tril()
+        if kwargs.get("sliding_window"):
+            seen &= torch.ones_like(seen).triu(1 - kwargs["sliding_window"])
+        hide(numbers[id(module)], seen)
+        seen |= torch.eye(length, dtype=torch.bool)
+        groups = heads // key_heads
+        keys, values, seen = (part.repeat_interleave(groups, 0) for part in (key[0], value[0], seen))
+        scaling = kwargs.get("scaling") or size**-0.5
+        weights = (query[0] @ keys.transpose(1, 2) * scaling).masked_fill(~seen, -torch.inf).softmax(-1)
+        return (weights @ values).transpose(0, 1)[None], None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ALL_ATTENTION_FUNCTIONS, "sdpa", by_hand)
+        yield
+
+
+@contextmanager
+def carrying(there: Bench, layer: int, places: Tensor, states: Tensor) -> Iterator[None]:
+    """The tokens at `places` enter `layer` with these states; layer 0 is what the stack gets."""
+    decoder = there.decoder
+
+    def written_over(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not layer:
+            return args, {
+                **kwargs,
+                "inputs_embeds": kwargs["inputs_embeds"].index_copy(1, places, states[None]),
+            }
+        if args:
+            return (args[0].index_copy(1, places, states[None]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": kwargs["hidden_states"].index_copy(1, places, states[None])}
+
+    module = decoder.layers[layer] if layer else decoder.stack
+    handle = module.register_forward_pre_hook(written_over, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,187 @@
+"""The chat models under test, each on its tiny checkpoint, and what asking them needs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from helpers import tiny_chat_models
+from helpers.tiny_press_run import noise
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Request, Response, complete
+from marathon_eval.api.press import Decoder, Press, PruningPress
+from marathon_eval.api.registry import Registry
+from marathon_eval.backends.hf.adapter import RATE, Inputs
+from marathon_eval.backends.hf.chat import ChatModel
+from marathon_eval.backends.hf.engine.load import Loaded, load
+from marathon_eval.backends.hf.engine.runner import Runner
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = Generation(max_new_tokens=4)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model on its tiny checkpoint: which adapter, its arguments, and the audio tokens that seconds must make."""
+
+    model: str
+    tokens: Callable[[float], int]
+    args: dict[str, Any] = field(default_factory=dict)
+    batches: bool = True
+    placeholder_is_text: bool = False
+    """Its tokenizer takes a placeholder in the question for the letters that it is made of."""
+    at_input: bool = False
+    """It carries presses that drop tokens before the first layer, and no others."""
+
+    def refuses(self, press: type[Press]) -> str | None:
+        """What it says to such a press, where it can't carry it."""
+        if not self.at_input:
+            return None
+        if not issubclass(press, PruningPress):
+            return "attends in windows and shares caches .* no keys of its own in every layer to evict"
+        return "before the first layer, and the rule reads attention" if press.needs_attention else None
+
+
+def per_second(rate: float) -> Callable[[float], int]:
+    return lambda seconds: int(np.ceil(seconds * rate))
+
+
+def per_window(tokens: int) -> Callable[[float], int]:
+    """So many for every 30 s that are begun."""
+    return lambda seconds: tokens * int(np.ceil(seconds / 30))
+
+
+def three_per_window(seconds: float) -> int:
+    """Granite's projector: three for every 15 encoder frames that are begun."""
+    return 3 * int(np.ceil((int(seconds * RATE) // 160 + 1) // 2 / 15))
+
+
+BY_ARGUMENTS = {
+    "model_class": "Qwen2AudioForConditionalGeneration",
+    "token": "<|AUDIO|>",
+    "segment_seconds": 30.0,
+}
+CASES = {
+    "qwen2_audio": Case("qwen2_audio", per_second(25)),
+    "audio_flamingo": Case("audio_flamingo", per_second(25)),
+    "music_flamingo": Case("audio_flamingo", per_second(25), {"kind": "music"}),
+    "voxtral": Case("voxtral", per_window(375), placeholder_is_text=True),
+    "qwen3_omni": Case("qwen3_omni", per_second(13)),
+    "phi4_mm": Case("phi4_mm", per_second(12.5), batches=False),
+    "hf": Case("hf", per_second(25), BY_ARGUMENTS),
+    "gemma4": Case("gemma4", per_second(25), at_input=True),
+    "granite_speech": Case("granite_speech", three_per_window, batches=False),
+}
+#: Here, or in the process that `test_what_needs_torchvision_passes_beside_it` starts.
+TORCHVISION = sys.modules.get("torchvision") is not None
+if TORCHVISION:
+    CASES["gemma3n"] = Case("gemma3n", per_window(188), at_input=True)
+PRESSES = {
+    path.stem: Registry().press_class(path.stem)
+    for path in sorted((ROOT / "presses").glob("*.py"))
+    if path.stem != "__init__"
+}
+PRUNING = [name for name, press in PRESSES.items() if issubclass(press, PruningPress)]
+EVICTION = ["snapkv", "expected_attention"]
+#: With the model that most press tests run on.
+MODELS = {"qwen_omni": Case("qwen_omni", per_second(25)), **CASES}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One case's checkpoint with its weights in memory once, and adapters that use them."""
+
+    case: Case
+    folder: Path
+    loaded: Loaded
+    known: dict[Request, Response] = field(default_factory=dict)
+
+    def plain(self, request: Request) -> Response:
+        """The answer without a press, asked once however many presses are held against it."""
+        if request not in self.known:
+            (self.known[request],) = answers(self.adapter(), [request])
+        return self.known[request]
+
+    def adapter(self, press: Press | None = None, **args: Any) -> ChatModel:
+        adapter = built(self.case, self.folder, press, **args)
+        runner = Runner(adapter)
+        runner._loaded = self.loaded
+        adapter._runner = runner
+        return adapter
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """What presses work on. A question goes first, for `hf` learns its placeholder from it."""
+        adapter = self.adapter()
+        adapter.prepare(self.loaded, [asked(Audio("unread.wav"))], [[noise(1.0)]])
+        return adapter.decoder(self.loaded.model)
+
+
+def built(case: Case, folder: Path, press: Press | None = None, **args: Any) -> ChatModel:
+    model = Registry().model_class(case.model)
+    adapter = model.from_args({"pretrained": str(folder), "device": "cpu", **case.args, **args}, press)
+    assert isinstance(adapter, ChatModel)
+    return adapter
+
+
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Benches:
+    """Each case's checkpoint, written and loaded when first asked for."""
+
+    @cache
+    def make(name: str) -> Bench:
+        folder = tiny_chat_models.BUILDERS[name](tmp_path_factory.mktemp(name))
+        return Bench(MODELS[name], folder, load(built(MODELS[name], folder)))
+
+    return make
+
+
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    """Noise of so many seconds."""
+
+    folder = tmp_path_factory.mktemp("clips")
+
+    @cache
+    def make(seconds: float) -> Audio:
+        path = folder / f"{seconds}.wav"
+        soundfile.write(path, noise(seconds, int(seconds)), RATE)
+        return Audio(str(path))
+
+    return make
+
+
+Benches = Callable[[str], Bench]
+Clips = Callable[[float], Audio]
+
+
+def asked(audio: Audio, prompt: str = "What is heard?") -> Request:
+    return Request(prompt, (audio,), FEW)
+
+
+def answers(model: ChatModel, requests: Sequence[Request]) -> list[Response]:
+    found = dict(complete(model, requests))
+    return [found[request] for request in requests]
+
+
+def press_of(name: str, case: Case, ratio: float = 0.5) -> Press:
+    """The press with settings that the case's model can carry, if it can carry it at all."""
+    press_class = PRESSES[name]
+    arguments: dict[str, Any] = {"m": 2} if name == "pool" else {"ratio": ratio}
+    if case.at_input and issubclass(press_class, PruningPress) and not press_class.needs_attention:
+        arguments["layer"] = 0
+    return press_class(**press_class.completed(arguments))
+
+
+def first_logits(there: Bench, inputs: Inputs) -> torch.Tensor:
+    """[B, vocabulary] at the end of the prompt, over the positions that every batch has."""
+    with torch.inference_mode():
+        logits: torch.Tensor = there.loaded.model(**inputs.tensors).logits[:, -1]
+    return logits

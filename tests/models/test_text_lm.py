@@ -1,0 +1,123 @@
+"""A local text model: greedy and sampled answers, its chat template, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from helpers import make_air_bench_mmar_data
+from helpers.tiny_text_model import make_text_lm
+from marathon_eval import simple_evaluate
+from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Generation, Model, Request, Response, complete
+from marathon_eval.api.registry import Registry
+from marathon_eval.errors import MarathonError
+from marathon_eval.results.results import RunResult
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_text_lm(tmp_path_factory.mktemp("text_lm"))
+
+
+def built(folder: Path, **arguments: object) -> Model:
+    return (
+        Registry().model_class("text_lm").from_args({"pretrained": str(folder), "device": "cpu", **arguments})
+    )
+
+
+def answers(model: Model, *requests: Request) -> list[Response]:
+    found = dict(complete(model, requests))
+    return [found[request] for request in requests]
+
+
+def test_greedy_answers_repeat_and_follow_the_prompt(checkpoint: Path) -> None:
+    model = built(checkpoint)
+    asked = [Request(text, generation=Generation(max_new_tokens=8)) for text in ("one", "two")]
+    first, second = answers(model, *asked)
+    assert first.status == second.status == "ok"
+    assert first.text != second.text
+    assert first.usage.output_tokens == 8
+    assert first.finish_reason == "length"
+    assert answers(built(checkpoint), asked[1]) == [second]
+
+
+def test_sampled_answers_depend_on_their_seed_alone(checkpoint: Path) -> None:
+    def sampled(seed: int) -> Request:
+        return Request("one", generation=Generation(max_new_tokens=8, temperature=1.0, seed=seed))
+
+    model = built(checkpoint)
+    one, two = answers(model, sampled(1), sampled(2))
+    assert one.text != two.text
+    assert answers(model, sampled(2), sampled(1)) == [two, one]
+
+
+def test_the_checkpoints_template_and_its_arguments_are_used(checkpoint: Path) -> None:
+    request = Request("hello", system="be brief", generation=Generation(max_new_tokens=2))
+    plain, loud = (built(checkpoint, chat_args={"loud": loud}) for loud in (False, True))
+    lengths = [answers(model, request)[0].usage.input_tokens for model in (plain, loud)]
+    assert lengths[0] == len("<system>be brief\n<user>hello\n<assistant>")
+    assert lengths[1] == len("<system>be brief\n<user>hello\n<assistant>") + 1
+    assert plain.fingerprint != loud.fingerprint
+
+
+def test_stop_strings_end_an_answer(checkpoint: Path) -> None:
+    model = built(checkpoint)
+    whole = answers(model, Request("one", generation=Generation(max_new_tokens=8)))[0].text
+    stop = whole[3]
+    cut = answers(model, Request("one", generation=Generation(max_new_tokens=8, stop=(stop,))))[0]
+    assert cut.text == whole[: whole.index(stop)]
+    assert cut.finish_reason == "stop"
+
+
+def test_audio_and_overlong_prompts_are_error_rows(checkpoint: Path) -> None:
+    heard, long = answers(built(checkpoint), Request("x", (Audio("a.wav"),)), Request("x" * 3000))
+    assert "reads text and hears nothing" in str(heard.error)
+    assert "the model has 2048" in str(long.error)
+
+
+def test_a_folder_without_weights_is_told(tmp_path: Path) -> None:
+    with pytest.raises(MarathonError, match="holds no checkpoint"):
+        list(built(tmp_path).generate([Request("x")]))
+
+
+def test_a_local_model_that_was_taught_to_judge(tmp_path: Path) -> None:
+    make_air_bench_mmar_data.chat(tmp_path, rows=1)
+    taught = make_text_lm(tmp_path / "judge", says="6 8")
+
+    def run() -> RunResult:
+        return simple_evaluate(
+            "dummy",
+            ["air_bench_chat_sound"],
+            data_dir=str(tmp_path),
+            use_cache=str(tmp_path / "cache"),
+            judge_model="text_lm",
+            judge_args={"pretrained": str(taught), "device": "cpu"},
+        )
+
+    first, second = run(), run()
+    strict = first.tasks["air_bench_chat_sound"].readings["strict"]
+    assert strict["judge_score[judge]"].value == 7.0
+    assert strict["position_bias[judge]"].value == 2.0
+    facts = [one.manifests["air_bench_chat_sound"]["judge"] for one in (first, second)]
+    assert [(one["n_calls"], one["n_cached"]) for one in facts] == [(4, 0), (4, 4)]
+
+
+def test_a_local_model_judges_and_its_noise_is_never_scored(checkpoint: Path, tmp_path: Path) -> None:
+    make_air_bench_mmar_data.chat(tmp_path, rows=1)
+    result = simple_evaluate(
+        "dummy",
+        ["air_bench_chat_sound"],
+        data_dir=str(tmp_path),
+        use_cache=str(tmp_path / "cache"),
+        judge_model="text_lm",
+        judge_args={"pretrained": str(checkpoint), "device": "cpu"},
+        judge_gen_kwargs={"max_gen_toks": 4},
+        limit=1,
+    )
+    facts = result.manifests["air_bench_chat_sound"]["judge"]
+    assert (facts["n_calls"], facts["n_retries"], facts["n_unparsed"], facts["n_failed"]) == (8, 6, 2, 0)
+    found = result.tasks["air_bench_chat_sound"].readings["paper"]
+    assert found[f"judge_score[{facts['name']}]"].value is None
+    assert facts["name"] == checkpoint.name

@@ -1,0 +1,166 @@
+"""The report's numbers and figures: breakdowns, curves, the Pareto front, timing, plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from helpers import make_result_folders
+from helpers.make_result_folders import Made
+from marathon_eval.report import figures
+from marathon_eval.report.breakdown import NO_ANSWER, OTHER, Breakdown, broken_down
+from marathon_eval.report.curves import curves, on_front, shared_tasks
+from marathon_eval.report.page import make_report, render
+from marathon_eval.report.runs import read_cells
+from marathon_eval.report.sample_columns import TaskColumns
+from marathon_eval.report.timing import Spread
+from marathon_eval.results.results import TaskResult, write_run
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_result_folders.write_sweep(tmp_path_factory.mktemp("swept"))
+
+
+def answered(task: str, rows: list[tuple[str, str | None, float]]) -> Breakdown:
+    """The breakdown of rows of (gold, answer, seconds)."""
+    columns = TaskColumns(task)
+    lines = [
+        {
+            "doc_id": number,
+            "target": gold,
+            "response": answer,
+            "status": "ok",
+            "error": None,
+            "readings": {
+                "strict": {"answer": answer, "rule": "", "scores": {"accuracy": float(answer == gold)}}
+            },
+            "usage": {},
+            "cached": False,
+            "prompt_sha256": None,
+            "audio": [{"path": "x", "seconds": seconds}],
+            "fields": {"half": "long" if seconds > 150 else "short"},
+        }
+        for number, (gold, answer, seconds) in enumerate(rows)
+    ]
+    result = TaskResult(
+        task, {"strict": {}}, 0, 0, 0, 0, 0, {}, 0, headline={"reading": "strict", "metric": "x"}
+    )
+    return broken_down(columns, columns.add_cell(0, result, lines), "strict")
+
+
+def test_a_breakdown_counts_every_scored_row_once() -> None:
+    rows: list[tuple[str, str | None, float]] = [
+        ("A", "A", 100.0),
+        ("A", "B", 110.0),
+        ("A", None, 120.0),
+        ("B", "B", 200.0),
+        ("B", "a long answer", 210.0),
+        ("B", "B", 220.0),
+    ]
+    parts = answered("t", rows)
+    assert parts.labels == ("A", "B")
+    assert parts.answers == ("A", "B", OTHER, NO_ANSWER)
+    assert parts.confusion == ((1, 1, 0, 1), (0, 2, 1, 0))
+    assert parts.letters == (("A", 3, 1), ("B", 3, 3))
+    assert parts.counts == {"right": 3, "wrong": 2, "unanswered": 1}
+    assert [(s.name, s.right, s.n) for s in parts.by_class] == [("A", 1, 3), ("B", 2, 3)]
+    assert [(s.name, s.right, s.n) for s in parts.by_field["half"]] == [("long", 2, 3), ("short", 1, 3)]
+    assert parts.majority == 0.5
+    share = parts.by_class[1]
+    assert share.low < 2 / 3 < share.high
+
+
+def test_duration_bins_are_even_and_cut_no_duration_in_two() -> None:
+    rows: list[tuple[str, str | None, float]] = [
+        ("A", "A" if n % 2 else "B", 90.0 + n // 3) for n in range(240)
+    ]
+    bins = answered("t", rows).by_duration
+    assert len(bins) == 6
+    assert sum(share.n for share in bins) == 240
+    assert max(share.n for share in bins) - min(share.n for share in bins) <= 6
+    assert all(share.n % 3 == 0 for share in bins)
+
+
+def test_open_answers_have_no_confusion() -> None:
+    rows: list[tuple[str, str | None, float]] = [(f"text {n}", "text", 100.0) for n in range(40)]
+    parts = answered("t", rows)
+    assert parts.labels == ()
+    assert parts.confusion == ()
+    assert parts.majority is None
+
+
+def test_curves_rise_by_ratio_and_keep_to_shared_tasks(swept: Path) -> None:
+    cells = read_cells([swept])
+    tasks = shared_tasks(cells)
+    assert set(tasks) == {"gtzan", "race", "librispeech"}
+    found = curves(cells, tasks)
+    assert found is not None
+    assert list(found.series) == ["qwen_omni dart", "qwen_omni random"]
+    for points in found.series.values():
+        assert [point.ratio for point in points] == [0.1, 0.5, 0.9]
+        for point in points:
+            assert point.score.low is not None
+            assert point.score.high is not None
+            assert point.score.low < point.score.value < point.score.high
+    assert [point.label for point in found.baselines] == ["qwen_omni"]
+    assert curves([cell for cell in cells if cell.press is None], tasks) is None
+
+
+def test_the_pareto_front() -> None:
+    points = [(1.0, 50.0), (2.0, 60.0), (2.0, 55.0), (3.0, 60.0), (4.0, 70.0)]
+    assert [on_front(point, points) for point in points] == [True, True, False, False, True]
+
+
+def test_spreads() -> None:
+    spread = Spread.of([float(n) for n in range(1, 102)])
+    assert spread is not None
+    assert (spread.p5, spread.q1, spread.median, spread.q3, spread.p95) == (6.0, 26.0, 51.0, 76.0, 96.0)
+    assert Spread.of([]) is None
+    single = Spread.of([2.0])
+    assert single is not None
+    assert (single.p5, single.p95, single.n) == (2.0, 2.0, 1)
+
+
+def test_speed_is_audio_heard_per_second_spent(tmp_path: Path) -> None:
+    run = make_result_folders.fabricate(Made(press="dart", ratio=0.5, rows={"gtzan": 10}))
+    folder = tmp_path / "run" / "1"
+    folder.mkdir(parents=True)
+    write_run(run, folder)
+    report = make_report(read_cells([tmp_path]))
+    timing = report.gathered.timings["qwen_omni dart 0.5"]
+    usages = [sample.usage for sample in run.samples["gtzan"]]
+    spent = sum(u["encode_s"] + u["prefill_s"] + u["decode_s"] for u in usages)
+    assert timing.speed == pytest.approx(sum(u["heard_seconds"] for u in usages) / spent, rel=0.01)
+    assert timing.kept == pytest.approx(0.5, abs=0.001)
+
+
+def test_plots_are_written_as_svg_and_png(swept: Path, tmp_path: Path) -> None:
+    cells = [cell for cell in read_cells([swept]) if cell.label in ("qwen_omni", "qwen_omni dart 0.5")]
+    written = {path.name for path in figures.write_plots(make_report(cells), tmp_path)}
+    for name in ("radar", "ratio", "ratio_by_task", "pareto", "timing"):
+        assert {f"{name}.svg", f"{name}.png"} <= written
+        ElementTree.parse(tmp_path / f"{name}.svg")
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert sum(name.startswith("race_") for name in written) == 2 * len(cells)
+
+
+def test_a_name_in_a_figure_is_text_and_no_formula(tmp_path: Path) -> None:
+    name = "_$\\frac{1}{2}$<b>&\u8a9e"
+    for press, ratio in ((None, 0.0), (name, 0.5)):
+        make_result_folders.write(Made(press=press, ratio=ratio, rows={"a": 9, "b": 9, "c": 9}), tmp_path)
+    svgs = figures.inline(make_report(read_cells([tmp_path])))
+    assert set(svgs) == {"radar", "ratio", "ratio_by_task", "pareto", "timing"}
+    for svg in svgs.values():
+        root = ElementTree.fromstring(svg)
+        assert root.get("aria-label")
+        assert "#1b1c1e" not in svg  # colours are the page's, so that dark works
+        assert name in "".join(root.itertext())
+
+
+def test_the_same_runs_give_the_same_page(swept: Path) -> None:
+    cells = read_cells([swept])[:1]
+    first, second = (render(make_report(cells), swept / "report.html") for _ in range(2))
+    assert first == second

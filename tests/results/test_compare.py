@@ -1,0 +1,229 @@
+"""Two runs paired by document, against scipy and counts made by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from helpers.minimal_task import load, write_task
+from marathon_eval.api.model import Response
+from marathon_eval.cli.main import main
+from marathon_eval.errors import MarathonError
+from marathon_eval.results.compare import compare_runs
+from marathon_eval.results.paired import TaskRows, correct, difference, paired, rebuilt
+from marathon_eval.results.results import RunResult, write_run
+
+KEYS = """\
+doc_to_text: q
+doc_to_target: a
+cluster: clip
+filter_list:
+  - {name: strict, filter: [{function: take_first}]}
+  - {name: upper, filter: [{function: uppercase}, {function: take_first}]}
+metric_list:
+  - {metric: macro_f1, filter_list: strict}
+  - {metric: accuracy, filter_list: strict}
+  - {metric: accuracy, name: hits, filter_list: upper}
+headline: {reading: strict, metric: macro_f1, scale: 100}
+"""
+GOLD = ["a", "b", "a", "c", "b", "a", "c", "c", "b", "a", "a", "b"]
+SAID_A = ["a", "b", "b", "c", "b", "b", "c", "a", "b", "a", "b", "b"]
+SAID_B = ["a", "b", "a", "c", "a", "a", "c", "a", "b", "a", "a", "a"]
+
+WriteRun = Callable[..., Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteRun:
+    """`write("a", SAID_A)` writes the run that gave these answers, and returns its folder."""
+
+    def run(
+        label: str,
+        said: Sequence[str | None],
+        gold: Sequence[str] = GOLD,
+        tasks: Sequence[str] = ("own",),
+        prompt: str = "same",
+    ) -> Path:
+        rows = [{"q": f"{i}?", "a": right, "clip": f"clip{i // 2}"} for i, right in enumerate(gold)]
+        results, samples, manifests = {}, {}, {}
+        for name in tasks:
+            task = load(write_task(tmp_path, KEYS, rows, name))
+            docs = task.docs()
+            answers = [Response.failed("no") if text is None else Response(text) for text in said]
+            lines = [task.score(doc, [answer]) for doc, answer in zip(docs.docs, answers, strict=True)]
+            samples[name] = [
+                type(line)(**{**vars(line), "prompt_sha256": f"{prompt}{line.doc_id}"}) for line in lines
+            ]
+            results[name], manifests[name] = task.aggregate(samples[name], docs), docs.manifest()
+        folder = tmp_path / label
+        folder.mkdir()
+        whole = RunResult(
+            model="dummy",
+            fingerprint={"model": "dummy", "press": None},
+            fingerprint_sha256=label * 8,
+            tasks=results,
+            groups={},
+            samples=samples,
+            config={},
+            versions={},
+            manifests=manifests,
+            cache={"hits": 0, "misses": 0},
+            wall_s=1.0,
+            started="2026-11-21T05:00:00Z",
+        )
+        write_run(whole, folder)
+        return folder
+
+    return run
+
+
+def macro_f1(gold: Sequence[str], said: Sequence[str]) -> float:
+    """By the definition, label by label."""
+    scores = []
+    for label in sorted(set(gold)):
+        right = sum(g == s == label for g, s in zip(gold, said, strict=True))
+        scores.append(2 * right / (gold.count(label) + said.count(label)))
+    return sum(scores) / len(scores)
+
+
+def test_differences_are_those_of_the_definition(write: WriteRun) -> None:
+    found = compare_runs(write("a", SAID_A), write("b", SAID_B))
+    metrics = found["tasks"]["own"]["readings"]["strict"]["metrics"]
+    f1 = metrics["macro_f1"]
+    assert f1["a"] == pytest.approx(macro_f1(GOLD, SAID_A), abs=1e-12)
+    assert f1["b"] == pytest.approx(macro_f1(GOLD, SAID_B), abs=1e-12)
+    assert f1["difference"] == pytest.approx(f1["b"] - f1["a"], abs=1e-12)
+    assert metrics["accuracy"]["difference"] == pytest.approx(1 / 12, abs=1e-12)
+
+
+def test_discordant_counts_and_mcnemar_are_those_of_scipy(write: WriteRun) -> None:
+    found = compare_runs(write("a", SAID_A), write("b", SAID_B))
+    test = found["tasks"]["own"]["readings"]["strict"]["discordance"]
+    assert (test["both"], test["only_a"], test["only_b"], test["neither"]) == (6, 2, 3, 1)
+    assert test["p"] == pytest.approx(binomtest(2, 5, 0.5).pvalue, abs=1e-12)
+    flipped = [(flip["doc_id"], flip["b"]["outcome"]) for flip in found["tasks"]["own"]["flips"]]
+    assert flipped == [(2, "right"), (4, "wrong"), (5, "right"), (10, "right"), (11, "wrong")]
+
+
+def test_the_interval_is_a_paired_bootstrap_over_clips() -> None:
+    """Against draws made one by one, clip by clip; ends of 1,000 draws agree within their Monte-Carlo error."""
+    random = np.random.default_rng(4)
+    clips = [f"clip{i // 3}" for i in range(120)]
+    first = random.integers(0, 2, 120).astype(float)
+    second = np.where(random.random(120) < 0.8, first, 1 - first)
+    found = difference(
+        np.stack([first, np.ones(120)], 1),
+        np.stack([second, np.ones(120)], 1),
+        clips,
+        rebuilt({"metric": "accuracy"}, "accuracy", "strict"),
+    )
+    gains = (second - first).reshape(40, 3).sum(1)
+    draws = [gains[random.integers(0, 40, 40)].sum() / 120 for _ in range(20_000)]
+    spread = float(np.std(draws))
+    assert found.ci95 is not None
+    assert found.ci95 == pytest.approx(np.percentile(draws, [2.5, 97.5]), abs=0.25 * spread)
+    unpaired = np.hypot(first.std(), second.std()) / 120**0.5
+    assert found.ci95[1] - found.ci95[0] < 2 * 1.96 * unpaired, "pairs that agree take no part in the spread"
+
+
+def test_holm_is_over_the_tasks_of_one_reading(write: WriteRun) -> None:
+    tasks = ("own", "twin", "third")
+    found = compare_runs(
+        write("a", ["a"] * 12, tasks=tasks), write("b", [*GOLD[:6], *["b"] * 6], tasks=tasks)
+    )
+    tests = [found["tasks"][task]["readings"]["strict"]["discordance"] for task in tasks]
+    assert all(test["holm_p"] == pytest.approx(min(1.0, 3 * test["p"]), abs=1e-12) for test in tests)
+
+
+def test_failed_rows_leave_both_sides(write: WriteRun) -> None:
+    """The first of A failed, the last of B: ten documents are compared."""
+    found = compare_runs(write("a", [None, *SAID_A[1:]]), write("b", [*SAID_B[:-1], None]))
+    task = found["tasks"]["own"]
+    assert (task["n_paired"], task["n_only_a"], task["n_only_b"]) == (10, 1, 1)
+    f1 = task["readings"]["strict"]["metrics"]["macro_f1"]
+    assert f1["a"] == pytest.approx(macro_f1(GOLD[1:-1], SAID_A[1:-1]), abs=1e-12)
+
+
+def test_a_renamed_metric_of_another_reading_is_rebuilt(write: WriteRun) -> None:
+    found = compare_runs(write("a", SAID_A), write("b", SAID_B))
+    assert found["tasks"]["own"]["readings"]["upper"]["metrics"]["hits"]["reason"] is None
+
+
+def test_a_metric_that_files_cannot_give_again_has_no_difference(write: WriteRun) -> None:
+    """Older runs did not keep the entries; and a number that comes out otherwise is not trusted."""
+    folders = [write("a", SAID_A), write("b", SAID_B)]
+    sides = [_read(folder) for folder in folders]
+    strict = sides[0].summary["strict"]
+    strict["accuracy"]["value"] += 0.01
+    found = paired("own", *sides).readings["strict"].metrics
+    assert found["accuracy"].difference is None
+    assert "cannot be computed again" in str(found["accuracy"].reason)
+    assert found["macro_f1"].difference is not None
+    del sides[0].summary["metrics"]  # type: ignore[attr-defined]
+    assert "does not say" in str(paired("own", *sides).readings["strict"].metrics["macro_f1"].reason)
+
+
+def test_a_results_file_cannot_have_code_run(write: WriteRun) -> None:
+    """`evaluate:` metrics are code from elsewhere: their kept numbers are averaged instead."""
+    sides = [_read(write("a", SAID_A)), _read(write("b", SAID_B))]
+    for side in sides:
+        side.summary["metrics"]["strict"]["accuracy"] = {
+            "metric": "evaluate:./stolen.py",
+            "trust_remote_code": True,
+        }
+    found = paired("own", *sides).readings["strict"].metrics["accuracy"]
+    assert found.difference == pytest.approx(1 / 12, abs=1e-12)
+
+
+def _read(folder: Path) -> TaskRows:
+    rows = [json.loads(line) for line in (folder / "samples_own.jsonl").read_text().splitlines()]
+    summary = json.loads((folder / "results.json").read_text())["tasks"]["own"]
+    return TaskRows(summary, {row["doc_id"]: row for row in rows})
+
+
+def test_graded_answers_have_no_mcnemar(write: WriteRun) -> None:
+    sides = [_read(write("a", SAID_A)), _read(write("b", SAID_B))]
+    sides[0].rows[3]["readings"]["strict"]["scores"]["accuracy"] = 0.5
+    found = paired("own", *sides)
+    correct([found.readings])
+    assert found.readings["strict"].discordance is None
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"gold": [*GOLD[:-1], "a"]}, "on different data"),
+        ({"prompt": "other"}, "12 of 12 documents were asked with different prompts"),
+    ],
+)
+def test_unlike_runs_are_refused_unless_forced(
+    write: WriteRun, other: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = write("a", SAID_A), write("b", SAID_B, **other)
+    with pytest.raises(MarathonError, match=message):
+        compare_runs(a, b)
+    assert main(["compare", str(a), str(b), "--force"]) == 0
+    assert f"FORCED: own: {'the runs are on' if 'data' in message else ''}" in capsys.readouterr().out
+
+
+def test_runs_without_a_common_task_are_refused(write: WriteRun) -> None:
+    with pytest.raises(MarathonError, match="no task is in both runs: own in A, twin in B"):
+        compare_runs(write("a", SAID_A), write("b", SAID_B, tasks=("twin",)))
+
+
+def test_the_table_and_the_json(write: WriteRun, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = str(write("a", SAID_A)), str(write("b", SAID_B))
+    assert main(["compare", a, b, "--flips", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "own 2: wrong -> right, target 'a': 'b' -> 'a'" in out
+    assert "own: 3 more changed" in out
+    row = next(line for line in out.splitlines() if "macro_f1 *" in line).split()
+    assert row[-5:] == ["2", "3", "1.0000", "1.0000", "12"]
+    assert main(["compare", a, b, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["tasks"]["own"]["flips"]) == 5

@@ -1,0 +1,154 @@
+"""Agreement of judges: statistics held against hand-made and published values, runs and labels of people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from helpers.judged_run import JUDGE, Court, Rules, order, sound_questions
+from marathon_eval.cli.main import main
+from marathon_eval.errors import MarathonError
+from marathon_eval.results.agreement import bias, compared, kappa, ranks, spearman, weighted_kappa
+from marathon_eval.results.judge_labels import judgements
+
+
+def test_kappa_of_cohens_kind() -> None:
+    """20 yes-yes, 5 yes-no, 10 no-yes, 15 no-no: observed 0.7, expected 0.5."""
+    one = ["yes"] * 25 + ["no"] * 25
+    other = ["yes"] * 20 + ["no"] * 5 + ["yes"] * 10 + ["no"] * 15
+    assert kappa(one, other) == pytest.approx(0.4)
+    assert kappa(one, one) == 1.0
+    assert kappa(["yes"], ["yes"]) is None
+    assert kappa([], []) is None
+
+
+def test_statistics_equal_scikit_learns_and_known_values() -> None:
+    from sklearn.metrics import cohen_kappa_score
+
+    one, other = [1, 2, 3, 4, 5, 9, 7, 7, 2, 10], [1, 3, 3, 4, 6, 8, 7, 5, 2, 9]
+    assert kappa(one, other) == pytest.approx(cohen_kappa_score(one, other))
+    assert weighted_kappa(one, other) == pytest.approx(cohen_kappa_score(one, other, weights="quadratic"))
+    assert spearman([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]) == pytest.approx(0.8207826817)
+    assert spearman([1, 2, 3], [3, 2, 1]) == -1.0
+    assert spearman([1, 1, 1], [1, 2, 3]) is None
+    assert ranks([10, 20, 20, 5]) == [2.0, 3.5, 3.5, 1.0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("agreement")
+
+
+@pytest.fixture(scope="module")
+def two_runs(folder: Path) -> tuple[str, str]:
+    """The same answers judged twice: (win, loss, tie, win, -, win) against (win, win, tie, loss, win, win)."""
+    court = Court(folder)
+    q = sound_questions(court)
+    first: Rules = [
+        *order(q[0], ["4 8"], ["8 4"]),
+        *order(q[1], ["8 4"], ["4 8"]),
+        *order(q[2], ["6 6"], ["6 6"]),
+        *order(q[3], ["5 6"], ["7 5"]),
+        *order(q[4], ["prose"], ["7 5"]),
+        *order(q[5], ["2 9"], ["5 6"]),
+    ]
+    second: Rules = [
+        *order(q[0], ["4 8"], ["8 4"]),
+        *order(q[2], ["5 5"], ["7 7"]),
+        *order(q[3], ["6 5"], ["5 7"]),
+    ]
+    second += order("", ["3 6"], ["6 3"])
+    return judged(court, "one", first), judged(court, "two", second)
+
+
+def judged(court: Court, name: str, rules: Rules, answer: str = "It buzzes.") -> str:
+    script = court.folder / f"{name}.json"
+    script.write_text(json.dumps(rules))
+    arguments = json.dumps({"script": str(script), "log": str(court.log), "identity": name})
+    run = [
+        "--model",
+        "dummy",
+        "--model_args",
+        f"answer={answer}",
+        "--tasks",
+        "air_bench_chat_sound",
+        "--no_cache",
+    ]
+    where = ["--data_dir", str(court.folder / "data"), "--output_path", str(court.folder / f"out_{name}")]
+    assert main([*run, *where, "--judge_model", JUDGE, "--judge_args", arguments]) == 0
+    return str(court.folder / f"out_{name}")
+
+
+def test_two_judges_of_the_same_answers(
+    two_runs: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = (judgements(Path(folder)) for folder in two_runs)
+    (found,) = compared(one, other)
+    assert (found.kind, found.n, found.n_one_alone, found.n_other_alone) == ("pair", 5, 0, 1)
+    assert found.agreement == pytest.approx(3 / 5)
+    assert found.kappa == pytest.approx((3 / 5 - 11 / 25) / (1 - 11 / 25))
+    assert found.mean_difference == pytest.approx((0 + 2 + 0 + 1.5 + 1) / 5)
+    first = bias(one)
+    assert first.n == 5
+    assert first.position_bias == pytest.approx((0 + 0 + 0 + (6 - 7) + (9 - 5)) / 5)
+    assert first.flip_rate == pytest.approx(1 / 5)
+    assert first.win_rate == pytest.approx(5 / 10)
+    assert main(["judge_agreement", *two_runs]) == 0
+    text = capsys.readouterr().out
+    assert (
+        "air_bench_chat_sound: answer against reference, 5 rows judged by both (0 and 1 by one alone)" in text
+    )
+    assert "agreement        60.0%" in text
+    assert "position bias +0.600 points for the second place" in text
+
+
+def test_labels_of_people(
+    two_runs: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [place.doc_id for place in judgements(Path(two_runs[0]))]
+    path = tmp_path / "people.csv"
+    path.write_text(
+        "doc_id,label,score\n"
+        + "".join(f"{i},{x},7\n" for i, x in zip(ids, ["win", "Loss", "tie"], strict=False))
+    )
+    assert main(["judge_agreement", two_runs[0], str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["agreement"][0]["n"] == 3
+    assert found["agreement"][0]["agreement"] == 1.0
+    assert found["other"] == {"n": 0, "position_bias": None, "flip_rate": None, "win_rate": None}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[{"doc_id": 1}]', "needs doc_id, and label or score"),
+        ('[{"doc_id": 1, "label": "wins"}]', "no label 'wins'. Did you mean win"),
+        ('[{"doc_id": 1, "score": "high"}]', "score must be a number"),
+        ('[{"doc_id": "x", "label": "win"}]', "doc_id must be a row's number"),
+        ('[{"doc_id": 1, "label": "win"}, {"doc_id": 1, "label": "tie"}]', "is there twice"),
+        ("[", "not readable as JSON"),
+        ('[{"doc_id": 999, "label": "win"}]', "no row was judged by both"),
+    ],
+)
+def test_labels_that_cannot_be_used(two_runs: tuple[str, str], tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text(text)
+    with pytest.raises(MarathonError, match=said):
+        compared(judgements(Path(two_runs[0])), judgements(path))
+
+
+def test_runs_that_judged_different_answers_do_not_compare(two_runs: tuple[str, str], folder: Path) -> None:
+    third = judged(Court(folder), "three", order("", ["5 5"], ["5 5"], said="It hums."), answer="It hums.")
+    with pytest.raises(MarathonError, match="judged different answers"):
+        compared(judgements(Path(two_runs[0])), judgements(Path(third)))
+
+
+def test_a_run_without_a_judge_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    court = Court(tmp_path)
+    sound_questions(court)
+    run = ["--model", "dummy", "--tasks", "air_bench_chat_sound", "--predict_only", "--no_cache"]
+    assert main([*run, "--data_dir", str(tmp_path / "data"), "-o", str(tmp_path / "out")]) == 0
+    assert main(["judge_agreement", str(tmp_path / "out"), str(tmp_path / "out")]) == 2
+    assert "no row was judged" in capsys.readouterr().err

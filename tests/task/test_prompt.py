@@ -1,0 +1,251 @@
+"""From a row to what is asked: columns, templates in their sandbox, options and gold answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.minimal_task import make_task
+from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.task.prompt.choices import Choices, gold_of, laid_out, letters_of
+from marathon_eval.task.prompt.prompt import joined
+from marathon_eval.task.prompt.template import Column, PlainText, Template, check_names, from_row
+from marathon_eval.task.yaml.config import Layout
+
+LETTERS = ("A", "B", "C", "D")
+TEXTS = ("rock", "jazz", "disco", "metal")
+
+
+def ask(folder: Path, keys: str, row: dict[str, Any], model: str | None = None) -> tuple[str, str | None]:
+    """Prompt and system text for one row."""
+    task = make_task(folder, keys, [row])
+    (doc,) = task.docs().docs
+    assert doc.error is None, doc.error
+    (request,) = task.requests(doc, model)
+    return request.prompt, request.system
+
+
+class TestTemplates:
+    def test_an_identifier_is_a_column_and_keeps_its_type(self) -> None:
+        assert from_row("question", "t").value({"question": ["a"]}) == ["a"]
+
+    def test_words_are_themselves_unless_a_column_has_that_name(self) -> None:
+        rule = from_row("Best Answer", "t")
+        assert isinstance(rule, PlainText)
+        assert (rule.value({}), rule.value({"Best Answer": "x"})) == ("Best Answer", "x")
+
+    def test_text_in_data_is_never_expanded_again(self, tmp_path: Path) -> None:
+        row = {"q": "What is {{ 7 * 7 }}{% if %}?", "a": "{{ q }}"}
+        keys = 'doc_to_text: "{{ q }}"\ndoc_to_target: a\n'
+        assert ask(tmp_path, keys, row) == ("What is {{ 7 * 7 }}{% if %}?", None)
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "{{ ''.__class__ }}",
+            "{{ q['__class__'] }}",
+            "{{ q | attr('__init__') }}",
+            "{{ ()|map(attribute='__globals__')|list }}",
+            "{{ q._private }}",
+        ],
+    )
+    def test_python_internals_are_refused_at_load(self, source: str) -> None:
+        with pytest.raises(MarathonError, match=r"x\.yaml:3: the template reaches for Python internals"):
+            Template(source, "x.yaml:3")
+
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "{% set u = '__' %}{{ q[u ~ 'class' ~ u] }}",
+            "{% set u = '__' %}{{ q | attr(u ~ 'class' ~ u) }}",
+            "{{ '{0.__class__.__mro__}'.format(q) }}",
+        ],
+    )
+    def test_internals_reached_by_detours_are_refused_by_the_sandbox(self, source: str) -> None:
+        with pytest.raises(MarathonError, match=r"x\.yaml:3: (the template's sandbox refuses|.*undefined)"):
+            Template(source, "x.yaml:3").value({"q": "text"})
+
+    def test_a_row_cannot_be_changed_by_a_template(self) -> None:
+        row = {"items": [1]}
+        with pytest.raises(MarathonError, match="sandbox refuses"):
+            Template("{{ items.append(2) }}", "x").value(row)
+        assert row == {"items": [1]}
+
+    @pytest.mark.parametrize("source", ["{{ q }", "{% if q %}", "{{ q | no_such_filter }}"])
+    def test_a_broken_template_is_told_at_load(self, source: str) -> None:
+        with pytest.raises(MarathonError, match=r"x\.yaml:3: broken template"):
+            Template(source, "x.yaml:3")
+
+    @pytest.mark.parametrize("source", ["{{ 1 // n }}", "{{ q + 1 }}", "{{ range(9**9) }}"])
+    def test_what_fails_on_a_row_is_a_row_error(self, source: str) -> None:
+        with pytest.raises(RowError, match="fails on this row"):
+            Template(source, "x").value({"n": 0, "q": "text"})
+
+    def test_an_undefined_name_is_told_with_what_the_row_has(self) -> None:
+        with pytest.raises(RowError, match=r"'qustion' is undefined; the row has question"):
+            Template("{{ qustion }}", "x").value({"question": "q"})
+
+    def test_a_name_that_no_row_has_stops_with_the_nearest(self) -> None:
+        with pytest.raises(MarathonError, match=r"x: no row has 'qustion'\. Did you mean question\?"):
+            check_names(Template("{{ qustion }}", "x"), ["question", "answer"])
+        check_names(
+            Template("{{ note | default('') }}{% if hint is defined %}{{ hint }}{% endif %}", "x"), ["q"]
+        )
+
+    def test_a_column_that_is_null_is_a_row_error(self) -> None:
+        with pytest.raises(RowError, match="the row has no 'answer'"):
+            Column("answer", "x").value({"answer": None})
+
+    @given(st.text())
+    def test_any_text_comes_out_as_it_went_in(self, text: str) -> None:
+        assert Template("<{{ q }}>", "x").value({"q": text}) == f"<{text}>"
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("layout", "lines"),
+        [
+            ("A.", "A. rock\nB. jazz"),
+            ("A)", "A) rock\nB) jazz"),
+            ("A:", "A: rock\nB: jazz"),
+            ("(A)", "(A) rock\n(B) jazz"),
+            ("a.", "a. rock\nb. jazz"),
+            ("(a)", "(a) rock\n(b) jazz"),
+            ("plain", "rock\njazz"),
+            (None, "A. rock\nB. jazz"),
+        ],
+    )
+    def test_layouts(self, layout: Layout | None, lines: str) -> None:
+        assert laid_out(["rock", "jazz"], layout) == lines
+
+    def test_braces_in_an_option_stay(self) -> None:
+        assert laid_out(["{letter} {text}", "{{ x }}"], "A.") == "A. {letter} {text}\nB. {{ x }}"
+
+    def test_plain_options_have_capital_letters(self) -> None:
+        assert letters_of(3, "plain") == ("A", "B", "C")
+        assert letters_of(2, "a)") == ("a", "b")
+        with pytest.raises(RowError, match="27 options"):
+            letters_of(27)
+
+    @pytest.mark.parametrize(
+        ("spec", "row"),
+        [
+            (["rock", "jazz"], {}),
+            ({"A": "rock", "B": "jazz"}, {}),
+            ("options", {"options": ["rock", "jazz"]}),
+            ("choices", {"choices": {"B": "jazz", "A": "rock"}}),
+            ("{{ [first, second] }}", {"first": "rock", "second": "jazz"}),
+            ("{{ choices.text }}", {"choices": {"text": ["rock", "jazz"], "label": ["A", "B"]}}),
+        ],
+    )
+    def test_where_options_come_from(self, spec: Any, row: dict[str, Any]) -> None:
+        assert Choices(spec, None, False, "x").texts(row) == ("rock", "jazz")
+
+    @pytest.mark.parametrize("value", ["no list", 3, [], {}])
+    def test_a_column_without_a_list_is_a_row_error(self, value: Any) -> None:
+        with pytest.raises(RowError, match="gives no list of options"):
+            Choices("options", None, False, "x").texts({"options": value})
+
+    def test_columns(self) -> None:
+        columns = ["choice_a", "choice_b", "choice_c"]
+        row = {"choice_a": "rock", "choice_b": "jazz", "choice_c": "disco"}
+        assert Choices(None, columns, False, "x").texts(row) == ("rock", "jazz", "disco")
+        with pytest.raises(RowError, match="the row has no 'choice_c'"):
+            Choices(None, columns, False, "x").texts({**row, "choice_c": None})
+
+    def test_only_trailing_options_may_be_absent(self) -> None:
+        choices = Choices(None, ["a", "b", "c", "d"], True, "x")
+        assert choices.texts({"a": "1", "b": "2", "c": " ", "d": None}) == ("1", "2")
+        with pytest.raises(RowError, match="the row has no 'b'"):
+            choices.texts({"a": "1", "c": "3", "d": "4"})
+
+    def test_two_sources_are_refused(self) -> None:
+        with pytest.raises(MarathonError, match="doc_to_choice or choice_columns, not both"):
+            Choices(["a"], ["b"], False, "x")
+
+
+class TestGold:
+    @pytest.mark.parametrize(
+        ("raw", "target"),
+        [
+            ("B", "B"),
+            (" b ", "B"),
+            ("jazz", "jazz"),
+            (1, "jazz"),
+            ("1", "jazz"),
+            (True, "jazz"),
+            (["B", "rock"], ("B", "rock")),
+        ],
+    )
+    def test_a_letter_stays_a_letter_and_an_index_becomes_its_text(self, raw: Any, target: Any) -> None:
+        assert gold_of(raw, TEXTS, LETTERS, "x") == target
+
+    @pytest.mark.parametrize("raw", ["E", "Jazz music", "", 4, -1, "9", []])
+    def test_gold_that_is_none_of_the_options_is_a_row_error(self, raw: Any) -> None:
+        with pytest.raises(RowError, match=r"x: .*(none of the options|no index|empty)"):
+            gold_of(raw, TEXTS, LETTERS, "x")
+
+    def test_gold_that_is_one_options_letter_and_anothers_text_is_not_guessed(self) -> None:
+        with pytest.raises(RowError, match="letter of one option and the text of another"):
+            gold_of("A", ["B", "A"], ["A", "B"], "x")
+        assert gold_of("A", ["A", "B"], ["A", "B"], "x") == "A"
+
+    def test_an_option_that_is_a_number_comes_before_its_index(self) -> None:
+        assert gold_of("2", ["4", "3", "2"], ["A", "B", "C"], "x") == "2"
+
+    def test_open_questions(self) -> None:
+        assert gold_of("a text", (), (), "x") == "a text"
+        with pytest.raises(RowError, match="the gold answer is empty"):
+            gold_of("  ", (), (), "x")
+
+
+class TestWriting:
+    KEYS = 'doc_to_text: "{{ q }}\\n{{ options }}"\ndoc_to_target: gold\ndoc_to_choice: opts\n'
+    ROW: ClassVar = {
+        "q": "Which?",
+        "opts": ["rock", "jazz"],
+        "gold": "B",
+        "options": "a column",
+        "choices": ["x"],
+    }
+
+    def test_a_column_named_options_comes_first_as_lm_eval_expects(self, tmp_path: Path) -> None:
+        assert ask(tmp_path, self.KEYS, self.ROW)[0] == "Which?\na column"
+
+    def test_a_choice_layout_makes_options_ours(self, tmp_path: Path) -> None:
+        keys = self.KEYS + 'choice_layout: "(A)"\n'
+        assert ask(tmp_path, keys, self.ROW)[0] == "Which?\n(A) rock\n(B) jazz"
+
+    def test_description_prefix_and_system(self, tmp_path: Path) -> None:
+        keys = (
+            'description: "About {{ topic }}.\\n"\ndoc_to_text: "{{ q }}"\ngen_prefix: Answer\n'
+            'doc_to_target: gold\nsystem: "You know {{ topic }}."\n'
+        )
+        row = {"q": "Which?", "gold": "x", "topic": "jazz"}
+        assert ask(tmp_path, keys, row) == ("About jazz.\nWhich? Answer", "You know jazz.")
+
+    def test_a_variant_changes_what_it_names_for_its_model_only(self, tmp_path: Path) -> None:
+        keys = self.KEYS + (
+            'choice_layout: "A."\nsystem: Be brief.\n'
+            'prompt_variants:\n  other: {choice_layout: "a)", system: ""}\n  third: {doc_to_text: "Say {{ q }}"}\n'
+        )
+        assert ask(tmp_path, keys, self.ROW) == ("Which?\nA. rock\nB. jazz", "Be brief.")
+        assert ask(tmp_path, keys, self.ROW, "other") == ("Which?\na) rock\nb) jazz", None)
+        assert ask(tmp_path, keys, self.ROW, "third") == ("Say Which?", "Be brief.")
+        assert ask(tmp_path, keys, self.ROW, "unheard_of") == ask(tmp_path, keys, self.ROW)
+
+    def test_a_variants_layout_does_not_change_the_target(self, tmp_path: Path) -> None:
+        keys = self.KEYS + 'choice_layout: "A."\nprompt_variants: {other: {choice_layout: "a)"}}\n'
+        task = make_task(tmp_path, keys, [self.ROW])
+        assert task.docs().docs[0].target == "B"
+
+    @given(st.text(max_size=5), st.text(max_size=5))
+    def test_joining_never_doubles_a_space(self, first: str, second: str) -> None:
+        together = joined(first, second)
+        assert together in (first + second, f"{first} {second}")
+        if first and second and not first[-1].isspace() and not second[0].isspace():
+            assert together == f"{first} {second}"

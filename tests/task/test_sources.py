@@ -1,0 +1,116 @@
+"""Where clips are found, and where they may not be looked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.audiomarathon_prompts import load_shipped
+from helpers.minimal_task import HEARD, KEYS, docs_of, errors, touch
+from marathon_eval.errors import AudioError, MarathonError
+from marathon_eval.task.data.sources import LocalFolder, inside, locate, match_tree
+
+
+class TestAudioPaths:
+    def test_beside_the_metadata_or_in_wav(self, tmp_path: Path) -> None:
+        touch(tmp_path / "meta" / "x" / "1.wav")
+        touch(tmp_path / "meta" / "wav" / "x" / "2.wav")
+        source = LocalFolder(tmp_path)
+        assert locate(source, "meta", "x/1.wav") == "meta/x/1.wav"
+        assert locate(source, "meta", "x/2.wav") == "meta/wav/x/2.wav"
+        assert locate(source, "meta", "x/3.wav") is None
+
+    @pytest.mark.parametrize(
+        "name", ["../up.wav", "/etc/passwd", "a/../../up.wav", "", ".", "C:\\x.wav", "..\\up.wav", "a\0b"]
+    )
+    def test_a_path_that_leaves_the_root_is_a_row_error(self, tmp_path: Path, name: str) -> None:
+        root = tmp_path / "root"
+        root.mkdir()
+        touch(tmp_path / "up.wav")
+        docset = docs_of(root, HEARD, [{"q": "?", "a": "x", "path": name}])
+        assert "is no path inside the dataset's root" in errors(docset)[0]
+        with pytest.raises(AudioError):
+            inside(name)
+
+    def test_links_out_of_the_root_are_row_errors(self, tmp_path: Path) -> None:
+        root = tmp_path / "root"
+        root.mkdir()
+        outside = touch(tmp_path / "secret" / "up.wav")
+        (root / "file.wav").symlink_to(outside)
+        (root / "folder").symlink_to(outside.parent)
+        (root / "own.wav").symlink_to(touch(root / "real.wav"))
+        rows = [{"q": "?", "a": "x", "path": path} for path in ("file.wav", "folder/up.wav", "own.wav")]
+        docset = docs_of(root, HEARD, rows)
+        assert [doc.error is None for doc in docset.docs] == [False, False, True]
+        assert all("leads outside the dataset's root" in error for error in errors(docset))
+
+    def test_a_snapshot_of_the_hubs_cache_may_link_to_its_blobs(self, tmp_path: Path) -> None:
+        repo = tmp_path / "datasets--a--b"
+        blob = touch(repo / "blobs" / "abc")
+        snapshot = repo / "snapshots" / "f00"
+        snapshot.mkdir(parents=True)
+        (snapshot / "x.wav").symlink_to(blob)
+        assert Path(LocalFolder(snapshot).path("x.wav")).is_file()
+        (snapshot / "y.wav").symlink_to(touch(tmp_path / "secret"))
+        with pytest.raises(AudioError, match="outside"):
+            LocalFolder(snapshot).path("y.wav")
+
+    def test_stretches_and_several_clips(self, tmp_path: Path) -> None:
+        for name in ("a.wav", "b.wav"):
+            touch(tmp_path / name)
+        clip = {"path": "a.wav", "start": 1, "stop": 2.5}
+        docset = docs_of(tmp_path, HEARD, [{"q": "?", "a": "x", "path": [clip, "b.wav"]}])
+        first, second = docset.docs[0].audio
+        assert (first.start, first.stop, Path(second.path).name) == (1.0, 2.5, "b.wav")
+        assert errors(docs_of(tmp_path, HEARD, [{"q": "?", "a": "x", "path": {"start": 1}}]))
+
+    def test_a_template_may_make_the_path(self, tmp_path: Path) -> None:
+        touch(tmp_path / "en" / "7.wav")
+        keys = KEYS + 'doc_to_audio: "{{ lang }}/{{ id }}.wav"\n'
+        assert docs_of(tmp_path, keys, [{"q": "?", "a": "x", "lang": "en", "id": 7}]).docs[0].audio_names == (
+            "en/7.wav",
+        )
+
+    @given(st.text(max_size=20))
+    def test_a_clean_name_is_always_below_the_root(self, name: str) -> None:
+        try:
+            clean = inside(name)
+        except AudioError:
+            return
+        assert not clean.startswith("/")
+        assert ".." not in clean.split("/")
+
+
+class TestFileTree:
+    def test_captures_words_and_order(self, tmp_path: Path) -> None:
+        for name in (
+            "H/real/b.wav",
+            "H/real/a.wav",
+            "H/fake/a.wav",
+            "H/other/a.wav",
+            "H/real/a.txt",
+            "H/real/x/a.wav",
+        ):
+            touch(tmp_path / name)
+        rows = match_tree(LocalFolder(tmp_path), ["H/no/{label}.wav", "H/{label:real|fake}/{name}.wav"], "x")
+        assert rows == [
+            {"path": "H/fake/a.wav", "label": "fake", "name": "a"},
+            {"path": "H/real/a.wav", "label": "real", "name": "a"},
+            {"path": "H/real/b.wav", "label": "real", "name": "b"},
+        ]
+        with pytest.raises(MarathonError, match=r"x: .* holds no file like H/\{label\}\.flac"):
+            match_tree(LocalFolder(tmp_path), ["H/{label}.flac"], "x")
+
+    @pytest.mark.parametrize("folder", ["HAD", "HAD/concatenated_audio"])
+    def test_both_layouts_of_had(self, tmp_path: Path, folder: str) -> None:
+        for name in ("real/1.wav", "real/2.wav", "fake/1.wav"):
+            touch(tmp_path / folder / name)
+        docset = load_shipped("had").docs(str(tmp_path))
+        assert [(doc.target, doc.audio_names[0]) for doc in docset.docs] == [
+            ("fake", f"{folder}/fake/1.wav"),
+            ("real", f"{folder}/real/1.wav"),
+        ]
+        assert docset.n_filtered == 1

@@ -1,0 +1,315 @@
+"""Mistakes in a task's YAML: told by file and line, with the nearest name, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from helpers.minimal_task import BASE, KEYS, load, make_task, write_task
+from marathon_eval.api.registry import Registry
+from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.evaluator import load_tasks
+from marathon_eval.task.task import Group, load_task
+from marathon_eval.task.yaml.config import TaskConfig, json_schema
+from marathon_eval.task.yaml.generation import generation_settings
+from marathon_eval.task.yaml.loader import files_of, load_document
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDED = "doc_to_text: q\ndoc_to_target: a\n"
+
+
+def never(name: str) -> Path:
+    raise MarathonError(f"no task '{name}'")
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("doc_to_txt: q\n", r"own\.yaml:5: unknown key 'doc_to_txt'\. Did you mean doc_to_text\?"),
+        ("metric_list: accuracy\n", r"own\.yaml:5: metric_list: .*valid list, got 'accuracy'"),
+        (
+            "metric_list:\n  - {metric: acuracy}\n",
+            r"own\.yaml:6: .*no metric 'acuracy'\. Did you mean accuracy\?",
+        ),
+        ("metric_list:\n  - {metric: f1, pos: 1}\n", r"own\.yaml:6: .*takes no 'pos'"),
+        (
+            "filter_list:\n  - {name: x, filter: [{function: regexx}]}\n",
+            r"own\.yaml:6: .*'regexx'\. Did you mean regex",
+        ),
+        ("doc_to_choice: [yes, no]\n", r"own\.yaml:5: doc_to_choice: options must be texts.*quote them"),
+        ("gen_prefix: no\n", r"own\.yaml:5: gen_prefix: .*got False \(YAML reads yes"),
+        ("repeats: two\n", r"own\.yaml:5: repeats: .*integer.*got 'two'"),
+        ("repeats: 0\n", r"own\.yaml:5: repeats: .*greater than or equal to 1"),
+        ("choice_layout: A-\n", r"own\.yaml:5: choice_layout: .*'A\.'.*got 'A-'"),
+        ("on_missing_audio: ignore\n", r"own\.yaml:5: on_missing_audio: .*'error_row' or 'drop'"),
+        ("subsets:\n  paper:\n    dropp: []\n", r"own\.yaml:7: unknown key 'dropp'\. Did you mean drop\?"),
+        ("subsets: {a: {}}\ndefault_subset: b\n", r"own\.yaml:6: default_subset: no subset 'b'"),
+        ("fewshot_config: {sampler: balanced}\n", r"own\.yaml:5: fewshot_config\.sampler: .*'first_n'"),
+        ("num_fewshot: 1\ndoc_to_audio: path\n", r"own\.yaml:5: num_fewshot: .*audio"),
+        ("headline: {reading: strict, metric: acc}\n", r"own\.yaml:5: headline: no reading 'strict'"),
+        ("headline: {reading: none, metric: acc}\n", r"own\.yaml:5: headline: no metric of 'none' 'acc'"),
+        (
+            "metric_list: [{metric: acc, filter_list: x}]\n",
+            r"own\.yaml:5: metric_list: filter_list: no reading 'x'",
+        ),
+        ("metric_list: [{metric: acc}, {metric: acc}]\n", r"own\.yaml:5: .*'acc' is there twice"),
+        ("filter_list: [{name: s, filter: [{function: choice}]}]\n", r"own\.yaml:5: .*give doc_to_choice"),
+        ("expected_sha256: abc\n", r"own\.yaml:5: expected_sha256: must have 64"),
+        ("process_docs: shuffle\n", r"own\.yaml:5: process_docs: no built-in row step 'shuffle'"),
+        ("generation_kwargs: {temprature: 0}\n", r"own\.yaml:5: .*'temprature'\. Did you mean temperature"),
+        ('system: "{{ x"\n', r"own\.yaml:5: system: broken template"),
+        ("prompt_variants:\n  m: {doc_to_txt: q}\n", r"own\.yaml:6: unknown key 'doc_to_txt'"),
+        (
+            "prompt_variants:\n  m: {doc_to_text: '{{ x'}\n",
+            r"own\.yaml:5: prompt_variants: .*broken template",
+        ),
+    ],
+)
+def test_a_mistake_is_told_by_file_and_line(tmp_path: Path, keys: str, said: str) -> None:
+    with pytest.raises(MarathonError, match=said):
+        make_task(tmp_path, NEEDED + keys)
+
+
+def test_every_mistake_is_told_at_once_the_misspelling_first(tmp_path: Path) -> None:
+    with pytest.raises(MarathonError) as caught:
+        make_task(tmp_path, "doc_to_txt: q\ndoc_to_target: a\nrepeats: x\n")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    assert "unknown key 'doc_to_txt'" in "".join(lines[:2])
+    assert "repeats" in "".join(lines[:2])
+    assert lines[2].endswith("'doc_to_text' is needed and not given")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: 1\nb: 2\na: 3\n", r"t\.yaml:3: duplicate key 'a', first given in line 1"),
+        ("a:\n  x: 1\n  x: 2\n", r"t\.yaml:3: duplicate key 'x'"),
+        ("a: [1\nb: 2\n", r"t\.yaml:\d: broken YAML"),
+        ("a: 'open\n", r"t\.yaml:\d: broken YAML"),
+        ("a: *nowhere\n", r"t\.yaml:1: broken YAML: found undefined alias"),
+        ("- a\n", r"t\.yaml:1: must be a mapping"),
+        ("", r"t\.yaml:1: must be a mapping"),
+        ("a: !function m.f\n", r"t\.yaml:1: the tag '!function' is not supported here\. It would run Python"),
+        (
+            "a: !!python/object/apply:os.system [ls]\n",
+            r"t\.yaml:1: the tag .*python/object.* is not supported",
+        ),
+        ("? [a, b]\n: 1\n", r"t\.yaml:1: a key must be plain text"),
+        ("a: \x01\n", r"t\.yaml:1: broken YAML"),
+        ("include: [t.yaml]\n", r"t\.yaml:1: include goes in a circle"),
+        ("include: {a: b}\n", r"t\.yaml:1: include: must be a file name"),
+        ("include: gone.yaml\n", r"t\.yaml:1: include: no file 'gone\.yaml'"),
+        ("include: gone\n", r"no task 'gone'"),
+    ],
+)
+def test_broken_yaml(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(text)
+    with pytest.raises(MarathonError, match=said):
+        load_document(path, never)
+
+
+def test_a_file_that_is_no_text_or_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    with pytest.raises(MarathonError, match=r"t\.yaml: cannot read"):
+        load_document(path, never)
+    path.write_bytes(b"a: \xff\xfe")
+    with pytest.raises(MarathonError, match=r"t\.yaml: cannot read"):
+        load_document(path, never)
+
+
+def test_includes_are_merged_shallowly_in_order_and_keep_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("a: 1\nnested: {x: 1}\n")
+    (tmp_path / "two.yaml").write_text("include: one.yaml\na: 2\ntask_list: [x]\nb: 2\n")
+    path = tmp_path / "three.yaml"
+    path.write_text("include: [two.yaml]\nnested: {y: 1}\n")
+    document = load_document(path, never)
+    assert document.values == {"a": 2, "b": 2, "nested": {"y": 1}}
+    assert document.where("b").endswith("two.yaml:4")
+    assert document.where("nested", "y").endswith("three.yaml:2")
+    assert document.where("nested", "x").endswith("three.yaml:2")
+    assert document.where("absent").endswith("three.yaml:1")
+
+
+def test_a_mistake_in_an_included_file_names_that_file(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("doc_to_text: q\ndoc_to_txt: q\n")
+    path = write_task(tmp_path, "include: base.yaml\ndoc_to_target: a\n")
+    with pytest.raises(MarathonError, match=r"base\.yaml:2: unknown key 'doc_to_txt'"):
+        load(path)
+
+
+def test_anchors_and_merge_keys_work_and_a_bomb_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text("base: &b {x: 1}\nown: {<<: *b, y: 2}\n")
+    assert load_document(path, never).values["own"] == {"x": 1, "y": 2}
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
+    path.write_text("\n".join(lines))
+    with pytest.raises(MarathonError, match="aliases written out"):
+        load_document(path, never)
+
+
+def test_a_copied_task_finds_the_shipped_bases(tmp_path: Path) -> None:
+    text = (ROOT / "tasks" / "vox_age.yaml").read_text()
+    path = tmp_path / "my_age.yaml"
+    path.write_text(text.replace("task: vox_age", "task: my_age"))
+    task = load(path)
+    assert (task.name, task.config.dataset_path) == ("my_age", "Hezep/AudioMarathon")
+
+
+class TestGeneration:
+    def test_nothing_is_implied(self, tmp_path: Path) -> None:
+        generation = make_task(tmp_path, NEEDED).generation
+        assert (generation.stop, generation.temperature, generation.max_new_tokens) == ((), 0.0, 256)
+
+    def test_spellings(self) -> None:
+        kwargs = {
+            "until": "\n",
+            "max_gen_toks": 7,
+            "do_sample": True,
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "seed": 3,
+        }
+        assert generation_settings(kwargs, "x") == {
+            "stop": ("\n",),
+            "max_new_tokens": 7,
+            "temperature": 0.5,
+            "top_p": 0.9,
+            "seed": 3,
+        }
+        assert generation_settings({"do_sample": True}, "x") == {"temperature": 1.0}
+        assert generation_settings({"do_sample": False}, "x") == {"temperature": 0.0}
+        assert generation_settings({"until": [], "max_new_tokens": None}, "x") == {"stop": ()}
+
+    @pytest.mark.parametrize(
+        ("kwargs", "said"),
+        [
+            ({"max_gen_toks": 5, "max_new_tokens": 6}, "mean the same and differ"),
+            ({"max_new_tokens": 0}, "whole number of at least 1"),
+            ({"max_new_tokens": True}, "whole number"),
+            ({"temperature": -1}, "a number from 0"),
+            ({"temperature": float("nan")}, "a number from 0"),
+            ({"temperature": "0"}, "a number from 0"),
+            ({"top_p": 2}, "a number from 0 to 1"),
+            ({"until": [""]}, "until: must be"),
+            ({"until": 3}, "until: must be"),
+            ({"do_sample": "yes"}, "do_sample: must be"),
+            ({"do_sample": True, "temperature": 0}, "contradict"),
+            ({"num_beams": 2}, "num_beams: answers are greedy or sampled"),
+        ],
+    )
+    def test_refusals(self, kwargs: dict[str, object], said: str) -> None:
+        with pytest.raises(MarathonError, match=f"--gen_kwargs: .*{said}|--gen_kwargs: {said}"):
+            generation_settings(kwargs, "--gen_kwargs")
+
+
+class TestGroups:
+    def write(self, folder: Path, text: str) -> Group:
+        path = folder / "both.yaml"
+        path.write_text(text)
+        group = load_task(path, Registry().task_path)
+        assert isinstance(group, Group)
+        return group
+
+    def test_members_are_written_out_in_order(self, tmp_path: Path) -> None:
+        group = self.write(tmp_path, "group: both\ntask: [race, {group: in, task: [tau, race]}, had]\n")
+        assert group.members == ["race", "tau", "had"]
+
+    def test_a_list_under_task_is_a_group_named_by_its_file(self, tmp_path: Path) -> None:
+        assert self.write(tmp_path, "task: [race]\n").name == "both"
+
+    def test_overrides_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(MarathonError, match=r"both\.yaml:2: .*task"):
+            self.write(tmp_path, "group: both\ntask: [{task: race, repeats: 3}]\n")
+
+    def test_unknown_keys_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(MarathonError, match=r"both\.yaml:3: unknown key 'aggregate_metrics'"):
+            self.write(tmp_path, "group: both\ntask: [race]\naggregate_metrics: []\n")
+
+
+class TestSchema:
+    def test_the_shipped_schema_is_made_from_the_config(self) -> None:
+        shipped = json.loads((ROOT / "marathon_eval" / "task" / "yaml" / "schema.json").read_text())
+        assert shipped == json_schema(), "run scripts/dev/golden/update_goldens.py schema"
+
+    def test_it_knows_every_key_and_refuses_others(self) -> None:
+        task = json_schema()["else"]
+        assert set(task["properties"]) == {"include", *TaskConfig.model_fields}
+        assert task["additionalProperties"] is False
+
+    def test_every_shipped_yaml_uses_only_its_keys(self) -> None:
+        schema = json_schema()
+        for path in sorted((ROOT / "tasks").rglob("*.yaml")):
+            values = yaml.safe_load(path.read_text())
+            keys = schema["$defs"]["GroupConfig"] if "group" in values else schema["else"]
+            assert set(values) <= set(keys["properties"]) | {"include"}, path.name
+
+
+def test_the_base_of_these_tests_is_sound(tmp_path: Path) -> None:
+    assert yaml.safe_load(BASE)
+    assert make_task(tmp_path, NEEDED).name == "own"
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("metadata: {version: &v [*v]}\n", "holds itself"),
+        ("metadata: {version: !!set {a, b}}\n", "not supported here"),
+        ("metadata: {version: !!binary aGVsbG8=}\n", "not supported here"),
+        (f"metadata: {{version: 0x{'f' * 5000}}}\n", "a number of more than"),
+        (f"repeats: {'9' * 5000}\n", "a number of more than"),
+        ("repeats: 1000000000\ngeneration_kwargs: {temperature: 1.0}\n", "repeats"),
+        ("headline: {reading: none, metric: exact_match, scale: .nan}\n", "finite"),
+    ],
+)
+def test_what_results_cannot_hold_is_refused_before_anything_is_asked(
+    tmp_path: Path, keys: str, said: str
+) -> None:
+    with pytest.raises(MarathonError, match=said):
+        make_task(tmp_path, KEYS + keys)
+
+
+def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
+    lines = ["metadata:", "  l0: &l0 [x, x]"]
+    lines += [f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)]
+    with pytest.raises(MarathonError, match="aliases written out"):
+        make_task(tmp_path, KEYS + "\n".join([*lines, "  version: *l8\n"]))
+
+
+def test_a_date_is_the_text_that_is_written(tmp_path: Path) -> None:
+    task = make_task(tmp_path, KEYS + "metadata: {version: 2024-01-01, 2024-02-02: x}\n")
+    assert task.config.metadata == {"version": "2024-01-01", "2024-02-02": "x"}
+
+
+def test_files_that_include_each_other_twice_are_read_once(tmp_path: Path) -> None:
+    write_task(tmp_path, KEYS, name="fan0")
+    for number in range(1, 40):
+        (tmp_path / f"fan{number}.yaml").write_text(
+            f"include: [fan{number - 1}.yaml, fan{number - 1}.yaml]\n"
+        )
+    find = Registry().task_path
+    assert load_document(tmp_path / "fan39.yaml", find).values["doc_to_text"] == "q"
+    assert [file.stem for file in files_of(tmp_path / "fan39.yaml", find)] == [
+        f"fan{number}" for number in range(39, -1, -1)
+    ]
+
+
+def test_an_endless_chain_of_includes_is_refused(tmp_path: Path) -> None:
+    write_task(tmp_path, KEYS, name="chain0")
+    for number in range(1, 1500):
+        (tmp_path / f"chain{number}.yaml").write_text(f"include: chain{number - 1}.yaml\n")
+    with pytest.raises(MarathonError, match="more than 50 files"):
+        load_document(tmp_path / "chain1499.yaml", Registry().task_path)
+
+
+def test_a_group_that_names_itself_ends(tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    write_task(tmp_path / "tasks", KEYS)
+    (tmp_path / "tasks" / "round.yaml").write_text("group: round\ntask: [own, round, own]\n")
+    tasks, _ = load_tasks(Registry([str(tmp_path)]), ["round"])
+    assert list(tasks) == ["own"]

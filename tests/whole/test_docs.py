@@ -1,0 +1,139 @@
+"""The documents are true: the tree is the tree, and every command in them runs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from helpers import documented_output, make_audiomarathon_data, tiny_checkpoints
+from marathon_eval.cli.main import verbs
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Commands about weights, data or packages that are not here end with the line that says how to get them.
+WANTING = ("pretrained=", "--data_dir", "pip install")
+
+
+def commands(path: Path) -> list[str]:
+    """Every `marathon-eval …` line of a document's code blocks, continuation lines joined."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = re.findall(r"^(?:    )?(marathon-eval [^\n]*)$", text, flags=re.MULTILINE)
+    return [re.sub(r"\s+", " ", command.split("  #")[0]).strip() for command in found]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as scripts/run leaves it, only smaller: data, weights, and a run to look at."""
+    folder = tmp_path_factory.mktemp("docs")
+    make_audiomarathon_data.build(folder / "demo" / "data", 6, seconds=0.5)
+    (folder / "data").symlink_to(folder / "demo" / "data")
+    tiny_checkpoints.make_whisper(folder / "demo" / "whisper-tiny.en")
+    for answer in ("A", "B"):
+        run(
+            folder,
+            f"marathon-eval --model dummy --model_args answer={answer} --tasks gtzan,race --data_dir demo/data -o demo/results",
+        )
+    return folder
+
+
+def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    words = shlex.split(command)[1:]
+    env = {**os.environ, "MARATHON_EVAL_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(
+        [sys.executable, "-m", "marathon_eval", *words],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_runs_in_order(workplace: Path, document: Path) -> None:
+    """A later command may look at what an earlier one made, as for a reader who types them in."""
+    for command in commands(document):
+        typed = command.replace("KEY", a_key(workplace)) if command.endswith(" KEY") else command
+        done = run(workplace, typed)
+        assert "Traceback" not in done.stderr, typed
+        if done.returncode == 2:
+            assert any(word in done.stderr for word in WANTING), f"{typed}: {done.stderr}"
+        else:
+            # doctor finds the tiny clips too short, and says so by its exit code
+            assert done.returncode in ((0, 3) if " doctor " in typed else (0,)), f"{typed}: {done.stderr}"
+            printed = documented_output.Printed(shlex.split(typed)[1:], done.stdout, done.stderr, workplace)
+            assert documented_output.wrong(printed) is None, (
+                f"{typed}: {documented_output.wrong(printed)}\n{done.stdout}"
+            )
+
+
+def a_key(workplace: Path) -> str:
+    with sqlite3.connect(workplace / "cache" / "answers.sqlite") as connection:
+        (key,) = connection.execute("SELECT key FROM entries WHERE key LIKE 'response/%'").fetchone()
+    return str(key).removeprefix("response/")
+
+
+RUN_OUTPUT = """\
+  task   reading  metric      value   95 % CI        accuracy  chance  n  coverage  parsed  time
+  race   strict   macro_f1 *  0.1250  0.000 - 0.400  0.333     0.250   6  100.0%    100.0%
+0 answers from the cache, 6 asked, 0.1 s.
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "stdout", "reason"),
+    [
+        ("--model dummy --tasks race", RUN_OUTPUT, None),
+        ("--model dummy --tasks race", RUN_OUTPUT.replace("0.1250", "nan"), "nothing printed"),
+        ("--model dummy --tasks race", "done", "nothing printed"),
+        ("--model dummy --tasks race -o gone", RUN_OUTPUT, "holds no"),
+        ("--model dummy --tasks race --json", RUN_OUTPUT, "no JSON"),
+        ("--model dummy --tasks race --json", "{}", "lacks"),
+        ("validate", "gtzan: broken", "nothing printed"),
+        ("cache export rows.jsonl", "", "not there"),
+        ("sing", "la", "does not say"),
+    ],
+)
+def test_output_of_another_shape_is_told(
+    tmp_path: Path, command: str, stdout: str, reason: str | None
+) -> None:
+    found = documented_output.wrong(documented_output.Printed(command.split(), stdout, "", tmp_path))
+    assert found is None if reason is None else reason in (found or "")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_script_that_a_document_names_can_be_run(document: Path) -> None:
+    for name in re.findall(r"\bbash (scripts/\w+)", document.read_text(encoding="utf-8")):
+        assert os.access(ROOT / name, os.X_OK), name
+
+
+def test_every_verb_has_a_shape() -> None:
+    known = {name.split()[0] for name in documented_output.SHAPES}
+    assert set(verbs()) <= known, "tests/helpers/documented_output.py lacks them"
+
+
+def test_the_readme_has_commands_to_run() -> None:
+    assert len(commands(ROOT / "README.md")) >= 8
+
+
+def test_the_readme_names_every_room() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rooms = [path for path in (ROOT / "marathon_eval").iterdir() if (path / "__init__.py").is_file()]
+    own = [path.name for path in rooms if not path.is_symlink()]
+    assert own
+    assert [name for name in own if f"marathon_eval/{name}/" not in readme] == []
+    assert readme.count("\n") <= 150
+
+
+def test_documents_name_no_machine() -> None:
+    for path in [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"/(?:work|root|tmp)/", text), path.name
