@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from marathon_eval.api.model import Generation, Model, ModelSettings, Request, Response
+from marathon_eval.api.model import AnswerStore, Generation, Model, ModelSettings, Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.transcript_prompt import composed
 from marathon_eval.cache.entry import response_from
@@ -21,8 +21,6 @@ from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
-    from marathon_eval.cache.answers import ResponseCache
-
 #: `reader=openai` is any server with OpenAI's chat completions; sent text only, it need not hear.
 SHORT_NAMES = {"openai": "openai_audio"}
 #: `--device` and `--batch_size` are meant for the one that hears.
@@ -132,7 +130,7 @@ class Cascade(Model):
         return Request(self.settings.listen_prompt, request.audios, wanted)
 
     def _read(
-        self, cache: ResponseCache, heard: Sequence[tuple[Request, Response]]
+        self, cache: AnswerStore, heard: Sequence[tuple[Request, Response]]
     ) -> Iterator[tuple[Request, Response]]:
         """The reader's answers; two requests that differ in nothing but their sound may be one reading."""
         waiting: dict[Request, list[tuple[Request, Response]]] = {}
@@ -142,7 +140,7 @@ class Cascade(Model):
             for request, words in waiting[reading]:
                 yield request, told(answer, words)
 
-    def _shared_cache(self) -> ResponseCache:
+    def _shared_cache(self) -> AnswerStore:
         """The evaluator's cache for both stages, or one in memory where the model is used by itself."""
         if self.cache is None:
             from marathon_eval.cache.answers import ResponseCache

@@ -14,7 +14,7 @@ from marathon_eval.models.gemma3n import Gemma3n, Gemma3nSettings
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
 
 class Gemma4Settings(Gemma3nSettings):

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from marathon_eval.backends.hf.chat import Wave
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
 
 class GraniteSpeechSettings(ChatSettings):

@@ -16,16 +16,16 @@ from pydantic import Field
 
 from marathon_eval.api.model import ModelSettings, Request
 from marathon_eval.api.press import Press
-from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard, expanded
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from marathon_eval.backends.hf.adapter import Inputs
     from marathon_eval.backends.hf.chat import Wave
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
+    from marathon_eval.backends.hf.inputs import Inputs
 
 #: Seconds of the two clips that tell a processor's token rate: no model's limit is below them.
 SHORT, LONGER = 8, 24

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf import weights
-from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
 LORA = "speech-lora"
 LORA_FILES = ("adapter_config.json", "adapter_model.safetensors")

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.backends.hf.mel import audio_tokens, windows
 
 if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
 
 class Qwen2AudioSettings(ChatSettings):

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from marathon_eval.api.model import ModelSettings, Request, Response, Usage
-from marathon_eval.backends.hf.adapter import HFAudio, HFSettings, Inputs, chat_template
+from marathon_eval.backends.hf.adapter import HFAudio
+from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
 
 class TextLMSettings(HFSettings):

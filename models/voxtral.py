@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.model import ModelSettings, Request
-from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.inputs import RATE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from marathon_eval.backends.hf.chat import Wave
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
 #: The projector makes one token of eight mel frames.
 FRAMES_PER_TOKEN = 8

@@ -17,7 +17,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from marathon_eval.api.model import ModelSettings, Request, Response, Usage
-from marathon_eval.backends.hf.adapter import RATE, HFAudio, HFSettings, Inputs
+from marathon_eval.backends.hf.adapter import HFAudio
+from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
 from marathon_eval.errors import RowError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
 EARLIEST_CUT, LATEST_CUT = 20.0, 29.5
 #: How long a moment must be quiet to be a good place for a cut, and how finely places are tried.

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from marathon_eval.api.filter import Answer, FilterContext
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from marathon_eval.scoring.metrics.build import Scored
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 Kept = TypeVar("Kept", bound=Hashable)
 
@@ -63,3 +69,106 @@ class Labels(Tally, Generic[Kept]):
 
     def counts(self) -> NDArray[Any]:
         return self._counts(self._labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One scored row: what a reading found, what was right (several: any of them), and the clip it belongs to."""
+
+    answer: Answer
+    target: str | tuple[str, ...]
+    context: FilterContext
+    cluster: str
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The right answers, always as a tuple."""
+        return (self.target,) if isinstance(self.target, str) else self.target
+
+    @property
+    def label(self) -> str:
+        """The one right answer that the row is counted under: the first."""
+        return self.targets[0] if self.targets else ""
+
+
+class Metric(ABC):
+    """One entry of `metric_list`. `name` is its key in the results."""
+
+    name: str
+    higher_is_better: bool = True
+    #: The entry that it was built from.
+    spec: Mapping[str, Any] = MappingProxyType({})
+    #: Whether counts need more of a row than its own number.
+    reads_rows: ClassVar[bool] = True
+
+    @abstractmethod
+    def score(self, row: Scored) -> float | None:
+        """The row's own number, as samples_*.jsonl keeps it; None where the metric says nothing of it."""
+
+    @abstractmethod
+    def tally(self) -> Tally:
+        """What takes rows as they pass, and gives their additive counts [n, k]."""
+
+    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+        """Additive counts per row [n, k]; k depends on the rows (labels), so one call covers all that are compared."""
+        tally = self.tally()
+        for row in rows:
+            tally.add(row, self.score(row))
+        return tally.counts()
+
+    @abstractmethod
+    def value(self, sums: NDArray[Any]) -> NDArray[Any]:
+        """Summed counts [draws, k] -> metric values [draws]; nan where a draw has no value."""
+
+    def aggregate(self, rows: Sequence[Scored]) -> float | None:
+        """The metric over rows; None where it has no value (no rows, no options)."""
+        return self.total(self.counts(rows)) if rows else None
+
+    def total(self, counts: NDArray[Any]) -> float | None:
+        """The metric of counts [n, k]; None where it has no value."""
+        import numpy as np
+
+        value = float(self.value(counts.sum(axis=0, keepdims=True))[0])
+        return None if np.isnan(value) else value
+
+
+class Mean(Metric):
+    """The plain mean of a number per row; rows without one are left out."""
+
+    reads_rows: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        name: str,
+        score: Callable[[Scored], float | None],
+        higher_is_better: bool = True,
+        empty: float = float("nan"),
+    ) -> None:
+        self.name = name
+        self.higher_is_better = higher_is_better
+        self._score = score
+        self._empty = empty
+
+    def score(self, row: Scored) -> float | None:
+        return self._score(row)
+
+    def tally(self) -> Tally:
+        """[sum, rows]."""
+        return Numbers(2, lambda row, score: counted(score))
+
+    def value(self, sums: NDArray[Any]) -> NDArray[Any]:
+        return ratio(sums[:, 0], sums[:, 1], self._empty)
+
+
+def counted(score: float | None) -> tuple[float, float]:
+    """A row's number and 1 for the row; zeros for a row without one."""
+    return (0.0, 0.0) if score is None else (score, 1.0)
+
+
+def ratio(above: NDArray[Any], below: NDArray[Any], empty: float = float("nan")) -> NDArray[Any]:
+    """Elementwise above / below, `empty` where below is 0."""
+    import numpy as np
+
+    result: NDArray[Any] = np.full(np.broadcast(above, below).shape, empty)
+    np.divide(above, below, out=result, where=below != 0)
+    return result

@@ -8,17 +8,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from marathon_eval.api.audio import Audio
+from marathon_eval.api.audio import Audio, AudioFacts
 from marathon_eval.api.secrets import without_keys, without_secrets
 from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
-    from marathon_eval.cache.answers import ResponseCache
 
 Status = Literal["ok", "error", "refused", "unverified"]
 
@@ -81,6 +80,40 @@ class Response:
         return cls("", finish_reason="error", status="error", error=reason, usage=usage or Usage())
 
 
+class Answered(NamedTuple):
+    """One request with its response, and whether the cache had it."""
+
+    request: Request
+    response: Response
+    cached: bool
+
+
+class Entry(NamedTuple):
+    """One row of the cache, as stored."""
+
+    key: str
+    value: Any
+
+
+class AnswerStore(Protocol):
+    """What a model may use of the response cache: hashes of audio, small values by key, and other models' responses."""
+
+    def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
+        """Return hash and seconds of each clip, and for clips that cannot be decoded the reason."""
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """Return the stored values of those keys that exist."""
+
+    def put(self, key: str, value: Any) -> None:
+        """Store a JSON value."""
+
+    def known(self, model: Model, requests: Sequence[Request]) -> dict[Request, Entry]:
+        """Return the cache entries of those requests that `model` has answered."""
+
+    def answer(self, model: Model, requests: Sequence[Request]) -> Iterator[Answered]:
+        """Yield every request with its response, from the cache or from `model`."""
+
+
 class ModelSettings(BaseModel):
     """A model's arguments: declared, typed, unknown names refused."""
 
@@ -116,7 +149,7 @@ class Model(ABC):
         self.settings = settings
         self.press = press
         #: Set by the evaluator: models that ask other models keep those answers here too.
-        self.cache: ResponseCache | None = None
+        self.cache: AnswerStore | None = None
 
     @classmethod
     def from_args(cls, args: Mapping[str, Any], press: Press | None = None) -> Model:

@@ -14,8 +14,10 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from marathon_eval.api.press_scores import low_passed
 from marathon_eval.errors import MarathonError, did_you_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 if TYPE_CHECKING:
     from torch import Generator, LongTensor, Tensor
@@ -339,3 +341,13 @@ def _converted(press: str, name: str, value: Any, kind: type) -> Any:
         return value
     expected = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
     raise MarathonError(f"press={press}: {name}={value}: must be {expected}")
+
+
+def low_passed(scores: Tensor, cut: float) -> Tensor:
+    """[heads, L] scores over time without the top `cut` of their spectrum (AudioKV, https://arxiv.org/abs/2604.06694)."""
+    import torch
+
+    spectrum = torch.fft.rfft(scores)
+    spectrum[:, max(1, round(spectrum.shape[1] * (1 - cut))) :] = 0
+    smoothed: Tensor = torch.fft.irfft(spectrum, n=scores.shape[1])
+    return smoothed

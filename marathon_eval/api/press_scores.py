@@ -10,16 +10,6 @@ if TYPE_CHECKING:
     from marathon_eval.api.press import EvictionView
 
 
-def low_passed(scores: Tensor, cut: float) -> Tensor:
-    """[heads, L] scores over time without the top `cut` of their spectrum (AudioKV, https://arxiv.org/abs/2604.06694)."""
-    import torch
-
-    spectrum = torch.fft.rfft(scores)
-    spectrum[:, max(1, round(spectrum.shape[1] * (1 - cut))) :] = 0
-    smoothed: Tensor = torch.fft.irfft(spectrum, n=scores.shape[1])
-    return smoothed
-
-
 def windowed_scores(view: EvictionView, kernel: int) -> Tensor:
     """[key heads, T] SnapKV's rule: the window's mean attention, pooled over neighbours and a key head's queries."""
     import torch

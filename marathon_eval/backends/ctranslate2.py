@@ -30,7 +30,7 @@ def for_ctranslate2(folder: Path, identity: str) -> Path:
         raise MarathonError(
             f"--model_args: pretrained={folder}: is no Whisper checkpoint (model_type {kind})"
         )
-    from marathon_eval.cache.answers import default_folder
+    from marathon_eval.files import default_folder
 
     shelf = default_folder() / "ctranslate2"
     # another release may write another format

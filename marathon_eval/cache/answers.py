@@ -22,12 +22,13 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from marathon_eval.api.audio import Audio, AudioFacts, memo_keys
-from marathon_eval.api.model import Generation, Model, Request, Response, Through, complete
-from marathon_eval.cache.database import TABLE, prepare, read_only
-from marathon_eval.cache.entry import Entry, cacheable, check_of, response_from, sha256_of, storable, whole
-from marathon_eval.cache.opening import Writer
+from marathon_eval.api.model import Answered, Entry, Generation, Model, Request, Response, Through, complete
+from marathon_eval.cache.database import TABLE, read_only
+from marathon_eval.cache.entry import cacheable, check_of, response_from, storable, whole
+from marathon_eval.cache.opening import Writer, prepare
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import AudioError, MarathonError
+from marathon_eval.files import sha256_of
 
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
@@ -40,27 +41,11 @@ _CHUNK = 500
 AT_ONCE = 1000
 
 
-class Answered(NamedTuple):
-    """One request with its response, and whether the cache had it."""
-
-    request: Request
-    response: Response
-    cached: bool
-
-
 class Keyed(NamedTuple):
     """A request's key, and the JSON that it is the hash of (beside the model's fingerprint)."""
 
     key: str
     described: dict[str, Any]
-
-
-def default_folder() -> Path:
-    """`$MARATHON_EVAL_CACHE`, else the user's cache folder."""
-    named = os.environ.get("MARATHON_EVAL_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marathon_eval"
 
 
 class ResponseCache:

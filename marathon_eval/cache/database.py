@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-from marathon_eval.errors import MarathonError
 
 TABLE = "entries"
 #: Without an expression, which only brackets inside the columns' brackets can hold.
 _PLAIN_TABLE = re.compile(r"CREATE TABLE [^()]*\([^()]*\)[^()]*", re.IGNORECASE)
 LOCK_SECONDS = 30.0
-#: In the name of one rank's file: see rank_caches.py.
+#: In the name of one rank's file: see rank_files.py.
 RANK_MARK = ".rank-"
 
 
@@ -40,31 +37,6 @@ def _replaced(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
-def prepare(path: Path) -> None:
-    """Make or check the file before anything is asked: writable, not locked, a sound database. Raises MarathonError.
-
-    A damaged cache is set aside, and what is whole of it kept; a file that never was one is the user's to move.
-    """
-    advice = "--use_cache DIR names another folder, --no_cache does without"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _open_or_make(path)
-        except sqlite3.DatabaseError as error:
-            from marathon_eval.cache.salvage import is_damage, salvage, was_a_cache
-
-            if not (is_damage(error) and was_a_cache(path)):
-                raise
-            salvage(path)
-            _open_or_make(path)
-    except OSError as error:
-        raise MarathonError(f"{path}: cannot keep a cache here ({error.strerror}); {advice}") from None
-    except sqlite3.OperationalError as error:
-        raise MarathonError(f"{path}: cannot use this cache ({error}); {advice}") from None
-    except sqlite3.DatabaseError as error:
-        raise MarathonError(f"{path}: is damaged ({error}); move it away, or {advice}") from None
-
-
 def refuse_other_tables(connection: sqlite3.Connection, schema: str = "main") -> None:
     """Raises sqlite3.DatabaseError where the table is a stranger's: a view or a trigger may compute without end."""
     made = connection.execute(
@@ -82,16 +54,3 @@ def file_id(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _open_or_make(path: Path) -> None:
-    """Raises sqlite3.DatabaseError for a damaged file, of which sqlite itself reads no more than it is asked for."""
-    with closing(sqlite3.connect(path, timeout=5.0, factory=Connection)) as connection:
-        refuse_other_tables(connection)
-        connection.execute(f"PRAGMA journal_mode={'DELETE' if RANK_MARK in path.name else 'WAL'}")
-        connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
-        connection.execute("BEGIN IMMEDIATE")
-        connection.rollback()
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise sqlite3.DatabaseError(f"malformed: {' '.join(found.split())}")

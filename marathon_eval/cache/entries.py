@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.model import Entry
 from marathon_eval.cache.database import LOCK_SECONDS, TABLE, read_only, refuse_other_tables
-from marathon_eval.cache.entry import Entry, sha256_of, whole
+from marathon_eval.cache.entry import AUDIO, FINGERPRINT, RESPONSE, WEIGHTS, belongs
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
-
-RESPONSE, FINGERPRINT, AUDIO, WEIGHTS = "response/", "fingerprint/", "audio/", "file/"
 
 
 @dataclass(frozen=True)
@@ -134,23 +133,6 @@ def _fault(key: str, text: str, known: set[str]) -> str | None:
     if key.startswith(RESPONSE) and value["fingerprint"] not in known:
         return f"its model's fingerprint {value['fingerprint'][:8]} is missing"
     return None
-
-
-def belongs(entry: Entry) -> bool:
-    """Whether an entry's key is what its content gives; for the audio memo, whether it has its two values."""
-    key, value = entry
-    try:
-        if key.startswith(RESPONSE):
-            text = value["response"]["text"]
-            expected = sha256_of([value["fingerprint"], value["request"]])
-            return isinstance(text, str) and key == RESPONSE + expected and whole(key, value)
-        if key.startswith(FINGERPRINT):
-            return key == FINGERPRINT + sha256_of(value)
-        if key.startswith(WEIGHTS):
-            return isinstance(value, str)
-        return key.startswith(AUDIO) and len(value) == 2
-    except (KeyError, TypeError):
-        return False
 
 
 def prunable(path: Path, selection: Selection | None, gone_audio: bool, damaged: bool) -> list[str]:

@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from marathon_eval.api.model import NO_DETAILS, Request, Response, Usage
-
-#: Made once: json.dumps makes an encoder for every call with settings of its own.
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-
-class Entry(NamedTuple):
-    """One row of the cache, as stored."""
-
-    key: str
-    value: Any
-
-
-def canonical(value: Any) -> str:
-    """The one JSON text of a value: what is hashed."""
-    return _CANONICAL.encode(value)
+from marathon_eval.api.model import NO_DETAILS, Entry, Request, Response, Usage
+from marathon_eval.files import canonical, sha256_of, utf8
 
 
 def storable(value: Any) -> str:
@@ -36,20 +21,6 @@ def storable(value: Any) -> str:
     return text
 
 
-def sha256_of(value: Any) -> str:
-    # a lone surrogate, as a row's JSON may hold, is no UTF-8, and must cost its row alone
-    return hashlib.sha256(_bytes(canonical(value))).hexdigest()
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        # two halves of a pair, as a server may send them apart, are one character once they were written as JSON
-        paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
-        return paired.encode(errors="surrogatepass")
-
-
 def cacheable(request: Request, response: Response) -> bool:
     """Failures and refusals are asked again; a sampled answer without a seed is nobody's to repeat."""
     repeatable = request.generation.temperature == 0 or request.generation.seed is not None
@@ -59,7 +30,7 @@ def cacheable(request: Request, response: Response) -> bool:
 def check_of(key: str, row: Mapping[str, Any]) -> str:
     """A checksum over an answer's key and content: the key alone proves the request, not what was said to it."""
     content = {name: value for name, value in row.items() if name != "check"}
-    return f"{zlib.crc32(_bytes(key + canonical(content))):08x}"
+    return f"{zlib.crc32(utf8(key + canonical(content))):08x}"
 
 
 def whole(key: str, value: Any) -> bool:
@@ -82,3 +53,23 @@ def _is_answer(value: Any) -> bool:
 def response_from(stored: Mapping[str, Any]) -> Response:
     usage = Usage(**{**stored["usage"], "details": stored["usage"].get("details") or NO_DETAILS})
     return Response(**{**stored, "usage": usage})
+
+
+RESPONSE, FINGERPRINT, AUDIO, WEIGHTS = "response/", "fingerprint/", "audio/", "file/"
+
+
+def belongs(entry: Entry) -> bool:
+    """Whether an entry's key is what its content gives; for the audio memo, whether it has its two values."""
+    key, value = entry
+    try:
+        if key.startswith(RESPONSE):
+            text = value["response"]["text"]
+            expected = sha256_of([value["fingerprint"], value["request"]])
+            return isinstance(text, str) and key == RESPONSE + expected and whole(key, value)
+        if key.startswith(FINGERPRINT):
+            return key == FINGERPRINT + sha256_of(value)
+        if key.startswith(WEIGHTS):
+            return isinstance(value, str)
+        return key.startswith(AUDIO) and len(value) == 2
+    except (KeyError, TypeError):
+        return False

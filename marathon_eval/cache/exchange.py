@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.model import Entry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
-from marathon_eval.cache.entries import (
-    FINGERPRINT,
-    RESPONSE,
-    Selection,
-    belongs,
-    fingerprints,
-    reading,
-    stored,
-)
-from marathon_eval.cache.entry import Entry
+from marathon_eval.cache.entries import Selection, fingerprints, reading, stored
+from marathon_eval.cache.entry import FINGERPRINT, RESPONSE, belongs
 from marathon_eval.errors import MarathonError
 
 #: The first line of an exported file.

@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from marathon_eval.api.audio import memo_keys
-from marathon_eval.cache.database import LOCK_SECONDS, RANK_MARK, TABLE, read_only, refuse_other_tables
+from marathon_eval.cache.database import LOCK_SECONDS, RANK_MARK, TABLE, refuse_other_tables
 from marathon_eval.errors import MarathonError
-
-if TYPE_CHECKING:
-    from marathon_eval.api.model import Request
-    from marathon_eval.cache.answers import ResponseCache
 
 
 def rank_file(folder_file: str, rank: int) -> str:
@@ -70,17 +63,3 @@ def _move(file: Path, path: Path) -> None:
             connection.execute(f"INSERT OR IGNORE INTO main.{TABLE} SELECT key, value FROM part.{TABLE}")
         with connection:
             connection.execute(f"DELETE FROM part.{TABLE} WHERE key IN (SELECT key FROM main.{TABLE})")
-
-
-def memo(cache: ResponseCache, requests: Iterable[Request]) -> dict[str, Any]:
-    """What this cache knows of the requests' audio and of weight files, by key: nobody need hash them again."""
-    from marathon_eval.cache.entries import WEIGHTS, stored
-
-    keys, _ = memo_keys(audio for request in requests for audio in request.audios)
-    known = cache.get_many(keys.values())
-    if cache.path is None:
-        return known
-    cache.commit()
-    # not `reading`, which would look into files that other ranks are making just now
-    with closing(read_only(cache.path)) as connection:
-        return {**known, **{entry.key: entry.value for entry in stored(connection, WEIGHTS)}}

@@ -19,9 +19,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.model import Entry
 from marathon_eval.cache.database import LOCK_SECONDS, TABLE, Connection, read_only
-from marathon_eval.cache.entries import AUDIO, FINGERPRINT, RESPONSE, belongs
-from marathon_eval.cache.entry import Entry, storable
+from marathon_eval.cache.entry import AUDIO, FINGERPRINT, RESPONSE, belongs, storable
 
 MAGIC = b"SQLite format 3\0"
 #: Of the sixteen first bytes this many must be sqlite's, else the file never was a cache.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from marathon_eval.cache.answers import Answered
+    from marathon_eval.api.model import Answered
 
 LINE_EVERY_SECONDS = 60.0
 

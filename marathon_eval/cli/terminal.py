@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from marathon_eval.results.results import MetricValue, RunResult, TaskResult
+    from marathon_eval.api.results import MetricValue, RunResult, TaskResult
 
 WIDTH_OF_A_PIPE = 130
 LEFT = ("task", "reading", "metric")

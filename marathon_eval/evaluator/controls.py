@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.api.audio import Audio
+from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.errors import AudioError, MarathonError
-from marathon_eval.scoring.scorer import Scorer
-from marathon_eval.task.documents import Doc, DocSet
 from marathon_eval.task.prompt.choices import letters_of
 from marathon_eval.task.task import Task
 
 if TYPE_CHECKING:
-    from marathon_eval.results.results import Sample
+    from marathon_eval.api.results import Sample
 
 NoAudio = Literal["silence", "none"]
 SILENT_RATE = 16_000
@@ -123,7 +122,7 @@ def _named(task: Task, name: str) -> Task:
     """The same task under another name."""
     other = copy.copy(task)
     other.name = name
-    other.scorer = Scorer(name, task.config, task.readings)
+    other.scorer = task.scorer_named(name)
     return other
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.api.model import Model, Request, Usage
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.database import TABLE, read_only
-from marathon_eval.cache.entry import response_from, sha256_of
+from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.eta import Forecast
 from marathon_eval.evaluator.preflight import Check, Planned, checks
 from marathon_eval.evaluator.requests import Pool, ordered, seconds_of
+from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Model, Through, complete
 from marathon_eval.api.registry import Registry
+from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.cache.entry import sha256_of
 from marathon_eval.errors import MarathonError, of_the_judge
 from marathon_eval.evaluator.config import RunConfig, parse_args
 from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.evaluator.provenance import versions
 from marathon_eval.evaluator.requests import Answers, Pool, Progress, ask, cache_folder, gather
-from marathon_eval.results.results import RunResult, Sample
+from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.judge import Judge

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marathon_eval.api.filter import Answer
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.cache.entry import sha256_of
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.judge_prompts import Call, Kind, check_judging
-from marathon_eval.scoring.filters.build import Answer
+from marathon_eval.files import sha256_of
 from marathon_eval.scoring.judge import VERDICTS
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.task.task import Task

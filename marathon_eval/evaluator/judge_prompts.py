@@ -16,10 +16,10 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.filter import Answer
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.errors import RowError, unknown
-from marathon_eval.scoring.filters.build import Answer
-from marathon_eval.scoring.judge import Pair, Pass
+from marathon_eval.scoring.judge import NONE, Pair, Pass, read_letter
 from marathon_eval.scoring.reasoning import Parted
 from marathon_eval.scoring.released.air_bench import two_scores
 from marathon_eval.scoring.released.mmar import included
@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from marathon_eval.task.task import Doc, Task
     from marathon_eval.task.yaml.config import JudgePrompt
 
-_LETTER = re.compile(r"[\s\"'(\[*]*(?P<letter>[A-Za-z])[\s\"')\].*]*")
-_NONE = re.compile(r"[\s\"'(\[*]*none[\s\"')\].*]*", re.IGNORECASE)
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
-NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -133,15 +130,6 @@ def _allowed(rubric: Any) -> list[list[float]]:
     if not all(isinstance(options, list) and options and max(options) > 0 for options in scores):
         raise RowError("a criterion of the row's rubric has no list of possible scores")
     return [[float(score) for score in options or ()] for options in scores]
-
-
-def read_letter(reply: str, letters: Sequence[str]) -> str | None:
-    """A letter of the row, or "none"; marks around it do not count, any other word makes the reply unreadable."""
-    if _NONE.fullmatch(reply):
-        return NONE
-    found = _LETTER.fullmatch(reply)
-    letter = found["letter"].upper() if found else ""
-    return letter if letter in [name.upper() for name in letters] else None
 
 
 def read_rubric(reply: str, allowed: Sequence[Sequence[float]]) -> float | None:

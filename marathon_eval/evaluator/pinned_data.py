@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.corpus.audit.fingerprint import read_pin
 from marathon_eval.evaluator.requests import Asked, Pool
+from marathon_eval.task.data.pin import read_pin
 
 
 def held_against(pool: Pool, cache: ResponseCache, manifest: Path) -> Pool:
@@ -15,7 +15,9 @@ def held_against(pool: Pool, cache: ResponseCache, manifest: Path) -> Pool:
     Sounds are compared by the hash of what is decoded, so a moved or re-packed copy of the data is the same data.
     """
     pinned = {
-        audio["sha256"] for task in read_pin(manifest)["tasks"].values() for audio in task["audio"].values()
+        audio["sha256"]
+        for task in read_pin(manifest, "--manifest")["tasks"].values()
+        for audio in task["audio"].values()
     }
     facts, _ = cache.facts(
         audio for asked in pool.asked.values() for item in asked for audio in item.doc.audio

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from marathon_eval.api.model import Model, Request, Through, complete
-from marathon_eval.cache.answers import Answered, ResponseCache, default_folder
+from marathon_eval.api.model import Answered, Model, Request, Through, complete
+from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.gc_pause import seldom_collected
+from marathon_eval.files import default_folder
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Request, Response
-from marathon_eval.cache.entry import sha256_of
+from marathon_eval.api.results import Sample
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import Answers, Asked
+from marathon_eval.files import sha256_of
 from marathon_eval.results.compressed_samples import Packed
-from marathon_eval.results.results import Sample
 from marathon_eval.scoring.aggregation import Aggregation
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from functools import partial
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marathon_eval.api.doc import Doc
+from marathon_eval.api.metric import Metric, Scored
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.gold_spellings import spellings
-from marathon_eval.scoring.metrics.build import Metric, Scored
-from marathon_eval.task.documents import Doc
 
 if TYPE_CHECKING:
-    from marathon_eval.scoring.filters.build import FilterContext
-    from marathon_eval.task.readings import Reading
+    from marathon_eval.api.filter import FilterContext
+    from marathon_eval.scoring.scorer import Reading
     from marathon_eval.task.task import Task
 
 #: Metrics whose best value is no matter of being right: baselines, counts of what was read, and judges' opinions.

@@ -15,23 +15,25 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.model import Answered
 from marathon_eval.api.press import EvictionPress
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import HFAudio
-from marathon_eval.cache.answers import AT_ONCE, Answered, ResponseCache
-from marathon_eval.cache.entry import cacheable, response_from, sha256_of
+from marathon_eval.cache.answers import AT_ONCE, ResponseCache
+from marathon_eval.cache.entry import cacheable, response_from
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import Plan, build_model, concluded, judge_with, pinned_pool, prepared
 from marathon_eval.evaluator.preflight import Planned, refuse
 from marathon_eval.evaluator.requests import Answers, Progress, cache_folder, ordered, seconds_of
+from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.api.model import Model, Request, Response
     from marathon_eval.api.press import Press
-    from marathon_eval.results.results import RunResult
+    from marathon_eval.api.results import RunResult
 
 #: The uncompressed model's name in --presses.
 NONE = "none"

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.results import SCHEMA_VERSION
 from marathon_eval.results.compressed_samples import rows_of
 from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired
-from marathon_eval.results.results import SCHEMA_VERSION
 from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from marathon_eval.api.results import RunResult, TaskResult
     from marathon_eval.evaluator.sweep import Cell
-    from marathon_eval.results.results import RunResult, TaskResult
 
 #: What a comparison reads of a sample's line, beside the paths of its audio.
 COMPARED = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from marathon_eval.api.doc import Doc
 from marathon_eval.api.model import Response
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.task.data.rows import FORMATS
-from marathon_eval.task.documents import Doc
 from marathon_eval.task.task import Group, Task, load_task
 
 #: Metrics that must give 1 for the gold answer and 0 for a wrong one.

@@ -14,7 +14,7 @@ from marathon_eval.report.timing import STAGES, Spread
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from marathon_eval.report.page import Report
+    from marathon_eval.report.gather import Report
 
 TITLES = {
     "radar": "Scores by task",

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from marathon_eval.api.results import TaskResult
 from marathon_eval.report.published import Benchmark, Column
 from marathon_eval.report.runs import Cell
-from marathon_eval.results.results import TaskResult
 
 
 @dataclass(frozen=True)

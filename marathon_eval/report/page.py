@@ -10,23 +10,21 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from marathon_eval.report import figures, prompts
-from marathon_eval.report.breakdown import Breakdown, broken_down
 from marathon_eval.report.clips import Clips
 from marathon_eval.report.embedded_samples import fitting_length, packed
-from marathon_eval.report.leaderboard import Board, Row, champions, make_board, published_rows
-from marathon_eval.report.published import Benchmark, benchmark, benchmark_names, benchmark_of
+from marathon_eval.report.gather import Report
+from marathon_eval.report.leaderboard import Row, champions, published_rows
+from marathon_eval.report.published import Benchmark, benchmark, benchmark_names
 from marathon_eval.report.runs import Cell
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.summary import run_facts, task_lines, timing_lines
 from marathon_eval.report.tables import one_line
-from marathon_eval.report.timing import Timing
 from marathon_eval.results.outcomes import NAMES
-from marathon_eval.results.results import read_samples
 
 #: Characters of text that a page carries before the longest answers are cut.
 TEXT_BUDGET = 32_000_000
@@ -34,57 +32,6 @@ TEXT_BUDGET = 32_000_000
 SAMPLES_BYTES = 14_000_000
 LEAST_TEXT_BUDGET = 100_000
 FOLDER = Path(__file__).parent
-
-
-@dataclass
-class Gathered:
-    """Everything that was read from the samples files, by task and by cell label."""
-
-    tasks: list[TaskColumns]
-    breakdowns: dict[str, dict[str, Breakdown]]
-    timings: dict[str, Timing]
-    without_samples: list[str]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a page is made of; `figures` are also what --plots writes."""
-
-    cells: Sequence[Cell]
-    board: Board
-    benchmark: Benchmark | None
-    gathered: Gathered
-
-    @property
-    def runs_board(self) -> list[Row]:
-        return [row for row in self.board.rows if row.kind == "run"]
-
-
-def make_report(cells: Sequence[Cell], with_published: bool = False) -> Report:
-    """Read all samples once. Raises MarathonError for a damaged file."""
-    known = benchmark_of(task for cell in cells for task in cell.tasks)
-    return Report(cells, make_board(cells, known, with_published), known, gather(cells))
-
-
-def gather(cells: Sequence[Cell]) -> Gathered:
-    """Columns, breakdowns and timings of every task that has samples."""
-    gathered = Gathered([], {}, {cell.label: Timing() for cell in cells}, [])
-    for name in dict.fromkeys(task for cell in cells for task in cell.tasks):
-        columns = TaskColumns(name)
-        for number, cell in enumerate(cells):
-            if name not in cell.tasks:
-                continue
-            if not (cell.folders[name] / f"samples_{name}.jsonl").is_file():
-                gathered.without_samples.append(f"{cell.label}: {name}")
-                continue
-            added = columns.add_cell(number, cell.tasks[name], read_samples(cell.folders[name], name))
-            gathered.timings[cell.label].add(added)
-            gathered.breakdowns.setdefault(name, {})[cell.label] = broken_down(
-                columns, added, columns.primary
-            )
-        if columns.cells:
-            gathered.tasks.append(columns)
-    return gathered
 
 
 def render(report: Report, page: Path, with_published: bool = False, embed_bytes: int = 0) -> str:

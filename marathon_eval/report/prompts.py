@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from marathon_eval.cache.answers import FILE_NAME, default_folder
+from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cache.database import TABLE, read_only
-from marathon_eval.cache.entry import sha256_of
+from marathon_eval.files import default_folder, sha256_of
 from marathon_eval.report.runs import Cell
 
 _QUERY = f"""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.results import MetricValue, TaskResult
 from marathon_eval.errors import MarathonError
-from marathon_eval.results.results import MetricValue, TaskResult, read_results
+from marathon_eval.results.results import read_results
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from marathon_eval.api.results import TaskResult
 from marathon_eval.results.outcomes import outcome_of
-from marathon_eval.results.results import TaskResult
 
 #: What a report shows of an answer's cost; seconds and counts.
 USAGE = (

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from marathon_eval.api.results import TaskResult
 from marathon_eval.report.breakdown import Breakdown
 from marathon_eval.report.leaderboard import Score, score_of
 from marathon_eval.report.runs import Cell
 from marathon_eval.report.timing import STAGES, Timing
-from marathon_eval.results.results import TaskResult
 
 
 @dataclass(frozen=True)

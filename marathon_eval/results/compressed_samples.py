@@ -11,7 +11,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
-from marathon_eval.results.results import ReadingScore, Sample, json_line
+from marathon_eval.api.results import ReadingScore, Sample
+from marathon_eval.files import json_line
 
 #: Characters of a block. zlib looks back 32 KB, so that larger ones are hardly smaller.
 BLOCK = 1 << 16

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.evaluator.judge_prompts import NONE, read_letter
 from marathon_eval.results.results import newest_run, read_results, read_samples
-from marathon_eval.scoring.judge import Pair, Pass
+from marathon_eval.scoring.judge import NONE, Pair, Pass, read_letter
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.released.air_bench import two_scores
 from marathon_eval.task.data.rows import parsed

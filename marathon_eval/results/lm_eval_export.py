@@ -13,15 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache.entry import sha256_of
-from marathon_eval.results.results import (
-    MetricValue,
-    RunResult,
-    Sample,
-    TaskResult,
-    json_line,
-    write_atomically,
-)
+from marathon_eval.api.results import MetricValue, RunResult, Sample, TaskResult
+from marathon_eval.files import json_line, sha256_of, write_atomically
 
 #: Standard errors in a 95 % interval.
 WIDTH = 2 * 1.96

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.filter import Answer, FilterContext
+from marathon_eval.api.metric import Mean, Metric, Scored
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
-from marathon_eval.scoring.filters.build import Answer, FilterContext
-from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, build_metric
+from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.stats import bootstrap, holm, mcnemar
 
 if TYPE_CHECKING:

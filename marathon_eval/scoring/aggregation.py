@@ -7,13 +7,12 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.api.metric import Tally
-from marathon_eval.results.results import MetricValue, ReadingScore, Sample, TaskResult
-from marathon_eval.scoring.filters.build import Answer, FilterContext
-from marathon_eval.scoring.metrics.build import Metric, Scored
+from marathon_eval.api.doc import Doc, DocSet
+from marathon_eval.api.filter import Answer, FilterContext
+from marathon_eval.api.metric import Metric, Scored, Tally
+from marathon_eval.api.results import MetricValue, ReadingScore, Sample, TaskResult
 from marathon_eval.scoring.scorer import SCORED, Scorer, scored_row
 from marathon_eval.scoring.usage import UsageColumns, answer_seconds
-from marathon_eval.task.documents import Doc, DocSet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -93,7 +92,6 @@ class Aggregation:
 
     def result(self, docset: DocSet) -> TaskResult:
         """The task's metrics with intervals, and the count of every row that did or did not enter them."""
-        config = self.scorer.config
         parts = {key: dict(sorted(places.items())) for key, places in self.parts.items()}
         values = self._values(parts)
         return TaskResult(
@@ -110,10 +108,10 @@ class Aggregation:
             n_unanswered=self.unanswered,
             n_errors=self.n_errors,
             n_unverified=self.n_unverified,
-            headline=config.headline.model_dump() if config.headline else None,
+            headline=None if self.scorer.headline is None else dict(self.scorer.headline),
             breakdown=_breakdown(parts, values),
             usage=self.usage.merged(),
-            version=config.metadata.get("version"),
+            version=self.scorer.version,
             metrics={
                 name: {metric.name: dict(metric.spec) for metric in reading.metrics}
                 for name, reading in self.scorer.readings.items()

@@ -16,12 +16,12 @@ rubric_score                    the mean rating
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.api.metric import Numbers, Tally
-from marathon_eval.scoring.filters.build import Answer, FilterContext, Held, Step
-from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, counted, ratio
+from marathon_eval.api.filter import Answer, FilterContext, Held, Step
+from marathon_eval.api.metric import Mean, Metric, Numbers, Scored, Tally, counted, ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -199,3 +199,21 @@ METRICS: dict[str, Callable[..., Metric]] = {
         rubric_score,
     )
 }
+
+
+NONE = "none"
+
+
+def read_letter(reply: str, letters: Sequence[str]) -> str | None:
+    """A letter of the row, or "none"; marks around it do not count, any other word makes the reply unreadable."""
+    if _NONE.fullmatch(reply):
+        return NONE
+    found = _LETTER.fullmatch(reply)
+    letter = found["letter"].upper() if found else ""
+    return letter if letter in [name.upper() for name in letters] else None
+
+
+_LETTER = re.compile(r"[\s\"'(\[*]*(?P<letter>[A-Za-z])[\s\"')\].*]*")
+
+
+_NONE = re.compile(r"[\s\"'(\[*]*none[\s\"')\].*]*", re.IGNORECASE)

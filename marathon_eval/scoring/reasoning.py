@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from marathon_eval.scoring.filters.build import FilterContext, Held, Step
+from marathon_eval.api.filter import FilterContext, Held, Step
 
 TAGS = ("think", "thinking", "thought", "reasoning")
 UNCLOSED = "unclosed_reasoning"

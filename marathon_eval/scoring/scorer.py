@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from marathon_eval.api.doc import Doc
+from marathon_eval.api.filter import Answer, FilterContext, Pipeline
+from marathon_eval.api.metric import Metric, Scored
 from marathon_eval.api.model import Response
+from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.errors import RowError
-from marathon_eval.results.results import ReadingScore, Sample
-from marathon_eval.scoring.filters.build import Answer, FilterContext
-from marathon_eval.scoring.metrics.build import Scored
 from marathon_eval.scoring.usage import mean_usage
-from marathon_eval.task.documents import Doc
-from marathon_eval.task.readings import Reading
-from marathon_eval.task.yaml.config import TaskConfig
 
 SCORED = ("ok", "unverified")
 
@@ -20,12 +20,22 @@ SCORED = ("ok", "unverified")
 class Scorer:
     """Scores one task's answers."""
 
-    def __init__(self, name: str, config: TaskConfig, readings: Mapping[str, Reading]) -> None:
+    def __init__(
+        self,
+        name: str,
+        readings: Mapping[str, Reading],
+        *,
+        breakdown: Sequence[str] = (),
+        cluster: str | None = None,
+        headline: Mapping[str, Any] | None = None,
+        version: Any = None,
+    ) -> None:
         self.name = name
-        self.config = config
         self.readings = readings
-        keys = config.breakdown or []
-        self.breakdown = [keys] if isinstance(keys, str) else list(keys)
+        self.breakdown = list(breakdown)
+        self.headline = headline
+        self.version = version
+        self._cluster = cluster
 
     def score(self, doc: Doc, context: FilterContext, responses: Sequence[Response], judge: bool) -> Sample:
         """One line of samples_<task>.jsonl. A failed answer, or one of several that failed, is an error row."""
@@ -74,7 +84,7 @@ class Scorer:
 
     def cluster(self, doc: Doc) -> str:
         """What intervals resample: the `cluster` column where the row has it, else the clip, else the row."""
-        named = doc.fields.get(self.config.cluster) if self.config.cluster else None
+        named = doc.fields.get(self._cluster) if self._cluster else None
         return str(named if named is not None else doc.audio_names or doc.doc_id)
 
     def clusters(self, docs: Sequence[Doc]) -> list[str]:
@@ -88,3 +98,15 @@ def scored_row(doc: Doc, context: FilterContext, answer: Answer, cluster: str) -
     if doc.target is None:
         raise RowError(f"row {doc.doc_id}: has no target")
     return Scored(answer, doc.target, context, cluster)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One named way to read the answers, with the metrics that judge it."""
+
+    pipeline: Pipeline
+    metrics: tuple[Metric, ...]
+
+    @property
+    def name(self) -> str:
+        return self.pipeline.name

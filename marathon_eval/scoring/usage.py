@@ -12,7 +12,7 @@ from marathon_eval.api.model import Response, Usage
 from marathon_eval.scoring.stats import median_interval
 
 if TYPE_CHECKING:
-    from marathon_eval.results.results import Sample
+    from marathon_eval.api.results import Sample
 
 STAGES = ("encode_s", "prefill_s", "decode_s")
 _USAGE = tuple(field.name for field in fields(Usage))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marathon_eval.results.results import TaskResult
+from marathon_eval.api.results import TaskResult
 from marathon_eval.task.yaml.config import AggregateMetric, GroupConfig
 
 HEADLINE = AggregateMetric(metric="headline", weight_by_size=False)

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from marathon_eval.api.filter import Pipeline
+from marathon_eval.api.metric import Metric
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.scoring.filters.build import Pipeline, build_pipeline
-from marathon_eval.scoring.metrics.build import Metric, build_metric
+from marathon_eval.scoring.filters.build import build_pipeline
+from marathon_eval.scoring.metrics.build import build_metric
+from marathon_eval.scoring.scorer import Reading
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
 
 Built = TypeVar("Built", Pipeline, Metric)
 _BUILT: dict[tuple[object, str], Pipeline | Metric] = {}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One named way to read the answers, with the metrics that judge it."""
-
-    pipeline: Pipeline
-    metrics: tuple[Metric, ...]
-
-    @property
-    def name(self) -> str:
-        return self.pipeline.name
 
 
 def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]:

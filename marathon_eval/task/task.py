@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from marathon_eval.api.doc import Doc, DocSet
+from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.model import Generation, Request, Response
+from marathon_eval.api.results import Sample, TaskResult
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.results.results import Sample, TaskResult
 from marathon_eval.scoring.aggregation import Aggregation
-from marathon_eval.scoring.filters.build import FilterContext
 from marathon_eval.scoring.scorer import Scorer
 from marathon_eval.task.data.rows import TableReader
-from marathon_eval.task.documents import Doc, DocLoader, DocSet
+from marathon_eval.task.documents import DocLoader
 from marathon_eval.task.group import Group
 from marathon_eval.task.prompt.choices import Choices, letters_of
 from marathon_eval.task.prompt.prompt import PromptWriter
@@ -54,10 +55,22 @@ class Task:
             model: PromptWriter(self.config, document, variant)
             for model, variant in self.config.prompt_variants.items()
         }
-        self.scorer = Scorer(self.name, self.config, self.readings)
+        self.scorer = self.scorer_named(self.name)
         self.loader = DocLoader(self.config, document, self.writer.question, self._choices_for_filters())
         self.generation = self._generation()
         self._check()
+
+    def scorer_named(self, name: str) -> Scorer:
+        """Return the task's scorer, whose samples carry `name`."""
+        config, keys = self.config, self.config.breakdown or []
+        return Scorer(
+            name,
+            self.readings,
+            breakdown=[keys] if isinstance(keys, str) else keys,
+            cluster=config.cluster,
+            headline=config.headline.model_dump() if config.headline else None,
+            version=config.metadata.get("version"),
+        )
 
     @property
     def alias(self) -> str:

@@ -49,10 +49,11 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request, Usage
 from marathon_eval.api.press import press_from_args
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.adapter import RATE, Inputs
 from marathon_eval.backends.hf.engine.generate import generated
-from marathon_eval.backends.hf.engine.load import Loaded, chosen_device, quiet
+from marathon_eval.backends.hf.engine.load import chosen_device, quiet
+from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.usage import now
+from marathon_eval.backends.hf.inputs import RATE, Inputs
 from marathon_eval.models.qwen_omni import QwenOmni
 
 TOKENS_PER_SECOND = 25

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bench_cost import Figure, environment, told
 
-from marathon_eval.cache.answers import Answered
+from marathon_eval.api.model import Answered
 from marathon_eval.evaluator.requests import Progress
 
 COSTLY = Path(__file__).resolve().with_name("bench_costly.py")

@@ -78,7 +78,7 @@ def listening() -> dict[str, float]:
     import soundfile
     from transformers import WhisperFeatureExtractor
 
-    from marathon_eval.backends.hf.adapter import RATE
+    from marathon_eval.backends.hf.inputs import RATE
     from marathon_eval.backends.hf.mel import mel_frames
 
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=300, return_attention_mask=True)

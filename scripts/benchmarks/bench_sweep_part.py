@@ -30,15 +30,17 @@ import numpy as np
 import soundfile
 import torch
 
-from marathon_eval.backends.hf.adapter import RATE, HFAudio
+from marathon_eval.api.results import RunResult
+from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.engine import runner
-from marathon_eval.backends.hf.engine.load import Loaded, chosen_device
+from marathon_eval.backends.hf.engine.load import chosen_device
+from marathon_eval.backends.hf.engine.loaded import Loaded
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.evaluator import sweep as sweeping
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.evaluator.sweep import Cell, Grid, cells_of, sweep
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.results.results import RunResult
 
 TASK = """\
 dataset_path: json

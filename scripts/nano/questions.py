@@ -8,9 +8,9 @@ import numpy as np
 
 from demo.heard import SCENE_NAMES
 from demo.people import EMOTIONS
+from marathon_eval.api.doc import Doc
 from marathon_eval.api.model import Request
 from marathon_eval.api.registry import Registry
-from marathon_eval.task.documents import Doc
 from marathon_eval.task.task import Task, load_task
 from nano.pieces import GENRES, MOODS, PLACES, SOUNDS
 

@@ -14,8 +14,8 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Model, ModelSettings, Request, Response
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entries import faults
-from marathon_eval.cache.entry import canonical
 from marathon_eval.errors import MarathonError
+from marathon_eval.files import canonical
 
 
 class Echo(Model):

@@ -7,8 +7,7 @@ import re
 
 import pytest
 
-from marathon_eval.api.model import Request, Response
-from marathon_eval.cache.answers import Answered
+from marathon_eval.api.model import Answered, Request, Response
 from marathon_eval.cli.progress import LineProgress
 from marathon_eval.evaluator.eta import ENOUGH, Forecast
 

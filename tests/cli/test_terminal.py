@@ -9,8 +9,8 @@ import pytest
 
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
+from marathon_eval.api.results import MetricValue, RunResult
 from marathon_eval.cli.terminal import WIDTH_OF_A_PIPE, duration, print_run
-from marathon_eval.results.results import MetricValue, RunResult
 from marathon_eval.scoring.usage import answer_seconds
 
 LONGEST_TASK = "air_bench_synthesized_voice_clean"

@@ -15,7 +15,7 @@ from marathon_eval.api.sound import Laid, below_ceiling, faded, gain_to, laid_ou
 from marathon_eval.corpus.build.balance import at_most, balanced
 from marathon_eval.corpus.build.fields import fill, fill_value
 from marathon_eval.corpus.build.grouping import Filling, Take, grouped, pack, total
-from marathon_eval.corpus.build.plan import Item
+from marathon_eval.corpus.build.item import Item
 from marathon_eval.corpus.build.question import ask
 from marathon_eval.corpus.build.recipe import Bins, Group, Numbers, Question, Select, load_recipe
 from marathon_eval.corpus.build.render import spans_of
@@ -210,7 +210,7 @@ def test_levels_and_ceiling() -> None:
 
 
 def test_silence_between_pieces_is_accounted_for() -> None:
-    from marathon_eval.corpus.build.plan import Piece
+    from marathon_eval.corpus.build.item import Piece
 
     item = Item("x.wav", 100, 100, (Piece("a", 0, 20, 100, 10, 20), Piece("b", 0, 20, 100, 50, 20)), {})
     spans = [(span["start"], span["stop"], span["source"]) for span in spans_of(item, [0, 0])]

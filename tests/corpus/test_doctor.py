@@ -15,7 +15,8 @@ from helpers.built_recipe import at_test_rate, reader
 from helpers.dataset_with_faults import ALSO, PLANTS, TOY, clean_data, half_silent, sound, tone
 from marathon_eval.api.audio import Audio
 from marathon_eval.corpus.audit.checks import chi_square_p, task_faults
-from marathon_eval.corpus.audit.doctor import Examined, examine
+from marathon_eval.corpus.audit.doctor import examine
+from marathon_eval.corpus.audit.examined import Examined
 from marathon_eval.corpus.audit.expected import Dataset, Expected, load_known
 from marathon_eval.corpus.audit.fault import KINDS, Fault
 from marathon_eval.corpus.audit.fingerprint import pin
@@ -198,7 +199,7 @@ def test_the_command_line(clean: Path, tmp_path: Path) -> None:
         ((), "doctor: give a data set's folder, or --kinds"),
         ((str(tmp_path / "none"),), "no such folder"),
         ((str(clean), "--headers_only", "--manifest", "x"), "not with --headers_only"),
-        ((str(clean), "--against", known), "no manifest of doctor"),
+        ((str(clean), "--against", known), "not a manifest of doctor"),
         ((str(clean), "--known", str(clean / "quiz/quiz.json")), "must be a mapping"),
     ):
         wrong = run(*words)

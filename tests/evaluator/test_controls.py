@@ -11,11 +11,11 @@ import pytest
 from helpers import make_air_bench_mmar_data, make_audiomarathon_data
 from marathon_eval import simple_evaluate
 from marathon_eval.api.audio import Audio
+from marathon_eval.api.doc import Doc
 from marathon_eval.api.registry import Registry
+from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.controls import silent, swapped, turn
-from marathon_eval.results.results import RunResult
-from marathon_eval.task.documents import Doc
 from marathon_eval.task.task import Task, load_task
 
 LISTENER = '''

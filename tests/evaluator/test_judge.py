@@ -11,10 +11,10 @@ from helpers import make_air_bench_mmar_data
 from helpers.api_server import FakeServer
 from helpers.judged_run import JUDGE, Court, Rules, order, sound_questions
 from marathon_eval import simple_evaluate
+from marathon_eval.api.results import RunResult
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.rescore.score_predictions import score_predictions
-from marathon_eval.results.results import RunResult
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from helpers import make_air_bench_mmar_data
 from helpers.judged_run import Court, Rules
 from marathon_eval.api.registry import Registry
-from marathon_eval.evaluator.judge_prompts import read_letter, read_rubric, trimmed_mean
+from marathon_eval.evaluator.judge_prompts import read_rubric, trimmed_mean
 from marathon_eval.evaluator.validate_task import validate_task
-from marathon_eval.scoring.judge import Pair, Pass
+from marathon_eval.scoring.judge import Pair, Pass, read_letter
 
 
 @pytest.fixture

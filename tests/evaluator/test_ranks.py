@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.cache.rank_files import memo, rank_file, take_in
+from marathon_eval.cache.rank_files import rank_file, take_in
 from marathon_eval.cli.verbs.cache import listed
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.distributed import messages
 from marathon_eval.evaluator.distributed.follower import request_from
-from marathon_eval.evaluator.distributed.leader import refuse
+from marathon_eval.evaluator.distributed.leader import memo, refuse
 from marathon_eval.evaluator.distributed.messages import Link, Pulse
 from marathon_eval.evaluator.distributed.ranks import Ranks, launched, shared_out, started_alone
 from marathon_eval.models.dummy import Dummy

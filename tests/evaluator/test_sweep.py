@@ -200,10 +200,10 @@ def test_holm_is_over_the_cells_of_a_task() -> None:
 #: A sweep that tells each answer of the model to the file named first, before anything can keep it.
 LOGGED = """
 import sys
-from marathon_eval import hf_audio
+from marathon_eval.backends.hf import adapter
 from marathon_eval.cli.main import main
 
-original = hf_audio.HFAudio.answer
+original = adapter.HFAudio.answer
 
 def answer(self, loaded, requests, inputs):
     responses = original(self, loaded, requests, inputs)
@@ -211,7 +211,7 @@ def answer(self, loaded, requests, inputs):
         log.writelines(f"{self.press} {one.prompt} {one.audios[0].path}\\n" for one in requests)
     return responses
 
-hf_audio.HFAudio.answer = answer
+adapter.HFAudio.answer = answer
 sys.exit(main(sys.argv[2:]))
 """
 #: What the cache may lose: it commits after so many answers at the latest.

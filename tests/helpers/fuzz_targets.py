@@ -17,6 +17,7 @@ from helpers.filled_cache import Said, fill
 from helpers.fuzz_cases import quietly_removed, survives
 from helpers.minimal_task import load, write_task
 from marathon_eval.api.audio import MAX_SECONDS, Audio
+from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import ResponseCache
@@ -25,7 +26,7 @@ from marathon_eval.corpus.build.recipe import load_recipe
 from marathon_eval.evaluator.config import parse_args, parse_samples
 from marathon_eval.evaluator.evaluator import build_model
 from marathon_eval.evaluator.rescore.score_predictions import score_predictions
-from marathon_eval.scoring.filters.build import FilterContext, build_pipeline, filter_names
+from marathon_eval.scoring.filters.build import build_pipeline, filter_names
 from marathon_eval.task.data.rows import parsed
 from marathon_eval.task.prompt.template import from_row
 from marathon_eval.task.task import Group, Task, load_task

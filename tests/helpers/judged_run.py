@@ -8,7 +8,7 @@ from typing import Any
 
 from helpers import make_air_bench_mmar_data
 from marathon_eval import simple_evaluate
-from marathon_eval.results.results import RunResult
+from marathon_eval.api.results import RunResult
 
 JUDGE = str(Path(__file__).parent / "scripted_judge.py")
 Rules = list[dict[str, Any]]

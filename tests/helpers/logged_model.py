@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.api.press import EvictionPress, Press, PruningPress
-from marathon_eval.cache.entry import sha256_of
+from marathon_eval.files import sha256_of
 
 
 class _Settings(ModelSettings):

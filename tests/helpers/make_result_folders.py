@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.cache.entry import sha256_of
-from marathon_eval.results.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult, write_run
+from marathon_eval.api.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult
+from marathon_eval.files import sha256_of
+from marathon_eval.results.results import write_run
 from marathon_eval.scoring.usage import answer_seconds
 
 LETTERS = "ABCD"

@@ -12,10 +12,10 @@ import soundfile
 from torch import Tensor
 
 from helpers.tiny_press_run import noise
+from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.backends.hf import adapter
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.sweep import Cell
-from marathon_eval.results.results import RunResult, Sample
 
 TASK = """\
 dataset_path: json

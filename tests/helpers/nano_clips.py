@@ -11,9 +11,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 
 from demo.waves import write
+from marathon_eval.api.results import RunResult
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.sweep import Cell, Grid, sweep
-from marathon_eval.results.results import RunResult
 from nano import testset
 from nano.pieces import SOUNDS
 from nano.questions import row

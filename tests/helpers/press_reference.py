@@ -23,12 +23,12 @@ from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
 from marathon_eval.api.press import EvictionPress, EvictionView, Press, PruningPress, PruningView
-from marathon_eval.backends.hf.adapter import Inputs
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
 from marathon_eval.backends.hf.engine.prompt_pass import Kept
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.backends.hf.engine.runner import loudness
+from marathon_eval.backends.hf.inputs import Inputs
 
 STEPS = 4
 

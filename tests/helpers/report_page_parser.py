@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.report.page import make_report, render
+from marathon_eval.report.gather import make_report
+from marathon_eval.report.page import render
 from marathon_eval.report.runs import read_cells
 
 

@@ -20,10 +20,11 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request, Response, complete
 from marathon_eval.api.press import Decoder, Press, PruningPress
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.adapter import RATE, Inputs
 from marathon_eval.backends.hf.chat import ChatModel
-from marathon_eval.backends.hf.engine.load import Loaded, load
+from marathon_eval.backends.hf.engine.load import load
+from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.runner import Runner
+from marathon_eval.backends.hf.inputs import RATE, Inputs
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = Generation(max_new_tokens=4)

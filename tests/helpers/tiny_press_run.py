@@ -14,11 +14,12 @@ from transformers import GenerationConfig
 
 from marathon_eval.api.model import Request
 from marathon_eval.api.press import Decoder, PruningPress
-from marathon_eval.backends.hf.adapter import RATE, Inputs
-from marathon_eval.backends.hf.engine.load import Loaded, load
+from marathon_eval.backends.hf.engine.load import load
+from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.prompt_pass import Kept
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.backends.hf.engine.runner import loudness
+from marathon_eval.backends.hf.inputs import RATE, Inputs
 from marathon_eval.models.qwen_omni import QwenOmni
 
 NEW_TOKENS = 8

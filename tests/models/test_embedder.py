@@ -74,7 +74,7 @@ def test_stretches_are_sentences_and_their_neighbours() -> None:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An E5-like checkpoint with random weights: near enough to a bag of words to find a sentence again."""
-    from marathon_eval.backends.hf.engine import hide_broken_torchvision
+    from marathon_eval.api.torchvision import hide_broken_torchvision
 
     hide_broken_torchvision()
     import torch

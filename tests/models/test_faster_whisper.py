@@ -20,7 +20,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request, Response, complete
 from marathon_eval.backends import ctranslate2
 from marathon_eval.backends.hf import weights
-from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 from marathon_eval.models import faster_whisper
 from marathon_eval.models.faster_whisper import FasterWhisper, Heard

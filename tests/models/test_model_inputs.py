@@ -32,7 +32,7 @@ from helpers.tiny_model_cases import (
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.granite_speech import LogMel
 from marathon_eval.models.voxtral import wav

@@ -27,9 +27,9 @@ from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
 from marathon_eval.api.press import budget
-from marathon_eval.backends.hf.adapter import RATE
 from marathon_eval.backends.hf.chat import ChatModel
-from marathon_eval.backends.hf.engine.load import Loaded
+from marathon_eval.backends.hf.engine.loaded import Loaded
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
 ALL = pytest.mark.parametrize("name", MODELS)

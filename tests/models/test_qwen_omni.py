@@ -22,7 +22,7 @@ from helpers.tiny_press_run import Tiny, noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request, Response, complete
 from marathon_eval.api.press import press_from_args
-from marathon_eval.backends.hf.adapter import RATE, Inputs
+from marathon_eval.backends.hf.inputs import RATE, Inputs
 from marathon_eval.backends.hf.mel import audio_tokens, mel_frames
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.qwen_omni import SYSTEM, QwenOmni

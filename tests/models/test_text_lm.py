@@ -12,8 +12,8 @@ from marathon_eval import simple_evaluate
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Model, Request, Response, complete
 from marathon_eval.api.registry import Registry
+from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError
-from marathon_eval.results.results import RunResult
 
 
 @pytest.fixture(scope="session")

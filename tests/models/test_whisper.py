@@ -16,7 +16,7 @@ from helpers import tiny_checkpoints
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request, Response, complete
-from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.models import whisper
 from marathon_eval.models.whisper import Whisper, quietest, windows
 

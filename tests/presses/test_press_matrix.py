@@ -41,7 +41,7 @@ from helpers.tiny_model_cases import (
 )
 from marathon_eval.api.press import EvictionPress, Press, PruningPress, budget, press_from_args
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.adapter import Inputs
+from marathon_eval.backends.hf.inputs import Inputs
 from marathon_eval.errors import MarathonError
 
 #: One of a kind each, so that the ordinary tests see every way of attaching a press.

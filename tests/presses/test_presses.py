@@ -13,7 +13,7 @@ from helpers import tiny_checkpoints
 from helpers.tiny_press_run import CutAt, Run, Tiny, recomputed
 from marathon_eval.api.press import PruningPress, PruningView, budget, press_from_args
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.adapter import Inputs
+from marathon_eval.backends.hf.inputs import Inputs
 from marathon_eval.errors import MarathonError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,8 +15,8 @@ from helpers import make_result_folders
 from helpers.make_result_folders import Made
 from helpers.report_page_parser import Parsed, parsed, unpacked
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.cache.entry import sha256_of
 from marathon_eval.cli.main import main
+from marathon_eval.files import sha256_of
 from marathon_eval.report import page as pages
 from marathon_eval.report.embedded_samples import fitting_length
 from marathon_eval.report.runs import Cell, read_cells

@@ -15,7 +15,8 @@ from helpers import make_audiomarathon_data, make_result_folders
 from helpers.chromium import Opened, chromium, opened
 from helpers.hostile_run import hostile_run
 from helpers.make_result_folders import Made
-from marathon_eval.report.page import make_report, render
+from marathon_eval.report.gather import make_report
+from marathon_eval.report.page import render
 from marathon_eval.report.runs import Cell, read_cells
 from marathon_eval.results.results import read_samples
 

@@ -9,14 +9,16 @@ import pytest
 
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
+from marathon_eval.api.results import TaskResult
 from marathon_eval.report import figures
 from marathon_eval.report.breakdown import NO_ANSWER, OTHER, Breakdown, broken_down
 from marathon_eval.report.curves import curves, on_front, shared_tasks
-from marathon_eval.report.page import make_report, render
+from marathon_eval.report.gather import make_report
+from marathon_eval.report.page import render
 from marathon_eval.report.runs import read_cells
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.timing import Spread
-from marathon_eval.results.results import TaskResult, write_run
+from marathon_eval.results.results import write_run
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ from helpers.make_result_folders import Made
 from helpers.report_page_parser import Parsed, parsed
 from marathon_eval.report import page as pages
 from marathon_eval.report.clips import Clips, relative_url
-from marathon_eval.report.page import make_report, render
+from marathon_eval.report.gather import make_report
+from marathon_eval.report.page import render
 from marathon_eval.report.runs import read_cells
 
 

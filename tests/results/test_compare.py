@@ -13,11 +13,12 @@ from scipy.stats import binomtest
 
 from helpers.minimal_task import load, write_task
 from marathon_eval.api.model import Response
+from marathon_eval.api.results import RunResult
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.compare import compare_runs
 from marathon_eval.results.paired import TaskRows, correct, difference, paired, rebuilt
-from marathon_eval.results.results import RunResult, write_run
+from marathon_eval.results.results import write_run
 
 KEYS = """\
 doc_to_text: q

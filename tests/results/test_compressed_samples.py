@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from marathon_eval.api.results import ReadingScore, Sample
+from marathon_eval.files import json_line
 from marathon_eval.results.compressed_samples import BLOCK, Packed, rows_of, texts_of
-from marathon_eval.results.results import ReadingScore, Sample, json_line
 
 ROWS = 1500
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from marathon_eval.api.filter import Answer, FilterContext
 from marathon_eval.errors import MarathonError
-from marathon_eval.scoring.filters.build import Answer, FilterContext, build_pipeline, filter_names
+from marathon_eval.scoring.filters.build import build_pipeline, filter_names
 
 ROW = FilterContext(("Cat", "Dog barking", "Frying", "Running water"), ("A", "B", "C", "D"))
 CRIME = FilterContext(("Guilty", "Guilty of Romance", "Innocent"), ("A", "B", "C"))

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
+from marathon_eval.api.filter import Answer, FilterContext
+from marathon_eval.api.metric import Metric, Scored
 from marathon_eval.errors import MarathonError
-from marathon_eval.scoring.filters.build import Answer, FilterContext
-from marathon_eval.scoring.metrics.build import Metric, Scored, build_metric, metric_names
+from marathon_eval.scoring.metrics.build import build_metric, metric_names
 
 LETTERS = ("A", "B", "C", "D")
 ROW = FilterContext(("Cat", "Dog barking", "Frying", "Running water"), LETTERS)

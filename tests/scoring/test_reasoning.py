@@ -8,8 +8,9 @@ import pytest
 
 from helpers import make_air_bench_mmar_data
 from marathon_eval import simple_evaluate
+from marathon_eval.api.filter import Answer, FilterContext
 from marathon_eval.errors import MarathonError
-from marathon_eval.scoring.filters.build import Answer, FilterContext, build_pipeline
+from marathon_eval.scoring.filters.build import build_pipeline
 from marathon_eval.scoring.reasoning import Parted, parted
 
 

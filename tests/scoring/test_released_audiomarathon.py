@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from marathon_eval.scoring.filters.build import Answer, FilterContext, build_pipeline
-from marathon_eval.scoring.metrics.build import Metric, Scored, build_metric
-from marathon_eval.scoring.released.audiomarathon_asr import normalised
+from marathon_eval.api.filter import Answer, FilterContext
+from marathon_eval.api.metric import Metric, Scored
+from marathon_eval.scoring.filters.build import build_pipeline
+from marathon_eval.scoring.metrics.build import build_metric
+from marathon_eval.scoring.released.audiomarathon_words import normalised
 
 TASKS = json.loads(
     (Path(__file__).resolve().parents[1] / "parity" / "audiomarathon.json").read_text(encoding="utf-8")

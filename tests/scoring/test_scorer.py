@@ -10,7 +10,7 @@ import pytest
 from helpers.minimal_task import make_task
 from marathon_eval.api.model import Response, Usage
 from marathon_eval.api.registry import Registry
-from marathon_eval.results.results import MetricValue, Sample, TaskResult
+from marathon_eval.api.results import MetricValue, Sample, TaskResult
 from marathon_eval.task.task import Group, Task, load_task
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marathon_eval.scoring.filters.build import FilterContext
+from marathon_eval.api.filter import FilterContext
 from marathon_eval.scoring.filters.choice import extract
 
 FILE = Path(__file__).resolve().parents[1] / "data" / "strict_choice.jsonl"

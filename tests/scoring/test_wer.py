@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marathon_eval.scoring.filters.build import Answer, FilterContext
-from marathon_eval.scoring.metrics.build import Metric, Scored, build_metric
+from marathon_eval.api.filter import Answer, FilterContext
+from marathon_eval.api.metric import Metric, Scored
+from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.metrics.wer import CorpusWER, Edits, edits
 
 TEXT = st.lists(st.sampled_from(["a", "b", "c", "dog"]), min_size=1, max_size=12).map(" ".join)

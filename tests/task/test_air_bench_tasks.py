@@ -12,7 +12,7 @@ import pytest
 from helpers import make_air_bench_mmar_data
 from marathon_eval import simple_evaluate
 from marathon_eval.api.registry import Registry
-from marathon_eval.results.results import MetricValue, TaskResult
+from marathon_eval.api.results import MetricValue, TaskResult
 from marathon_eval.scoring.released import air_bench, mmar, mmau
 from marathon_eval.task.group import aggregate_group
 from marathon_eval.task.task import Group, Task, load_task

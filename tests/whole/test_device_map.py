@@ -12,7 +12,7 @@ from helpers.tiny_model_cases import CASES, answers, asked, built
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
 

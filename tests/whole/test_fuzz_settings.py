@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from helpers.filled_cache import Said, fill
 from helpers.fuzz_cases import cases, mutated, survives, texts, values
 from helpers.minimal_task import write_task
+from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.model import Request
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import ResponseCache
@@ -19,7 +20,7 @@ from marathon_eval.cache.exchange import merge
 from marathon_eval.evaluator.config import parse_args, parse_samples
 from marathon_eval.evaluator.evaluator import build_model
 from marathon_eval.evaluator.rescore.score_predictions import score_predictions
-from marathon_eval.scoring.filters.build import FilterContext, build_pipeline, filter_names
+from marathon_eval.scoring.filters.build import build_pipeline, filter_names
 from marathon_eval.task.prompt.template import from_row
 from marathon_eval.task.yaml.config import generation_settings
 

@@ -13,7 +13,7 @@ import pytest
 
 from helpers import make_audiomarathon_data, tiny_checkpoints
 from marathon_eval import simple_evaluate
-from marathon_eval.results.results import RunResult
+from marathon_eval.api.results import RunResult
 
 TASK = """\
 include: gtzan.yaml

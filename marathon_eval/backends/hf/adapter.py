@@ -11,63 +11,25 @@ import json
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.api.press import EvictionPress, Press
 from marathon_eval.backends.hf import weights
-from marathon_eval.backends.hf.batching import MOST, Batching, BatchSize, estimated_tokens
+from marathon_eval.backends.hf.batching import MOST, Batching, estimated_tokens
+from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template
 from marathon_eval.errors import AudioError, MarathonError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.api.press import Decoder
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
     from marathon_eval.backends.hf.engine.runner import Runner
-
-RATE = 16000
-
-
-class HFSettings(ModelSettings):
-    """The arguments of every local model."""
-
-    pretrained: str
-    revision: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    attn_implementation: Literal[
-        "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"
-    ] = "sdpa"
-    device: str = "auto"
-    device_map: str | None = None
-    batch_size: BatchSize = 1
-    #: Of prompt and answer, with padding; alone it means as many requests as stay within.
-    max_batch_tokens: int | None = Field(default=None, ge=1)
-    trust_remote_code: bool = False
-    #: Hear and encode a clip once for all questions on it; off for measuring what that is worth.
-    sharing: bool = True
-    #: A folder that keeps what the audio encoder gave, and its bound; those read longest ago are deleted first.
-    encoder_cache: str | None = None
-    encoder_cache_gb: float = Field(default=20.0, gt=0)
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What goes into the model for a batch, and what is known of it per sample."""
-
-    tensors: dict[str, Tensor]
-    heard_seconds: list[float]
-    audio_tokens: list[int]
-    loudness: list[Tensor] | None = None
-    details: dict[str, Any] = field(default_factory=dict)
 
 
 class HFAudio(Model):
@@ -180,6 +142,11 @@ class HFAudio(Model):
         return MOST if size == "auto" or by_tokens else size
 
     @property
+    def has_decoder(self) -> bool:
+        """Return whether a subclass implements `decoder`."""
+        return type(self).decoder is not HFAudio.decoder
+
+    @property
     def batching(self) -> Batching:
         """What a batch may hold: one for all cells, for what one of them learns is true for all."""
         return self.cells[0]._batching
@@ -219,7 +186,7 @@ class HFAudio(Model):
 
     def extractor(self, folder: Path) -> Any:
         """What turns clips into features: the checkpoint's feature extractor."""
-        from marathon_eval.backends.hf.engine import hide_broken_torchvision
+        from marathon_eval.api.torchvision import hide_broken_torchvision
 
         hide_broken_torchvision()
         import transformers
@@ -258,17 +225,3 @@ class HFAudio(Model):
     def decoder(self, model: Any) -> Decoder:
         """What a press may know of the loaded model."""
         raise MarathonError(f"{self.name()} has no decoder that a press could work on")
-
-
-def chat_template(folder: Path) -> str | None:
-    """A checkpoint's chat template, from where processors and tokenizers keep it; None where it has none."""
-    plain = folder / "chat_template.jinja"
-    if plain.is_file():
-        return plain.read_text(encoding="utf-8")
-    for name in ("chat_template.json", "tokenizer_config.json"):
-        file = folder / name
-        if file.is_file():
-            template = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
-            if isinstance(template, str):
-                return template
-    return None

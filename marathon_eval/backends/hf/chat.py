@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from marathon_eval.api.model import ModelSettings, Request
 from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
-from marathon_eval.backends.hf.adapter import RATE, HFAudio, HFSettings, Inputs
+from marathon_eval.backends.hf.adapter import HFAudio
+from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
     Wave = NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.backends.hf.adapter import RATE
+from marathon_eval.backends.hf.inputs import RATE
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from marathon_eval.cache import entries, exchange
 from marathon_eval.cache.answers import FILE_NAME
-from marathon_eval.cache.entries import RESPONSE, Selection
+from marathon_eval.cache.entries import Selection
+from marathon_eval.cache.entry import RESPONSE
 from marathon_eval.cli.main import EXIT_MISTAKE, EXIT_WHOLE
 from marathon_eval.errors import MarathonError
-from marathon_eval.results.results import json_line, write_atomically
+from marathon_eval.files import json_line, write_atomically
 
 
 def show(arguments: argparse.Namespace, folder: Path) -> int:

@@ -17,10 +17,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cache.answers import FILE_NAME, ResponseCache, default_folder
-from marathon_eval.cache.entry import sha256_of
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cli.main import EXIT_WHOLE
 from marathon_eval.cli.verbs import run as run_command
+from marathon_eval.files import default_folder, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -99,7 +99,8 @@ def listed(folder: Path) -> list[str]:
 
 def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """All stored answers, and the fingerprints by their hash. Raises MarathonError."""
-    from marathon_eval.cache.entries import RESPONSE, fingerprints, reading, stored
+    from marathon_eval.cache.entries import fingerprints, reading, stored
+    from marathon_eval.cache.entry import RESPONSE
 
     with reading(folder / FILE_NAME) as connection:
         return [entry.value for entry in stored(connection, RESPONSE)], fingerprints(connection)

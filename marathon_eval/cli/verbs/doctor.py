@@ -12,7 +12,7 @@ from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
-    from marathon_eval.corpus.audit.doctor import Examined
+    from marathon_eval.corpus.audit.examined import Examined
 
 SHOWN = 5
 
@@ -40,8 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.corpus.audit.doctor import examine
     from marathon_eval.corpus.audit.expected import load_known
     from marathon_eval.corpus.audit.fault import KINDS
-    from marathon_eval.corpus.audit.fingerprint import pin, read_pin
+    from marathon_eval.corpus.audit.fingerprint import pin
     from marathon_eval.corpus.build.journal import as_json, write_atomic
+    from marathon_eval.task.data.pin import read_pin
 
     if arguments.kinds:
         print("\n".join(f"{name:<20}{kind.weight:<9}{kind.meaning}" for name, kind in KINDS.items()))
@@ -52,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise MarathonError("--manifest, --against: need the sounds' hashes, so not with --headers_only")
     known = load_known([Path(path) for path in arguments.known] if arguments.known else None)
     names = [name for item in arguments.tasks for name in item.split(",") if name]
-    pinned = read_pin(Path(arguments.against)) if arguments.against else None
+    pinned = read_pin(Path(arguments.against), "--against") if arguments.against else None
     found = examine(Path(arguments.folder), known, arguments.jobs, arguments.headers_only, names, pinned)
     if arguments.manifest:
         write_atomic(Path(arguments.manifest), as_json(pin(found)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
-    from marathon_eval.report.page import Report
+    from marathon_eval.report.gather import Report
 
 MEGABYTE = 1_000_000
 PREVIEWS_MB = 20.0
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.report.page import make_report
+    from marathon_eval.report.gather import make_report
     from marathon_eval.report.runs import read_cells
 
     page = Path(arguments.output_path)
@@ -59,10 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def written(report: Report, page: Path, arguments: argparse.Namespace) -> list[Path]:
     """Write the page and what else was asked for; the files' paths. Raises MarathonError."""
+    from marathon_eval.files import write_atomically
     from marathon_eval.report.figures import write_plots
     from marathon_eval.report.page import render
     from marathon_eval.report.tables import latex, markdown
-    from marathon_eval.results.results import write_atomically
 
     try:
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,9 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
 
 if TYPE_CHECKING:
+    from marathon_eval.api.results import RunResult
     from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
-    from marathon_eval.results.results import RunResult
 
 ONE_ON_THE_CPU = (
     "marathon-eval: note: without MPI `accelerate launch --cpu` starts one process, whatever --num_processes says; "

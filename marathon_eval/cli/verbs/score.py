@@ -23,8 +23,8 @@ from marathon_eval.evaluator.config import RunConfig, parse_args
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Response
+    from marathon_eval.api.results import RunResult, Sample
     from marathon_eval.evaluator.judge import Judge
-    from marathon_eval.results.results import RunResult, Sample
     from marathon_eval.task.task import DocSet, Task
 
 
@@ -155,6 +155,7 @@ def exported(folder: Path, arguments: argparse.Namespace) -> int:
 
 def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     """The run again, with scores made anew from the stored texts. Raises MarathonError."""
+    from marathon_eval.api.results import RunResult
     from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator.evaluator import (
         as_judged,
@@ -165,7 +166,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         manifests,
     )
     from marathon_eval.evaluator.requests import cache_folder, docs_of
-    from marathon_eval.results.results import RunResult, read_results
+    from marathon_eval.results.results import read_results
 
     clock = time.monotonic()
     old = read_results(folder)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
-from marathon_eval.cache.entries import RESPONSE, fingerprints, reading, stored
+from marathon_eval.cache.entries import fingerprints, reading, stored
+from marathon_eval.cache.entry import RESPONSE
 from marathon_eval.cli.verbs.cache import folder_of
 from marathon_eval.errors import MarathonError
 

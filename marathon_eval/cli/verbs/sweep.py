@@ -21,12 +21,12 @@ from marathon_eval.cli.verbs.run import (
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    from marathon_eval.api.results import RunResult
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
     from marathon_eval.evaluator.sweep import Cell, Grid
     from marathon_eval.evaluator.sweep_table import SweepTable
-    from marathon_eval.results.results import RunResult
 
 WIDTH_OF_A_PIPE = 180
 
@@ -154,7 +154,7 @@ def written(result: RunResult, output: Path | None) -> Path | None:
 
 
 def show(table: SweepTable, found: dict[str, Any], output: Path | None, as_json: bool) -> None:
-    from marathon_eval.results.results import write_atomically
+    from marathon_eval.files import write_atomically
 
     text = json.dumps(found, indent=1) + "\n"
     if output is not None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from marathon_eval.corpus.audit.checks import (
     audio_faults,
@@ -16,34 +15,14 @@ from marathon_eval.corpus.audit.checks import (
     task_faults,
 )
 from marathon_eval.corpus.audit.decode import Heard, hear, read_header
-from marathon_eval.corpus.audit.expected import Dataset, Expected, KnownFault
+from marathon_eval.corpus.audit.examined import Examined, Finding
+from marathon_eval.corpus.audit.expected import Dataset, Expected
 from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.corpus.audit.fingerprint import pin_faults
 from marathon_eval.corpus.audit.survey import Survey, survey
 from marathon_eval.corpus.build.builder import MANIFESTS
 from marathon_eval.corpus.build.journal import sha256_of_file
 from marathon_eval.corpus.build.manifest import read_manifest
-
-
-class Finding(NamedTuple):
-    """A fault and, where it is one of the release's own, its name."""
-
-    fault: Fault
-    known: KnownFault | None
-
-
-@dataclass(frozen=True)
-class Examined:
-    """What was found, in order of task and place."""
-
-    survey: Survey
-    heard: Mapping[Path, Heard]
-    findings: list[Finding]
-
-    @property
-    def sound(self) -> bool:
-        """Whether every row can be used: no error that is not known."""
-        return not any(item.fault.weight == "error" and item.known is None for item in self.findings)
 
 
 def examine(

@@ -6,26 +6,23 @@ sound, which is the hash that results keep of every sample. No absolute path: eq
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.corpus.build.journal import sha256_of_file
-from marathon_eval.errors import MarathonError
+from marathon_eval.task.data.pin import PIN_VERSION
 
 if TYPE_CHECKING:
     from marathon_eval.corpus.audit.decode import Heard
-    from marathon_eval.corpus.audit.doctor import Examined
+    from marathon_eval.corpus.audit.examined import Examined
     from marathon_eval.corpus.audit.survey import Survey
-
-SCHEMA_VERSION = 1
 
 
 def pin(examined: Examined) -> dict[str, Any]:
     """The manifest of an examined copy, ready for JSON."""
-    return {"schema_version": SCHEMA_VERSION, "tasks": tasks_of(examined.survey, examined.heard)}
+    return {"schema_version": PIN_VERSION, "tasks": tasks_of(examined.survey, examined.heard)}
 
 
 def tasks_of(found: Survey, heard: Mapping[Path, Heard]) -> dict[str, Any]:
@@ -47,17 +44,6 @@ def tasks_of(found: Survey, heard: Mapping[Path, Heard]) -> dict[str, Any]:
             },
         }
     return tasks
-
-
-def read_pin(path: Path) -> dict[str, Any]:
-    """A manifest that `pin` made. Raises MarathonError."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema_version"] != SCHEMA_VERSION or not isinstance(content["tasks"], dict):
-            raise ValueError("another schema version")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MarathonError(f"--against: {path}: no manifest of doctor ({error})") from None
-    return dict(content)
 
 
 def pin_faults(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from marathon_eval.corpus.build.plan import Item
+    from marathon_eval.corpus.build.item import Item
 
 
 def at_most(items: Sequence[Item], limits: Mapping[str, int]) -> list[Item]:

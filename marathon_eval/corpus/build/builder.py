@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from marathon_eval.corpus.build.finalise import metadata_files, row_count, still_used
+from marathon_eval.corpus.build.item import Item
 from marathon_eval.corpus.build.journal import (
     Journal,
     as_json,
@@ -24,7 +25,7 @@ from marathon_eval.corpus.build.journal import (
 )
 from marathon_eval.corpus.build.manifest import identity_of, manifest_of, output_line, read_manifest
 from marathon_eval.corpus.build.pipeline import Order, plan
-from marathon_eval.corpus.build.plan import Item, Left
+from marathon_eval.corpus.build.plan import Left
 from marathon_eval.corpus.build.recipe import Recipe
 from marathon_eval.corpus.build.render import render
 from marathon_eval.errors import MarathonError

@@ -8,8 +8,9 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from marathon_eval.corpus.build.fields import fill, fill_value
+from marathon_eval.corpus.build.item import Item
 from marathon_eval.corpus.build.journal import as_json
-from marathon_eval.corpus.build.plan import Item, Left
+from marathon_eval.corpus.build.plan import Left
 from marathon_eval.corpus.build.question import Asked, ask
 from marathon_eval.corpus.build.recipe import Layout, Recipe
 from marathon_eval.errors import MarathonError

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.corpus.build.finalise import Paired
-from marathon_eval.corpus.build.plan import Item, Left
+from marathon_eval.corpus.build.item import Item
+from marathon_eval.corpus.build.plan import Left
 from marathon_eval.corpus.build.recipe import Recipe
 from marathon_eval.corpus.build.render import Rendered
 from marathon_eval.errors import MarathonError

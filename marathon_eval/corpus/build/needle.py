@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from marathon_eval.api.sound import frames_at
 from marathon_eval.corpus.build.fields import fill
 from marathon_eval.corpus.build.grouping import Filling, pack
-from marathon_eval.corpus.build.plan import Item, Piece, Plan, leftovers, one_rate, piece_of
+from marathon_eval.corpus.build.item import Item, Piece
+from marathon_eval.corpus.build.plan import Plan, leftovers, one_rate, piece_of
 from marathon_eval.corpus.build.recipe import Needle, Recipe
 from marathon_eval.corpus.build.source import Clip
 from marathon_eval.errors import MarathonError

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from marathon_eval.corpus.build.balance import balanced
 from marathon_eval.corpus.build.finalise import Paired, paired
+from marathon_eval.corpus.build.item import Item
 from marathon_eval.corpus.build.needle import plan_needles
-from marathon_eval.corpus.build.plan import Item, Left, plan_concatenation
+from marathon_eval.corpus.build.plan import Left, plan_concatenation
 from marathon_eval.corpus.build.recipe import Recipe
 from marathon_eval.corpus.build.segments import cut_at_labels
 from marathon_eval.corpus.build.select import binned, selected

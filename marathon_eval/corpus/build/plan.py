@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -12,43 +11,10 @@ from marathon_eval.api.sound import frames_at
 from marathon_eval.corpus.build.balance import at_most
 from marathon_eval.corpus.build.fields import fill
 from marathon_eval.corpus.build.grouping import Filling, Take, grouped, pack
+from marathon_eval.corpus.build.item import Item, Piece
 from marathon_eval.corpus.build.recipe import Collect, Concatenate, Recipe
 from marathon_eval.corpus.build.source import Clip
 from marathon_eval.errors import MarathonError
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A stretch of a source (its own frames) and where it lies in the output (output frames).
-
-    Fades are in output frames; `level_db` is the active level it is brought to, None for as it is.
-    """
-
-    source: str
-    start: int
-    stop: int
-    rate: int
-    at: int
-    length: int
-    fade_in: int = 0
-    fade_out: int = 0
-    level_db: float | None = None
-    fields: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One audio file to be: its path below the layout's root, its frames, its pieces and what is known of it."""
-
-    audio: str
-    rate: int
-    frames: int
-    pieces: tuple[Piece, ...]
-    fields: Mapping[str, Any]
-
-    @property
-    def seconds(self) -> float:
-        return self.frames / self.rate
 
 
 class Left(NamedTuple):

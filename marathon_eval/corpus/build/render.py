@@ -16,7 +16,7 @@ from marathon_eval.api.sound import (
     resampled,
     to_pcm16,
 )
-from marathon_eval.corpus.build.plan import Item, Piece
+from marathon_eval.corpus.build.item import Item, Piece
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:

@@ -8,48 +8,27 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Model, Request, Response
+from marathon_eval.api.model import Generation, Model, Request
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
-from marathon_eval.cache.entry import sha256_of
 from marathon_eval.cache.rank_files import rank_file
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.distributed.leader import take_device
 from marathon_eval.evaluator.distributed.messages import (
     LEADER,
     LOOK_SECONDS,
-    SEND_SECONDS,
     Link,
+    Outbox,
     Pulse,
     Unreachable,
 )
 from marathon_eval.evaluator.distributed.ranks import Ranks
 from marathon_eval.evaluator.evaluator import build_model
-
-
-class Outbox:
-    """Answers on their way to the leader."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-        self._rows: list[list[Any]] = []
-        self._sent = time.monotonic()
-
-    def add(self, place: int, response: Response) -> None:
-        """Send soon."""
-        self._rows.append([place, asdict(response)])
-        if time.monotonic() - self._sent > SEND_SECONDS:
-            self._link.send(LEADER, "answers", rows=self._rows)
-            self._rows, self._sent = [], time.monotonic()
-
-    def done(self) -> None:
-        """Send the rest, and that it is all."""
-        self._link.send(LEADER, "done", rows=self._rows)
+from marathon_eval.files import sha256_of
 
 
 class Follower:

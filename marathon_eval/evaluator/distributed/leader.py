@@ -1,6 +1,6 @@
 """One run by several processes: rank 0 loads the tasks, shares out what the cache lacks, collects, scores and writes.
 
-Rank 0 alone knows of tasks; the others (following.py) are sent requests and send back answers. So nothing can be scored
+Rank 0 alone knows of tasks; the others (follower.py) are sent requests and send back answers. So nothing can be scored
 twice or told differently, a failure is one line, and a process that dies takes only the answers in flight with it.
 Imported only where a launcher started several processes.
 """
@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from marathon_eval.api.audio import memo_keys
 from marathon_eval.api.model import Model, Request, Response, Through, complete
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
-from marathon_eval.cache.entry import response_from, sha256_of
-from marathon_eval.cache.rank_files import memo, take_in
+from marathon_eval.cache.database import read_only
+from marathon_eval.cache.entries import stored
+from marathon_eval.cache.entry import WEIGHTS, response_from
+from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.distributed.messages import LEADER, LOOK_SECONDS, SEND_SECONDS, Link, Unreachable
 from marathon_eval.evaluator.distributed.ranks import Ranks, shared_out
 from marathon_eval.evaluator.requests import cache_folder, seconds_of
+from marathon_eval.files import sha256_of
 
 #: What is waited for: a request, or a sweep's cell and request.
 T = TypeVar("T")
@@ -68,7 +72,7 @@ class Leader:
     def _ask(
         self, model: Model, requests: Sequence[Request], orders: dict[str, Any]
     ) -> Iterator[tuple[Request, Response]]:
-        cache = model.cache or ResponseCache(None)
+        cache = model.cache if isinstance(model.cache, ResponseCache) else ResponseCache(None)
         facts, _ = cache.facts(audio for request in requests for audio in request.audios)
         shares = self.shares(requests, lambda request: seconds_of(request, facts))
         waiting = {rank: dict(enumerate(share)) for rank, share in shares.items() if rank != LEADER and share}
@@ -208,3 +212,15 @@ def take_device(device: object, ranks: Ranks) -> None:
 def _failed(left: dict[int, T], reason: str) -> Iterator[tuple[T, Response]]:
     for waited in left.values():
         yield waited, Response.failed(reason)
+
+
+def memo(cache: ResponseCache, requests: Iterable[Request]) -> dict[str, Any]:
+    """What this cache knows of the requests' audio and of weight files, by key: nobody need hash them again."""
+    keys, _ = memo_keys(audio for request in requests for audio in request.audios)
+    known = cache.get_many(keys.values())
+    if cache.path is None:
+        return known
+    cache.commit()
+    # not `reading`, which would look into files that other ranks are making just now
+    with closing(read_only(cache.path)) as connection:
+        return {**known, **{entry.key: entry.value for entry in stored(connection, WEIGHTS)}}

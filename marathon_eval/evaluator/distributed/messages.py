@@ -16,11 +16,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from marathon_eval.api.model import Response
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.distributed.ranks import Ranks
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.distributed.ranks import Ranks
@@ -264,3 +267,23 @@ def _runs(pid: int) -> bool:
     except OSError:
         return False
     return state.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+class Outbox:
+    """Answers on their way to the leader."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._rows: list[list[Any]] = []
+        self._sent = time.monotonic()
+
+    def add(self, place: int, response: Response) -> None:
+        """Send soon."""
+        self._rows.append([place, asdict(response)])
+        if time.monotonic() - self._sent > SEND_SECONDS:
+            self._link.send(LEADER, "answers", rows=self._rows)
+            self._rows, self._sent = [], time.monotonic()
+
+    def done(self) -> None:
+        """Send the rest, and that it is all."""
+        self._link.send(LEADER, "done", rows=self._rows)

@@ -7,18 +7,18 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.cache.entry import sha256_of
-from marathon_eval.cache.rank_files import memo
 from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.distributed.leader import memo
 from marathon_eval.evaluator.distributed.messages import LEADER
 from marathon_eval.evaluator.requests import Progress, seconds_of
 from marathon_eval.evaluator.sweep import Cell, Filling, Grid, answered, ask_here, cells_of
+from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.api.model import Model, Request, Response
-    from marathon_eval.evaluator.distributed.follower import Outbox
     from marathon_eval.evaluator.distributed.leader import Leader
+    from marathon_eval.evaluator.distributed.messages import Outbox
 
 
 def filling(leader: Leader, config: RunConfig, grid: Grid) -> Filling:

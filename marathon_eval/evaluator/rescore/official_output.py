@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.results.results import json_line, write_atomically
+from marathon_eval.files import json_line, write_atomically
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.released import air_bench, mmar, mmau
 
 if TYPE_CHECKING:
-    from marathon_eval.results.results import Sample
-    from marathon_eval.task.documents import Doc, DocSet
+    from marathon_eval.api.doc import Doc, DocSet
+    from marathon_eval.api.results import Sample
     from marathon_eval.task.task import Task
 
 FOUNDATION_KEYS = ("path", "question", "choice_a", "choice_b", "choice_c", "choice_d", "answer_gt")

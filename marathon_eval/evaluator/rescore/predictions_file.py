@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.task.data.rows import Table, TableReader, parsed
+from marathon_eval.task.data.rows import TableReader, parsed
 from marathon_eval.task.data.selection import Row, only
+from marathon_eval.task.data.table import Table
 from marathon_eval.task.task import Task
 
 #: Where a prediction may stand, in this order; the first that any row has is the file's.

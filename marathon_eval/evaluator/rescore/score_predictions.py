@@ -9,22 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.doc import Doc, DocSet
+from marathon_eval.api.filter import Answer
+from marathon_eval.api.metric import Scored
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
+from marathon_eval.api.results import ReadingScore, RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.cache.entry import sha256_of
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import as_judged, judge_with, load_tasks
 from marathon_eval.evaluator.provenance import versions
 from marathon_eval.evaluator.rescore.official_output import printed
 from marathon_eval.evaluator.rescore.predictions_file import Joined, joined, read_predictions
 from marathon_eval.evaluator.score_run import judged_by, scored_sample
-from marathon_eval.results.results import ReadingScore, RunResult, Sample
-from marathon_eval.scoring.filters.build import Answer
-from marathon_eval.scoring.metrics.build import Scored
+from marathon_eval.files import sha256_of
 from marathon_eval.scoring.released.common import INVALID
-from marathon_eval.task.data.rows import Table, TableReader
-from marathon_eval.task.documents import Doc, DocLoader, DocSet
+from marathon_eval.task.data.rows import TableReader
+from marathon_eval.task.data.table import Table
+from marathon_eval.task.documents import DocLoader
 from marathon_eval.task.prompt.prompt import OURS
 from marathon_eval.task.prompt.template import check_names
 from marathon_eval.task.task import Task

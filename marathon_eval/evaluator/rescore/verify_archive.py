@@ -16,18 +16,20 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from marathon_eval.api.model import Response, Usage
+from marathon_eval.api.doc import Doc, DocSet
+from marathon_eval.api.model import Entry, Response, Usage
 from marathon_eval.api.registry import Registry
+from marathon_eval.api.results import Sample
 from marathon_eval.cache.answers import FILE_NAME
-from marathon_eval.cache.entries import FINGERPRINT, RESPONSE, belongs, fingerprints, reading, stored
-from marathon_eval.cache.entry import Entry, canonical, sha256_of, storable
+from marathon_eval.cache.entries import fingerprints, reading, stored
+from marathon_eval.cache.entry import FINGERPRINT, RESPONSE, belongs, storable
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import in_orders, load_tasks
 from marathon_eval.evaluator.requests import cache_folder, docs_of
 from marathon_eval.evaluator.rescore.archive import read_archive
-from marathon_eval.results.results import Sample, newest_run, read_results, read_samples
-from marathon_eval.task.documents import Doc, DocSet
+from marathon_eval.files import canonical, sha256_of
+from marathon_eval.results.results import newest_run, read_results, read_samples
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.loader import files_of, load_document
 

@@ -8,44 +8,12 @@ No answer is `Answer(None, rule)`, and no later filter turns it into one.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
+from marathon_eval.api.filter import Pipeline, Step
 from marathon_eval.errors import MarathonError, did_you_mean, unknown
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a reading makes of a response. `value` None: no answer was found; `rule` says why or how."""
-
-    value: str | None
-    rule: str
-
-
-@dataclass(frozen=True, slots=True)
-class FilterContext:
-    """What a filter may know of the row. `choices` and `letters` are empty for open questions.
-
-    `letters` are in the layout's case: ("A", "B", ...) or ("a", "b", ...).
-    """
-
-    choices: tuple[str, ...] = ()
-    letters: tuple[str, ...] = ()
-    doc: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Held(NamedTuple):
-    """A text on its way through a pipeline. `found` False: nothing was found in it, and nothing will be."""
-
-    text: str
-    rule: str = "response"
-    found: bool = True
-
-
-#: One filter: the texts of a row's repeats -> as many texts, or fewer.
-Step = Callable[[Sequence[Held], FilterContext], Sequence[Held]]
+from marathon_eval.scoring.arguments import built
 
 REFUSED = {
     "custom": "it runs Python named in a YAML; use regex, map or choice",
@@ -53,34 +21,6 @@ REFUSED = {
 }
 #: Filters that make one answer of several repeats.
 SELECTING = frozenset({"take_first", "majority_vote"})
-
-
-@dataclass(frozen=True)
-class Pipeline:
-    """One reading: a name and its filters in order.
-
-    `needs_choices`: a filter reads options, so an open question cannot be read by it. `selects`: repeats are
-    reduced to one; without such a filter the first of them is taken, as lm-eval's default does.
-    """
-
-    name: str
-    steps: tuple[Step, ...]
-    needs_choices: bool = False
-    selects: bool = False
-
-    def apply(self, texts: Sequence[str], context: FilterContext) -> Answer:
-        """The answer in a row's responses, one text per repeat. Raises MarathonError where options are missing."""
-        if self.needs_choices and not context.choices:
-            raise MarathonError(f"filter '{self.name}': reads options, and the row has none (doc_to_choice)")
-        held: Sequence[Held] = [Held(text) for text in texts]
-        for step in self.steps:
-            held = step(held, context)
-        if not held:
-            return Answer(None, "empty")
-        text, rule, found = held[0]
-        if not found:
-            return Answer(None, rule)
-        return Answer(text, rule) if text.strip() else Answer(None, "empty")
 
 
 def build_pipeline(spec: Mapping[str, Any], where: str) -> Pipeline:
@@ -127,28 +67,6 @@ def _step(entry: Mapping[str, Any], where: str) -> Step:
     options = {key: value for key, value in entry.items() if key != "function"}
     step: Step = built(factories[name], options, f"{where}: filter '{name}'")
     return step
-
-
-def built(factory: Callable[..., Any], options: Mapping[str, Any], where: str) -> Any:
-    """`factory(**options)` with its annotations enforced; raises MarathonError naming option and nearest name."""
-    parameters = inspect.signature(factory).parameters.values()
-    known = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    if surplus := [key for key in options if key not in known and len(known) == len(parameters)]:
-        raise MarathonError(
-            f"{where} takes no '{surplus[0]}'.{did_you_mean(surplus[0], known)} It takes: {', '.join(known) or 'nothing'}"
-        )
-    if not options and not any(one.default is inspect.Parameter.empty for one in parameters):
-        return factory()  # nothing to check, and a validator takes 2 ms to build
-    from pydantic import ConfigDict, ValidationError, validate_call
-
-    try:
-        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(factory)(**options)
-    except (OverflowError, RecursionError) as error:  # of a pattern: pydantic knows only re.error
-        raise MarathonError(f"{where}: a pattern that cannot be compiled ({error})") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        option = ".".join(str(part) for part in first["loc"])
-        raise MarathonError(f"{where}: {option}: {first['msg']}, got {first['input']!r}") from None
 
 
 def _factories() -> dict[str, Callable[..., Step]]:

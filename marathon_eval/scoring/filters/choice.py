@@ -32,7 +32,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from marathon_eval.scoring.filters.build import Answer, FilterContext, Held, Step
+from marathon_eval.api.filter import Answer, FilterContext, Held, Step
 from marathon_eval.scoring.filters.option_text import REFUSAL, contained, plain, same_as, texts_of
 
 if TYPE_CHECKING:

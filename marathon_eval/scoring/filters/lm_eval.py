@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from marathon_eval.api.filter import FilterContext, Held, Step
 from marathon_eval.errors import MarathonError
-from marathon_eval.scoring.filters.build import FilterContext, Held, Step
 from marathon_eval.scoring.patterns import find_all, substitute
 
 _GSM_ANSWER = re.compile(r"#### (\-?[0-9\.\,]+)")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from marathon_eval.api.metric import Labels, Numbers, Tally
-from marathon_eval.scoring.metrics.build import Metric, Scored, is_hit, ratio, said_like, same_label
+from marathon_eval.api.metric import Labels, Metric, Numbers, Scored, Tally, ratio
+from marathon_eval.scoring.metrics.accuracy import is_hit, said_like, same_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,8 +10,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from marathon_eval.api.metric import Mean, Scored
 from marathon_eval.errors import MarathonError
-from marathon_eval.scoring.metrics.build import Mean, Scored
 
 #: A task cannot trust itself.
 TRUSTED = "MARATHON_EVAL_TRUST_REMOTE_CODE"
@@ -56,7 +56,7 @@ class HubMetric(Mean):
 
 
 def _loaded(called: str, where: str) -> Any:
-    from marathon_eval.backends.hf.engine import hide_broken_torchvision
+    from marathon_eval.api.torchvision import hide_broken_torchvision
 
     hide_broken_torchvision()  # evaluate imports transformers, which a broken one would take down
     try:

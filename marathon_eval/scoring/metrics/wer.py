@@ -11,8 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from marathon_eval.api.metric import Numbers, Tally
-from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, ratio
+from marathon_eval.api.metric import Mean, Metric, Numbers, Scored, Tally, ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +58,7 @@ def normalizer(name: Normalizer) -> Callable[[str], str]:
     if name == "none":
         return str
     if name == "audiomarathon":
-        from marathon_eval.scoring.released.audiomarathon_asr import normalised
+        from marathon_eval.scoring.released.audiomarathon_words import normalised
 
         return normalised
     if name == "whisper_english":

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from marathon_eval.scoring.filters.build import Answer, FilterContext, Held, Step
+from marathon_eval.api.filter import Answer, FilterContext, Held, Step
 
 Rule = Callable[[str, Sequence[str]], Answer]
 NOTHING = Answer(None, "no_answer")

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from marathon_eval.scoring.filters.build import FilterContext, Held, Step
+from marathon_eval.api.filter import FilterContext, Held, Step
 from marathon_eval.scoring.released.audiomarathon import last_turn
+from marathon_eval.scoring.released.audiomarathon_words import normalised
 
 #: In this order; only the first that occurs anywhere is used, in a sentence too.
 _MARKERS = ("spoken content:", "content:", "transcription:", "transcript:")
 _PLACEHOLDER = "<transcribed text here>"
 _SEPARATOR = re.compile(r"<sep>[^\n]*?(?:<|$)")
 _LABEL = re.compile(r"(?:spoken\s+(?:text|content)|content|transcript|transcription):\s*", re.IGNORECASE)
-_SPACED = str.maketrans(dict.fromkeys('.!?,;:"()[]{}', " ") | dict.fromkeys("-'", ""))
 
 
 def cleaned(response: str) -> str:
@@ -32,11 +32,6 @@ def cleaned(response: str) -> str:
     text = _SEPARATOR.sub("", text.replace(_PLACEHOLDER, "")).strip()
     label = _LABEL.match(text)
     return text[label.end() :].strip() if label else text
-
-
-def normalised(text: str) -> str:
-    """Lower case; `. ! ? , ; : " ( ) [ ] { }` become spaces; hyphens and straight apostrophes vanish."""
-    return " ".join(text.lower().translate(_SPACED).split())
 
 
 def utterance_wer(reference: str, hypothesis: str) -> float:

@@ -19,8 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from marathon_eval.api.metric import Labels, Numbers, Tally
-from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, counted, ratio
+from marathon_eval.api.metric import Labels, Mean, Metric, Numbers, Scored, Tally, counted, ratio
 from marathon_eval.scoring.metrics.classification import f1
 from marathon_eval.scoring.released.audiomarathon_asr import utterance_wer
 

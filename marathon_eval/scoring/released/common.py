@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from marathon_eval.scoring.filters.build import FilterContext, Held, Step
+from marathon_eval.api.filter import FilterContext, Held, Step
+from marathon_eval.api.metric import Mean, Metric, Scored
 from marathon_eval.scoring.judge import NOT_JUDGED
-from marathon_eval.scoring.metrics.build import Mean, Metric, Scored, is_hit
+from marathon_eval.scoring.metrics.accuracy import is_hit
 from marathon_eval.scoring.released import air_bench, mmar
 
 #: The rule of a prediction that is null, a number or a list: no text to read, wrong in every reading.

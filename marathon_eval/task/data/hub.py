@@ -150,7 +150,7 @@ class HubRepo:
 
 
 def _listing_file(repo: str, commit: str, folder: str) -> Path:
-    from marathon_eval.cache.answers import default_folder
+    from marathon_eval.files import default_folder
 
     name = f"{folder.replace('/', '__') or 'all'}.json"
     return default_folder() / "hub_listings" / repo.replace("/", "--") / commit / name
@@ -166,7 +166,7 @@ def _kept(file: Path) -> list[str] | None:
 
 
 def _keep(file: Path, names: list[str]) -> None:
-    from marathon_eval.results.results import write_atomically
+    from marathon_eval.files import write_atomically
 
     # where nothing can be written the next run asks again, which is no reason to end this one
     with contextlib.suppress(OSError, MarathonError):

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.task.data.rows import StoredAudio, Table
 from marathon_eval.task.data.selection import Row
+from marathon_eval.task.data.table import StoredAudio, Table
 from marathon_eval.task.yaml.config import TaskConfig
 
 

@@ -9,13 +9,13 @@ import json
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import AudioError, MarathonError, unknown
 from marathon_eval.task.data.selection import Row
 from marathon_eval.task.data.sources import LocalFolder, Source, match_tree
+from marathon_eval.task.data.table import Table
 from marathon_eval.task.yaml.config import TaskConfig
 
 FORMATS = ("json", "jsonl", "csv", "parquet")
@@ -24,23 +24,6 @@ FILE_TREE = "file_tree"
 UNPACKED_BYTES, UNPACKED_TIMES, MAX_ROWS = 256 << 20, 100, 1_000_000
 #: Rows may hold whole clips.
 BATCH_ROWS = 64
-
-
-@dataclass(frozen=True)
-class StoredAudio:
-    """Audio that a `datasets` column keeps in its own cache: a path that no row's text can forge."""
-
-    path: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """All rows of one split, and where their files are; `source` None where `datasets` read them."""
-
-    rows: list[Row]
-    source: Source | None
-    label: str
-    sha256: str | None
 
 
 class TableReader:

@@ -17,8 +17,8 @@ from helpers import tiny_checkpoints
 from helpers.tiny_press_run import Tiny
 from marathon_eval.api.press import EvictionPress, EvictionView, budget
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.adapter import Inputs
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.backends.hf.inputs import Inputs
 from marathon_eval.errors import MarathonError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -16,10 +16,10 @@ from helpers import tiny_checkpoints
 from helpers.multi_question_task import config, data
 from helpers.unequal_clips import answered_alone, answers, falling, omni, short_of_memory, sizes
 from marathon_eval.api.model import Request, Response
+from marathon_eval.api.results import RunResult
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.models.qwen_omni import QwenOmni
-from marathon_eval.results.results import RunResult
 
 ALONE = "out of memory, asked alone: less would be dtype=bfloat16 or device_map=auto"
 SHORTAGES = (

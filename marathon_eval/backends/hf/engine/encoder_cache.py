@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.utils import ModelOutput
 
-from marathon_eval.backends.hf.adapter import HFAudio
+from marathon_eval.backends.hf.inputs import LocalModel
 from marathon_eval.errors import MarathonError
 
 SUFFIX = ".encoding.safetensors"
@@ -47,7 +47,7 @@ class EncoderFiles:
     owner: str
 
     @classmethod
-    def of(cls, adapter: HFAudio) -> EncoderFiles | None:
+    def of(cls, adapter: LocalModel) -> EncoderFiles | None:
         """The folder that `encoder_cache=` names; None without it.
 
         Raises MarathonError where it can't be written to, and for models and settings that would never use it.
@@ -57,7 +57,7 @@ class EncoderFiles:
             return None
         if not adapter.args.sharing:
             raise MarathonError("--encoder_cache: sharing=false shares no encoding: leave one of the two out")
-        if type(adapter).decoder is HFAudio.decoder:
+        if not adapter.has_decoder:
             raise MarathonError(f"--encoder_cache: {adapter.name()} has no encoding that could be kept")
         folder = Path(named).expanduser()
         try:

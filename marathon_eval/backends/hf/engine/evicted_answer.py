@@ -13,7 +13,7 @@ from marathon_eval.api.model import Generation, Request, Response, Usage
 from marathon_eval.api.press import Decoder, EvictionPress
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
 from marathon_eval.backends.hf.engine.eviction_context import Context
-from marathon_eval.backends.hf.engine.load import Loaded
+from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
     by_layers,
@@ -29,7 +29,7 @@ from marathon_eval.errors import RowError
 if TYPE_CHECKING:
     from transformers import DynamicCache
 
-    from marathon_eval.backends.hf.adapter import HFAudio, Inputs
+    from marathon_eval.backends.hf.inputs import Inputs, LocalModel
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Chooser:
 
 
 def answered_from_evicted(
-    adapter: HFAudio, loaded: Loaded, request: Request, inputs: Inputs, press: EvictionPress
+    adapter: LocalModel, loaded: Loaded, request: Request, inputs: Inputs, press: EvictionPress
 ) -> Response:
     """Answer one request. Raises RowError for sampling: this loop decodes greedily."""
     if request.generation.temperature > 0:

@@ -15,7 +15,7 @@ from marathon_eval.api.model import Generation, Request, Response, Usage
 from marathon_eval.api.press import EvictionPress, PruningPress
 from marathon_eval.backends.hf.engine.evicted_answer import answered_from_evicted
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
-from marathon_eval.backends.hf.engine.load import Loaded
+from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.observers import WHOLE
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.backends.hf.engine.usage import (
@@ -32,7 +32,7 @@ from marathon_eval.backends.hf.flops import Shape, pruned_speedup
 from marathon_eval.errors import RowError
 
 if TYPE_CHECKING:
-    from marathon_eval.backends.hf.adapter import HFAudio, Inputs
+    from marathon_eval.backends.hf.inputs import Inputs, LocalModel
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Timed:
 
 
 def generated(
-    adapter: HFAudio, loaded: Loaded, requests: Sequence[Request], inputs: Inputs
+    adapter: LocalModel, loaded: Loaded, requests: Sequence[Request], inputs: Inputs
 ) -> list[Response]:
     """Answer a batch whose requests share their generation settings. Raises RowError for a prompt that does not fit."""
     generation = requests[0].generation
@@ -170,7 +170,7 @@ def _config(model: Any, generation: Generation) -> Any:
 
 
 def _response(
-    adapter: HFAudio,
+    adapter: LocalModel,
     loaded: Loaded,
     inputs: Inputs,
     generation: Generation,
@@ -195,7 +195,7 @@ def _response(
 
 
 def _usage(
-    adapter: HFAudio,
+    adapter: LocalModel,
     loaded: Loaded,
     inputs: Inputs,
     timed: Timed,

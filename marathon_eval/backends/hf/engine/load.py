@@ -6,7 +6,6 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,29 +13,15 @@ import torch
 import transformers
 
 from marathon_eval.backends.hf import weights
-from marathon_eval.backends.hf.adapter import chat_template
+from marathon_eval.backends.hf.engine.loaded import Loaded
+from marathon_eval.backends.hf.inputs import chat_template
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
-    from marathon_eval.backends.hf.adapter import HFAudio
-    from marathon_eval.backends.hf.engine.shared_clip import Shared
+    from marathon_eval.backends.hf.inputs import LocalModel
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model ready to be asked, with what turns text and sound into its inputs."""
-
-    model: Any
-    tokenizer: Any
-    features: Any
-    chat_template: str | None
-    device: torch.device
-    weights_bytes: int
-    #: What is kept of the clip in hand.
-    shared: Shared | None = None
-
-
-def load(adapter: HFAudio) -> Loaded:
+def load(adapter: LocalModel) -> Loaded:
     """Load the adapter's weights. Raises MarathonError naming what is missing or does not fit."""
     folder = adapter.folder()
     weights_class = getattr(transformers, adapter.weights_class, None)
@@ -102,7 +87,7 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def ending_tokens(adapter: HFAudio, model: Any, tokenizer: Any) -> list[int]:
+def ending_tokens(adapter: LocalModel, model: Any, tokenizer: Any) -> list[int]:
     """Every id that ends an answer: what generation config, text config, tokenizer and adapter name."""
     found: list[int] = []
     for named in (

@@ -20,10 +20,10 @@ import torch
 
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.press import EvictionPress, PruningPress
-from marathon_eval.backends.hf.adapter import RATE, HFAudio
 from marathon_eval.backends.hf.batching import padded
 from marathon_eval.backends.hf.engine.encoder_cache import EncoderFiles
-from marathon_eval.backends.hf.engine.load import Loaded, load
+from marathon_eval.backends.hf.engine.load import load
+from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.memory import (
     affordable_tokens,
     give_back,
@@ -31,6 +31,7 @@ from marathon_eval.backends.hf.engine.memory import (
     tokens_to_start_with,
 )
 from marathon_eval.backends.hf.engine.shared_clip import Shared, SharedFeatures
+from marathon_eval.backends.hf.inputs import RATE, LocalModel
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from marathon_eval.api.audio import Audio
-    from marathon_eval.backends.hf.adapter import Inputs
+    from marathon_eval.backends.hf.inputs import Inputs
 
 #: Frames and tokens round; a model that heard this much less than it was sent was not cut.
 SECONDS_SLACK = 0.05
@@ -70,7 +71,7 @@ class Failure(NamedTuple):
 class Runner:
     """Answers an adapter's requests with its weights in memory."""
 
-    def __init__(self, adapter: HFAudio, other: Runner | None = None) -> None:
+    def __init__(self, adapter: LocalModel, other: Runner | None = None) -> None:
         """`other`: a runner of the same model with another press, whose weights and sounds are used too."""
         self.adapter = adapter
         presses = [cell.press for cell in adapter.cells if cell.press is not None]
@@ -162,7 +163,7 @@ class Runner:
         assert self._loaded is not None
         self.shared.begin()
         with ExitStack() as stack:
-            if type(self.adapter).decoder is not HFAudio.decoder:
+            if self.adapter.has_decoder:
                 encoder = self.adapter.decoder(self._loaded.model).encode_audio
                 audio = partial(self.adapter.hashes, prepared.requests)
                 stack.enter_context(self.shared.encoding_once(encoder, self._loaded.device, audio))

@@ -30,7 +30,7 @@ from marathon_eval.backends.hf.engine.usage import now
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Request, Response
-    from marathon_eval.backends.hf.engine.load import Loaded
+    from marathon_eval.backends.hf.engine.loaded import Loaded
 
 #: Two batches: the one that is asked, and the one that is decoded meanwhile.
 BATCHES = 2

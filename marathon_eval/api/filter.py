@@ -1,0 +1,69 @@
+"""Filters extract the answer from the texts of a response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from marathon_eval.errors import MarathonError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a reading makes of a response. `value` None: no answer was found; `rule` says why or how."""
+
+    value: str | None
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilterContext:
+    """What a filter may know of the row. `choices` and `letters` are empty for open questions.
+
+    `letters` are in the layout's case: ("A", "B", ...) or ("a", "b", ...).
+    """
+
+    choices: tuple[str, ...] = ()
+    letters: tuple[str, ...] = ()
+    doc: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Held(NamedTuple):
+    """A text on its way through a pipeline. `found` False: nothing was found in it, and nothing will be."""
+
+    text: str
+    rule: str = "response"
+    found: bool = True
+
+
+#: One filter: the texts of a row's repeats -> as many texts, or fewer.
+Step = Callable[[Sequence[Held], FilterContext], Sequence[Held]]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """One reading: a name and its filters in order.
+
+    `needs_choices`: a filter reads options, so an open question cannot be read by it. `selects`: repeats are
+    reduced to one; without such a filter the first of them is taken, as lm-eval's default does.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    needs_choices: bool = False
+    selects: bool = False
+
+    def apply(self, texts: Sequence[str], context: FilterContext) -> Answer:
+        """The answer in a row's responses, one text per repeat. Raises MarathonError where options are missing."""
+        if self.needs_choices and not context.choices:
+            raise MarathonError(f"filter '{self.name}': reads options, and the row has none (doc_to_choice)")
+        held: Sequence[Held] = [Held(text) for text in texts]
+        for step in self.steps:
+            held = step(held, context)
+        if not held:
+            return Answer(None, "empty")
+        text, rule, found = held[0]
+        if not found:
+            return Answer(None, rule)
+        return Answer(text, rule) if text.strip() else Answer(None, "empty")

@@ -1,0 +1,45 @@
+"""A loaded model with its tokenizer and feature extractor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from marathon_eval.api.model import Request
+    from marathon_eval.api.press import Decoder, EvictionPress, PruningPress
+    from marathon_eval.backends.hf.engine.eviction_context import Context
+    from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
+
+
+class ClipReuse(Protocol):
+    """What is kept of the clip in hand, as generation uses it; `engine.shared_clip.Shared` implements it."""
+
+    def lower_layers(self, press: PruningPress) -> LowerLayers | None:
+        """Return the store of layers below the press's first cut; None where nothing would be reused."""
+
+    def context(
+        self, decoder: Decoder, tensors: Mapping[str, Tensor], length: int, press: EvictionPress
+    ) -> Context:
+        """Return the prefilled context, computed now or taken from the previous request."""
+
+    def serves_whole(self, decoder: Decoder, request: Request, audio_tokens: Sequence[int]) -> bool:
+        """Return whether an uncompressed response should start from the prefilled context too."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be asked, with what turns text and sound into its inputs."""
+
+    model: Any
+    tokenizer: Any
+    features: Any
+    chat_template: str | None
+    device: torch.device
+    weights_bytes: int
+    #: what other requests on the same clip may reuse
+    shared: ClipReuse | None = None

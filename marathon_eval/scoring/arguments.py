@@ -1,0 +1,31 @@
+"""Checks the options of a filter or metric in a task file and builds it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from marathon_eval.errors import MarathonError, did_you_mean
+
+
+def built(factory: Callable[..., Any], options: Mapping[str, Any], where: str) -> Any:
+    """`factory(**options)` with its annotations enforced; raises MarathonError naming option and nearest name."""
+    parameters = inspect.signature(factory).parameters.values()
+    known = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    if surplus := [key for key in options if key not in known and len(known) == len(parameters)]:
+        raise MarathonError(
+            f"{where} takes no '{surplus[0]}'.{did_you_mean(surplus[0], known)} It takes: {', '.join(known) or 'nothing'}"
+        )
+    if not options and not any(one.default is inspect.Parameter.empty for one in parameters):
+        return factory()  # nothing to check, and a validator takes 2 ms to build
+    from pydantic import ConfigDict, ValidationError, validate_call
+
+    try:
+        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(factory)(**options)
+    except (OverflowError, RecursionError) as error:  # of a pattern: pydantic knows only re.error
+        raise MarathonError(f"{where}: a pattern that cannot be compiled ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = ".".join(str(part) for part in first["loc"])
+        raise MarathonError(f"{where}: {option}: {first['msg']}, got {first['input']!r}") from None
