@@ -42,14 +42,14 @@ def json_line(row: Mapping[str, Any]) -> str:
     return text + "\n"
 
 
-def canonical(value: Any) -> str:
+def canonical_json(value: Any) -> str:
     """The one JSON text of a value: what is hashed."""
     return _CANONICAL.encode(value)
 
 
 def sha256_of(value: Any) -> str:
     # a lone surrogate, as a row's JSON may hold, is no UTF-8, and must cost its row alone
-    return hashlib.sha256(utf8(canonical(value))).hexdigest()
+    return hashlib.sha256(utf8(canonical_json(value))).hexdigest()
 
 
 def default_folder() -> Path:

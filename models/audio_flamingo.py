@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from marathon_eval.api.model import ModelSettings
 from marathon_eval.api.press import Press
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.backends.hf.mel import audio_tokens, windows
 
@@ -47,12 +47,12 @@ class AudioFlamingo(ChatModel):
         kind = cast("AudioFlamingoSettings", settings).kind
         self.weights_class, *self.delimiters = KINDS[kind]
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         size = int(loaded.features.n_samples)
         pieces = [[clip[at : at + size] for at in range(0, max(len(clip), 1), size)] for clip in clips]
         features, mask = windows(loaded.features, [piece for each in pieces for piece in each])
         frames = [int(rows.sum()) for rows in mask.split([len(each) for each in pieces])]
-        return Heard(
+        return ClipFeatures(
             {"input_features": features, "input_features_mask": mask},
             [audio_tokens(count) for count in frames],
             [count * loaded.features.hop_length / RATE for count in frames],

@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from marathon_eval.api.model import Request
-from marathon_eval.backends.http.adapter import APIAudio, APISettings, Failure, missing_sdk
+from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailure, missing_sdk
 from marathon_eval.backends.http.attempts import HOOKS, AttemptClock
-from marathon_eval.backends.http.payload import Clip
-from marathon_eval.backends.http.reply import NoAnswer, Reply
+from marathon_eval.backends.http.payload import EncodedClip
+from marathon_eval.backends.http.reply import NoAnswer, ServerReply
 
 #: A request may have 20 MB, base64 and all; beyond that clips go through the Files API.
 INLINE_BYTES = 14_000_000
@@ -46,7 +46,7 @@ class Gemini(APIAudio):
             raise missing_sdk(self.name()) from None
         return _closing(genai, key, self.url, self.settings)
 
-    async def call(self, client: Any, request: Request, clips: Sequence[Clip]) -> Reply:
+    async def call(self, client: Any, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
         inline = sum(len(clip.data) for clip in clips) <= INLINE_BYTES
         async with _parts(client, clips, inline) as audio:
             contents = [*audio, request.prompt] if self.settings.audio_first else [request.prompt, *audio]
@@ -85,18 +85,18 @@ class Gemini(APIAudio):
             return self.settings.thinking_budget
         return 0 if self.settings.model.rpartition("/")[2].startswith("gemini-2.5-flash") else None
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> CallFailure:
         import httpx2
         from google.genai.errors import APIError
 
         if isinstance(error, APIError):
             said = f"HTTP {error.code}: {error.message or error.status}"
-            return Failure(said, error.code in _EVERYBODY or "API key" in said)
+            return CallFailure(said, error.code in _EVERYBODY or "API key" in said)
         if isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout):
-            return Failure(f"no answer within {self.settings.timeout:g} s")
+            return CallFailure(f"no answer within {self.settings.timeout:g} s")
         if isinstance(error, httpx2.TransportError):
-            return Failure(f"no connection: {error}".rstrip(": "), everybody=True)
-        return Failure(f"{type(error).__name__}: {error}")
+            return CallFailure(f"no connection: {error}".rstrip(": "), everybody=True)
+        return CallFailure(f"{type(error).__name__}: {error}")
 
 
 @asynccontextmanager
@@ -121,7 +121,7 @@ async def _closing(genai: Any, key: str, base_url: str, made: _Settings) -> Asyn
 
 
 @asynccontextmanager
-async def _parts(client: Any, clips: Sequence[Clip], inline: bool) -> AsyncIterator[list[Any]]:
+async def _parts(client: Any, clips: Sequence[EncodedClip], inline: bool) -> AsyncIterator[list[Any]]:
     from google.genai import types
 
     if inline:
@@ -179,7 +179,7 @@ class _Streamed:
             if candidate.finish_reason is not None:
                 self.finish, self.said = candidate.finish_reason.name, candidate.finish_message
 
-    def reply(self) -> Reply:
+    def reply(self) -> ServerReply:
         """Raises NoAnswer for an answer that ended in no known way."""
         finish, refusal = self.finish, None
         if self.block is not None:
@@ -194,7 +194,7 @@ class _Streamed:
         elif finish not in _FINISHED:
             raise NoAnswer(f"the answer ended with {finish} {self.said or ''}".strip())
         usage = self.usage
-        return Reply(
+        return ServerReply(
             text="".join(self.text),
             finish_reason=_FINISHED.get(finish, finish),
             refusal=refusal,

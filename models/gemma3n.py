@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class Gemma3n(ChatModel):
     #: Even where nobody sends a picture, the checkpoint holds an eye that only timm can build.
     needs: ClassVar[Mapping[str, str]] = {"timm": "gemma3n"}
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         extractor = loaded.features
         out = extractor(list(clips), sampling_rate=RATE, return_attention_mask=True, return_tensors="pt")
         mask = out["input_features_mask"]
         # the last frames that do not fit into a whole one are no cut
         reach = [int(n) * extractor.hop_length + extractor.frame_length for n in mask.sum(dim=1)]
-        return Heard(
+        return ClipFeatures(
             {"input_features": out["input_features"], "input_features_mask": mask},
             self.counts(loaded, mask),
             [min(len(clip), heard) / RATE for clip, heard in zip(clips, reach, strict=True)],

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
@@ -58,7 +58,7 @@ class GraniteSpeech(ChatModel):
                 return LogMel.of(found.get(within, {}) if within else found)
         raise MarathonError(f"--model_args: pretrained={folder}: has no preprocessor_config.json")
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         import torch
 
         mel: LogMel = loaded.features
@@ -66,7 +66,7 @@ class GraniteSpeech(ChatModel):
         tokens = [mel.tokens(len(clip)) for clip in clips]
         mask = torch.arange(max(tokens))[None] < torch.tensor(tokens)[:, None]
         heard = [min(len(clip), 2 * features.shape[1] * mel.hop_length) / RATE for clip in clips]
-        return Heard({"input_features": features, "input_features_mask": mask}, tokens, heard)
+        return ClipFeatures({"input_features": features, "input_features_mask": mask}, tokens, heard)
 
     def encoder(self, model: Any) -> Any:
         return model.model.encoder if hasattr(model.model, "encoder") else model.encoder

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from marathon_eval.api.model import ModelSettings, Request
 from marathon_eval.api.press import Press
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard, expanded
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures, expanded_placeholders
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
@@ -82,14 +82,14 @@ class Hf(ChatModel):
         self.begin(loaded)
         return super().prepare(loaded, requests, waves)
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         """Features as the processor makes them of clips without words."""
         inputs = loaded.features.made([self.given.token] * len(clips), clips)
         tokens = loaded.features.tokens(inputs)
         sent = [len(clip) / RATE for clip in clips]
         rate = cast("float", self.token_rate)
         heard = [min(seconds, count / rate) for seconds, count in zip(sent, tokens, strict=True)]
-        return Heard({k: v for k, v in inputs.items() if k not in IDS}, tokens, heard)
+        return ClipFeatures({k: v for k, v in inputs.items() if k not in IDS}, tokens, heard)
 
     def ids(
         self,
@@ -103,7 +103,7 @@ class Hf(ChatModel):
             self.chat(loaded, request, len(each)) for request, each in zip(requests, pieces, strict=True)
         ]
         for text, each in zip(texts, pieces, strict=True):
-            expanded(text, self.given.token, [""] * len(each))
+            expanded_placeholders(text, self.given.token, [""] * len(each))
         inputs = loaded.features.made(texts, [clip for each in pieces for clip in each])
         return {name: inputs[name] for name in IDS if name in inputs}
 

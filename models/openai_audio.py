@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from marathon_eval.api.model import Request
-from marathon_eval.backends.http.adapter import APIAudio, APISettings, Failure, missing_sdk
+from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailure, missing_sdk
 from marathon_eval.backends.http.attempts import HOOKS, AttemptClock
-from marathon_eval.backends.http.payload import Clip
-from marathon_eval.backends.http.reply import NoAnswer, Reply
+from marathon_eval.backends.http.payload import EncodedClip
+from marathon_eval.backends.http.reply import NoAnswer, ServerReply
 
 #: Statuses that say nothing of one request: the key, what it may do, the model's name or the path.
 _EVERYBODY = (401, 403, 404)
@@ -48,7 +48,7 @@ class OpenAIAudio(APIAudio):
             raise missing_sdk(self.name()) from None
         return _closing(openai, key, self.url, self.settings)
 
-    async def call(self, client: Any, request: Request, clips: Sequence[Clip]) -> Reply:
+    async def call(self, client: Any, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
         body = await asyncio.to_thread(self.body, request, clips)
         create, clock = client.chat.completions.create, AttemptClock()
         if not self.settings.stream:
@@ -59,7 +59,7 @@ class OpenAIAudio(APIAudio):
                 answer.take(chunk)
         return answer.reply()
 
-    def body(self, request: Request, clips: Sequence[Clip]) -> dict[str, Any]:
+    def body(self, request: Request, clips: Sequence[EncodedClip]) -> dict[str, Any]:
         """The arguments of chat.completions.create; what changes here raises `version`."""
         text = {"type": "text", "text": request.prompt}
         audio = [self._part(clip) for clip in clips]
@@ -83,7 +83,7 @@ class OpenAIAudio(APIAudio):
             body["seed"] = wanted.seed
         return {**body, "extra_body": self.settings.extra_body} if self.settings.extra_body else body
 
-    def _part(self, clip: Clip) -> dict[str, Any]:
+    def _part(self, clip: EncodedClip) -> dict[str, Any]:
         data = base64.b64encode(clip.data).decode("ascii")
         if self.settings.audio_part == "input_audio":
             return {"type": "input_audio", "input_audio": {"data": data, "format": clip.format}}
@@ -94,7 +94,7 @@ class OpenAIAudio(APIAudio):
         host = urlsplit(self.url).hostname or ""
         return "max_completion_tokens" if host.endswith("openai.com") else "max_tokens"
 
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> CallFailure:
         from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
         # A stream that stalls raises the HTTP client's own error, which the SDK lets through.
@@ -102,17 +102,17 @@ class OpenAIAudio(APIAudio):
         if stalled or (
             isinstance(error, APITimeoutError) and "Connect" not in type(error.__cause__).__name__
         ):
-            return Failure(f"no answer within {self.settings.timeout:g} s")
+            return CallFailure(f"no answer within {self.settings.timeout:g} s")
         if isinstance(error, APIConnectionError):
-            return Failure(f"no connection: {error.__cause__ or error}".rstrip(": "), everybody=True)
+            return CallFailure(f"no connection: {error.__cause__ or error}".rstrip(": "), everybody=True)
         if isinstance(error, APIStatusError):
             code = str(getattr(error, "code", "") or "")
             refusal = "content_filter" in code or "content_policy" in code
             everybody = error.status_code in _EVERYBODY or code == "insufficient_quota"
-            return Failure(f"HTTP {error.status_code}: {_said(error)}", everybody, refusal)
+            return CallFailure(f"HTTP {error.status_code}: {_said(error)}", everybody, refusal)
         if isinstance(error, APIError):
-            return Failure(f"the server broke off: {error.message or error.body}")
-        return Failure(f"{type(error).__name__}: {error}")
+            return CallFailure(f"the server broke off: {error.message or error.body}")
+        return CallFailure(f"{type(error).__name__}: {error}")
 
 
 @asynccontextmanager
@@ -149,7 +149,7 @@ class _Streamed:
             self.refusal.append(choice.delta.refusal or "")
             self.finish = choice.finish_reason or self.finish
 
-    def reply(self) -> Reply:
+    def reply(self) -> ServerReply:
         """Raises NoAnswer when the stream ended before the answer did."""
         if self.finish is None:
             text = "".join(self.text)
@@ -168,7 +168,7 @@ class _Streamed:
         )
 
 
-def _read_whole(completion: Any, clock: AttemptClock) -> Reply:
+def _read_whole(completion: Any, clock: AttemptClock) -> ServerReply:
     choices = getattr(completion, "choices", None)
     if not choices:
         raise NoAnswer("the server's reply holds no choices")
@@ -195,7 +195,7 @@ def _reply(
     first: float | None,
     clock: AttemptClock,
     model: str | None,
-) -> Reply:
+) -> ServerReply:
     text, refusal = "".join(texts), "".join(refusals)
     prompt = getattr(usage, "prompt_tokens_details", None)
     output = getattr(usage, "completion_tokens_details", None)
@@ -203,7 +203,7 @@ def _reply(
     thinking = getattr(output, "reasoning_tokens", None) or (spent if reasoned and not text else None)
     if finish == "content_filter":
         refusal = refusal or "the content filter stopped the answer"
-    return Reply(
+    return ServerReply(
         text=text,
         finish_reason=finish,
         refusal=refusal or None,

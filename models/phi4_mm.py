@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf import weights
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
@@ -73,13 +73,13 @@ class Phi4MM(ChatModel):
         model.load_adapter(str(folder), adapter_name="speech", adapter_kwargs={"subfolder": LORA})
         model.set_adapter("speech")
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         extractor = loaded.features
         out = extractor(list(clips), sampling_rate=RATE, return_attention_mask=False, return_tensors="pt")
         frames = out["audio_input_features"].shape[1]
         seconds = ((frames - 1) * extractor.hop_length + extractor.win_length) / RATE
         tensors = {name: out[name] for name in ("audio_input_features", "audio_embed_sizes")}
-        return Heard(tensors, out["audio_embed_sizes"].tolist(), [seconds])
+        return ClipFeatures(tensors, out["audio_embed_sizes"].tolist(), [seconds])
 
     def audio_token_id(self, model: Any) -> int:
         return int(model.config.audio_config.audio_token_id)

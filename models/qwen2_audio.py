@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.backends.hf.mel import audio_tokens, windows
 
@@ -33,10 +33,10 @@ class Qwen2Audio(ChatModel):
     segment_seconds = 30.0
     end_tokens = ("<|im_end|>", "<|endoftext|>")
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         features, mask = windows(loaded.features, clips)
         frames = mask.sum(dim=1).tolist()
-        return Heard(
+        return ClipFeatures(
             {"input_features": features, "feature_attention_mask": mask},
             [audio_tokens(count) for count in frames],
             [count * loaded.features.hop_length / RATE for count in frames],

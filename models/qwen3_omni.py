@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.backends.hf.mel import stacked, whole_clip
 
@@ -33,11 +33,11 @@ class Qwen3Omni(ChatModel):
     token_rate = 13.0
     end_tokens = ("<|im_end|>", "<|endoftext|>")
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         mels = [whole_clip(loaded.features, clip) for clip in clips]
         features, mask = stacked(mels)
         chunk = 2 * int(loaded.model.config.audio_config.n_window)
-        return Heard(
+        return ClipFeatures(
             {"input_features": features, "feature_attention_mask": mask},
             [audio_tokens(mel.shape[1], chunk) for mel in mels],
             [mel.shape[1] * loaded.features.hop_length / RATE for mel in mels],

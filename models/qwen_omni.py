@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.backends.hf.mel import audio_tokens, mel_frames, stacked
 
@@ -47,11 +47,11 @@ class QwenOmni(ChatModel):
     token_rate = 25.0
     end_tokens = ("<|im_end|>", "<|endoftext|>")
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         mels = [mel_frames(loaded.features, clip) for clip in clips]
         frames = [mel.shape[1] for mel in mels]
         features, mask = stacked(mels)
-        return Heard(
+        return ClipFeatures(
             {"input_features": features, "feature_attention_mask": mask},
             [audio_tokens(count) for count in frames],
             [count * loaded.features.hop_length / RATE for count in frames],

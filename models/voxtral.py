@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.model import ModelSettings, Request
-from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, Heard
+from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class Voxtral(ChatModel):
     token_rate = 12.5
     needs: ClassVar[Mapping[str, str]] = {"mistral_common": "voxtral"}
 
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         import torch
 
         window = int(loaded.features.n_samples)
         frames = window // loaded.features.hop_length
         features = [_windows(loaded, clip, window, frames) for clip in clips]
-        return Heard(
+        return ClipFeatures(
             {"input_features": torch.cat(features)},
             [len(each) * frames // FRAMES_PER_TOKEN for each in features],
             [min(len(clip), len(each) * window) / RATE for clip, each in zip(clips, features, strict=True)],

@@ -49,9 +49,9 @@ class Audio:
         text = f"{self.start}:{self.stop}"
         if not self.transform:
             return text
-        from marathon_eval.api.transforms import VERSION, canonical
+        from marathon_eval.api.transforms import VERSION, canonical_steps
 
-        return f"{text}|{VERSION}|{canonical(self.transform)}"
+        return f"{text}|{VERSION}|{canonical_steps(self.transform)}"
 
     @property
     def seconds(self) -> float:
@@ -101,10 +101,10 @@ class Audio:
         return seconds_after(self.transform, seconds)
 
     def _changed(self, mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-        from marathon_eval.api.transforms import changed
+        from marathon_eval.api.transforms import transformed
 
         try:
-            return changed(self.transform, mono, rate)
+            return transformed(self.transform, mono, rate)
         except MarathonError as error:
             raise AudioError(f"{self.path}: {error}") from None
 

@@ -38,7 +38,7 @@ class Held(NamedTuple):
 
 
 #: One filter: the texts of a row's repeats -> as many texts, or fewer.
-Step = Callable[[Sequence[Held], FilterContext], Sequence[Held]]
+FilterStep = Callable[[Sequence[Held], FilterContext], Sequence[Held]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Pipeline:
     """
 
     name: str
-    steps: tuple[Step, ...]
+    steps: tuple[FilterStep, ...]
     needs_choices: bool = False
     selects: bool = False
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-Kept = TypeVar("Kept", bound=Hashable)
+_Kept = TypeVar("_Kept", bound=Hashable)
 
 
 class Tally(ABC):
     """One metric over the rows of one task."""
 
     @abstractmethod
-    def add(self, row: Scored, score: float | None) -> None:
+    def add(self, row: ScoredRow, score: float | None) -> None:
         """One more row; `score` is the metric's own number for it."""
 
     @abstractmethod
@@ -33,15 +33,15 @@ class Tally(ABC):
         """Additive counts per row [n, k], in the order of the rows."""
 
 
-class Numbers(Tally):
+class NumberTally(Tally):
     """So many numbers of each row, which are its counts."""
 
-    def __init__(self, width: int, numbers: Callable[[Scored, float | None], Iterable[float]]) -> None:
+    def __init__(self, width: int, numbers: Callable[[ScoredRow, float | None], Iterable[float]]) -> None:
         self._width = width
         self._numbers = numbers
         self._column = array("d")
 
-    def add(self, row: Scored, score: float | None) -> None:
+    def add(self, row: ScoredRow, score: float | None) -> None:
         self._column.extend(self._numbers(row, score))
 
     def counts(self) -> NDArray[Any]:
@@ -50,20 +50,20 @@ class Numbers(Tally):
         return np.array(self._column, dtype=float).reshape(-1, self._width)
 
 
-class Labels(Tally, Generic[Kept]):
+class Labels(Tally, Generic[_Kept]):
     """What counts are made from once all rows are known, as their labels; equal ones are held once."""
 
     def __init__(
         self,
-        label: Callable[[Scored, float | None], Kept],
-        counts: Callable[[Sequence[Kept]], NDArray[Any]],
+        label: Callable[[ScoredRow, float | None], _Kept],
+        counts: Callable[[Sequence[_Kept]], NDArray[Any]],
     ) -> None:
         self._label = label
         self._counts = counts
-        self._known: dict[Kept, Kept] = {}
-        self._labels: list[Kept] = []
+        self._known: dict[_Kept, _Kept] = {}
+        self._labels: list[_Kept] = []
 
-    def add(self, row: Scored, score: float | None) -> None:
+    def add(self, row: ScoredRow, score: float | None) -> None:
         label = self._label(row, score)
         self._labels.append(self._known.setdefault(label, label))
 
@@ -72,7 +72,7 @@ class Labels(Tally, Generic[Kept]):
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredRow:
     """One scored row: what a reading found, what was right (several: any of them), and the clip it belongs to."""
 
     answer: Answer
@@ -102,14 +102,14 @@ class Metric(ABC):
     reads_rows: ClassVar[bool] = True
 
     @abstractmethod
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         """The row's own number, as samples_*.jsonl keeps it; None where the metric says nothing of it."""
 
     @abstractmethod
     def tally(self) -> Tally:
         """What takes rows as they pass, and gives their additive counts [n, k]."""
 
-    def counts(self, rows: Sequence[Scored]) -> NDArray[Any]:
+    def counts(self, rows: Sequence[ScoredRow]) -> NDArray[Any]:
         """Additive counts per row [n, k]; k depends on the rows (labels), so one call covers all that are compared."""
         tally = self.tally()
         for row in rows:
@@ -120,7 +120,7 @@ class Metric(ABC):
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         """Summed counts [draws, k] -> metric values [draws]; nan where a draw has no value."""
 
-    def aggregate(self, rows: Sequence[Scored]) -> float | None:
+    def aggregate(self, rows: Sequence[ScoredRow]) -> float | None:
         """The metric over rows; None where it has no value (no rows, no options)."""
         return self.total(self.counts(rows)) if rows else None
 
@@ -140,7 +140,7 @@ class Mean(Metric):
     def __init__(
         self,
         name: str,
-        score: Callable[[Scored], float | None],
+        score: Callable[[ScoredRow], float | None],
         higher_is_better: bool = True,
         empty: float = float("nan"),
     ) -> None:
@@ -149,18 +149,18 @@ class Mean(Metric):
         self._score = score
         self._empty = empty
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         return self._score(row)
 
     def tally(self) -> Tally:
         """[sum, rows]."""
-        return Numbers(2, lambda row, score: counted(score))
+        return NumberTally(2, lambda row, score: counted_score(score))
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return ratio(sums[:, 0], sums[:, 1], self._empty)
 
 
-def counted(score: float | None) -> tuple[float, float]:
+def counted_score(score: float | None) -> tuple[float, float]:
     """A row's number and 1 for the row; zeros for a row without one."""
     return (0.0, 0.0) if score is None else (score, 1.0)
 

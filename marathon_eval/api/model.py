@@ -80,7 +80,7 @@ class Response:
         return cls("", finish_reason="error", status="error", error=reason, usage=usage or Usage())
 
 
-class Answered(NamedTuple):
+class CachedResponse(NamedTuple):
     """One request with its response, and whether the cache had it."""
 
     request: Request
@@ -110,7 +110,7 @@ class AnswerStore(Protocol):
     def known(self, model: Model, requests: Sequence[Request]) -> dict[Request, Entry]:
         """Return the cache entries of those requests that `model` has answered."""
 
-    def answer(self, model: Model, requests: Sequence[Request]) -> Iterator[Answered]:
+    def answer(self, model: Model, requests: Sequence[Request]) -> Iterator[CachedResponse]:
         """Yield every request with its response, from the cache or from `model`."""
 
 
@@ -246,7 +246,7 @@ def argument_errors(name: str, error: ValidationError, settings: type[BaseModel]
         argument = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             lines.append(
-                f"--model_args: {name} takes no '{argument}'.{did_you_mean(argument, known)} It takes: {listed(known)}"
+                f"--model_args: {name} takes no '{argument}'.{did_you_mean(argument, known)} It takes: {listed_names(known)}"
             )
         else:
             lines.append(
@@ -255,5 +255,5 @@ def argument_errors(name: str, error: ValidationError, settings: type[BaseModel]
     return "\n".join(lines)
 
 
-def listed(names: Iterable[str]) -> str:
+def listed_names(names: Iterable[str]) -> str:
     return ", ".join(names) or "no arguments"

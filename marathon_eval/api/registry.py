@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from marathon_eval.api.model import Model
     from marathon_eval.api.press import Press
 
-Kind = Literal["task", "model", "press"]
-FOLDERS: dict[Kind, str] = {"task": "tasks", "model": "models", "press": "presses"}
-SUFFIXES: dict[Kind, str] = {"task": ".yaml", "model": ".py", "press": ".py"}
-FLAGS: dict[Kind, str] = {"task": "--tasks", "model": "--model", "press": "press="}
+PluginKind = Literal["task", "model", "press"]
+FOLDERS: dict[PluginKind, str] = {"task": "tasks", "model": "models", "press": "presses"}
+SUFFIXES: dict[PluginKind, str] = {"task": ".yaml", "model": ".py", "press": ".py"}
+FLAGS: dict[PluginKind, str] = {"task": "--tasks", "model": "--model", "press": "press="}
 
 
 class Registry:
@@ -39,9 +39,9 @@ class Registry:
             if not Path(folder).is_dir():
                 raise MarathonError(f"--include_path: {folder}: no such folder")
         self.include_path = tuple(Path(folder) for folder in include_path)
-        self._listed: dict[Kind, list[Path]] = {}
+        self._listed: dict[PluginKind, list[Path]] = {}
 
-    def names(self, kind: Kind) -> list[str]:
+    def names(self, kind: PluginKind) -> list[str]:
         """Every name of this kind, from file names and entry points alone."""
         files = {path.stem for path in self._files(kind)}
         return sorted(files | {point.name for point in _entry_points(FOLDERS[kind])})
@@ -65,7 +65,7 @@ class Registry:
 
         return cast("type[Press]", self._class("press", name, Press))
 
-    def _files(self, kind: Kind) -> list[Path]:
+    def _files(self, kind: PluginKind) -> list[Path]:
         """Files in order of precedence; a leading underscore marks a shared base, not a name."""
         if kind not in self._listed:
             pattern = ("**/*" if kind == "task" else "*") + SUFFIXES[kind]
@@ -73,16 +73,16 @@ class Registry:
             self._listed[kind] = [path for path in found if not path.name.startswith("_")]
         return self._listed[kind]
 
-    def _folders(self, kind: Kind) -> Iterator[Path]:
+    def _folders(self, kind: PluginKind) -> Iterator[Path]:
         for folder in self.include_path:
             inner = folder / FOLDERS[kind]
             if inner.is_dir():
                 yield inner
             elif kind == "task":
                 yield folder
-        yield shipped(kind)
+        yield shipped_folder(kind)
 
-    def _path(self, kind: Kind, name: str) -> Path | None:
+    def _path(self, kind: PluginKind, name: str) -> Path | None:
         if name.endswith(SUFFIXES[kind]) or "/" in name:
             path = Path(name)
             # False too for what can be no file's name
@@ -96,7 +96,7 @@ class Registry:
             None,
         )
 
-    def _class(self, kind: Kind, name: str, parent: type) -> type:
+    def _class(self, kind: PluginKind, name: str, parent: type) -> type:
         if ":" in name and not name.endswith(".py"):
             return _from_module(kind, name, parent)
         path = self._path(kind, name)
@@ -107,19 +107,19 @@ class Registry:
                 return _checked(point.load(), parent, kind, name)
         raise self._unknown(kind, name)
 
-    def _unknown(self, kind: Kind, name: str) -> MarathonError:
+    def _unknown(self, kind: PluginKind, name: str) -> MarathonError:
         return unknown(FLAGS[kind], kind, name, self.names(kind))
 
 
 @cache
-def shipped(kind: Kind) -> Path:
+def shipped_folder(kind: PluginKind) -> Path:
     """The folder of tasks, models or presses that came with the package."""
     return PACKAGE / FOLDERS[kind]
 
 
-def _nested(path: Path, kind: Kind) -> str:
+def _nested(path: Path, kind: PluginKind) -> str:
     """`air_bench/chat` for a YAML in a sub-folder of ours."""
-    folder = shipped(kind)
+    folder = shipped_folder(kind)
     return str(path.relative_to(folder).with_suffix("")) if path.is_relative_to(folder) else path.stem
 
 
@@ -130,9 +130,9 @@ def _entry_points(folder: str) -> tuple[Any, ...]:
     return tuple(entry_points(group=f"marathon_eval.{folder}"))
 
 
-def _load(kind: Kind, path: Path) -> ModuleType:
+def _load(kind: PluginKind, path: Path) -> ModuleType:
     """Our own files under their package name (one file, one module); a user's file under its own."""
-    if path.parent == shipped(kind):
+    if path.parent == shipped_folder(kind):
         return importlib.import_module(f"marathon_eval.{FOLDERS[kind]}.{path.stem}")
     name = f"marathon_eval_user.{FOLDERS[kind]}.{path.stem}"
     loaded = sys.modules.get(name)
@@ -152,7 +152,7 @@ def _load(kind: Kind, path: Path) -> ModuleType:
     return module
 
 
-def _from_module(kind: Kind, name: str, parent: type) -> type:
+def _from_module(kind: PluginKind, name: str, parent: type) -> type:
     module_name, _, class_name = name.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise MarathonError(f"{FLAGS[kind]}: {name!a}: must be package.module:Class")
@@ -185,7 +185,7 @@ def one_class(module: ModuleType, parent: type, kind: str, name: str) -> type:
     return found[0]
 
 
-def _checked(value: Any, parent: type, kind: Kind, name: str) -> type:
+def _checked(value: Any, parent: type, kind: PluginKind, name: str) -> type:
     if not (inspect.isclass(value) and issubclass(value, parent)):
         raise MarathonError(f"{FLAGS[kind]} {name}: is no {parent.__name__}")
     return value

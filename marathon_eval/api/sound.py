@@ -68,7 +68,7 @@ def _rise(frames: int) -> NDArray[np.float32]:
     return np.asarray(0.5 - 0.5 * np.cos(np.pi * steps), dtype=np.float32)
 
 
-def laid_out(frames: int, sounds: Iterable[Laid]) -> NDArray[np.float32]:
+def mixed_on_silence(frames: int, sounds: Iterable[Laid]) -> NDArray[np.float32]:
     """All sounds added up on silence of `frames`; where only one is heard it is unchanged, bit by bit."""
     import numpy as np
 

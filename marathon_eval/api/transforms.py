@@ -44,7 +44,7 @@ CODECS = {
 
 
 @dataclass(frozen=True)
-class Step:
+class TransformStep:
     """One change with its settings, in the order of their names."""
 
     name: str
@@ -55,26 +55,26 @@ class Step:
 
 
 @cache
-def parse(text: str, where: str = "--transform") -> tuple[Step, ...]:
+def parsed_steps(text: str, where: str = "--transform") -> tuple[TransformStep, ...]:
     """The steps of a text; empty text is no step. Raises MarathonError: unknown step or setting, value out of bounds."""
     return tuple(_step(part.strip(), where) for part in text.split("+")) if text.strip() else ()
 
 
-def canonical(text: str) -> str:
+def canonical_steps(text: str) -> str:
     """The same changes in one spelling, defaults written out. Raises MarathonError."""
-    return "+".join(map(str, parse(text)))
+    return "+".join(map(str, parsed_steps(text)))
 
 
-def changed(text: str, samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+def transformed(text: str, samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """Mono samples [n] at `rate` Hz after all steps; the length may differ. Raises MarathonError."""
-    for step in parse(text):
-        samples = STEPS[step.name].apply(samples, rate, dict(step.settings))
+    for step in parsed_steps(text):
+        samples = TRANSFORM_STEPS[step.name].apply(samples, rate, dict(step.settings))
     return samples
 
 
 def seconds_after(text: str, seconds: float) -> float:
     """How long a sound of so many seconds is after all steps."""
-    for step in parse(text):
+    for step in parsed_steps(text):
         settings = dict(step.settings)
         if step.name == "speed":
             seconds /= settings["factor"]
@@ -164,15 +164,15 @@ class Setting(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-class Kind(NamedTuple):
+class TransformKind(NamedTuple):
     """A step's arithmetic and settings."""
 
     apply: Callable[[NDArray[np.float32], int, Mapping[str, Any]], NDArray[np.float32]]
     settings: Mapping[str, Setting]
 
 
-STEPS: dict[str, Kind] = {
-    "noise": Kind(
+TRANSFORM_STEPS: dict[str, TransformKind] = {
+    "noise": TransformKind(
         noise,
         {
             "color": Setting(str, "white", names=("white", "pink")),
@@ -180,18 +180,18 @@ STEPS: dict[str, Kind] = {
             "snr": Setting(float, low=-60, high=120),
         },
     ),
-    "codec": Kind(codec, {"name": Setting(str, names=tuple(CODECS))}),
-    "speed": Kind(speed, {"factor": Setting(float, low=0.25, high=4)}),
-    "silence": Kind(silence, {"seconds": Setting(float, low=0, high=600)}),
-    "rate": Kind(lower_rate, {"hz": Setting(int, low=1000, high=192000)}),
+    "codec": TransformKind(codec, {"name": Setting(str, names=tuple(CODECS))}),
+    "speed": TransformKind(speed, {"factor": Setting(float, low=0.25, high=4)}),
+    "silence": TransformKind(silence, {"seconds": Setting(float, low=0, high=600)}),
+    "rate": TransformKind(lower_rate, {"hz": Setting(int, low=1000, high=192000)}),
 }
 
 
-def _step(text: str, where: str) -> Step:
+def _step(text: str, where: str) -> TransformStep:
     name, _, rest = text.partition(":")
-    if name not in STEPS:
-        raise unknown(where, "transform", name, STEPS)
-    known = STEPS[name].settings
+    if name not in TRANSFORM_STEPS:
+        raise unknown(where, "transform", name, TRANSFORM_STEPS)
+    known = TRANSFORM_STEPS[name].settings
     given: dict[str, str] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
@@ -201,7 +201,7 @@ def _step(text: str, where: str) -> Step:
     values = {
         key: _value(f"{where}: {name}:{key}", setting, given.get(key)) for key, setting in known.items()
     }
-    return Step(name, tuple(sorted(values.items())))
+    return TransformStep(name, tuple(sorted(values.items())))
 
 
 def _value(where: str, setting: Setting, text: str | None) -> Any:

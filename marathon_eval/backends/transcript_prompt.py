@@ -18,7 +18,7 @@ _AFTER = "(end of what was said)"
 _OPTION = re.compile(r"\s*\(?([A-Za-z])[.):]\)?\s+(\S.*?)\s*")
 
 
-class Asked(NamedTuple):
+class ParsedQuestion(NamedTuple):
     """A question as a text reader sees it; `options` by their letter, in the prompt's order."""
 
     transcript: str
@@ -31,7 +31,7 @@ def composed(transcript: str, prompt: str) -> str:
     return f"{_BEFORE}\n{transcript}\n{_AFTER}\n\n{prompt}"
 
 
-def taken_apart(text: str) -> Asked:
+def taken_apart(text: str) -> ParsedQuestion:
     """The parts of a composed prompt. Raises RowError when it holds no transcript or no lettered options."""
     before, _, prompt = text.rpartition(f"\n{_AFTER}\n\n")
     if not before.startswith(_BEFORE):
@@ -42,7 +42,7 @@ def taken_apart(text: str) -> Asked:
     first, options = _options(lines)
     if not options:
         raise RowError("the prompt has no lines of options (A. ..., B. ...) to choose from")
-    return Asked(before[len(_BEFORE) :].strip(), _question(lines[:first]), options)
+    return ParsedQuestion(before[len(_BEFORE) :].strip(), _question(lines[:first]), options)
 
 
 def _options(lines: list[str]) -> tuple[int, dict[str, str]]:

@@ -22,9 +22,18 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from marathon_eval.api.audio import Audio, AudioFacts, memo_keys
-from marathon_eval.api.model import Answered, Entry, Generation, Model, Request, Response, Through, complete
+from marathon_eval.api.model import (
+    CachedResponse,
+    Entry,
+    Generation,
+    Model,
+    Request,
+    Response,
+    Through,
+    complete,
+)
 from marathon_eval.cache.database import TABLE, read_only
-from marathon_eval.cache.entry import cacheable, check_of, response_from, storable, whole
+from marathon_eval.cache.entry import cacheable, check_of, is_whole, response_from, storable
 from marathon_eval.cache.opening import Writer, prepare
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import AudioError, MarathonError
@@ -150,7 +159,7 @@ class ResponseCache:
                 rows = connection.execute(f"SELECT key, value FROM {TABLE} WHERE key IN ({marks})", chunk)
                 for key, text in rows:
                     value = _loaded(text)
-                    if value is not None and whole(key, value):
+                    if value is not None and is_whole(key, value):
                         found[key] = value
                     else:
                         damaged += 1
@@ -239,7 +248,7 @@ class ResponseCache:
         on_misses: Callable[[list[Request]], None] | None = None,
         through: Through = complete,
         known: Mapping[Audio, AudioFacts] = MappingProxyType({}),
-    ) -> Iterator[Answered]:
+    ) -> Iterator[CachedResponse]:
         """Every request with its response: hits first, then misses as the model finishes them.
 
         Equal requests are asked once. Audio that cannot be heard becomes a failed response.
@@ -254,10 +263,10 @@ class ResponseCache:
             keyed, failed = self.keyed(fingerprint_id, wanted[first : first + AT_ONCE], known)
             stored = self.get_many(entry.key for entry in keyed.values())
             for request, reason in failed.items():
-                yield Answered(request, Response.failed(reason), False)
+                yield CachedResponse(request, Response.failed(reason), False)
             for request, entry in keyed.items():
                 if entry.key in stored:
-                    yield Answered(request, response_from(stored[entry.key]["response"]), True)
+                    yield CachedResponse(request, response_from(stored[entry.key]["response"]), True)
                 else:
                     misses[request] = entry
         if misses:
@@ -268,7 +277,7 @@ class ResponseCache:
 
     def _ask(
         self, model: Model, misses: dict[Request, Keyed], fingerprint_id: str, through: Through
-    ) -> Iterator[Answered]:
+    ) -> Iterator[CachedResponse]:
         clock = time.monotonic()
         for request, response in through(model, list(misses)):
             # given up as it is answered, so that a long run holds no more at its end than at its beginning
@@ -282,7 +291,7 @@ class ResponseCache:
                 }
                 took = time.monotonic() - clock
                 self.put(key, {**row, "check": check_of(key, row)}, at_once=took > SLOW_ANSWER_SECONDS)
-            yield Answered(request, response, False)
+            yield CachedResponse(request, response, False)
             clock = time.monotonic()
 
 

@@ -47,7 +47,7 @@ class Selection:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
+def opened_read_only(path: Path) -> Iterator[sqlite3.Connection]:
     """The file, opened for reading. Raises MarathonError where it is missing, damaged or locked."""
     if not path.is_file():
         raise MarathonError(f"cache: {path}: no such file")
@@ -92,7 +92,7 @@ def fingerprints(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
 def look_up(path: Path, prefix: str) -> dict[str, Any]:
     """The answer whose key begins so, with its model's fingerprint. Raises MarathonError unless it is one."""
     wanted = prefix.removeprefix(RESPONSE)
-    with reading(path) as connection:
+    with opened_read_only(path) as connection:
         found = list(stored(connection, RESPONSE + wanted)) if wanted else []
         if len(found) != 1:
             keys = ", ".join(entry.key.removeprefix(RESPONSE)[:16] for entry in found[:5])
@@ -104,7 +104,7 @@ def look_up(path: Path, prefix: str) -> dict[str, Any]:
 
 def faults(path: Path) -> Iterator[tuple[str, str]]:
     """Key and fault of every damaged entry. Raises MarathonError where the file cannot be read at all."""
-    with reading(path) as connection:
+    with opened_read_only(path) as connection:
         known: set[str] = set()
         # fingerprint/ sorts before response/: they are known when answers are checked
         for key, text in connection.execute(f"SELECT key, value FROM {TABLE} ORDER BY key"):
@@ -115,7 +115,7 @@ def faults(path: Path) -> Iterator[tuple[str, str]]:
 
 def sqlite_faults(path: Path) -> list[str]:
     """What sqlite's own check finds; empty for a sound file."""
-    with reading(path) as connection:
+    with opened_read_only(path) as connection:
         return [line for (line,) in connection.execute("PRAGMA quick_check") if line != "ok"]
 
 
@@ -138,7 +138,7 @@ def _fault(key: str, text: str, known: set[str]) -> str | None:
 def prunable(path: Path, selection: Selection | None, gone_audio: bool, damaged: bool) -> list[str]:
     """Keys of the selected answers, of remembered audio whose file is no longer there, of damaged entries."""
     keys = [key for key, _ in faults(path)] if damaged else []
-    with reading(path) as connection:
+    with opened_read_only(path) as connection:
         if selection is not None:
             chosen = selection.chooser(fingerprints(connection))
             keys += [entry.key for entry in stored(connection, RESPONSE) if chosen(entry.value)]

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from marathon_eval.api.model import NO_DETAILS, Entry, Request, Response, Usage
-from marathon_eval.files import canonical, sha256_of, utf8
+from marathon_eval.files import canonical_json, sha256_of, utf8
 
 
 def storable(value: Any) -> str:
     """The value's JSON as sqlite takes it: a lone surrogate, which is no UTF-8, is written as its escape."""
-    text = canonical(value)
+    text = canonical_json(value)
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -30,10 +30,10 @@ def cacheable(request: Request, response: Response) -> bool:
 def check_of(key: str, row: Mapping[str, Any]) -> str:
     """A checksum over an answer's key and content: the key alone proves the request, not what was said to it."""
     content = {name: value for name, value in row.items() if name != "check"}
-    return f"{zlib.crc32(utf8(key + canonical(content))):08x}"
+    return f"{zlib.crc32(utf8(key + canonical_json(content))):08x}"
 
 
-def whole(key: str, value: Any) -> bool:
+def is_whole(key: str, value: Any) -> bool:
     """Whether an entry is as it was written; one without a checksum (an early cache's) must have an answer's parts."""
     if isinstance(value, dict) and "check" in value:
         return bool(value["check"] == check_of(key, value))
@@ -65,7 +65,7 @@ def belongs(entry: Entry) -> bool:
         if key.startswith(RESPONSE):
             text = value["response"]["text"]
             expected = sha256_of([value["fingerprint"], value["request"]])
-            return isinstance(text, str) and key == RESPONSE + expected and whole(key, value)
+            return isinstance(text, str) and key == RESPONSE + expected and is_whole(key, value)
         if key.startswith(FINGERPRINT):
             return key == FINGERPRINT + sha256_of(value)
         if key.startswith(WEIGHTS):

@@ -10,7 +10,7 @@ from typing import Any
 
 from marathon_eval.api.model import Entry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
-from marathon_eval.cache.entries import Selection, fingerprints, reading, stored
+from marathon_eval.cache.entries import Selection, fingerprints, opened_read_only, stored
 from marathon_eval.cache.entry import FINGERPRINT, RESPONSE, belongs
 from marathon_eval.errors import MarathonError
 
@@ -29,10 +29,10 @@ class Merged:
     refused: int = 0
 
 
-def exported(path: Path, selection: Selection) -> Iterator[dict[str, Any]]:
+def exported_entries(path: Path, selection: Selection) -> Iterator[dict[str, Any]]:
     """The selected answers and their models' fingerprints as JSON objects; no path of this machine."""
     yield HEADER
-    with reading(path) as connection:
+    with opened_read_only(path) as connection:
         known = fingerprints(connection)
         chosen = selection.chooser(known)
         told: set[str] = set()
@@ -46,7 +46,7 @@ def exported(path: Path, selection: Selection) -> Iterator[dict[str, Any]]:
             yield entry._asdict()
 
 
-def merge(source: Path, folder: Path) -> Merged:
+def merge_caches(source: Path, folder: Path) -> Merged:
     """Add what `source` has and the cache in `folder` lacks: another cache's folder or file, or an export.
 
     Entries whose key is not the hash of their content are refused. Raises MarathonError.
@@ -77,7 +77,7 @@ def _entries_of(source: Path) -> Iterator[Entry]:
     if path.suffix == ".jsonl":
         yield from _exported_entries(path)
         return
-    with reading(path) as connection:
+    with opened_read_only(path) as connection:
         for prefix in (FINGERPRINT, RESPONSE):
             yield from stored(connection, prefix)
 

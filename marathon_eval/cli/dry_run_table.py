@@ -25,7 +25,7 @@ def lines(found: DryRun) -> Iterator[str]:
         )
         for name, task in found.tasks.items()
     ]
-    yield from columns(
+    yield from table_columns(
         [HEADINGS, *rows, ("in all, each clip once", "", "", "", str(found.clips), f"{found.hours:.2f}")]
     )
     yield from (f"  {name}: {task.error}" for name, task in found.tasks.items() if task.error)
@@ -37,10 +37,10 @@ def lines(found: DryRun) -> Iterator[str]:
     for check in found.checks:
         yield f"{check.name:<{width}}  {'FAILS' if check.fault else 'ok   '}  {check.said}"
     if found.sample is not None:
-        yield from sample(found.sample)
+        yield from first_request(found.sample)
 
 
-def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """The first to the left, numbers to the right."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     for row in rows:
@@ -71,7 +71,7 @@ def _estimates(cost: Cost) -> Iterable[str]:
         yield f"about {duration(cost.forecast_s)} after loading, by {cost.timed} answers in the cache"
 
 
-def sample(found: dict[str, Any]) -> Iterator[str]:
+def first_request(found: dict[str, Any]) -> Iterator[str]:
     """The first request, whole."""
     yield ""
     yield f"row {found['doc_id']} of {found['task']}, asked as"

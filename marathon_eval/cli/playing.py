@@ -10,7 +10,7 @@ from pathlib import Path
 from marathon_eval.api.audio import Audio
 from marathon_eval.errors import MarathonError
 
-RATE = 16_000
+PLAYBACK_RATE = 16_000
 #: Tried in this order; each gets the path of a WAV file last, and ends with it.
 PLAYERS = {
     "pw-play": (),
@@ -32,7 +32,7 @@ def play(audio: Audio) -> None:
         raise MarathonError(f"--play: no player found ({', '.join(PLAYERS)}); the clip is {audio.path}")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.wav"
-        soundfile.write(path, audio.samples(RATE), RATE, subtype="PCM_16")
+        soundfile.write(path, audio.samples(PLAYBACK_RATE), PLAYBACK_RATE, subtype="PCM_16")
         ended = subprocess.run([player, *PLAYERS[player], str(path)], stdin=subprocess.DEVNULL, check=False)
     if ended.returncode:
         raise MarathonError(f"--play: {player} ended with code {ended.returncode}; the clip is {audio.path}")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from marathon_eval.api.model import Answered
+    from marathon_eval.api.model import CachedResponse
 
 LINE_EVERY_SECONDS = 60.0
 
@@ -33,7 +33,7 @@ class LineProgress(Progress):
         self._began = self._spoke = self._latest = time.monotonic()
         self.say(f"asking {misses} requests, {hours(seconds)} of audio; {hits} answers are in the cache")
 
-    def advance(self, answered: Answered, seconds: float) -> None:
+    def advance(self, answered: CachedResponse, seconds: float) -> None:
         now = time.monotonic()
         self._forecast.add(seconds, now - self._latest)
         self._latest = now
@@ -80,7 +80,7 @@ class BarProgress(LineProgress):
         self._row = self._bar.add_task("", total=misses)
         super().start(hits, misses, seconds)
 
-    def advance(self, answered: Answered, seconds: float) -> None:
+    def advance(self, answered: CachedResponse, seconds: float) -> None:
         super().advance(answered, seconds)
         self._bar.update(self._row, advance=1, description=self.state())
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from marathon_eval.api.results import MetricValue, RunResult, TaskResult
 
-WIDTH_OF_A_PIPE = 130
+PIPE_WIDTH = 130
 LEFT = ("task", "reading", "metric")
-RIGHT = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
+RIGHT_ALIGNED = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
 
 
 def table_console(width_of_a_pipe: int) -> Console:
@@ -29,13 +29,13 @@ def print_run(result: RunResult) -> None:
     from rich import box
     from rich.table import Table
 
-    console = table_console(WIDTH_OF_A_PIPE)
+    console = table_console(PIPE_WIDTH)
     title = f"{result.model}{press_label(result.fingerprint)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     for heading in LEFT:
         # the longest names of all go on in a second line: cut, they would name nothing
         table.add_column(heading, overflow="fold", min_width=len("librispeech"))
-    for heading in RIGHT:
+    for heading in RIGHT_ALIGNED:
         table.add_column(heading, justify="right", no_wrap=True)
     for task in result.tasks.values():
         add_task(table, task)
@@ -64,15 +64,15 @@ def add_task(table: Table, task: TaskResult) -> None:
             reading,
             name + (" *" if _is_headline(task, reading) else ""),
             *(numbers(value) if value else ("", "")),
-            *(short(metrics.get(other)) if other != name else "" for other in ("accuracy", "chance")),
+            *(three_digits(metrics.get(other)) if other != name else "" for other in ("accuracy", "chance")),
             *(shared if position == 0 else ("", "")),
-            parsed(task, reading),
+            parsed_share(task, reading),
             took if position == 0 else "",
         )
     table.add_section()
 
 
-def parsed(task: TaskResult, reading: str) -> str:
+def parsed_share(task: TaskResult, reading: str) -> str:
     """The share of the scored answers in which the reading found one."""
     unanswered = task.n_unanswered.get(reading)
     if unanswered is None or not task.n_scored:
@@ -103,7 +103,11 @@ def add_group(table: Table, name: str, group: dict[str, Any]) -> None:
     """The group's mean of headlines (0-100) and those of its sub-groups."""
     score = group.get("score")
     table.add_row(
-        name, "", "mean of headlines", "none" if score is None else f"{score:.2f}", *[""] * (len(RIGHT) - 1)
+        name,
+        "",
+        "mean of headlines",
+        "none" if score is None else f"{score:.2f}",
+        *[""] * (len(RIGHT_ALIGNED) - 1),
     )
     for inner, part in group.get("groups", {}).items():
         add_group(table, f"  {inner}", part)
@@ -125,7 +129,7 @@ def numbers(value: MetricValue) -> tuple[str, str]:
     return f"{value.value:.4f}", interval
 
 
-def short(value: MetricValue | None) -> str:
+def three_digits(value: MetricValue | None) -> str:
     return "" if value is None or value.value is None else f"{value.value:.3f}"
 
 

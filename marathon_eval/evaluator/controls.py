@@ -37,7 +37,7 @@ def checked(no_audio: str | None, swap_audio: bool, permute_choices: int | None)
         raise MarathonError(f"--permute_choices: must be at least 2 orders, got {permute_choices}")
 
 
-def expanded(tasks: Mapping[str, Task], permute_choices: int | None) -> dict[str, Task]:
+def with_permutations(tasks: Mapping[str, Task], permute_choices: int | None) -> dict[str, Task]:
     """Every task, followed by itself with its options moved on. Raises MarathonError for tasks that show no options."""
     found: dict[str, Task] = {}
     for name, task in tasks.items():
@@ -221,7 +221,7 @@ def _summed(marks: Mapping[str, Mapping[int, tuple[str, float]]]) -> dict[str, A
     }
 
 
-def described(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def order_lines(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One line for every task that was asked in several orders."""
     lines = []
     for name, manifest in manifests.items():

@@ -15,8 +15,8 @@ from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.eta import Forecast
-from marathon_eval.evaluator.preflight import Check, Planned, checks
-from marathon_eval.evaluator.requests import Pool, ordered, seconds_of
+from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
+from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class DryRun:
         return {"dry_run": True, **found}
 
 
-def dry_run(plan: Planned, labels: Sequence[str] = ("",)) -> DryRun:
+def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",)) -> DryRun:
     """Count and check; `labels` name `plan.models` where there are several. Loads no weights. Raises MarathonError."""
     requests, facts = ordered(plan.pool, plan.cache)
     costs = [
@@ -100,7 +100,7 @@ def dry_run(plan: Planned, labels: Sequence[str] = ("",)) -> DryRun:
     )
 
 
-def _task_cost(pool: Pool, name: str, facts: Mapping[Audio, AudioFacts]) -> TaskCost:
+def _task_cost(pool: RequestPool, name: str, facts: Mapping[Audio, AudioFacts]) -> TaskCost:
     asked = pool.asked[name]
     audios = [audio for item in asked for request in item.requests for audio in request.audios]
     unheard = [f"{audio.path}: cannot be heard" for audio in dict.fromkeys(audios) if audio not in facts]
@@ -200,7 +200,7 @@ def _forecast(usages: Sequence[Usage], model: Model) -> tuple[Forecast, int]:
     return forecast, timed
 
 
-def _sample(pool: Pool) -> dict[str, Any] | None:
+def _sample(pool: RequestPool) -> dict[str, Any] | None:
     """The first request as the model would get it."""
     for name, asked in pool.asked.items():
         for item in asked:

@@ -14,8 +14,15 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, of_the_judge
 from marathon_eval.evaluator.config import RunConfig, parse_args
 from marathon_eval.evaluator.gc_pause import seldom_collected
-from marathon_eval.evaluator.provenance import versions
-from marathon_eval.evaluator.requests import Answers, Pool, Progress, ask, cache_folder, gather
+from marathon_eval.evaluator.provenance import recorded_versions
+from marathon_eval.evaluator.requests import (
+    Progress,
+    RequestPool,
+    RunResponses,
+    ask,
+    cache_folder,
+    requests_of_tasks,
+)
 from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
@@ -47,24 +54,24 @@ def evaluate(
 ) -> RunResult:
     """Load tasks, ask what the cache lacks, score. Writes no results. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
-    tasks, groups, model, judge = prepared(config, model)
+    tasks, groups, model, judge = run_parts(config, model)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
-        _, pool = preflight(model, tasks, config, cache)
+        _, pool = documents_and_requests(model, tasks, config, cache)
 
         def before(misses: int) -> None:
-            from marathon_eval.evaluator.preflight import Planned, refuse
+            from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
 
-            refuse(Planned(tasks, pool, (model,), judge, config, cache), misses)
+            refuse_missing(RunBeforeStart(tasks, pool, (model,), judge, config, cache), misses)
 
         answers = ask(pool, model, cache, progress or Progress(), config.retry_errors, through, before)
         model.close()
-        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
+        plan = ScoringPlan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
         with seldom_collected():
             return concluded(plan, config, model, answers, started, clock)
 
 
-class Prepared(NamedTuple):
+class RunParts(NamedTuple):
     """What a run is made of, before any data is read."""
 
     tasks: dict[str, Task]
@@ -73,7 +80,7 @@ class Prepared(NamedTuple):
     judge: Model | None
 
 
-def prepared(config: RunConfig, model: Model | None = None) -> Prepared:
+def run_parts(config: RunConfig, model: Model | None = None) -> RunParts:
     """Tasks, model and judge by their names. Raises MarathonError."""
     registry = Registry(config.include_path)
     tasks, groups = load_tasks(registry, config.tasks)
@@ -81,19 +88,19 @@ def prepared(config: RunConfig, model: Model | None = None) -> Prepared:
     judge = build_judge(registry, config)
     if not config.predict_only:
         tasks = as_judged(tasks, judge)
-    return Prepared(in_orders(tasks, config), groups, model, judge)
+    return RunParts(in_orders(tasks, config), groups, model, judge)
 
 
-def preflight(
+def documents_and_requests(
     model: Model, tasks: Mapping[str, Task], config: RunConfig, cache: ResponseCache
-) -> tuple[dict[str, Any], Pool]:
+) -> tuple[dict[str, Any], RequestPool]:
     """The model's fingerprint and all documents; raises one MarathonError for weights and data alike.
 
     A model whose answers the cache knows is not looked for: a rerun that only rescores needs no weights.
     """
     missing: list[str] = []
     fingerprint: dict[str, Any] = {}
-    pool: Pool | None = None
+    pool: RequestPool | None = None
     try:
         fingerprint = model.fingerprint
         if not cache.knows(fingerprint):
@@ -109,9 +116,11 @@ def preflight(
     return fingerprint, pool
 
 
-def pinned_pool(tasks: Mapping[str, Task], config: RunConfig, model_name: str, cache: ResponseCache) -> Pool:
+def pinned_pool(
+    tasks: Mapping[str, Task], config: RunConfig, model_name: str, cache: ResponseCache
+) -> RequestPool:
     """All documents and their requests; with --manifest, none on a sound that it lacks. Raises MarathonError."""
-    pool = gather(tasks, config, model_name)
+    pool = requests_of_tasks(tasks, config, model_name)
     if config.manifest is None:
         return pool
     from marathon_eval.evaluator.pinned_data import held_against
@@ -119,7 +128,7 @@ def pinned_pool(tasks: Mapping[str, Task], config: RunConfig, model_name: str, c
     return held_against(pool, cache, Path(config.manifest))
 
 
-class Plan(NamedTuple):
+class ScoringPlan(NamedTuple):
     """What is scored: the tasks with their documents and requests, and who judges.
 
     `once`: nothing is scored after this, so that requests need not be held until the end.
@@ -127,13 +136,13 @@ class Plan(NamedTuple):
 
     tasks: dict[str, Task]
     groups: dict[str, Group]
-    pool: Pool
+    pool: RequestPool
     judge: Judge | None
     once: bool = False
 
 
 def concluded(
-    plan: Plan, config: RunConfig, model: Model, answers: Answers, started: str, clock: float
+    plan: ScoringPlan, config: RunConfig, model: Model, answers: RunResponses, started: str, clock: float
 ) -> RunResult:
     """The result of a run whose questions were answered; `clock` is when it began, by time.monotonic.
 
@@ -161,7 +170,7 @@ def concluded(
         groups={name: group.aggregate(results) for name, group in plan.groups.items()},
         samples=samples,
         config=config.recorded(),
-        versions=versions(),
+        versions=recorded_versions(),
         manifests=manifests(
             tasks, pool.docs, samples, {name: scores.facts for name, scores in scored.items()}
         ),
@@ -210,10 +219,10 @@ def in_orders(tasks: Mapping[str, Task], config: RunConfig) -> dict[str, Task]:
     """With --permute_choices every task in several orders of its options. Raises MarathonError."""
     if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
         return dict(tasks)
-    from marathon_eval.evaluator.controls import checked, expanded
+    from marathon_eval.evaluator.controls import checked, with_permutations
 
     checked(config.no_audio, config.swap_audio, config.permute_choices)
-    return expanded(tasks, config.permute_choices)
+    return with_permutations(tasks, config.permute_choices)
 
 
 def manifests(
@@ -258,7 +267,7 @@ def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]
     """The tasks with judged metrics under the judge's name, or without those that need one. Raises MarathonError."""
     if all(task.config.judge is None for task in tasks.values()):
         return dict(tasks)
-    from marathon_eval.evaluator.judge import judge_name, prepared
+    from marathon_eval.evaluator.judge import judge_name, with_judge_named
 
     name = None if judge is None else judge_name(judge)
-    return {key: prepared(task, name) for key, task in tasks.items()}
+    return {key: with_judge_named(task, name) for key, task in tasks.items()}

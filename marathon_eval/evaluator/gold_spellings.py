@@ -15,7 +15,7 @@ from re import _parser as parser  # type: ignore[attr-defined]  # not in the stu
 from typing import Any, NamedTuple
 
 #: More ways to write one answer than this are not tried.
-MOST = 128
+MAX_SPELLINGS = 128
 #: lm-eval's own.
 DEFAULT_PATTERN = r"#### (\-?[0-9\.\,]+)"
 _KINDS = {
@@ -50,7 +50,7 @@ def spellings(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> Spe
             except _Unwritable:
                 complete = False
         # most filters leave a text as it is where it is nothing but the answer
-        texts = list(dict.fromkeys([*before, *texts]))[: 4 * MOST]
+        texts = list(dict.fromkeys([*before, *texts]))[: 4 * MAX_SPELLINGS]
     return Spelled(texts, complete)
 
 
@@ -92,7 +92,7 @@ def _sequence(tree: Any, group: int, answer: str) -> list[str]:
 
 
 def _few(texts: list[str]) -> list[str]:
-    if len(texts) > MOST:
+    if len(texts) > MAX_SPELLINGS:
         raise _Unwritable("more ways to write it than are tried")
     return texts
 
@@ -116,7 +116,7 @@ def _pieces(code: Any, value: Any, group: int, answer: str) -> list[str]:
     if code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
         least, _, part = value
         wanted = max(least, int(_holds(part, group)))
-        if wanted > MOST:
+        if wanted > MAX_SPELLINGS:
             raise _Unwritable("too long a repeat")
         return [text * wanted for text in _sequence(part, group, answer)]
     if code is codes.ASSERT:  # what must stand before or behind is written where it is asked for

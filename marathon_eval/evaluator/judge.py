@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.api.filter import Answer
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.evaluator.judge_prompts import Call, Kind, check_judging
+from marathon_eval.evaluator.judge_prompts import Call, JudgeKind, check_judging
 from marathon_eval.files import sha256_of
-from marathon_eval.scoring.judge import VERDICTS
+from marathon_eval.scoring.judge import JUDGE_VERDICTS_FIELD
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.task.task import Task
 
@@ -31,7 +31,7 @@ RETRY_TEMPERATURE = 0.3
 
 
 @dataclass
-class Reply:
+class JudgeReply:
     """What came of one call: its reading, every text on the way there, or why the judge gave none."""
 
     value: Any = None
@@ -40,7 +40,7 @@ class Reply:
     error: str | None = None
 
 
-class Verdict(NamedTuple):
+class JudgedRow(NamedTuple):
     """One row's verdicts by kind, what the sample keeps of them, or why the row could not be judged."""
 
     answers: Mapping[str, Answer]
@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
 class Judged(NamedTuple):
     """One task's rows judged, and what results.json keeps of the judging."""
 
-    verdicts: Mapping[int, Verdict]
+    verdicts: Mapping[int, JudgedRow]
     facts: Mapping[str, Any]
 
 
@@ -72,9 +72,9 @@ class Judge:
         """What its metrics are called by."""
         return judge_name(self.model)
 
-    def ask(self, calls: Sequence[Call]) -> dict[Hashable, Reply]:
+    def ask(self, calls: Sequence[Call]) -> dict[Hashable, JudgeReply]:
         """A reply to every call, unreadable ones asked again."""
-        replies: dict[Hashable, Reply] = {call.key: Reply() for call in calls}
+        replies: dict[Hashable, JudgeReply] = {call.key: JudgeReply() for call in calls}
         waiting = list(calls)
         for attempt in range(RETRIES + 1):
             self._ask_once([(call, self._request(call, attempt)) for call in waiting], replies)
@@ -93,7 +93,7 @@ class Judge:
         seed = (made.generation.seed or 0) + attempt
         return replace(made, generation=replace(made.generation, temperature=RETRY_TEMPERATURE, seed=seed))
 
-    def _ask_once(self, asked: Sequence[tuple[Call, Request]], replies: dict[Hashable, Reply]) -> None:
+    def _ask_once(self, asked: Sequence[tuple[Call, Request]], replies: dict[Hashable, JudgeReply]) -> None:
         """Equal requests of several calls are asked once."""
         by_request: dict[Request, list[Call]] = {}
         for call, request in asked:
@@ -102,10 +102,10 @@ class Judge:
             self.cache.answer(self.model, list(by_request)) if by_request else ()
         ):
             for call in by_request[request]:
-                taken(replies[call.key], response, call, cached)
+                note_response(replies[call.key], response, call, cached)
 
 
-def taken(reply: Reply, response: Response, call: Call, cached: bool) -> None:
+def note_response(reply: JudgeReply, response: Response, call: Call, cached: bool) -> None:
     """Note one response. A refusal is a reply that cannot be read; a failure is the end of the call."""
     if response.status == "error":
         reply.error = f"the judge failed: {response.error}"
@@ -128,7 +128,7 @@ def judge_name(model: Model) -> str:
     return Path(name).name if Path(name).is_dir() else name
 
 
-def prepared(task: Task, name: str | None) -> Task:
+def with_judge_named(task: Task, name: str | None) -> Task:
     """The task as it is scored with this judge, or with none: judged metrics carry the judge's name.
 
     Without a judge, readings that are optional are left out. Raises MarathonError where a judge is needed.
@@ -172,7 +172,7 @@ def renamed(task: Task, judged: set[str], name: str | None) -> Task:
 
 def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge: Judge) -> Judged:
     """Every answered row judged. A row with several answers is judged by its first."""
-    kinds = [Kind(name, spec, task) for name, spec in task.config.judge or () if spec is not None]
+    kinds = [JudgeKind(name, spec, task) for name, spec in task.config.judge or () if spec is not None]
     said = {
         doc.doc_id: (doc, parted(responses[0].text))
         for doc, responses in rows
@@ -188,7 +188,7 @@ def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge
             except RowError as error:
                 errors[number] = f"row {number}: judge: {kind.name}: {error}"
     replies = judge.ask([call for group in calls.values() for call in group])
-    verdicts: dict[int, Verdict] = {}
+    verdicts: dict[int, JudgedRow] = {}
     for number, (doc, words) in said.items():
         answers: dict[str, Answer] = {}
         record: dict[str, Any] = {}
@@ -201,17 +201,17 @@ def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge
             elif number not in errors:
                 answers[kind.name] = settled or kind.verdict(doc, [reply.value for reply in got])
             record[kind.name] = [list(reply.texts) for reply in got]
-        verdicts[number] = Verdict(answers, record, errors.get(number))
+        verdicts[number] = JudgedRow(answers, record, errors.get(number))
     return Judged(verdicts, _facts(judge, kinds, replies.values(), verdicts))
 
 
-def with_verdict(doc: Doc, verdict: Verdict) -> Doc:
+def with_verdict(doc: Doc, verdict: JudgedRow) -> Doc:
     """The document with its verdicts where the judged readings look for them."""
-    return replace(doc, fields={**doc.fields, VERDICTS: verdict.answers})
+    return replace(doc, fields={**doc.fields, JUDGE_VERDICTS_FIELD: verdict.answers})
 
 
 def _facts(
-    judge: Judge, kinds: Sequence[Kind], replies: Iterable[Reply], verdicts: Mapping[int, Verdict]
+    judge: Judge, kinds: Sequence[JudgeKind], replies: Iterable[JudgeReply], verdicts: Mapping[int, JudgedRow]
 ) -> dict[str, Any]:
     every = list(replies)
     return {

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.api.filter import Answer
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.errors import RowError, unknown
-from marathon_eval.scoring.judge import NONE, Pair, Pass, read_letter
+from marathon_eval.scoring.judge import NO_CHOICE, Pair, Pass, read_letter
 from marathon_eval.scoring.reasoning import Parted
 from marathon_eval.scoring.released.air_bench import two_scores
 from marathon_eval.scoring.released.mmar import included
@@ -41,7 +41,7 @@ class Call:
     read: Callable[[str], Any]
 
 
-class Kind:
+class JudgeKind:
     """One kind of judging in one task. Raises MarathonError for a broken template."""
 
     def __init__(self, name: str, spec: JudgePrompt, task: Task) -> None:
@@ -94,7 +94,7 @@ def check_judging(task: Task) -> None:
                 where = f"{task.document.where('judge', name, 'readings')}: judge: {name}: readings"
                 raise unknown(where, "reading", reading, task.readings)
         if spec.prompt not in _CHECKED:
-            Kind(name, spec, task)
+            JudgeKind(name, spec, task)
             _CHECKED.add(spec.prompt)
 
 
@@ -102,18 +102,18 @@ def check_judging(task: Task) -> None:
 _CHECKED: set[str] = set()
 
 
-def _align_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:
+def _align_calls(kind: JudgeKind, doc: Doc, said: Parted) -> Iterator[Call]:
     values = kind.values(doc, said)
     yield kind.call(doc.doc_id, values, lambda reply: read_letter(reply, values["letters"]))
 
 
-def _pair_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:
+def _pair_calls(kind: JudgeKind, doc: Doc, said: Parted) -> Iterator[Call]:
     values = kind.values(doc, said)
     for order, first, second in (("straight", doc.target, said.answer), ("swapped", said.answer, doc.target)):
         yield kind.call((doc.doc_id, order), {**values, "first": first, "second": second}, two_scores)
 
 
-def _rubric_calls(kind: Kind, doc: Doc, said: Parted) -> Iterator[Call]:
+def _rubric_calls(kind: JudgeKind, doc: Doc, said: Parted) -> Iterator[Call]:
     values = kind.values(doc, said)
     allowed = _allowed(doc.fields.get("rubric"))
     for rater in range(kind.spec.raters):
@@ -160,7 +160,9 @@ def _align_verdict(doc: Doc, replies: Sequence[Any]) -> Answer:
     if letter is None:
         return Answer(None, "unparsed")
     return (
-        Answer(None, "none_fits") if letter == NONE else Answer(doc.choices[ord(letter) - ord("A")], "judge")
+        Answer(None, "none_fits")
+        if letter == NO_CHOICE
+        else Answer(doc.choices[ord(letter) - ord("A")], "judge")
     )
 
 
@@ -177,7 +179,7 @@ def _rubric_verdict(doc: Doc, replies: Sequence[Any]) -> Answer:
     return Answer(repr(trimmed_mean(replies)), "raters")
 
 
-_CALLS: dict[str, Callable[[Kind, Doc, Parted], Iterator[Call]]] = {
+_CALLS: dict[str, Callable[[JudgeKind, Doc, Parted], Iterator[Call]]] = {
     "align": _align_calls,
     "pair": _pair_calls,
     "rubric": _rubric_calls,

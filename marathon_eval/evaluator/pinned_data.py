@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.evaluator.requests import Asked, Pool
+from marathon_eval.evaluator.requests import DocRequests, RequestPool
 from marathon_eval.task.data.pin import read_pin
 
 
-def held_against(pool: Pool, cache: ResponseCache, manifest: Path) -> Pool:
+def held_against(pool: RequestPool, cache: ResponseCache, manifest: Path) -> RequestPool:
     """The pool with a reason in place of every question on a sound that the manifest lacks. Raises MarathonError.
 
     Sounds are compared by the hash of what is decoded, so a moved or re-packed copy of the data is the same data.
@@ -23,10 +23,12 @@ def held_against(pool: Pool, cache: ResponseCache, manifest: Path) -> Pool:
         audio for asked in pool.asked.values() for item in asked for audio in item.doc.audio
     )
 
-    def checked(item: Asked) -> Asked:
+    def checked(item: DocRequests) -> DocRequests:
         for audio in item.doc.audio:
             if audio in facts and facts[audio].sha256 not in pinned:
-                return Asked(item.doc, [], f"{audio.path}: this sound is not in {manifest.name}")
+                return DocRequests(item.doc, [], f"{audio.path}: this sound is not in {manifest.name}")
         return item
 
-    return Pool(pool.docs, {name: [checked(item) for item in asked] for name, asked in pool.asked.items()})
+    return RequestPool(
+        pool.docs, {name: [checked(item) for item in asked] for name, asked in pool.asked.items()}
+    )

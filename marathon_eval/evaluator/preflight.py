@@ -19,7 +19,7 @@ from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, of_the_judge
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.requests import Pool, cache_folder
+from marathon_eval.evaluator.requests import RequestPool, cache_folder
 
 if TYPE_CHECKING:
     from marathon_eval.task.task import Task
@@ -36,25 +36,25 @@ class Check(NamedTuple):
     fault: str | None = None
 
 
-class Planned(NamedTuple):
+class RunBeforeStart(NamedTuple):
     """A run before its first question."""
 
     tasks: Mapping[str, Task]
-    pool: Pool
+    pool: RequestPool
     models: tuple[Model, ...]
     judge: Model | None
     config: RunConfig
     cache: ResponseCache
 
 
-def refuse(plan: Planned, answers: int) -> None:
+def refuse_missing(plan: RunBeforeStart, answers: int) -> None:
     """Raise one MarathonError for all that is missing; `answers`: how many must be asked for."""
     faults = [check.fault for check in checks(plan, answers) if check.fault]
     if faults:
         raise MarathonError("; and ".join(faults))
 
 
-def checks(plan: Planned, answers: int) -> Iterator[Check]:
+def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
     """Every check, in the order in which a user would mend what they find."""
     stages = tuple({id(stage): stage for model in plan.models for stage in model.stages()}.values())
     judge = _judge(plan, answers)
@@ -63,11 +63,11 @@ def checks(plan: Planned, answers: int) -> Iterator[Check]:
     if judge:
         found = reachable("judge", judge)
         yield found._replace(fault=found.fault and of_the_judge(found.fault))
-    yield room(plan.config, answers)
+    yield free_disk_bytes(plan.config, answers)
     yield scorers(plan)
 
 
-def _judge(plan: Planned, answers: int) -> tuple[Model, ...]:
+def _judge(plan: RunBeforeStart, answers: int) -> tuple[Model, ...]:
     """The models that will judge, where a task asks for a judge; none where nothing new is to be judged."""
     if plan.judge is None or all(task.config.judge is None for task in plan.tasks.values()):
         return ()
@@ -118,7 +118,7 @@ def reachable(name: str, models: tuple[Model, ...]) -> Check:
     )
 
 
-def room(config: RunConfig, answers: int) -> Check:
+def free_disk_bytes(config: RunConfig, answers: int) -> Check:
     """Free bytes where the cache and the results are written."""
     wanted = PER_ANSWER * answers
     named = {"--use_cache": cache_folder(config), "--output_path": config.output_path}
@@ -152,7 +152,7 @@ def bytes_said(count: int) -> str:
     return f"{count / 1e3:.0f} kB"
 
 
-def scorers(plan: Planned) -> Check:
+def scorers(plan: RunBeforeStart) -> Check:
     """Every scorer of every task on rows of this run."""
     if plan.config.predict_only:
         return Check("scorers", "not asked for: --predict_only")

@@ -9,7 +9,7 @@ from typing import Any
 
 from marathon_eval.files import PACKAGE
 
-PACKAGES = (
+RECORDED_PACKAGES = (
     "marathon-eval",
     "torch",
     "transformers",
@@ -21,10 +21,10 @@ PACKAGES = (
 )
 
 
-def versions() -> dict[str, Any]:
+def recorded_versions() -> dict[str, Any]:
     """Python, the packages that can move a score, and our commit where this is a checkout."""
     found: dict[str, Any] = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in RECORDED_PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

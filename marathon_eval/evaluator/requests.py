@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from marathon_eval.api.model import Answered, Model, Request, Through, complete
+from marathon_eval.api.model import CachedResponse, Model, Request, Through, complete
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.compressed_responses import Responses
@@ -27,14 +27,14 @@ class Progress:
     def start(self, hits: int, misses: int, seconds: float) -> None:
         """It is known what must be asked: `misses` requests, `seconds` of audio."""
 
-    def advance(self, answered: Answered, seconds: float) -> None:
+    def advance(self, answered: CachedResponse, seconds: float) -> None:
         """The model finished one request on `seconds` of audio."""
 
     def stop(self) -> None:
         """The end, also of an interrupted run."""
 
 
-class Asked(NamedTuple):
+class DocRequests(NamedTuple):
     """One document with its requests (one per repeat), or why it has none."""
 
     doc: Doc
@@ -42,11 +42,11 @@ class Asked(NamedTuple):
     error: str | None
 
 
-class Pool(NamedTuple):
+class RequestPool(NamedTuple):
     """All documents of all tasks, with the requests that they need."""
 
     docs: dict[str, DocSet]
-    asked: dict[str, list[Asked]]
+    asked: dict[str, list[DocRequests]]
 
     def requests(self) -> list[Request]:
         """Every different request once."""
@@ -59,7 +59,7 @@ class Pool(NamedTuple):
         return sum(len(item.requests) for asked in self.asked.values() for item in asked)
 
 
-class Answers(NamedTuple):
+class RunResponses(NamedTuple):
     """What a pool was answered, and what of it the cache had; `interrupted` says that Ctrl-C left some out."""
 
     by_request: Responses
@@ -75,15 +75,15 @@ def cache_folder(config: RunConfig) -> Path | None:
     return Path(config.use_cache) if config.use_cache else default_folder()
 
 
-def gather(tasks: Mapping[str, Task], config: RunConfig, model_name: str) -> Pool:
+def requests_of_tasks(tasks: Mapping[str, Task], config: RunConfig, model_name: str) -> RequestPool:
     """Every task's documents and their requests; a bad row keeps its reason."""
     docs: dict[str, DocSet] = {}
-    asked: dict[str, list[Asked]] = {}
+    asked: dict[str, list[DocRequests]] = {}
     with seldom_collected():
         for name, task in tasks.items():
             docs[name] = docs_of(task, config)
             asked[name] = [_one_doc(task, doc, config, model_name) for doc in docs[name].docs]
-    return Pool(docs, asked)
+    return RequestPool(docs, asked)
 
 
 def docs_of(task: Task, config: RunConfig) -> DocSet:
@@ -103,14 +103,14 @@ def docs_of(task: Task, config: RunConfig) -> DocSet:
     return controlled(docs, task, config.no_audio, config.swap_audio, folder / "silence")
 
 
-def _one_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) -> Asked:
+def _one_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) -> DocRequests:
     if doc.error is not None:
-        return Asked(doc, [], doc.error)
+        return DocRequests(doc, [], doc.error)
     try:
         requests = task.requests(doc, model_name, seed=config.seed)
     except RowError as error:
-        return Asked(doc, [], str(error))
-    return Asked(doc, [_overridden(request, config) for request in requests], None)
+        return DocRequests(doc, [], str(error))
+    return DocRequests(doc, [_overridden(request, config) for request in requests], None)
 
 
 def _overridden(request: Request, config: RunConfig) -> Request:
@@ -129,20 +129,20 @@ def _overridden(request: Request, config: RunConfig) -> Request:
 
 
 def ask(
-    pool: Pool,
+    pool: RequestPool,
     model: Model,
     cache: ResponseCache,
     progress: Progress,
     retry_errors: bool,
     through: Through = complete,
     before: Callable[[int], None] = lambda misses: None,
-) -> Answers:
+) -> RunResponses:
     """An answer for every request of the pool, until all are there or Ctrl-C.
 
     `before` hears how many must be asked, before the first weight loads, and may refuse the run; `through` asks them.
     """
     requests, facts = ordered(pool, cache)
-    answers = Answers(Responses(), set(), facts, False)
+    answers = RunResponses(Responses(), set(), facts, False)
     interrupted = False
     try:
         _collect(requests, model, cache, answers, progress, through, before)
@@ -156,7 +156,7 @@ def ask(
     return answers._replace(interrupted=interrupted)
 
 
-def ordered(pool: Pool, cache: ResponseCache) -> tuple[list[Request], dict[Audio, AudioFacts]]:
+def ordered(pool: RequestPool, cache: ResponseCache) -> tuple[list[Request], dict[Audio, AudioFacts]]:
     """Every different request once, clip by clip, and what is known of the clips."""
     requests = pool.requests()
     facts, _ = cache.facts(audio for request in requests for audio in request.audios)
@@ -168,7 +168,7 @@ def _collect(
     requests: list[Request],
     model: Model,
     cache: ResponseCache,
-    answers: Answers,
+    answers: RunResponses,
     progress: Progress,
     through: Through,
     before: Callable[[int], None] = lambda misses: None,

@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.results import Sample
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.requests import Answers, Asked
+from marathon_eval.evaluator.requests import DocRequests, RunResponses
 from marathon_eval.files import sha256_of
-from marathon_eval.results.compressed_samples import Packed
+from marathon_eval.results.compressed_samples import CompressedSamples
 from marathon_eval.scoring.aggregation import Aggregation
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
-    from marathon_eval.evaluator.judge import Judge, Judged, Verdict
+    from marathon_eval.evaluator.judge import Judge, Judged, JudgedRow
     from marathon_eval.task.task import Doc, Task
 
 
-class Scores(NamedTuple):
+class TaskScores(NamedTuple):
     """A task's samples, what its result is made of, and what the judge of its answers has to say of itself."""
 
-    samples: Packed
+    samples: CompressedSamples
     aggregation: Aggregation
     facts: dict[str, Any]
 
 
 def scored_task(
     task: Task,
-    asked: list[Asked],
-    answers: Answers,
+    asked: list[DocRequests],
+    answers: RunResponses,
     config: RunConfig,
     judge: Judge | None,
     emptied: bool = False,
-) -> Scores:
+) -> TaskScores:
     """Every document scored, and judged where the task has a judge.
 
     With `emptied`, what was asked and answered is given up document by document: nobody else needs it.
@@ -43,7 +43,7 @@ def scored_task(
     rows = ((item.doc, _responses(item, answers.by_request.get)) for item in asked)
     judged = None if config.predict_only else judged_by(judge, task, rows)
     verdicts = judged.verdicts if judged else {}
-    scores = Scores(Packed(), task.aggregation(), {"judge": judged.facts} if judged else {})
+    scores = TaskScores(CompressedSamples(), task.aggregation(), {"judge": judged.facts} if judged else {})
     found = answers.by_request.take if emptied else answers.by_request.get
     for item in _emptied(asked) if emptied else asked:
         responses = _responses(item, found)
@@ -53,7 +53,7 @@ def scored_task(
     return scores
 
 
-def _emptied(items: list[Asked]) -> Iterator[Asked]:
+def _emptied(items: list[DocRequests]) -> Iterator[DocRequests]:
     items.reverse()
     while items:
         yield items.pop()
@@ -61,10 +61,10 @@ def _emptied(items: list[Asked]) -> Iterator[Asked]:
 
 def _sample(
     task: Task,
-    item: Asked,
+    item: DocRequests,
     responses: Sequence[Response],
-    answers: Answers,
-    verdict: Verdict | None,
+    answers: RunResponses,
+    verdict: JudgedRow | None,
     predict_only: bool,
 ) -> Sample:
     """A document's sample. One without an answer is an error row, never a wrong answer."""
@@ -77,7 +77,7 @@ def _sample(
     )
 
 
-def _responses(item: Asked, found: Callable[[Request], Response | None]) -> list[Response]:
+def _responses(item: DocRequests, found: Callable[[Request], Response | None]) -> list[Response]:
     if item.error is not None:
         return [Response.failed(item.error)]
     got = (found(request) for request in item.requests)
@@ -88,7 +88,7 @@ def scored_sample(
     task: Task,
     doc: Doc,
     responses: Sequence[Response],
-    verdict: Verdict | None = None,
+    verdict: JudgedRow | None = None,
     predict_only: bool = False,
 ) -> Sample:
     """One document's sample; a judge's verdict stands beside its fields, a judge's failure makes an error row."""

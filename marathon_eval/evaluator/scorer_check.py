@@ -14,7 +14,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.doc import Doc
-from marathon_eval.api.metric import Metric, Scored
+from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.gold_spellings import spellings
 
@@ -164,7 +164,7 @@ def _score(task: Task, reading: Reading, metric: Metric, doc: Doc, text: str) ->
     context = task.context(doc)
     try:
         answer = reading.pipeline.apply([text] * task.config.repeats, context)
-        return metric.score(Scored(answer, doc.target or "", context, ""))
+        return metric.score(ScoredRow(answer, doc.target or "", context, ""))
     except RowError:
         return None
 

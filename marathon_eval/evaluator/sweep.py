@@ -15,7 +15,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.api.model import Answered
+from marathon_eval.api.model import CachedResponse
 from marathon_eval.api.press import EvictionPress
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import HFAudio
@@ -24,9 +24,16 @@ from marathon_eval.cache.entry import cacheable, response_from
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.evaluator import Plan, build_model, concluded, judge_with, pinned_pool, prepared
-from marathon_eval.evaluator.preflight import Planned, refuse
-from marathon_eval.evaluator.requests import Answers, Progress, cache_folder, ordered, seconds_of
+from marathon_eval.evaluator.evaluator import (
+    ScoringPlan,
+    build_model,
+    concluded,
+    judge_with,
+    pinned_pool,
+    run_parts,
+)
+from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
+from marathon_eval.evaluator.requests import Progress, RunResponses, cache_folder, ordered, seconds_of
 from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult
 
 #: The uncompressed model's name in --presses.
-NONE = "none"
+NO_PRESS = "none"
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Grid:
 
 
 @dataclass
-class Cell:
+class SweepCell:
     """One press with one ratio (or none): a run of its own but for what it shares."""
 
     label: str
@@ -59,7 +66,7 @@ class Cell:
     model: Model
     fingerprint_sha256: str
     #: What this pass asked: failures whole, for the cache keeps none; of answers only that they were asked.
-    asked: dict[Request, Answered | None]
+    asked: dict[Request, CachedResponse | None]
     seconds: float = 0.0
 
     @property
@@ -68,15 +75,15 @@ class Cell:
         press = self.model.press
         return press.evict if isinstance(press, EvictionPress) else None
 
-    def keep(self, item: Answered) -> None:
+    def keep(self, item: CachedResponse) -> None:
         """Note that this was asked; what the cache does not keep, whole."""
         self.asked[item.request] = None if cacheable(item.request, item.response) else item
 
 
 #: What asks the cells' missing requests, as `ask_here` does.
-Filling = Callable[
+FillCells = Callable[
     [
-        Sequence[Cell],
+        Sequence[SweepCell],
         Sequence["Request"],
         Sequence[set["Request"]],
         Mapping["Audio", "AudioFacts"],
@@ -107,7 +114,7 @@ def parse_ratios(text: str) -> tuple[float, ...]:
     return tuple(dict.fromkeys(float(ratio) for ratio in ratios))
 
 
-def cells_of(config: RunConfig, grid: Grid) -> list[Cell]:
+def cells_of(config: RunConfig, grid: Grid) -> list[SweepCell]:
     """Every cell, uncompressed first, with models that share their weights. Raises MarathonError."""
     for name in ("press", "ratio", "layer"):
         if name in config.model_args:
@@ -120,9 +127,9 @@ def cells_of(config: RunConfig, grid: Grid) -> list[Cell]:
     own = {name: value for name, value in config.model_args.items() if name not in settings}
     unused = dict(own)
     cells = []
-    for press in sorted(dict.fromkeys(grid.presses), key=lambda name: name != NONE):
-        if press == NONE:
-            cells.append(_cell(registry, config, plain, {}, NONE))
+    for press in sorted(dict.fromkeys(grid.presses), key=lambda name: name != NO_PRESS):
+        if press == NO_PRESS:
+            cells.append(_cell(registry, config, plain, {}, NO_PRESS))
             continue
         takes = _takes(registry, press)
         given = {name: value for name, value in own.items() if name in takes}
@@ -165,10 +172,10 @@ def _varied(grid: Grid, layered: bool) -> Iterator[dict[str, Any]]:
 
 def _cell(
     registry: Registry, config: RunConfig, plain: Mapping[str, Any], press: Mapping[str, Any], label: str
-) -> Cell:
+) -> SweepCell:
     arguments = {**plain, **press}
     model = build_model(registry, config.model, arguments)
-    return Cell(
+    return SweepCell(
         label=label,
         press=press.get("press"),
         ratio=press.get("ratio"),
@@ -182,9 +189,9 @@ def _cell(
 def sweep(
     config: RunConfig,
     grid: Grid,
-    on_result: Callable[[Cell, RunResult], None],
+    on_result: Callable[[SweepCell, RunResult], None],
     progress: Progress | None = None,
-    through: Filling | None = None,
+    through: FillCells | None = None,
 ) -> bool:
     """Ask what the cache lacks, clip by clip; then score each cell. False where Ctrl-C ended the asking.
 
@@ -192,16 +199,16 @@ def sweep(
     """
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     cells = cells_of(config, grid)
-    tasks, groups, _, judge = prepared(config, cells[0].model)
+    tasks, groups, _, judge = run_parts(config, cells[0].model)
     with ResponseCache(cache_folder(config)) as cache:
         for cell in cells:
             cell.model.cache = cache
             cell.fingerprint_sha256 = sha256_of(cell.model.fingerprint)
         pool = pinned_pool(tasks, config, cells[0].model.name(), cache)
         requests, facts = ordered(pool, cache)
-        planned = Planned(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
-        before = partial(refuse, planned)
-        whole = fill(
+        planned = RunBeforeStart(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
+        before = partial(refuse_missing, planned)
+        whole = fill_cells(
             cells,
             requests,
             facts,
@@ -211,23 +218,23 @@ def sweep(
             before,
             config.retry_errors,
         )
-        plan = Plan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
+        plan = ScoringPlan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
         for cell in cells:
             clock = time.monotonic() - cell.seconds
-            found = Responses(answered(cell, requests, cache, facts))
+            found = Responses(cell_responses(cell, requests, cache, facts))
             cached = {request for request in found if request not in cell.asked}
-            answers = Answers(found, cached, facts, not whole)
+            answers = RunResponses(found, cached, facts, not whole)
             on_result(cell, concluded(plan, cell.config, cell.model, answers, started, clock))
     return whole
 
 
-def fill(
-    cells: Sequence[Cell],
+def fill_cells(
+    cells: Sequence[SweepCell],
     requests: Sequence[Request],
     facts: Mapping[Audio, AudioFacts],
     cache: ResponseCache,
     progress: Progress,
-    through: Filling,
+    through: FillCells,
     before: Callable[[int], None] = lambda misses: None,
     retry_errors: bool = False,
 ) -> bool:
@@ -260,7 +267,7 @@ def fill(
 
 
 def ask_here(
-    cells: Sequence[Cell],
+    cells: Sequence[SweepCell],
     requests: Sequence[Request],
     missing: Sequence[set[Request]],
     facts: Mapping[Audio, AudioFacts],
@@ -274,12 +281,12 @@ def ask_here(
             yield
 
 
-def _failed(cell: Cell, waiting: set[Request]) -> set[Request]:
+def _failed(cell: SweepCell, waiting: set[Request]) -> set[Request]:
     items = ((request, cell.asked.get(request)) for request in waiting)
     return {request for request, item in items if item is not None and item.response.status == "error"}
 
 
-def units(cells: Sequence[Cell], requests: Sequence[Request]) -> Iterator[list[Request]]:
+def units(cells: Sequence[SweepCell], requests: Sequence[Request]) -> Iterator[list[Request]]:
     """The requests of one clip after the other; as many clips as fill a batch. A model behind a server takes all at once."""
     local = [cell.model for cell in cells if isinstance(cell.model, HFAudio)]
     if not local:
@@ -294,18 +301,18 @@ def units(cells: Sequence[Cell], requests: Sequence[Request]) -> Iterator[list[R
         yield unit
 
 
-def alike(cells: Sequence[Cell]) -> list[list[Cell]]:
+def alike(cells: Sequence[SweepCell]) -> list[list[SweepCell]]:
     """Cells that share the same pieces of a clip: one context for all that evict behind it, the encoding for the rest."""
-    groups: dict[str | None, list[Cell]] = {}
+    groups: dict[str | None, list[SweepCell]] = {}
     for cell in cells:
         groups.setdefault(cell.evict, []).append(cell)
     return list(groups.values())
 
 
 def _ask_unit(
-    cells_alike: Sequence[Cell],
+    cells_alike: Sequence[SweepCell],
     unit: Sequence[Request],
-    cells: Sequence[Cell],
+    cells: Sequence[SweepCell],
     missing: Sequence[set[Request]],
     facts: Mapping[Audio, AudioFacts],
     cache: ResponseCache,
@@ -329,8 +336,8 @@ def _ask_unit(
             cell.seconds += time.monotonic() - clock
 
 
-def answered(
-    cell: Cell, requests: Sequence[Request], cache: ResponseCache, facts: Mapping[Audio, AudioFacts]
+def cell_responses(
+    cell: SweepCell, requests: Sequence[Request], cache: ResponseCache, facts: Mapping[Audio, AudioFacts]
 ) -> Iterator[tuple[Request, Response]]:
     """What a cell was answered, from the cache; failures as they came; what was not asked is left out."""
     for request, entry in _stored(cell, requests, cache, facts):
@@ -342,7 +349,7 @@ def answered(
 
 
 def _stored(
-    cell: Cell, requests: Sequence[Request], cache: ResponseCache, facts: Mapping[Audio, AudioFacts]
+    cell: SweepCell, requests: Sequence[Request], cache: ResponseCache, facts: Mapping[Audio, AudioFacts]
 ) -> Iterator[tuple[Request, Mapping[str, Any] | None]]:
     """What the cache has of a cell; None for what it lacks, and for audio that cannot be heard."""
     for first in range(0, len(requests), AT_ONCE):

@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.results import SCHEMA_VERSION
 from marathon_eval.results.compressed_samples import rows_of
-from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired
+from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired_metrics
 from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from marathon_eval.api.results import RunResult, TaskResult
-    from marathon_eval.evaluator.sweep import Cell
+    from marathon_eval.evaluator.sweep import SweepCell
 
 #: What a comparison reads of a sample's line, beside the paths of its audio.
 COMPARED = (
     *("doc_id", "target", "response", "status", "readings"),
     *("fields", "choices", "letters", "cluster"),
 )
-TEXTS = ("task", "cell")
+SWEEP_TEXT_COLUMNS = ("task", "cell")
 NUMBERS = (
     "score",
     "- none",
@@ -64,13 +64,13 @@ class SweepTable:
     cells: list[dict[str, Any]] = field(default_factory=list)
     tasks: dict[str, dict[str, TaskCell]] = field(default_factory=dict)
 
-    def add(self, cell: Cell, result: RunResult, folder: Path | None) -> None:
+    def add(self, cell: SweepCell, result: RunResult, folder: Path | None) -> None:
         """Take what the table needs of a cell's result; rows are kept of the uncompressed one only."""
         for task, entry in result.tasks.items():
             costs, rows = Costs(), TaskRows(entry.summary(), {})
             for row in rows_of(result.samples[task]):
                 costs.add(row)
-                rows.rows[row["doc_id"]] = compared(row)
+                rows.rows[row["doc_id"]] = compared_fields(row)
             if cell.press is None:
                 self.base[task] = rows
             self.tasks.setdefault(task, {})[cell.label] = self._task_cell(cell, entry, rows, costs.cell())
@@ -88,18 +88,18 @@ class SweepTable:
             }
         )
 
-    def _task_cell(self, cell: Cell, entry: TaskResult, rows: TaskRows, found: TaskCell) -> TaskCell:
+    def _task_cell(self, cell: SweepCell, entry: TaskResult, rows: TaskRows, found: TaskCell) -> TaskCell:
         task, headline = entry.task, entry.headline_value()
         found.score, found.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
         found.coverage = entry.coverage
         found.scale = (entry.headline or {}).get("scale", 1.0)
         if cell.press is not None and task in self.base:
-            difference = paired(task, self.base[task], rows)
+            difference = paired_metrics(task, self.base[task], rows)
             # the texts of what flipped would add up over the cells, and no table shows them
             numbers = [{"doc_id": flip["doc_id"]} for flip in difference.flips]
             found.difference = replace(difference, flips=numbers)
             base = next(iter(self.tasks[task].values()))
-            found.measured_speedup = _quotient(total(base), total(found))
+            found.measured_speedup = _quotient(total_answer_seconds(base), total_answer_seconds(found))
         return found
 
     def finish(self) -> None:
@@ -115,7 +115,7 @@ class SweepTable:
         return {"schema_version": SCHEMA_VERSION, "cells": self.cells, "tasks": tasks}
 
 
-def compared(row: Mapping[str, Any]) -> dict[str, Any]:
+def compared_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """What a comparison reads of a sample's line."""
     return {**{key: row[key] for key in COMPARED}, "audio": [{"path": clip["path"]} for clip in row["audio"]]}
 
@@ -161,7 +161,7 @@ def mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def total(cell: TaskCell) -> float | None:
+def total_answer_seconds(cell: TaskCell) -> float | None:
     """Seconds of one answer, all stages."""
     known = [value for value in cell.seconds.values() if value is not None]
     return sum(known) if known else None
@@ -187,13 +187,13 @@ def headline_of(difference: TaskDifference) -> tuple[ReadingDifference | None, s
     return reading, metric
 
 
-def rendered(table: SweepTable) -> Table:
+def sweep_table_lines(table: SweepTable) -> Table:
     """The terminal's table: the cells of each task, uncompressed first."""
     from rich import box
     from rich.table import Table
 
     shown = Table(box=box.SIMPLE_HEAD)
-    for heading in TEXTS:
+    for heading in SWEEP_TEXT_COLUMNS:
         shown.add_column(heading, no_wrap=True)
     for heading in NUMBERS:
         shown.add_column(heading, no_wrap=True, justify="right")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marathon_eval.report.sample_columns import CellColumns, Reading, TaskColumns
-from marathon_eval.results.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, counted
+from marathon_eval.report.sample_columns import CellColumns, ReadingColumns, TaskColumns
+from marathon_eval.results.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, outcome_counts
 from marathon_eval.scoring.stats import wilson
 
 NO_ANSWER, OTHER = "no answer", "other"
@@ -60,11 +60,11 @@ class _Row:
 def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown:
     """All parts under one reading; failed rows are counted and otherwise left out."""
     codes = cell.readings[reading].codes if reading in cell.readings else []
-    rows = list(_scored_rows(task, cell, cell.readings.get(reading, Reading())))
+    rows = list(_scored_rows(task, cell, cell.readings.get(reading, ReadingColumns())))
     labels = _labels(rows)
     judged = [] if any(row.code == GRADED for row in rows) else rows
     return Breakdown(
-        counts=counted(codes),
+        counts=outcome_counts(codes),
         labels=labels,
         answers=(*labels, OTHER, NO_ANSWER) if labels else (),
         confusion=_confusion(rows, labels),
@@ -76,7 +76,7 @@ def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown
     )
 
 
-def _scored_rows(task: TaskColumns, cell: CellColumns, reading: Reading) -> Iterable[_Row]:
+def _scored_rows(task: TaskColumns, cell: CellColumns, reading: ReadingColumns) -> Iterable[_Row]:
     for place, answer, code in zip(cell.places, reading.answers, reading.codes, strict=False):
         target = task.targets[place]
         if code not in (ERROR, UNSCORED) and target is not None:

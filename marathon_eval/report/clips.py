@@ -21,7 +21,7 @@ SHORTEST_PREVIEW_SECONDS = 5.0
 
 
 @dataclass
-class Clips:
+class ReportClips:
     """Every different stretch of audio once; `page` is the folder where the HTML file will lie."""
 
     page: Path
@@ -41,12 +41,12 @@ class Clips:
             self._files.append(path)
             self.listed.append(
                 {
-                    "path": shown(str(first["path"]), root),
+                    "path": shown_path(str(first["path"]), root),
                     "url": None if path is None else relative_url(path, self.page),
                     "start": first.get("start") or 0.0,
                     "stop": first.get("stop"),
                     "transform": first.get("transform") or "",
-                    "more": [shown(str(other["path"]), root) for other in audio[1:]],
+                    "more": [shown_path(str(other["path"]), root) for other in audio[1:]],
                 }
             )
         return self._numbers[key]
@@ -115,7 +115,7 @@ def relative_url(path: Path, page: Path) -> str:
     return "./" + quote(relative.encode("utf-8", "surrogateescape"))
 
 
-def shown(path: str, root: str | None) -> str:
+def shown_path(path: str, root: str | None) -> str:
     """The path as a reader is told it: below the data folder, since a page that travels need not name a machine's."""
     for folder in (Path(root), Path(root).resolve()) if root else ():
         if Path(path).is_relative_to(folder):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from marathon_eval.report.leaderboard import Score, mean_interval, score_of
-from marathon_eval.report.runs import Cell
+from marathon_eval.report.runs import ReportRun
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Tradeoff:
     front: bool
 
 
-def shared_tasks(cells: Sequence[Cell]) -> tuple[str, ...]:
+def shared_tasks(cells: Sequence[ReportRun]) -> tuple[str, ...]:
     """Tasks that every cell has a headline score for: only over these can cells be compared."""
     if not cells:
         return ()
@@ -49,7 +49,7 @@ def shared_tasks(cells: Sequence[Cell]) -> tuple[str, ...]:
     )
 
 
-def curves(cells: Sequence[Cell], tasks: Sequence[str]) -> Curves | None:
+def curves(cells: Sequence[ReportRun], tasks: Sequence[str]) -> Curves | None:
     """Curves over the mean of these tasks; None where no cell has a press."""
     series: dict[str, list[Point]] = {}
     baselines = []
@@ -68,7 +68,7 @@ def curves(cells: Sequence[Cell], tasks: Sequence[str]) -> Curves | None:
     return Curves(ordered, tuple(baselines), tuple(tasks))
 
 
-def mean_score(cell: Cell, tasks: Iterable[str]) -> Score | None:
+def mean_score(cell: ReportRun, tasks: Iterable[str]) -> Score | None:
     """Plain mean of the tasks' headlines; its interval takes the tasks' errors as independent."""
     scores = [score_of(cell.tasks[name]) if name in cell.tasks else None for name in tasks]
     known = [score for score in scores if score is not None]
@@ -80,7 +80,7 @@ def mean_score(cell: Cell, tasks: Iterable[str]) -> Score | None:
 
 
 def tradeoffs(
-    cells: Sequence[Cell], prefill: Mapping[str, float | None], tasks: Sequence[str]
+    cells: Sequence[ReportRun], prefill: Mapping[str, float | None], tasks: Sequence[str]
 ) -> list[Tradeoff]:
     """Cells with a known median prefill time (by label), the Pareto front marked, fastest first."""
     known = []

@@ -10,7 +10,7 @@ from marathon_eval.report.sample_columns import CellColumns, TaskColumns
 from marathon_eval.results.outcomes import ABSENT
 
 
-def packed(
+def embedded_samples(
     task: TaskColumns, clips: Sequence[int | None], prompts: Mapping[str, str], limit: int
 ) -> dict[str, Any]:
     """The JSON of a task: `clips` numbers each document's audio, `prompts` gives text by prompt_sha256.
@@ -18,7 +18,7 @@ def packed(
     Texts are numbered document by document, so that answers to one clip lie side by side and compress;
     none is longer than `limit` characters.
     """
-    texts = Texts()
+    texts = EmbeddedTexts()
     length = len(task.places)
     rows = {n: {place: row for row, place in enumerate(c.places)} for n, c in task.cells.items()}
     cells = {number: _PackedCell(length, columns) for number, columns in task.cells.items()}
@@ -42,7 +42,7 @@ def packed(
     }
 
 
-class Texts:
+class EmbeddedTexts:
     """Every different text once, numbered in the order of first use; number 0 is no text."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _PackedCell:
         self._graded: dict[str, dict[int, float]] = {name: {} for name in columns.readings}
         self._cached = [0] * length
 
-    def fill(self, place: int, row: int, columns: CellColumns, texts: Texts) -> None:
+    def fill(self, place: int, row: int, columns: CellColumns, texts: EmbeddedTexts) -> None:
         self._response[place] = texts.number(columns.responses[row])
         self._cached[place] = int(columns.cached[row])
         for name, values in self._usage.items():
@@ -103,7 +103,7 @@ class _PackedCell:
             if score is not None and score not in (0, 1):
                 self._graded[name][place] = float(f"{score:.4g}")
 
-    def as_json(self, texts: Texts) -> dict[str, Any]:
+    def as_json(self, texts: EmbeddedTexts) -> dict[str, Any]:
         readings = {
             name: {"codes": "".join(codes), "answer": answers, "rule": rules, "score": self._graded[name]}
             for (name, codes), (answers, rules) in zip(self._codes.items(), self._found.values(), strict=True)

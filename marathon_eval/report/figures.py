@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from marathon_eval.report import curves, plots
 from marathon_eval.report.svg import inline_svg, save
-from marathon_eval.report.timing import STAGES, Spread
+from marathon_eval.report.timing import Spread
+from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

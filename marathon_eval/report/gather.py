@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from marathon_eval.report.breakdown import Breakdown, broken_down
-from marathon_eval.report.leaderboard import Board, Row, make_board
+from marathon_eval.report.leaderboard import Board, LeaderboardRow, make_board
 from marathon_eval.report.published import Benchmark, benchmark_of
-from marathon_eval.report.runs import Cell
+from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.timing import Timing
 from marathon_eval.results.results import read_samples
@@ -28,23 +28,23 @@ class Gathered:
 class Report:
     """What a page is made of; `figures` are also what --plots writes."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[ReportRun]
     board: Board
     benchmark: Benchmark | None
     gathered: Gathered
 
     @property
-    def runs_board(self) -> list[Row]:
+    def runs_board(self) -> list[LeaderboardRow]:
         return [row for row in self.board.rows if row.kind == "run"]
 
 
-def make_report(cells: Sequence[Cell], with_published: bool = False) -> Report:
+def make_report(cells: Sequence[ReportRun], with_published: bool = False) -> Report:
     """Read all samples once. Raises MarathonError for a damaged file."""
     known = benchmark_of(task for cell in cells for task in cell.tasks)
     return Report(cells, make_board(cells, known, with_published), known, gather(cells))
 
 
-def gather(cells: Sequence[Cell]) -> Gathered:
+def gather(cells: Sequence[ReportRun]) -> Gathered:
     """Columns, breakdowns and timings of every task that has samples."""
     gathered = Gathered([], {}, {cell.label: Timing() for cell in cells}, [])
     for name in dict.fromkeys(task for cell in cells for task in cell.tasks):

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from marathon_eval.api.results import TaskResult
-from marathon_eval.report.published import Benchmark, Column
-from marathon_eval.report.runs import Cell
+from marathon_eval.report.published import Benchmark, PublishedColumn
+from marathon_eval.report.runs import ReportRun
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Row:
+class LeaderboardRow:
     """One line: a cell's scores by task, or a published model's. `kind` is run, published or reference."""
 
     name: str
@@ -46,20 +46,20 @@ class Champion:
 class Board:
     """Columns in order, rows by falling average. `averaged` says whether an Avg column makes sense."""
 
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
+    columns: tuple[PublishedColumn, ...]
+    rows: tuple[LeaderboardRow, ...]
     averaged: bool
 
 
 def make_board(
-    cells: Sequence[Cell], benchmark: Benchmark | None = None, with_published: bool = False
+    cells: Sequence[ReportRun], benchmark: Benchmark | None = None, with_published: bool = False
 ) -> Board:
     """The benchmark's columns that a row has a score in; tasks of no benchmark follow, not averaged."""
     tasks = list(dict.fromkeys(task for cell in cells for task in cell.tasks))
     own = benchmark.columns if benchmark else ()
     inside = tuple(column for column in own if with_published or column.task in tasks)
     known = {column.task for column in own}
-    outside = tuple(Column(task, task, "") for task in tasks if task not in known)
+    outside = tuple(PublishedColumn(task, task, "") for task in tasks if task not in known)
     rows = [_cell_row(cell, benchmark, tasks) for cell in cells]
     if benchmark and with_published:
         rows += published_rows(benchmark)
@@ -76,12 +76,12 @@ def score_of(task: TaskResult) -> Score | None:
     return Score(found.value, low, high, task.coverage == 1.0)
 
 
-def _cell_row(cell: Cell, benchmark: Benchmark | None, tasks: Sequence[str]) -> Row:
+def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]) -> LeaderboardRow:
     scores = {name: score for name, task in cell.tasks.items() if (score := score_of(task)) is not None}
     wanted = [column.task for column in benchmark.columns] if benchmark else list(tasks)
     complete = len(wanted) > 1 and all(name in scores for name in wanted)
     average = _average({name: scores[name] for name in wanted}, benchmark) if complete else None
-    return Row(cell.label, "run", scores, average)
+    return LeaderboardRow(cell.label, "run", scores, average)
 
 
 def _average(scores: Mapping[str, Score], benchmark: Benchmark | None) -> Score | None:
@@ -112,10 +112,10 @@ def mean_interval(mean: float, scores: Sequence[Score]) -> tuple[float | None, f
     return mean - math.sqrt(below) / len(scores), mean + math.sqrt(above) / len(scores)
 
 
-def published_rows(benchmark: Benchmark) -> list[Row]:
+def published_rows(benchmark: Benchmark) -> list[LeaderboardRow]:
     """The benchmark's own table, averages as printed."""
     return [
-        Row(
+        LeaderboardRow(
             row.name,
             "reference" if row.reference else "published",
             {task: Score(value) for task, value in row.scores.items() if value is not None},
@@ -138,7 +138,7 @@ def champions(board: Board, benchmark: Benchmark) -> list[Champion]:
     return result
 
 
-def _best(rows: Sequence[Row], group: str, benchmark: Benchmark) -> tuple[str, float] | None:
+def _best(rows: Sequence[LeaderboardRow], group: str, benchmark: Benchmark) -> tuple[str, float] | None:
     means = []
     for row in rows:
         mean = benchmark.group_mean(group, {task: score.value for task, score in row.scores.items()})

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.report import figures, prompts
-from marathon_eval.report.clips import Clips
-from marathon_eval.report.embedded_samples import fitting_length, packed
+from marathon_eval.report.clips import ReportClips
+from marathon_eval.report.embedded_samples import embedded_samples, fitting_length
 from marathon_eval.report.gather import Report
-from marathon_eval.report.leaderboard import Row, champions, published_rows
-from marathon_eval.report.published import Benchmark, benchmark, benchmark_names
-from marathon_eval.report.runs import Cell
+from marathon_eval.report.leaderboard import LeaderboardRow, champions, published_rows
+from marathon_eval.report.published import Benchmark, benchmark_names, published_benchmark
+from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.summary import run_facts, task_lines, timing_lines
 from marathon_eval.report.tables import one_line
@@ -34,7 +34,7 @@ LEAST_TEXT_BUDGET = 100_000
 FOLDER = Path(__file__).parent
 
 
-def render(report: Report, page: Path, with_published: bool = False, embed_bytes: int = 0) -> str:
+def render_page(report: Report, page: Path, with_published: bool = False, embed_bytes: int = 0) -> str:
     """The HTML text of a page that will lie at `page`; audio is linked relative to it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -72,7 +72,7 @@ def packed_samples(
     """A compressed block per task, the clips that they name, and previews by clip number."""
     tasks = report.gathered.tasks
     texts = prompts.prompts_by_sha(prompts.cache_files(report.cells))
-    clips = Clips(folder)
+    clips = ReportClips(folder)
     numbers = {
         task.task: [clips.number(audio, _data_dir(report.cells, task.task)) for audio in task.audio]
         for task in tasks
@@ -88,7 +88,7 @@ def _blocks(
     budget = TEXT_BUDGET
     while True:
         limit = fitting_length([length for task in tasks for length in task.text_lengths()], budget)
-        blocks = [compressed(packed(task, clips[task.task], prompts, limit)) for task in tasks]
+        blocks = [compressed(embedded_samples(task, clips[task.task], prompts, limit)) for task in tasks]
         if sum(map(len, blocks)) <= SAMPLES_BYTES or budget <= LEAST_TEXT_BUDGET:
             return blocks
         budget //= 2
@@ -120,14 +120,14 @@ def _breakdown_data(report: Report) -> dict[str, Any]:
     }
 
 
-def _other_tables(report: Report) -> list[tuple[Benchmark, list[Row]]]:
+def _other_tables(report: Report) -> list[tuple[Benchmark, list[LeaderboardRow]]]:
     """The published tables of the benchmarks that these runs are not of."""
     own = report.benchmark.name if report.benchmark else None
-    others = [benchmark(name) for name in benchmark_names() if name != own]
+    others = [published_benchmark(name) for name in benchmark_names() if name != own]
     return [(other, published_rows(other)) for other in others]
 
 
-def _data_dir(cells: Sequence[Cell], task: str) -> str | None:
+def _data_dir(cells: Sequence[ReportRun], task: str) -> str | None:
     folders = (cell.configs[task].get("data_dir") for cell in cells if task in cell.configs)
     return next((str(folder) for folder in folders if folder), None)
 

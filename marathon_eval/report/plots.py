@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.report.svg import INK, LINE, MARKERS, SERIES, STYLES, drawing
 from marathon_eval.report.tables import one_line
-from marathon_eval.report.timing import STAGES, Spread
+from marathon_eval.report.timing import Spread
+from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from marathon_eval.report.curves import Curves, Point, Tradeoff
-    from marathon_eval.report.leaderboard import Row
-    from marathon_eval.report.published import Column
+    from marathon_eval.report.leaderboard import LeaderboardRow
+    from marathon_eval.report.published import PublishedColumn
 
 #: More lines than this cannot be told apart in a radar.
 MOST_IN_RADAR = 8
 NAMED_STAGES = dict(zip(STAGES, ("encode", "prefill", "decode"), strict=True))
 
 
-def radar(rows: Sequence[Row], columns: Sequence[Column]) -> Figure | None:
+def radar(rows: Sequence[LeaderboardRow], columns: Sequence[PublishedColumn]) -> Figure | None:
     """Scores 0-100 by task, one line per row (at most MOST_IN_RADAR); None below three tasks.
 
     A row without a score in every column is left out: a gap would look like a zero.

@@ -10,7 +10,7 @@ from pathlib import Path
 from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.files import default_folder, sha256_of
-from marathon_eval.report.runs import Cell
+from marathon_eval.report.runs import ReportRun
 
 _QUERY = f"""
 SELECT DISTINCT json_extract(value, '$.request.system'), json_extract(value, '$.request.prompt')
@@ -18,7 +18,7 @@ FROM {TABLE} WHERE key LIKE 'response/%'
 """
 
 
-def cache_files(cells: Iterable[Cell]) -> list[Path]:
+def cache_files(cells: Iterable[ReportRun]) -> list[Path]:
     """The cache files that the runs may have filled and that are still there, each once."""
     folders = [default_folder()]
     for cell in cells:

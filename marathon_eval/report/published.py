@@ -14,7 +14,7 @@ DATA = PACKAGE / "data"
 
 
 @dataclass(frozen=True)
-class Column:
+class PublishedColumn:
     """One task's column, with the benchmark's short name and category; `rows` weighs averages by rows."""
 
     task: str
@@ -43,7 +43,7 @@ class Benchmark:
     source: str
     unit: str
     averaged: str
-    columns: tuple[Column, ...]
+    columns: tuple[PublishedColumn, ...]
     rows: tuple[PublishedRow, ...]
 
     @property
@@ -76,10 +76,10 @@ def benchmark_names() -> list[str]:
     return list(_described())
 
 
-def benchmark(name: str) -> Benchmark:
+def published_benchmark(name: str) -> Benchmark:
     """One shipped table. Raises KeyError for a name that is not in `benchmark_names`."""
     described = _described()[name]
-    columns = tuple(Column(**column) for column in described["columns"])
+    columns = tuple(PublishedColumn(**column) for column in described["columns"])
     with (DATA / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = tuple(_row(line, columns, described) for line in csv.DictReader(file))
     kept = {key: described[key] for key in ("title", "source", "unit", "averaged")}
@@ -94,10 +94,12 @@ def benchmark_of(tasks: Iterable[str]) -> Benchmark | None:
         for name, described in _described().items()
     }
     best = max(counted, key=lambda name: counted[name])
-    return benchmark(best) if counted[best] else None
+    return published_benchmark(best) if counted[best] else None
 
 
-def _row(line: Mapping[str, str], columns: Iterable[Column], described: Mapping[str, Any]) -> PublishedRow:
+def _row(
+    line: Mapping[str, str], columns: Iterable[PublishedColumn], described: Mapping[str, Any]
+) -> PublishedRow:
     scores = {column.task: _number(line[column.task]) for column in columns}
     reference = line["model"] in described["references"]
     return PublishedRow(line["model"], scores, _number(line[described["average"]]), reference)

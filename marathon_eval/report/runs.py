@@ -15,7 +15,7 @@ from marathon_eval.results.results import read_results
 
 
 @dataclass(frozen=True)
-class Cell:
+class ReportRun:
     """What one model with one press has answered. `folders` says for each task where its samples lie."""
 
     label: str
@@ -38,7 +38,7 @@ class Cell:
         return self.label.removesuffix(f" {self.ratio:g}") if self.press else self.label
 
 
-def read_cells(paths: Sequence[str | Path]) -> list[Cell]:
+def read_cells(paths: Sequence[str | Path]) -> list[ReportRun]:
     """The cells of all paths, uncompressed first, then by press and ratio. Raises MarathonError.
 
     A run's own folder is a cell. A parent gives one cell per fingerprint below it: each of its tasks from the
@@ -81,10 +81,10 @@ def _below(parent: Path) -> list[dict[str, Any]]:
     return list(merged.values())
 
 
-def _cell(run: Mapping[str, Any], label: str) -> Cell:
+def _cell(run: Mapping[str, Any], label: str) -> ReportRun:
     press, ratio = _press_of(run)
     kept = {part: run[part] for part in ("model", "fingerprint", "fingerprint_sha256", "folders", "configs")}
-    return Cell(
+    return ReportRun(
         label=label,
         press=press,
         ratio=ratio,

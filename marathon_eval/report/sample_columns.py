@@ -26,12 +26,12 @@ USAGE = (
     "kv_bytes",
 )
 #: A transcript is in the response already; as an answer it is shown by its beginning.
-LONGEST_ANSWER = 300
+SHOWN_ANSWER_CHARS = 300
 BETWEEN_REPEATS = "\n\n— next repeat —\n\n"
 
 
 @dataclass
-class Reading:
+class ReadingColumns:
     """One reading's column of answers, with the rule that found each and the outcome's letter."""
 
     answers: list[str | None] = field(default_factory=list)
@@ -46,7 +46,7 @@ class CellColumns:
 
     places: list[int] = field(default_factory=list)
     responses: list[str | None] = field(default_factory=list)
-    readings: dict[str, Reading] = field(default_factory=dict)
+    readings: dict[str, ReadingColumns] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
     usage: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in USAGE})
     cached: list[bool] = field(default_factory=list)
@@ -72,7 +72,7 @@ class TaskColumns:
         headline = result.headline or {}
         names = sorted(result.readings, key=lambda name: name != headline.get("reading"))
         self.primary = self.primary or (names[0] if names else "")
-        columns = self.cells[number] = CellColumns(readings={name: Reading() for name in names})
+        columns = self.cells[number] = CellColumns(readings={name: ReadingColumns() for name in names})
         for row in rows:
             self._add_row(columns, row, str(headline.get("metric", "")))
         return columns
@@ -82,7 +82,7 @@ class TaskColumns:
         if place == len(self.targets):
             self._add_document(row)
         columns.places.append(place)
-        columns.responses.append(self._shared(text_of(row["response"], BETWEEN_REPEATS)))
+        columns.responses.append(self._shared(joined_text(row["response"], BETWEEN_REPEATS)))
         columns.cached.append(bool(row["cached"]))
         columns.prompts.append(self._shared(row["prompt_sha256"]))
         if row["error"] is not None:
@@ -99,7 +99,7 @@ class TaskColumns:
 
     def _add_document(self, row: Mapping[str, Any]) -> None:
         known = [clip["seconds"] for clip in row["audio"] if clip.get("seconds") is not None]
-        self.targets.append(self._shared(text_of(row["target"], " | ")))
+        self.targets.append(self._shared(joined_text(row["target"], " | ")))
         self.seconds.append(round(sum(known), 2) if known else None)
         self.audio.append(row["audio"])
         self.fields.append(row["fields"])
@@ -113,7 +113,7 @@ class TaskColumns:
         return map(len, self._known)
 
 
-def text_of(value: Any, between: str) -> str | None:
+def joined_text(value: Any, between: str) -> str | None:
     """A target or response as one text; repeats and several right answers joined."""
     if isinstance(value, list):
         return between.join("" if part is None else str(part) for part in value)
@@ -121,9 +121,9 @@ def text_of(value: Any, between: str) -> str | None:
 
 
 def _beginning(answer: str | None) -> str | None:
-    if answer is None or len(answer) <= LONGEST_ANSWER:
+    if answer is None or len(answer) <= SHOWN_ANSWER_CHARS:
         return answer
-    return f"{answer[:LONGEST_ANSWER]}… ({len(answer)} characters)"
+    return f"{answer[:SHOWN_ANSWER_CHARS]}… ({len(answer)} characters)"
 
 
 def _rounded(value: Any) -> float | None:

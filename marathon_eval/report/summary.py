@@ -9,8 +9,9 @@ from typing import Any
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.breakdown import Breakdown
 from marathon_eval.report.leaderboard import Score, score_of
-from marathon_eval.report.runs import Cell
-from marathon_eval.report.timing import STAGES, Timing
+from marathon_eval.report.runs import ReportRun
+from marathon_eval.report.timing import Timing
+from marathon_eval.scoring.usage import STAGES
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,9 @@ class TimingLine:
     peak_gb: float | None
 
 
-def task_lines(cells: Sequence[Cell], breakdowns: Mapping[str, Mapping[str, Breakdown]]) -> list[TaskLine]:
+def task_lines(
+    cells: Sequence[ReportRun], breakdowns: Mapping[str, Mapping[str, Breakdown]]
+) -> list[TaskLine]:
     """Task by task, cells in order."""
     names = dict.fromkeys(name for cell in cells for name in cell.tasks)
     return [
@@ -94,7 +97,7 @@ def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:
     return lines
 
 
-def run_facts(cell: Cell) -> dict[str, Any]:
+def run_facts(cell: ReportRun) -> dict[str, Any]:
     """What identifies a run: settings, where it lies, when and with which packages it was made."""
     settings = {key: value for key, value in cell.fingerprint.items() if value is not None}
     return {

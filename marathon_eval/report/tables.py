@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from marathon_eval.report.leaderboard import Board, Champion, Row, Score
+from marathon_eval.report.leaderboard import Board, Champion, LeaderboardRow, Score
 
 INCOMPLETE = "†"
 INCOMPLETE_NOTE = f"{INCOMPLETE} incomplete: not every row was scored."
@@ -38,7 +38,7 @@ def for_latex(text: str) -> str:
 def markdown(board: Board, intervals: bool = False) -> str:
     """The table as GitHub renders it; runs in bold."""
 
-    def name(row: Row) -> str:
+    def name(row: LeaderboardRow) -> str:
         text = for_markdown(row.name)
         return f"**{text}**" if row.kind == "run" else text
 
@@ -71,7 +71,7 @@ def latex(board: Board, intervals: bool = False) -> str:
     return "\n".join([*body, r"\end{tabular}", ""])
 
 
-def as_json(board: Board) -> dict[str, Any]:
+def table_as_json(board: Board) -> dict[str, Any]:
     """Columns and rows with unrounded numbers."""
     return {
         "columns": [asdict(column) for column in board.columns],
@@ -106,7 +106,7 @@ def _grid(
     board: Board,
     headings: Sequence[str],
     number: Callable[[Score | None], str],
-    name: Callable[[Row], str],
+    name: Callable[[LeaderboardRow], str],
 ) -> list[list[str]]:
     lines = [[*headings, "Avg"] if board.averaged else list(headings)]
     for row in board.rows:

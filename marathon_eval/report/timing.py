@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 
 from marathon_eval.report.sample_columns import CellColumns
-
-STAGES = ("encode_s", "prefill_s", "decode_s")
+from marathon_eval.scoring.usage import STAGES
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Bias:
     win_rate: float | None
 
 
-def compared(one: Judgements, other: Judgements) -> list[Agreement]:
+def compared_labels(one: Judgements, other: Judgements) -> list[Agreement]:
     """Kind by kind and task by task; labels that name no task stand for the only one. Raises MarathonError."""
     one, other = _with_tasks(one, other), _with_tasks(other, one)
     parts = dict.fromkeys((place.kind, place.task) for place in (*one, *other))
@@ -160,6 +160,6 @@ def ranks(values: Sequence[float]) -> list[float]:
     return [(bisect_left(ordered, value) + 1 + bisect_right(ordered, value)) / 2 for value in values]
 
 
-def as_json(found: Sequence[Agreement], one: Bias, other: Bias) -> dict[str, Any]:
+def agreement_as_json(found: Sequence[Agreement], one: Bias, other: Bias) -> dict[str, Any]:
     """What `--json` prints."""
     return {"agreement": [asdict(entry) for entry in found], "one": asdict(one), "other": asdict(other)}

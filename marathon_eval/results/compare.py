@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.results.paired import TaskRows, correct, paired
+from marathon_eval.results.paired import TaskRows, correct, paired_metrics
 from marathon_eval.results.results import newest_run, read_results, read_samples
 
-Row = Mapping[str, Any]
+ResultsJson = Mapping[str, Any]
 
 
 def compare_runs(path_a: Path, path_b: Path, force: bool = False) -> dict[str, Any]:
@@ -31,11 +31,11 @@ def compare_runs(path_a: Path, path_b: Path, force: bool = False) -> dict[str, A
         raise MarathonError(
             f"compare: {'; '.join(unlike)}. --force compares the documents that both runs have"
         )
-    found = [paired(task, *rows[task]) for task in shared]
+    found = [paired_metrics(task, *rows[task]) for task in shared]
     correct([one.readings for one in found])
     return {
         "schema_version": 1,
-        **{name: described(r, f) for name, r, f in zip("ab", results, folders, strict=True)},
+        **{name: run_label(r, f) for name, r, f in zip("ab", results, folders, strict=True)},
         "tasks": {one.task: asdict(one) for one in found},
         "only_a": [task for task in results[0]["tasks"] if task not in shared],
         "only_b": [task for task in results[1]["tasks"] if task not in shared],
@@ -43,22 +43,22 @@ def compare_runs(path_a: Path, path_b: Path, force: bool = False) -> dict[str, A
     }
 
 
-def described(results: Row, folder: Path) -> dict[str, Any]:
+def run_label(results: ResultsJson, folder: Path) -> dict[str, Any]:
     """Which run a column is."""
     kept = ("model", "fingerprint_sha256", "started", "interrupted")
     return {"folder": str(folder), **{key: results[key] for key in kept}, "press": _press(results)}
 
 
-def _press(results: Row) -> Any:
+def _press(results: ResultsJson) -> Any:
     return results["fingerprint"].get("press")
 
 
-def task_rows(results: Row, folder: Path, task: str) -> TaskRows:
+def task_rows(results: ResultsJson, folder: Path, task: str) -> TaskRows:
     """One task of a finished run. Raises MarathonError for a run without samples."""
     return TaskRows(results["tasks"][task], {row["doc_id"]: row for row in read_samples(folder, task)})
 
 
-def unlikeness(task: str, results: Sequence[Row], rows: Sequence[TaskRows]) -> list[str]:
+def unlikeness(task: str, results: Sequence[ResultsJson], rows: Sequence[TaskRows]) -> list[str]:
     """Why two runs of a task are not to be compared: other documents, or the same asked in other words."""
     hashes = [(r.get("manifests") or {}).get(task, {}).get("manifest_sha256") for r in results]
     reasons = []

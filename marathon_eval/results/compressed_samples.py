@@ -20,7 +20,7 @@ BLOCK = 1 << 16
 _LEVEL = 1
 
 
-class Packed(Sequence[Sample]):
+class CompressedSamples(Sequence[Sample]):
     """One task's samples. What is taken out is made anew each time: lists, where a tuple was put in."""
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
@@ -87,7 +87,7 @@ class Packed(Sequence[Sample]):
 
     def __eq__(self, other: object) -> bool:
         """As lists are equal, and to a list."""
-        if not isinstance(other, (Packed, list)):
+        if not isinstance(other, (CompressedSamples, list)):
             return NotImplemented
         return len(self) == len(other) and all(
             mine == theirs for mine, theirs in zip(self, other, strict=True)
@@ -96,16 +96,16 @@ class Packed(Sequence[Sample]):
     __hash__ = None  # type: ignore[assignment]  # as a list, it may grow
 
 
-def texts_of(samples: Sequence[Sample]) -> Iterator[str]:
+def samples_text(samples: Sequence[Sample]) -> Iterator[str]:
     """The text of samples_<task>.jsonl in parts."""
-    if isinstance(samples, Packed):
+    if isinstance(samples, CompressedSamples):
         return samples.texts()
     return (json_line(sample.line()) for sample in samples)
 
 
 def rows_of(samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
     """The lines of samples_<task>.jsonl, read."""
-    if isinstance(samples, Packed):
+    if isinstance(samples, CompressedSamples):
         return samples.rows()
     return (sample.line() for sample in samples)
 

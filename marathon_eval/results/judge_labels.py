@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.results.results import newest_run, read_results, read_samples
-from marathon_eval.scoring.judge import NONE, Pair, Pass, read_letter
+from marathon_eval.scoring.judge import NO_CHOICE, Pair, Pass, read_letter
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.released.air_bench import two_scores
-from marathon_eval.task.data.rows import parsed
+from marathon_eval.task.data.rows import parsed_rows
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-VERDICTS = ("win", "tie", "loss")
+LABEL_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+PAIR_VERDICTS = ("win", "tie", "loss")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _judged(kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any]) -
         pair = Pair(straight and Pass(*straight), swapped and Pass(swapped[1], swapped[0]))
         return _of_pair(pair, row["response"])
     if kind == "align" and last:
-        letter = read_letter(last[0], LETTERS)
+        letter = read_letter(last[0], LABEL_LETTERS)
         return None if letter is None else Judgement(letter, response=row["response"])
     if kind == "rubric" and last:
         scores = [
@@ -95,13 +95,13 @@ def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
     except OSError as error:
         raise MarathonError(f"{path}: cannot read ({error.strerror})") from None
     seen: set[Place] = set()
-    for number, row in enumerate(parsed(content, path.suffix.lstrip(".").lower(), None, str(path))):
+    for number, row in enumerate(parsed_rows(content, path.suffix.lstrip(".").lower(), None, str(path))):
         where = f"{path}: row {number}"
         if not isinstance(row, Mapping) or "doc_id" not in row or not {"label", "score"} & row.keys():
             raise MarathonError(f"{where}: needs doc_id, and label or score")
         label, score = _label(row.get("label"), where), _number(row.get("score"), where)
         kind = "rubric" if label is None and score is not None and score <= 1 else "pair"
-        if label is not None and label not in VERDICTS:
+        if label is not None and label not in PAIR_VERDICTS:
             kind = "align"
         place = Place(kind, str(row.get("task") or ""), _whole(row["doc_id"], where))
         if place in seen:
@@ -114,11 +114,11 @@ def _label(value: Any, where: str) -> str | None:
     if value in (None, ""):
         return None
     text = str(value).strip().lower()
-    if text in (*VERDICTS, NONE):
+    if text in (*PAIR_VERDICTS, NO_CHOICE):
         return text
-    if len(text) == 1 and text.upper() in LETTERS:
+    if len(text) == 1 and text.upper() in LABEL_LETTERS:
         return text.upper()
-    raise unknown(where, "label", text, (*VERDICTS, "A", "B", "C", "D", NONE))
+    raise unknown(where, "label", text, (*PAIR_VERDICTS, "A", "B", "C", "D", NO_CHOICE))
 
 
 def _number(value: Any, where: str) -> float | None:

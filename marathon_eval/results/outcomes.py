@@ -61,7 +61,7 @@ def _verdict(scores: Mapping[str, float | None], metric: str) -> tuple[str, floa
     return metric, None
 
 
-def counted(codes: Iterable[str]) -> dict[str, int]:
+def outcome_counts(codes: Iterable[str]) -> dict[str, int]:
     """How often each outcome occurs, by its name; zero left out."""
     counts = dict.fromkeys(NAMES, 0)
     for code in codes:

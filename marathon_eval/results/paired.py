@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.filter import Answer, FilterContext
-from marathon_eval.api.metric import Mean, Metric, Scored
+from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
 from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.stats import bootstrap, holm, mcnemar
@@ -21,7 +21,7 @@ from marathon_eval.scoring.stats import bootstrap, holm, mcnemar
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Row = Mapping[str, Any]
+SampleRow = Mapping[str, Any]
 #: A metric rebuilt from files must give the number that the run itself gave.
 SAME = 1e-9
 
@@ -31,10 +31,10 @@ class TaskRows:
     """One task of one run: its entry in results.json, and its samples by document."""
 
     summary: Mapping[str, Any]
-    rows: dict[int, Row]
+    rows: dict[int, SampleRow]
 
     @property
-    def scored(self) -> dict[int, Row]:
+    def scored(self) -> dict[int, SampleRow]:
         """The documents that entered the scores."""
         return {doc: row for doc, row in self.rows.items() if row["readings"]}
 
@@ -83,7 +83,7 @@ class TaskDifference:
     flips: list[dict[str, Any]] = field(default_factory=list)
 
 
-def paired(task: str, a: TaskRows, b: TaskRows) -> TaskDifference:
+def paired_metrics(task: str, a: TaskRows, b: TaskRows) -> TaskDifference:
     """Every reading and metric that both runs have, on the documents that both scored; Holm's correction is pending."""
     scored = a.scored, b.scored
     docs = [doc for doc in scored[0] if doc in scored[1]]
@@ -135,7 +135,7 @@ def _difference(
         return Difference(None, None, None, None, "no document was scored in both runs")
     metric = rebuilt(spec, name, reading)
     scored = [*a.scored.values()], [*b.scored.values()]
-    counts = metric.counts([scored_row(row, reading) for side in scored for row in side])
+    counts = metric.counts([row_of_sample(row, reading) for side in scored for row in side])
     halves = counts[: len(scored[0])], counts[len(scored[0]) :]
     if not all(_same(metric.total(half), value) for half, value in zip(halves, recorded, strict=True)):
         return Difference(
@@ -180,17 +180,17 @@ def rebuilt(spec: Mapping[str, Any], name: str, reading: str) -> Metric:
     return build_metric(spec, f"results.json: {reading}: {name}")
 
 
-def scored_row(row: Row, reading: str) -> Scored:
+def row_of_sample(row: SampleRow, reading: str) -> ScoredRow:
     """A line of samples_<task>.jsonl as metrics take it."""
     read = row["readings"][reading]
     path = row["audio"][0]["path"] if row["audio"] else ""
     doc = {"path": path, **row["fields"], "scores": read["scores"]}
     target = tuple(row["target"]) if isinstance(row["target"], list) else row["target"]
     context = FilterContext(tuple(row.get("choices", ())), tuple(row.get("letters", ())), doc)
-    return Scored(Answer(read["answer"], read["rule"]), target, context, str(row.get("cluster")))
+    return ScoredRow(Answer(read["answer"], read["rule"]), target, context, str(row.get("cluster")))
 
 
-def clusters(rows: Sequence[Row]) -> list[str]:
+def clusters(rows: Sequence[SampleRow]) -> list[str]:
     """What the interval resamples: the recorded clusters; clips where there is but one, or none was recorded."""
     named = [row.get("cluster") for row in rows]
     if None not in named and len(set(named)) > 1:
@@ -231,7 +231,7 @@ def flips(a: TaskRows, b: TaskRows, docs: Sequence[int], reading: str) -> list[d
     ]
 
 
-def _told(row: Row, reading: str, code: str) -> dict[str, Any]:
+def _told(row: SampleRow, reading: str, code: str) -> dict[str, Any]:
     return {
         "outcome": NAMES[code],
         "answer": row["readings"][reading]["answer"],

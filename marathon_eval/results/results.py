@@ -32,11 +32,11 @@ def run_folder(output_path: Path, model: str, fingerprint_sha256: str) -> Path:
 
 def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None:
     """Write samples first and results.json last, each by rename: a results.json always has its samples."""
-    from marathon_eval.results.compressed_samples import texts_of
+    from marathon_eval.results.compressed_samples import samples_text
 
     if log_samples:
         for task, samples in result.samples.items():
-            write_atomically(folder / f"samples_{task}.jsonl", texts_of(samples))
+            write_atomically(folder / f"samples_{task}.jsonl", samples_text(samples))
     write_atomically(folder / "results.json", [json.dumps(result.summary(), indent=1, sort_keys=False), "\n"])
 
 

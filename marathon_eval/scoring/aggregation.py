@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import Answer, FilterContext
-from marathon_eval.api.metric import Metric, Scored, Tally
+from marathon_eval.api.metric import Metric, ScoredRow, Tally
 from marathon_eval.api.results import MetricValue, ReadingScore, Sample, TaskResult
-from marathon_eval.scoring.scorer import SCORED, Scorer, scored_row
+from marathon_eval.scoring.scorer import SCORABLE_STATUS, Scorer, scored_row
 from marathon_eval.scoring.usage import UsageColumns, answer_seconds
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Which of the scored rows have each value of each breakdown column.
 Parts = Mapping[str, Mapping[str, "array[int]"]]
 #: For metrics to which a row is its own number.
-_NO_ROW = Scored(Answer(None, ""), "", FilterContext(), "")
+_NO_ROW = ScoredRow(Answer(None, ""), "", FilterContext(), "")
 
 
 class Measured(NamedTuple):
@@ -64,7 +64,7 @@ class Aggregation:
         seconds = answer_seconds(sample)
         if seconds is not None:
             self.answer_s = (self.answer_s or 0.0) + seconds
-        if sample.status not in SCORED:
+        if sample.status not in SCORABLE_STATUS:
             self.n_errors += 1
             return
         self.n_answered += 1
@@ -83,7 +83,7 @@ class Aggregation:
         for name, metric, tally in self.tallies:
             tally.add(rows.get(name, _NO_ROW), sample.readings[name].scores[metric.name])
 
-    def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc) -> dict[str, Scored]:
+    def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc) -> dict[str, ScoredRow]:
         context, cluster = self.contexts(doc), self.scorer.cluster(doc)
         return {
             name: scored_row(doc, context, Answer(readings[name].answer, readings[name].rule), cluster)

@@ -20,14 +20,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.api.filter import Answer, FilterContext, Held, Step
-from marathon_eval.api.metric import Mean, Metric, Numbers, Scored, Tally, counted, ratio
+from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
+from marathon_eval.api.metric import Mean, Metric, NumberTally, ScoredRow, Tally, counted_score, ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Where a row's verdicts stand among its fields: no column of a dataset and no name in a template is called so.
-VERDICTS = "judge verdicts"
+JUDGE_VERDICTS_FIELD = "judge verdicts"
 SCALE = range(1, 11)
 NO_SCORE = "-"
 NOT_JUDGED = "not_judged"
@@ -76,28 +76,28 @@ def _numbers(text: str) -> list[int] | None:
     return None if text == NO_SCORE else [int(number) for number in text.split()]
 
 
-def verdict_of(kind: str, accepted: Callable[[Answer], Answer] = lambda answer: answer) -> Step:
+def verdict_of(kind: str, accepted: Callable[[Answer], Answer] = lambda answer: answer) -> FilterStep:
     """The verdict that the judge gave; a row that no judge saw has no answer."""
 
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
-        verdicts: Mapping[str, Answer] = context.doc.get(VERDICTS, {})
+        verdicts: Mapping[str, Answer] = context.doc.get(JUDGE_VERDICTS_FIELD, {})
         answer = accepted(verdicts.get(kind, Answer(None, NOT_JUDGED)))
         return [Held(answer.value or "", answer.rule, answer.value is not None) for _ in held[:1]]
 
     return step
 
 
-def judge_align() -> Step:
+def judge_align() -> FilterStep:
     """The option's text."""
     return verdict_of("align")
 
 
-def judge_rubric() -> Step:
+def judge_rubric() -> FilterStep:
     """The rating as text."""
     return verdict_of("rubric")
 
 
-def judge_pair(both: bool = False) -> Step:
+def judge_pair(both: bool = False) -> FilterStep:
     """The scores as text."""
 
     def accepted(answer: Answer) -> Answer:
@@ -116,25 +116,25 @@ class PassMean(Metric):
         self.higher_is_better = higher_is_better
         self._number = number
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         """The mean over the row's passes."""
         passes = pair_of(row).passes
         return sum(map(self._number, passes)) / len(passes) if passes else None
 
     def tally(self) -> Tally:
         """[sum, passes] of the straight and [sum, passes] of the swapped pass."""
-        return Numbers(4, self._numbers)
+        return NumberTally(4, self._numbers)
 
-    def _numbers(self, row: Scored, score: float | None) -> Iterator[float]:
+    def _numbers(self, row: ScoredRow, score: float | None) -> Iterator[float]:
         for one in pair_of(row):
-            yield from counted(None if one is None else self._number(one))
+            yield from counted_score(None if one is None else self._number(one))
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         mean: NDArray[Any] = (ratio(sums[:, 0], sums[:, 1]) + ratio(sums[:, 2], sums[:, 3])) / 2
         return mean
 
 
-def pair_of(row: Scored) -> Pair:
+def pair_of(row: ScoredRow) -> Pair:
     return Pair(None, None) if row.answer.value is None else Pair.of(row.answer.value)
 
 
@@ -156,7 +156,7 @@ def win_rate() -> Metric:
 def position_bias() -> Metric:
     """Above 0: the judge favours what comes second."""
 
-    def score(row: Scored) -> float | None:
+    def score(row: ScoredRow) -> float | None:
         pair = pair_of(row)
         return pair.straight.answer - pair.swapped.answer if pair.straight and pair.swapped else None
 
@@ -166,7 +166,7 @@ def position_bias() -> Metric:
 def flip_rate() -> Metric:
     """0 for a judge that does not look at the order."""
 
-    def score(row: Scored) -> float | None:
+    def score(row: ScoredRow) -> float | None:
         passes = pair_of(row).passes
         signs = {(one.answer > one.reference) - (one.answer < one.reference) for one in passes}
         return float(len(signs) > 1) if len(passes) == 2 else None
@@ -184,10 +184,10 @@ def rubric_score() -> Metric:
     return Mean("rubric_score", lambda row: None if row.answer.value is None else float(row.answer.value))
 
 
-FILTERS: dict[str, Callable[..., Step]] = {
+JUDGE_FILTERS: dict[str, Callable[..., FilterStep]] = {
     factory.__name__: factory for factory in (judge_align, judge_pair, judge_rubric)
 }
-METRICS: dict[str, Callable[..., Metric]] = {
+JUDGE_METRICS: dict[str, Callable[..., Metric]] = {
     factory.__name__: factory
     for factory in (
         judge_score,
@@ -201,13 +201,13 @@ METRICS: dict[str, Callable[..., Metric]] = {
 }
 
 
-NONE = "none"
+NO_CHOICE = "none"
 
 
 def read_letter(reply: str, letters: Sequence[str]) -> str | None:
     """A letter of the row, or "none"; marks around it do not count, any other word makes the reply unreadable."""
     if _NONE.fullmatch(reply):
-        return NONE
+        return NO_CHOICE
     found = _LETTER.fullmatch(reply)
     letter = found["letter"].upper() if found else ""
     return letter if letter in [name.upper() for name in letters] else None

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from marathon_eval.errors import RowError
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: Processor seconds for one search in one text.
 LIMIT_S = 2.0
@@ -37,7 +37,7 @@ def substitute(pattern: re.Pattern[str] | str, replacement: str, text: str, coun
     return _limited(lambda: re.sub(pattern, replacement, text, count=count), known)
 
 
-def _limited(search: Callable[[], T], pattern: str) -> T:
+def _limited(search: Callable[[], _T], pattern: str) -> _T:
     if threading.current_thread() is not threading.main_thread() or not _listening():
         return search()
     try:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from marathon_eval.api.filter import FilterContext, Held, Step
+from marathon_eval.api.filter import FilterContext, FilterStep, Held
 
 TAGS = ("think", "thinking", "thought", "reasoning")
 UNCLOSED = "unclosed_reasoning"
@@ -41,7 +41,7 @@ def parted(text: str, tags: Sequence[str] = TAGS) -> Parted:
     return Parted(reasoning, None if unclosed else rest.strip())
 
 
-def strip_reasoning(tags: list[str] | None = None) -> Step:
+def strip_reasoning(tags: list[str] | None = None) -> FilterStep:
     """The answer without the thoughts before it; a thought that never ends is no answer."""
     chosen = tuple(tags or TAGS)
 

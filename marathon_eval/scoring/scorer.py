@@ -8,13 +8,13 @@ from typing import Any
 
 from marathon_eval.api.doc import Doc
 from marathon_eval.api.filter import Answer, FilterContext, Pipeline
-from marathon_eval.api.metric import Metric, Scored
+from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.api.model import Response
 from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.errors import RowError
 from marathon_eval.scoring.usage import mean_usage
 
-SCORED = ("ok", "unverified")
+SCORABLE_STATUS = ("ok", "unverified")
 
 
 class Scorer:
@@ -39,7 +39,7 @@ class Scorer:
 
     def score(self, doc: Doc, context: FilterContext, responses: Sequence[Response], judge: bool) -> Sample:
         """One line of samples_<task>.jsonl. A failed answer, or one of several that failed, is an error row."""
-        failed = next((response for response in responses if response.status not in SCORED), None)
+        failed = next((response for response in responses if response.status not in SCORABLE_STATUS), None)
         status, error = ("ok", None) if failed is None else (failed.status, failed.error)
         readings: dict[str, ReadingScore] = {}
         if failed is None:
@@ -93,11 +93,11 @@ class Scorer:
         return named if len(set(named)) > 1 else [str(doc.audio_names or doc.doc_id) for doc in docs]
 
 
-def scored_row(doc: Doc, context: FilterContext, answer: Answer, cluster: str) -> Scored:
+def scored_row(doc: Doc, context: FilterContext, answer: Answer, cluster: str) -> ScoredRow:
     """The row as metrics take it. Raises RowError for one without a target."""
     if doc.target is None:
         raise RowError(f"row {doc.doc_id}: has no target")
-    return Scored(answer, doc.target, context, cluster)
+    return ScoredRow(answer, doc.target, context, cluster)
 
 
 @dataclass(frozen=True)

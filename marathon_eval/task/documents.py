@@ -11,7 +11,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.errors import AudioError, MarathonError, RowError
 from marathon_eval.task.data.row_steps import steps_named
-from marathon_eval.task.data.rows import TableReader, columns
+from marathon_eval.task.data.rows import TableReader, columns_of
 from marathon_eval.task.data.selection import Row, Selected, only, picked, select, subset_named
 from marathon_eval.task.data.sources import Source, locate
 from marathon_eval.task.data.table import StoredAudio, Table
@@ -41,7 +41,7 @@ class DocLoader:
         """The documents of the evaluated split. Raises MarathonError for what is wrong with the dataset as a whole."""
         table = reader.read(reader.test_split())
         table = replace(table, rows=only(table.rows, self.config.only_rows))
-        known = columns(table.rows)
+        known = columns_of(table.rows)
         if not known:
             raise MarathonError(f"{self.where}: {table.label} holds no rows with named columns")
         selected = self._selected(table, subset)

@@ -15,7 +15,7 @@ from marathon_eval.scoring.scorer import Reading
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
 
-Built = TypeVar("Built", Pipeline, Metric)
+_Built = TypeVar("_Built", Pipeline, Metric)
 _BUILT: dict[tuple[object, str], Pipeline | Metric] = {}
 
 
@@ -43,12 +43,12 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
     return {name: Reading(pipelines[name], tuple(metrics[name])) for name in pipelines}
 
 
-def _built(build: Callable[[Mapping[str, Any], str], Built], spec: Mapping[str, Any], where: str) -> Built:
+def _built(build: Callable[[Mapping[str, Any], str], _Built], spec: Mapping[str, Any], where: str) -> _Built:
     """Made once per different entry: the tasks of a benchmark share most, and none keeps state."""
     key = (build, json.dumps(spec, sort_keys=True, default=repr))
     if key not in _BUILT:
         _BUILT[key] = build(spec, where)
-    return cast("Built", _BUILT[key])
+    return cast("_Built", _BUILT[key])
 
 
 def _readings_of(spec: Mapping[str, Any], known: list[str], where: str) -> list[str]:

@@ -20,7 +20,7 @@ from marathon_eval.task.prompt.choices import Choices, letters_of
 from marathon_eval.task.prompt.prompt import PromptWriter
 from marathon_eval.task.readings import build_readings
 from marathon_eval.task.yaml.config import GroupConfig, TaskConfig, generation_settings
-from marathon_eval.task.yaml.keys import is_group, parse
+from marathon_eval.task.yaml.keys import is_group, parsed_config
 from marathon_eval.task.yaml.loader import Document, load_document
 
 __all__ = ["Doc", "DocSet", "Group", "Task", "load_task"]
@@ -37,7 +37,7 @@ def load_task(path: Path, find: Callable[[str], Path]) -> Task | Group:
     document = load_document(path, find)
     if is_group(document):
         values = {"group": path.stem, **document.values}
-        return Group(path.stem, parse(replace(document, values=values), GroupConfig))
+        return Group(path.stem, parsed_config(replace(document, values=values), GroupConfig))
     return Task(document)
 
 
@@ -47,7 +47,7 @@ class Task:
     def __init__(self, document: Document) -> None:
         self.path = document.path
         self.name = document.path.stem
-        self.config = parse(document, TaskConfig)
+        self.config = parsed_config(document, TaskConfig)
         self.document = document
         self.readings = build_readings(self.config, document)
         self.writer = PromptWriter(self.config, document)

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from bench_cost import Figure, environment, told
 
-from marathon_eval.api.model import Answered
+from marathon_eval.api.model import CachedResponse
 from marathon_eval.evaluator.requests import Progress
 
 COSTLY = Path(__file__).resolve().with_name("bench_costly.py")
@@ -85,7 +85,7 @@ class Watch(Progress):
         self.resident["when asking begins"] = resident_mb()
         self.began = time.process_time()
 
-    def advance(self, answered: Answered, seconds: float) -> None:
+    def advance(self, answered: CachedResponse, seconds: float) -> None:
         self.answered += 1
         if self.answered in MARKS[1:]:
             self.resident[f"after {self.answered:,} answers"] = resident_mb()

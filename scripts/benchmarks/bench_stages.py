@@ -19,7 +19,7 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import build_model, load_tasks
-from marathon_eval.evaluator.requests import Answers, gather
+from marathon_eval.evaluator.requests import RunResponses, requests_of_tasks
 from marathon_eval.evaluator.score_run import scored_task
 
 SECONDS, RATES = 60, (16000, 44100)
@@ -45,7 +45,7 @@ def rows(data: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         with ResponseCache(Path(folder)) as cache:
             model.cache = cache
-            build, pool = timed(lambda: gather(tasks, config, "dummy"))
+            build, pool = timed(lambda: requests_of_tasks(tasks, config, "dummy"))
             requests = pool.requests()
             hashing, _ = timed(lambda: cache.facts(audio for one in requests for audio in one.audios))
             write, _ = timed(lambda: [list(cache.answer(model, requests)), cache.commit()])
@@ -54,7 +54,7 @@ def rows(data: Path) -> dict[str, float]:
     if not all(one.cached for one in answered):
         raise SystemExit("an answer was not in the cache")
     held = Responses((one.request, one.response) for one in answered)
-    answers = Answers(held, set(held), {}, False)
+    answers = RunResponses(held, set(held), {}, False)
 
     def score() -> None:
         for name, task in tasks.items():

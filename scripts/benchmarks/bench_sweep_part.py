@@ -39,7 +39,7 @@ from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.evaluator import sweep as sweeping
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import Cell, Grid, cells_of, sweep
+from marathon_eval.evaluator.sweep import Grid, SweepCell, cells_of, sweep
 from marathon_eval.models.qwen_omni import QwenOmni
 
 TASK = """\
@@ -141,7 +141,7 @@ def handed(loaded: Loaded) -> Iterator[None]:
 def only(chosen: Sequence[str]) -> Iterator[None]:
     """Let a sweep have these cells of its grid."""
 
-    def fewer(config: RunConfig, grid: Grid) -> list[Cell]:
+    def fewer(config: RunConfig, grid: Grid) -> list[SweepCell]:
         cells = [cell for cell in cells_of(config, grid) if cell.label in chosen]
         models = [cell.model for cell in cells if isinstance(cell.model, HFAudio)]
         for model in models:
@@ -201,7 +201,7 @@ class Measuring:
         config, found = replace(self.config, use_cache=str(self.folder / "together")), dict[str, str]()
         own: dict[str, float] = {}
 
-        def take(cell: Cell, result: RunResult) -> None:
+        def take(cell: SweepCell, result: RunResult) -> None:
             found[cell.label], own[cell.label] = digest(result), cell.seconds
 
         def work() -> None:

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
-from marathon_eval.api.transforms import STEPS, canonical, changed, parse, seconds_after
+from marathon_eval.api.transforms import (
+    TRANSFORM_STEPS,
+    canonical_steps,
+    parsed_steps,
+    seconds_after,
+    transformed,
+)
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import AudioError, MarathonError
 
@@ -39,14 +45,14 @@ def difference_db(before: NDArray[np.float32], after: NDArray[np.float32]) -> fl
 
 
 def test_every_step_has_an_example() -> None:
-    assert EXAMPLES.keys() == STEPS.keys()
+    assert EXAMPLES.keys() == TRANSFORM_STEPS.keys()
 
 
 @pytest.mark.parametrize("text", EXAMPLES.values())
 def test_changes_are_pure(text: str) -> None:
     samples = speech()
     before = samples.copy()
-    first, second = changed(text, samples, RATE), changed(text, samples, RATE)
+    first, second = transformed(text, samples, RATE), transformed(text, samples, RATE)
     np.testing.assert_array_equal(samples, before)
     np.testing.assert_array_equal(first, second)
     assert first.dtype == np.float32
@@ -59,15 +65,15 @@ def test_noise_has_the_level_that_is_asked_for(color: str) -> None:
     samples = speech(10)
     loud = samples[np.abs(samples) > 0]
     for snr in (0, 10, 25):
-        noise = changed(f"noise:snr={snr},color={color}", samples, RATE) - samples
+        noise = transformed(f"noise:snr={snr},color={color}", samples, RATE) - samples
         assert 10 * np.log10(np.mean(loud**2) / np.mean(noise**2)) == pytest.approx(snr, abs=0.7)
-    other = changed("noise:snr=10,seed=1", samples, RATE) - changed("noise:snr=10", samples, RATE)
+    other = transformed("noise:snr=10,seed=1", samples, RATE) - transformed("noise:snr=10", samples, RATE)
     assert np.abs(other).max() > 0.01, "another seed is other noise"
 
 
 def test_pink_noise_falls_by_three_decibel_per_octave() -> None:
     samples = speech(10)
-    noise = changed("noise:snr=0,color=pink", samples, RATE) - samples
+    noise = transformed("noise:snr=0,color=pink", samples, RATE) - samples
     power = np.abs(np.fft.rfft(noise)) ** 2
     hertz = np.fft.rfftfreq(len(noise), 1 / RATE)
     octaves = [power[(hertz >= low) & (hertz < 2 * low)].mean() for low in (250, 500, 1000, 2000)]
@@ -77,7 +83,7 @@ def test_pink_noise_falls_by_three_decibel_per_octave() -> None:
 @pytest.mark.parametrize("name", ["mp3", "vorbis", "opus", "ulaw", "alaw", "gsm"])
 def test_codecs_lose_something_but_not_the_time(name: str) -> None:
     samples = speech()
-    after = changed(f"codec:name={name}", samples, RATE)
+    after = transformed(f"codec:name={name}", samples, RATE)
     assert len(after) == len(samples)
     assert 5 < difference_db(samples, after) < 60
     shifted = [difference_db(samples[100:-100], np.roll(after, shift)[100:-100]) for shift in (-20, 0, 20)]
@@ -87,21 +93,21 @@ def test_codecs_lose_something_but_not_the_time(name: str) -> None:
 def test_speed_silence_and_rate() -> None:
     time = np.arange(2 * RATE) / RATE
     tone = np.asarray(0.5 * np.sin(2 * np.pi * 1000 * time), dtype=np.float32)
-    fast = changed("speed:factor=2", tone, RATE)
+    fast = transformed("speed:factor=2", tone, RATE)
     assert len(fast) == RATE
     assert np.abs(np.fft.rfft(fast)).argmax() == 2000
-    late = changed("silence:seconds=0.25", tone, RATE)
+    late = transformed("silence:seconds=0.25", tone, RATE)
     assert not late[: RATE // 4].any()
     np.testing.assert_array_equal(late[RATE // 4 :], tone)
-    np.testing.assert_array_equal(changed("rate:hz=48000", tone, RATE), tone)
-    assert np.abs(changed("rate:hz=1500", tone, RATE)[1000:-1000]).max() < 0.01
+    np.testing.assert_array_equal(transformed("rate:hz=48000", tone, RATE), tone)
+    assert np.abs(transformed("rate:hz=1500", tone, RATE)[1000:-1000]).max() < 0.01
 
 
 def test_steps_run_from_left_to_right() -> None:
     samples = speech()
-    both = changed("silence:seconds=1+noise:snr=20", samples, RATE)
+    both = transformed("silence:seconds=1+noise:snr=20", samples, RATE)
     assert np.abs(both[:RATE]).max() > 0
-    other = changed("noise:snr=20+silence:seconds=1", samples, RATE)
+    other = transformed("noise:snr=20+silence:seconds=1", samples, RATE)
     assert not other[:RATE].any()
     assert seconds_after("speed:factor=2+silence:seconds=1", 10) == 6
     assert seconds_after("silence:seconds=1+speed:factor=2", 10) == 5.5
@@ -109,12 +115,12 @@ def test_steps_run_from_left_to_right() -> None:
 
 def test_one_spelling_for_one_change() -> None:
     assert (
-        canonical(" noise:seed=0 ,snr=10 ")
-        == canonical("noise:snr=10.0")
+        canonical_steps(" noise:seed=0 ,snr=10 ")
+        == canonical_steps("noise:snr=10.0")
         == "noise:color=white,seed=0,snr=10.0"
     )
-    assert canonical("") == ""
-    assert parse("") == ()
+    assert canonical_steps("") == ""
+    assert parsed_steps("") == ()
 
 
 @pytest.mark.parametrize(
@@ -132,7 +138,7 @@ def test_one_spelling_for_one_change() -> None:
 )
 def test_mistakes(text: str, error: str) -> None:
     with pytest.raises(MarathonError, match=error):
-        parse(text)
+        parsed_steps(text)
 
 
 def test_audio_is_changed_before_a_model_resamples_it(make_wav: MakeWav) -> None:

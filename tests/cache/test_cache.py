@@ -15,7 +15,7 @@ from marathon_eval.api.model import Generation, Model, ModelSettings, Request, R
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entries import faults
 from marathon_eval.errors import MarathonError
-from marathon_eval.files import canonical
+from marathon_eval.files import canonical_json
 
 
 class Echo(Model):
@@ -200,8 +200,8 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error(tmp_path: Path) -> None
 
 def test_canonical_json_does_not_depend_on_order() -> None:
     assert (
-        canonical({"b": 1, "a": [1.0, None]})
-        == canonical({"a": [1.0, None], "b": 1})
+        canonical_json({"b": 1, "a": [1.0, None]})
+        == canonical_json({"a": [1.0, None], "b": 1})
         == '{"a":[1.0,null],"b":1}'
     )
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from marathon_eval.api.model import Answered, Request, Response
+from marathon_eval.api.model import CachedResponse, Request, Response
 from marathon_eval.cli.progress import LineProgress
 from marathon_eval.evaluator.eta import ENOUGH, Forecast
 
@@ -120,7 +120,7 @@ def test_lines_tell_hours_failures_and_the_rest(
     for place, clip in enumerate(clips[:50]):
         clock.now += 2 + 0.01 * clip
         response = Response.failed("no memory") if place == 3 else Response("A")
-        lines.advance(Answered(Request("?"), response, cached=False), clip)
+        lines.advance(CachedResponse(Request("?"), response, cached=False), clip)
     state = lines.state()
     assert state.startswith(f"50/100 answers, {sum(clips[:50]) / 3600:.2f} h of {sum(clips) / 3600:.2f} h of")
     assert ", 1 failed, " in state
@@ -134,5 +134,5 @@ def test_lines_tell_hours_failures_and_the_rest(
     # one line a minute, not one per answer
     assert 20 < len(said) < 50
     for clip in clips[50:]:
-        lines.advance(Answered(Request("?"), Response("A"), cached=False), clip)
+        lines.advance(CachedResponse(Request("?"), Response("A"), cached=False), clip)
     assert "left" not in lines.state()

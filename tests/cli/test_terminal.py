@@ -10,7 +10,7 @@ import pytest
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
 from marathon_eval.api.results import MetricValue, RunResult
-from marathon_eval.cli.terminal import WIDTH_OF_A_PIPE, duration, print_run
+from marathon_eval.cli.terminal import PIPE_WIDTH, duration, print_run
 from marathon_eval.scoring.usage import answer_seconds
 
 LONGEST_TASK = "air_bench_synthesized_voice_clean"
@@ -80,7 +80,7 @@ def test_a_pipe_holds_the_widest_table_whole(run: RunResult, capsys: pytest.Capt
     print_run(replace(run, tasks={LONGEST_TASK: wide}, samples=samples, groups={"audiomarathon": missing}))
     text = capsys.readouterr().out
     table, _, below = text.partition("audiomarathon has no mean: ")
-    assert max(map(len, table.splitlines())) <= WIDTH_OF_A_PIPE <= 130
+    assert max(map(len, table.splitlines())) <= PIPE_WIDTH <= 130
     assert "…" not in table
     for whole in ("0.100 - 0.200", "99999", "100.0%", "12.30"):
         assert whole in table

@@ -16,7 +16,7 @@ from helpers.built_recipe import Made, at_test_rate, contents, reader
 from marathon_eval.api.registry import Registry
 from marathon_eval.corpus.build.builder import build
 from marathon_eval.corpus.build.pipeline import Order
-from marathon_eval.corpus.build.recipe import shipped
+from marathon_eval.corpus.build.recipe import shipped_recipes
 from marathon_eval.task.task import Task, load_task
 
 NAMES = sorted(make_source_corpora.CORPORA)
@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, tts: str) -> dict[str, Made]:
 
 
 def test_a_recipe_for_every_source() -> None:
-    assert sorted(path.stem for path in shipped().glob("*.yaml")) == NAMES
+    assert sorted(path.stem for path in shipped_recipes().glob("*.yaml")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

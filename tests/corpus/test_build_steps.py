@@ -11,24 +11,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marathon_eval.api.sound import Laid, below_ceiling, faded, gain_to, laid_out, resampled, to_pcm16
-from marathon_eval.corpus.build.balance import at_most, balanced
-from marathon_eval.corpus.build.fields import fill, fill_value
-from marathon_eval.corpus.build.grouping import Filling, Take, grouped, pack, total
+from marathon_eval.api.sound import Laid, below_ceiling, faded, gain_to, mixed_on_silence, resampled, to_pcm16
+from marathon_eval.corpus.build.balance import at_most, balanced_files
+from marathon_eval.corpus.build.fields import fill_value, filled
+from marathon_eval.corpus.build.grouping import FileBounds, Take, grouped, pack, total_frames
 from marathon_eval.corpus.build.item import Item
-from marathon_eval.corpus.build.question import ask
-from marathon_eval.corpus.build.recipe import Bins, Group, Numbers, Question, Select, load_recipe
+from marathon_eval.corpus.build.question import question_for
+from marathon_eval.corpus.build.recipe import (
+    Bins,
+    RecipeGroup,
+    RecipeNumbers,
+    RecipeQuestion,
+    Select,
+    load_recipe,
+)
 from marathon_eval.corpus.build.render import spans_of
-from marathon_eval.corpus.build.select import binned, selected
-from marathon_eval.corpus.build.source import Clip
-from marathon_eval.corpus.build.tables import had_labels, parsed, table_lines
+from marathon_eval.corpus.build.select import binned, selected_clips
+from marathon_eval.corpus.build.source import SourceClip
+from marathon_eval.corpus.build.tables import had_labels, parsed_cell, table_lines
 from marathon_eval.errors import MarathonError
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=40)
 
 
-def clip(path: str, seconds: int = 10, **fields: Any) -> Clip:
-    return Clip(path, 0, seconds * 100, 100, 1, {"path": path, **fields})
+def clip(path: str, seconds: int = 10, **fields: Any) -> SourceClip:
+    return SourceClip(path, 0, seconds * 100, 100, 1, {"path": path, **fields})
 
 
 @given(
@@ -43,11 +50,11 @@ def clip(path: str, seconds: int = 10, **fields: Any) -> Clip:
 def test_packing_keeps_its_bounds_and_loses_no_clip(
     lengths: list[int], least: int, more: int, joint: int, truncate: bool, rest: str
 ) -> None:
-    filling = Filling(least, least + more, joint, truncate=truncate, rest=rest)
+    filling = FileBounds(least, least + more, joint, truncate=truncate, rest=rest)
     usable = [frames for frames in lengths if frames > max(0, -2 * joint)]
     packed = pack(usable, filling)
     for number, takes in enumerate(packed.files):
-        frames = total(takes, joint)
+        frames = total_frames(takes, joint)
         assert frames <= least + more or (rest == "loop" and frames <= least + max(0, joint))
         assert frames >= least or (rest == "keep" and number + 1 == len(packed.files))
         assert all(0 < take.frames <= usable[take.number] for take in takes)
@@ -60,14 +67,17 @@ def test_packing_keeps_its_bounds_and_loses_no_clip(
 
 
 def test_tau_closes_a_file_before_the_maximum_and_throws_a_short_rest_away() -> None:
-    packed = pack([10] * 25, Filling(90, 210))
-    assert [total(takes, 0) for takes in packed.files] == [210]
+    packed = pack([10] * 25, FileBounds(90, 210))
+    assert [total_frames(takes, 0) for takes in packed.files] == [210]
     assert packed.left == [(number, "too little for a file") for number in range(21, 25)]
-    assert [total(takes, 0) for takes in pack([80, 80, 80, 80], Filling(90, 210)).files] == [160, 160]
+    assert [total_frames(takes, 0) for takes in pack([80, 80, 80, 80], FileBounds(90, 210)).files] == [
+        160,
+        160,
+    ]
 
 
 def test_had_goes_on_to_the_minimum_truncates_at_the_maximum_and_loops_the_last() -> None:
-    rule = Filling(180, 300, truncate=True, rest="loop")
+    rule = FileBounds(180, 300, truncate=True, rest="loop")
     # 170 is under the minimum, so that the next segment is taken although it passes the maximum, and is cut
     assert pack([170, 200, 181], rule).files == [[Take(0, 170), Take(1, 130)], [Take(2, 181)]]
     # 200 is over the minimum: the next one would pass the maximum, so the file is closed
@@ -76,23 +86,27 @@ def test_had_goes_on_to_the_minimum_truncates_at_the_maximum_and_loops_the_last(
 
 
 def test_gaps_and_cross_fades_count() -> None:
-    assert [total(takes, 5) for takes in pack([40, 40, 40], Filling(80, 100, joint=5)).files] == [85]
-    assert [total(takes, -5) for takes in pack([40, 40, 40], Filling(80, 110, joint=-5)).files] == [110]
+    assert [total_frames(takes, 5) for takes in pack([40, 40, 40], FileBounds(80, 100, joint=5)).files] == [
+        85
+    ]
+    assert [total_frames(takes, -5) for takes in pack([40, 40, 40], FileBounds(80, 110, joint=-5)).files] == [
+        110
+    ]
 
 
 def test_groups_are_sorted_and_shuffled_by_the_seed_alone() -> None:
     clips = [clip(f"{scene}{number}", scene=scene, number=number) for scene in "ba" for number in (10, 9, 2)]
-    expected = grouped(clips, Group(by=["scene"], order=["number"]), 1)
+    expected = grouped(clips, RecipeGroup(by=["scene"], order=["number"]), 1)
     assert list(expected) == [("a",), ("b",)]
     assert [c.fields["number"] for c in expected["a",]] == [2, 9, 10]
     mixed = clips.copy()
     random.Random(5).shuffle(mixed)
-    shuffled = Group(by=["scene"], shuffle=True)
+    shuffled = RecipeGroup(by=["scene"], shuffle=True)
     assert grouped(mixed, shuffled, 1) == grouped(clips, shuffled, 1)
     many = [clip(f"{number:02}") for number in range(20)]
-    assert grouped(many, Group(shuffle=True), 1) != grouped(many, Group(shuffle=True), 2)
+    assert grouped(many, RecipeGroup(shuffle=True), 1) != grouped(many, RecipeGroup(shuffle=True), 2)
     with pytest.raises(MarathonError, match=r"no field 'sceen'; known: number, path, scene"):
-        grouped(clips, Group(by=["sceen"]), 1)
+        grouped(clips, RecipeGroup(by=["sceen"]), 1)
 
 
 def test_selection_and_bins() -> None:
@@ -106,8 +120,8 @@ def test_selection_and_bins() -> None:
     ages = binned(clips, {"group": Bins(field="age", ranges={"young": (18, 30), "old": (31, 99)})})
     assert [(c.path, c.fields["group"]) for c in ages] == [("a", "young"), ("b", "old"), ("e", "old")]
     rule = Select(min_seconds=10, max_seconds=60, drop=[{"path": ["e"]}])
-    assert [c.path for c in selected(clips, rule)] == ["b", "c"]
-    assert [c.path for c in selected(clips, Select(where={"age": ["30", 31]}))] == ["a", "b"]
+    assert [c.path for c in selected_clips(clips, rule)] == ["b", "c"]
+    assert [c.path for c in selected_clips(clips, Select(where={"age": ["30", 31]}))] == ["a", "b"]
 
 
 def items(labels: str) -> list[Item]:
@@ -115,23 +129,23 @@ def items(labels: str) -> list[Item]:
 
 
 def test_balance_keeps_as_many_of_each_class() -> None:
-    kept = balanced(items("aaaaabbbc" * 3), "label", 42)
+    kept = balanced_files(items("aaaaabbbc" * 3), "label", 42)
     assert [item.fields["label"] for item in kept].count("a") == 3
     assert len(kept) == 9
-    assert kept == balanced(items("aaaaabbbc" * 3)[::-1], "label", 42)
-    assert kept != balanced(items("aaaaabbbc" * 3), "label", 43)
+    assert kept == balanced_files(items("aaaaabbbc" * 3)[::-1], "label", 42)
+    assert kept != balanced_files(items("aaaaabbbc" * 3), "label", 43)
     assert [item.audio for item in at_most(items("aabab"), {"label": 2})] == ["00", "01", "02", "04"]
 
 
-def question(**changes: Any) -> Question:
+def question(**changes: Any) -> RecipeQuestion:
     choices = {name: name.upper() for name in "abcdef"}
-    return Question(**{"text": "Which?", "answer": "label", "choices": choices, "shown": 4, **changes})
+    return RecipeQuestion(**{"text": "Which?", "answer": "label", "choices": choices, "shown": 4, **changes})
 
 
 def test_options_are_different_and_hold_the_answer() -> None:
     orders = set()
     for seed in range(200):
-        asked = ask(question(), {"label": "c"}, random.Random(seed), "here")
+        asked = question_for(question(), {"label": "c"}, random.Random(seed), "here")
         assert asked is not None
         assert asked.options[asked.answer] == "C"
         assert len(set(asked.options)) == 4
@@ -142,20 +156,22 @@ def test_options_are_different_and_hold_the_answer() -> None:
 
 def test_what_is_also_true_is_no_distractor() -> None:
     rule = question(not_in="heard")
-    asked = ask(rule, {"label": "c", "heard": ["c", "d", "a"]}, random.Random(1), "here")
+    asked = question_for(rule, {"label": "c", "heard": ["c", "d", "a"]}, random.Random(1), "here")
     assert asked is not None
     assert set(asked.options) == {"B", "C", "E", "F"}
-    assert ask(rule, {"label": "c", "heard": list("cdab")}, random.Random(1), "here") is None
+    assert question_for(rule, {"label": "c", "heard": list("cdab")}, random.Random(1), "here") is None
     with pytest.raises(
         MarathonError, match=r"here: 'g' is none of the choices\..*They are: a, b, c, d, e, f"
     ):
-        ask(rule, {"label": "g", "heard": []}, random.Random(1), "here")
+        question_for(rule, {"label": "g", "heard": []}, random.Random(1), "here")
 
 
 @given(st.integers(0, 200), st.integers(0, 10**6))
 def test_number_options_are_near_and_different(number: int, seed: int) -> None:
-    rule = Question(text="How many?", answer="n", numbers=Numbers(template="{number} words"), shown=4)
-    asked = ask(rule, {"n": number}, random.Random(seed), "here")
+    rule = RecipeQuestion(
+        text="How many?", answer="n", numbers=RecipeNumbers(template="{number} words"), shown=4
+    )
+    asked = question_for(rule, {"n": number}, random.Random(seed), "here")
     assert asked is not None
     shown = [int(option.split()[0]) for option in asked.options]
     assert shown[asked.answer] == number
@@ -165,25 +181,27 @@ def test_number_options_are_near_and_different(number: int, seed: int) -> None:
 
 def test_only_names_in_braces_are_filled() -> None:
     fields = {"a": "{b}", "b": 7, "c": [1, 2]}
-    assert fill("{a}-{b:03}-{}-{b.__class__}", fields, "x") == "{b}-007-{}-{b.__class__}"
+    assert filled("{a}-{b:03}-{}-{b.__class__}", fields, "x") == "{b}-007-{}-{b.__class__}"
     assert fill_value({"list": "{c}", "text": "{b} of {c}", "n": 3}, fields, "x") == {
         "list": [1, 2],
         "text": "7 of [1, 2]",
         "n": 3,
     }
     with pytest.raises(MarathonError, match=r"x: no field 'bb'\. Did you mean b\?"):
-        fill("{bb}", fields, "x")
+        filled("{bb}", fields, "x")
 
 
 def test_sounds_come_through_bit_by_bit() -> None:
     every = np.arange(-32768, 32768, dtype=np.int16)
     as_float = every.astype(np.float32) / np.float32(32768)
-    np.testing.assert_array_equal(to_pcm16(laid_out(65536, [Laid(0, as_float)])), every)
+    np.testing.assert_array_equal(to_pcm16(mixed_on_silence(65536, [Laid(0, as_float)])), every)
 
 
 def test_a_cross_fade_of_one_sound_with_itself_is_that_sound() -> None:
     tone = np.sin(np.arange(1000) / 10).astype(np.float32)
-    joined = laid_out(1000, [Laid(0, faded(tone[:600], 0, 200)), Laid(400, faded(tone[400:], 200, 0))])
+    joined = mixed_on_silence(
+        1000, [Laid(0, faded(tone[:600], 0, 200)), Laid(400, faded(tone[400:], 200, 0))]
+    )
     np.testing.assert_allclose(joined, tone, atol=1e-6)
 
 
@@ -242,13 +260,13 @@ def test_tables_of_real_corpora(tmp_path: Path) -> None:
     ],
 )
 def test_cells(text: str, kind: str, expected: Any) -> None:
-    assert parsed(text, kind, "t:1") == expected
+    assert parsed_cell(text, kind, "t:1") == expected
 
 
 @pytest.mark.parametrize("text", ["__import__('os')", "[[1, 2]]", "{", "[" * 5000])
 def test_a_cell_is_never_run(text: str) -> None:
     with pytest.raises(MarathonError, match=r"t:1: .* cannot be read as entities"):
-        parsed(text, "entities", "t:1")
+        parsed_cell(text, "entities", "t:1")
 
 
 RECIPE = """\

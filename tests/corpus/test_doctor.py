@@ -18,9 +18,9 @@ from marathon_eval.corpus.audit.checks import chi_square_p, task_faults
 from marathon_eval.corpus.audit.doctor import examine
 from marathon_eval.corpus.audit.examined import Examined
 from marathon_eval.corpus.audit.expected import Dataset, Expected, load_known
-from marathon_eval.corpus.audit.fault import KINDS, Fault
+from marathon_eval.corpus.audit.fault import FAULT_KINDS, Fault
 from marathon_eval.corpus.audit.fingerprint import pin
-from marathon_eval.corpus.audit.survey import Row
+from marathon_eval.corpus.audit.survey import SurveyRow
 from marathon_eval.corpus.build.builder import build
 from marathon_eval.corpus.build.pipeline import Order
 from marathon_eval.errors import MarathonError
@@ -50,8 +50,8 @@ def test_a_sound_data_set_has_no_fault(clean: Path, toy: Dataset) -> None:
 
 
 def test_every_kind_has_a_plant() -> None:
-    assert PLANTS.keys() == KINDS.keys()
-    assert len(KINDS) >= 20
+    assert PLANTS.keys() == FAULT_KINDS.keys()
+    assert len(FAULT_KINDS) >= 20
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_planted_fault_is_found_and_no_other(kind: str, number: int, clean: Pa
     found = examine(clean, toy, pinned=pinned)
     assert kind in kinds(found)
     assert kinds(found) <= {kind} | ALSO.get(kind, set())
-    assert found.sound == (KINDS[kind].weight != "error")
+    assert found.sound == (FAULT_KINDS[kind].weight != "error")
 
 
 def test_headers_alone_find_less_but_decode_nothing(clean: Path, toy: Dataset) -> None:
@@ -149,7 +149,7 @@ def test_chance_is_rarely_blamed() -> None:
     for trial in range(400):
         size, classes = draw.choice([20, 60, 150, 400]), draw.choice([2, 4, 10])
         made = [
-            Row(
+            SurveyRow(
                 "t",
                 f"#{n}",
                 n,
@@ -194,7 +194,7 @@ def test_the_command_line(clean: Path, tmp_path: Path) -> None:
     report = json.loads(run(str(clean), "--known", known, "--json").stdout)
     assert [fault["kind"] for fault in report["faults"]] == ["missing"]
     listed = run("--kinds")
-    assert len(listed.stdout.splitlines()) == len(KINDS)
+    assert len(listed.stdout.splitlines()) == len(FAULT_KINDS)
     for words, error in (
         ((), "doctor: give a data set's folder, or --kinds"),
         ((str(tmp_path / "none"),), "no such folder"),

@@ -19,7 +19,7 @@ from helpers import make_audiomarathon_data, make_source_corpora
 from helpers.built_recipe import at_test_rate
 from marathon_eval.corpus.audit.durations import (
     Lengths,
-    Timed,
+    TimedFile,
     analysed,
     as_csv,
     as_svg,
@@ -68,7 +68,9 @@ def test_bins_hold_their_lower_edge() -> None:
 
 
 def test_outliers_lie_outside_one_and_a_half_quartile_ranges() -> None:
-    files = [Timed("t", f"{n}", seconds) for n, seconds in enumerate([100, 101, 102, 103, 104, 105, 10, 400])]
+    files = [
+        TimedFile("t", f"{n}", seconds) for n, seconds in enumerate([100, 101, 102, 103, 104, 105, 10, 400])
+    ]
     assert [file.seconds for file in outliers(files)] == [10, 400]
     assert outliers(files[:3]) == []
 
@@ -110,7 +112,7 @@ def test_nothing_is_decoded(tmp_path: Path) -> None:
     soundfile.write(path, np.random.default_rng(0).uniform(-1, 1, 160000), 16000)
     path.write_bytes(path.read_bytes()[:9000])
     (only,) = of_folder(tmp_path, load_known()).files
-    assert only == Timed(tmp_path.name, "a/x.flac", 10.0, "a")
+    assert only == TimedFile(tmp_path.name, "a/x.flac", 10.0, "a")
 
 
 def test_files_without_a_length_are_told(tmp_path: Path) -> None:
@@ -126,7 +128,12 @@ def test_files_without_a_length_are_told(tmp_path: Path) -> None:
 
 def test_the_files_written(tmp_path: Path) -> None:
     lengths = Lengths(
-        [Timed("t", "a,b.wav", 100.0, "x", "s"), Timed("t", "c.wav", 200.5), Timed("u", "d.wav", 95.0)], []
+        [
+            TimedFile("t", "a,b.wav", 100.0, "x", "s"),
+            TimedFile("t", "c.wav", 200.5),
+            TimedFile("u", "d.wav", 95.0),
+        ],
+        [],
     )
     rows = list(csv.DictReader(as_csv(lengths).splitlines()))
     assert rows[0] == {"task": "t", "path": "a,b.wav", "seconds": "100.000000", "class": "x", "speaker": "s"}

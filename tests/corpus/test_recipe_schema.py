@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import yaml
 
-from marathon_eval.corpus.build.recipe import Recipe, json_schema, shipped
+from marathon_eval.corpus.build.recipe import Recipe, recipe_schema, shipped_recipes
 
-SHIPPED = sorted(shipped().glob("*.yaml"))
+SHIPPED = sorted(shipped_recipes().glob("*.yaml"))
 
 
 def test_the_shipped_schema_is_made_from_the_config() -> None:
-    kept = json.loads((shipped().parent / "recipe_schema.json").read_text())
-    assert kept == json_schema(), "run scripts/update_goldens.py schema"
+    kept = json.loads((shipped_recipes().parent / "recipe_schema.json").read_text())
+    assert kept == recipe_schema(), "run scripts/update_goldens.py schema"
 
 
 def test_it_knows_every_key_and_refuses_others() -> None:
-    schema = json_schema()
+    schema = recipe_schema()
     assert set(schema["properties"]) == {"include", *Recipe.model_fields}
     assert schema["additionalProperties"] is False
     assert all(
@@ -30,7 +30,7 @@ def test_it_knows_every_key_and_refuses_others() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_recipe_uses_only_its_keys(path: Path) -> None:
-    schema = json_schema()
+    schema = recipe_schema()
 
     def known(value: Any, part: dict[str, Any]) -> None:
         for option in part.get("anyOf", []):

@@ -16,7 +16,7 @@ from helpers import make_audiomarathon_data, make_source_corpora
 from helpers.built_recipe import at_test_rate, reader
 from marathon_eval.corpus.audit.doctor import examine
 from marathon_eval.corpus.audit.expected import load_known
-from marathon_eval.corpus.audit.review import apply, page, read_verdicts, rejected_rows, sample
+from marathon_eval.corpus.audit.review import apply, page, read_verdicts, rejected_rows, review_sample
 from marathon_eval.corpus.audit.survey import survey
 from marathon_eval.corpus.build.builder import build
 from marathon_eval.corpus.build.pipeline import Order
@@ -65,17 +65,17 @@ def data(tmp_path: Path) -> Path:
 
 def test_a_seeded_tenth_of_every_task(data: Path) -> None:
     found = survey(data, load_known())
-    rows = sample(found, 0.1, 42)
+    rows = review_sample(found, 0.1, 42)
     counts = {task: sum(row.task == task for row in rows) for task in found.tasks()}
     assert counts == {"tau": 20, "race": 4, "librispeech": 1, "had": 3}
-    assert rows == sample(survey(data, load_known()), 0.1, 42)
-    assert rows != sample(found, 0.1, 43)
+    assert rows == review_sample(survey(data, load_known()), 0.1, 42)
+    assert rows != review_sample(found, 0.1, 43)
     assert len({(row.task, row.key) for row in rows}) == len(rows)
 
 
 def test_the_page_holds_a_player_and_the_whole_question_for_every_row(data: Path) -> None:
     found = survey(data, load_known())
-    rows = sample(found, 0.1, 42)
+    rows = review_sample(found, 0.1, 42)
     shown = Page(page(found, rows, data, 0.1, 42).decode())
     assert len(shown.sources) == len(rows) == shown.tags.count("audio")
     for row, source in zip(rows, shown.sources, strict=True):
@@ -174,7 +174,8 @@ def test_a_finished_build_takes_verdicts_on_being_built_again(tmp_path: Path) ->
 def test_applying_twice_is_applying_once(tmp_path: Path, data: Path) -> None:
     found = survey(data, load_known())
     entries = [
-        (row.task, row.key, "reject" if n % 2 else "accept") for n, row in enumerate(sample(found, 0.1, 1))
+        (row.task, row.key, "reject" if n % 2 else "accept")
+        for n, row in enumerate(review_sample(found, 0.1, 1))
     ]
     verdicts = read_verdicts(verdict_file(tmp_path / "v.json", entries))
     done = apply(data, load_known(), verdicts)

@@ -21,7 +21,7 @@ from helpers.minimal_task import write_task
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.rescore.archive import LIST, read_archive, write_archive
-from marathon_eval.evaluator.rescore.verify_archive import verify
+from marathon_eval.evaluator.rescore.verify_archive import verify_archive
 
 REPEATED = """
 doc_to_text: "{{ q }}"
@@ -64,7 +64,7 @@ def test_a_packed_run_is_scored_again_from_the_archive_alone(
 ) -> None:
     assert main(["unpack_verify", str(archive)]) == 0
     assert "the same, bit for bit" in capsys.readouterr().out
-    found = verify(archive)
+    found = verify_archive(archive)
     assert found.n_samples == found.n_answers > 30
     names = set(read_archive(archive))
     assert {
@@ -115,13 +115,13 @@ def test_every_kind_of_run_is_verified(flags: list[str], tmp_path: Path) -> None
         assert main(["pack", str(out), "-o", str(made)]) == 0
     else:
         made = packed(tmp_path, "--tasks", "race", "--data_dir", str(data), *flags)
-    assert verify(made).differences == []
+    assert verify_archive(made).differences == []
 
 
 def test_examples_repeats_and_error_rows_are_verified(tmp_path: Path) -> None:
     rows = [{"q": "1 + 1", "a": "A"}, {"q": "\ud800", "a": "B"}, {"q": "no answer"}, 7]
     made = packed(tmp_path, "--tasks", str(write_task(tmp_path, REPEATED, rows)))
-    found = verify(made)
+    found = verify_archive(made)
     assert found.differences == []
     assert (found.n_samples, found.n_answers) == (4, 6)
 
@@ -187,7 +187,7 @@ def test_whatever_was_changed_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     path = changed(archive, tmp_path, name, change)
-    assert any(told in line for line in verify(path).differences), verify(path).differences
+    assert any(told in line for line in verify_archive(path).differences), verify_archive(path).differences
     assert main(["unpack_verify", str(path)]) == 2
     assert "the same" not in capsys.readouterr().out
 
@@ -200,7 +200,7 @@ def test_a_cached_answer_that_was_changed_is_refused(archive: Path, tmp_path: Pa
         return "\n".join([lines[0], json.dumps(row), *lines[2:]]) + "\n"
 
     with pytest.raises(MarathonError, match="the key is not the hash"):
-        verify(changed(archive, tmp_path, "cache.jsonl", edit))
+        verify_archive(changed(archive, tmp_path, "cache.jsonl", edit))
 
 
 def test_nothing_of_an_archive_is_run(archive: Path, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_nothing_of_an_archive_is_run(archive: Path, tmp_path: Path) -> None:
         return text + "\nmetric_list: [{metric: 'evaluate:some/where', trust_remote_code: true}]\n"
 
     with pytest.raises(MarathonError, match="nothing of an archive is run"):
-        verify(changed(archive, tmp_path, "tasks/gtzan.yaml", edit))
+        verify_archive(changed(archive, tmp_path, "tasks/gtzan.yaml", edit))
 
 
 # -- hostile archives ----------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def test_any_content_in_an_archives_files_is_verified_or_refused(archive: Path, 
         write_archive(
             path, {**small, name: data.draw(st.composite(lambda draw: mutated(small[name], draw))())}
         )
-        survives(lambda: verify(path))
+        survives(lambda: verify_archive(path))
 
     check()
 

@@ -121,7 +121,7 @@ def text_of(mine: Task, doc: Doc) -> str:
 
 
 def test_always_the_first_option_is_shown_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from marathon_eval.evaluator.controls import described
+    from marathon_eval.evaluator.controls import order_lines
 
     make_audiomarathon_data.build(tmp_path, {"gtzan": 8})
     result = run("dummy", ["gtzan"], tmp_path, permute_choices=4)
@@ -136,7 +136,7 @@ def test_always_the_first_option_is_shown_up(tmp_path: Path, capsys: pytest.Capt
     assert [cell["n"] for cell in found["by_place"].values()] == [8, 8, 8, 8]
     assert sum(found["by_order"].values()) == pytest.approx(1.0)
     assert (found["n_in_all_orders"], found["steady"]) == (8, 0.0)
-    assert described(result.manifests)[0].startswith(
+    assert order_lines(result.manifests)[0].startswith(
         "gtzan: accuracy by gold's place: A 100.0% (8), B 0.0% (8)"
     )
 

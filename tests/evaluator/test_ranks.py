@@ -20,12 +20,12 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.rank_files import rank_file, take_in
-from marathon_eval.cli.verbs.cache import listed
+from marathon_eval.cli.verbs.cache import fingerprint_lines
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.distributed import messages
 from marathon_eval.evaluator.distributed.follower import request_from
-from marathon_eval.evaluator.distributed.leader import memo, refuse
-from marathon_eval.evaluator.distributed.messages import Link, Pulse
+from marathon_eval.evaluator.distributed.leader import memo, refuse_device_arguments
+from marathon_eval.evaluator.distributed.messages import Channel, Pulse
 from marathon_eval.evaluator.distributed.ranks import Ranks, launched, shared_out, started_alone
 from marathon_eval.models.dummy import Dummy
 
@@ -143,7 +143,7 @@ class Gone(Shelf):
 def test_messages_arrive_once_in_order_and_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(messages, "_PIECE", 64)
     shelf = Shelf()
-    leader, follower = (Link(Ranks(rank, 2, rank), shelf) for rank in (0, 1))
+    leader, follower = (Channel(Ranks(rank, 2, rank), shelf) for rank in (0, 1))
     before = set(shelf.kept)
     texts = ["a\ud800é" * 100, "", "short"]
     for text in texts:
@@ -157,7 +157,7 @@ def test_messages_arrive_once_in_order_and_leave_nothing(monkeypatch: pytest.Mon
 
 def test_a_process_of_this_machine_is_missed_at_once() -> None:
     shelf = Shelf()
-    link = Link(Ranks(0, 2, 0), shelf)
+    link = Channel(Ranks(0, 2, 0), shelf)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     shelf.set("who/1", json.dumps([messages._machine(), child.pid, "here"]))
     assert link.staying(1)
@@ -174,7 +174,7 @@ def test_a_process_elsewhere_is_missed_when_it_is_silent(monkeypatch: pytest.Mon
     now = [1000.0]
     monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
     shelf = Shelf()
-    link = Link(Ranks(0, 3, 0), shelf)
+    link = Channel(Ranks(0, 3, 0), shelf)
     shelf.set("who/1", json.dumps(["another machine", 1, socket.gethostname()]))
     for step in range(5):
         shelf.set("beat/1", str(step))
@@ -189,7 +189,7 @@ def test_a_process_elsewhere_is_missed_when_it_is_silent(monkeypatch: pytest.Mon
 
 
 def test_a_store_that_is_gone_is_a_lost_leader() -> None:
-    link = Link(Ranks(1, 2, 1), Gone())
+    link = Channel(Ranks(1, 2, 1), Gone())
     with pytest.raises(messages.Unreachable, match=r"^Connection reset by peer$"):
         link.received(0)
     with Pulse(link) as pulse, pytest.raises(KeyboardInterrupt):
@@ -232,12 +232,12 @@ def test_a_request_is_the_same_on_the_other_side(
 )
 def test_one_device_for_all_is_refused(args: dict[str, Any]) -> None:
     with pytest.raises(MarathonError, match="3 processes were launched"):
-        refuse(args, Ranks(0, 3, 0))
+        refuse_device_arguments(args, Ranks(0, 3, 0))
 
 
 def test_a_kind_of_device_is_everyones() -> None:
-    refuse({"device": "cpu"}, Ranks(0, 2, 0))
-    refuse({"device": "cuda"}, Ranks(0, 2, 0))
+    refuse_device_arguments({"device": "cpu"}, Ranks(0, 2, 0))
+    refuse_device_arguments({"device": "cuda"}, Ranks(0, 2, 0))
 
 
 # -- cache files ------------------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ def test_what_ranks_left_is_found_by_one_process(tmp_path: Path) -> None:
     answered(tmp_path, "answers.sqlite", ["0"])
     answered(tmp_path, rank_file("answers.sqlite", 1), ["1", "2"])
     answered(tmp_path, rank_file("answers.sqlite", 12), ["2", "3"])
-    assert listed(tmp_path)[0].endswith(": 4 answers of 1 models")
+    assert fingerprint_lines(tmp_path)[0].endswith(": 4 answers of 1 models")
     assert hits(tmp_path, ["0", "1", "2", "3", "4"]) == [True] * 4 + [False]
     # a rank goes on with the file that was emptied
     answered(tmp_path, rank_file("answers.sqlite", 1), ["5"])
@@ -285,7 +285,7 @@ def test_a_damaged_rank_file_gives_what_is_whole(tmp_path: Path, capsys: pytest.
     with ResponseCache(tmp_path):
         pass
     assert "was damaged" in capsys.readouterr().err
-    kept = int(listed(tmp_path)[0].partition(": ")[2].split()[0])
+    kept = int(fingerprint_lines(tmp_path)[0].partition(": ")[2].split()[0])
     assert 20 <= kept <= 30
     # the copy that was set aside is nobody's cache
     take_in(tmp_path / "answers.sqlite")

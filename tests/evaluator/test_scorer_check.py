@@ -15,7 +15,7 @@ from helpers import make_air_bench_mmar_data, make_audiomarathon_data
 from helpers.audiomarathon_prompts import load_shipped
 from helpers.fuzz_cases import cases
 from helpers.minimal_task import make_task, touch
-from marathon_eval.api.registry import Registry, shipped
+from marathon_eval.api.registry import Registry, shipped_folder
 from marathon_eval.evaluator.gold_spellings import spellings
 from marathon_eval.evaluator.scorer_check import NEUTRAL, Checked, check_scorers
 from marathon_eval.scoring.metrics.build import metric_names
@@ -23,7 +23,7 @@ from marathon_eval.task.task import Task, load_task
 
 ALL = [
     path.stem
-    for path in sorted(shipped("task").glob("**/*.yaml"))
+    for path in sorted(shipped_folder("task").glob("**/*.yaml"))
     if not path.name.startswith("_") and isinstance(load_task(path, Registry().task_path), Task)
 ]
 FRUIT = [{"q": "?", "a": fruit} for fruit in ("apple", "pear", "fig")]

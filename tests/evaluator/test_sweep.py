@@ -22,7 +22,7 @@ from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import Cell, Grid, cells_of, parse_ratios, sweep
+from marathon_eval.evaluator.sweep import Grid, SweepCell, cells_of, parse_ratios, sweep
 from marathon_eval.evaluator.sweep_table import SweepTable, TaskCell
 from marathon_eval.models.qwen_omni import QwenOmni
 
@@ -179,7 +179,7 @@ def test_holm_is_over_the_cells_of_a_task() -> None:
         made = fabricate(
             Made(press=press, ratio=0.5 if press else 0.0, skill=skill, rows={"gtzan": 60}, seed=len(tests))
         )
-        cell = Cell(
+        cell = SweepCell(
             label,
             press,
             0.5 if press else None,

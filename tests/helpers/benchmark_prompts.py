@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers import make_air_bench_mmar_data
 from helpers.audiomarathon_prompts import load_shipped
-from marathon_eval.evaluator.judge_prompts import Kind
+from marathon_eval.evaluator.judge_prompts import JudgeKind
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.task.task import Task
 
@@ -38,6 +38,6 @@ def asked(task: Task, data: str) -> dict[str, Any]:
     prompts: dict[str, Any] = {"prompt": task.requests(doc)[0].prompt}
     for name, spec in task.config.judge or ():
         if spec is not None:
-            calls = Kind(name, spec, task).calls(doc, parted(SAID.format(gold=doc.target)))
+            calls = JudgeKind(name, spec, task).calls(doc, parted(SAID.format(gold=doc.target)))
             prompts[f"judge {name}"] = [calls[0].request.system, calls[0].request.prompt]
     return prompts

@@ -55,6 +55,6 @@ def cache(*words: str, folder: Path) -> int:
 
 
 def says_of(path: Path, key: str) -> str:
-    with entries.reading(path) as connection:
+    with entries.opened_read_only(path) as connection:
         says: str = entries.fingerprints(connection)[key.removeprefix("fingerprint/")]["says"]
         return says

@@ -21,13 +21,13 @@ from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.cache.exchange import merge
+from marathon_eval.cache.exchange import merge_caches
 from marathon_eval.corpus.build.recipe import load_recipe
 from marathon_eval.evaluator.config import parse_args, parse_samples
 from marathon_eval.evaluator.evaluator import build_model
 from marathon_eval.evaluator.rescore.score_predictions import score_predictions
 from marathon_eval.scoring.filters.build import build_pipeline, filter_names
-from marathon_eval.task.data.rows import parsed
+from marathon_eval.task.data.rows import parsed_rows
 from marathon_eval.task.prompt.template import from_row
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.config import generation_settings
@@ -79,7 +79,7 @@ def rows(folder: Path) -> Try:
 
     def one(content: bytes) -> None:
         form = ("json", "jsonl", "csv", "parquet")[content[0] % 4] if content else "json"
-        survives(lambda: parsed(content[1:], form, None, "x"))
+        survives(lambda: parsed_rows(content[1:], form, None, "x"))
         if form == "json":
             (folder / "rows.json").write_bytes(content[1:])
             survives(lambda: whole_way(task, folder))
@@ -185,7 +185,7 @@ def exported(folder: Path) -> Try:
 
     def one(content: bytes) -> None:
         path.write_bytes(content)
-        survives(lambda: merge(path, folder / "into"))
+        survives(lambda: merge_caches(path, folder / "into"))
 
     return one
 

@@ -15,7 +15,7 @@ from helpers.tiny_press_run import noise
 from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.backends.hf import adapter
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.sweep import Cell
+from marathon_eval.evaluator.sweep import SweepCell
 
 TASK = """\
 dataset_path: json
@@ -60,9 +60,9 @@ class Taken(dict[str, RunResult]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.cells: list[Cell] = []
+        self.cells: list[SweepCell] = []
 
-    def __call__(self, cell: Cell, result: RunResult) -> None:
+    def __call__(self, cell: SweepCell, result: RunResult) -> None:
         self.cells.append(cell)
         self[cell.label] = result
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 from demo.waves import write
 from marathon_eval.api.results import RunResult
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.sweep import Cell, Grid, sweep
+from marathon_eval.evaluator.sweep import Grid, SweepCell, sweep
 from nano import testset
 from nano.pieces import SOUNDS
 from nano.questions import row
@@ -41,7 +41,7 @@ def right(
     """Right answers of each cell, by its label."""
     found: dict[str, int] = {}
 
-    def count(cell: Cell, result: RunResult) -> None:
+    def count(cell: SweepCell, result: RunResult) -> None:
         samples = result.samples["desed"]
         assert result.whole
         found[cell.label] = sum(int(sample.readings["strict"].scores["accuracy"] or 0) for sample in samples)

@@ -25,9 +25,9 @@ from marathon_eval.api.model import Request
 from marathon_eval.api.press import EvictionPress, EvictionView, Press, PruningPress, PruningView
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
-from marathon_eval.backends.hf.engine.prompt_pass import Kept
+from marathon_eval.backends.hf.engine.prompt_pass import KeptTokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.backends.hf.engine.runner import loudness
+from marathon_eval.backends.hf.engine.runner import token_loudness
 from marathon_eval.backends.hf.inputs import Inputs
 
 STEPS = 4
@@ -40,7 +40,7 @@ class Answered:
     logits: Tensor
     tokens: Tensor
     cached: list[int]
-    kept: Kept | None = None
+    kept: KeptTokens | None = None
     #: What the press named, call by call; for eviction layer by layer [key heads, keep].
     chosen: Sequence[Tensor] = ()
     merged: Tensor | None = None
@@ -54,7 +54,7 @@ def inputs_of(there: Bench, *seconds: float, first: int = 0) -> Inputs:
     waves = [[noise(length, row)] for row, length in zip(rows, seconds, strict=True)]
     requests = [Request("What is heard?" + " Say it." * row, (Audio("unread.wav"),)) for row in rows]
     inputs = there.adapter().prepare(there.loaded, requests, waves)
-    heard = [loudness(wave, tokens) for wave, tokens in zip(waves, inputs.audio_tokens, strict=True)]
+    heard = [token_loudness(wave, tokens) for wave, tokens in zip(waves, inputs.audio_tokens, strict=True)]
     return replace(inputs, loudness=heard)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.report.gather import make_report
-from marathon_eval.report.page import render
+from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import read_cells
 
 
@@ -59,4 +59,4 @@ def unpacked(text: str) -> dict[str, Any]:
 
 def parsed(folder: Path, **options: Any) -> Parsed:
     report = make_report(read_cells([folder]), options.get("with_published", False))
-    return Parsed(render(report, folder / "report.html", **options))
+    return Parsed(render_page(report, folder / "report.html", **options))

@@ -16,9 +16,9 @@ from marathon_eval.api.model import Request
 from marathon_eval.api.press import Decoder, PruningPress
 from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.engine.loaded import Loaded
-from marathon_eval.backends.hf.engine.prompt_pass import Kept
+from marathon_eval.backends.hf.engine.prompt_pass import KeptTokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.backends.hf.engine.runner import loudness
+from marathon_eval.backends.hf.engine.runner import token_loudness
 from marathon_eval.backends.hf.inputs import RATE, Inputs
 from marathon_eval.models.qwen_omni import QwenOmni
 
@@ -32,7 +32,7 @@ class Run:
     logits: Tensor
     sequences: Tensor
     cached: list[int]
-    kept: Kept | None
+    kept: KeptTokens | None
 
 
 @dataclass
@@ -58,7 +58,9 @@ class Tiny:
         requests = [Request("What is heard?" + " Say it." * row) for row in range(len(seconds))]
         # one placeholder per clip: the request's own audio is not read here
         inputs = self.adapter.prepare(self.loaded, [_with_audio(r) for r in requests], waves)
-        heard = [loudness(wave, tokens) for wave, tokens in zip(waves, inputs.audio_tokens, strict=True)]
+        heard = [
+            token_loudness(wave, tokens) for wave, tokens in zip(waves, inputs.audio_tokens, strict=True)
+        ]
         return replace(inputs, loudness=heard)
 
     def run(

@@ -18,7 +18,7 @@ from marathon_eval.backends.transcript_prompt import composed, taken_apart
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.cascade import LISTEN_PROMPT, Cascade
-from marathon_eval.task.prompt.choices import laid_out
+from marathon_eval.task.prompt.choices import option_lines
 
 #: A listener that knows what is said from a file beside the sound, and notes each time that it is asked.
 TYPIST = '''
@@ -55,7 +55,9 @@ OPTIONS = ("on a red mat", "under the old tree", "near the river", "in the house
 
 
 def question(layout: Any = "A.") -> str:
-    return f"You listen.\n\nQuestion: {QUESTION}\nOptions:\n{laid_out(OPTIONS, layout)}\n\nThe letter only."
+    return (
+        f"You listen.\n\nQuestion: {QUESTION}\nOptions:\n{option_lines(OPTIONS, layout)}\n\nThe letter only."
+    )
 
 
 @pytest.fixture

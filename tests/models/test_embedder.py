@@ -16,7 +16,7 @@ from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.models import embedder
 from marathon_eval.models.cascade import Cascade
 from marathon_eval.models.embedder import Embedder, stretches_of
-from marathon_eval.task.prompt.choices import laid_out
+from marathon_eval.task.prompt.choices import option_lines
 from marathon_eval.task.yaml.config import Layout
 
 STORY = "The cat sat on a red mat. The dog slept under the old tree. A bird sang near the river."
@@ -25,7 +25,9 @@ OPTIONS = ("on a red mat", "under the old tree", "near the river", "in the house
 
 
 def question(layout: Layout = "A.") -> str:
-    return f"You listen.\n\nQuestion: {QUESTION}\nOptions:\n{laid_out(OPTIONS, layout)}\n\nThe letter only."
+    return (
+        f"You listen.\n\nQuestion: {QUESTION}\nOptions:\n{option_lines(OPTIONS, layout)}\n\nThe letter only."
+    )
 
 
 # -- the prompt, apart again ------------------------------------------------------------------------------------

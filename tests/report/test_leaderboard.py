@@ -15,7 +15,7 @@ from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.report import tables
 from marathon_eval.report.leaderboard import Score, champions, make_board, mean_interval, published_rows
-from marathon_eval.report.published import benchmark, benchmark_names, benchmark_of
+from marathon_eval.report.published import benchmark_names, benchmark_of, published_benchmark
 from marathon_eval.report.runs import labels, read_cells
 
 TEN = ("slue", "race", "librispeech", "desed", "gtzan", "tau", "had", "vesus", "vox_age", "vox_gender")
@@ -27,7 +27,7 @@ ROWS = dict.fromkeys(TEN, 6)
 
 @pytest.mark.parametrize("name", ["audiomarathon", "air_bench_foundation", "mmar"])
 def test_published_averages_follow_from_their_columns(name: str) -> None:
-    table = benchmark(name)
+    table = published_benchmark(name)
     checked = 0
     for row in table.rows:
         if row.average is not None:
@@ -37,7 +37,7 @@ def test_published_averages_follow_from_their_columns(name: str) -> None:
 
 
 def test_audiomarathon_has_sixteen_models_and_humans_without_transcripts() -> None:
-    table = benchmark("audiomarathon")
+    table = published_benchmark("audiomarathon")
     assert tuple(column.task for column in table.columns) == TEN
     assert len([row for row in table.rows if not row.reference]) == 16
     (human,) = [row for row in table.rows if row.reference]
@@ -48,7 +48,7 @@ def test_audiomarathon_has_sixteen_models_and_humans_without_transcripts() -> No
 
 
 def test_air_bench_chat_averages_but_for_two_misprints() -> None:
-    table = benchmark("air_bench_chat")
+    table = published_benchmark("air_bench_chat")
     off = [
         row.name
         for row in table.rows
@@ -60,7 +60,7 @@ def test_air_bench_chat_averages_but_for_two_misprints() -> None:
 
 def test_every_table_names_its_source() -> None:
     for name in benchmark_names():
-        table = benchmark(name)
+        table = published_benchmark(name)
         assert "README" in table.source
         assert {task for row in table.rows for task in row.scores} == {c.task for c in table.columns}
 
@@ -78,7 +78,7 @@ def test_a_benchmark_is_found_by_its_tasks() -> None:
 def test_columns_come_in_the_benchmarks_order_and_the_average_is_of_all_ten(tmp_path: Path) -> None:
     make_result_folders.write(Made(rows=dict(reversed(ROWS.items()))), tmp_path)
     cells = read_cells([tmp_path])
-    board = make_board(cells, benchmark("audiomarathon"))
+    board = make_board(cells, published_benchmark("audiomarathon"))
     assert tuple(column.task for column in board.columns) == TEN
     (row,) = board.rows
     assert row.average is not None
@@ -87,7 +87,7 @@ def test_columns_come_in_the_benchmarks_order_and_the_average_is_of_all_ten(tmp_
 
 def test_no_average_over_some_of_the_tasks(tmp_path: Path) -> None:
     make_result_folders.write(Made(rows={"gtzan": 6, "race": 6}), tmp_path)
-    board = make_board(read_cells([tmp_path]), benchmark("audiomarathon"))
+    board = make_board(read_cells([tmp_path]), published_benchmark("audiomarathon"))
     assert [column.task for column in board.columns] == ["race", "gtzan"]
     assert board.rows[0].average is None
     assert not board.averaged
@@ -103,7 +103,7 @@ def test_the_interval_of_a_mean_adds_independent_errors() -> None:
 
 def test_published_rows_stand_among_the_runs_by_their_average(tmp_path: Path) -> None:
     make_result_folders.write(Made(rows=dict.fromkeys(TEN, 40), skill=0.5), tmp_path)
-    board = make_board(read_cells([tmp_path]), benchmark("audiomarathon"), with_published=True)
+    board = make_board(read_cells([tmp_path]), published_benchmark("audiomarathon"), with_published=True)
     averages = [row.average.value for row in board.rows if row.average is not None]
     assert averages == sorted(averages, reverse=True)
     assert board.rows[0].kind == "reference"
@@ -112,7 +112,7 @@ def test_published_rows_stand_among_the_runs_by_their_average(tmp_path: Path) ->
 
 def test_every_category_has_its_champion(tmp_path: Path) -> None:
     make_result_folders.write(Made(rows=ROWS), tmp_path)
-    table = benchmark("audiomarathon")
+    table = published_benchmark("audiomarathon")
     found = {c.group: c for c in champions(make_board(read_cells([tmp_path]), table), table)}
     assert list(found) == ["speech", "audio", "voice"]
     for champion in found.values():
@@ -205,7 +205,7 @@ def test_the_verb_prints_each_form(tmp_path: Path, capsys: pytest.CaptureFixture
     assert head == "| model | SER | SCR | ASR | SED | MC | ASC | SD | ER | SAR | SGR | Avg |"
     assert main(["leaderboard", str(tmp_path), "--json", "--with_published"]) == 0
     loaded = json.loads(capsys.readouterr().out)
-    assert len(loaded["rows"]) == 1 + len(published_rows(benchmark("audiomarathon")))
+    assert len(loaded["rows"]) == 1 + len(published_rows(published_benchmark("audiomarathon")))
     assert main(["leaderboard", str(tmp_path), "--latex"]) == 0
     assert capsys.readouterr().out.startswith(r"\begin{tabular}{lrrrrrrrrrrr}")
     assert main(["leaderboard", str(tmp_path), "--champions"]) == 0

@@ -19,7 +19,7 @@ from marathon_eval.cli.main import main
 from marathon_eval.files import sha256_of
 from marathon_eval.report import page as pages
 from marathon_eval.report.embedded_samples import fitting_length
-from marathon_eval.report.runs import Cell, read_cells
+from marathon_eval.report.runs import ReportRun, read_cells
 from marathon_eval.results.outcomes import outcome_of
 from marathon_eval.results.results import write_run
 
@@ -227,5 +227,5 @@ def test_what_a_report_does_not_know_it_says(tmp_path: Path) -> None:
     found = parsed(tmp_path)
     assert found.tasks()["mine"]["cells"]["0"]["readings"]["none"]["codes"] == "eee"
     assert any("These runs hold no timing" in text for text in found.shown)
-    cell: Cell = read_cells([tmp_path])[0]
+    cell: ReportRun = read_cells([tmp_path])[0]
     assert cell.fingerprint_sha256 == sha256_of(cell.fingerprint)

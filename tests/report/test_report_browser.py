@@ -16,8 +16,8 @@ from helpers.chromium import Opened, chromium, opened
 from helpers.hostile_run import hostile_run
 from helpers.make_result_folders import Made
 from marathon_eval.report.gather import make_report
-from marathon_eval.report.page import render
-from marathon_eval.report.runs import Cell, read_cells
+from marathon_eval.report.page import render_page
+from marathon_eval.report.runs import ReportRun, read_cells
 from marathon_eval.results.results import read_samples
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
@@ -68,11 +68,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def write_page(folder: Path) -> Path:
     page = folder / "report.html"
     report = make_report(read_cells([folder]), with_published=True)
-    page.write_text(render(report, page, with_published=True), encoding="utf-8", errors="replace")
+    page.write_text(render_page(report, page, with_published=True), encoding="utf-8", errors="replace")
     return page
 
 
-def rows_of(cell: Cell) -> dict[tuple[str, int], dict[str, Any]]:
+def rows_of(cell: ReportRun) -> dict[tuple[str, int], dict[str, Any]]:
     return {
         (task, row["doc_id"]): row
         for task, folder in cell.folders.items()

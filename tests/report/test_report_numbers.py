@@ -14,7 +14,7 @@ from marathon_eval.report import figures
 from marathon_eval.report.breakdown import NO_ANSWER, OTHER, Breakdown, broken_down
 from marathon_eval.report.curves import curves, on_front, shared_tasks
 from marathon_eval.report.gather import make_report
-from marathon_eval.report.page import render
+from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import read_cells
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.timing import Spread
@@ -164,5 +164,5 @@ def test_a_name_in_a_figure_is_text_and_no_formula(tmp_path: Path) -> None:
 
 def test_the_same_runs_give_the_same_page(swept: Path) -> None:
     cells = read_cells([swept])[:1]
-    first, second = (render(make_report(cells), swept / "report.html") for _ in range(2))
+    first, second = (render_page(make_report(cells), swept / "report.html") for _ in range(2))
     assert first == second

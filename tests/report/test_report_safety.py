@@ -18,9 +18,9 @@ from helpers.hostile_run import HOSTILE, hostile_run
 from helpers.make_result_folders import Made
 from helpers.report_page_parser import Parsed, parsed
 from marathon_eval.report import page as pages
-from marathon_eval.report.clips import Clips, relative_url
+from marathon_eval.report.clips import ReportClips, relative_url
 from marathon_eval.report.gather import make_report
-from marathon_eval.report.page import render
+from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import read_cells
 
 
@@ -49,7 +49,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
 
 def test_the_page_is_whole_in_itself(swept: Path) -> None:
     report = make_report(read_cells([swept]), with_published=True)
-    text = render(report, swept / "report.html", with_published=True)
+    text = render_page(report, swept / "report.html", with_published=True)
     found = Parsed(text)
     for tag, attrs in found.tags:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form" if "action" in attrs else "")
@@ -98,7 +98,7 @@ def test_ids_are_unique_and_every_control_has_a_name(swept: Path) -> None:
 
 def test_links_lead_from_the_page_to_the_file(tmp_path: Path, make_wav: MakeWav) -> None:
     clip = make_wav('data/a #1?%"<b>.wav')
-    clips = Clips(tmp_path / "out" / "pages")
+    clips = ReportClips(tmp_path / "out" / "pages")
     clips.page.mkdir(parents=True)
     assert clips.number([{"path": str(clip)}]) == 0
     assert clips.number([{"path": str(clip)}]) == 0
@@ -111,7 +111,7 @@ def test_links_lead_from_the_page_to_the_file(tmp_path: Path, make_wav: MakeWav)
 
 def test_a_relative_path_is_looked_for_below_the_data_folder(tmp_path: Path, make_wav: MakeWav) -> None:
     make_wav("data/x.wav")
-    clips = Clips(tmp_path)
+    clips = ReportClips(tmp_path)
     clips.number([{"path": "x.wav"}], str(tmp_path / "data"))
     clips.number([{"path": "gone.wav"}], str(tmp_path / "data"))
     assert [clip["url"] for clip in clips.listed] == ["./data/x.wav", None]
@@ -119,7 +119,7 @@ def test_a_relative_path_is_looked_for_below_the_data_folder(tmp_path: Path, mak
 
 def test_a_page_names_clips_below_the_data_folder(tmp_path: Path, make_wav: MakeWav) -> None:
     clip, other = make_wav("data/deep/x.wav"), make_wav("elsewhere/y.wav")
-    clips = Clips(tmp_path)
+    clips = ReportClips(tmp_path)
     clips.number([{"path": str(clip)}, {"path": str(clip)}], str(tmp_path / "data"))
     clips.number([{"path": str(other)}], str(tmp_path / "data"))
     assert [one["path"] for one in clips.listed] == ["deep/x.wav", str(other)]
@@ -134,7 +134,7 @@ def test_no_address_can_be_smuggled_in_as_a_path(tmp_path: Path) -> None:
 
 
 def test_previews_stay_within_their_budget_and_can_be_heard(tmp_path: Path, make_wav: MakeWav) -> None:
-    clips = Clips(tmp_path)
+    clips = ReportClips(tmp_path)
     for number in range(6):
         clips.number([{"path": str(make_wav(f"{number}.wav", seconds=9.0, hz=300 + 100 * number))}])
     everything = clips.embed(400_000)

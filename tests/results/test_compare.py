@@ -17,7 +17,7 @@ from marathon_eval.api.results import RunResult
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.compare import compare_runs
-from marathon_eval.results.paired import TaskRows, correct, difference, paired, rebuilt
+from marathon_eval.results.paired import TaskRows, correct, difference, paired_metrics, rebuilt
 from marathon_eval.results.results import write_run
 
 KEYS = """\
@@ -162,12 +162,12 @@ def test_a_metric_that_files_cannot_give_again_has_no_difference(write: WriteRun
     sides = [_read(folder) for folder in folders]
     strict = sides[0].summary["strict"]
     strict["accuracy"]["value"] += 0.01
-    found = paired("own", *sides).readings["strict"].metrics
+    found = paired_metrics("own", *sides).readings["strict"].metrics
     assert found["accuracy"].difference is None
     assert "cannot be computed again" in str(found["accuracy"].reason)
     assert found["macro_f1"].difference is not None
     del sides[0].summary["metrics"]  # type: ignore[attr-defined]
-    assert "does not say" in str(paired("own", *sides).readings["strict"].metrics["macro_f1"].reason)
+    assert "does not say" in str(paired_metrics("own", *sides).readings["strict"].metrics["macro_f1"].reason)
 
 
 def test_a_results_file_cannot_have_code_run(write: WriteRun) -> None:
@@ -178,7 +178,7 @@ def test_a_results_file_cannot_have_code_run(write: WriteRun) -> None:
             "metric": "evaluate:./stolen.py",
             "trust_remote_code": True,
         }
-    found = paired("own", *sides).readings["strict"].metrics["accuracy"]
+    found = paired_metrics("own", *sides).readings["strict"].metrics["accuracy"]
     assert found.difference == pytest.approx(1 / 12, abs=1e-12)
 
 
@@ -191,7 +191,7 @@ def _read(folder: Path) -> TaskRows:
 def test_graded_answers_have_no_mcnemar(write: WriteRun) -> None:
     sides = [_read(write("a", SAID_A)), _read(write("b", SAID_B))]
     sides[0].rows[3]["readings"]["strict"]["scores"]["accuracy"] = 0.5
-    found = paired("own", *sides)
+    found = paired_metrics("own", *sides)
     correct([found.readings])
     assert found.readings["strict"].discordance is None
 

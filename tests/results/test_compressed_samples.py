@@ -13,7 +13,7 @@ import pytest
 
 from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.files import json_line
-from marathon_eval.results.compressed_samples import BLOCK, Packed, rows_of, texts_of
+from marathon_eval.results.compressed_samples import BLOCK, CompressedSamples, rows_of, samples_text
 
 ROWS = 1500
 
@@ -50,28 +50,28 @@ def samples() -> list[Sample]:
 
 
 def test_what_goes_in_comes_out(samples: list[Sample]) -> None:
-    packed = Packed(samples)
+    packed = CompressedSamples(samples)
     assert sum(len(json_line(one.line())) for one in samples) > 5 * BLOCK
     assert len(packed) == ROWS
     assert list(packed) == samples
     assert packed == samples
     assert packed != samples[1:]
-    assert packed == Packed(samples)
+    assert packed == CompressedSamples(samples)
     assert packed != "samples"
 
 
 def test_the_text_is_that_of_the_file(samples: list[Sample]) -> None:
-    assert "".join(texts_of(Packed(samples))) == "".join(texts_of(samples))
-    assert list(rows_of(Packed(samples))) == [one.line() for one in samples]
+    assert "".join(samples_text(CompressedSamples(samples))) == "".join(samples_text(samples))
+    assert list(rows_of(CompressedSamples(samples))) == [one.line() for one in samples]
 
 
 @pytest.mark.parametrize("index", [0, 1, 200, ROWS // 2, ROWS - 1, -1, -ROWS])
 def test_any_one_of_them(samples: list[Sample], index: int) -> None:
-    assert Packed(samples)[index] == samples[index]
+    assert CompressedSamples(samples)[index] == samples[index]
 
 
 def test_slices_and_what_is_not_there(samples: list[Sample]) -> None:
-    packed = Packed(samples)
+    packed = CompressedSamples(samples)
     assert packed[-2:] == samples[-2:]
     assert packed[400:380:-7] == samples[400:380:-7]
     for index in (ROWS, -ROWS - 1):
@@ -80,12 +80,12 @@ def test_slices_and_what_is_not_there(samples: list[Sample]) -> None:
 
 
 def test_none_at_all() -> None:
-    packed = Packed()
+    packed = CompressedSamples()
     assert (len(packed), list(packed), packed == [], list(packed.texts())) == (0, [], True, [])
 
 
 def test_it_may_be_read_while_it_grows(samples: list[Sample]) -> None:
-    packed = Packed()
+    packed = CompressedSamples()
     for number, one in enumerate(samples):
         packed.append(one)
         if number % 250 == 0:
@@ -107,7 +107,7 @@ def test_it_may_be_read_while_it_grows(samples: list[Sample]) -> None:
 )
 def test_odd_rows(tmp_path: Path, other: dict[str, Any]) -> None:
     one = sample(0, **other)
-    packed = Packed([one, sample(1)])
+    packed = CompressedSamples([one, sample(1)])
     assert packed[0] == one
     file = tmp_path / "samples.jsonl"
     file.write_text("".join(packed.texts()), encoding="utf-8")
@@ -115,12 +115,12 @@ def test_odd_rows(tmp_path: Path, other: dict[str, Any]) -> None:
 
 
 def test_tuples_and_dates_are_what_the_file_makes_of_them() -> None:
-    (one,) = Packed([sample(0, fields={"pair": (1, 2), "day": date(2026, 11, 21)})])
+    (one,) = CompressedSamples([sample(0, fields={"pair": (1, 2), "day": date(2026, 11, 21)})])
     assert one.fields == {"pair": [1, 2], "day": "2026-11-21"}
 
 
 def test_one_task_alone(samples: list[Sample]) -> None:
-    packed = Packed(samples[:1])
+    packed = CompressedSamples(samples[:1])
     with pytest.raises(ValueError, match="a sample of other among those of mine"):
         packed.append(sample(1, task="other"))
     assert packed == samples[:1]
@@ -130,13 +130,13 @@ def test_they_take_a_fraction_of_the_room() -> None:
     def made() -> Iterator[Sample]:
         return map(sample, range(ROWS))
 
-    held, kept = room(list, made()), room(Packed, made())
+    held, kept = room(list, made()), room(CompressedSamples, made())
     # but for the block that is still open
     assert kept - 2 * BLOCK < 200 * ROWS
     assert kept < held / 5
 
 
-def room(keep: type[list[Sample] | Packed], made: Iterator[Sample]) -> int:
+def room(keep: type[list[Sample] | CompressedSamples], made: Iterator[Sample]) -> int:
     """Bytes that the samples hold when all are taken in."""
     tracemalloc.start()
     try:

@@ -10,7 +10,7 @@ import pytest
 from helpers.judged_run import JUDGE, Court, Rules, order, sound_questions
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.results.agreement import bias, compared, kappa, ranks, spearman, weighted_kappa
+from marathon_eval.results.agreement import bias, compared_labels, kappa, ranks, spearman, weighted_kappa
 from marathon_eval.results.judge_labels import judgements
 
 
@@ -85,7 +85,7 @@ def test_two_judges_of_the_same_answers(
     two_runs: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = (judgements(Path(folder)) for folder in two_runs)
-    (found,) = compared(one, other)
+    (found,) = compared_labels(one, other)
     assert (found.kind, found.n, found.n_one_alone, found.n_other_alone) == ("pair", 5, 0, 1)
     assert found.agreement == pytest.approx(3 / 5)
     assert found.kappa == pytest.approx((3 / 5 - 11 / 25) / (1 - 11 / 25))
@@ -136,13 +136,13 @@ def test_labels_that_cannot_be_used(two_runs: tuple[str, str], tmp_path: Path, t
     path = tmp_path / "labels.json"
     path.write_text(text)
     with pytest.raises(MarathonError, match=said):
-        compared(judgements(Path(two_runs[0])), judgements(path))
+        compared_labels(judgements(Path(two_runs[0])), judgements(path))
 
 
 def test_runs_that_judged_different_answers_do_not_compare(two_runs: tuple[str, str], folder: Path) -> None:
     third = judged(Court(folder), "three", order("", ["5 5"], ["5 5"], said="It hums."), answer="It hums.")
     with pytest.raises(MarathonError, match="judged different answers"):
-        compared(judgements(Path(two_runs[0])), judgements(Path(third)))
+        compared_labels(judgements(Path(two_runs[0])), judgements(Path(third)))
 
 
 def test_a_run_without_a_judge_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from marathon_eval.api.filter import Answer, FilterContext
-from marathon_eval.api.metric import Metric, Scored
+from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.errors import MarathonError
 from marathon_eval.scoring.metrics.build import build_metric, metric_names
 
@@ -28,11 +28,11 @@ def metric(called: str, /, **options: Any) -> Metric:
     return build_metric({"metric": called, **options}, "task.yaml:9")
 
 
-def row(said: str | None, target: str | tuple[str, ...], context: FilterContext = OPEN) -> Scored:
-    return Scored(Answer(said, "test"), target, context, "clip")
+def row(said: str | None, target: str | tuple[str, ...], context: FilterContext = OPEN) -> ScoredRow:
+    return ScoredRow(Answer(said, "test"), target, context, "clip")
 
 
-def rows(table: Sequence[tuple[str, str | None]]) -> list[Scored]:
+def rows(table: Sequence[tuple[str, str | None]]) -> list[ScoredRow]:
     return [row(said, gold) for gold, said in table]
 
 

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from marathon_eval.scoring.released.air_bench import gold_letter, letter, printout, verdict
+from marathon_eval.scoring.released.air_bench import (
+    air_bench_letter,
+    air_bench_printout,
+    air_bench_verdict,
+    gold_letter,
+)
 
 CASES = json.loads(
     (Path(__file__).resolve().parents[1] / "parity" / "airbench.json").read_text(encoding="utf-8")
@@ -210,19 +215,19 @@ def test_the_table_is_large_enough() -> None:
 
 @pytest.mark.parametrize(("response", "expected"), ROWS)
 def test_table(response: str, expected: str | None) -> None:
-    assert letter(response).value == expected
+    assert air_bench_letter(response).value == expected
     for gold, name in zip(("otter", "heron", "wolf", "owl"), "ABCD", strict=True):
         wanted = "dropped" if expected is None else "correct" if name == expected else "wrong"
-        assert verdict(row(response, answer_gt=gold)) == wanted
+        assert air_bench_verdict(row(response, answer_gt=gold)) == wanted
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['tag']}-{case['uniq_id']}")
 def test_shared_cases(case: dict[str, Any]) -> None:
-    assert verdict(case) == case["verdict"]
+    assert air_bench_verdict(case) == case["verdict"]
 
 
 def test_each_answer_says_which_rule_read_it() -> None:
-    rules = [letter(text).rule for text in ("B", "it is B.", "heron", " ")]
+    rules = [air_bench_letter(text).rule for text in ("B", "it is B.", "heron", " ")]
     assert rules == ["first_character", "last_but_one", "unparsed", "empty"]
 
 
@@ -238,7 +243,7 @@ def test_each_answer_says_which_rule_read_it() -> None:
     ],
 )
 def test_two_choices(response: str, expected: str) -> None:
-    assert verdict(two(response)) == expected
+    assert air_bench_verdict(two(response)) == expected
 
 
 def test_gold_is_the_first_option_with_the_text() -> None:
@@ -263,12 +268,12 @@ def test_gold_is_the_first_option_with_the_text() -> None:
     ],
 )
 def test_where_the_script_stops(changes: dict[str, Any], expected: str) -> None:
-    assert verdict(row(**changes)) == expected
+    assert air_bench_verdict(row(**changes)) == expected
 
 
 @pytest.mark.parametrize("key", ["response", "task_name", "dataset_name", "answer_gt", "choice_a"])
 def test_a_row_without_a_needed_key_crashes_the_script(key: str) -> None:
-    assert verdict({name: value for name, value in row().items() if name != key}) == "crash"
+    assert air_bench_verdict({name: value for name, value in row().items() if name != key}) == "crash"
 
 
 def test_printout_is_the_scripts_own() -> None:
@@ -282,7 +287,7 @@ def test_printout_is_the_scripts_own() -> None:
         row("", dataset_name="silent"),
     ]
     rows[4]["task_name"] = "Speaker_Gender_Recognition"
-    assert printout(rows, [verdict(entry) for entry in rows]) == [
+    assert air_bench_printout(rows, [air_bench_verdict(entry) for entry in rows]) == [
         "Sound_AQA_avqa: Sum=2, correct=1, acc=0.5",
         "Sound_AQA_clothoaqa: Sum=1, correct=1, acc=1.0",
         "Speaker_Gender_Recognition_avqa: Sum=1, correct=0, acc=0.0",

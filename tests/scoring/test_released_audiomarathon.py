@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from marathon_eval.api.filter import Answer, FilterContext
-from marathon_eval.api.metric import Metric, Scored
+from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.scoring.filters.build import build_pipeline
 from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.released.audiomarathon_words import normalised
@@ -65,9 +65,9 @@ def answer(task: str, text: str, row: FilterContext) -> Answer:
     return pipeline.apply([text], row)
 
 
-def scored(task: str, case: dict[str, Any]) -> Scored:
+def scored(task: str, case: dict[str, Any]) -> ScoredRow:
     row = context(case)
-    return Scored(answer(task, case["response"], row), case["gold"], row, case["id"])
+    return ScoredRow(answer(task, case["response"], row), case["gold"], row, case["id"])
 
 
 @pytest.mark.parametrize(("task", "case"), CHOICE_CASES, ids=[case["id"] for _, case in CHOICE_CASES])
@@ -79,7 +79,7 @@ def test_choice_case(task: str, case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", ASR_CASES, ids=[case["id"] for case in ASR_CASES])
 def test_asr_case(case: dict[str, Any]) -> None:
-    row = Scored(
+    row = ScoredRow(
         answer("librispeech", case["response"], FilterContext()), case["reference"], FilterContext(), ""
     )
     assert (row.answer.value or "") == case["hypothesis"]
@@ -138,7 +138,7 @@ def test_a_blank_answer_is_unanswered(task: str) -> None:
 
 def test_the_literal_prompt_format_costs_two_words() -> None:
     said = answer("librispeech", "Spoken Content: <the bell rang>", FilterContext())
-    row = Scored(said, "the bell rang", FilterContext(), "")
+    row = ScoredRow(said, "the bell rang", FilterContext(), "")
     assert said.value == "<the bell rang>"
     assert metric("wer").score(row) == pytest.approx(2 / 3)
 
@@ -177,7 +177,7 @@ PAIRS = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(pairs=PAIRS, task=st.sampled_from(["race", "desed", "tau", "vox_age"]), weighted=st.booleans())
 def test_f1_rules_over_any_answers(pairs: list[tuple[str, str]], task: str, weighted: bool) -> None:
-    rows = [Scored(Answer(said or None, "x"), gold, FilterContext(), "") for gold, said in pairs]
+    rows = [ScoredRow(Answer(said or None, "x"), gold, FilterContext(), "") for gold, said in pairs]
     options = {**F1[task], "average": "weighted" if weighted else "macro", "gold": "as_is"}
     gold, said = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     known = sorted(set(gold)) if options["labels"] == "gold" else list("ABCD")
@@ -190,9 +190,11 @@ def test_f1_rules_over_any_answers(pairs: list[tuple[str, str]], task: str, weig
     assert metric("f1", **options).aggregate(rows) == pytest.approx(expected)
 
 
-def rows_of(*table: tuple[str, str | None, str]) -> list[Scored]:
+def rows_of(*table: tuple[str, str | None, str]) -> list[ScoredRow]:
     return [
-        Scored(Answer(said, "x"), gold, FilterContext(("y",) * 4, tuple("ABCD"), {"audio_path": path}), path)
+        ScoredRow(
+            Answer(said, "x"), gold, FilterContext(("y",) * 4, tuple("ABCD"), {"audio_path": path}), path
+        )
         for gold, said, path in table
     ]
 
@@ -246,7 +248,7 @@ def test_hads_binary_f1_counts_unparsed_rows_as_errors() -> None:
 
 def test_mean_wer_leaves_out_empty_hypotheses() -> None:
     said = [("the bell rang", "the bell rang"), ("the bell rang", None), ("the bell rang", "...")]
-    rows = [Scored(Answer(heard, "x"), gold, FilterContext(), "") for gold, heard in said]
+    rows = [ScoredRow(Answer(heard, "x"), gold, FilterContext(), "") for gold, heard in said]
     assert metric("wer").aggregate(rows) == pytest.approx(0.5)
     assert metric("wer_accuracy").aggregate(rows) == pytest.approx(0.5)
     assert metric("wer").aggregate(rows[1:2]) == 1.0

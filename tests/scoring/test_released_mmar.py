@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from marathon_eval.scoring.released.mmar import TABLES, included, printout, verdict, words
+from marathon_eval.scoring.released.mmar import MMAR_TABLES, included, mmar_printout, mmar_verdict, words
 
 CASES = json.loads(
     (Path(__file__).resolve().parents[1] / "parity" / "mmar.json").read_text(encoding="utf-8")
@@ -248,7 +248,7 @@ def test_table(answer: str, choices: list[str], prediction: str, expected: bool)
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_shared_cases(case: dict[str, Any]) -> None:
-    assert (verdict(case) == "right") is case["verdict"]
+    assert (mmar_verdict(case) == "right") is case["verdict"]
 
 
 def test_words_are_a_set_of_lower_case_runs() -> None:
@@ -268,24 +268,24 @@ def row(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("prediction", [None, 3, 2.5, ["Heron"], {"text": "Heron"}, True])
 def test_what_crashes_the_script_is_invalid(prediction: Any) -> None:
-    assert verdict(row(answer_prediction=prediction)) == "invalid"
+    assert mmar_verdict(row(answer_prediction=prediction)) == "invalid"
 
 
 @pytest.mark.parametrize("choices", [None, "Heron", {"A": "Heron"}, ["Heron", 3]])
 def test_choices_that_are_no_list_of_texts_are_invalid(choices: Any) -> None:
-    assert verdict(row(choices=choices)) == "invalid"
+    assert mmar_verdict(row(choices=choices)) == "invalid"
 
 
 def test_the_older_key_is_read_and_a_row_without_any_is_skipped() -> None:
     old = row(model_prediction="heron")
     del old["answer_prediction"]
-    assert verdict(old) == "right"
+    assert mmar_verdict(old) == "right"
     del old["model_prediction"]
-    assert verdict(old) == "skipped"
+    assert mmar_verdict(old) == "skipped"
 
 
 def test_an_empty_prediction_is_wrong_and_counted() -> None:
-    assert verdict(row(answer_prediction="")) == "wrong"
+    assert mmar_verdict(row(answer_prediction="")) == "wrong"
 
 
 def test_printout_is_the_scripts_own() -> None:
@@ -301,7 +301,7 @@ def test_printout_is_the_scripts_own() -> None:
         row(answer_prediction=None, modality="speech"),
     ]
     rows.append({key: value for key, value in row().items() if key != "answer_prediction"})
-    lines = printout(rows, [verdict(entry) for entry in rows])
+    lines = mmar_printout(rows, [mmar_verdict(entry) for entry in rows])
     stars = "*" * 30
     assert lines == [
         stars,
@@ -331,4 +331,4 @@ def test_printout_is_the_scripts_own() -> None:
 
 
 def test_the_tables_are_the_leaderboards_columns() -> None:
-    assert [table.field for table in TABLES] == ["modality", "category", "sub-category"]
+    assert [table.field for table in MMAR_TABLES] == ["modality", "category", "sub-category"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from marathon_eval.scoring.released.mmau import printout, verdict
+from marathon_eval.scoring.released.mmau import mmau_printout, mmau_verdict
 
 CASES = json.loads(
     (Path(__file__).resolve().parents[1] / "parity" / "mmau.json").read_text(encoding="utf-8")
@@ -76,12 +76,12 @@ def test_the_table_is_large_enough() -> None:
 
 @pytest.mark.parametrize(("answer", "choices", "prediction", "expected"), ROWS)
 def test_table(answer: str, choices: list[str], prediction: str, expected: str) -> None:
-    assert verdict({"answer": answer, "choices": choices, "model_output": prediction}) == expected
+    assert mmau_verdict({"answer": answer, "choices": choices, "model_output": prediction}) == expected
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_shared_cases(case: dict[str, Any]) -> None:
-    assert (verdict(case) == "right") is case["verdict"]
+    assert (mmau_verdict(case) == "right") is case["verdict"]
 
 
 @pytest.mark.parametrize(
@@ -94,12 +94,15 @@ def test_shared_cases(case: dict[str, Any]) -> None:
     ],
 )
 def test_prediction_keys(key: str, expected: str) -> None:
-    assert verdict({"answer": "Tuba", "choices": ["Tuba", "Cello"], key: "tuba"}) == expected
+    assert mmau_verdict({"answer": "Tuba", "choices": ["Tuba", "Cello"], key: "tuba"}) == expected
 
 
 @pytest.mark.parametrize("prediction", [None, 1, ["Tuba"]])
 def test_what_crashes_the_script_is_invalid(prediction: Any) -> None:
-    assert verdict({"answer": "Tuba", "choices": ["Tuba", "Cello"], "model_output": prediction}) == "invalid"
+    assert (
+        mmau_verdict({"answer": "Tuba", "choices": ["Tuba", "Cello"], "model_output": prediction})
+        == "invalid"
+    )
 
 
 def test_printout_is_the_scripts_own() -> None:
@@ -115,7 +118,7 @@ def test_printout_is_the_scripts_own() -> None:
         {**base, "sub-category": "Timbre"},
     ]
     stars = "*" * 30
-    assert printout(rows, [verdict(row) for row in rows]) == [
+    assert mmau_printout(rows, [mmau_verdict(row) for row in rows]) == [
         stars,
         "Task-wise Accuracy:",
         "sound : 0.00% over 0 samples",

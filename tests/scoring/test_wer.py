@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marathon_eval.api.filter import Answer, FilterContext
-from marathon_eval.api.metric import Metric, Scored
+from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.metrics.wer import CorpusWER, Edits, edits
 
@@ -21,8 +21,8 @@ def metric(name: str, **options: Any) -> Metric:
     return build_metric({"metric": name, **options}, "x")
 
 
-def row(said: str | None, target: str | tuple[str, ...]) -> Scored:
-    return Scored(Answer(said, "test"), target, FilterContext(), "clip")
+def row(said: str | None, target: str | tuple[str, ...]) -> ScoredRow:
+    return ScoredRow(Answer(said, "test"), target, FilterContext(), "clip")
 
 
 def test_edits_by_hand() -> None:

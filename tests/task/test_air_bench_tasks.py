@@ -147,7 +147,7 @@ def test_paper_gives_the_scripts_verdict_row_by_row(air: Path, answer: str) -> N
     meta = rows_of(air / "Foundation" / "Foundation_meta.json")
     for samples in result.samples.values():
         for sample in samples:
-            verdict = air_bench.verdict({**meta[sample.doc_id], "response": answer})
+            verdict = air_bench.air_bench_verdict({**meta[sample.doc_id], "response": answer})
             assert sample.readings["paper"].scores["accuracy"] == wanted[verdict]
 
 

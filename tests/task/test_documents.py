@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers.audiomarathon_prompts import load_shipped
 from helpers.minimal_task import HEARD, KEYS, docs_of, errors, touch
 from marathon_eval.errors import MarathonError
-from marathon_eval.task.data.selection import Row, balanced
+from marathon_eval.task.data.selection import Row, balanced_rows
 from marathon_eval.task.yaml.config import Balance
 
 
@@ -121,7 +121,7 @@ class TestBalance:
         return [Row(n, "", {"label": label, "path": f"{9999 - n}.wav"}) for n, label in enumerate(labels)]
 
     def chosen(self, rows: list[Row], seed: int = 42) -> list[Row]:
-        return balanced(rows, Balance(by="label", seed=seed), lambda row: str(row.values["path"]))
+        return balanced_rows(rows, Balance(by="label", seed=seed), lambda row: str(row.values["path"]))
 
     def test_it_is_the_documented_sample_whatever_order_the_file_has(self) -> None:
         rows = self.rows(20, 7)

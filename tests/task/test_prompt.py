@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from helpers.minimal_task import make_task
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.task.prompt.choices import Choices, gold_of, laid_out, letters_of
-from marathon_eval.task.prompt.prompt import joined
-from marathon_eval.task.prompt.template import Column, PlainText, Template, check_names, from_row
+from marathon_eval.task.prompt.choices import Choices, gold_of, letters_of, option_lines
+from marathon_eval.task.prompt.prompt import joined_texts
+from marathon_eval.task.prompt.template import PlainText, RowValue, Template, check_names, from_row
 from marathon_eval.task.yaml.config import Layout
 
 LETTERS = ("A", "B", "C", "D")
@@ -98,7 +98,7 @@ class TestTemplates:
 
     def test_a_column_that_is_null_is_a_row_error(self) -> None:
         with pytest.raises(RowError, match="the row has no 'answer'"):
-            Column("answer", "x").value({"answer": None})
+            RowValue("answer", "x").value({"answer": None})
 
     @given(st.text())
     def test_any_text_comes_out_as_it_went_in(self, text: str) -> None:
@@ -120,10 +120,10 @@ class TestOptions:
         ],
     )
     def test_layouts(self, layout: Layout | None, lines: str) -> None:
-        assert laid_out(["rock", "jazz"], layout) == lines
+        assert option_lines(["rock", "jazz"], layout) == lines
 
     def test_braces_in_an_option_stay(self) -> None:
-        assert laid_out(["{letter} {text}", "{{ x }}"], "A.") == "A. {letter} {text}\nB. {{ x }}"
+        assert option_lines(["{letter} {text}", "{{ x }}"], "A.") == "A. {letter} {text}\nB. {{ x }}"
 
     def test_plain_options_have_capital_letters(self) -> None:
         assert letters_of(3, "plain") == ("A", "B", "C")
@@ -245,7 +245,7 @@ class TestWriting:
 
     @given(st.text(max_size=5), st.text(max_size=5))
     def test_joining_never_doubles_a_space(self, first: str, second: str) -> None:
-        together = joined(first, second)
+        together = joined_texts(first, second)
         assert together in (first + second, f"{first} {second}")
         if first and second and not first[-1].isspace() and not second[0].isspace():
             assert together == f"{first} {second}"

@@ -12,7 +12,7 @@ import pytest
 
 from helpers.minimal_task import KEYS, docs_of, load, make_task, touch, write_task
 from marathon_eval.errors import MarathonError
-from marathon_eval.task.data.rows import parsed
+from marathon_eval.task.data.rows import parsed_rows
 from marathon_eval.task.task import Task
 
 
@@ -69,7 +69,7 @@ class TestFormats:
         self, content: str, form: str, field: str | None, said: str
     ) -> None:
         with pytest.raises(MarathonError, match=said):
-            parsed(content.encode("latin-1"), form, field, "meta")
+            parsed_rows(content.encode("latin-1"), form, field, "meta")
 
     def test_an_empty_dataset_a_missing_file_and_a_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(MarathonError, match="holds no rows with named columns"):
@@ -160,7 +160,7 @@ def test_a_pipe_is_no_data_file(tmp_path: Path) -> None:
 
 def test_a_line_of_json_ends_where_json_says() -> None:
     text = '{"q": "a\u2028b"}\r\n{"q": "c\x85d"}\n\n{"q": "e"}'
-    assert parsed(text.encode(), "jsonl", None, "rows.jsonl") == [
+    assert parsed_rows(text.encode(), "jsonl", None, "rows.jsonl") == [
         {"q": "a\u2028b"},
         {"q": "c\x85d"},
         {"q": "e"},

@@ -16,7 +16,7 @@ from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.model import Request
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.cache.exchange import merge
+from marathon_eval.cache.exchange import merge_caches
 from marathon_eval.evaluator.config import parse_args, parse_samples
 from marathon_eval.evaluator.evaluator import build_model
 from marathon_eval.evaluator.rescore.score_predictions import score_predictions
@@ -269,6 +269,6 @@ def test_any_exported_file_is_merged_or_refused(tmp_path: Path) -> None:
     def check(lines: list) -> None:
         header = {"marathon_eval_cache": 1}
         path.write_text("".join(json.dumps(line) + "\n" for line in [header, *lines]))
-        survives(lambda: merge(path, tmp_path / "into"))
+        survives(lambda: merge_caches(path, tmp_path / "into"))
 
     check()

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 from helpers.fuzz_cases import cases, mutated, survives, texts, values
 from helpers.minimal_task import BASE, load, write_task
 from marathon_eval.api.model import Response
-from marathon_eval.api.registry import Registry, shipped
+from marathon_eval.api.registry import Registry, shipped_folder
 from marathon_eval.evaluator.evaluator import simple_evaluate
 from marathon_eval.results.results import read_samples, write_run
-from marathon_eval.task.data.rows import parsed
+from marathon_eval.task.data.rows import parsed_rows
 from marathon_eval.task.task import Task, load_task
 from marathon_eval.task.yaml.config import TaskConfig
 
-SHIPPED = [path.read_bytes() for path in sorted(shipped("task").glob("**/*.yaml"))]
+SHIPPED = [path.read_bytes() for path in sorted(shipped_folder("task").glob("**/*.yaml"))]
 KEYS = sorted({field.alias or name for name, field in TaskConfig.model_fields.items()})
 CHOICE = """
 doc_to_text: "{{ q }}\\n{{ options }}"
@@ -149,7 +149,7 @@ def whole_way(task: Task, folder: Path, said: str) -> None:
 )
 @cases(1500)
 def test_any_bytes_as_a_table(form: str, content: bytes) -> None:
-    rows = survives(lambda: parsed(content, form, "rows", "x"))
+    rows = survives(lambda: parsed_rows(content, form, "rows", "x"))
     assert rows is None or isinstance(rows, list)
 
 
@@ -166,6 +166,6 @@ def test_changed_bytes_of_parquet() -> None:
     @given(st.data())
     def check(data: st.DataObject) -> None:
         content = data.draw(st.composite(lambda draw: mutated(buffer.getvalue(), draw))())
-        survives(lambda: parsed(content, "parquet", None, "x"))
+        survives(lambda: parsed_rows(content, "parquet", None, "x"))
 
     check()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.api.press import EvictionPress, Press
 from marathon_eval.backends.hf import weights
-from marathon_eval.backends.hf.batching import MOST, Batching, estimated_tokens
+from marathon_eval.backends.hf.batching import MAX_BATCH, Batching, estimated_tokens
 from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template
 from marathon_eval.errors import AudioError, MarathonError
 
@@ -139,7 +139,7 @@ class HFAudio(Model):
             return 1
         size, given = self.args.batch_size, self.args.model_fields_set
         by_tokens = self.args.max_batch_tokens is not None and "batch_size" not in given
-        return MOST if size == "auto" or by_tokens else size
+        return MAX_BATCH if size == "auto" or by_tokens else size
 
     @property
     def has_decoder(self) -> bool:

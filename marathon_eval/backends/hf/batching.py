@@ -19,7 +19,7 @@ from marathon_eval.api.model import Request
 from marathon_eval.errors import MarathonError
 
 #: `auto` asks no more requests than this at once: a kill loses those in flight.
-MOST = 64
+MAX_BATCH = 64
 #: The budget of `auto` where there is no GPU: a clip of five minutes at 25 tokens/s, or three of a minute and a half.
 CPU_TOKENS = 8192
 #: `auto` on a GPU fills this share of what is free, by what the first and longest request took per token.

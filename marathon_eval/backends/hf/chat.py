@@ -41,7 +41,7 @@ class ChatSettings(HFSettings):
 
 
 @dataclass(frozen=True)
-class Heard:
+class ClipFeatures:
     """Features of a batch's clips, in order, with audio tokens and seconds that each clip's features cover."""
 
     tensors: dict[str, Tensor]
@@ -82,7 +82,7 @@ class ChatModel(HFAudio):
         return super().requests_at_once() if self.batches else 1
 
     @abstractmethod
-    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> Heard:
+    def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         """Features of at least one clip (mono float32 at 16 kHz), on the CPU."""
 
     def prepare(self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]) -> Inputs:
@@ -94,7 +94,7 @@ class ChatModel(HFAudio):
                 raise RowError(
                     f"{len(sample)} clips in one question: {self.name()} hears {self.clips_per_question}"
                 )
-        heard = self.hear(loaded, clips) if clips else Heard({}, [], [])
+        heard = self.hear(loaded, clips) if clips else ClipFeatures({}, [], [])
         counts, seconds = iter(heard.tokens), iter(heard.seconds)
         tokens = [[next(counts) for _ in sample] for sample in pieces]
         ids = self.ids(loaded, requests, pieces, tokens)
@@ -115,7 +115,7 @@ class ChatModel(HFAudio):
         """`input_ids` and `attention_mask` [B, T], left-padded, of chats with `tokens` for each of their `pieces`."""
         placeholder = self.placeholder(loaded)
         texts = [
-            expanded(
+            expanded_placeholders(
                 self.chat(loaded, request, len(each)), placeholder, [self.spelled(loaded, n) for n in each]
             )
             for request, each in zip(requests, tokens, strict=True)
@@ -222,7 +222,7 @@ def _in_one(turn: Mapping[str, Any], placeholder: str) -> dict[str, Any]:
     return {**turn, "content": "".join(texts)}
 
 
-def expanded(chat: str, placeholder: str, runs: Sequence[str]) -> str:
+def expanded_placeholders(chat: str, placeholder: str, runs: Sequence[str]) -> str:
     """The chat with each placeholder replaced by its run. Raises RowError when their numbers differ."""
     parts = chat.split(placeholder)
     if len(parts) != len(runs) + 1:

@@ -20,8 +20,8 @@ from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
 from marathon_eval.backends.http.calibration import REQUEST, calibrated, sound
 from marathon_eval.backends.http.loop import Pace, as_finished, from_async
-from marathon_eval.backends.http.payload import Clip, Clips, Format, encode
-from marathon_eval.backends.http.reply import AudioRate, NoAnswer, Reply, judged
+from marathon_eval.backends.http.payload import EncodedClip, EncodedClips, Format, encode
+from marathon_eval.backends.http.reply import AudioRate, NoAnswer, ServerReply, judged
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class APISettings(ModelSettings):
     retries: int = Field(5, ge=0)
 
 
-class Failure(NamedTuple):
+class CallFailure(NamedTuple):
     """Why a call failed. `everybody`: the next call will fail for the same reason (key, model name, no server)."""
 
     reason: str
@@ -69,7 +69,7 @@ class Session:
 
     client: Any
     key: str
-    clips: Clips
+    clips: EncodedClips
     requests_pace: Pace
     tokens_pace: Pace
     rate: AudioRate | str = "no audio was sent"
@@ -129,11 +129,11 @@ class APIAudio(Model):
         """The SDK's client, closed on exit. Raises MarathonError when the SDK is not installed."""
 
     @abstractmethod
-    async def call(self, client: Any, request: Request, clips: Sequence[Clip]) -> Reply:
+    async def call(self, client: Any, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
         """One call, the SDK's retries included. Raises what the SDK raises, or NoAnswer."""
 
     @abstractmethod
-    def failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> CallFailure:
         """What an error of `call` means."""
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
@@ -146,7 +146,7 @@ class APIAudio(Model):
     ) -> AsyncGenerator[tuple[Request, Response], None]:
         made = self.settings
         async with connecting as client:
-            clips = Clips(made.sample_rate, made.audio_format)
+            clips = EncodedClips(made.sample_rate, made.audio_format)
             session = Session(client, key, clips, Pace(made.rpm), Pace(made.tpm), wanted=len(requests))
             if any(request.audios for request in requests):
                 session.rate = await self._rate(session)
@@ -165,7 +165,7 @@ class APIAudio(Model):
         if self._measured is not None:
             return self._measured
 
-        async def ask(seconds: float) -> Reply:
+        async def ask(seconds: float) -> ServerReply:
             made = sound(seconds, self.settings.sample_rate)
             clip = encode(made, self.settings.sample_rate, self.settings.audio_format)
             reply = await self._call(session, REQUEST, [clip])
@@ -207,17 +207,17 @@ class APIAudio(Model):
             raise MarathonError(f"--model {self.name()}: {self.url}: {reason}") from None
         return Response.failed(reason)
 
-    def _explained(self, session: Session, error: Exception) -> tuple[Failure, str]:
+    def _explained(self, session: Session, error: Exception) -> tuple[CallFailure, str]:
         """What an error means, and its text without secrets."""
         if isinstance(error, NoAnswer):
-            failure = Failure(str(error))
+            failure = CallFailure(str(error))
         elif isinstance(error, json.JSONDecodeError):
-            failure = Failure(f"the reply is no JSON, or cut short ({error})")
+            failure = CallFailure(f"the reply is no JSON, or cut short ({error})")
         else:
             failure = self.failure(error)
         return failure, redacted(failure.reason, session.key)
 
-    async def _call(self, session: Session, request: Request, clips: Sequence[Clip]) -> Reply:
+    async def _call(self, session: Session, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
         """A call within the limits; what it really cost is settled afterwards."""
         rate = session.rate.per_second if isinstance(session.rate, AudioRate) else ASSUMED_TOKENS_PER_SECOND
         expected = rate * sum(clip.seconds for clip in clips) + len(request.prompt) / 4

@@ -12,20 +12,20 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 R = TypeVar("R")
 
 #: Closing connections takes milliseconds; one that hangs must not keep the finished answers from being saved.
 JOIN_SECONDS = 10.0
 
 
-def from_async(source: AsyncGenerator[T, None]) -> Iterator[T]:
+def from_async(source: AsyncGenerator[_T, None]) -> Iterator[_T]:
     """Everything that `source` yields, produced in a thread with an event loop of its own.
 
     A thread, because requests must go on while the caller writes an answer down, and because a notebook has a
     loop running already. Leaving early (Ctrl-C, `close()`) cancels what is in flight. Raises what `source` raises.
     """
-    messages: SimpleQueue[tuple[T] | BaseException | None] = SimpleQueue()
+    messages: SimpleQueue[tuple[_T] | BaseException | None] = SimpleQueue()
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = Future()
     thread = Thread(
         target=_drain, args=(source, messages.put, started), daemon=True, name="requests in flight"
@@ -43,7 +43,7 @@ def from_async(source: AsyncGenerator[T, None]) -> Iterator[T]:
         thread.join(JOIN_SECONDS)
 
 
-def _drain(source: AsyncGenerator[T, None], put: Callable[[Any], None], started: Future[Any]) -> None:
+def _drain(source: AsyncGenerator[_T, None], put: Callable[[Any], None], started: Future[Any]) -> None:
     async def drain() -> None:
         started.set_result((asyncio.get_running_loop(), asyncio.current_task()))
         async with aclosing(source):
@@ -59,7 +59,7 @@ def _drain(source: AsyncGenerator[T, None], put: Callable[[Any], None], started:
 
 
 async def as_finished(
-    work: Callable[[T], Awaitable[R]], items: Iterable[T], limit: int
+    work: Callable[[_T], Awaitable[R]], items: Iterable[_T], limit: int
 ) -> AsyncGenerator[R, None]:
     """`await work(item)` for every item, at most `limit` at once and taken in order, each result when it is done."""
     waiting = iter(items)

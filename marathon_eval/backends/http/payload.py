@@ -24,7 +24,7 @@ KEPT_CLIPS = 4
 
 
 @dataclass(frozen=True)
-class Clip:
+class EncodedClip:
     """One encoded clip and the seconds that went into it."""
 
     data: bytes
@@ -32,7 +32,7 @@ class Clip:
     seconds: float
 
 
-def encode(samples: NDArray[np.float32], rate: int, kind: Format) -> Clip:
+def encode(samples: NDArray[np.float32], rate: int, kind: Format) -> EncodedClip:
     """Mono samples [n] at `rate` Hz as a 16-bit WAV or an MP3."""
     import soundfile
 
@@ -41,17 +41,17 @@ def encode(samples: NDArray[np.float32], rate: int, kind: Format) -> Clip:
         # libsndfile's lossy encoders overflow their stack when given minutes at once
         for start in range(0, len(samples), rate):
             file.write(samples[start : start + rate])
-    return Clip(buffer.getvalue(), kind, len(samples) / rate)
+    return EncodedClip(buffer.getvalue(), kind, len(samples) / rate)
 
 
-class Clips:
+class EncodedClips:
     """Encoded clips on demand; one that several requests ask for at the same time is encoded once."""
 
     def __init__(self, rate: int, kind: Format) -> None:
         self._rate, self._kind = rate, kind
-        self._tasks: OrderedDict[Audio, asyncio.Task[Clip]] = OrderedDict()
+        self._tasks: OrderedDict[Audio, asyncio.Task[EncodedClip]] = OrderedDict()
 
-    async def get(self, audio: Audio) -> Clip:
+    async def get(self, audio: Audio) -> EncodedClip:
         """The clip, ready to be sent. Raises AudioError."""
         task = self._tasks.get(audio)
         if task is None:
@@ -60,5 +60,5 @@ class Clips:
                 self._tasks.popitem(last=False)
         return await task
 
-    def _encoded(self, audio: Audio) -> Clip:
+    def _encoded(self, audio: Audio) -> EncodedClip:
         return encode(audio.samples(self._rate), self._rate, self._kind)

@@ -21,7 +21,7 @@ SLACK_TOKENS = 4.0
 
 
 @dataclass(frozen=True)
-class Reply:
+class ServerReply:
     """One finished call in no vendor's words; counts are None where the server does not report them."""
 
     text: str
@@ -48,7 +48,7 @@ class AudioRate:
     doubt: float
     overhead: float = 0.0
 
-    def audio_tokens(self, reply: Reply, request: Request) -> float | None:
+    def audio_tokens(self, reply: ServerReply, request: Request) -> float | None:
         """The audio tokens that were reported, else the most that the prompt tokens leave room for.
 
         A word is at least one token, so that counting words takes off too little and never too much.
@@ -67,7 +67,7 @@ class AudioRate:
         return seconds * (self.per_second - self.doubt) - SLACK_TOKENS
 
 
-def judged(reply: Reply, request: Request, seconds: float, rate: AudioRate | str) -> Response:
+def judged(reply: ServerReply, request: Request, seconds: float, rate: AudioRate | str) -> Response:
     """The response to `request` with `seconds` of audio; `rate` is a text where none could be found, and says why.
 
     ok: answered, and the whole clip was heard. refused: the server would not answer. unverified: answered, and
@@ -100,7 +100,7 @@ def judged(reply: Reply, request: Request, seconds: float, rate: AudioRate | str
     return Response(reply.text, reply.finish_reason, usage=_usage(reply, seconds, {}))
 
 
-def _usage(reply: Reply, heard: float | None, more: Mapping[str, Any]) -> Usage:
+def _usage(reply: ServerReply, heard: float | None, more: Mapping[str, Any]) -> Usage:
     decode = None
     if reply.first_token_s is not None and reply.total_s is not None:
         decode = reply.total_s - reply.first_token_s

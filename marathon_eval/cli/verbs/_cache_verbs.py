@@ -57,14 +57,14 @@ def export(arguments: argparse.Namespace, folder: Path) -> int:
         raise MarathonError(f"cache export: {target} must end in .jsonl")
     if target.exists():
         raise MarathonError(f"cache export: {target} is there already")
-    rows = exchange.exported(folder / FILE_NAME, selection(arguments))
+    rows = exchange.exported_entries(folder / FILE_NAME, selection(arguments))
     write_atomically(target, (json_line(row) for row in rows))
     return EXIT_WHOLE
 
 
 def merge(arguments: argparse.Namespace, folder: Path) -> int:
     for source in arguments.sources:
-        done = exchange.merge(Path(source), folder)
+        done = exchange.merge_caches(Path(source), folder)
         print(
             f"{source}: {done.added} answers added, {done.kept} were here, "
             f"{done.conflicts} differ (ours kept), {done.refused} refused (key and content do not match)"

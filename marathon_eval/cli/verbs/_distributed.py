@@ -23,11 +23,11 @@ def as_rank(ranks: Ranks, work: Callable[[Leader], int]) -> int:
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from marathon_eval.evaluator.distributed.follower import follow
     from marathon_eval.evaluator.distributed.leader import Leader
-    from marathon_eval.evaluator.distributed.messages import LEADER, Link, Pulse
+    from marathon_eval.evaluator.distributed.messages import LEADER, Channel, Pulse
 
     if ranks.rank != LEADER:
         return follow(ranks, EXIT_INCOMPLETE)
-    link = Link.connect(ranks)
+    link = Channel.connect(ranks)
     leader, code = Leader(link), _EXIT_BROKEN
     with Pulse(link):
         try:

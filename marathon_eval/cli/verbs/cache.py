@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.cli.verbs import _cache_verbs
 
     if arguments.what == "ls":
-        return _printed(listed(folder_of(arguments.use_cache)))
+        return _printed(fingerprint_lines(folder_of(arguments.use_cache)))
     if arguments.what == "why":
         return _printed(explained(arguments))
     code: int = getattr(_cache_verbs, arguments.what)(arguments, folder_of(arguments.use_cache))
@@ -86,7 +86,7 @@ def folder_of(use_cache: str | None) -> Path:
     return Path(use_cache) if use_cache else default_folder()
 
 
-def listed(folder: Path) -> list[str]:
+def fingerprint_lines(folder: Path) -> list[str]:
     """One line per fingerprint: number of answers, hash, and its settings."""
     answers, fingerprints = contents(folder)
     counts = Counter(row["fingerprint"] for row in answers)
@@ -99,10 +99,10 @@ def listed(folder: Path) -> list[str]:
 
 def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """All stored answers, and the fingerprints by their hash. Raises MarathonError."""
-    from marathon_eval.cache.entries import fingerprints, reading, stored
+    from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
     from marathon_eval.cache.entry import RESPONSE
 
-    with reading(folder / FILE_NAME) as connection:
+    with opened_read_only(folder / FILE_NAME) as connection:
         return [entry.value for entry in stored(connection, RESPONSE)], fingerprints(connection)
 
 
@@ -110,7 +110,7 @@ def explained(arguments: argparse.Namespace) -> list[str]:
     """How many requests would hit, and for the misses the nearest stored answer and what differs."""
     from marathon_eval.api.registry import Registry
     from marathon_eval.evaluator.evaluator import build_model, load_tasks
-    from marathon_eval.evaluator.requests import cache_folder, gather
+    from marathon_eval.evaluator.requests import cache_folder, requests_of_tasks
 
     config = run_command.run_config(arguments)
     registry = Registry(config.include_path)
@@ -119,7 +119,9 @@ def explained(arguments: argparse.Namespace) -> list[str]:
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
         fingerprint = model.fingerprint
-        keyed, failed = cache.keyed(sha256_of(fingerprint), gather(tasks, config, model.name()).requests())
+        keyed, failed = cache.keyed(
+            sha256_of(fingerprint), requests_of_tasks(tasks, config, model.name()).requests()
+        )
         stored = cache.get_many(entry.key for entry in keyed.values())
     misses = [entry.described for entry in keyed.values() if entry.key not in stored]
     lines = [f"{len(keyed) - len(misses)} of {len(keyed)} requests are in the cache"]
@@ -172,9 +174,9 @@ def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterato
     for key in sorted(stored.keys() | wanted.keys()):
         old, new = stored.get(key), wanted.get(key)
         if old != new:
-            yield f"{key}: {shortened(old)} stored, {shortened(new)} asked"
+            yield f"{key}: {shortened_repr(old)} stored, {shortened_repr(new)} asked"
 
 
-def shortened(value: Any) -> str:
+def shortened_repr(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:40]}…{text[-16:]}"

@@ -13,8 +13,8 @@ from marathon_eval.cli.main import EXIT_WHOLE
 if TYPE_CHECKING:
     from rich.table import Table
 
-WIDTH_OF_A_PIPE = 160
-COLUMNS = (
+COMPARE_PIPE_WIDTH = 160
+COMPARE_COLUMNS = (
     "task",
     "reading",
     "metric",
@@ -29,8 +29,8 @@ COLUMNS = (
     "n",
 )
 #: Columns of text; all others are numbers.
-TEXTS = 3
-LONGEST_ANSWER = 60
+TEXT_COLUMN_COUNT = 3
+COMPARED_ANSWER_CHARS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,28 +52,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(found, indent=1))
     else:
-        show(found, arguments.flips)
+        print_comparison(found, arguments.flips)
     return EXIT_WHOLE
 
 
-def show(found: Mapping[str, Any], flips: int) -> None:
+def print_comparison(found: Mapping[str, Any], flips: int) -> None:
     """The table, what was left out, and the first `flips` changed documents of each task."""
     from rich import box
     from rich.table import Table
 
     from marathon_eval.cli.terminal import table_console
 
-    console = table_console(WIDTH_OF_A_PIPE)
+    console = table_console(COMPARE_PIPE_WIDTH)
     table = Table(box=box.SIMPLE_HEAD)
-    for place, heading in enumerate(COLUMNS):
-        table.add_column(heading, no_wrap=True, justify="left" if place < TEXTS else "right")
+    for place, heading in enumerate(COMPARE_COLUMNS):
+        table.add_column(heading, no_wrap=True, justify="left" if place < TEXT_COLUMN_COUNT else "right")
     for task in found["tasks"].values():
         _add(table, task)
     lines = [f"{side.upper()}: {title(found[side])}" for side in "ab"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
-    for line in (*notes(found), *changed(found, flips)):
+    for line in (*notes(found), *changed_row_line(found, flips)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -132,18 +132,18 @@ def notes(found: Mapping[str, Any]) -> Iterator[str]:
     yield "* headline. Intervals resample clips; p: exact McNemar test; Holm: over the tasks of one reading."
 
 
-def changed(found: Mapping[str, Any], most: int) -> Iterator[str]:
+def changed_row_line(found: Mapping[str, Any], most: int) -> Iterator[str]:
     """`race 17: right -> wrong, target C: 'C' -> 'A'`."""
     for task in found["tasks"].values():
         for flip in task["flips"][: max(0, most)]:
             a, b = flip["a"], flip["b"]
-            answers = f"{short(a['answer'])} -> {short(b['answer'])}"
-            yield f"{task['task']} {flip['doc_id']}: {a['outcome']} -> {b['outcome']}, target {short(flip['target'])}: {answers}"
+            answers = f"{short_answer(a['answer'])} -> {short_answer(b['answer'])}"
+            yield f"{task['task']} {flip['doc_id']}: {a['outcome']} -> {b['outcome']}, target {short_answer(flip['target'])}: {answers}"
         more = len(task["flips"]) - max(0, most)
         if most > 0 and more > 0:
             yield f"{task['task']}: {more} more changed; --flips N lists more, --json all"
 
 
-def short(value: Any) -> str:
+def short_answer(value: Any) -> str:
     text = "none" if value is None else repr(value)
-    return text if len(text) <= LONGEST_ANSWER else text[: LONGEST_ANSWER - 1] + "…"
+    return text if len(text) <= COMPARED_ANSWER_CHARS else text[: COMPARED_ANSWER_CHARS - 1] + "…"

@@ -14,7 +14,7 @@ from marathon_eval.errors import MarathonError
 if TYPE_CHECKING:
     from marathon_eval.corpus.audit.examined import Examined
 
-SHOWN = 5
+SHOWN_FAULTS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.corpus.audit.doctor import examine
     from marathon_eval.corpus.audit.expected import load_known
-    from marathon_eval.corpus.audit.fault import KINDS
+    from marathon_eval.corpus.audit.fault import FAULT_KINDS
     from marathon_eval.corpus.audit.fingerprint import pin
-    from marathon_eval.corpus.build.journal import as_json, write_atomic
+    from marathon_eval.corpus.build.journal import entries_as_json, write_atomic
     from marathon_eval.task.data.pin import read_pin
 
     if arguments.kinds:
-        print("\n".join(f"{name:<20}{kind.weight:<9}{kind.meaning}" for name, kind in KINDS.items()))
+        print("\n".join(f"{name:<20}{kind.weight:<9}{kind.meaning}" for name, kind in FAULT_KINDS.items()))
         return EXIT_WHOLE
     if arguments.folder is None:
         raise MarathonError("doctor: give a data set's folder, or --kinds")
@@ -56,11 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     pinned = read_pin(Path(arguments.against), "--against") if arguments.against else None
     found = examine(Path(arguments.folder), known, arguments.jobs, arguments.headers_only, names, pinned)
     if arguments.manifest:
-        write_atomic(Path(arguments.manifest), as_json(pin(found)))
+        write_atomic(Path(arguments.manifest), entries_as_json(pin(found)))
     if arguments.json:
         print(json.dumps(as_report(found), indent=1, ensure_ascii=False))
     else:
-        text = "\n".join(told(found, None if arguments.all else SHOWN))
+        text = "\n".join(told(found, None if arguments.all else SHOWN_FAULTS))
         print(text.encode("utf-8", "backslashreplace").decode())  # file names may be in no encoding
     return EXIT_WHOLE if found.sound else EXIT_INCOMPLETE
 

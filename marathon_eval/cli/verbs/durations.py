@@ -15,8 +15,8 @@ from marathon_eval.errors import MarathonError
 if TYPE_CHECKING:
     from marathon_eval.corpus.audit.durations import Lengths
 
-COLUMNS = ("count", "total", "mean", "median", "std", "min", "p25", "p75", "p95", "p99", "max")
-WIDTH_OF_A_PIPE = 140
+DURATION_COLUMNS = ("count", "total", "mean", "median", "std", "min", "p25", "p75", "p95", "p99", "max")
+DURATIONS_PIPE_WIDTH = 140
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,20 +38,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.corpus.audit.durations import analysed, as_csv, as_svg
-    from marathon_eval.corpus.build.journal import as_json, write_atomic
+    from marathon_eval.corpus.build.journal import entries_as_json, write_atomic
 
     lengths = found(arguments)
     figures = analysed(lengths)
     if arguments.output_path is not None:
         folder = Path(arguments.output_path)
-        write_atomic(folder / "durations.json", as_json(figures))
+        write_atomic(folder / "durations.json", entries_as_json(figures))
         write_atomic(folder / "durations.csv", as_csv(lengths).encode())
         write_atomic(folder / "durations.svg", as_svg(figures))
         print(f"durations: {folder}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(figures, indent=1, ensure_ascii=False))
     else:
-        show(figures, arguments.per_class, arguments.per_speaker)
+        print_durations(figures, arguments.per_class, arguments.per_speaker)
     for line in lengths.unknown[:20]:
         print(f"marathon-eval: no length: {line}", file=sys.stderr)
     if len(lengths.unknown) > 20:
@@ -88,16 +88,16 @@ def of_tasks(names: list[str], arguments: argparse.Namespace) -> Lengths:
     )
 
 
-def show(figures: Mapping[str, Any], per_class: bool, per_speaker: bool) -> None:
+def print_durations(figures: Mapping[str, Any], per_class: bool, per_speaker: bool) -> None:
     """One line per task, and the histogram of all in text."""
     from rich.table import Table
 
     from marathon_eval.cli.terminal import table_console
 
-    console = table_console(WIDTH_OF_A_PIPE)
+    console = table_console(DURATIONS_PIPE_WIDTH)
     table = Table(title="seconds; total in hours")
     table.add_column("task")
-    for name in COLUMNS:
+    for name in DURATION_COLUMNS:
         table.add_column(name, justify="right")
     for task, entry in figures["tasks"].items():
         table.add_row(task, *cells(entry))
@@ -119,4 +119,4 @@ def cells(entry: Mapping[str, Any]) -> list[str]:
     if not entry["count"]:
         return ["0"]
     values = {**entry, "total": entry["total"] / 3600}
-    return [str(entry["count"]), *(f"{values[name]:.2f}" for name in COLUMNS[1:])]
+    return [str(entry["count"]), *(f"{values[name]:.2f}" for name in DURATION_COLUMNS[1:])]

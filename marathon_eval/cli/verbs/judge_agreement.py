@@ -13,7 +13,7 @@ from marathon_eval.errors import MarathonError
 if TYPE_CHECKING:
     from marathon_eval.results.agreement import Agreement, Bias
 
-KINDS = {
+LABEL_KINDS = {
     "pair": "answer against reference",
     "align": "which option an answer means",
     "rubric": "rating of the reasoning",
@@ -32,29 +32,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.results.agreement import as_json, bias, compared
+    from marathon_eval.results.agreement import agreement_as_json, bias, compared_labels
     from marathon_eval.results.judge_labels import judgements
 
     for path in (arguments.one, arguments.other):
         if not Path(path).exists():
             raise MarathonError(f"judge_agreement: {path}: no such file or folder")
     one, other = judgements(Path(arguments.one)), judgements(Path(arguments.other))
-    found, biases = compared(one, other), (bias(one), bias(other))
+    found, biases = compared_labels(one, other), (bias(one), bias(other))
     if arguments.json:
-        print(json.dumps(as_json(found, *biases), indent=1))
+        print(json.dumps(agreement_as_json(found, *biases), indent=1))
         return EXIT_WHOLE
     for agreement in found:
-        print("\n".join(described(agreement)))
+        print("\n".join(agreement_lines(agreement)))
     for path, judge in zip((arguments.one, arguments.other), biases, strict=True):
         if judge.n:
             print(order_told(path, judge))
     return EXIT_WHOLE
 
 
-def described(found: Agreement) -> list[str]:
+def agreement_lines(found: Agreement) -> list[str]:
     """One kind of judging in one task."""
     lines = [
-        f"{found.task or 'all rows'}: {KINDS.get(found.kind, found.kind)}, {found.n} rows judged by both"
+        f"{found.task or 'all rows'}: {LABEL_KINDS.get(found.kind, found.kind)}, {found.n} rows judged by both"
     ]
     if found.n_one_alone or found.n_other_alone:
         lines[0] += f" ({found.n_one_alone} and {found.n_other_alone} by one alone)"

@@ -48,5 +48,5 @@ def text(arguments: argparse.Namespace) -> str:
     if arguments.champions and benchmark is not None:
         return tables.champions_markdown(leaderboard.champions(board, benchmark))
     if arguments.json:
-        return json.dumps(tables.as_json(board), indent=1) + "\n"
+        return json.dumps(tables.table_as_json(board), indent=1) + "\n"
     return tables.latex(board, arguments.ci) if arguments.latex else tables.markdown(board, arguments.ci)

@@ -12,11 +12,11 @@ from marathon_eval.api.registry import Registry
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
 
-KINDS = {"tasks": "task", "models": "model", "presses": "press"}
+PLUGIN_KINDS = {"tasks": "task", "models": "model", "presses": "press"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=[*KINDS, "metrics", "filters"])
+    parser.add_argument("what", choices=[*PLUGIN_KINDS, "metrics", "filters"])
     parser.add_argument("--names", action="store_true", help="presses: the names alone")
     parser.add_argument(
         "--include_path", nargs="+", default=[], metavar="DIR", help="folders with more of them"
@@ -43,7 +43,7 @@ def names(what: str, include_path: list[str]) -> list[str]:
 
         return filter_names()
     registry = Registry(include_path)
-    kind = KINDS[what]
+    kind = PLUGIN_KINDS[what]
     if kind == "task":
         return registry.names("task")
     return registry.names("model") if kind == "model" else registry.names("press")
@@ -61,10 +61,10 @@ def presses(registry: Registry) -> list[str]:
     listed.sort(key=lambda item: not issubclass(item[1], PruningPress))
     listed.append(("kvpress:NAME", KVPress))
     width = max(len(name) for name, _ in listed)
-    return [f"{name:<{width}}  {described(press)}" for name, press in listed]
+    return [f"{name:<{width}}  {press_line(press)}" for name, press in listed]
 
 
-def described(press: type[Press]) -> str:
+def press_line(press: type[Press]) -> str:
     """`pruning   Rule. [URL of the paper] (own settings: a, b; supports x, y)`.
 
     From the class's docstring, its file's, and what it says of itself.

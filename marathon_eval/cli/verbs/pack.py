@@ -16,14 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.evaluator.rescore.archive import write_archive
-    from marathon_eval.evaluator.rescore.verify_archive import packed
+    from marathon_eval.evaluator.rescore.verify_archive import archive_files
     from marathon_eval.results.results import newest_run
 
     folder = newest_run(Path(arguments.run)).resolve()
     target = Path(arguments.output or folder.with_name(f"{folder.name}.tar.gz"))
     if not target.name.endswith(".tar.gz"):
         raise MarathonError(f"--output: {target} must end in .tar.gz")
-    files = packed(folder)
+    files = archive_files(folder)
     write_archive(target, files)
     print(f"{target}: {len(files)} files")
     return EXIT_WHOLE

@@ -52,16 +52,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.embed_audio is not None and not 0 < arguments.embed_audio <= 1000:
         raise MarathonError(f"--embed_audio: must be above 0 and at most 1000, got {arguments.embed_audio:g}")
     report = make_report(read_cells(arguments.runs), arguments.with_published)
-    for path in written(report, page, arguments):
+    for path in write_report_files(report, page, arguments):
         print(path, file=sys.stderr)
     return 0
 
 
-def written(report: Report, page: Path, arguments: argparse.Namespace) -> list[Path]:
+def write_report_files(report: Report, page: Path, arguments: argparse.Namespace) -> list[Path]:
     """Write the page and what else was asked for; the files' paths. Raises MarathonError."""
     from marathon_eval.files import write_atomically
     from marathon_eval.report.figures import write_plots
-    from marathon_eval.report.page import render
+    from marathon_eval.report.page import render_page
     from marathon_eval.report.tables import latex, markdown
 
     try:
@@ -69,7 +69,7 @@ def written(report: Report, page: Path, arguments: argparse.Namespace) -> list[P
     except OSError as error:
         raise MarathonError(f"--output_path: cannot write to {page.parent} ({error.strerror})") from None
     embedded = int((arguments.embed_audio or 0) * MEGABYTE)
-    texts = {page: render(report, page, arguments.with_published, embedded)}
+    texts = {page: render_page(report, page, arguments.with_published, embedded)}
     if arguments.markdown:
         texts[page.with_suffix(".md")] = markdown(report.board, intervals=True)
     if arguments.latex:

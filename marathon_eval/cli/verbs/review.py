@@ -24,13 +24,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.folder)
-    return applied(folder, Path(arguments.verdicts)) if arguments.verdicts else written(folder, arguments)
+    return (
+        applied(folder, Path(arguments.verdicts))
+        if arguments.verdicts
+        else write_review_page(folder, arguments)
+    )
 
 
-def written(folder: Path, arguments: argparse.Namespace) -> int:
+def write_review_page(folder: Path, arguments: argparse.Namespace) -> int:
     """The page of a seeded sample."""
     from marathon_eval.corpus.audit.expected import load_known
-    from marathon_eval.corpus.audit.review import page, sample
+    from marathon_eval.corpus.audit.review import page, review_sample
     from marathon_eval.corpus.audit.survey import survey
     from marathon_eval.corpus.build.journal import write_atomic
     from marathon_eval.errors import unknown
@@ -46,7 +50,7 @@ def written(folder: Path, arguments: argparse.Namespace) -> int:
         found.rows = [row for row in found.rows if row.task in names]
     if not found.rows:
         raise MarathonError(f"review: {folder} holds no rows to review")
-    rows = sample(found, arguments.share, arguments.seed)
+    rows = review_sample(found, arguments.share, arguments.seed)
     target = Path(arguments.page).absolute() if arguments.page else found.root / "review.html"
     write_atomic(target, page(found, rows, target.parent, arguments.share, arguments.seed))
     print(f"{len(rows)} of {len(found.rows)} rows to judge: open {target} in a browser")

@@ -136,13 +136,13 @@ def run(arguments: argparse.Namespace) -> int:
     if ranks is None:
         if started_alone():
             print(ONE_ON_THE_CPU, file=sys.stderr)
-        return run_alone(arguments)
+        return run_in_process(arguments)
     from marathon_eval.cli.verbs._distributed import as_rank
 
-    return as_rank(ranks, lambda leader: run_alone(arguments, leader))
+    return as_rank(ranks, lambda leader: run_in_process(arguments, leader))
 
 
-def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
+def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
     """The run, by this process; a `leader` shares out what must be asked."""
     from marathon_eval.api.model import complete
     from marathon_eval.cli.progress import terminal_progress
@@ -166,7 +166,7 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
             from marathon_eval.results.lm_eval_export import write
 
             write(result, folder / "lm_eval")
-    show(result, as_json=arguments.json)
+    print_results(result, as_json=arguments.json)
     return exit_code(result)
 
 
@@ -174,15 +174,15 @@ def planned(config: RunConfig) -> DryRun:
     """The run up to its first question. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator.dry_run import dry_run
-    from marathon_eval.evaluator.evaluator import preflight, prepared
-    from marathon_eval.evaluator.preflight import Planned
+    from marathon_eval.evaluator.evaluator import documents_and_requests, run_parts
+    from marathon_eval.evaluator.preflight import RunBeforeStart
     from marathon_eval.evaluator.requests import cache_folder
 
-    tasks, _, model, judge = prepared(config)
+    tasks, _, model, judge = run_parts(config)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
-        _, pool = preflight(model, tasks, config, cache)
-        return dry_run(Planned(tasks, pool, (model,), judge, config, cache))
+        _, pool = documents_and_requests(model, tasks, config, cache)
+        return dry_run(RunBeforeStart(tasks, pool, (model,), judge, config, cache))
 
 
 def show_dry_run(found: DryRun, as_json: bool) -> int:
@@ -243,9 +243,9 @@ def canonical_transform(text: str) -> str:
     """The transform in its one spelling, which is part of the cache key. Raises MarathonError."""
     if not text:
         return ""
-    from marathon_eval.api.transforms import canonical
+    from marathon_eval.api.transforms import canonical_steps
 
-    return canonical(text)
+    return canonical_steps(text)
 
 
 def checked_limit(limit: float | None) -> float | None:
@@ -267,7 +267,7 @@ def check_writable(folder: Path) -> None:
         raise MarathonError(f"--output_path: cannot write to {folder} ({error.strerror})") from None
 
 
-def show(result: RunResult, as_json: bool) -> None:
+def print_results(result: RunResult, as_json: bool) -> None:
     if as_json:
         summary: dict[str, Any] = result.summary()
         print(json.dumps(summary, indent=1))
@@ -276,9 +276,9 @@ def show(result: RunResult, as_json: bool) -> None:
 
     print_run(result)
     if any("permute_choices" in manifest for manifest in result.manifests.values()):
-        from marathon_eval.evaluator.controls import described
+        from marathon_eval.evaluator.controls import order_lines
 
-        print(*described(result.manifests), sep="\n")
+        print(*order_lines(result.manifests), sep="\n")
 
 
 def exit_code(result: RunResult) -> int:

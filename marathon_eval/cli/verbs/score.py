@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
-from marathon_eval.cli.verbs.run import add_judge_arguments, check_writable, show
+from marathon_eval.cli.verbs.run import add_judge_arguments, check_writable, print_results
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.export is not None:
         if arguments.run is None or arguments.output_path is None:
             raise MarathonError("--export: needs a RUN's folder and --output_path")
-        return exported(newest_run(Path(arguments.run)), arguments)
+        return export_official(newest_run(Path(arguments.run)), arguments)
     if arguments.predictions is not None:
         return predicted(names, arguments)
     return finished(rescored(newest_run(Path(arguments.run)), arguments), arguments)
@@ -83,7 +83,7 @@ def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequenc
         folder = run_folder(Path(arguments.output_path), result.model, result.fingerprint_sha256)
         write_run(result, folder)
         print(f"results: {folder}", file=sys.stderr)
-    show(result, as_json=arguments.json)
+    print_results(result, as_json=arguments.json)
     if printout and not arguments.json:
         print("\nThe benchmark's own script prints of these answers:", *printout, sep="\n")
     return EXIT_WHOLE if result.whole else EXIT_INCOMPLETE
@@ -137,7 +137,7 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
     return finished(found.result, arguments, found.printout)
 
 
-def exported(folder: Path, arguments: argparse.Namespace) -> int:
+def export_official(folder: Path, arguments: argparse.Namespace) -> int:
     """Write a run's answers in the benchmarks' own formats."""
     from marathon_eval.evaluator.evaluator import load_tasks
     from marathon_eval.evaluator.requests import docs_of

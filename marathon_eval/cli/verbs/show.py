@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
-from marathon_eval.cache.entries import fingerprints, reading, stored
+from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
 from marathon_eval.cache.entry import RESPONSE
 from marathon_eval.cli.verbs.cache import folder_of
 from marathon_eval.errors import MarathonError
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     docs = task.docs(arguments.data_dir, subset=arguments.subset, limit=None, samples=[arguments.doc]).docs
     if not docs:
         raise MarathonError(f"show: {arguments.task} has no row {arguments.doc}")
-    for line in described(task, docs[0], arguments):
+    for line in described_doc(task, docs[0], arguments):
         print(line, flush=True)
     if arguments.play:
         play_audio(task, docs[0], arguments.model)
@@ -59,7 +59,7 @@ def play_audio(task: Task, doc: Doc, model: str | None) -> None:
         play(audio)
 
 
-def described(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[str]:
+def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[str]:
     lines = [f"task     {task.name}, row {doc.doc_id}"]
     if doc.error is not None:
         return [*lines, f"error    {doc.error}"]
@@ -93,7 +93,7 @@ def cached_answers(request: Request, shas: list[str], use_cache: str | None) -> 
     if not path.is_file():
         return []
     lines = []
-    with reading(path) as connection:
+    with opened_read_only(path) as connection:
         models = fingerprints(connection)
         for key, row in stored(connection, RESPONSE):
             asked = row["request"]

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
-    from marathon_eval.evaluator.sweep import Cell, Grid
+    from marathon_eval.evaluator.sweep import Grid, SweepCell
     from marathon_eval.evaluator.sweep_table import SweepTable
 
-WIDTH_OF_A_PIPE = 180
+SWEEP_PIPE_WIDTH = 180
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,13 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     ranks = launched()
     if ranks is None:
-        return run_alone(arguments)
+        return sweep_in_process(arguments)
     from marathon_eval.cli.verbs._distributed import as_rank
 
-    return as_rank(ranks, lambda leader: run_alone(arguments, leader))
+    return as_rank(ranks, lambda leader: sweep_in_process(arguments, leader))
 
 
-def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
+def sweep_in_process(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
     """The sweep, by this process; a `leader` shares out what must be asked."""
     from marathon_eval.cli.progress import terminal_progress
     from marathon_eval.evaluator.sweep import sweep
@@ -98,15 +98,15 @@ def run_alone(arguments: argparse.Namespace, leader: Leader | None = None) -> in
         return show_dry_run(planned_sweep(config, grid), as_json=arguments.json)
     table, clock, whole = SweepTable(), time.monotonic(), []
 
-    def take(cell: Cell, result: RunResult) -> None:
+    def take(cell: SweepCell, result: RunResult) -> None:
         whole.append(result.whole)
-        table.add(cell, result, written(result, output))
+        table.add(cell, result, write_cell(result, output))
 
     finished = sweep(config, grid, take, terminal_progress(), through)
     table.finish()
     found = {**table.as_json(), "config": config.recorded(), "interrupted": not finished}
     found["wall_s"] = round(time.monotonic() - clock, 3)
-    show(table, found, output, arguments.json)
+    print_sweep(table, found, output, arguments.json)
     if not finished:
         return EXIT_INTERRUPTED
     return EXIT_WHOLE if all(whole) else EXIT_INCOMPLETE
@@ -116,18 +116,18 @@ def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
     """The sweep up to its first question. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator.dry_run import dry_run
-    from marathon_eval.evaluator.evaluator import pinned_pool, prepared
-    from marathon_eval.evaluator.preflight import Planned
+    from marathon_eval.evaluator.evaluator import pinned_pool, run_parts
+    from marathon_eval.evaluator.preflight import RunBeforeStart
     from marathon_eval.evaluator.requests import cache_folder
     from marathon_eval.evaluator.sweep import cells_of
 
     cells = cells_of(config, grid)
-    tasks, _, _, judge = prepared(config, cells[0].model)
+    tasks, _, _, judge = run_parts(config, cells[0].model)
     with ResponseCache(cache_folder(config)) as cache:
         for cell in cells:
             cell.model.cache = cache
         pool = pinned_pool(tasks, config, cells[0].model.name(), cache)
-        planned = Planned(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
+        planned = RunBeforeStart(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
         return dry_run(planned, [cell.label for cell in cells])
 
 
@@ -142,7 +142,7 @@ def grid_of(arguments: argparse.Namespace) -> Grid:
     return Grid(presses, parse_ratios(arguments.ratios), tuple(dict.fromkeys(map(int, layers))))
 
 
-def written(result: RunResult, output: Path | None) -> Path | None:
+def write_cell(result: RunResult, output: Path | None) -> Path | None:
     """The cell's own results folder."""
     from marathon_eval.results.results import run_folder, write_run
 
@@ -153,7 +153,7 @@ def written(result: RunResult, output: Path | None) -> Path | None:
     return folder
 
 
-def show(table: SweepTable, found: dict[str, Any], output: Path | None, as_json: bool) -> None:
+def print_sweep(table: SweepTable, found: dict[str, Any], output: Path | None, as_json: bool) -> None:
     from marathon_eval.files import write_atomically
 
     text = json.dumps(found, indent=1) + "\n"
@@ -165,14 +165,14 @@ def show(table: SweepTable, found: dict[str, Any], output: Path | None, as_json:
         return
 
     from marathon_eval.cli.terminal import table_console
-    from marathon_eval.evaluator.sweep_table import rendered
+    from marathon_eval.evaluator.sweep_table import sweep_table_lines
 
-    console = table_console(WIDTH_OF_A_PIPE)
-    console.print(rendered(table))
-    console.print(footer(found), markup=False, highlight=False, soft_wrap=True)
+    console = table_console(SWEEP_PIPE_WIDTH)
+    console.print(sweep_table_lines(table))
+    console.print(sweep_footer(found), markup=False, highlight=False, soft_wrap=True)
 
 
-def footer(found: dict[str, Any]) -> str:
+def sweep_footer(found: dict[str, Any]) -> str:
     """How the numbers are meant, and what the pass itself took."""
     cells = found["cells"]
     asked = sum(cell["cache"]["misses"] for cell in cells)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from marathon_eval.cli.main import EXIT_MISTAKE, EXIT_WHOLE
 
-SHOWN = 20
+SHOWN_DIFFERENCES = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.evaluator.rescore.verify_archive import verify
+    from marathon_eval.evaluator.rescore.verify_archive import verify_archive
 
-    found = verify(Path(arguments.archive))
-    for line in found.differences[:SHOWN]:
+    found = verify_archive(Path(arguments.archive))
+    for line in found.differences[:SHOWN_DIFFERENCES]:
         print(f"marathon-eval: error: {arguments.archive}: {line}", file=sys.stderr)
     verdict = f"{len(found.differences)} differences" if found.differences else "the same, bit for bit"
     print(

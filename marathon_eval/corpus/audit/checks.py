@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from marathon_eval.corpus.audit.decode import Heard
+from marathon_eval.corpus.audit.decode import DecodedFile
 from marathon_eval.corpus.audit.expected import Expected
 from marathon_eval.corpus.audit.fault import Fault
-from marathon_eval.corpus.audit.survey import Row
+from marathon_eval.corpus.audit.survey import SurveyRow
 
 SILENT_PEAK = 1e-3
 QUIET_SECONDS = 10.0
@@ -25,7 +25,7 @@ FEW_ROWS = 20
 PER_CELL = 2.5
 
 
-def audio_faults(heard: Heard, task: str, where: str, expected: Expected) -> Iterator[Fault]:
+def audio_faults(heard: DecodedFile, task: str, where: str, expected: Expected) -> Iterator[Fault]:
     """What is wrong with one file, for the task that uses it."""
 
     def fault(kind: str, seen: str) -> Fault:
@@ -48,7 +48,7 @@ def audio_faults(heard: Heard, task: str, where: str, expected: Expected) -> Ite
         yield from sound_faults(heard, task, where)
 
 
-def length_faults(heard: Heard, task: str, where: str, expected: Expected) -> Iterator[Fault]:
+def length_faults(heard: DecodedFile, task: str, where: str, expected: Expected) -> Iterator[Fault]:
     """Against the task's own lengths, and against what the data set promises of all of them."""
     if expected.seconds is not None:
         least, most = expected.seconds
@@ -65,7 +65,7 @@ def length_faults(heard: Heard, task: str, where: str, expected: Expected) -> It
         yield Fault("short_of_promise", task, where, f"{heard.seconds:.1f} s")
 
 
-def sound_faults(heard: Heard, task: str, where: str) -> Iterator[Fault]:
+def sound_faults(heard: DecodedFile, task: str, where: str) -> Iterator[Fault]:
     """What decoding showed."""
     if heard.cut_short is not None:
         yield Fault("truncated", task, where, heard.cut_short)
@@ -82,7 +82,7 @@ def sound_faults(heard: Heard, task: str, where: str) -> Iterator[Fault]:
         yield Fault("dc_offset", task, where, f"mean {heard.mean:+.3f}")
 
 
-def row_faults(row: Row) -> Iterator[Fault]:
+def row_faults(row: SurveyRow) -> Iterator[Fault]:
     """What is wrong with one row, its audio apart."""
 
     def fault(kind: str, seen: str) -> Fault:
@@ -102,17 +102,17 @@ def row_faults(row: Row) -> Iterator[Fault]:
     repeated = [text for text, count in Counter(texts).items() if text and count > 1]
     if repeated:
         yield fault("duplicate_option", f"{repeated[0]!r} stands {texts.count(repeated[0])} times")
-    wrong = {plain(text) for place, text in enumerate(row.options) if row.answer not in (place, None)}
-    for text in sorted(wrong & {plain(text) for text in row.also_true}):
+    wrong = {plain_label(text) for place, text in enumerate(row.options) if row.answer not in (place, None)}
+    for text in sorted(wrong & {plain_label(text) for text in row.also_true}):
         yield fault("true_distractor", f"{text!r} is true too: {', '.join(row.also_true)}")
 
 
-def plain(text: str) -> str:
+def plain_label(text: str) -> str:
     """For comparing option texts with class names: `Running_water` is `Running water`."""
     return text.replace("_", " ").strip().casefold()
 
 
-def task_faults(task: str, rows: Sequence[Row], expected: Expected, place: str) -> Iterator[Fault]:
+def task_faults(task: str, rows: Sequence[SurveyRow], expected: Expected, place: str) -> Iterator[Fault]:
     """What is wrong with a task's rows taken together."""
     if expected.rows is not None and len(rows) != expected.rows:
         yield Fault("row_count", task, place, f"{len(rows)} rows, the release has {expected.rows}")
@@ -137,7 +137,7 @@ def unbalanced(counts: Sequence[int], rows: int) -> bool:
     return max(counts) > IMBALANCE * min(counts) and uneven_p(counts) < P_VALUE
 
 
-def repeated_rows(task: str, rows: Sequence[Row]) -> Iterator[Fault]:
+def repeated_rows(task: str, rows: Sequence[SurveyRow]) -> Iterator[Fault]:
     """Ids, and questions on one audio, that come twice."""
     ids: dict[str, str] = {}
     asked: dict[tuple[str, str | None, tuple[str, ...]], str] = {}
@@ -151,7 +151,7 @@ def repeated_rows(task: str, rows: Sequence[Row]) -> Iterator[Fault]:
             yield Fault("duplicate_row", task, row.where, f"asks what {before} asks")
 
 
-def letter_faults(task: str, rows: Sequence[Row], expected: Expected, place: str) -> Iterator[Fault]:
+def letter_faults(task: str, rows: Sequence[SurveyRow], expected: Expected, place: str) -> Iterator[Fault]:
     """Answer letters that are not evenly spread, and classes that can be told from the letter alone."""
     answered = [row for row in rows if row.answer is not None and row.question is not None]
     if len(answered) < FEW_ROWS:
@@ -169,7 +169,9 @@ def letter_faults(task: str, rows: Sequence[Row], expected: Expected, place: str
             yield Fault("option_order_bias", task, place, f"class and letter hang together (p = {p:.1e})")
 
 
-def duplicate_faults(heard: Mapping[Path, Heard], places: Mapping[Path, tuple[str, str]]) -> Iterator[Fault]:
+def duplicate_faults(
+    heard: Mapping[Path, DecodedFile], places: Mapping[Path, tuple[str, str]]
+) -> Iterator[Fault]:
     """Files with the same decoded sound, within a task or in no row; `places` gives each file's task and path.
 
     Two tasks may well ask about one sound: age and gender of a speaker.
@@ -186,7 +188,7 @@ def duplicate_faults(heard: Mapping[Path, Heard], places: Mapping[Path, tuple[st
         before.append((task, where))
 
 
-def orphan_faults(files: Iterable[Path], rows: Sequence[Row], root: Path) -> Iterator[Fault]:
+def orphan_faults(files: Iterable[Path], rows: Sequence[SurveyRow], root: Path) -> Iterator[Fault]:
     """Audio that no row uses, in folders where rows use some."""
     used = {row.audio for row in rows if row.audio is not None}
     folders = {path.parent: row.task for row in rows if (path := row.audio) is not None}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BLOCK_FRAMES = 1 << 18
+DECODE_BLOCK_FRAMES = 1 << 18
 #: Below -80 dB of full scale nothing is heard; a stretch of it is digital silence.
 SILENCE = 1e-4
 #: The last step of 16 bits counts as full scale: a clipped wave stays there.
@@ -31,7 +31,7 @@ _SUFFIXES |= {"MP3": {".mp3"}, "AU": {".au"}, "AIFF": {".aiff", ".aif"}}
 
 
 @dataclass(frozen=True)
-class Heard:
+class DecodedFile:
     """One file. `error` says why nothing is known; with `decoded` None only the header was read.
 
     `sha256` is that of `Audio.facts`: of the decoded sound, not of the file.
@@ -64,24 +64,24 @@ class Heard:
         return self.path.suffix.lower() in _SUFFIXES.get(self.container, {self.path.suffix.lower()})
 
 
-def read_header(path: Path) -> Heard:
+def read_header(path: Path) -> DecodedFile:
     """The header alone, without decoding."""
     import soundfile
 
     try:
         size = path.stat().st_size
     except OSError as error:
-        return Heard(path, error=f"cannot read ({error.strerror})")
+        return DecodedFile(path, error=f"cannot read ({error.strerror})")
     if not size:
-        return Heard(path, error="is an empty file")
+        return DecodedFile(path, error="is an empty file")
     try:
         info = soundfile.info(str(path))
     except soundfile.LibsndfileError as error:
-        return Heard(path, size, error=f"not readable as audio ({error.error_string})")
-    return Heard(path, size, None, info.samplerate, info.channels, info.frames, info.format)
+        return DecodedFile(path, size, error=f"not readable as audio ({error.error_string})")
+    return DecodedFile(path, size, None, info.samplerate, info.channels, info.frames, info.format)
 
 
-def hear(path: Path) -> Heard:
+def hear(path: Path) -> DecodedFile:
     """The whole file, decoded once."""
     header = read_header(path)
     if header.error is not None or not header.frames:
@@ -93,7 +93,7 @@ def hear(path: Path) -> Heard:
             damage = item
         else:
             measured.add(item)
-    return Heard(
+    return DecodedFile(
         path,
         header.size,
         None,
@@ -112,7 +112,7 @@ def _decoded(path: Path) -> Iterator[NDArray[np.float32] | str]:
 
     try:
         with soundfile.SoundFile(str(path)) as file:
-            while len(block := file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)):
+            while len(block := file.read(DECODE_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 yield block
     except soundfile.LibsndfileError as error:
         yield f"decoding breaks ({error.error_string})"
@@ -165,7 +165,7 @@ class _Measures:
         }
 
 
-def _shortened(header: Heard, decoded: int) -> str | None:
+def _shortened(header: DecodedFile, decoded: int) -> str | None:
     """Why a file holds less than it says; libsndfile itself silently believes a WAV or Ogg that was cut."""
     if decoded < header.frames:
         return f"ends {header.frames - decoded} frames before its header says"

@@ -14,7 +14,7 @@ from marathon_eval.corpus.audit.checks import (
     row_faults,
     task_faults,
 )
-from marathon_eval.corpus.audit.decode import Heard, hear, read_header
+from marathon_eval.corpus.audit.decode import DecodedFile, hear, read_header
 from marathon_eval.corpus.audit.examined import Examined, Finding
 from marathon_eval.corpus.audit.expected import Dataset, Expected
 from marathon_eval.corpus.audit.fault import Fault
@@ -79,7 +79,7 @@ def as_built(dataset: Dataset, builds: Mapping[str, Mapping[str, Any]]) -> Datas
 
 
 def changed_faults(
-    task: str, build: Mapping[str, Any], root: Path, heard: Mapping[Path, Heard]
+    task: str, build: Mapping[str, Any], root: Path, heard: Mapping[Path, DecodedFile]
 ) -> Iterable[Fault]:
     """Files that are not what their build made."""
     for line in build["audio"]:
@@ -91,7 +91,7 @@ def changed_faults(
 def _faults(
     found: Survey,
     dataset: Dataset,
-    heard: Mapping[Path, Heard],
+    heard: Mapping[Path, DecodedFile],
     places: Mapping[Path, tuple[str, str]],
 ) -> Iterable[Fault]:
     for row in found.rows:

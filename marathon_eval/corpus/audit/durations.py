@@ -15,14 +15,14 @@ from marathon_eval.corpus.audit.decode import read_header
 from marathon_eval.corpus.audit.expected import Dataset
 from marathon_eval.corpus.audit.survey import survey
 
-SCHEMA_VERSION = 1
+DURATIONS_VERSION = 1
 BIN_EDGES = (0, 2, 5, 10, 15, 20, 25, 30, 35, 45, 60, 90, 120, 180, 300, 600, float("inf"))
 PERCENTILES = (25, 75, 90, 95, 99)
 #: What the benchmark calls long audio, in seconds.
-LONG = (90.0, 300.0)
+LONG_AUDIO_S = (90.0, 300.0)
 
 
-class Timed(NamedTuple):
+class TimedFile(NamedTuple):
     """One audio file of a task with its length in seconds, its class and its speaker where known."""
 
     task: str
@@ -35,7 +35,7 @@ class Timed(NamedTuple):
 class Lengths(NamedTuple):
     """The files that have a length, and a line for each that has none."""
 
-    files: list[Timed]
+    files: list[TimedFile]
     unknown: list[str]
 
 
@@ -85,7 +85,7 @@ def measured(named: Iterable[tuple[str, Path, str | None, str | None]], root: Pa
         if isinstance(seconds, str):
             result.unknown.append(f"{task} {shown}: {seconds}")
         else:
-            result.files.append(Timed(task, shown, seconds, label, speaker))
+            result.files.append(TimedFile(task, shown, seconds, label, speaker))
     return result
 
 
@@ -106,7 +106,7 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
         "max": values.max(),
         **{f"p{point}": np.percentile(values, point) for point in PERCENTILES},
     }
-    long = float(((values >= LONG[0]) & (values <= LONG[1])).mean())
+    long = float(((values >= LONG_AUDIO_S[0]) & (values <= LONG_AUDIO_S[1])).mean())
     return {
         "count": len(values),
         **{name: round(float(value), 6) for name, value in figures.items()},
@@ -121,7 +121,7 @@ def bin_name(place: int) -> str:
     return f"{low:g}+" if high == float("inf") else f"{low:g}-{high:g}"
 
 
-def outliers(files: Sequence[Timed]) -> list[Timed]:
+def outliers(files: Sequence[TimedFile]) -> list[TimedFile]:
     """Files further than 1.5 interquartile ranges outside the quartiles (Tukey)."""
     import numpy as np
 
@@ -134,18 +134,18 @@ def outliers(files: Sequence[Timed]) -> list[Timed]:
 
 def analysed(lengths: Lengths) -> dict[str, Any]:
     """All figures: over everything, per task, and within a task per class and speaker."""
-    tasks: dict[str, list[Timed]] = {}
+    tasks: dict[str, list[TimedFile]] = {}
     for file in lengths.files:
         tasks.setdefault(file.task, []).append(file)
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": DURATIONS_VERSION,
         "all": summary([file.seconds for file in lengths.files]),
         "tasks": {task: _of_task(files) for task, files in sorted(tasks.items())},
         "unknown": lengths.unknown,
     }
 
 
-def _of_task(files: Sequence[Timed]) -> dict[str, Any]:
+def _of_task(files: Sequence[TimedFile]) -> dict[str, Any]:
     found = outliers(files)
     return {
         **summary([file.seconds for file in files]),
@@ -155,7 +155,7 @@ def _of_task(files: Sequence[Timed]) -> dict[str, Any]:
     }
 
 
-def per(files: Sequence[Timed], attribute: str) -> dict[str, Any]:
+def per(files: Sequence[TimedFile], attribute: str) -> dict[str, Any]:
     """The figures of each class or speaker, sorted by name."""
     groups: dict[str, list[float]] = {}
     for file in files:

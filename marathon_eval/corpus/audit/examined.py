@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from marathon_eval.corpus.audit.decode import Heard
+from marathon_eval.corpus.audit.decode import DecodedFile
 from marathon_eval.corpus.audit.expected import KnownFault
 from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.corpus.audit.survey import Survey
@@ -25,7 +25,7 @@ class Examined:
     """What was found, in order of task and place."""
 
     survey: Survey
-    heard: Mapping[Path, Heard]
+    heard: Mapping[Path, DecodedFile]
     findings: list[Finding]
 
     @property

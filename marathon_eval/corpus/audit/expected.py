@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from marathon_eval.task.yaml.config import Keys
-from marathon_eval.task.yaml.keys import parse
+from marathon_eval.task.yaml.keys import parsed_config
 from marathon_eval.task.yaml.loader import load_document
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Dataset(Keys):
 def load_known(paths: Iterable[Path] | None = None) -> Dataset:
     """The shipped descriptions, or those of the given YAMLs, as one. Raises MarathonError with file and line."""
     found = sorted((Path(__file__).parent / "known").glob("*.yaml")) if paths is None else list(paths)
-    parts = [parse(load_document(path, Path), Dataset) for path in found]
+    parts = [parsed_config(load_document(path, Path), Dataset) for path in found]
     return Dataset(
         dataset=" + ".join(part.dataset for part in parts),
         tasks={name: task for part in parts for name, task in part.tasks.items()},

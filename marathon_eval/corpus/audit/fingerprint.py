@@ -15,7 +15,7 @@ from marathon_eval.corpus.build.journal import sha256_of_file
 from marathon_eval.task.data.pin import PIN_VERSION
 
 if TYPE_CHECKING:
-    from marathon_eval.corpus.audit.decode import Heard
+    from marathon_eval.corpus.audit.decode import DecodedFile
     from marathon_eval.corpus.audit.examined import Examined
     from marathon_eval.corpus.audit.survey import Survey
 
@@ -25,7 +25,7 @@ def pin(examined: Examined) -> dict[str, Any]:
     return {"schema_version": PIN_VERSION, "tasks": tasks_of(examined.survey, examined.heard)}
 
 
-def tasks_of(found: Survey, heard: Mapping[Path, Heard]) -> dict[str, Any]:
+def tasks_of(found: Survey, heard: Mapping[Path, DecodedFile]) -> dict[str, Any]:
     """Each task's part of a manifest."""
     tasks: dict[str, Any] = {}
     for task, rows in sorted(found.tasks().items()):
@@ -47,7 +47,7 @@ def tasks_of(found: Survey, heard: Mapping[Path, Heard]) -> dict[str, Any]:
 
 
 def pin_faults(
-    pinned_tasks: Mapping[str, Any], found: Survey, heard: Mapping[Path, Heard]
+    pinned_tasks: Mapping[str, Any], found: Survey, heard: Mapping[Path, DecodedFile]
 ) -> Iterator[Fault]:
     """What a copy has otherwise than the manifest says; tasks that the manifest does not hold are not judged."""
     here = tasks_of(found, heard)

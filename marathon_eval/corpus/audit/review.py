@@ -15,19 +15,19 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from marathon_eval.corpus.audit.expected import Dataset
-from marathon_eval.corpus.audit.survey import ROWS_KEYS, Row, Survey, rows_in, survey
+from marathon_eval.corpus.audit.survey import ROWS_KEYS, Survey, SurveyRow, rows_in, survey
 from marathon_eval.corpus.build.builder import MANIFESTS
-from marathon_eval.corpus.build.journal import as_json, sha256_of_file, write_atomic
+from marathon_eval.corpus.build.journal import entries_as_json, sha256_of_file, write_atomic
 from marathon_eval.corpus.build.manifest import read_manifest
 from marathon_eval.errors import MarathonError, did_you_mean
 
-SCHEMA_VERSION = 1
-VERDICTS = ("accept", "reject")
+REVIEW_VERSION = 1
+REVIEW_VERDICTS = ("accept", "reject")
 #: Where the audio of rejected rows goes, inside the data set: nothing of a user's is deleted.
 REJECTED = "rejected"
 
 
-class Verdict(NamedTuple):
+class ReviewVerdict(NamedTuple):
     """What a person said of one row."""
 
     verdict: str
@@ -43,7 +43,7 @@ class Applied(NamedTuple):
     judged: int
 
 
-def sample(found: Survey, share: float, seed: int) -> list[Row]:
+def review_sample(found: Survey, share: float, seed: int) -> list[SurveyRow]:
     """A share of each task's rows, at least one, drawn with the seed from rows sorted by name."""
     chosen = []
     for task, rows in sorted(found.tasks().items()):
@@ -54,7 +54,7 @@ def sample(found: Survey, share: float, seed: int) -> list[Row]:
     return chosen
 
 
-def page(found: Survey, rows: Sequence[Row], beside: Path, share: float, seed: int) -> bytes:
+def page(found: Survey, rows: Sequence[SurveyRow], beside: Path, share: float, seed: int) -> bytes:
     """The review page; `beside` is the folder that it will lie in, for its links to the audio."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -78,17 +78,17 @@ def page(found: Survey, rows: Sequence[Row], beside: Path, share: float, seed: i
     return environment.get_template("review.html.j2").render(rows=shown, head=head).encode()
 
 
-def read_verdicts(path: Path) -> dict[tuple[str, str], Verdict]:
+def read_verdicts(path: Path) -> dict[tuple[str, str], ReviewVerdict]:
     """Verdicts by task and row, from the page's JSON. Raises MarathonError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema_version"] != SCHEMA_VERSION:
+        if content["schema_version"] != REVIEW_VERSION:
             raise MarathonError(
                 f"--verdicts: {path}: schema version {content['schema_version']} is not known here"
             )
         entries = content["verdicts"]
         verdicts = {
-            (entry["task"], entry["row"]): Verdict(entry["verdict"], str(entry.get("reason", "")))
+            (entry["task"], entry["row"]): ReviewVerdict(entry["verdict"], str(entry.get("reason", "")))
             for entry in entries
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -96,7 +96,7 @@ def read_verdicts(path: Path) -> dict[tuple[str, str], Verdict]:
             f"--verdicts: {path}: no verdicts of a review page ({type(error).__name__}: {error})"
         ) from None
     for (task, row), verdict in verdicts.items():
-        if verdict.verdict not in VERDICTS:
+        if verdict.verdict not in REVIEW_VERDICTS:
             raise MarathonError(
                 f"--verdicts: {path}: {task} {row}: '{verdict.verdict}' is not accept or reject"
             )
@@ -111,7 +111,7 @@ def rejected_rows(path: Path, task: str | None = None) -> frozenset[str]:
     )
 
 
-def apply(root: Path, dataset: Dataset, verdicts: Mapping[tuple[str, str], Verdict]) -> Applied:
+def apply(root: Path, dataset: Dataset, verdicts: Mapping[tuple[str, str], ReviewVerdict]) -> Applied:
     """Take the rejected rows out of the metadata, and audio that no row uses any more into `rejected/`.
 
     What was taken out is kept in `rejected/review.json`, written first, so that a killed call can be repeated.
@@ -126,7 +126,7 @@ def apply(root: Path, dataset: Dataset, verdicts: Mapping[tuple[str, str], Verdi
             raise MarathonError(f"--verdicts: {name[0]} has no row '{name[1]}' in {root}.{near}")
     gone = [rows[name] for name, said in verdicts.items() if said.verdict == "reject" and name in rows]
     entries = {**before, **{(row.task, row.key): entry_of(found, row, verdicts) for row in gone}}
-    write_atomic(found.root / REJECTED / "review.json", as_json([*entries.values()]))
+    write_atomic(found.root / REJECTED / "review.json", entries_as_json([*entries.values()]))
     for task in sorted({row.task for row in gone if in_metadata(found, row)}):
         rewrite(found.metadata[task], {row.number for row in gone if row.task == task})
     kept = [row for row in found.rows if row not in gone]
@@ -139,13 +139,15 @@ def apply(root: Path, dataset: Dataset, verdicts: Mapping[tuple[str, str], Verdi
     return Applied([row.key for row in gone], files, accepted, len(verdicts))
 
 
-def in_metadata(found: Survey, row: Row) -> bool:
+def in_metadata(found: Survey, row: SurveyRow) -> bool:
     """Whether the row stands in a metadata file; rows that are files themselves go with their audio."""
     file = found.metadata.get(row.task)
     return file is not None and row.where.startswith(file.relative_to(found.root).as_posix() + "#")
 
 
-def entry_of(found: Survey, row: Row, verdicts: Mapping[tuple[str, str], Verdict]) -> dict[str, Any]:
+def entry_of(
+    found: Survey, row: SurveyRow, verdicts: Mapping[tuple[str, str], ReviewVerdict]
+) -> dict[str, Any]:
     """A row as it stood, so that a rejection can be undone by hand."""
     return {
         "task": row.task,
@@ -188,10 +190,10 @@ def rewrite(path: Path, numbers: Iterable[int]) -> None:
     )
     rows = content if key is None else content[key]
     left = [row for number, row in enumerate(rows) if number not in without]
-    write_atomic(path, as_json(left if key is None else {**content, key: left}))
+    write_atomic(path, entries_as_json(left if key is None else {**content, key: left}))
 
 
-def move_audio(found: Survey, paths: Iterable[Path], kept: Sequence[Row]) -> list[str]:
+def move_audio(found: Survey, paths: Iterable[Path], kept: Sequence[SurveyRow]) -> list[str]:
     """Audio of rejected rows that no other row uses, moved below `rejected/`; a transcript's line goes with it."""
     used = {row.audio for row in kept}
     moved = []
@@ -207,7 +209,7 @@ def move_audio(found: Survey, paths: Iterable[Path], kept: Sequence[Row]) -> lis
     return moved
 
 
-def amend_manifest(found: Survey, task: str, gone: Sequence[str], kept: Sequence[Row]) -> None:
+def amend_manifest(found: Survey, task: str, gone: Sequence[str], kept: Sequence[SurveyRow]) -> None:
     """The build's own account without what was rejected: as if it had been built with these verdicts."""
     path = found.root / MANIFESTS / f"{task}.json"
     build = read_manifest(path)
@@ -225,4 +227,4 @@ def amend_manifest(found: Survey, task: str, gone: Sequence[str], kept: Sequence
         "rows": sum(row.task == task for row in kept),
         "seconds": round(sum(line["frames"] / line["rate"] for line in build["audio"]), 3),
     }
-    write_atomic(path, as_json(build))
+    write_atomic(path, entries_as_json(build))

@@ -28,7 +28,7 @@ ROWS_KEYS = ("tasks", "samples", "rows", "data")
 
 
 @dataclass(frozen=True)
-class Row:
+class SurveyRow:
     """One row as written. `audio` is below the root where it was found; `answer` is the right option's place."""
 
     task: str
@@ -54,14 +54,14 @@ class Survey:
     """A data set's rows and audio files (sorted), and what could not be read of its metadata."""
 
     root: Path
-    rows: list[Row] = field(default_factory=list)
+    rows: list[SurveyRow] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     metadata: dict[str, Path] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
-    def tasks(self) -> dict[str, list[Row]]:
+    def tasks(self) -> dict[str, list[SurveyRow]]:
         """Rows by task."""
-        found: dict[str, list[Row]] = {}
+        found: dict[str, list[SurveyRow]] = {}
         for row in self.rows:
             found.setdefault(row.task, []).append(row)
         return found
@@ -146,7 +146,7 @@ def audio_path(content: Mapping[str, Any]) -> str | None:
 
 def row_of(
     content: Any, task: str, where: str, number: int, folder: Path, expected: Expected, root: Path
-) -> Row | Fault:
+) -> SurveyRow | Fault:
     """A row, or the fault that it is none."""
     if not isinstance(content, dict):
         return Fault("bad_row", task, where, f"is {type(content).__name__}, not an object")
@@ -162,7 +162,7 @@ def row_of(
         return Fault("bad_row", task, where, "has options but no answer")
     answer = answer_place(str(gold), options) if gold is not None else None
     text = options[answer] if answer is not None and expected.label != "" else None
-    return Row(
+    return SurveyRow(
         task,
         where,
         number,
@@ -225,13 +225,15 @@ def _add_tree(found: Survey, task: str, expected: Expected) -> None:
         known = match.groupdict()
         label = known.get("label")
         answer = expected.choices.index(label) if label in expected.choices else None
-        reference = transcript_of(path) if expected.transcripts else None
-        row = Row(task, where, len(found.rows), where, path, options=tuple(expected.choices), gold=label)
+        reference = reference_text(path) if expected.transcripts else None
+        row = SurveyRow(
+            task, where, len(found.rows), where, path, options=tuple(expected.choices), gold=label
+        )
         row = replace(row, answer=answer, label=label, speaker=known.get("speaker"), reference=reference)
         found.rows.append(row)
 
 
-def transcript_of(path: Path) -> str:
+def reference_text(path: Path) -> str:
     """A sound's reference text: its own .txt, or its line in the folder's .trans.txt; empty where there is none."""
     own = path.with_suffix(".txt")
     if own.is_file():
@@ -244,7 +246,7 @@ def transcript_of(path: Path) -> str:
     return ""
 
 
-def keyed(rows: Sequence[Row], root: Path) -> list[Row]:
+def keyed(rows: Sequence[SurveyRow], root: Path) -> list[SurveyRow]:
     """Rows with their names in a review: the audio's path below the root, and which question on it.
 
     The number is the row's own `question_idx`, which stays when other rows leave; without one it is counted.

@@ -25,7 +25,7 @@ def at_most(items: Sequence[Item], limits: Mapping[str, int]) -> list[Item]:
     return kept
 
 
-def balanced(items: Sequence[Item], by: str, seed: int) -> list[Item]:
+def balanced_files(items: Sequence[Item], by: str, seed: int) -> list[Item]:
     """As many files of every class as the smallest has: drawn with the seed from each class sorted by path."""
     classes: dict[str, list[Item]] = {}
     for item in sorted(items, key=lambda item: item.audio):

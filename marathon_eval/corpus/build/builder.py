@@ -17,7 +17,7 @@ from marathon_eval.corpus.build.finalise import metadata_files, row_count, still
 from marathon_eval.corpus.build.item import Item
 from marathon_eval.corpus.build.journal import (
     Journal,
-    as_json,
+    entries_as_json,
     only_one,
     remove_parts,
     sha256_of_file,
@@ -27,14 +27,14 @@ from marathon_eval.corpus.build.manifest import identity_of, manifest_of, output
 from marathon_eval.corpus.build.pipeline import Order, plan
 from marathon_eval.corpus.build.plan import Left
 from marathon_eval.corpus.build.recipe import Recipe
-from marathon_eval.corpus.build.render import render
+from marathon_eval.corpus.build.render import render_file
 from marathon_eval.errors import MarathonError
 
 MANIFESTS = "manifests"
 SPOKEN_EVERY_SECONDS = 60.0
 
 
-class Built(NamedTuple):
+class BuildResult(NamedTuple):
     """What a build did; `made` of `files` were rendered now, the others were there and right."""
 
     manifest: Path
@@ -46,7 +46,7 @@ class Built(NamedTuple):
     wall_s: float
 
 
-def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: None) -> Built:
+def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: None) -> BuildResult:
     """Make a recipe's audio, metadata and manifest below `order.output`. Raises MarathonError."""
     clock = time.monotonic()
     with only_one(order.output / MANIFESTS, recipe.recipe):
@@ -54,23 +54,23 @@ def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: 
         pairs = still_used(recipe, planned.pairs, order.rejected)
         seconds = sum(pair.item.seconds for pair in pairs)
         told(f"{recipe.recipe}: {len(pairs)} files, {seconds / 3600:.2f} h")
-        lines, made = rendered(recipe, [pair.item for pair in pairs], planned.root, order, told)
+        lines, made = rendered_files(recipe, [pair.item for pair in pairs], planned.root, order, told)
         metadata = metadata_files(recipe, planned.pairs, order.rejected)
         for name, data in metadata.items():
             write_atomic(order.output / recipe.layout.root / name, data)
         rows = row_count(recipe, planned.pairs, order.rejected)
         content = manifest_of(recipe, pairs, lines, metadata, planned.left, order.rejected, rows)
         path = order.output / MANIFESTS / f"{recipe.recipe}.json"
-        write_atomic(path, as_json(content))
+        write_atomic(path, entries_as_json(content))
         journal_path(order, recipe).unlink(missing_ok=True)
-    return Built(path, len(pairs), rows, made, seconds, planned.left, time.monotonic() - clock)
+    return BuildResult(path, len(pairs), rows, made, seconds, planned.left, time.monotonic() - clock)
 
 
 def journal_path(order: Order, recipe: Recipe) -> Path:
     return order.output / MANIFESTS / f"{recipe.recipe}.journal"
 
 
-def rendered(
+def rendered_files(
     recipe: Recipe, items: Sequence[Item], root: Path, order: Order, told: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, Any]], int]:
     """The manifest's line of every file, by path below the root, and how many were made now. Raises MarathonError."""
@@ -162,7 +162,7 @@ def _one(
     same = before is not None and before["identity"] == identity and target.is_file()
     if before is not None and same and sha256_of_file(target) == before["sha256"]:
         return dict(before), False
-    result = render(item, root)
+    result = render_file(item, root)
     write_atomic(target, result.data)
     return output_line(item, result, used, identity), True
 

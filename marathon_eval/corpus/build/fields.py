@@ -11,7 +11,7 @@ from marathon_eval.errors import MarathonError, did_you_mean
 _NAME = re.compile(r"\{(\w+)(?::0(\d))?\}")
 
 
-def fill(template: str, fields: Mapping[str, Any], where: str) -> str:
+def filled(template: str, fields: Mapping[str, Any], where: str) -> str:
     """The template's text; `:03` pads a number with zeros. Raises MarathonError for an unknown name."""
     return _NAME.sub(lambda found: str(_value(found, fields, where)).zfill(int(found[2] or 0)), template)
 
@@ -23,7 +23,7 @@ def fill_value(template: Any, fields: Mapping[str, Any], where: str) -> Any:
     if not isinstance(template, str):
         return template
     whole = _NAME.fullmatch(template)
-    return _value(whole, fields, where) if whole and not whole[2] else fill(template, fields, where)
+    return _value(whole, fields, where) if whole and not whole[2] else filled(template, fields, where)
 
 
 def _value(found: re.Match[str], fields: Mapping[str, Any], where: str) -> Any:

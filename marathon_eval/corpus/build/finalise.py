@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from marathon_eval.corpus.build.fields import fill, fill_value
+from marathon_eval.corpus.build.fields import fill_value, filled
 from marathon_eval.corpus.build.item import Item
-from marathon_eval.corpus.build.journal import as_json
+from marathon_eval.corpus.build.journal import entries_as_json
 from marathon_eval.corpus.build.plan import Left
-from marathon_eval.corpus.build.question import Asked, ask
-from marathon_eval.corpus.build.recipe import Layout, Recipe
+from marathon_eval.corpus.build.question import BuiltQuestion, question_for
+from marathon_eval.corpus.build.recipe import Recipe, RecipeLayout
 from marathon_eval.errors import MarathonError
 
 
@@ -20,10 +20,10 @@ class Paired(NamedTuple):
     """A file with its questions: one, none (transcripts, folders as labels), or all those of a passage."""
 
     item: Item
-    asked: tuple[Asked, ...]
+    asked: tuple[BuiltQuestion, ...]
 
 
-def paired(recipe: Recipe, items: Iterable[Item]) -> tuple[list[Paired], list[Left]]:
+def with_questions(recipe: Recipe, items: Iterable[Item]) -> tuple[list[Paired], list[Left]]:
     """Every file with its questions; files with too few false options leave. Raises MarathonError."""
     pairs, left = [], []
     for item in items:
@@ -31,7 +31,7 @@ def paired(recipe: Recipe, items: Iterable[Item]) -> tuple[list[Paired], list[Le
             pairs.append(Paired(item, tuple(item.fields.get("asked", ()))))
             continue
         draw = random.Random(f"{recipe.seed}:question:{item.fields.get('pair', item.audio)}")
-        asked = ask(recipe.question, item.fields, draw, f"{recipe.recipe}: {item.audio}")
+        asked = question_for(recipe.question, item.fields, draw, f"{recipe.recipe}: {item.audio}")
         if asked is None:
             left.append(
                 Left(item.audio, "too few options are false", len(item.pieces), round(item.seconds, 3))
@@ -67,7 +67,7 @@ def rows(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> l
     return result
 
 
-def row_key(layout: Layout, item: Item, place: int, of: int) -> str:
+def row_key(layout: RecipeLayout, item: Item, place: int, of: int) -> str:
     """A row's name in review (survey.keyed): its audio below --output_path, and which question on it."""
     path = (PurePosixPath(layout.root) / item.audio).as_posix()
     return f"{path}#{place}" if of > 1 or "question_idx" in layout.row else path
@@ -92,23 +92,25 @@ def metadata_files(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[
         content: Any = rows(recipe, pairs, rejected)
         if layout.rows_key is not None:
             content = {**layout.head, layout.rows_key: content}
-        files[layout.metadata] = as_json(content)
+        files[layout.metadata] = entries_as_json(content)
     if layout.transcripts is not None:
         kept = still_used(recipe, pairs, rejected)
         files |= transcript_files(layout, [pair.item for pair in kept], recipe.recipe)
     return files
 
 
-def transcript_files(layout: Layout, items: Sequence[Item], where: str) -> dict[str, bytes]:
+def transcript_files(layout: RecipeLayout, items: Sequence[Item], where: str) -> dict[str, bytes]:
     """LibriSpeech's text files: one per folder, a line per sound."""
     lines: dict[str, list[str]] = {}
     for item in items:
-        name = fill(layout.transcripts or "", item.fields, f"{where}: layout.transcripts")
-        lines.setdefault(name, []).append(f"{PurePosixPath(item.audio).stem} {text_of(item.fields, where)}")
+        name = filled(layout.transcripts or "", item.fields, f"{where}: layout.transcripts")
+        lines.setdefault(name, []).append(
+            f"{PurePosixPath(item.audio).stem} {collected_transcript(item.fields, where)}"
+        )
     return {name: ("\n".join(sorted(of_file)) + "\n").encode() for name, of_file in sorted(lines.items())}
 
 
-def text_of(fields: Mapping[str, Any], where: str) -> str:
+def collected_transcript(fields: Mapping[str, Any], where: str) -> str:
     """A file's transcript. Raises MarathonError when the recipe collects none."""
     if "transcript" not in fields:
         raise MarathonError(f"{where}: layout.transcripts needs the field 'transcript' under `collect:`")

@@ -14,12 +14,12 @@ from typing import Any
 from marathon_eval.errors import MarathonError
 
 #: What an unfinished file is called; a killed build's are removed when it starts again.
-PART = ".part"
+PART_SUFFIX = ".part"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write a whole file or nothing. Raises MarathonError: disk full, not writable."""
-    part = path.with_name(path.name + PART)
+    part = path.with_name(path.name + PART_SUFFIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -32,7 +32,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise MarathonError(f"{path}: cannot write: {error.strerror}") from None
 
 
-def as_json(content: Any) -> bytes:
+def entries_as_json(content: Any) -> bytes:
     """JSON with one line per entry, the same bytes from the same content; a file name of no encoding stays readable."""
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
@@ -49,7 +49,7 @@ def sha256_of_file(path: Path) -> str:
 def remove_parts(paths: Iterable[Path]) -> None:
     """What a killed build left unfinished of these files."""
     for path in paths:
-        path.with_name(path.name + PART).unlink(missing_ok=True)
+        path.with_name(path.name + PART_SUFFIX).unlink(missing_ok=True)
 
 
 class Journal:

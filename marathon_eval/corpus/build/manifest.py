@@ -23,15 +23,15 @@ from marathon_eval.corpus.build.recipe import Recipe
 from marathon_eval.corpus.build.render import Rendered
 from marathon_eval.errors import MarathonError
 
-SCHEMA_VERSION = 1
-PACKAGES = ("marathon-eval", "numpy", "soundfile", "soxr")
+MANIFEST_VERSION = 1
+BUILD_PACKAGES = ("marathon-eval", "numpy", "soundfile", "soxr")
 
 
 def identity_of(item: Item, used: Mapping[str, str]) -> str:
     """What decides a file's bytes: its pieces, its sources' sha256, and what decodes and encodes."""
     name = item.audio.rpartition(".")[2]
     parts = [name, item.rate, item.frames, [asdict(piece) for piece in item.pieces], sorted(used.items())]
-    return hashlib.sha256(json.dumps([*parts, versions()], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([*parts, build_versions()], sort_keys=True).encode()).hexdigest()
 
 
 def output_line(item: Item, result: Rendered, used: Mapping[str, str], identity: str) -> dict[str, Any]:
@@ -61,10 +61,10 @@ def manifest_of(
     """The whole manifest, ready for JSON."""
     settings = recipe.model_dump(mode="json")
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": MANIFEST_VERSION,
         "recipe": settings,
         "recipe_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
-        "versions": versions(),
+        "versions": build_versions(),
         "root": recipe.layout.root,
         "counts": {
             "files": len(pairs),
@@ -79,11 +79,11 @@ def manifest_of(
 
 
 @cache
-def versions() -> dict[str, str]:
+def build_versions() -> dict[str, str]:
     """Of everything that decodes, resamples or encodes."""
     import soundfile
 
-    found = {package: version(package) for package in PACKAGES}
+    found = {package: version(package) for package in BUILD_PACKAGES}
     return {**found, "libsndfile": soundfile.__libsndfile_version__, "python": platform.python_version()}
 
 
@@ -93,7 +93,7 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema_version"] != SCHEMA_VERSION or not isinstance(content["audio"], list):
+        if content["schema_version"] != MANIFEST_VERSION or not isinstance(content["audio"], list):
             raise ValueError("another schema version")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise MarathonError(f"{path}: no manifest of this program ({error})") from None

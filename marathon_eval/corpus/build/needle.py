@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from marathon_eval.api.sound import frames_at
-from marathon_eval.corpus.build.fields import fill
-from marathon_eval.corpus.build.grouping import Filling, pack
+from marathon_eval.corpus.build.fields import filled
+from marathon_eval.corpus.build.grouping import FileBounds, pack
 from marathon_eval.corpus.build.item import Item, Piece
-from marathon_eval.corpus.build.plan import Plan, leftovers, one_rate, piece_of
+from marathon_eval.corpus.build.plan import BuildPlan, leftovers, one_rate, piece_of
 from marathon_eval.corpus.build.recipe import Needle, Recipe
-from marathon_eval.corpus.build.source import Clip
+from marathon_eval.corpus.build.source import SourceClip
 from marathon_eval.errors import MarathonError
 
 
-def plan_needles(recipe: Recipe, clips: Sequence[Clip], rule: Needle) -> Plan:
+def plan_needles(recipe: Recipe, clips: Sequence[SourceClip], rule: Needle) -> BuildPlan:
     """Events x lengths x positions. Raises MarathonError: no bed or event, too little bed, an event too long."""
     clips = sorted(clips, key=lambda clip: clip.path)
     beds = [clip for clip in clips if clip.fields.get("role") == rule.bed]
@@ -35,13 +35,15 @@ def plan_needles(recipe: Recipe, clips: Sequence[Clip], rule: Needle) -> Plan:
             for name, place in rule.positions.items():
                 items.append(probe(recipe, rule, event, (name, place), bed, rate, seconds))
     others = [clip for clip in clips if clip not in beds and clip not in events]
-    return Plan(items, leftovers("", [(clip, "has neither role") for clip in others]))
+    return BuildPlan(items, leftovers("", [(clip, "has neither role") for clip in others]))
 
 
-def bed_pieces(recipe: Recipe, beds: Sequence[Clip], frames: int, rate: int, rule: Needle) -> list[Piece]:
+def bed_pieces(
+    recipe: Recipe, beds: Sequence[SourceClip], frames: int, rate: int, rule: Needle
+) -> list[Piece]:
     """Bed clips end to end, cut at `frames`. Raises MarathonError when they do not reach."""
     lengths = [frames_at(clip.stop - clip.start, clip.rate, rate) for clip in beds]
-    files = pack(lengths, Filling(least=frames, most=frames, truncate=True)).files
+    files = pack(lengths, FileBounds(least=frames, most=frames, truncate=True)).files
     if not files:
         raise MarathonError(
             f"{recipe.recipe}: the beds have {sum(lengths) / rate:.1f} s in all, {frames / rate:.1f} s are needed"
@@ -57,7 +59,7 @@ def bed_pieces(recipe: Recipe, beds: Sequence[Clip], frames: int, rate: int, rul
 def probe(
     recipe: Recipe,
     rule: Needle,
-    event: Clip,
+    event: SourceClip,
     position: tuple[str, float],
     bed: Sequence[Piece],
     rate: int,
@@ -79,5 +81,5 @@ def probe(
         "event_stop": round((at + length) / rate, 3),
         "pair": f"{event.path}:{seconds:g}",
     }
-    audio = fill(recipe.layout.audio, fields, f"{recipe.recipe}: layout.audio")
+    audio = filled(recipe.layout.audio, fields, f"{recipe.recipe}: layout.audio")
     return Item(audio, rate, frames, (*bed, Piece(**{**vars(piece), **level})), fields)

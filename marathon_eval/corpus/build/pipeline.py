@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from marathon_eval.corpus.build.balance import balanced
-from marathon_eval.corpus.build.finalise import Paired, paired
+from marathon_eval.corpus.build.balance import balanced_files
+from marathon_eval.corpus.build.finalise import Paired, with_questions
 from marathon_eval.corpus.build.item import Item
 from marathon_eval.corpus.build.needle import plan_needles
 from marathon_eval.corpus.build.plan import Left, plan_concatenation
 from marathon_eval.corpus.build.recipe import Recipe
 from marathon_eval.corpus.build.segments import cut_at_labels
-from marathon_eval.corpus.build.select import binned, selected
-from marathon_eval.corpus.build.source import Clip, clips, listed, named_fields
+from marathon_eval.corpus.build.select import binned, selected_clips
+from marathon_eval.corpus.build.source import SourceClip, clips, named_fields, source_files
 from marathon_eval.corpus.build.speech import spoken
 from marathon_eval.corpus.build.tables import had_labels
 from marathon_eval.errors import MarathonError
@@ -34,7 +34,7 @@ class Order:
     replace: bool = False
 
 
-class Planned(NamedTuple):
+class PlannedFiles(NamedTuple):
     """Files with their questions, what was left over, and the folder that piece paths start from."""
 
     pairs: list[Paired]
@@ -42,42 +42,45 @@ class Planned(NamedTuple):
     root: Path
 
 
-def plan(recipe: Recipe, order: Order) -> Planned:
+def plan(recipe: Recipe, order: Order) -> PlannedFiles:
     """Every file of a recipe, sorted by path. Raises MarathonError, also when no file can be made."""
     found, root = source_clips(recipe, order)
-    chosen = selected(binned(found, recipe.bins), recipe.select)
+    chosen = selected_clips(binned(found, recipe.bins), recipe.select)
     if recipe.concatenate is not None:
         made = plan_concatenation(recipe, chosen, recipe.concatenate)
     elif recipe.needle is not None:
         made = plan_needles(recipe, chosen, recipe.needle)
-    pairs, unasked = paired(recipe, sorted(made.items, key=lambda item: item.audio))
+    pairs, unasked = with_questions(recipe, sorted(made.items, key=lambda item: item.audio))
     if recipe.balance is not None:
         kept = {
-            item.audio for item in balanced([pair.item for pair in pairs], recipe.balance.by, recipe.seed)
+            item.audio
+            for item in balanced_files([pair.item for pair in pairs], recipe.balance.by, recipe.seed)
         }
         pairs = [pair for pair in pairs if pair.item.audio in kept]
     if not pairs:
         raise MarathonError(too_little(recipe, found, chosen, [*made.left, *unasked]))
     _check_names([pair.item for pair in pairs], recipe.recipe)
-    return Planned(pairs[: order.limit], [*made.left, *unasked], root)
+    return PlannedFiles(pairs[: order.limit], [*made.left, *unasked], root)
 
 
-def source_clips(recipe: Recipe, order: Order) -> tuple[list[Clip], Path]:
+def source_clips(recipe: Recipe, order: Order) -> tuple[list[SourceClip], Path]:
     """The corpus's clips, and the folder that their paths start from (passages are read aloud into ours)."""
     source = recipe.source
     if source.texts is not None:
         root = order.output / "speech" / recipe.recipe
-        files = listed(order.source, source.texts.files, recipe.recipe)
+        files = source_files(order.source, source.texts.files, recipe.recipe)
         found = spoken(files, order.source, root, order.tts)
         return (named_fields(found, source.pattern, recipe.recipe) if source.pattern else found), root
-    paths = listed(order.source, source.audio, recipe.recipe)
+    paths = source_files(order.source, source.audio, recipe.recipe)
     found = clips(recipe.recipe, source, order.source, paths)
     if source.segments is not None:
         found = cut_at_labels(found, had_labels(order.source / source.segments.file), source.segments)
     return found, order.source
 
 
-def too_little(recipe: Recipe, found: Sequence[Clip], chosen: Sequence[Clip], left: Sequence[Left]) -> str:
+def too_little(
+    recipe: Recipe, found: Sequence[SourceClip], chosen: Sequence[SourceClip], left: Sequence[Left]
+) -> str:
     """Why nothing can be built, in one line."""
     seconds = sum(clip.seconds for clip in chosen)
     text = f"{recipe.recipe}: too little material: {len(chosen)} of {len(found)} clips ({seconds:.0f} s) are usable"

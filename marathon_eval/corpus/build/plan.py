@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from marathon_eval.api.sound import frames_at
 from marathon_eval.corpus.build.balance import at_most
-from marathon_eval.corpus.build.fields import fill
-from marathon_eval.corpus.build.grouping import Filling, Take, grouped, pack
+from marathon_eval.corpus.build.fields import filled
+from marathon_eval.corpus.build.grouping import FileBounds, Take, grouped, pack
 from marathon_eval.corpus.build.item import Item, Piece
 from marathon_eval.corpus.build.recipe import Collect, Concatenate, Recipe
-from marathon_eval.corpus.build.source import Clip
+from marathon_eval.corpus.build.source import SourceClip
 from marathon_eval.errors import MarathonError
 
 
@@ -26,14 +26,14 @@ class Left(NamedTuple):
     seconds: float
 
 
-class Plan(NamedTuple):
+class BuildPlan(NamedTuple):
     """All files, sorted by path, and what was left over."""
 
     items: list[Item]
     left: list[Left]
 
 
-def plan_concatenation(recipe: Recipe, clips: Sequence[Clip], rule: Concatenate) -> Plan:
+def plan_concatenation(recipe: Recipe, clips: Sequence[SourceClip], rule: Concatenate) -> BuildPlan:
     """Every group's clips in files. Raises MarathonError: mixed rates, no file at all, two files of one name."""
     items: list[Item] = []
     left: list[Left] = []
@@ -51,13 +51,13 @@ def plan_concatenation(recipe: Recipe, clips: Sequence[Clip], rule: Concatenate)
         shut_out = set(range(len(members))) - set(usable)
         reasons += [(members[number], "shorter than its cross-fades") for number in sorted(shut_out)]
         left += leftovers("/".join(map(str, values)), reasons)
-    return Plan(at_most(items, rule.at_most), left)
+    return BuildPlan(at_most(items, rule.at_most), left)
 
 
-def filling_of(rule: Concatenate, rate: int) -> Filling:
+def filling_of(rule: Concatenate, rate: int) -> FileBounds:
     """The recipe's seconds in output frames."""
     joint = rule.gap_seconds - rule.crossfade_seconds
-    return Filling(
+    return FileBounds(
         least=round(rule.min_seconds * rate),
         most=round(rule.max_seconds * rate),
         joint=round(joint * rate),
@@ -67,7 +67,7 @@ def filling_of(rule: Concatenate, rate: int) -> Filling:
     )
 
 
-def one_rate(clips: Iterable[Clip], wanted: int | None, where: str) -> int:
+def one_rate(clips: Iterable[SourceClip], wanted: int | None, where: str) -> int:
     """The output's rate: the recipe's, else the clips' common one. Raises MarathonError when they differ."""
     if wanted is not None:
         return wanted
@@ -81,7 +81,7 @@ def one_rate(clips: Iterable[Clip], wanted: int | None, where: str) -> int:
 def _item(
     recipe: Recipe,
     rule: Concatenate,
-    chosen: Sequence[tuple[Clip, Take]],
+    chosen: Sequence[tuple[SourceClip, Take]],
     rate: int,
     known: Mapping[str, Any],
 ) -> Item:
@@ -94,18 +94,18 @@ def _item(
         pieces.append(Piece(**{**vars(piece), **ends, "level_db": rule.level_db}))
         at += take.frames + joint
     fields = {**known, **collected(recipe.collect, [clip for clip, _ in chosen])}
-    audio = fill(recipe.layout.audio, fields, f"{recipe.recipe}: layout.audio")
+    audio = filled(recipe.layout.audio, fields, f"{recipe.recipe}: layout.audio")
     return Item(audio, rate, at - joint, tuple(pieces), fields)
 
 
-def piece_of(clip: Clip, at: int, frames: int, rate: int, fields: Mapping[str, Any]) -> Piece:
+def piece_of(clip: SourceClip, at: int, frames: int, rate: int, fields: Mapping[str, Any]) -> Piece:
     """The first `frames` output frames of a clip, laid at `at`."""
     needed = -(-frames * clip.rate // rate)
     stop = clip.start + min(needed, clip.stop - clip.start)
     return Piece(clip.path, clip.start, stop, clip.rate, at, frames, fields=fields)
 
 
-def collected(rules: Mapping[str, Collect], clips: Sequence[Clip]) -> dict[str, Any]:
+def collected(rules: Mapping[str, Collect], clips: Sequence[SourceClip]) -> dict[str, Any]:
     """A file's fields from those of its clips."""
     return {
         name: COLLECTORS[rule.how]([clip.fields[rule.source] for clip in clips])
@@ -134,7 +134,7 @@ COLLECTORS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def leftovers(group: str, reasons: Iterable[tuple[Clip, str]]) -> list[Left]:
+def leftovers(group: str, reasons: Iterable[tuple[SourceClip, str]]) -> list[Left]:
     """Clips that came into no file, summed up by reason."""
     ordered = sorted(reasons, key=lambda pair: pair[1])
     summed = []

@@ -8,12 +8,12 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from marathon_eval.corpus.build.fields import fill
-from marathon_eval.corpus.build.recipe import Question
+from marathon_eval.corpus.build.fields import filled
+from marathon_eval.corpus.build.recipe import RecipeQuestion
 from marathon_eval.errors import MarathonError, did_you_mean
 
 
-class Asked(NamedTuple):
+class BuiltQuestion(NamedTuple):
     """A question with its option texts in the order shown, and which is right."""
 
     question: str
@@ -38,7 +38,9 @@ class Asked(NamedTuple):
         }
 
 
-def ask(rule: Question, fields: Mapping[str, Any], draw: random.Random, where: str) -> Asked | None:
+def question_for(
+    rule: RecipeQuestion, fields: Mapping[str, Any], draw: random.Random, where: str
+) -> BuiltQuestion | None:
     """The question for one file; None when too few distractors are false. Raises MarathonError."""
     right, others = _options(rule, fields, where)
     wanted = len(others) if rule.shown is None else rule.shown - 1
@@ -50,10 +52,10 @@ def ask(rule: Question, fields: Mapping[str, Any], draw: random.Random, where: s
         texts = [right, *draw.sample(others, wanted)]
         if rule.shuffle:
             draw.shuffle(texts)
-    return Asked(fill(rule.text, fields, where), tuple(texts), texts.index(right))
+    return BuiltQuestion(filled(rule.text, fields, where), tuple(texts), texts.index(right))
 
 
-def _options(rule: Question, fields: Mapping[str, Any], where: str) -> tuple[str, Sequence[str]]:
+def _options(rule: RecipeQuestion, fields: Mapping[str, Any], where: str) -> tuple[str, Sequence[str]]:
     """The right option's text, and those of all possible distractors in a fixed order."""
     value = fields.get(rule.answer)
     if value is None:
@@ -75,4 +77,4 @@ def _options(rule: Question, fields: Mapping[str, Any], where: str) -> tuple[str
 
 
 def _numbered(template: str, number: int) -> str:
-    return fill(template, {"number": number}, "question.numbers.template")
+    return filled(template, {"number": number}, "question.numbers.template")

@@ -15,14 +15,14 @@ from pydantic import Field, model_validator
 
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.task.yaml.config import Keys
-from marathon_eval.task.yaml.keys import parse
+from marathon_eval.task.yaml.keys import parsed_config
 from marathon_eval.task.yaml.loader import load_document
 
 Text = str | int | float | bool
 Parsed = Literal["text", "int", "float", "entities"]
 
 
-class Table(Keys):
+class RecipeTable(Keys):
     """A table beside the audio; its row whose `key` equals the clip's `match` gives the clip more fields."""
 
     file: str
@@ -55,22 +55,22 @@ class Segments(Keys):
     tolerance_seconds: float = Field(0.05, ge=0, description="how far a label may pass the file's end")
 
 
-class Texts(Keys):
+class RecipeTexts(Keys):
     """Passages in RACE's form (JSON with article, questions, options, answers), read aloud by `--tts`."""
 
     files: list[str]
 
 
-class Source(Keys):
+class RecipeSource(Keys):
     """Which files are clips, and what is known of each."""
 
     audio: list[str] = Field([], description="globs below --source")
     pattern: str = Field("", description="a regular expression on the path; its named groups are fields")
-    tables: list[Table] = Field([])
+    tables: list[RecipeTable] = Field([])
     events: Events | None = None
     segments: Segments | None = None
     transcripts: str | None = Field(None, description="glob of files with lines `<stem> <text>`")
-    texts: Texts | None = None
+    texts: RecipeTexts | None = None
     known_bad: list[str] = Field([], description="files that are damaged in the corpus itself: left out")
 
 
@@ -90,7 +90,7 @@ class Bins(Keys):
     ranges: dict[str, tuple[int, int]]
 
 
-class Group(Keys):
+class RecipeGroup(Keys):
     """Clips that may stand in one file; sorted by `order`, or shuffled with the recipe's seed."""
 
     by: list[str] = Field([])
@@ -143,26 +143,26 @@ class Needle(Keys):
     fade_seconds: float = Field(0.02, ge=0)
 
 
-class Balance(Keys):
+class RecipeBalance(Keys):
     """Files of the larger classes are drawn out, with the recipe's seed, until all have as many as the smallest."""
 
     by: str
 
 
-class Numbers(Keys):
+class RecipeNumbers(Keys):
     """Options that are counts: the right one and others near it, drawn without replacement."""
 
     template: str = "{number}"
     spread: float = Field(0.5, gt=0, description="how far options lie from the answer, as a fraction of it")
 
 
-class Question(Keys):
+class RecipeQuestion(Keys):
     """The question and its options; distractors are drawn without replacement."""
 
     text: str
     answer: str = Field(description="the field that holds the right class or number")
     choices: dict[str, str] = Field({}, description="class to option text")
-    numbers: Numbers | None = None
+    numbers: RecipeNumbers | None = None
     shown: int | None = Field(None, ge=2, le=26, description="options per question; all where absent")
     shuffle: bool = True
     not_in: str | None = Field(None, description="a list field: what is in it can't be a distractor")
@@ -176,7 +176,7 @@ class Question(Keys):
         return self
 
 
-class Layout(Keys):
+class RecipeLayout(Keys):
     """Where files go and what the metadata says: the released form of one task."""
 
     root: str = Field(description="folder below --output_path")
@@ -196,21 +196,21 @@ class Recipe(Keys):
     version: int = Field(ge=1)
     description: str = ""
     seed: int = 42
-    source: Source
+    source: RecipeSource
     select: Select = Select()
     bins: dict[str, Bins] = Field({})
-    group: Group = Group()
+    group: RecipeGroup = RecipeGroup()
     concatenate: Concatenate | None = None
     needle: Needle | None = None
     collect: dict[str, Collect] = Field({})
-    balance: Balance | None = None
-    question: Question | None = None
+    balance: RecipeBalance | None = None
+    question: RecipeQuestion | None = None
     keep: list[str] = Field([], description="clip fields that the manifest repeats for every stretch")
     rate: int | None = Field(None, ge=1000, le=192000, description="Hz; the clips' own where absent")
-    layout: Layout
+    layout: RecipeLayout
 
 
-def json_schema() -> dict[str, Any]:
+def recipe_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe's YAML, for editors; shipped as recipe_schema.json."""
     schema = Recipe.model_json_schema()
     # an include may hold the rest of the keys, so that none is needed in one file
@@ -224,7 +224,7 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def shipped() -> Path:
+def shipped_recipes() -> Path:
     """The folder of the recipes that came with the package."""
     return Path(__file__).resolve().parent / "recipes"
 
@@ -235,7 +235,7 @@ def recipe_path(name: str, include_path: list[str]) -> Path:
         if not Path(name).is_file():
             raise MarathonError(f"build: {name}: no such recipe file")
         return Path(name)
-    folders = [Path(folder) / "recipes" for folder in include_path] + [shipped()]
+    folders = [Path(folder) / "recipes" for folder in include_path] + [shipped_recipes()]
     known = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
     if name not in known:
         raise unknown("build", "recipe", name, known)
@@ -247,7 +247,7 @@ def load_recipe(name: str, include_path: list[str] | None = None) -> Recipe:
     include_path = include_path or []
     path = recipe_path(name, include_path)
     document = load_document(path, lambda other: recipe_path(other, include_path))
-    recipe = parse(document, Recipe)
+    recipe = parsed_config(document, Recipe)
     if (recipe.concatenate is None) == (recipe.needle is None):
         raise MarathonError(f"{document.where('concatenate')}: give either concatenate or needle")
     if bool(recipe.source.audio) == (recipe.source.texts is not None):

@@ -12,7 +12,7 @@ from marathon_eval.api.sound import (
     below_ceiling,
     faded,
     gain_to,
-    laid_out,
+    mixed_on_silence,
     resampled,
     to_pcm16,
 )
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BLOCK_FRAMES = 1 << 20
+RENDER_BLOCK_FRAMES = 1 << 20
 
 
 class Rendered(NamedTuple):
@@ -34,14 +34,14 @@ class Rendered(NamedTuple):
     peak: float
 
 
-def render(item: Item, root: Path) -> Rendered:
+def render_file(item: Item, root: Path) -> Rendered:
     """Decode, join and encode one file; memory is that of one file. Raises MarathonError: damaged source, silence."""
     sounds, gains = [], []
     for piece in item.pieces:
         samples, gain = sound_of(piece, item.rate, root)
         sounds.append(Laid(piece.at, samples))
         gains.append(gain)
-    whole, turned = below_ceiling(laid_out(item.frames, sounds))
+    whole, turned = below_ceiling(mixed_on_silence(item.frames, sounds))
     spans = spans_of(item, [gain + turned for gain in gains])
     return Rendered(encoded(to_pcm16(whole), item), spans, float(abs(whole).max(initial=0.0)))
 
@@ -70,7 +70,7 @@ def stretch(path: Path, start: int, stop: int) -> NDArray[np.float32]:
         with soundfile.SoundFile(str(path)) as file:
             file.seek(start)
             while left > 0:
-                block = file.read(min(left, BLOCK_FRAMES), dtype="float32", always_2d=True)
+                block = file.read(min(left, RENDER_BLOCK_FRAMES), dtype="float32", always_2d=True)
                 if not len(block):
                     raise MarathonError(f"{path}: ends {left} frames before its header says")
                 blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))

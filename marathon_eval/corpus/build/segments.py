@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from marathon_eval.corpus.build.recipe import Segments
-from marathon_eval.corpus.build.source import Clip
+from marathon_eval.corpus.build.source import SourceClip
 from marathon_eval.corpus.build.tables import Labelled
 from marathon_eval.errors import MarathonError
 
 
-def cut_at_labels(clips: Sequence[Clip], labels: Mapping[str, Labelled], rule: Segments) -> list[Clip]:
+def cut_at_labels(
+    clips: Sequence[SourceClip], labels: Mapping[str, Labelled], rule: Segments
+) -> list[SourceClip]:
     """One clip per labelled segment, with `label` (its pool: real or fake) and `genuine` (its own truth).
 
     As released, a whole clip with any fake part goes to the fake pool, genuine stretches too (`pool: clip`).
@@ -19,7 +21,7 @@ def cut_at_labels(clips: Sequence[Clip], labels: Mapping[str, Labelled], rule: S
     return [part for clip in clips for part in _parts(clip, labels, rule)]
 
 
-def _parts(clip: Clip, labels: Mapping[str, Labelled], rule: Segments) -> list[Clip]:
+def _parts(clip: SourceClip, labels: Mapping[str, Labelled], rule: Segments) -> list[SourceClip]:
     labelled = labels.get(clip.fields["stem"])
     if labelled is None:
         raise MarathonError(f"{clip.path}: has no line in {rule.file}")
@@ -35,5 +37,5 @@ def _parts(clip: Clip, labels: Mapping[str, Labelled], rule: Segments) -> list[C
         fake = labelled.has_fake if rule.pool == "clip" else not segment.genuine
         if start < stop:
             known = {**clip.fields, "label": "fake" if fake else "real", "genuine": segment.genuine}
-            parts.append(Clip(clip.path, start, stop, clip.rate, clip.channels, known))
+            parts.append(SourceClip(clip.path, start, stop, clip.rate, clip.channels, known))
     return parts

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from marathon_eval.corpus.build.recipe import Bins, Select
-from marathon_eval.corpus.build.source import Clip
+from marathon_eval.corpus.build.source import SourceClip
 
 
-def binned(clips: Sequence[Clip], bins: Mapping[str, Bins]) -> list[Clip]:
+def binned(clips: Sequence[SourceClip], bins: Mapping[str, Bins]) -> list[SourceClip]:
     """The clips with a class for each number; clips without the number or outside every range leave."""
     for name, rule in bins.items():
         classes = ((clip, _range_of(clip.fields.get(rule.field), rule)) for clip in clips)
@@ -24,7 +24,7 @@ def _range_of(number: Any, rule: Bins) -> str | None:
     return next((name for name, (first, last) in rule.ranges.items() if first <= whole <= last), None)
 
 
-def selected(clips: Iterable[Clip], rule: Select) -> list[Clip]:
+def selected_clips(clips: Iterable[SourceClip], rule: Select) -> list[SourceClip]:
     """The clips that the rule keeps; values are compared as text."""
     longest = float("inf") if rule.max_seconds is None else rule.max_seconds
     return [

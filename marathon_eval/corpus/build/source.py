@@ -11,14 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from marathon_eval.corpus.build.fields import fill
-from marathon_eval.corpus.build.recipe import Events, Source, Table
-from marathon_eval.corpus.build.tables import Line, parsed, table_lines, transcripts
+from marathon_eval.corpus.build.fields import filled
+from marathon_eval.corpus.build.recipe import Events, RecipeSource, RecipeTable
+from marathon_eval.corpus.build.tables import Line, parsed_cell, table_lines, transcripts
 from marathon_eval.errors import MarathonError
 
 
 @dataclass(frozen=True)
-class Clip:
+class SourceClip:
     """A stretch of a source file, in frames of its own rate, with what is known of it."""
 
     path: str
@@ -32,12 +32,12 @@ class Clip:
     def seconds(self) -> float:
         return (self.stop - self.start) / self.rate
 
-    def knowing(self, **fields: Any) -> Clip:
+    def knowing(self, **fields: Any) -> SourceClip:
         """The same stretch with more fields."""
         return replace(self, fields={**self.fields, **fields})
 
 
-def listed(root: Path, patterns: Iterable[str], where: str) -> list[str]:
+def source_files(root: Path, patterns: Iterable[str], where: str) -> list[str]:
     """The files below `root` that match any glob, by POSIX path, sorted. Raises MarathonError when there is none."""
     if not root.is_dir():
         raise MarathonError(f"--source: {root}: no such folder")
@@ -55,19 +55,19 @@ def listed(root: Path, patterns: Iterable[str], where: str) -> list[str]:
     return paths
 
 
-def clips(recipe: str, source: Source, root: Path, paths: Sequence[str]) -> list[Clip]:
+def clips(recipe: str, source: RecipeSource, root: Path, paths: Sequence[str]) -> list[SourceClip]:
     """Every clip with its fields, sorted by path. Raises MarathonError: unreadable, unmatched, broken table."""
     found = [header(root, path) for path in paths if path not in source.known_bad]
     if source.pattern:
         found = named_fields(found, source.pattern, recipe)
     for table in source.tables:
-        found = joined(found, table, root, recipe)
+        found = joined_with_table(found, table, root, recipe)
     if source.transcripts is not None:
-        found = with_transcripts(found, root, listed(root, [source.transcripts], recipe))
+        found = with_transcripts(found, root, source_files(root, [source.transcripts], recipe))
     return with_events(found, source.events, root) if source.events else found
 
 
-def header(root: Path, path: str) -> Clip:
+def header(root: Path, path: str) -> SourceClip:
     """A whole file as a clip, from its header. Raises MarathonError when it is no audio or holds none."""
     import soundfile
 
@@ -79,10 +79,10 @@ def header(root: Path, path: str) -> Clip:
         raise MarathonError(f"{root / path}: holds no audio")
     pure = PurePosixPath(path)
     known = {"path": path, "stem": pure.stem, "name": pure.name, "folder": pure.parent.name}
-    return Clip(path, 0, info.frames, info.samplerate, info.channels, known)
+    return SourceClip(path, 0, info.frames, info.samplerate, info.channels, known)
 
 
-def named_fields(found: Sequence[Clip], pattern: str, where: str) -> list[Clip]:
+def named_fields(found: Sequence[SourceClip], pattern: str, where: str) -> list[SourceClip]:
     """The named groups of `pattern` as fields. Raises MarathonError when a path does not match."""
     expression = re.compile(pattern)
     result = []
@@ -94,7 +94,9 @@ def named_fields(found: Sequence[Clip], pattern: str, where: str) -> list[Clip]:
     return result
 
 
-def joined(found: Sequence[Clip], table: Table, root: Path, where: str) -> list[Clip]:
+def joined_with_table(
+    found: Sequence[SourceClip], table: RecipeTable, root: Path, where: str
+) -> list[SourceClip]:
     """The clips with a table's columns; a field that an earlier table gave stays. Raises MarathonError."""
     path = root / table.file
     if table.optional and not path.exists():
@@ -102,7 +104,7 @@ def joined(found: Sequence[Clip], table: Table, root: Path, where: str) -> list[
     rows = keyed_lines(path, table)
     result, unmatched = [], []
     for clip in found:
-        line = rows.get(fill(table.match, clip.fields, where))
+        line = rows.get(filled(table.match, clip.fields, where))
         if line is not None:
             result.append(clip.knowing(**{**_columns(line, table), **clip.fields}))
         elif table.unmatched == "keep":
@@ -114,14 +116,14 @@ def joined(found: Sequence[Clip], table: Table, root: Path, where: str) -> list[
     return result
 
 
-def keyed_lines(path: Path, table: Table) -> dict[str, Line]:
+def keyed_lines(path: Path, table: RecipeTable) -> dict[str, Line]:
     """A table's rows by key; the same key twice must say the same of the wanted fields. Raises MarathonError."""
     rows: dict[str, Line] = {}
     for line in table_lines(path):
         for column in table.fields.values():
             if column not in line.values:
                 raise MarathonError(f"{path}:1: no column '{column}', it has {', '.join(line.values)}")
-        key = fill(
+        key = filled(
             table.key, {name.replace(" ", "_"): cell for name, cell in line.values.items()}, line.where
         )
         wanted = {column: line.values[column] for column in table.fields.values()}
@@ -131,17 +133,17 @@ def keyed_lines(path: Path, table: Table) -> dict[str, Line]:
     return rows
 
 
-def _columns(line: Line, table: Table) -> dict[str, Any]:
+def _columns(line: Line, table: RecipeTable) -> dict[str, Any]:
     """The wanted fields; an empty cell gives no number."""
     values = {}
     for name, column in table.fields.items():
         kind, text = table.types.get(name, "text"), line.values[column]
         if text or kind in ("text", "entities"):
-            values[name] = parsed(text, kind, line.where)
+            values[name] = parsed_cell(text, kind, line.where)
     return values
 
 
-def with_transcripts(found: Sequence[Clip], root: Path, files: Sequence[str]) -> list[Clip]:
+def with_transcripts(found: Sequence[SourceClip], root: Path, files: Sequence[str]) -> list[SourceClip]:
     """The clips with `transcript`, by file name. Raises MarathonError when one has none."""
     texts = dict(pair for file in files for pair in transcripts(root / file))
     for clip in found:
@@ -150,11 +152,11 @@ def with_transcripts(found: Sequence[Clip], root: Path, files: Sequence[str]) ->
     return [clip.knowing(transcript=texts[clip.fields["stem"]]) for clip in found]
 
 
-def with_events(found: Sequence[Clip], events: Events, root: Path) -> list[Clip]:
+def with_events(found: Sequence[SourceClip], events: Events, root: Path) -> list[SourceClip]:
     """The clips with `events` (classes, sorted), `event_set` (the same as text) and `event_seconds` per class."""
     seconds: dict[str, dict[str, float]] = {clip.fields["name"]: {} for clip in found}
     lengths = {clip.fields["name"]: clip.seconds for clip in found}
-    for file in listed(root, events.files, "events"):
+    for file in source_files(root, events.files, "events"):
         for line in table_lines(root / file):
             _note_event(line, events, seconds, lengths)
     return [
@@ -177,7 +179,7 @@ def _note_event(
     if name not in seconds or not label:  # files without events have a line with empty cells
         return
     onset, offset = (
-        parsed(line.values[column], "float", line.where) for column in (events.onset, events.offset)
+        parsed_cell(line.values[column], "float", line.where) for column in (events.onset, events.offset)
     )
     if not 0 <= onset < offset <= lengths[name] + 0.05:
         raise MarathonError(

@@ -19,15 +19,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from marathon_eval.corpus.build.journal import write_atomic
-from marathon_eval.corpus.build.question import Asked
-from marathon_eval.corpus.build.source import Clip, header
+from marathon_eval.corpus.build.question import BuiltQuestion
+from marathon_eval.corpus.build.source import SourceClip, header
 from marathon_eval.corpus.build.tables import read_text
 from marathon_eval.errors import MarathonError
 
 TIMEOUT_SECONDS = 600.0
 
 
-def spoken(texts: Sequence[str], source: Path, folder: Path, tts: str | None) -> list[Clip]:
+def spoken(texts: Sequence[str], source: Path, folder: Path, tts: str | None) -> list[SourceClip]:
     """One clip per passage, its sound below `folder`, with `asked`: its questions. Raises MarathonError."""
     if tts is None:
         raise MarathonError(
@@ -41,7 +41,7 @@ def spoken(texts: Sequence[str], source: Path, folder: Path, tts: str | None) ->
     return [_spoken(text, source, folder, words) for text in texts]
 
 
-def _spoken(path: str, source: Path, folder: Path, words: Sequence[str]) -> Clip:
+def _spoken(path: str, source: Path, folder: Path, words: Sequence[str]) -> SourceClip:
     passage = read_passage(source / path)
     named = hashlib.sha256(json.dumps([*words, passage["article"]]).encode()).hexdigest()[:12]
     pure = PurePosixPath(path)
@@ -68,11 +68,11 @@ def read_passage(path: Path) -> dict[str, Any]:
         raise MarathonError(f"{path}: no passage in RACE's form ({type(error).__name__}: {error})") from None
 
 
-def _asked(question: str, options: Sequence[str], answer: str) -> Asked:
+def _asked(question: str, options: Sequence[str], answer: str) -> BuiltQuestion:
     place = string.ascii_uppercase.index(answer)
     if place >= len(options) or len(set(options)) != len(options):
         raise ValueError(f"answer {answer} does not name one of {len(options)} different options")
-    return Asked(question, tuple(options), place)
+    return BuiltQuestion(question, tuple(options), place)
 
 
 def read_aloud(text: str, words: Sequence[str]) -> bytes:

@@ -110,7 +110,7 @@ def transcripts(path: Path) -> Iterator[tuple[str, str]]:
             yield name, text.strip()
 
 
-def parsed(text: str, kind: str, where: str) -> Any:
+def parsed_cell(text: str, kind: str, where: str) -> Any:
     """A cell as the recipe's type: text, int, float, or `entities`, a list of [type, start, length] to its types."""
     try:
         return _PARSERS[kind](text)

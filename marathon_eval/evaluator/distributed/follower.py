@@ -21,7 +21,7 @@ from marathon_eval.evaluator.distributed.leader import take_device
 from marathon_eval.evaluator.distributed.messages import (
     LEADER,
     LOOK_SECONDS,
-    Link,
+    Channel,
     Outbox,
     Pulse,
     Unreachable,
@@ -34,7 +34,7 @@ from marathon_eval.files import sha256_of
 class Follower:
     """Every other rank's side."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Channel) -> None:
         self._link = link
         self._model: Model | None = None
         self._cache: ResponseCache | None = None
@@ -109,7 +109,7 @@ class Follower:
 
 def follow(ranks: Ranks, incomplete: int) -> int:
     """Serve rank 0; its exit code, or `incomplete` where it is lost. Raises MarathonError and KeyboardInterrupt."""
-    link = Link.connect(ranks)
+    link = Channel.connect(ranks)
     follower = Follower(link)
     code: int | None = None
     with Pulse(link) as pulse:
@@ -134,7 +134,7 @@ def follow(ranks: Ranks, incomplete: int) -> int:
     return incomplete
 
 
-def _broken_off(link: Link, pulse: Pulse) -> int | None:
+def _broken_off(link: Channel, pulse: Pulse) -> int | None:
     """The exit code where the leader has ended the run; raises KeyboardInterrupt where it was the user."""
     if pulse.lost:
         return None

@@ -26,13 +26,19 @@ from marathon_eval.cache.entry import WEIGHTS, response_from
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.distributed.messages import LEADER, LOOK_SECONDS, SEND_SECONDS, Link, Unreachable
+from marathon_eval.evaluator.distributed.messages import (
+    LEADER,
+    LOOK_SECONDS,
+    SEND_SECONDS,
+    Channel,
+    Unreachable,
+)
 from marathon_eval.evaluator.distributed.ranks import Ranks, shared_out
 from marathon_eval.evaluator.requests import cache_folder, seconds_of
 from marathon_eval.files import sha256_of
 
 #: What is waited for: a request, or a sweep's cell and request.
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 #: At the end: how long the leader stays for the others, who read the exit code from it.
 LEAVE_SECONDS = 10.0
@@ -41,7 +47,7 @@ LEAVE_SECONDS = 10.0
 class Leader:
     """Rank 0's side."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Channel) -> None:
         self._link = link
         self._others = [rank for rank in range(link.ranks.world) if rank != LEADER]
         self._caches: set[Path] = set()
@@ -49,7 +55,7 @@ class Leader:
 
     def orders(self, config: RunConfig) -> dict[str, Any]:
         """What the others must know of the run. Raises MarathonError for what several processes can't do."""
-        refuse(config.model_args, self._link.ranks)
+        refuse_device_arguments(config.model_args, self._link.ranks)
         folder = cache_folder(config)
         if folder is not None:
             self._caches.add(folder / FILE_NAME)
@@ -106,13 +112,13 @@ class Leader:
         """This process's own GPU, before anything loads. Raises MarathonError."""
         take_device(orders["model_args"].get("device"), self._link.ranks)
 
-    def awaited(self, waiting: dict[int, dict[int, T]]) -> Iterator[tuple[T, Response]]:
+    def awaited(self, waiting: dict[int, dict[int, _T]]) -> Iterator[tuple[_T, Response]]:
         """As `arrived`, until nothing is waited for."""
         while waiting:
             yield from self.arrived(waiting)
             time.sleep(LOOK_SECONDS)
 
-    def arrived(self, waiting: dict[int, dict[int, T]]) -> Iterator[tuple[T, Response]]:
+    def arrived(self, waiting: dict[int, dict[int, _T]]) -> Iterator[tuple[_T, Response]]:
         """What the others sent since, by rank and place in its share; failures for the share of one that is lost.
 
         Raises MarathonError and KeyboardInterrupt as they did.
@@ -133,7 +139,7 @@ class Leader:
             for rank in [rank for rank in waiting if not self._alive(rank)]:
                 yield from self._lost(rank, waiting.pop(rank))
 
-    def _lost(self, rank: int, left: dict[int, T]) -> Iterator[tuple[T, Response]]:
+    def _lost(self, rank: int, left: dict[int, _T]) -> Iterator[tuple[_T, Response]]:
         self._others.remove(rank)
         print(
             f"marathon-eval: {self._described(rank)} is lost; {len(left)} requests stay without an answer: "
@@ -175,7 +181,7 @@ class Leader:
                 print(f"marathon-eval: warning: {error}", file=sys.stderr)
 
 
-def refuse(model_args: dict[str, Any], ranks: Ranks) -> None:
+def refuse_device_arguments(model_args: dict[str, Any], ranks: Ranks) -> None:
     """Raise MarathonError for arguments that give every process the same device; a stage's own count too."""
     for name, value in model_args.items():
         # listener_device_map is the listener's device_map, and so is the one within listener_args
@@ -191,7 +197,7 @@ def refuse(model_args: dict[str, Any], ranks: Ranks) -> None:
                 "leave it out, and each process takes a GPU of its own"
             )
         if isinstance(value, dict):
-            refuse(value, ranks)
+            refuse_device_arguments(value, ranks)
 
 
 def take_device(device: object, ranks: Ranks) -> None:
@@ -209,7 +215,7 @@ def take_device(device: object, ranks: Ranks) -> None:
     torch.cuda.set_device(ranks.local)
 
 
-def _failed(left: dict[int, T], reason: str) -> Iterator[tuple[T, Response]]:
+def _failed(left: dict[int, _T], reason: str) -> Iterator[tuple[_T, Response]]:
     for waited in left.values():
         yield waited, Response.failed(reason)
 

@@ -63,7 +63,7 @@ def _reaching() -> Iterator[None]:
         raise Unreachable(str(error).strip().partition("\n")[0]) from None
 
 
-class Link:
+class Channel:
     """One process's side of the conversation. Any thread may use it. Every call raises Unreachable."""
 
     def __init__(self, ranks: Ranks, store: Store) -> None:
@@ -179,7 +179,7 @@ class Link:
 class Pulse:
     """The thread that gives signs of life; in a follower it also breaks off an answer that nobody waits for."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Channel) -> None:
         self._link = link
         self._done = threading.Event()
         self._gate = threading.Lock()
@@ -272,7 +272,7 @@ def _runs(pid: int) -> bool:
 class Outbox:
     """Answers on their way to the leader."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Channel) -> None:
         self._link = link
         self._rows: list[list[Any]] = []
         self._sent = time.monotonic()

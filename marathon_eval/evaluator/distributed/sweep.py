@@ -11,7 +11,7 @@ from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.distributed.leader import memo
 from marathon_eval.evaluator.distributed.messages import LEADER
 from marathon_eval.evaluator.requests import Progress, seconds_of
-from marathon_eval.evaluator.sweep import Cell, Filling, Grid, answered, ask_here, cells_of
+from marathon_eval.evaluator.sweep import FillCells, Grid, SweepCell, ask_here, cell_responses, cells_of
 from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.distributed.messages import Outbox
 
 
-def filling(leader: Leader, config: RunConfig, grid: Grid) -> Filling:
+def filling(leader: Leader, config: RunConfig, grid: Grid) -> FillCells:
     """What fills the cells in this sweep's place: clips by every process. Raises MarathonError."""
     orders = leader.orders(config)
 
     def fill(
-        cells: Sequence[Cell],
+        cells: Sequence[SweepCell],
         requests: Sequence[Request],
         missing: Sequence[set[Request]],
         facts: Mapping[Audio, AudioFacts],
@@ -56,8 +56,8 @@ def filling(leader: Leader, config: RunConfig, grid: Grid) -> Filling:
 
 
 def numbered(
-    cells: Sequence[Cell], share: Sequence[Request], missing: Sequence[set[Request]]
-) -> dict[int, tuple[Cell, Request]]:
+    cells: Sequence[SweepCell], share: Sequence[Request], missing: Sequence[set[Request]]
+) -> dict[int, tuple[SweepCell, Request]]:
     """What each cell lacks of a share, under one number: the cell's place times the share's length, plus the request's."""
     return {
         number * len(share) + place: (cell, request)
@@ -68,7 +68,7 @@ def numbered(
 
 
 def _take_over(
-    arrived: Iterable[tuple[tuple[Cell, Request], Response]],
+    arrived: Iterable[tuple[tuple[SweepCell, Request], Response]],
     cache: ResponseCache,
     facts: Mapping[Audio, AudioFacts],
     progress: Progress,
@@ -110,7 +110,7 @@ def answer_cells(
             for at, cell in enumerate(cells):
                 fresh = list(cell.asked)[told[at] :]
                 told[at] += len(fresh)
-                found = dict(answered(cell, fresh, cache, facts))
+                found = dict(cell_responses(cell, fresh, cache, facts))
                 for request in fresh:
                     outbox.add(at * len(requests) + places[request], found[request])
     finally:

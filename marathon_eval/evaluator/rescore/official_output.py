@@ -21,13 +21,13 @@ CHAT_KEYS = ("meta_info", "question", "answer_gt", "path")
 COMMON_KEYS = ("task_name", "dataset_name")
 
 
-def benchmark(task: Task) -> str | None:
+def benchmark_of_task(task: Task) -> str | None:
     """Whose rules a task follows: `metadata: {benchmark: ...}` in its YAML."""
     named = task.config.metadata.get("benchmark")
     return str(named) if named else None
 
 
-def printed(
+def released_printout(
     tasks: Mapping[str, Task],
     docs: Mapping[str, DocSet],
     given: Mapping[str, Mapping[int, Any]],
@@ -37,18 +37,18 @@ def printed(
     chat = [
         {"doc_id": sample.doc_id, **docs_fields[sample.doc_id], "judge": sample.judge}
         for name, task in tasks.items()
-        if benchmark(task) == "air_bench_chat"
+        if benchmark_of_task(task) == "air_bench_chat"
         for docs_fields in [{doc.doc_id: doc.fields for doc in docs[name].docs}]
         for sample in samples[name]
     ]
     lines = _chat_tables(sorted(chat, key=lambda row: int(row["doc_id"])))
-    for name in dict.fromkeys(benchmark(task) for task in tasks.values()):
+    for name in dict.fromkeys(benchmark_of_task(task) for task in tasks.values()):
         if name in ("mmar", "mmau", "air_bench_foundation"):
             rows = sorted(
                 (
                     (doc.doc_id, doc.fields, given[key].get(doc.doc_id), doc.doc_id in given[key])
                     for key, task in tasks.items()
-                    if benchmark(task) == name
+                    if benchmark_of_task(task) == name
                     for doc in docs[key].docs
                 ),
                 key=lambda row: row[0],
@@ -80,12 +80,12 @@ def chat_scores(judge: Mapping[str, Any]) -> tuple[str, str] | None:
 def _tables(name: str, rows: Sequence[tuple[Mapping[str, Any], Any]]) -> list[str]:
     if name == "air_bench_foundation":
         answered = [{**fields, "response": value} for fields, value in rows]
-        return air_bench.printout(answered, [air_bench.verdict(row) for row in answered])
+        return air_bench.air_bench_printout(answered, [air_bench.air_bench_verdict(row) for row in answered])
     if name == "mmau":
         answered = [{**fields, "model_output": value} for fields, value in rows]
-        return mmau.printout(answered, [mmau.verdict(row) for row in answered])
+        return mmau.mmau_printout(answered, [mmau.mmau_verdict(row) for row in answered])
     answered = [{**fields, "answer_prediction": value} for fields, value in rows]
-    return mmar.printout(answered, [mmar.verdict(row) for row in answered])
+    return mmar.mmar_printout(answered, [mmar.mmar_verdict(row) for row in answered])
 
 
 def write_official(
@@ -100,13 +100,13 @@ def write_official(
     """
     rows: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
     for name, task in tasks.items():
-        target = FILES.get(benchmark(task) or "", (f"{name}.jsonl", "jsonl"))
-        rows.setdefault(target, []).extend(exported(task, docs[name].docs, samples[name]))
+        target = FILES.get(benchmark_of_task(task) or "", (f"{name}.jsonl", "jsonl"))
+        rows.setdefault(target, []).extend(official_rows(task, docs[name].docs, samples[name]))
     for number, name in enumerate(("chat_score.json", "chat_score_cir.json")):
         scores = [
             {**{key: doc.fields.get(key) for key in COMMON_KEYS}, "gpt-score": told[number]}
             for key, task in tasks.items()
-            if benchmark(task) == "air_bench_chat"
+            if benchmark_of_task(task) == "air_bench_chat"
             for doc in docs[key].docs
             if (told := chat_scores(samples[key].get(doc.doc_id, {}).get("judge", {})))
         ]
@@ -120,7 +120,7 @@ def write_official(
         yield folder / name
 
 
-def exported(
+def official_rows(
     task: Task, docs: Sequence[Doc], samples: Mapping[int, Mapping[str, Any]]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Rows as the benchmark's inference script would have written them; rows without an answer are left out."""
@@ -128,7 +128,10 @@ def exported(
         sample = samples.get(doc.doc_id, {})
         text = sample.get("response")
         if sample.get("status") in ("ok", "unverified") and text is not None:
-            yield doc.doc_id, _exported_row(benchmark(task), doc, text if isinstance(text, str) else text[0])
+            yield (
+                doc.doc_id,
+                _exported_row(benchmark_of_task(task), doc, text if isinstance(text, str) else text[0]),
+            )
 
 
 def _exported_row(name: str | None, doc: Doc, text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.task.data.rows import TableReader, parsed
+from marathon_eval.task.data.rows import TableReader, parsed_rows
 from marathon_eval.task.data.selection import Row, only
 from marathon_eval.task.data.table import Table
 from marathon_eval.task.task import Task
@@ -38,7 +38,7 @@ NUMBER = "row number"
 IDS = ("id", "uniq_id", "audio_id")
 
 
-class Link(NamedTuple):
+class JoinKey(NamedTuple):
     """How a prediction finds its row: a key there and a column here (or the row's number), compared as text."""
 
     theirs: str
@@ -51,17 +51,17 @@ def _name(path: Any) -> str:
 
 
 LINKS = (
-    *(Link(name, name) for name in IDS),
-    Link("id", "uniq_id"),
-    Link("doc_id", NUMBER),
-    Link("id", NUMBER),
+    *(JoinKey(name, name) for name in IDS),
+    JoinKey("id", "uniq_id"),
+    JoinKey("doc_id", NUMBER),
+    JoinKey("id", NUMBER),
     *(
-        Link(theirs, ours, _name)
+        JoinKey(theirs, ours, _name)
         for theirs in ("audio_path", "path", "audio_file")
         for ours in ("audio_path", "path")
     ),
-    Link("idx", NUMBER),
-    Link("sample_id", NUMBER),
+    JoinKey("idx", NUMBER),
+    JoinKey("sample_id", NUMBER),
 )
 
 
@@ -107,7 +107,7 @@ def _rows(content: bytes, path: Path) -> list[Any]:
     """A list, lines of objects, or the list inside an AudioMarathon result. Raises MarathonError."""
     whole = _object(content)
     if whole is None or path.suffix.lower() == ".jsonl":
-        return parsed(content, "jsonl" if path.suffix.lower() == ".jsonl" else "json", None, str(path))
+        return parsed_rows(content, "jsonl" if path.suffix.lower() == ".jsonl" else "json", None, str(path))
     rows = next((whole[name] for name in LISTS if isinstance(whole.get(name), list)), None)
     if rows is None:
         raise MarathonError(f"{path}: is one object without a list of rows under {', '.join(LISTS)}")
@@ -123,7 +123,7 @@ def _object(content: bytes) -> dict[str, Any] | None:
     return loaded if isinstance(loaded, dict) else None
 
 
-def joined(task: Task, predictions: Predictions, data_dir: str | None) -> Joined:
+def joined_predictions(task: Task, predictions: Predictions, data_dir: str | None) -> Joined:
     """The task's rows and what was predicted for them. Raises MarathonError for ids that are unknown or there twice."""
     if carries_fields(task, predictions.rows):
         return _own_rows(task, predictions)
@@ -183,7 +183,7 @@ def _linked(task: Task, predictions: Predictions, rows: Sequence[Row]) -> dict[i
     return given
 
 
-def _link(task: Task, predictions: Predictions, rows: Sequence[Row]) -> tuple[Link, dict[str, int]]:
+def _link(task: Task, predictions: Predictions, rows: Sequence[Row]) -> tuple[JoinKey, dict[str, int]]:
     """The first link under which rows here are told apart and at least one prediction finds its row."""
     usable = [row for row in rows if isinstance(row.values, Mapping)]
     for link in LINKS:

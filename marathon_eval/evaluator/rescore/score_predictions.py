@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import Answer
-from marathon_eval.api.metric import Scored
+from marathon_eval.api.metric import ScoredRow
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import ReadingScore, RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import as_judged, judge_with, load_tasks
-from marathon_eval.evaluator.provenance import versions
-from marathon_eval.evaluator.rescore.official_output import printed
-from marathon_eval.evaluator.rescore.predictions_file import Joined, joined, read_predictions
+from marathon_eval.evaluator.provenance import recorded_versions
+from marathon_eval.evaluator.rescore.official_output import released_printout
+from marathon_eval.evaluator.rescore.predictions_file import Joined, joined_predictions, read_predictions
 from marathon_eval.evaluator.score_run import judged_by, scored_sample
 from marathon_eval.files import sha256_of
 from marathon_eval.scoring.released.common import INVALID
@@ -93,7 +93,7 @@ def score_predictions(
     tasks, groups = load_tasks(Registry(include_path), names)
     tasks = as_judged(tasks, judge)
     file = read_predictions(path, key)
-    found = {name: joined(task, file, data_dir) for name, task in tasks.items()}
+    found = {name: joined_predictions(task, file, data_dir) for name, task in tasks.items()}
     tasks = {name: task for name, task in tasks.items() if found[name].table.rows}
     if not tasks:
         raise MarathonError(f"{path}: no row belongs to {', '.join(names)}")
@@ -115,13 +115,15 @@ def score_predictions(
         groups={name: group.aggregate(results) for name, group in groups.items()},
         samples=samples,
         config={"tasks": list(names), "predictions": str(path), "data_dir": data_dir, "subset": subset},
-        versions=versions(),
+        versions=recorded_versions(),
         manifests=manifests,
         cache={"hits": 0, "misses": 0},
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
     )
-    return Predicted(result, printed(tasks, docs, {name: found[name].given for name in tasks}, samples))
+    return Predicted(
+        result, released_printout(tasks, docs, {name: found[name].given for name in tasks}, samples)
+    )
 
 
 def documents(task: Task, found: Joined, subset: str | None) -> DocSet:
@@ -157,12 +159,12 @@ def _sample(task: Task, doc: Doc, given: Mapping[int, Any], judged: Judged | Non
     if isinstance(text, str):
         verdict = judged.verdicts.get(doc.doc_id) if judged else None
         return scored_sample(task, doc, [Response(text)], verdict)
-    return invalid(task, doc, text)
+    return invalid_prediction(task, doc, text)
 
 
-def invalid(task: Task, doc: Doc, value: Any) -> Sample:
+def invalid_prediction(task: Task, doc: Doc, value: Any) -> Sample:
     """The sample of a prediction that is null, a number or a list."""
-    row = Scored(Answer(None, INVALID), doc.target or "", task.context(doc), task.scorer.cluster(doc))
+    row = ScoredRow(Answer(None, INVALID), doc.target or "", task.context(doc), task.scorer.cluster(doc))
     readings = {
         name: ReadingScore(None, INVALID, {metric.name: metric.score(row) for metric in reading.metrics})
         for name, reading in task.readings.items()

@@ -21,14 +21,14 @@ from marathon_eval.api.model import Entry, Response, Usage
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import Sample
 from marathon_eval.cache.answers import FILE_NAME
-from marathon_eval.cache.entries import fingerprints, reading, stored
+from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
 from marathon_eval.cache.entry import FINGERPRINT, RESPONSE, belongs, storable
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import in_orders, load_tasks
 from marathon_eval.evaluator.requests import cache_folder, docs_of
 from marathon_eval.evaluator.rescore.archive import read_archive
-from marathon_eval.files import canonical, sha256_of
+from marathon_eval.files import canonical_json, sha256_of
 from marathon_eval.results.results import newest_run, read_results, read_samples
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.loader import files_of, load_document
@@ -44,7 +44,7 @@ class Verified(NamedTuple):
     differences: list[str]
 
 
-def packed(run: Path) -> dict[str, bytes]:
+def archive_files(run: Path) -> dict[str, bytes]:
     """The archive's files for a finished run. Raises MarathonError."""
     folder = newest_run(run)
     results = read_results(folder)
@@ -74,7 +74,7 @@ def packed(run: Path) -> dict[str, bytes]:
     return files
 
 
-def verify(archive: Path) -> Verified:
+def verify_archive(archive: Path) -> Verified:
     """Score an archive's answers again and compare. Raises MarathonError for an archive that cannot be read."""
     files = read_archive(archive)
     try:
@@ -190,7 +190,7 @@ def _row_faults(
     yield from (
         key
         for key in ("readings", "status", "error", "target", "fields")
-        if canonical(new[key]) != canonical(row[key])
+        if canonical_json(new[key]) != canonical_json(row[key])
     )
     if row["prompt_sha256"] is not None:
         request = task.requests(doc, results["model"], seed=results["config"]["seed"])[0]
@@ -199,9 +199,10 @@ def _row_faults(
 
 
 def _changed(name: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
-    keys = [key for key in {**new, **old} if canonical(new.get(key)) != canonical(old.get(key))]
+    keys = [key for key in {**new, **old} if canonical_json(new.get(key)) != canonical_json(old.get(key))]
     return [
-        f"{name}: {key} was {canonical(old.get(key))[:80]}, is {canonical(new.get(key))[:80]}" for key in keys
+        f"{name}: {key} was {canonical_json(old.get(key))[:80]}, is {canonical_json(new.get(key))[:80]}"
+        for key in keys
     ]
 
 
@@ -230,7 +231,7 @@ def _cache_rows(path: Path, fingerprint: str, samples: Sequence[Mapping[str, Any
     if not path.is_file():
         return []
     wanted = {_place(row) for row in samples}
-    with reading(path) as connection:
+    with opened_read_only(path) as connection:
         known = fingerprints(connection)
         rows = [
             entry._asdict()

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from marathon_eval.api.filter import Pipeline, Step
+from marathon_eval.api.filter import FilterStep, Pipeline
 from marathon_eval.errors import MarathonError, did_you_mean, unknown
 from marathon_eval.scoring.arguments import built
 
-REFUSED = {
+REFUSED_FILTERS = {
     "custom": "it runs Python named in a YAML; use regex, map or choice",
     "decontaminate": "there is no training set to compare with",
 }
@@ -57,19 +57,19 @@ def _function(entry: Any, where: str) -> str:
     return str(entry["function"])
 
 
-def _step(entry: Mapping[str, Any], where: str) -> Step:
+def _step(entry: Mapping[str, Any], where: str) -> FilterStep:
     name = _function(entry, where)
-    if name in REFUSED:
-        raise MarathonError(f"{where}: filter '{name}' is not supported here: {REFUSED[name]}")
+    if name in REFUSED_FILTERS:
+        raise MarathonError(f"{where}: filter '{name}' is not supported here: {REFUSED_FILTERS[name]}")
     factories = _factories()
     if name not in factories:
         raise unknown(where, "filter", name, factories)
     options = {key: value for key, value in entry.items() if key != "function"}
-    step: Step = built(factories[name], options, f"{where}: filter '{name}'")
+    step: FilterStep = built(factories[name], options, f"{where}: filter '{name}'")
     return step
 
 
-def _factories() -> dict[str, Callable[..., Step]]:
+def _factories() -> dict[str, Callable[..., FilterStep]]:
     """Imported here, not at the top: the filters' files import this one's types."""
     from marathon_eval.scoring import judge
     from marathon_eval.scoring.filters import lm_eval
@@ -78,7 +78,7 @@ def _factories() -> dict[str, Callable[..., Step]]:
     from marathon_eval.scoring.reasoning import strip_reasoning
     from marathon_eval.scoring.released import audiomarathon, audiomarathon_asr, common
 
-    ours: dict[str, Callable[..., Step]] = {
+    ours: dict[str, Callable[..., FilterStep]] = {
         "choice": choice,
         "choice_text": choice_text,
         "strip_reasoning": strip_reasoning,
@@ -89,4 +89,4 @@ def _factories() -> dict[str, Callable[..., Step]]:
         f"audiomarathon.{task}": audiomarathon.step_factory(rule)
         for task, rule in audiomarathon.RULES.items()
     }
-    return {**lm_eval.FILTERS, **judge.FILTERS, **ours, **common.FILTERS, **paper}
+    return {**lm_eval.LM_EVAL_FILTERS, **judge.JUDGE_FILTERS, **ours, **common.AIR_BENCH_FILTERS, **paper}

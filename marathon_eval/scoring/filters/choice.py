@@ -32,8 +32,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from marathon_eval.api.filter import Answer, FilterContext, Held, Step
-from marathon_eval.scoring.filters.option_text import REFUSAL, contained, plain, same_as, texts_of
+from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
+from marathon_eval.scoring.filters.option_text import REFUSAL, contained, option_texts, plain_text, same_as
 
 if TYPE_CHECKING:
     from marathon_eval.scoring.filters.letters import Mention
@@ -54,17 +54,17 @@ _TAGGED = re.compile(
 _AROUND = " \t\r\n\"'`*_()[]{}<>.,:;!-\u2013\u2014\u2022#>|$\\~=\u3002\uff0c\u3001"
 
 
-def choice() -> Step:
+def choice() -> FilterStep:
     """The letter, in the layout's case."""
     return _step(lambda place, context: context.letters[place] if context.letters else chr(ord("A") + place))
 
 
-def choice_text() -> Step:
+def choice_text() -> FilterStep:
     """The text of the option that the same layers find."""
     return _step(lambda place, context: context.choices[place])
 
 
-def _step(named: Callable[[int, FilterContext], str]) -> Step:
+def _step(named: Callable[[int, FilterContext], str]) -> FilterStep:
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
         read: list[Held] = []
         for one in held:
@@ -129,7 +129,7 @@ def _layers(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | No
     if letters and (place := _lone(said)) is not None:
         return _in_range(place, "bare", letters)
     # An option's own words may look like a statement ("A, B and C"; "Plan B"), so a whole match goes first.
-    if (place := texts_of(choices).whole.get(plain(text))) is not None:
+    if (place := option_texts(choices).whole.get(plain_text(text))) is not None:
         return place, "option_text"
     # imported where a text is more than one letter: its patterns take a while to compile
     from marathon_eval.scoring.filters.letters import mentions

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from marathon_eval.scoring.filters import letter_patterns as patterns
 from marathon_eval.scoring.filters.option_text import begins_with
 
-Rule = Literal["answer_is", "letter_and_text", "option_letter"]
+LetterRule = Literal["answer_is", "letter_and_text", "option_letter"]
 #: How far a letter's surroundings reach, in characters.
 _WINDOW = 300
 _DECORATION = "([{<\"'$\\ "
@@ -23,7 +23,7 @@ class Mention(NamedTuple):
     """
 
     place: int
-    rule: Rule
+    rule: LetterRule
     denied: bool
     final: bool
     beside: str
@@ -92,7 +92,7 @@ def _read(this: _Letter, choices: tuple[str, ...]) -> Mention | None:
     return _mention(this, rule, choices) if rule else None
 
 
-def _rule(this: _Letter, choices: tuple[str, ...]) -> Rule | None:
+def _rule(this: _Letter, choices: tuple[str, ...]) -> LetterRule | None:
     """Which layer a letter belongs to; None when it is a word, a name or a note, or asked about."""
     if patterns.QUESTION.match(this.after):
         return None
@@ -144,7 +144,7 @@ def _only_choice(this: _Letter) -> bool:
     return this.letter != "I" and bool(patterns.PREDICATE.match(after) or patterns.ANOTHER.match(after))
 
 
-def _mention(this: _Letter, rule: Rule, choices: tuple[str, ...]) -> Mention:
+def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Mention:
     before, after = this.clause
     denied = patterns.DENIED_BEFORE.search(before) is not None
     if not patterns.CONTRAST.match(after) and (rule != "letter_and_text" or patterns.IS.match(after)):

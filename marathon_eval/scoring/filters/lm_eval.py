@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from marathon_eval.api.filter import FilterContext, Held, Step
+from marathon_eval.api.filter import FilterContext, FilterStep, Held
 from marathon_eval.errors import MarathonError
 from marathon_eval.scoring.patterns import find_all, substitute
 
@@ -29,7 +29,7 @@ _ENTITY_LABELS = {
 }
 
 
-def each(change: Callable[[Held, FilterContext], Held]) -> Step:
+def each(change: Callable[[Held, FilterContext], Held]) -> FilterStep:
     """A filter that looks at one repeat at a time. What was not found stays not found."""
 
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
@@ -42,7 +42,7 @@ def each(change: Callable[[Held, FilterContext], Held]) -> Step:
     return step
 
 
-def selected(matches: Sequence[Any], group_select: int) -> str | None:
+def selected_match(matches: Sequence[Any], group_select: int) -> str | None:
     """The chosen one of `re.findall`'s matches, stripped; of several groups the first that is not empty."""
     if not matches or not -len(matches) <= group_select < len(matches):
         return None
@@ -56,11 +56,11 @@ def regex(
     regex_pattern: re.Pattern[str] = _GSM_ANSWER,
     group_select: int = 0,
     fallback: str = "[invalid]",
-) -> Step:
+) -> FilterStep:
     """The `group_select`-th match of a pattern (-1: the last)."""
 
     def change(held: Held, context: FilterContext) -> Held:
-        match = selected(find_all(regex_pattern, held.text), group_select)
+        match = selected_match(find_all(regex_pattern, held.text), group_select)
         return Held(fallback, "fallback", False) if match is None else Held(match, "regex")
 
     return each(change)
@@ -73,7 +73,7 @@ def multi_choice_regex(
     ignore_case: bool = False,
     ignore_punctuation: bool = False,
     regexes_to_ignore: list[re.Pattern[str]] | None = None,
-) -> Step:
+) -> FilterStep:
     """The pattern; else an option's text anywhere, as "(A)"; else a letter after a colon, as "(A)"."""
 
     def plain(text: str) -> str:
@@ -92,12 +92,12 @@ def multi_choice_regex(
         return re.compile("|".join(by_length)), after_colon, dict(zip(texts, letters, strict=True))
 
     def change(held: Held, context: FilterContext) -> Held:
-        if match := selected(find_all(regex_pattern, held.text), group_select):
+        if match := selected_match(find_all(regex_pattern, held.text), group_select):
             return Held(match, "regex")
         by_text, after_colon, letters = patterns(context.choices)
-        if match := selected(by_text.findall(plain(held.text)), group_select):
+        if match := selected_match(by_text.findall(plain(held.text)), group_select):
             return Held(f"({letters[match]})" if match in letters else match, "option_text")
-        if match := selected(after_colon.findall(held.text), group_select):
+        if match := selected_match(after_colon.findall(held.text), group_select):
             return Held(f"({match})", "after_colon")
         return Held(fallback, "fallback", False)
 
@@ -111,7 +111,7 @@ def _without_punctuation(text: str) -> str:
 
 def regex_pos(
     regex_pattern: str = r"\['(.*?)'\]", group_select: int = 0, fallback: list[str] | None = None
-) -> Step:
+) -> FilterStep:
     """The tags of `('token', 'tag')` pairs, one space between; like lm-eval's, it does not use its pattern."""
 
     def change(held: Held, context: FilterContext) -> Held:
@@ -122,22 +122,22 @@ def regex_pos(
     return each(change)
 
 
-def remove_whitespace() -> Step:
+def remove_whitespace() -> FilterStep:
     """Without white space at both ends."""
     return each(lambda held, context: held._replace(text=held.text.strip()))
 
 
-def lowercase() -> Step:
+def lowercase() -> FilterStep:
     """In lower case."""
     return each(lambda held, context: held._replace(text=held.text.lower()))
 
 
-def uppercase() -> Step:
+def uppercase() -> FilterStep:
     """In upper case."""
     return each(lambda held, context: held._replace(text=held.text.upper()))
 
 
-def map_(mapping_dict: dict[Any, Any] | None = None, default_value: Any = None) -> Step:
+def map_(mapping_dict: dict[Any, Any] | None = None, default_value: Any = None) -> FilterStep:
     """What a table says of the whole text; a text that is not in it becomes `default_value`, or no answer."""
     table = mapping_dict or {}
 
@@ -148,7 +148,7 @@ def map_(mapping_dict: dict[Any, Any] | None = None, default_value: Any = None) 
     return each(change)
 
 
-def format_span() -> Step:
+def format_span() -> FilterStep:
     """Named entities as "per: x $ loc: y", from lines or `$$`-separated parts "Person: x, z"."""
 
     def change(held: Held, context: FilterContext) -> Held:
@@ -167,12 +167,12 @@ def format_span() -> Step:
     return each(change)
 
 
-def take_first() -> Step:
+def take_first() -> FilterStep:
     """The first repeat."""
     return lambda held, context: held[:1]
 
 
-def take_first_k(k: int) -> Step:
+def take_first_k(k: int) -> FilterStep:
     """The first k repeats; raises MarathonError when there are fewer."""
 
     def step(held: Sequence[Held], context: FilterContext) -> Sequence[Held]:
@@ -185,7 +185,7 @@ def take_first_k(k: int) -> Step:
     return step
 
 
-def majority_vote() -> Step:
+def majority_vote() -> FilterStep:
     """The most frequent text; of equals the one that came first."""
 
     def step(held: Sequence[Held], context: FilterContext) -> Sequence[Held]:
@@ -197,7 +197,7 @@ def majority_vote() -> Step:
     return step
 
 
-FILTERS: dict[str, Callable[..., Step]] = {
+LM_EVAL_FILTERS: dict[str, Callable[..., FilterStep]] = {
     "regex": regex,
     "multi_choice_regex": multi_choice_regex,
     "regex_pos": regex_pos,

@@ -48,7 +48,7 @@ class Alias(NamedTuple):
     option: int
 
 
-class Texts(NamedTuple):
+class OptionTexts(NamedTuple):
     """A row's options, made ready: `whole` maps a whole answer to a place, `aliases` go longest first."""
 
     whole: dict[str, int]
@@ -56,7 +56,7 @@ class Texts(NamedTuple):
 
 
 @lru_cache(maxsize=1 << 14)
-def plain(text: str) -> str:
+def plain_text(text: str) -> str:
     """Without case, accents kept, punctuation as spaces; `+`, `%` and `°` belong to words ("71+")."""
     return " ".join(_words(text, ""))
 
@@ -76,16 +76,16 @@ def _words(text: str, breaks: str) -> list[str]:
 
 
 @lru_cache(maxsize=2048)
-def texts_of(choices: tuple[str, ...]) -> Texts:
+def option_texts(choices: tuple[str, ...]) -> OptionTexts:
     """Every unambiguous way to name each option."""
     owners: dict[str, set[int]] = {}
     for place, choice in enumerate(choices):
         for said in {choice, *_parts(choice)}:
-            owners.setdefault(plain(said), set()).add(place)
+            owners.setdefault(plain_text(said), set()).add(place)
     own = {said: places.pop() for said, places in owners.items() if said and len(places) == 1}
     aliases = [Alias(tuple(said.split()), place) for said, place in own.items() if not _lone_letter(said)]
     aliases.sort(key=lambda alias: -len(alias.words))
-    return Texts(own, tuple(aliases))
+    return OptionTexts(own, tuple(aliases))
 
 
 def _parts(choice: str) -> list[str]:
@@ -99,7 +99,7 @@ def _lone_letter(said: str) -> bool:
 
 def same_as(text: str, choices: tuple[str, ...]) -> int | None:
     """The option that a text is, all of it, apart from openings like "it is the"; None where it is none."""
-    said, texts = plain(text), texts_of(choices)
+    said, texts = plain_text(text), option_texts(choices)
     if said in texts.whole:
         return texts.whole[said]
     bare = _opened(said)
@@ -120,10 +120,10 @@ def _opened(said: str) -> str:
 
 def begins_with(text: str, choices: tuple[str, ...], place: int) -> bool:
     """Whether a text begins with the words of the option at `place`."""
-    words = plain(text).split()
+    words = plain_text(text).split()
     return any(
         alias.option == place and tuple(words[: len(alias.words)]) == alias.words
-        for alias in texts_of(choices).aliases
+        for alias in option_texts(choices).aliases
     )
 
 
@@ -138,19 +138,19 @@ def contained(text: str, choices: tuple[str, ...]) -> set[int]:
     content = [at for at, word in enumerate(words) if word != _BREAK]
     used: set[int] = set()
     named: set[int] = set()
-    for alias in texts_of(choices).aliases:
+    for alias in option_texts(choices).aliases:
         for first in range(len(content) - len(alias.words) + 1):
             span = content[first : first + len(alias.words)]
             if first and _COMMON.issuperset(alias.words):
                 break
             if used.isdisjoint(span) and tuple(words[at] for at in span) == alias.words:
                 used.update(span)
-                if not _denied(words, span[0], span[-1], texts_of(choices)):
+                if not _denied(words, span[0], span[-1], option_texts(choices)):
                     named.add(alias.option)
     return named
 
 
-def _denied(words: list[str], first: int, last: int, texts: Texts) -> bool:
+def _denied(words: list[str], first: int, last: int, texts: OptionTexts) -> bool:
     """Whether the clause of words[first:last + 1] denies them, before ("not a dog") or after ("dog is wrong")."""
     before = words[:first][::-1]
     before = before[: before.index(_BREAK)] if _BREAK in before else before
@@ -161,6 +161,6 @@ def _denied(words: list[str], first: int, last: int, texts: Texts) -> bool:
     return not DENIALS.isdisjoint(before) or not REJECTIONS.isdisjoint(after[:3])
 
 
-def _option_follows(words: list[str], texts: Texts) -> bool:
+def _option_follows(words: list[str], texts: OptionTexts) -> bool:
     said = _opened(" ".join(words)).split()
     return any(tuple(said[: len(alias.words)]) == alias.words for alias in texts.aliases)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from marathon_eval.api.filter import FilterContext, Held, Step
+from marathon_eval.api.filter import FilterContext, FilterStep, Held
 
 _THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _TOKENS = r"(?:<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|end_of_turn)>)"
@@ -30,7 +30,7 @@ _PAIRS = {
 }
 
 
-def transcript() -> Step:
+def transcript() -> FilterStep:
     """The text without label, quotes, brackets and chat tokens around the whole; rule `verbatim` or `unwrapped`."""
 
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:

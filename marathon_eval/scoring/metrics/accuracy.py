@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 from re import Pattern
 
-from marathon_eval.api.metric import Mean, Metric, Scored
+from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.scoring.patterns import substitute
 
 
@@ -14,7 +14,7 @@ def same_label(text: str) -> str:
     return text.strip().casefold()
 
 
-def said_like(row: Scored, target: str) -> str | None:
+def said_like(row: ScoredRow, target: str) -> str | None:
     """The answer in the target's form: a letter where that is a letter, an option's text where it is a text."""
     value, choices, letters = row.answer.value, row.context.choices, row.context.letters
     if value is None or not letters or value == target:
@@ -26,7 +26,7 @@ def said_like(row: Scored, target: str) -> str | None:
     return value
 
 
-def is_hit(row: Scored) -> float:
+def is_hit(row: ScoredRow) -> float:
     """1 where the answer is one of the targets; no answer is 0."""
     for target in row.targets:
         said = said_like(row, target)
@@ -75,7 +75,7 @@ def exact_match(
             text = substitute(pattern, "", text)
         return (text.lower() if ignore_case else text).translate(removed)
 
-    def score(row: Scored) -> float:
+    def score(row: ScoredRow) -> float:
         if row.answer.value is None:
             return 0.0
         if choice_forms and row.context.choices:
@@ -86,20 +86,20 @@ def exact_match(
     return Mean("exact_match", score)
 
 
-def spells_choice(value: str, row: Scored) -> bool:
+def spells_choice(value: str, row: ScoredRow) -> bool:
     """Whether a text is a target's letter, its option's full text, or both, and nothing else."""
-    from marathon_eval.scoring.filters.option_text import plain
+    from marathon_eval.scoring.filters.option_text import plain_text
 
     choices, letters = row.context.choices, row.context.letters
-    said = plain(value)
+    said = plain_text(value)
     for target in row.targets:
         for place, text in enumerate(choices):
             letter = letters[place] if place < len(letters) else ""
-            if plain(target) in (plain(letter) or None, plain(text)) and said in (
-                plain(target),
-                plain(text),
-                plain(f"{letter} {text}"),
-                plain(letter) or None,
+            if plain_text(target) in (plain_text(letter) or None, plain_text(text)) and said in (
+                plain_text(target),
+                plain_text(text),
+                plain_text(f"{letter} {text}"),
+                plain_text(letter) or None,
             ):
                 return True
     return False

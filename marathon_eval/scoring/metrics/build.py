@@ -15,7 +15,7 @@ from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring.arguments import built
 from marathon_eval.scoring.metrics.accuracy import acc, accuracy, chance, exact_match, parse_rate
 
-REFUSED = {
+REFUSED_METRICS = {
     **dict.fromkeys(
         (
             "acc_norm",
@@ -71,8 +71,8 @@ def build_metric(spec: Mapping[str, Any], where: str) -> Metric:
 
 
 def _metric(called: str, options: Mapping[str, Any], where: str) -> Metric:
-    if called in REFUSED:
-        raise MarathonError(f"{where}: metric '{called}' is not supported here: {REFUSED[called]}")
+    if called in REFUSED_METRICS:
+        raise MarathonError(f"{where}: metric '{called}' is not supported here: {REFUSED_METRICS[called]}")
     if called.startswith("evaluate:"):
         from marathon_eval.scoring.metrics.hub import HubMetric
 
@@ -100,9 +100,9 @@ def _factories() -> dict[str, Callable[..., Metric]]:
     }
     return {
         **here,
-        **classification.METRICS,
-        **wer.METRICS,
-        **judge.METRICS,
-        **audiomarathon_metrics.METRICS,
-        **common.METRICS,
+        **classification.CLASSIFICATION_METRICS,
+        **wer.WER_METRICS,
+        **judge.JUDGE_METRICS,
+        **audiomarathon_metrics.AUDIOMARATHON_METRICS,
+        **common.RELEASED_METRICS,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from marathon_eval.api.metric import Labels, Metric, Numbers, Scored, Tally, ratio
+from marathon_eval.api.metric import Labels, Metric, NumberTally, ScoredRow, Tally, ratio
 from marathon_eval.scoring.metrics.accuracy import is_hit, said_like, same_label
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class LabelF1(Metric):
         self.name = f"{average}_f1"
         self._weighted = average == "weighted"
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         """Whether the row is right: F1 has no number for a single row."""
         return is_hit(row)
 
@@ -46,15 +46,15 @@ class BinaryF1(Metric):
         self.name = "f1"
         self._positive = same_label(pos_label)
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         """Whether the row is right: F1 has no number for a single row."""
         return is_hit(row)
 
     def tally(self) -> Tally:
         """[right, said, gold] of the positive label."""
-        return Numbers(3, self._numbers)
+        return NumberTally(3, self._numbers)
 
-    def _numbers(self, row: Scored, score: float | None) -> tuple[float, float, float]:
+    def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float, float]:
         gold = same_label(row.label) == self._positive
         said = same_label(row.answer.value or "") == self._positive
         return gold and said, said, gold
@@ -69,7 +69,7 @@ class Majority(Metric):
     def __init__(self) -> None:
         self.name = "majority"
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         """None: it is a property of all rows together."""
         return None
 
@@ -83,7 +83,7 @@ class Majority(Metric):
         return ratio(sums.max(axis=1), sums.sum(axis=1))
 
 
-def _gold_and_said(row: Scored, score: float | None) -> tuple[str, str]:
+def _gold_and_said(row: ScoredRow, score: float | None) -> tuple[str, str]:
     gold = same_label(row.label)
     return gold, gold if score else same_label(said_like(row, row.label) or "")
 
@@ -125,7 +125,7 @@ def binary_f1(pos_label: str | int = 1) -> Metric:
     return BinaryF1(str(pos_label))
 
 
-METRICS: dict[str, Callable[..., Metric]] = {
+CLASSIFICATION_METRICS: dict[str, Callable[..., Metric]] = {
     "macro_f1": lambda: LabelF1("macro"),
     "weighted_f1": lambda: LabelF1("weighted"),
     "f1": binary_f1,

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from marathon_eval.api.metric import Mean, Scored
+from marathon_eval.api.metric import Mean, ScoredRow
 from marathon_eval.errors import MarathonError
 
 #: A task cannot trust itself.
@@ -42,7 +42,7 @@ class HubMetric(Mean):
         self._where = where
         self._metric = _loaded(called, where)
 
-    def _compute(self, row: Scored) -> float | None:
+    def _compute(self, row: ScoredRow) -> float | None:
         references = list(row.targets) if len(row.targets) > 1 else row.label
         result = self._metric.compute(
             predictions=[row.answer.value or ""], references=[references], **self._options

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from marathon_eval.api.metric import Mean, Metric, Numbers, Scored, Tally, ratio
+from marathon_eval.api.metric import Mean, Metric, NumberTally, ScoredRow, Tally, ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,13 +84,13 @@ class CorpusWER(Metric):
         self._part = part
         self._accuracy = accuracy
 
-    def edits(self, row: Scored) -> Edits:
+    def edits(self, row: ScoredRow) -> Edits:
         """Edits of the row; of several references those of the one with the lowest rate."""
         plain = normalizer(self.normalizer)
         said = plain(row.answer.value or "")
         return min((edits(plain(target), said) for target in row.targets), key=lambda found: found.rate)
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         """The utterance's own rate."""
         found = self.edits(row)
         if self._part is not None:
@@ -99,9 +99,9 @@ class CorpusWER(Metric):
 
     def tally(self) -> Tally:
         """[errors, reference words]."""
-        return Numbers(2, self._numbers)
+        return NumberTally(2, self._numbers)
 
-    def _numbers(self, row: Scored, score: float | None) -> tuple[int, int]:
+    def _numbers(self, row: ScoredRow, score: float | None) -> tuple[int, int]:
         found = self.edits(row)
         return found.errors if self._part is None else found[self._part], found.words
 
@@ -132,7 +132,7 @@ def _part(name: str, part: int) -> Callable[..., Metric]:
     return factory
 
 
-METRICS: dict[str, Callable[..., Metric]] = {
+WER_METRICS: dict[str, Callable[..., Metric]] = {
     "wer": wer,
     "wer_accuracy": wer_accuracy,
     "mean_wer": mean_wer,

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 #: `dropped` leaves the denominator; `abort` (no gold letter) and `crash` are where the script stops.
-Verdict = Literal["correct", "wrong", "dropped", "abort", "crash"]
+AirBenchVerdict = Literal["correct", "wrong", "dropped", "abort", "crash"]
 
-LETTERS = "ABCD"
+AIR_BENCH_LETTERS = "ABCD"
 #: The five lines of cal_score.py and the tasks that each pools.
 CHAT_LINES = {
     "speech": ("speech_QA", "speech_dialogue_QA"),
@@ -31,14 +31,14 @@ class Letter(NamedTuple):
     rule: str
 
 
-def letter(response: str) -> Letter:
+def air_bench_letter(response: str) -> Letter:
     """The script's reading of one response: first character, else the last but one."""
     text = response.strip().replace("\n", "")
     if text in ("", "None"):
         return Letter(None, "empty")
-    if text[0] in LETTERS:
+    if text[0] in AIR_BENCH_LETTERS:
         return Letter(text[0], "first_character")
-    if len(text) > 1 and text[-2] in LETTERS:
+    if len(text) > 1 and text[-2] in AIR_BENCH_LETTERS:
         return Letter(text[-2], "last_but_one")
     return Letter(None, "unparsed")
 
@@ -57,7 +57,7 @@ def gold_letter(row: Mapping[str, Any]) -> str | None:
     return next((name for name, text in later if text == gold), None)
 
 
-def verdict(row: Mapping[str, Any]) -> Verdict:
+def air_bench_verdict(row: Mapping[str, Any]) -> AirBenchVerdict:
     """What the script says of one row of `Foundation_result_modelx.jsonl`."""
     if not isinstance(row.get("task_name"), (str, type(None))) or "task_name" not in row:
         return "crash"
@@ -65,7 +65,7 @@ def verdict(row: Mapping[str, Any]) -> Verdict:
         return "dropped" if "dataset_name" in row else "crash"
     if not isinstance(row.get("dataset_name"), str) or not isinstance(row.get("response"), str):
         return "crash"
-    said = letter(row["response"])
+    said = air_bench_letter(row["response"])
     if said.value is None:
         return "dropped"
     try:
@@ -77,7 +77,7 @@ def verdict(row: Mapping[str, Any]) -> Verdict:
     return "correct" if said.value == gold else "wrong"
 
 
-def printout(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]) -> list[str]:
+def air_bench_printout(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[AirBenchVerdict]) -> list[str]:
     """The tables that the script prints: per subset in order of appearance, then the sum and the failures.
 
     Rows on which the script would stop are counted as wrong. A subset without a scored row, on which it would stop

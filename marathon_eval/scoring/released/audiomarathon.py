@@ -13,9 +13,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from marathon_eval.api.filter import Answer, FilterContext, Held, Step
+from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
 
-Rule = Callable[[str, Sequence[str]], Answer]
+ReleasedRule = Callable[[str, Sequence[str]], Answer]
 NOTHING = Answer(None, "no_answer")
 
 _ABCD = "ABCD"
@@ -159,15 +159,15 @@ def vox_gender(text: str, choices: Sequence[str]) -> Answer:
     return NOTHING
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, ReleasedRule] = {
     rule.__name__: rule for rule in (race, slue, desed, gtzan, tau, vesus, had, vox_age, vox_gender)
 }
 
 
-def step_factory(rule: Rule) -> Callable[[], Step]:
+def step_factory(rule: ReleasedRule) -> Callable[[], FilterStep]:
     """A rule as a filter without options."""
 
-    def factory() -> Step:
+    def factory() -> FilterStep:
         def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
             return [_read(one, context) if one.found else one for one in held]
 

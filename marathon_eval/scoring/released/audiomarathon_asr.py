@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from marathon_eval.api.filter import FilterContext, Held, Step
+from marathon_eval.api.filter import FilterContext, FilterStep, Held
 from marathon_eval.scoring.released.audiomarathon import last_turn
 from marathon_eval.scoring.released.audiomarathon_words import normalised
 
@@ -42,7 +42,7 @@ def utterance_wer(reference: str, hypothesis: str) -> float:
     return edits(said, heard).rate if said and heard else 1.0
 
 
-def transcript_step() -> Step:
+def transcript_step() -> FilterStep:
     """`audiomarathon.librispeech`: the cleaned hypothesis; blank is unanswered."""
 
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from marathon_eval.api.metric import Labels, Mean, Metric, Numbers, Scored, Tally, counted, ratio
+from marathon_eval.api.metric import Labels, Mean, Metric, NumberTally, ScoredRow, Tally, counted_score, ratio
 from marathon_eval.scoring.metrics.classification import f1
 from marathon_eval.scoring.released.audiomarathon_asr import utterance_wer
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Gold = Literal["as_is", "upper", "strip", "strip_upper", "lower_strip"]
-Subset = Literal["high", "middle"]
+RaceSubset = Literal["high", "middle"]
 _GOLD: dict[str, Callable[[str], str]] = {
     "as_is": str,
     "upper": str.upper,
@@ -37,7 +37,7 @@ _GOLD: dict[str, Callable[[str], str]] = {
 }
 
 
-def subset_of(row: Scored, of_total: bool) -> str | None:
+def subset_of(row: ScoredRow, of_total: bool) -> str | None:
     """race: "high" where the path holds it anywhere, else "middle"; in totals a path with neither is in none."""
     path = str(row.context.doc.get("audio_path", row.context.doc.get("path", "")))
     if "high" in path:
@@ -45,8 +45,8 @@ def subset_of(row: Scored, of_total: bool) -> str | None:
     return "middle" if "middle" in path or not of_total else None
 
 
-def accuracy(
-    gold: Gold = "as_is", over: Literal["all", "parsed"] = "all", subset: Subset | None = None
+def released_accuracy(
+    gold: Gold = "as_is", over: Literal["all", "parsed"] = "all", subset: RaceSubset | None = None
 ) -> Metric:
     """Share of rows whose prediction is the gold answer; `parsed`: of those with an answer, and 0 where there is none.
 
@@ -58,22 +58,22 @@ def accuracy(
 class _Accuracy(Metric):
     name = "accuracy"
 
-    def __init__(self, gold: Callable[[str], str], parsed_only: bool, subset: Subset | None) -> None:
+    def __init__(self, gold: Callable[[str], str], parsed_only: bool, subset: RaceSubset | None) -> None:
         self._gold = gold
         self._parsed_only = parsed_only
         self._subset = subset
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         if self._subset and subset_of(row, of_total=True) != self._subset:
             return None
         return float((row.answer.value or "") == self._gold(row.label))
 
     def tally(self) -> Tally:
         """[right, counted]."""
-        return Numbers(2, self._numbers)
+        return NumberTally(2, self._numbers)
 
-    def _numbers(self, row: Scored, score: float | None) -> tuple[float, float]:
-        return counted(None if self._parsed_only and row.answer.value is None else score)
+    def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float]:
+        return counted_score(None if self._parsed_only and row.answer.value is None else score)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return ratio(sums[:, 0], sums[:, 1], empty=0.0)
@@ -92,13 +92,13 @@ class ParsedF1(Metric):
         over: str,
         weighted: bool,
         gold: Callable[[str], str],
-        subset: Subset | None,
+        subset: RaceSubset | None,
     ) -> None:
         self.name = "weighted_f1" if weighted else "macro_f1"
         self._labels, self._over_seen, self._weighted = labels, over == "seen", weighted
         self._gold, self._subset = gold, subset
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         """Whether the row is right: F1 has no number for a single row."""
         if self._subset and subset_of(row, of_total=False) != self._subset:
             return None
@@ -108,7 +108,7 @@ class ParsedF1(Metric):
         """A one in the row's cell of a table gold x (labels and, last, anything else), table [L, L + 1] laid flat."""
         return Labels(self._label, self._cells)
 
-    def _label(self, row: Scored, score: float | None) -> tuple[str, str | None]:
+    def _label(self, row: ScoredRow, score: float | None) -> tuple[str, str | None]:
         """Gold and what was said; None for a row that does not count."""
         counts = not self._subset or subset_of(row, of_total=False) == self._subset
         return self._gold(row.label), (row.answer.value or "") if counts else None
@@ -149,15 +149,15 @@ class _BinaryF1(Metric):
         self._positive = positive
         self._gold = gold
 
-    def score(self, row: Scored) -> float | None:
+    def score(self, row: ScoredRow) -> float | None:
         """Whether the row is right."""
         return float((row.answer.value or "") == self._gold(row.label))
 
     def tally(self) -> Tally:
         """[right positives, positives, wrong negatives]."""
-        return Numbers(3, self._numbers)
+        return NumberTally(3, self._numbers)
 
-    def _numbers(self, row: Scored, score: float | None) -> tuple[float, float, float]:
+    def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float, float]:
         positive, right = self._gold(row.label) == self._positive, bool(score)
         return positive and right, positive, not positive and not right
 
@@ -171,7 +171,7 @@ def parsed_f1(
     average: Literal["macro", "weighted", "binary"] = "macro",
     positive: str = "fake",
     gold: Gold = "as_is",
-    subset: Subset | None = None,
+    subset: RaceSubset | None = None,
 ) -> Metric:
     """One of the scripts' F1s; the table above says which options are whose."""
     if average == "binary":
@@ -186,7 +186,7 @@ class _UtteranceWER(Mean):
     reads_rows = True
 
     def __init__(self, accuracy: bool) -> None:
-        def score(row: Scored) -> float:
+        def score(row: ScoredRow) -> float:
             rate = utterance_wer(row.label, row.answer.value or "")
             return 1 - rate if accuracy else rate
 
@@ -196,7 +196,9 @@ class _UtteranceWER(Mean):
 
     def tally(self) -> Tally:
         """[sum of rates, utterances]."""
-        return Numbers(2, lambda row, score: counted(score if row.answer.value and row.label else None))
+        return NumberTally(
+            2, lambda row, score: counted_score(score if row.answer.value and row.label else None)
+        )
 
 
 def utterance_mean_wer() -> Metric:
@@ -209,8 +211,8 @@ def utterance_wer_accuracy() -> Metric:
     return _UtteranceWER(accuracy=True)
 
 
-METRICS: dict[str, Callable[..., Metric]] = {
-    "audiomarathon.accuracy": accuracy,
+AUDIOMARATHON_METRICS: dict[str, Callable[..., Metric]] = {
+    "audiomarathon.accuracy": released_accuracy,
     "audiomarathon.f1": parsed_f1,
     "audiomarathon.wer": utterance_mean_wer,
     "audiomarathon.wer_accuracy": utterance_wer_accuracy,

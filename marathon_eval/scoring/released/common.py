@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from marathon_eval.api.filter import FilterContext, Held, Step
-from marathon_eval.api.metric import Mean, Metric, Scored
+from marathon_eval.api.filter import FilterContext, FilterStep, Held
+from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.scoring.judge import NOT_JUDGED
 from marathon_eval.scoring.metrics.accuracy import is_hit
 from marathon_eval.scoring.released import air_bench, mmar
@@ -21,17 +21,17 @@ from marathon_eval.scoring.released import air_bench, mmar
 INVALID = "invalid"
 
 
-def letter() -> Step:
+def letter_filter() -> FilterStep:
     """The letter that AIR-Bench's script reads; A-D count even where the row has fewer options."""
 
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
-        read = [air_bench.letter(one.text) for one in held]
+        read = [air_bench.air_bench_letter(one.text) for one in held]
         return [Held(value or "", rule, value is not None) for value, rule in read]
 
     return step
 
 
-def gold_of(row: Scored) -> str | None:
+def air_bench_gold(row: ScoredRow) -> str | None:
     """AIR-Bench's gold letter; None where the script would stop."""
     try:
         return air_bench.gold_letter(row.context.doc)
@@ -42,10 +42,10 @@ def gold_of(row: Scored) -> str | None:
 def air_bench_accuracy() -> Metric:
     """Right over rows with a letter: unread rows are left out, as the script does."""
 
-    def score(row: Scored) -> float | None:
+    def score(row: ScoredRow) -> float | None:
         if row.answer.value is None:
             return 0.0 if row.answer.rule == INVALID else None
-        return float(row.answer.value == gold_of(row))
+        return float(row.answer.value == air_bench_gold(row))
 
     return Mean("accuracy", score)
 
@@ -55,7 +55,7 @@ def air_bench_invalid() -> Metric:
     return Mean(
         "invalid",
         lambda row: float(
-            row.answer.rule == INVALID or (row.answer.value is not None and gold_of(row) is None)
+            row.answer.rule == INVALID or (row.answer.value is not None and air_bench_gold(row) is None)
         ),
     )
 
@@ -75,15 +75,15 @@ def invalid() -> Metric:
 def option_accuracy() -> Metric:
     """Right over rows whose gold is an option, and which a judge has seen where it is a judge's reading."""
 
-    def score(row: Scored) -> float | None:
+    def score(row: ScoredRow) -> float | None:
         known = row.label in row.context.choices and row.answer.rule != NOT_JUDGED
         return is_hit(row) if known else None
 
     return Mean("accuracy", score)
 
 
-FILTERS: dict[str, Callable[..., Step]] = {"air_bench.letter": letter}
-METRICS: dict[str, Callable[..., Metric]] = {
+AIR_BENCH_FILTERS: dict[str, Callable[..., FilterStep]] = {"air_bench.letter": letter_filter}
+RELEASED_METRICS: dict[str, Callable[..., Metric]] = {
     "air_bench.accuracy": air_bench_accuracy,
     "air_bench.invalid": air_bench_invalid,
     "mmar.inclusion": inclusion,

@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 #: `skipped` has no prediction key and leaves the denominator; `invalid` is where the released script crashes.
-Verdict = Literal["right", "wrong", "invalid", "skipped"]
+MmarVerdict = Literal["right", "wrong", "invalid", "skipped"]
 
 _WORD = re.compile(r"\b\w+\b")
 
 
-class Table(NamedTuple):
+class PrintedTable(NamedTuple):
     """One table of the released printout: heading, the row's field, and the values printed even when empty.
 
     `open` tables take values as they come; a value that a closed table does not list crashes the script.
@@ -29,8 +29,8 @@ class Table(NamedTuple):
     open: bool = False
 
 
-TABLES = (
-    Table(
+MMAR_TABLES = (
+    PrintedTable(
         "Modality-wise Accuracy:",
         "modality",
         (
@@ -43,15 +43,15 @@ TABLES = (
             "mix-sound-music-speech",
         ),
     ),
-    Table(
+    PrintedTable(
         "Category-wise Accuracy:",
         "category",
         ("Signal Layer", "Perception Layer", "Semantic Layer", "Cultural Layer"),
     ),
-    Table("Sub-category-wise Accuracy:", "sub-category", open=True),
+    PrintedTable("Sub-category-wise Accuracy:", "sub-category", open=True),
 )
 #: The key since 2026-02-16, then the one before.
-PREDICTION_KEYS = ("answer_prediction", "model_prediction")
+MMAR_PREDICTION_KEYS = ("answer_prediction", "model_prediction")
 
 
 def words(text: str) -> frozenset[str]:
@@ -72,7 +72,7 @@ def included(answer: str, prediction: str, choices: Iterable[str]) -> bool:
     return wanted <= said and not said & forbidden
 
 
-def verdict(row: Mapping[str, Any], keys: Sequence[str] = PREDICTION_KEYS) -> Verdict:
+def mmar_verdict(row: Mapping[str, Any], keys: Sequence[str] = MMAR_PREDICTION_KEYS) -> MmarVerdict:
     """What the script says of one row of a predictions file; `keys` name the prediction, the first one present counts."""
     key = next((key for key in keys if key in row), None)
     if key is None:
@@ -89,8 +89,10 @@ def _listed(choices: Any) -> list[Any]:
     return choices if isinstance(choices, list) else [None]
 
 
-def printout(
-    rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict], tables: Sequence[Table] = TABLES
+def mmar_printout(
+    rows: Sequence[Mapping[str, Any]],
+    verdicts: Sequence[MmarVerdict],
+    tables: Sequence[PrintedTable] = MMAR_TABLES,
 ) -> list[str]:
     """The lines that the script prints; invalid rows, on which it would stop, are counted as wrong.
 
@@ -106,7 +108,7 @@ def printout(
     return [*lines, "*" * 30, total, "*" * 30, "No prediction count: 0"]
 
 
-def _table_lines(table: Table, scored: Sequence[tuple[Mapping[str, Any], Verdict]]) -> list[str]:
+def _table_lines(table: PrintedTable, scored: Sequence[tuple[Mapping[str, Any], MmarVerdict]]) -> list[str]:
     cells = {value: [0, 0] for value in table.values}
     for row, mark in scored:
         value = row.get(table.field)

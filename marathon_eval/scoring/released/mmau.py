@@ -10,23 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marathon_eval.scoring.released import mmar
-from marathon_eval.scoring.released.mmar import Table, Verdict, included
+from marathon_eval.scoring.released.mmar import MmarVerdict, PrintedTable, included
 
-__all__ = ["PREDICTION_KEYS", "TABLES", "included", "printout", "verdict"]
+__all__ = ["MMAU_PREDICTION_KEYS", "MMAU_TABLES", "included", "mmau_printout", "mmau_verdict"]
 
-PREDICTION_KEYS = ("model_output", "model_prediction")
-TABLES = (
-    Table("Task-wise Accuracy:", "task", ("sound", "music", "speech")),
-    Table("Difficulty-wise Accuracy:", "difficulty", ("easy", "hard", "medium")),
-    Table("Sub-category-wise Accuracy:", "sub-category", open=True),
+MMAU_PREDICTION_KEYS = ("model_output", "model_prediction")
+MMAU_TABLES = (
+    PrintedTable("Task-wise Accuracy:", "task", ("sound", "music", "speech")),
+    PrintedTable("Difficulty-wise Accuracy:", "difficulty", ("easy", "hard", "medium")),
+    PrintedTable("Sub-category-wise Accuracy:", "sub-category", open=True),
 )
 
 
-def verdict(row: Mapping[str, Any]) -> Verdict:
+def mmau_verdict(row: Mapping[str, Any]) -> MmarVerdict:
     """What the script says of one row of a predictions file."""
-    return mmar.verdict(row, PREDICTION_KEYS)
+    return mmar.mmar_verdict(row, MMAU_PREDICTION_KEYS)
 
 
-def printout(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Verdict]) -> list[str]:
+def mmau_printout(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[MmarVerdict]) -> list[str]:
     """The lines that the script prints."""
-    return mmar.printout(rows, verdicts, TABLES)
+    return mmar.mmar_printout(rows, verdicts, MMAU_TABLES)

@@ -11,7 +11,7 @@ from marathon_eval.errors import RowError, unknown
 from marathon_eval.task.data.sources import Source
 
 Fields = Mapping[str, Any]
-Step = Callable[[Fields, "Source | None"], Fields]
+RowStep = Callable[[Fields, "Source | None"], Fields]
 
 
 def librispeech_transcript(fields: Fields, source: Source | None) -> Fields:
@@ -44,16 +44,16 @@ def race_difficulty(fields: Fields, source: Source | None) -> Fields:
     return {**fields, "difficulty": level}
 
 
-STEPS: dict[str, Step] = {step.__name__: step for step in (librispeech_transcript, race_difficulty)}
+ROW_STEPS: dict[str, RowStep] = {step.__name__: step for step in (librispeech_transcript, race_difficulty)}
 
 
-def steps_named(names: str | Sequence[str] | None, where: str) -> list[Step]:
+def steps_named(names: str | Sequence[str] | None, where: str) -> list[RowStep]:
     """The steps, in order. Raises MarathonError with the nearest name."""
     listed = [names] if isinstance(names, str) else list(names or ())
     for name in listed:
-        if name not in STEPS:
-            raise unknown(f"{where}: process_docs", "built-in row step", name, STEPS)
-    return [STEPS[name] for name in listed]
+        if name not in ROW_STEPS:
+            raise unknown(f"{where}: process_docs", "built-in row step", name, ROW_STEPS)
+    return [ROW_STEPS[name] for name in listed]
 
 
 def _filled(text: str, name: str) -> str:

@@ -79,7 +79,7 @@ class TableReader:
             name = _below(source, name)
             content = self._content(source, name)
             digest.update(content)
-            found = parsed(content, self._format(name), self.kwargs.field, f"{source.label}/{name}")
+            found = parsed_rows(content, self._format(name), self.kwargs.field, f"{source.label}/{name}")
             folder = posixpath.dirname(name)
             rows += [Row(len(rows) + offset, folder, values) for offset, values in enumerate(found)]
         self._check_sha256(digest.hexdigest(), names)
@@ -137,7 +137,7 @@ class TableReader:
             )
 
 
-def parsed(content: bytes, form: str, field: str | None, name: str) -> list[Any]:
+def parsed_rows(content: bytes, form: str, field: str | None, name: str) -> list[Any]:
     """The rows in a file's bytes. Raises MarathonError naming the file, and the line where there is one."""
     if form == "parquet":
         return _parquet(content, name)
@@ -222,7 +222,7 @@ def _parquet(content: bytes, name: str) -> list[Any]:
     return rows
 
 
-def columns(rows: Iterable[Row]) -> set[str]:
+def columns_of(rows: Iterable[Row]) -> set[str]:
     """Every column that any row has."""
     known: set[str] = set()
     for row in rows:

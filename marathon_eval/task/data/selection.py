@@ -64,12 +64,12 @@ def select(
     filters = [_matcher(rule) for rule in rules.drop]
     kept = [row for row in rows if not any(matches(row) for matches in filters)]
     there = [row for row in kept if not dropped_missing(row)]
-    chosen = there if rules.balance is None else balanced(there, rules.balance, audio_name)
+    chosen = there if rules.balance is None else balanced_rows(there, rules.balance, audio_name)
     n_filtered = len(rows) - len(kept) + len(there) - len(chosen)
     return Selected(chosen, n_filtered, len(kept) - len(there), name)
 
 
-def balanced(rows: Sequence[Row], balance: Balance, audio_name: Callable[[Row], str]) -> list[Row]:
+def balanced_rows(rows: Sequence[Row], balance: Balance, audio_name: Callable[[Row], str]) -> list[Row]:
     """Every class down to the size of the smallest.
 
     Rows of a class are sorted by their audio's path as written; a class that is too large becomes

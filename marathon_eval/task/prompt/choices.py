@@ -34,7 +34,7 @@ def letters_of(count: int, layout: Layout | None = None) -> tuple[str, ...]:
     return tuple(alphabet[:count])
 
 
-def laid_out(texts: Sequence[str], layout: Layout | None = None) -> str:
+def option_lines(texts: Sequence[str], layout: Layout | None = None) -> str:
     """The options as a prompt shows them, one a line; `A. text` where no layout is named."""
     layout = layout or "A."
     pattern = _PARTS[layout if layout == "plain" else layout.upper()]

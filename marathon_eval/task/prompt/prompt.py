@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.task.prompt.choices import Choices, gold_of, laid_out, letters_of
+from marathon_eval.task.prompt.choices import Choices, gold_of, letters_of, option_lines
 from marathon_eval.task.prompt.template import FromRow, Named, from_row, wording
 from marathon_eval.task.yaml.config import FewshotConfig, Layout, PromptVariant, TaskConfig
 from marathon_eval.task.yaml.loader import Document
@@ -70,7 +70,7 @@ class Question:
         ours = {
             "choices": list(texts),
             "letters": list(letters_of(len(texts), self.layout)),
-            "options": laid_out(texts, self.layout),
+            "options": option_lines(texts, self.layout),
         }
         return {**ours, **fields} if self.layout is None else {**fields, **ours}
 
@@ -118,7 +118,7 @@ class PromptWriter:
             parts += [self.fewshot.write(example) for example in examples]
         asked = _as_text(self.question.text, values)
         prefix = _as_text(self.rules["gen_prefix"], values) if "gen_prefix" in self.rules else ""
-        parts.append(joined(asked, prefix, self.config.target_delimiter))
+        parts.append(joined_texts(asked, prefix, self.config.target_delimiter))
         system = _as_text(self.rules["system"], values) if "system" in self.rules else None
         return Prompt("".join(parts), system)
 
@@ -142,7 +142,10 @@ class FewshotWriter:
         asked = self.question.asked(fields)
         prefix = _as_text(self.prefix, fields) if self.prefix else ""
         if prefix:
-            return joined(asked, joined(prefix, answer), self.target_delimiter) + self.fewshot_delimiter
+            return (
+                joined_texts(asked, joined_texts(prefix, answer), self.target_delimiter)
+                + self.fewshot_delimiter
+            )
         return asked + self.target_delimiter + answer + self.fewshot_delimiter
 
 
@@ -162,7 +165,7 @@ def examples_for(
     return found
 
 
-def joined(first: str, second: str, delimiter: str = " ") -> str:
+def joined_texts(first: str, second: str, delimiter: str = " ") -> str:
     """Two texts with the delimiter between them, unless there is white space already or nothing to part."""
     if not first or not second or first[-1].isspace() or second[0].isspace():
         return first + second

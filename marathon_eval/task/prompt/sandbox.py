@@ -28,7 +28,7 @@ MAX_WIDTH = 10_000
 MAX_PRINTED = 5_000_000
 _PADDING = ("center", "slice", "batch", "wordwrap", "truncate", "round")
 #: So many outputs of so many parts at the top of a template are not counted: ordinary templates have no more.
-UNCOUNTED = 12
+UNCOUNTED_CHARACTERS = 12
 _LEFT: ContextVar[list[int]] = ContextVar("steps and characters that this rendering may still take")
 
 
@@ -55,8 +55,8 @@ class Environment(ImmutableSandboxedEnvironment):
         for name, filter_ in self.filters.items():
             self.filters[name] = _checked(filter_, _weigh_all)
         self.filters |= {
-            "counted": counted,
-            "printed": printed,
+            "counted": counted_items,
+            "printed": counted_text,
             "weighed": weighed,
             "concatenated": concatenated,
         }
@@ -117,8 +117,8 @@ def bound(tree: nodes.Template) -> None:
         joined.nodes = [_filtered(joined.nodes[0], "concatenated", joined.nodes[1:])]
     for assigned in tree.find_all(nodes.Assign):
         assigned.node = _filtered(assigned.node, "weighed")
-    first = islice(_written_once(tree), UNCOUNTED)
-    once = {id(output) for output in first if len(output.nodes) <= UNCOUNTED}
+    first = islice(_written_once(tree), UNCOUNTED_CHARACTERS)
+    once = {id(output) for output in first if len(output.nodes) <= UNCOUNTED_CHARACTERS}
     for output in tree.find_all(nodes.Output):
         if id(output) in once and all(isinstance(node, _BOUNDED) for node in output.nodes):
             continue
@@ -149,7 +149,7 @@ def _filtered(node: nodes.Node, name: str, given: Sequence[nodes.Expr] = ()) -> 
 
 
 @pass_context
-def printed(context: Context, value: Any, plain: bool = False) -> Any:
+def counted_text(context: Context, value: Any, plain: bool = False) -> Any:
     """The value, its characters taken from the budget; `plain`: so many of the template's own, and no text."""
     left = _LEFT.get()
     left[1] -= value if plain else weight(value)
@@ -196,7 +196,7 @@ def weight(value: Any) -> int:
     return found
 
 
-def counted(items: Iterable[Any]) -> Iterator[Any]:
+def counted_items(items: Iterable[Any]) -> Iterator[Any]:
     """The items, each a step."""
     for item in items:
         _step()

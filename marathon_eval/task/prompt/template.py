@@ -41,7 +41,7 @@ class FromRow(Named, Protocol):
         """What the rule gives for a row. Raises RowError where the row lacks what it needs."""
 
 
-class Column:
+class RowValue:
     """A row's own value, of whatever type it is."""
 
     def __init__(self, name: str, where: str) -> None:
@@ -145,7 +145,7 @@ class PlainText:
 def from_row(source: str, where: str) -> FromRow:
     """An identifier is a column and must exist; `where` is `file:line: key`. Raises MarathonError."""
     if source.isidentifier():
-        return Column(source, where)
+        return RowValue(source, where)
     return Template(source, where) if "{" in source else PlainText(source, where)
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from marathon_eval.task.yaml.generation import generation_settings
 
-__all__ = ["GroupConfig", "TaskConfig", "generation_settings", "json_schema"]
+__all__ = ["GroupConfig", "TaskConfig", "generation_settings", "task_schema"]
 
 Layout = Literal["A.", "A)", "A:", "(A)", "a.", "a)", "a:", "(a)", "plain"]
 Scalar = str | int | float | bool
@@ -239,7 +239,7 @@ class GroupConfig(Keys):
     metadata: dict[str, Any] = {}
 
 
-def json_schema() -> dict[str, Any]:
+def task_schema() -> dict[str, Any]:
     """The JSON Schema of a task's or group's YAML, for editors; shipped as schema.json."""
     task, group = TaskConfig.model_json_schema(), GroupConfig.model_json_schema()
     definitions = {**task.pop("$defs"), **group.pop("$defs")}

@@ -8,7 +8,7 @@ from typing import Any
 from marathon_eval.errors import MarathonError, unknown
 
 #: What transformers knows and this harness does not do, with why.
-REFUSED = {
+REFUSED_GENERATION_KEYS = {
     "num_beams": "answers are greedy or sampled: beams mix several caches, which a press can't follow",
     "num_return_sequences": "several answers to one request are a task's `repeats`, each with its own seed",
     "cache_implementation": "the cache is a DynamicCache: static ones can't have layers of different length",
@@ -23,8 +23,8 @@ def generation_settings(kwargs: Mapping[str, Any], where: str) -> dict[str, Any]
     Nothing is implied: no stop string, no length. `do_sample: true` alone means temperature 1.
     """
     for name in kwargs:
-        if name in REFUSED:
-            raise MarathonError(f"{where}: {name}: {REFUSED[name]}")
+        if name in REFUSED_GENERATION_KEYS:
+            raise MarathonError(f"{where}: {name}: {REFUSED_GENERATION_KEYS[name]}")
         if name not in KNOWN:
             raise unknown(where, "generation argument", name, KNOWN)
     settings: dict[str, Any] = {}

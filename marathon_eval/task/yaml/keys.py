@@ -44,7 +44,7 @@ def is_group(document: Document) -> bool:
     return "group" in document.values or isinstance(document.values.get("task"), list)
 
 
-def parse(document: Document, config: type[Config]) -> Config:
+def parsed_config(document: Document, config: type[Config]) -> Config:
     """The config of a YAML; raises MarathonError with one `file:line: ...` per mistake."""
     refused = [*_refused(document)]
     if refused:

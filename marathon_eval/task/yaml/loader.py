@@ -14,9 +14,9 @@ import yaml
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import PACKAGE
 
-Keys: TypeAlias = tuple[str | int, ...]
+KeyPath: TypeAlias = tuple[str | int, ...]
 #: A place is `file:line`, ready to be printed.
-Places: TypeAlias = dict[Keys, str]
+Places: TypeAlias = dict[KeyPath, str]
 
 _CORE = "tag:yaml.org,2002:"
 _NEVER_INHERITED = ("task_list",)
@@ -40,7 +40,7 @@ class Document:
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.places:
                 return self.places[keys[:length]]
-        return f"{shown(self.path)}:1"
+        return f"{shown_file(self.path)}:1"
 
 
 def load_document(path: Path, find: Callable[[str], Path]) -> Document:
@@ -66,7 +66,7 @@ def files_of(path: Path, find: Callable[[str], Path]) -> list[Path]:
     return list(found)
 
 
-def shown(path: Path) -> str:
+def shown_file(path: Path) -> str:
     """A path as an error prints it: relative where the file is below the current folder."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
@@ -81,11 +81,11 @@ def _merged(
     resolved = path.resolve()
     if resolved in chain:
         names = " -> ".join(file.name for file in (*chain, resolved))
-        raise MarathonError(f"{shown(path)}:1: include goes in a circle: {names}")
+        raise MarathonError(f"{shown_file(path)}:1: include goes in a circle: {names}")
     if resolved in known:
         return known[resolved]
     if len(chain) > _MAX_INCLUDES:
-        raise MarathonError(f"{shown(path)}:1: include goes over more than {_MAX_INCLUDES} files")
+        raise MarathonError(f"{shown_file(path)}:1: include goes over more than {_MAX_INCLUDES} files")
     own = _read(path)
     values: dict[str, Any] = {}
     places: Places = {}
@@ -136,7 +136,7 @@ def _read(path: Path) -> Document:
     try:
         return _parsed(path, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise MarathonError(f"{shown(path)}: cannot read ({error})") from None
+        raise MarathonError(f"{shown_file(path)}: cannot read ({error})") from None
 
 
 @lru_cache(maxsize=64)
@@ -146,25 +146,25 @@ def _parsed(path: Path, text: str) -> Document:
     try:
         node = loader.get_single_node()
         places: Places = {}
-        _walk(node, (), shown(path), places, {})
+        _walk(node, (), shown_file(path), places, {})
         values = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise MarathonError(
-            f"{shown(path)}:{mark.line + 1 if mark else 1}: broken YAML: {error.problem}"
+            f"{shown_file(path)}:{mark.line + 1 if mark else 1}: broken YAML: {error.problem}"
         ) from None
     except yaml.YAMLError as error:
-        raise MarathonError(f"{shown(path)}:1: broken YAML: {str(error).splitlines()[0]}") from None
+        raise MarathonError(f"{shown_file(path)}:1: broken YAML: {str(error).splitlines()[0]}") from None
     except RecursionError:
-        raise MarathonError(f"{shown(path)}:1: broken YAML: nested too deeply") from None
+        raise MarathonError(f"{shown_file(path)}:1: broken YAML: nested too deeply") from None
     finally:
         loader.dispose()
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
-        raise MarathonError(f"{shown(path)}:1: must be a mapping of named keys")
+        raise MarathonError(f"{shown_file(path)}:1: must be a mapping of named keys")
     return Document(path, values, places)
 
 
-def _walk(node: yaml.Node | None, keys: Keys, file: str, places: Places, sizes: dict[int, int]) -> int:
+def _walk(node: yaml.Node | None, keys: KeyPath, file: str, places: Places, sizes: dict[int, int]) -> int:
     """Note every key's line, and how many values there are; refuse duplicate keys and tags.
 
     `sizes`: of the nodes that were seen, 0 while one is walked. Aliased nodes are walked once and counted each time.
@@ -205,7 +205,7 @@ def _refuse(node: yaml.Node, where: str) -> None:
 
 
 def _walk_mapping(
-    node: yaml.MappingNode, keys: Keys, file: str, places: Places, sizes: dict[int, int]
+    node: yaml.MappingNode, keys: KeyPath, file: str, places: Places, sizes: dict[int, int]
 ) -> int:
     first: dict[str, int] = {}
     size = 0

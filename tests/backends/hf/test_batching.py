@@ -17,7 +17,7 @@ from helpers.unequal_clips import FEW, answered_alone, answers, falling, omni, s
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf import batching
-from marathon_eval.backends.hf.batching import CPU_TOKENS, MOST, Batching, padded
+from marathon_eval.backends.hf.batching import CPU_TOKENS, MAX_BATCH, Batching, padded
 from marathon_eval.backends.hf.engine import memory, runner
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
@@ -139,7 +139,7 @@ def test_auto_on_a_cpu(checkpoint: Path, requests: list[Request], alone: list[st
     assert [one.text for one in found] == alone
     assert {one.usage.details["batch_budget"] for one in found} == {CPU_TOKENS}
     assert sizes(found) == [len(requests)] * len(requests)
-    assert model.requests_at_once() == MOST
+    assert model.requests_at_once() == MAX_BATCH
     assert model.fingerprint == omni(checkpoint).fingerprint
 
 
@@ -148,7 +148,7 @@ def test_auto_on_a_gpu_asks_the_longest_alone_and_fills_what_is_free(
 ) -> None:
     """As far as a machine without one can tell: what the GPU would say is put in its mouth."""
     monkeypatch.setattr(runner, "tokens_to_start_with", lambda device: None)
-    monkeypatch.setattr(memory, "room", lambda device: 7_500)
+    monkeypatch.setattr(memory, "free_gpu_bytes", lambda device: 7_500)
     seen = []
 
     def affordable(device: torch.device, tokens: int, peak: int | None) -> int:

@@ -18,10 +18,10 @@ from marathon_eval.backends.hf.engine.encoder_cache import SUFFIX, EncoderFiles
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import NONE, Grid, sweep
+from marathon_eval.evaluator.sweep import NO_PRESS, Grid, sweep
 
 CPU = torch.device("cpu")
-GRID = Grid((NONE, "dart", "knorm"), (0.5,))
+GRID = Grid((NO_PRESS, "dart", "knorm"), (0.5,))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import NONE, Grid, sweep
+from marathon_eval.evaluator.sweep import NO_PRESS, Grid, sweep
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.fastv import FastV
 from marathon_eval.presses.frame import Frame
@@ -58,7 +58,7 @@ def test_layers_below_a_cut_run_once_for_a_prompt(
     """
     counts, taken = prefills(monkeypatch), Taken()
     asked = config(data(tmp_path, questions=QUESTIONS[:1]), checkpoint, tmp_path / "cache")
-    assert sweep(asked, Grid((NONE, "frame", "fastv", "dart"), (0.3, 0.6), (2, 4)), taken)
+    assert sweep(asked, Grid((NO_PRESS, "frame", "fastv", "dart"), (0.3, 0.6), (2, 4)), taken)
     clips, cells = 2, 12
     assert [counts[layer] for layer in range(6)] == [
         *(2 * clips,) * 2,
@@ -69,7 +69,7 @@ def test_layers_below_a_cut_run_once_for_a_prompt(
         "prefill" in sample.usage["details"].get("shared", [])
         for label, result in taken.items()
         for sample in result.samples["heard"]
-        if label not in (NONE, "frame L2 0.3")
+        if label not in (NO_PRESS, "frame L2 0.3")
     ]
     assert all(spared)
 
@@ -79,7 +79,7 @@ def test_one_pruning_cell_keeps_nothing(
 ) -> None:
     taken = Taken()
     monkeypatch.setattr(LowerLayers, "once", None)
-    assert sweep(config(data(tmp_path), checkpoint, tmp_path / "c"), Grid((NONE, "frame"), (0.5,)), taken)
+    assert sweep(config(data(tmp_path), checkpoint, tmp_path / "c"), Grid((NO_PRESS, "frame"), (0.5,)), taken)
     assert taken["frame 0.5"].whole
 
 
@@ -106,7 +106,7 @@ def test_cells_at_several_layers_answer_as_alone(
 ) -> None:
     """Deep cuts before shallow ones; a batch of two has clips of different lengths."""
     asked = config(data(tmp_path, questions=QUESTIONS[:1]), checkpoint, tmp_path / "cache", batch_size=2)
-    same_as_alone(asked, Grid((NONE, "frame", "fastv"), (0.6,), (4, 2)), tmp_path, monkeypatch)
+    same_as_alone(asked, Grid((NO_PRESS, "frame", "fastv"), (0.6,), (4, 2)), tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
@@ -118,7 +118,7 @@ def test_every_pruning_press_at_every_layer(
     make = {"qwen_omni": tiny_checkpoints.make_qwen_omni, "qwen2_audio": tiny_chat_models.make_qwen2_audio}
     checkpoint = make[model](tmp_path / "checkpoint")
     asked = replace(config(data(tmp_path), checkpoint, tmp_path / "cache", **settings), model=model)
-    same_as_alone(asked, Grid((NONE, *PRUNING), (0.3, 0.8), (1, 2)), tmp_path, monkeypatch)
+    same_as_alone(asked, Grid((NO_PRESS, *PRUNING), (0.3, 0.8), (1, 2)), tmp_path, monkeypatch)
 
 
 def test_logits_are_equal_bit_by_bit(checkpoint: Path) -> None:

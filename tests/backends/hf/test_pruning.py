@@ -12,7 +12,7 @@ from transformers import StaticCache
 from helpers import tiny_checkpoints
 from helpers.tiny_press_run import Tiny
 from marathon_eval.api.press import PruningPress, PruningView
-from marathon_eval.backends.hf.engine.prompt_pass import taken
+from marathon_eval.backends.hf.engine.prompt_pass import gathered_tokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.errors import MarathonError
 
@@ -167,8 +167,8 @@ def test_embeddings_alone(model: Tiny) -> None:
 def test_taken_gathers_per_sample_and_spreads_what_is_shared() -> None:
     order = torch.tensor([[0, 2], [1, 2]])
     values = torch.arange(24.0).reshape(2, 3, 4)
-    assert torch.equal(taken(values, order)[1], values[1, 1:])
-    shared = taken(values[:1], order)
+    assert torch.equal(gathered_tokens(values, order)[1], values[1, 1:])
+    shared = gathered_tokens(values[:1], order)
     assert torch.equal(shared[1], values[0, 1:])
     grids = values.expand(3, 2, 3, 4)
-    assert torch.equal(taken(grids, order)[2, 0], values[0, [0, 2]])
+    assert torch.equal(gathered_tokens(grids, order)[2, 0], values[0, [0, 2]])

@@ -15,7 +15,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine import shared_clip
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import NONE, Grid, sweep
+from marathon_eval.evaluator.sweep import NO_PRESS, Grid, sweep
 
 #: `pool` takes m=, not ratio=.
 PRESSES = [name for name in Registry().names("press") if name != "pool"]
@@ -36,7 +36,7 @@ def test_a_cell_is_what_a_run_of_its_own_is(
     asked = replace(config(data(tmp_path), checkpoint, tmp_path / "shared"), model=model)
     seen = first_logits(monkeypatch)
     taken = Taken()
-    assert sweep(asked, Grid((NONE, *PRESSES), (0.6,)), taken)
+    assert sweep(asked, Grid((NO_PRESS, *PRESSES), (0.6,)), taken)
     assert len(taken) == 1 + len(PRESSES)
     together, apart = dict(seen), seen
     seen.clear()

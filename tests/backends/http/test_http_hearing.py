@@ -9,8 +9,8 @@ import pytest
 
 from helpers.api_server import TEMPLATE_TOKENS
 from marathon_eval.api.model import Request
-from marathon_eval.backends.http.calibration import FLAT, UNCOUNTED, calibrated
-from marathon_eval.backends.http.reply import AudioRate, Reply, judged
+from marathon_eval.backends.http.calibration import FLAT, NO_TOKEN_COUNTS, calibrated
+from marathon_eval.backends.http.reply import AudioRate, ServerReply, judged
 
 
 def server_of(
@@ -18,9 +18,11 @@ def server_of(
 ) -> object:
     """Calibrate against a server whose audio tokens are `count(seconds)`."""
 
-    async def ask(seconds: float) -> Reply:
+    async def ask(seconds: float) -> ServerReply:
         audio = round(count(seconds))
-        return Reply("A", "stop", input_tokens=audio + template + 1, audio_tokens=audio if split else None)
+        return ServerReply(
+            "A", "stop", input_tokens=audio + template + 1, audio_tokens=audio if split else None
+        )
 
     return asyncio.run(calibrated(ask))
 
@@ -48,10 +50,10 @@ def test_rate_from_calls_of_different_length(
 def test_no_rate_without_counts_or_where_they_are_flat() -> None:
     assert server_of(lambda s: 188) == FLAT
 
-    async def silent(seconds: float) -> Reply:
-        return Reply("A", "stop")
+    async def silent(seconds: float) -> ServerReply:
+        return ServerReply("A", "stop")
 
-    assert asyncio.run(calibrated(silent)) == UNCOUNTED
+    assert asyncio.run(calibrated(silent)) == NO_TOKEN_COUNTS
 
 
 RATE = AudioRate(25.0, doubt=0.1, overhead=12.0)
@@ -59,7 +61,7 @@ ASK = Request("which of these four is it")
 
 
 def verdict(tokens: int | None, seconds: float, rate: AudioRate | str = RATE) -> tuple[str, float | None]:
-    response = judged(Reply("A", "stop", input_tokens=tokens), ASK, seconds, rate)
+    response = judged(ServerReply("A", "stop", input_tokens=tokens), ASK, seconds, rate)
     return response.status, response.usage.heard_seconds
 
 
@@ -69,7 +71,7 @@ def test_a_clip_that_was_cut_is_an_error_that_names_both_numbers() -> None:
         assert verdict(round(25 * seconds) + 12 + words, seconds) == ("ok", seconds)
     assert verdict(750 + 12 + words, 95.0) == ("error", pytest.approx(30.0))
     assert verdict(7500 + 12 + 40, 330.0)[0] == "error"  # cut at 300 s, behind a longer prompt
-    reply = Reply("A", "stop", input_tokens=750 + 12 + words)
+    reply = ServerReply("A", "stop", input_tokens=750 + 12 + words)
     response = judged(reply, ASK, 95.0, RATE)
     assert response.text == ""
     assert response.error == (
@@ -79,20 +81,20 @@ def test_a_clip_that_was_cut_is_an_error_that_names_both_numbers() -> None:
 
 
 def test_reported_audio_tokens_go_before_prompt_tokens() -> None:
-    long_prompt = Reply("A", "stop", input_tokens=9000, audio_tokens=750)
+    long_prompt = ServerReply("A", "stop", input_tokens=9000, audio_tokens=750)
     assert judged(long_prompt, ASK, 95.0, RATE).status == "error"
 
 
 def test_a_system_text_of_ones_own_stands_in_the_place_of_the_default_one() -> None:
     """Its prompt may be shorter than the one that the rate was measured with: nothing is taken off for that."""
     own = Request("which", system="Listen")
-    reply = Reply("A", "stop", input_tokens=2375 + 2 + 4)
+    reply = ServerReply("A", "stop", input_tokens=2375 + 2 + 4)
     assert judged(reply, own, 95.0, AudioRate(25.0, 0.0, overhead=80.0)).status == "ok"
 
 
 def test_what_nobody_can_know_is_unverified_and_without_heard_seconds() -> None:
     assert verdict(None, 95.0) == ("unverified", None)
-    response = judged(Reply("A", "stop", input_tokens=100), ASK, 95.0, FLAT)
+    response = judged(ServerReply("A", "stop", input_tokens=100), ASK, 95.0, FLAT)
     assert (response.status, response.usage.heard_seconds) == ("unverified", None)
     assert response.usage.details["unverified"] == FLAT
     assert verdict(20, 0.0, "no audio was sent") == ("ok", 0.0)

@@ -19,7 +19,7 @@ from helpers.api_server import FAULTS, FakeServer
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
 from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
-from marathon_eval.backends.http.payload import Clips, encode
+from marathon_eval.backends.http.payload import EncodedClips, encode
 from marathon_eval.errors import MarathonError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -47,7 +47,7 @@ def test_questions_on_one_clip_encode_it_once(
     first, second = Audio(str(make_wav("a.wav"))), Audio(str(make_wav("b.wav")))
 
     async def ask() -> list[int]:
-        clips = Clips(16000, "wav")
+        clips = EncodedClips(16000, "wav")
         got = await asyncio.gather(*(clips.get(audio) for audio in [first, first, second, first]))
         return [len(clip.data) for clip in got]
 

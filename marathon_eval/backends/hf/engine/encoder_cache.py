@@ -31,7 +31,7 @@ from marathon_eval.errors import MarathonError
 
 SUFFIX = ".encoding.safetensors"
 #: Of a file that is being written; what a kill left behind is deleted after a day.
-PART = ".part"
+UNFINISHED_SUFFIX = ".part"
 DAY = 86400
 GIGABYTE = 10**9
 #: The name of an output that is one tensor.
@@ -109,7 +109,7 @@ class EncoderFiles:
             )
             return
         self._make_room(size)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}{PART}")
+        temporary = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED_SUFFIX}")
         try:
             told = {"kind": kind, "parts": json.dumps(parts), "seconds": repr(seconds)}
             save_file(kept, temporary, metadata=told)
@@ -137,7 +137,7 @@ class EncoderFiles:
 
 
 def _sweep_up(folder: Path) -> None:
-    for path in folder.glob(f"*{SUFFIX}.*{PART}"):
+    for path in folder.glob(f"*{SUFFIX}.*{UNFINISHED_SUFFIX}"):
         with suppress(FileNotFoundError):  # its writer may be finishing it just now
             if time.time() - path.stat().st_mtime > DAY:
                 path.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from marathon_eval.backends.hf.engine.usage import (
     now,
     peak_bytes,
     reset_peak,
-    speed,
+    tokens_per_second,
 )
 from marathon_eval.backends.hf.flops import Shape, evicted_speedup
 from marathon_eval.errors import RowError
@@ -138,7 +138,7 @@ def _usage(
     details["kv_tokens"] = by_layers([count + later for count in kept])
     details["select_s"] = round(seconds.select, 6)
     details["batch"] = 1
-    details |= speed(output_tokens, seconds.decode)
+    details |= tokens_per_second(output_tokens, seconds.decode)
     shape = Shape.of(decoder.stack.config)
     if shape is not None:
         gain = evicted_speedup(shape, context.length, kept, later)

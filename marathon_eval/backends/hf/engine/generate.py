@@ -26,7 +26,7 @@ from marathon_eval.backends.hf.engine.usage import (
     now,
     peak_bytes,
     reset_peak,
-    speed,
+    tokens_per_second,
 )
 from marathon_eval.backends.hf.flops import Shape, pruned_speedup
 from marathon_eval.errors import RowError
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Timed:
+class TimedBatch:
     """A batch's raw answer: new token ids per row, the cache, and seconds."""
 
     rows: list[list[int]]
@@ -125,7 +125,7 @@ class StopStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is un
         return torch.tensor(done, device=input_ids.device)
 
 
-def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: EncoderWatch) -> Timed:
+def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: EncoderWatch) -> TimedBatch:
     model, device = loaded.model, loaded.device
     tensors = {name: tensor.to(device) for name, tensor in inputs.tensors.items()}
     length = tensors["input_ids"].shape[1]
@@ -145,7 +145,7 @@ def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: Enc
         )
     ended = now(device)
     told = first.at if first.at is not None else ended
-    return Timed(
+    return TimedBatch(
         rows=out.sequences[:, length:].tolist(),
         cache=out.past_key_values,
         encode_s=watch.seconds,
@@ -174,7 +174,7 @@ def _response(
     loaded: Loaded,
     inputs: Inputs,
     generation: Generation,
-    timed: Timed,
+    timed: TimedBatch,
     pruning: Pruning | None,
     row: int,
 ) -> Response:
@@ -198,7 +198,7 @@ def _usage(
     adapter: LocalModel,
     loaded: Loaded,
     inputs: Inputs,
-    timed: Timed,
+    timed: TimedBatch,
     pruning: Pruning | None,
     row: int,
     output_tokens: int,
@@ -219,7 +219,7 @@ def _usage(
             details["theoretical_speedup"] = round(pruned_speedup(shape, prompt, per_layer), 4)
     details["kv_tokens"] = by_layers(per_layer)
     details["batch"] = size
-    details |= speed(output_tokens, timed.decode_s)
+    details |= tokens_per_second(output_tokens, timed.decode_s)
     return Usage(
         heard_seconds=round(inputs.heard_seconds[row], 3),
         audio_tokens=audio,

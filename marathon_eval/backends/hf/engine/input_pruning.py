@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.masking_utils import create_causal_mask
 
-from marathon_eval.backends.hf.engine.prompt_pass import Cut, PromptPass, taken
+from marathon_eval.backends.hf.engine.prompt_pass import Cut, PromptPass, gathered_tokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.errors import MarathonError
 
@@ -77,7 +77,9 @@ class InputPruning(Pruning):
         changed = {"inputs_embeds": hidden, "position_ids": cut.rotary[0][..., 0]}
         each = kwargs.get("per_layer_inputs")
         if each is not None:
-            changed["per_layer_inputs"] = taken(each.flatten(2), cut.order).unflatten(2, each.shape[2:])
+            changed["per_layer_inputs"] = gathered_tokens(each.flatten(2), cut.order).unflatten(
+                2, each.shape[2:]
+            )
         return args, {**kwargs, **changed, "attention_mask": self._masks(cut, cache, hidden)}
 
     def _masks(self, cut: Cut, cache: DynamicCache, hidden: Tensor) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def load(adapter: LocalModel) -> Loaded:
     device = chosen_device(adapter.args.device)
     trusted = {"trust_remote_code": adapter.args.trust_remote_code}
     try:
-        with quiet(), whole(folder, adapter.weights_prefix) as complete:
+        with quiet(), complete_checkpoint(folder, adapter.weights_prefix) as complete:
             model, told = weights_class.from_pretrained(
                 complete,
                 dtype=adapter.args.dtype,
@@ -114,7 +114,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def whole(folder: Path, prefix: str | None) -> Iterator[Path]:
+def complete_checkpoint(folder: Path, prefix: str | None) -> Iterator[Path]:
     """The folder, or where only the needed shards were downloaded, a temporary one of links whose index names no others."""
     present = {file for file in set(weights.weight_map(folder).values()) if (folder / file).exists()}
     names = weights.weight_map(folder)

@@ -21,7 +21,7 @@ from marathon_eval.backends.hf.engine.usage import now
 
 
 @dataclass
-class Prompt:
+class LowerLayerPrompt:
     """One prompt below its cuts."""
 
     inputs: list[Any]
@@ -42,7 +42,7 @@ class LowerLayers:
     presses: Sequence[Press]
     #: Is told the seconds that the prompt in hand was spared.
     spare: Callable[[float], None]
-    _prompt: Prompt | None = None
+    _prompt: LowerLayerPrompt | None = None
     #: Of the pass in hand: the cut from which layers run, and when they began.
     _from: int = 0
     _started: float = 0.0
@@ -103,7 +103,7 @@ class LowerLayers:
         inputs = [*args, *(item for name in names for item in (name, kwargs[name]))]
         if self._prompt is None or not same(self._prompt.inputs, inputs):
             self._prompt = None  # the old one's memory first
-            self._prompt = Prompt(inputs)
+            self._prompt = LowerLayerPrompt(inputs)
         known = [depth for depth in self._prompt.states if depth <= cut]
         self._from = max(known, default=0)
         device = next(item.device for item in inputs if isinstance(item, Tensor))

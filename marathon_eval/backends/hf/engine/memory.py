@@ -32,7 +32,7 @@ def give_back() -> None:
         torch.cuda.empty_cache()
 
 
-def room(device: torch.device) -> int:
+def free_gpu_bytes(device: torch.device) -> int:
     """Bytes that the next batch could have: what the GPU has free, and what PyTorch holds in reserve."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -51,4 +51,4 @@ def affordable_tokens(device: torch.device, tokens: int, peak_bytes: int | None)
     """
     if not peak_bytes:
         return CPU_TOKENS
-    return int(FREE_SHARE * room(device) * tokens / peak_bytes)
+    return int(FREE_SHARE * free_gpu_bytes(device) * tokens / peak_bytes)

@@ -32,7 +32,7 @@ class _Eyes(EvictionPress):
 WHOLE = _Eyes(ratio=0.0)
 
 
-def shown(context: Context, press: EvictionPress) -> Context:
+def observed_part(context: Context, press: EvictionPress) -> Context:
     """The context with what the press asks for, and nothing more."""
 
     def part(one: Observed) -> Observed:

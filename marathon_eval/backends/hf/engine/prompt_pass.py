@@ -36,7 +36,7 @@ class PromptPass:
 
 
 @dataclass
-class Kept:
+class KeptTokens:
     """What the last prefill kept, one number per sample; `lengths` tells prompt tokens from each cut's layer on."""
 
     audio: list[int]
@@ -53,7 +53,7 @@ class Kept:
         return seen
 
 
-def taken(values: Tensor, order: Tensor) -> Tensor:
+def gathered_tokens(values: Tensor, order: Tensor) -> Tensor:
     """`values` [..., B or 1, T, D] gathered along T by `order` [B, n]."""
     if values.shape[-3] == 1 and len(order) > 1:
         values = values.expand(*values.shape[:-3], len(order), *values.shape[-2:])

@@ -26,13 +26,13 @@ from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
 from marathon_eval.backends.hf.engine.prompt_pass import (
     Cut,
-    Kept,
+    KeptTokens,
     PromptPass,
+    gathered_tokens,
     left_padded,
     spanned,
     stored_keys,
     synced,
-    taken,
 )
 from marathon_eval.errors import MarathonError
 
@@ -54,7 +54,7 @@ class Pruning:
     loudness: Sequence[Tensor] | None = None
     #: Keeps what other presses cut from the same prompt at the same layer.
     lower: LowerLayers | None = None
-    kept: Kept | None = None
+    kept: KeptTokens | None = None
     _pass: PromptPass | None = field(default=None, init=False)
     _prompt: tuple[Tensor, Tensor | None] | None = field(default=None, init=False)
     _taps: dict[int, LastTokenAttention] = field(default_factory=dict, init=False)
@@ -250,7 +250,7 @@ class Pruning:
         order = keep.int().argsort(dim=1, stable=True)[:, total - longest :]
         if current.cuts:
             rotary = current.cuts[max(current.cuts)].rotary
-        cut = Cut(order, keep.gather(1, order), tuple(taken(part, order) for part in rotary))
+        cut = Cut(order, keep.gather(1, order), tuple(gathered_tokens(part, order) for part in rotary))
         current.cuts[layer] = cut
         for later, tap in self._taps.items():
             if later > layer:
@@ -258,7 +258,7 @@ class Pruning:
         current.valid = cut.valid
         current.audio = current.audio.gather(1, order) & cut.valid
         current.prunable = current.prunable.gather(1, order) & cut.valid
-        return taken(hidden, order)
+        return gathered_tokens(hidden, order)
 
     def _note(
         self, current: PromptPass, layer: int, keep: Tensor, lengths: list[int], seconds: float
@@ -266,7 +266,7 @@ class Pruning:
         """Add this cut to what is told afterwards."""
         kept = (keep & current.audio).sum(dim=1).tolist()
         if self.kept is None:
-            self.kept = Kept(current.audio.sum(dim=1).tolist(), kept, lengths, 0.0)
+            self.kept = KeptTokens(current.audio.sum(dim=1).tolist(), kept, lengths, 0.0)
         self.kept.kept, self.kept.prompt = kept, lengths
         self.kept.select_s += seconds
         self.kept.lengths[layer] = lengths

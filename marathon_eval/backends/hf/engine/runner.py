@@ -46,21 +46,21 @@ SECONDS_SLACK = 0.05
 TOKENS_SLACK = 2
 
 
-class Prepared(NamedTuple):
+class ReadyBatch(NamedTuple):
     """A batch ready to be asked."""
 
     requests: list[Request]
     inputs: Inputs
 
 
-class Failure(NamedTuple):
+class BatchFailure(NamedTuple):
     """Why a batch has no answers, and whether less of it at once might."""
 
     reason: str
     memory: bool
 
     @classmethod
-    def of(cls, error: Exception) -> Failure:
+    def of(cls, error: Exception) -> BatchFailure:
         if isinstance(error, RowError):
             return cls(str(error), False)
         if out_of_memory(error):
@@ -130,18 +130,18 @@ class Runner:
         self.shared.release()
         give_back()
 
-    def _prepare(self, batch: list[Request]) -> Future[Prepared | Exception]:
+    def _prepare(self, batch: list[Request]) -> Future[ReadyBatch | Exception]:
         """Have a batch prepared in the one thread that does so: what it keeps of the clips is no one else's meanwhile."""
         return self._pool.submit(self._prepared_or_error, batch)
 
-    def _prepared_or_error(self, batch: list[Request]) -> Prepared | Exception:
+    def _prepared_or_error(self, batch: list[Request]) -> ReadyBatch | Exception:
         """The batch's inputs; an error is kept, to be told when the batch's turn comes."""
         try:
             return self._prepared(batch)
         except Exception as error:  # noqa: BLE001 - every kind becomes an error row, or ends the run
             return error.with_traceback(None)  # its frames hold the batch's sounds
 
-    def _prepared(self, batch: list[Request]) -> Prepared:
+    def _prepared(self, batch: list[Request]) -> ReadyBatch:
         assert self._loaded is not None
         self.shared.expect(audio for request in batch for audio in request.audios)
         waves = [[self._sound(audio) for audio in request.audios] for request in batch]
@@ -151,14 +151,14 @@ class Runner:
         press = self.adapter.press
         if isinstance(press, PruningPress) and press.needs_loudness:
             pairs = zip(waves, inputs.audio_tokens, strict=True)
-            inputs = replace(inputs, loudness=[loudness(wave, tokens) for wave, tokens in pairs])
-        return Prepared(batch, inputs)
+            inputs = replace(inputs, loudness=[token_loudness(wave, tokens) for wave, tokens in pairs])
+        return ReadyBatch(batch, inputs)
 
     def _sound(self, audio: Audio) -> NDArray[np.float32]:
         samples: NDArray[np.float32] = self.shared.sound(audio, partial(audio.samples, RATE))
         return samples
 
-    def _asked(self, prepared: Prepared) -> list[Response]:
+    def _asked(self, prepared: ReadyBatch) -> list[Response]:
         """The batch's responses, each charged with all that it took, also where that was done before."""
         assert self._loaded is not None
         self.shared.begin()
@@ -171,7 +171,7 @@ class Runner:
         return self._timed(self.shared.charged(responses))
 
     def _answered(
-        self, batch: list[Request], ready: list[Prepared | Exception]
+        self, batch: list[Request], ready: list[ReadyBatch | Exception]
     ) -> Iterator[tuple[Request, Response]]:
         """The batch's answers; what is too much or fails is asked in parts, and what fails alone is an error row.
 
@@ -185,10 +185,10 @@ class Runner:
             return
         held = self.shared.holds()
         outcome = self._outcome(ready.pop(), lengths)
-        if isinstance(outcome, Failure) and outcome.memory and len(batch) == 1 and held:
+        if isinstance(outcome, BatchFailure) and outcome.memory and len(batch) == 1 and held:
             # what was kept for other questions and cells stood in its way, and is gone now
             outcome = self._outcome(self._prepare(batch).result(), lengths)
-        if not isinstance(outcome, Failure):
+        if not isinstance(outcome, BatchFailure):
             batching.tell()
             self._warn_of_no_effect(batch, outcome)
             yield from zip(batch, outcome, strict=True)
@@ -205,7 +205,7 @@ class Runner:
         for part in parts:
             yield from self._answered(part, [self._prepare(part).result()])
 
-    def _lengths(self, batch: Sequence[Request], prepared: Prepared | Exception) -> list[int]:
+    def _lengths(self, batch: Sequence[Request], prepared: ReadyBatch | Exception) -> list[int]:
         """Tokens of each request's prompt and answer: counted where the batch could be prepared."""
         if self._always_alone and not self.adapter.batching.picking:
             return [1]  # there is no budget to hold it against
@@ -217,7 +217,9 @@ class Runner:
         self.adapter.batching.counted(estimates, lengths)
         return lengths
 
-    def _outcome(self, prepared: Prepared | Exception, lengths: Sequence[int]) -> list[Response] | Failure:
+    def _outcome(
+        self, prepared: ReadyBatch | Exception, lengths: Sequence[int]
+    ) -> list[Response] | BatchFailure:
         """The batch's responses, or why there are none. Raises MarathonError for what no request survives."""
         assert self._loaded is not None
         try:
@@ -227,7 +229,7 @@ class Runner:
         except Exception as error:  # recorded with the requests that it is about
             if isinstance(error, MarathonError) and not isinstance(error, RowError):
                 raise
-            failure = Failure.of(error)
+            failure = BatchFailure.of(error)
             error.__traceback__ = None  # its frames hold the batch's tensors
         else:
             if self.adapter.batching.picking:
@@ -291,7 +293,7 @@ def refuse_cut_audio(
         raise RowError(f"{sent:.3f} s of audio is too short: it makes no audio token")
 
 
-def loudness(waves: Sequence[NDArray[np.float32]], tokens: int) -> torch.Tensor:
+def token_loudness(waves: Sequence[NDArray[np.float32]], tokens: int) -> torch.Tensor:
     """[tokens] root mean square of as many equal stretches of the clips, one after the other."""
     samples = torch.cat([torch.from_numpy(wave) for wave in waves]).double()
     power = torch.cat([samples.new_zeros(1), samples.square().cumsum(0)])

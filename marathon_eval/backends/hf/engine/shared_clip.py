@@ -24,7 +24,7 @@ from marathon_eval.backends.hf.engine.encoder_cache import EncoderFiles
 from marathon_eval.backends.hf.engine.eviction import prefill_context
 from marathon_eval.backends.hf.engine.eviction_context import Context
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
-from marathon_eval.backends.hf.engine.observers import looking_s, shown, watching
+from marathon_eval.backends.hf.engine.observers import looking_s, observed_part, watching
 from marathon_eval.backends.hf.engine.same_inputs import same
 from marathon_eval.backends.hf.engine.usage import now
 
@@ -242,7 +242,7 @@ class Shared:
         else:
             self.owed.encode += held.encode_s
             self.owed.prefill += held.prefill_s
-        found = shown(held.context, press)
+        found = observed_part(held.context, press)
         # what was noted for other presses is none of this one's time
         self.owed.prefill -= looking_s(held.context) - looking_s(found)
         return found

@@ -92,7 +92,7 @@ def peak_bytes(device: torch.device, weights_bytes: int) -> int | None:
     return torch.cuda.max_memory_allocated(device) - weights_bytes if device.type == "cuda" else None
 
 
-def speed(output_tokens: int, decode_s: float) -> dict[str, float]:
+def tokens_per_second(output_tokens: int, decode_s: float) -> dict[str, float]:
     """Tokens per second of one sample's decoding; nothing where the first token, the prefill's, was the only one."""
     if output_tokens < 2 or decode_s <= 0:
         return {}
