@@ -11,7 +11,7 @@ from marathon_eval.report.published import Benchmark, benchmark_of
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.timing import Timing
-from marathon_eval.results.results import read_samples
+from marathon_eval.results.files import read_samples
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 from marathon_eval.api.results import MetricValue, TaskResult
 from marathon_eval.errors import MarathonError
-from marathon_eval.results.results import read_results
+from marathon_eval.results.files import read_results
 
 
 @dataclass(frozen=True)

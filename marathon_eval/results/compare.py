@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.results.paired import TaskRows, correct, paired_metrics
-from marathon_eval.results.results import newest_run, read_results, read_samples
 
 ResultsJson = Mapping[str, Any]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.results.results import newest_run, read_results, read_samples
+from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.scoring.judge import NO_CHOICE, Pair, Pass, read_letter
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.released.air_bench import two_scores

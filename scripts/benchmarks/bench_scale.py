@@ -98,7 +98,7 @@ def inside(folder: Path, model: str) -> dict[str, object]:
     """The run itself, in a process that did nothing before."""
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.evaluator import evaluate
-    from marathon_eval.results.results import run_folder, write_run
+    from marathon_eval.results.files import run_folder, write_run
 
     watch = Watch()
     config = RunConfig(

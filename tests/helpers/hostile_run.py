@@ -9,7 +9,7 @@ from pathlib import Path
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
 from marathon_eval.api.results import ReadingScore, RunResult, Sample
-from marathon_eval.results.results import write_run
+from marathon_eval.results.files import write_run
 
 HOSTILE = (
     "<script>hacked()</script></script><img src=x onerror=hacked()> \"'&{{ 7*7 }}{% raw %} $\\frac$ "

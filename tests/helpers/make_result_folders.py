@@ -10,7 +10,7 @@ from typing import Any
 
 from marathon_eval.api.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult
 from marathon_eval.files import sha256_of
-from marathon_eval.results.results import write_run
+from marathon_eval.results.files import write_run
 from marathon_eval.scoring.usage import answer_seconds
 
 LETTERS = "ABCD"

@@ -20,8 +20,8 @@ from marathon_eval.files import sha256_of
 from marathon_eval.report import page as pages
 from marathon_eval.report.embedded_samples import fitting_length
 from marathon_eval.report.runs import ReportRun, read_cells
+from marathon_eval.results.files import write_run
 from marathon_eval.results.outcomes import outcome_of
-from marathon_eval.results.results import write_run
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from helpers.make_result_folders import Made
 from marathon_eval.report.gather import make_report
 from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import ReportRun, read_cells
-from marathon_eval.results.results import read_samples
+from marathon_eval.results.files import read_samples
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
 VIEWS = [(width, scheme) for width in (390, 1400) for scheme in ("light", "dark")]

@@ -18,7 +18,7 @@ from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import read_cells
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.timing import Spread
-from marathon_eval.results.results import write_run
+from marathon_eval.results.files import write_run
 
 
 @pytest.fixture(scope="module")

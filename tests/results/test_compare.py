@@ -17,8 +17,8 @@ from marathon_eval.api.results import RunResult
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.compare import compare_runs
+from marathon_eval.results.files import write_run
 from marathon_eval.results.paired import TaskRows, correct, difference, paired_metrics, rebuilt
-from marathon_eval.results.results import write_run
 
 KEYS = """\
 doc_to_text: q

@@ -9,7 +9,7 @@ import pytest
 
 from helpers import make_audiomarathon_data
 from marathon_eval.cli.main import main
-from marathon_eval.results.results import newest_run
+from marathon_eval.results.files import newest_run
 
 #: Top keys of a results file that lm-eval 0.4.13 wrote for a dummy model, less those that only its own set-up can fill.
 KEYS = {

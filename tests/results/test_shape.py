@@ -15,7 +15,7 @@ import pytest
 from helpers.minimal_task import KEYS, write_task
 from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cli.main import main
-from marathon_eval.results.results import newest_run
+from marathon_eval.results.files import newest_run
 
 Edit = Callable[[dict[str, Any]], Any]
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.evaluator.rescore.archive import write_archive
     from marathon_eval.evaluator.rescore.verify_archive import archive_files
-    from marathon_eval.results.results import newest_run
+    from marathon_eval.results.files import newest_run
 
     folder = newest_run(Path(arguments.run)).resolve()
     target = Path(arguments.output or folder.with_name(f"{folder.name}.tar.gz"))

@@ -147,7 +147,7 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
     from marathon_eval.api.model import complete
     from marathon_eval.cli.progress import terminal_progress
     from marathon_eval.evaluator.evaluator import evaluate
-    from marathon_eval.results.results import run_folder, write_run
+    from marathon_eval.results.files import run_folder, write_run
 
     config = run_config(arguments)
     if arguments.export and config.output_path is None:

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.results.results import newest_run
+    from marathon_eval.results.files import newest_run
 
     names = [name for item in arguments.task for name in item.split(",") if name]
     if (arguments.run is None) == (arguments.predictions is None):
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequence[str] = ()) -> int:
     """Write and show a result."""
-    from marathon_eval.results.results import run_folder, write_run
+    from marathon_eval.results.files import run_folder, write_run
 
     if arguments.output_path is not None:
         folder = run_folder(Path(arguments.output_path), result.model, result.fingerprint_sha256)
@@ -142,7 +142,7 @@ def export_official(folder: Path, arguments: argparse.Namespace) -> int:
     from marathon_eval.evaluator.evaluator import load_tasks
     from marathon_eval.evaluator.requests import docs_of
     from marathon_eval.evaluator.rescore.official_output import write_official
-    from marathon_eval.results.results import read_results, read_samples
+    from marathon_eval.results.files import read_results, read_samples
 
     config = judge_config(arguments, read_results(folder)["config"])
     tasks, _ = load_tasks(Registry(config.include_path), config.tasks)
@@ -166,7 +166,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         manifests,
     )
     from marathon_eval.evaluator.requests import cache_folder, docs_of
-    from marathon_eval.results.results import read_results
+    from marathon_eval.results.files import read_results
 
     clock = time.monotonic()
     old = read_results(folder)
@@ -201,7 +201,7 @@ def score_again(
 ) -> tuple[list[Sample], dict[str, Any]]:
     """Every document with the response that the run stored for it, and what the judge says of itself."""
     from marathon_eval.evaluator.score_run import judged_by, scored_sample
-    from marathon_eval.results.results import read_samples
+    from marathon_eval.results.files import read_samples
 
     stored = {row["doc_id"]: row for row in read_samples(folder, task.name)}
     missing = [doc.doc_id for doc in docs.docs if doc.doc_id not in stored]

@@ -144,7 +144,7 @@ def grid_of(arguments: argparse.Namespace) -> Grid:
 
 def write_cell(result: RunResult, output: Path | None) -> Path | None:
     """The cell's own results folder."""
-    from marathon_eval.results.results import run_folder, write_run
+    from marathon_eval.results.files import run_folder, write_run
 
     if output is None:
         return None

@@ -29,7 +29,7 @@ from marathon_eval.evaluator.evaluator import in_orders, load_tasks
 from marathon_eval.evaluator.requests import cache_folder, docs_of
 from marathon_eval.evaluator.rescore.archive import read_archive
 from marathon_eval.files import canonical_json, sha256_of
-from marathon_eval.results.results import newest_run, read_results, read_samples
+from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.loader import files_of, load_document
 
