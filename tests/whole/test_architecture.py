@@ -1,4 +1,4 @@
-"""The house's walls: who imports whom, what stays light, how long a file may be."""
+"""Holds the structure: which room imports which, what stays light, how long a file may be."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import pytest
+
+from helpers.import_graph import LAYERS, RANKS, imported, modules, room, upward
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "marathon_eval"
@@ -66,7 +69,7 @@ def test_every_file_says_what_it_is(path: Path) -> None:
         assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "no module docstring"
 
 
-def test_only_hf_and_distributed_import_torch_at_their_top() -> None:
+def test_only_the_engine_of_local_models_and_the_leader_import_torch_at_their_top() -> None:
     for path in FILES:
         top = name_of(path).split("/")[0]
         if top in ("tests", "scripts") or "engine" in path.parts or path.name == "leader.py":
@@ -91,28 +94,109 @@ def test_models_and_presses_do_not_import_each_other() -> None:
             assert others == same_kind, name_of(path)
 
 
-def test_nothing_but_commands_imports_the_command_line() -> None:
-    for path in FILES:
-        # scripts and tests stand outside: they start commands as a user does
-        if "cli" in path.parts or path.name == "__main__.py":
-            continue
-        if path.relative_to(ROOT).parts[0] in ("scripts", "tests"):
-            continue
-        used = imports(path, top_level_only=False)
-        assert not {m for m in used if m.startswith("marathon_eval.cli")}, name_of(path)
+MODULES = modules(ROOT)
 
 
-def test_the_engine_has_no_import_cycle() -> None:
+def test_no_room_imports_from_a_room_further_out() -> None:
+    broken = {
+        module: found
+        for module, path in MODULES.items()
+        if (found := upward(module, path.read_text(encoding="utf-8"), MODULES))
+    }
+    assert broken == {}
+    assert {room(module) for module in MODULES} - {None} == set(RANKS), "a room without a rank"
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from marathon_eval.evaluator.evaluator import simple_evaluate",
+        "import marathon_eval.cache.answers",
+        "from marathon_eval.cache import answers",
+        "def later():\n    from marathon_eval.task.task import Task",
+        "if TYPE_CHECKING:\n    from marathon_eval.results.compare import run_label",
+        "def later():\n    return importlib.import_module('marathon_eval.cli.main')",
+    ],
+)
+def test_a_planted_import_breaks_the_layering(planted: str) -> None:
+    assert upward("marathon_eval.scoring.stats", planted, MODULES) != []
+    assert upward("marathon_eval.cli.terminal", planted, MODULES) == []
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
     from graphlib import TopologicalSorter
 
-    graph: dict[str, set[str]] = {}
-    for path in FILES:
-        if path.is_relative_to(ENGINE):
-            module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-            graph[module] = {
-                m for m in imports(path, top_level_only=True) if m.startswith("marathon_eval")
-            } - {module}
+    graph = {
+        module: {target for _, target in imported(path.read_text(encoding="utf-8"), MODULES)} - {module}
+        for module, path in MODULES.items()
+    }
     list(TopologicalSorter(graph).static_order())
+
+
+def test_a_planted_circle_is_found() -> None:
+    from graphlib import CycleError, TopologicalSorter
+
+    names = {"marathon_eval.api.audio": None, "marathon_eval.api.sound": None}
+    sources = {
+        "marathon_eval.api.audio": "if TYPE_CHECKING:\n    from marathon_eval.api import sound",
+        "marathon_eval.api.sound": "def later():\n    from marathon_eval.api.audio import Audio",
+    }
+    graph = {module: {target for _, target in imported(text, names)} for module, text in sources.items()}
+    with pytest.raises(CycleError):
+        list(TopologicalSorter(graph).static_order())
+
+
+def test_contributing_prints_the_layering() -> None:
+    assert LAYERS in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
+#: Public names that several modules define, each with its reason.
+SHARED_NAMES = {
+    "add_arguments": "each verb of the command line has one, called by cli/main.py",
+    "run": "likewise",
+}
+
+
+def public_names(path: Path) -> set[str]:
+    """Functions, classes and constants at the top of a file whose name begins with no underscore."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {
+                part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)
+            }
+    return {name for name in names if not name.startswith("_")}
+
+
+def test_a_public_name_is_defined_in_one_module() -> None:
+    homes: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        if room(module) not in (None, "models", "presses"):
+            for name in public_names(path):
+                homes.setdefault(name, []).append(module)
+    several = {name: modules for name, modules in homes.items() if len(modules) > 1}
+    assert set(several) == set(SHARED_NAMES), several
+    assert len(SHARED_NAMES) <= 10
+
+
+def test_half_of_the_files_and_functions_are_short() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in MODULES.values() if path.name != "__init__.py"]
+    lengths = [
+        (node.end_lineno or 0) - node.lineno + 1
+        for text in texts
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert median(text.count("\n") for text in texts) <= 150
+    assert median(lengths) <= 10
+
+
+def test_the_top_of_the_package_has_at_most_twelve_entries() -> None:
+    beside = {"__init__.py", "__main__.py", "py.typed", "data", "models", "presses", "tasks", "__pycache__"}
+    assert len({path.name for path in ENGINE.iterdir()} - beside) <= 12
 
 
 @pytest.mark.parametrize("folder", ["models", "presses"])
