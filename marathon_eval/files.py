@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,37 @@ PACKAGE = Path(__file__).resolve().parent
 _LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 
 
-def write_atomically(path: Path, parts: Iterable[str]) -> None:
-    """Write to a neighbour and rename; raises MarathonError when the disk or the folder refuses."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def replaced_atomically(path: Path, temporary: Path | None = None) -> Iterator[Path]:
+    """Yield the path of a temporary file to write; rename it to `path` when the block ends, delete it when it raises.
+
+    Readers therefore see the old file or the whole new one. `temporary` must lie in the folder of `path`; by default it
+    is `.NAME.PID`. Raises OSError when the rename fails.
+    """
+    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
+    except BaseException:
+        with suppress(OSError):  # the error of the block is the one to report
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_synced(path: Path, parts: Iterable[str] | Iterable[bytes]) -> None:
+    """Write text (as UTF-8) or bytes, and return once the content is on the disk (fsync). Raises OSError."""
+    with path.open("wb") as file:
+        file.writelines(part.encode() if isinstance(part, str) else part for part in parts)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_atomically(path: Path, parts: Iterable[str] | Iterable[bytes]) -> None:
+    """Write text or bytes to a temporary file, then rename it to `path`. Raises MarathonError when writing fails."""
+    try:
+        with replaced_atomically(path) as temporary:
+            write_synced(temporary, parts)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise MarathonError(f"{path}: cannot write ({error.strerror})") from None
 
 

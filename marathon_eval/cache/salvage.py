@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import re
 import shutil
 import sqlite3
@@ -22,6 +21,7 @@ from typing import Any
 from marathon_eval.api.model import Entry
 from marathon_eval.cache.database import LOCK_SECONDS, TABLE, Connection, read_only
 from marathon_eval.cache.entry import AUDIO, FINGERPRINT, RESPONSE, belongs, storable
+from marathon_eval.files import replaced_atomically
 
 MAGIC = b"SQLite format 3\0"
 #: Of the sixteen first bytes this many must be sqlite's, else the file never was a cache.
@@ -101,16 +101,12 @@ def _writers_waiting(path: Path) -> Iterator[None]:
 
 def _replace(path: Path, entries: dict[str, Any]) -> int:
     """A new file of that name; how many answers it holds."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    try:
+    with replaced_atomically(path) as fresh:
+        fresh.unlink(missing_ok=True)
         kept = _write(fresh, entries)
         # an old write-ahead log beside a new file would be applied to it
         for suffix in ("-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
     return kept
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.errors import AudioError, MarathonError
+from marathon_eval.files import replaced_atomically
 from marathon_eval.task.prompt.choices import letters_of
 from marathon_eval.task.task import Task
 
@@ -144,11 +145,10 @@ def silent(seconds: float, folder: Path) -> Audio:
     frames = max(1, round(seconds * SILENT_RATE))
     path = folder / f"silence_{frames}.flac"
     if not path.is_file():
-        temporary = path.with_suffix(".part")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            soundfile.write(temporary, np.zeros(frames, np.float32), SILENT_RATE, format="FLAC")
-            temporary.replace(path)
+            with replaced_atomically(path) as temporary:
+                soundfile.write(temporary, np.zeros(frames, np.float32), SILENT_RATE, format="FLAC")
         except (OSError, soundfile.LibsndfileError) as error:
             raise MarathonError(f"--no_audio: {path}: cannot write ({error})") from None
     return Audio(str(path))

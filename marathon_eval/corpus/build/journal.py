@@ -5,13 +5,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.files import replaced_atomically, write_synced
 
 #: What an unfinished file is called; a killed build's are removed when it starts again.
 PART_SUFFIX = ".part"
@@ -22,13 +22,9 @@ def write_atomic(path: Path, data: bytes) -> None:
     part = path.with_name(path.name + PART_SUFFIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with replaced_atomically(path, part):
+            write_synced(part, [data])
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise MarathonError(f"{path}: cannot write: {error.strerror}") from None
 
 

@@ -10,7 +10,6 @@ import gzip
 import hashlib
 import io
 import json
-import os
 import re
 import tarfile
 import zlib
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.files import replaced_atomically
 
 FORMAT = 1
 LIST = "MANIFEST.json"
@@ -51,9 +51,9 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
     """Write the files and a list of their hashes, by rename. Raises MarathonError for a name that reading would refuse."""
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
     listed = json.dumps({"marathon_eval_archive": FORMAT, "sha256": hashes}, indent=1).encode()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with (
+            replaced_atomically(path) as temporary,
             temporary.open("wb") as raw,
             gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
@@ -62,11 +62,8 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
                 entry = tarfile.TarInfo(_plain(name, path))
                 entry.size, entry.mode = len(content), 0o644
                 tar.addfile(entry, io.BytesIO(content))
-        temporary.replace(path)
     except OSError as error:
         raise MarathonError(f"{path}: cannot write ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_archive(path: Path) -> dict[str, bytes]:

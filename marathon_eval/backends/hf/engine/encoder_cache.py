@@ -28,6 +28,7 @@ from transformers.utils import ModelOutput
 
 from marathon_eval.backends.hf.inputs import LocalModel
 from marathon_eval.errors import MarathonError
+from marathon_eval.files import replaced_atomically
 
 SUFFIX = ".encoding.safetensors"
 #: Of a file that is being written; what a kill left behind is deleted after a day.
@@ -112,12 +113,10 @@ class EncoderFiles:
         temporary = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED_SUFFIX}")
         try:
             told = {"kind": kind, "parts": json.dumps(parts), "seconds": repr(seconds)}
-            save_file(kept, temporary, metadata=told)
-            os.replace(temporary, path)
+            with replaced_atomically(path, temporary):
+                save_file(kept, temporary, metadata=told)
         except (OSError, SafetensorError) as error:
             raise MarathonError(f"--encoder_cache: {self.folder}: {error}") from None
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> None:
         """Delete the encodings that were read longest ago; other processes may be deleting too."""
