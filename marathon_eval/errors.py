@@ -23,11 +23,6 @@ class AudioError(RowError):
     """The audio of one document cannot be heard as the task says."""
 
 
-def of_the_judge(said: str) -> str:
-    """A model's complaint with the flags that name the judge."""
-    return said.replace("--model_args", "--judge_args").replace("--model ", "--judge_model ")
-
-
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`" Did you mean dart?"`, or the empty string when nothing is near."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from marathon_eval.api.model import AnswerStore, Generation, Model, ModelSettings, Request, Response
+from marathon_eval.api.model import (
+    MODEL_FLAGS,
+    AnswerStore,
+    Generation,
+    Model,
+    ModelFlags,
+    ModelSettings,
+    Request,
+    Response,
+    flags_of,
+)
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.transcript_prompt import composed
 from marathon_eval.cache.entry import response_from
@@ -64,11 +74,11 @@ class Cascade(Model):
     def __init__(self, settings: _Settings, press: Press | None = None) -> None:
         if press is not None:
             raise MarathonError(
-                "--model cascade carries no press itself: the listener does, by listener_press="
+                f"{flags_of(settings).model} cascade carries no press itself: the listener does, by listener_press="
             )
         super().__init__(settings, press)
-        self.listener = stage("listener", settings.listener, settings.listener_args)
-        self.reader = stage("reader", settings.reader, settings.reader_args)
+        self.listener = stage("listener", settings.listener, settings.listener_args, self.flags)
+        self.reader = stage("reader", settings.reader, settings.reader_args, self.flags)
 
     @property
     def fingerprint(self) -> dict[str, Any]:
@@ -154,15 +164,17 @@ class Cascade(Model):
         self.reader.close()
 
 
-def stage(role: str, name: str, args: Mapping[str, Any]) -> Model:
+def stage(role: str, name: str, args: Mapping[str, Any], flags: ModelFlags = MODEL_FLAGS) -> Model:
     """One of the two models, with its press. Raises MarathonError naming the stage."""
     from marathon_eval.backends.press_args import split_press_args
 
     registry = Registry()
     try:
-        model_class = registry.model_class(SHORT_NAMES.get(name, name))
-        own, press = split_press_args(args, set(model_class.Settings.model_fields), registry.press_class)
-        return model_class.from_args(own, press)
+        model_class = registry.model_class(SHORT_NAMES.get(name, name), flags.model)
+        own, press = split_press_args(
+            args, set(model_class.Settings.model_fields), registry.press_class, flags.args
+        )
+        return model_class.from_args(own, press, flags)
     except MarathonError as error:
         raise MarathonError(f"{role}={name}: {error}") from None
 

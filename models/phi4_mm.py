@@ -47,29 +47,29 @@ class Phi4MM(ChatModel):
 
     def identity(self) -> dict[str, Any]:
         """The speech adapter's content too; on the hub the commit says it."""
-        folder = weights.local_folder(self.args.pretrained)
+        folder = weights.local_folder(self.args.pretrained, self.flags.args)
         known = super().identity()
         if folder is None:
             return known
-        return known | {LORA: [weights.file_hash(file) for file in _lora(folder)]}
+        return known | {LORA: [weights.file_hash(file) for file in _lora(folder, self.flags.args)]}
 
     def check(self) -> None:
         super().check()
-        folder = weights.local_folder(self.args.pretrained)
+        folder = weights.local_folder(self.args.pretrained, self.flags.args)
         if folder is not None:
-            _lora(folder)
+            _lora(folder, self.flags.args)
 
     def folder(self) -> Path:
         folder = super().folder()
         there = all((folder / LORA / name).is_file() for name in LORA_FILES)
-        if weights.local_folder(self.args.pretrained) is None and not there:
+        if weights.local_folder(self.args.pretrained, self.flags.args) is None and not there:
             from huggingface_hub import snapshot_download
 
             snapshot_download(self.args.pretrained, revision=self.commit, allow_patterns=[f"{LORA}/*"])
         return folder
 
     def after_load(self, model: Any, folder: Path) -> None:
-        _lora(folder)
+        _lora(folder, self.flags.args)
         model.load_adapter(str(folder), adapter_name="speech", adapter_kwargs={"subfolder": LORA})
         model.set_adapter("speech")
 
@@ -88,13 +88,13 @@ class Phi4MM(ChatModel):
         return model.model.embed_tokens_extend.audio_embed.encoder
 
 
-def _lora(folder: Path) -> list[Path]:
+def _lora(folder: Path, flag: str) -> list[Path]:
     """The speech adapter's files. Raises MarathonError where they are missing."""
     files = [folder / LORA / name for name in LORA_FILES]
     for file in files:
         if not file.is_file():
             raise MarathonError(
-                f"--model_args: pretrained={folder}: has no {LORA}/{file.name}: without its speech adapter "
+                f"{flag}: pretrained={folder}: has no {LORA}/{file.name}: without its speech adapter "
                 "this model answers badly"
             )
     return files

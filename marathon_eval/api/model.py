@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from marathon_eval.api.audio import Audio, AudioFacts
 from marathon_eval.api.secrets import without_keys, without_secrets
@@ -114,10 +114,32 @@ class AnswerStore(Protocol):
         """Yield every request with its response, from the cache or from `model`."""
 
 
+class ModelFlags(NamedTuple):
+    """Names the two flags that choose a model on the command line, so that its errors speak of them.
+
+    The judge is a model too, and has `--judge_model` and `--judge_args`.
+    """
+
+    model: str = "--model"
+    args: str = "--model_args"
+
+
+MODEL_FLAGS = ModelFlags()
+JUDGE_FLAGS = ModelFlags("--judge_model", "--judge_args")
+
+
 class ModelSettings(BaseModel):
     """A model's arguments: declared, typed, unknown names refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: The flags that the arguments came from; no argument itself, and in no fingerprint.
+    _flags: ModelFlags = PrivateAttr(default=MODEL_FLAGS)
+
+
+def flags_of(settings: ModelSettings) -> ModelFlags:
+    """Return the flags that these arguments came from: for an adapter's `__init__`, before `Model.flags` is there."""
+    return settings._flags
 
 
 class Model(ABC):
@@ -140,7 +162,7 @@ class Model(ABC):
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         if press is not None and not isinstance(press, self.carries):
             raise MarathonError(
-                f"--model_args: {self.name()} can't carry press={press.name()}: it carries "
+                f"{flags_of(settings).args}: {self.name()} can't carry press={press.name()}: it carries "
                 + (
                     " and ".join(kind.__name__ for kind in self.carries)
                     or "no press at all, for no language model reads audio tokens here"
@@ -152,12 +174,21 @@ class Model(ABC):
         self.cache: AnswerStore | None = None
 
     @classmethod
-    def from_args(cls, args: Mapping[str, Any], press: Press | None = None) -> Model:
-        """Build from `--model_args`; raises MarathonError naming the argument and what is allowed."""
+    def from_args(
+        cls, args: Mapping[str, Any], press: Press | None = None, flags: ModelFlags = MODEL_FLAGS
+    ) -> Model:
+        """Build a model from its arguments. Raises MarathonError naming the flag, the argument and what is allowed."""
         try:
-            return cls(cls.Settings.model_validate(dict(args)), press)
+            settings = cls.Settings.model_validate(dict(args))
+            settings._flags = flags
+            return cls(settings, press)
         except ValidationError as error:
-            raise MarathonError(argument_errors(cls.name(), error, cls.Settings)) from None
+            raise MarathonError(argument_errors(cls.name(), error, cls.Settings, flags.args)) from None
+
+    @property
+    def flags(self) -> ModelFlags:
+        """The flags that chose this model, for its error messages."""
+        return flags_of(self.settings)
 
     @classmethod
     def name(cls) -> str:
@@ -238,19 +269,21 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
                 yield request, Response.failed(reason)
 
 
-def argument_errors(name: str, error: ValidationError, settings: type[BaseModel]) -> str:
-    """Every wrong argument in one line each: `--model_args: qwen_omni takes no 'dtypo'. Did you mean dtype? …`."""
+def argument_errors(
+    name: str, error: ValidationError, settings: type[BaseModel], flag: str = "--model_args"
+) -> str:
+    """Describe each wrong argument in a line: `--model_args: qwen_omni takes no 'dtypo'. Did you mean dtype? …`."""
     known = list(settings.model_fields)
     lines = []
     for item in error.errors():
         argument = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
             lines.append(
-                f"--model_args: {name} takes no '{argument}'.{did_you_mean(argument, known)} It takes: {listed_names(known)}"
+                f"{flag}: {name} takes no '{argument}'.{did_you_mean(argument, known)} It takes: {listed_names(known)}"
             )
         else:
             lines.append(
-                f"--model_args: {name}: {argument or 'arguments'}: {item['msg']}, got {without_secrets({argument: item['input']})[argument]!r}"
+                f"{flag}: {name}: {argument or 'arguments'}: {item['msg']}, got {without_secrets({argument: item['input']})[argument]!r}"
             )
     return "\n".join(lines)
 

@@ -6,7 +6,6 @@ every press alike. How a rule reaches a model is the business of marathon_eval/h
 
 from __future__ import annotations
 
-import itertools
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -14,10 +13,8 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from marathon_eval.api.press_stages import parsed_stages
 from marathon_eval.errors import MarathonError, did_you_mean
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 if TYPE_CHECKING:
     from torch import Generator, LongTensor, Tensor
@@ -70,10 +67,6 @@ class Press(ABC):
     @classmethod
     def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
         """The arguments with what follows from them; a press that is told something else than `ratio` says so here."""
-        if "ratio" not in args:
-            raise MarathonError(
-                f"--model_args: press={cls.name()} needs ratio=, the fraction of audio tokens to remove (0 to below 1)"
-            )
         return args
 
     @classmethod
@@ -126,8 +119,12 @@ class PruningPress(Press):
     @classmethod
     def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
         args = super().completed(args)
-        layer, ratio = str(args.get("layer", 2)), str(args["ratio"])
-        return args if "+" not in layer + ratio else {**args, **_schedule(cls.name(), layer, ratio)}
+        layer, ratio = str(args.get("layer", 2)), str(args.get("ratio"))
+        return (
+            args
+            if "ratio" not in args or "+" not in layer + ratio
+            else {**args, **parsed_stages(cls.name(), layer, ratio)}
+        )
 
     @classmethod
     def supports(cls) -> tuple[str, ...]:
@@ -159,25 +156,6 @@ class PruningPress(Press):
     def merged(self, view: PruningView, kept: LongTensor) -> Tensor | None:
         """[keep, h] what the kept tokens carry on, in the order of `kept`; None: what they carried before."""
         return None
-
-
-def _schedule(press: str, layer: str, ratio: str) -> dict[str, Any]:
-    """`2+8` and `0.3+0.7` as settings. Raises MarathonError: as many of both, and both rising."""
-    where = f"press={press}: layer={layer},ratio={ratio}"
-    try:
-        layers, ratios = [int(part) for part in layer.split("+")], [float(part) for part in ratio.split("+")]
-    except ValueError:
-        raise MarathonError(
-            f"{where}: stages are numbers joined by +, as in layer=2+8,ratio=0.3+0.7"
-        ) from None
-    if len(layers) != len(ratios):
-        raise MarathonError(f"{where}: {len(layers)} layers for {len(ratios)} ratios")
-    for name, values in (("layers", layers), ("ratios", ratios)):
-        if any(later <= earlier for earlier, later in itertools.pairwise(values)):
-            raise MarathonError(f"{where}: {name} must rise: a ratio counts all audio tokens gone by then")
-    if not ratios[0] >= 0:
-        raise MarathonError(f"{where}: ratios must be at least 0 and below 1")
-    return {"layer": layers[0], "ratio": ratios[-1], "stages": tuple(zip(layers, ratios, strict=True))}
 
 
 @dataclass(frozen=True)
@@ -330,7 +308,12 @@ def press_from_args(press_class: type[P], args: Mapping[str, Any], flag: str = "
                 f"{flag}: press {name} takes no '{argument}'.{did_you_mean(argument, known)} "
                 f"It takes: {', '.join(known)}"
             )
-    return press_class(**press_class.completed(dict(args)))
+    completed = press_class.completed(dict(args))
+    if "ratio" not in completed:
+        raise MarathonError(
+            f"{flag}: press={name} needs ratio=, the fraction of audio tokens to remove (0 to below 1)"
+        )
+    return press_class(**completed)
 
 
 def _converted(press: str, name: str, value: Any, kind: type) -> Any:

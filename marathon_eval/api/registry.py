@@ -48,22 +48,22 @@ class Registry:
 
     def task_path(self, name: str) -> Path:
         """The YAML of a task or group; raises MarathonError with the nearest name."""
-        path = self._path("task", name)
+        path = self._path("task", name, FLAGS["task"])
         if path is None:
-            raise self._unknown("task", name)
+            raise self._unknown("task", name, FLAGS["task"])
         return path
 
-    def model_class(self, name: str) -> type[Model]:
-        """The adapter class behind `--model`. Raises MarathonError."""
+    def model_class(self, name: str, flag: str = FLAGS["model"]) -> type[Model]:
+        """Return the adapter class of this name; `flag` named it. Raises MarathonError that speaks of the flag."""
         from marathon_eval.api.model import Model
 
-        return cast("type[Model]", self._class("model", name, Model))
+        return cast("type[Model]", self._class("model", name, Model, flag))
 
     def press_class(self, name: str) -> type[Press]:
         """The press class behind `press=`. Raises MarathonError."""
         from marathon_eval.api.press import Press
 
-        return cast("type[Press]", self._class("press", name, Press))
+        return cast("type[Press]", self._class("press", name, Press, FLAGS["press"]))
 
     def _files(self, kind: PluginKind) -> list[Path]:
         """Files in order of precedence; a leading underscore marks a shared base, not a name."""
@@ -82,33 +82,33 @@ class Registry:
                 yield folder
         yield shipped_folder(kind)
 
-    def _path(self, kind: PluginKind, name: str) -> Path | None:
+    def _path(self, kind: PluginKind, name: str, flag: str) -> Path | None:
         if name.endswith(SUFFIXES[kind]) or "/" in name:
             path = Path(name)
             # False too for what can be no file's name
             if os.path.isfile(path):
                 return path
             if name.endswith(SUFFIXES[kind]):
-                raise MarathonError(f"{FLAGS[kind]}: {name}: no such file")
+                raise MarathonError(f"{flag}: {name}: no such file")
         nested = "/" in name
         return next(
             (path for path in self._files(kind) if name == (_nested(path, kind) if nested else path.stem)),
             None,
         )
 
-    def _class(self, kind: PluginKind, name: str, parent: type) -> type:
+    def _class(self, kind: PluginKind, name: str, parent: type, flag: str) -> type:
         if ":" in name and not name.endswith(".py"):
-            return _from_module(kind, name, parent)
-        path = self._path(kind, name)
+            return _from_module(name, parent, flag)
+        path = self._path(kind, name, flag)
         if path is not None:
-            return one_class(_load(kind, path), parent, kind, name)
+            return one_class(_load(kind, path, flag), parent, kind, name)
         for point in _entry_points(FOLDERS[kind]):
             if point.name == name:
-                return _checked(point.load(), parent, kind, name)
-        raise self._unknown(kind, name)
+                return _checked(point.load(), parent, flag, name)
+        raise self._unknown(kind, name, flag)
 
-    def _unknown(self, kind: PluginKind, name: str) -> MarathonError:
-        return unknown(FLAGS[kind], kind, name, self.names(kind))
+    def _unknown(self, kind: PluginKind, name: str, flag: str) -> MarathonError:
+        return unknown(flag, kind, name, self.names(kind))
 
 
 @cache
@@ -130,7 +130,7 @@ def _entry_points(folder: str) -> tuple[Any, ...]:
     return tuple(entry_points(group=f"marathon_eval.{folder}"))
 
 
-def _load(kind: PluginKind, path: Path) -> ModuleType:
+def _load(kind: PluginKind, path: Path, flag: str) -> ModuleType:
     """Our own files under their package name (one file, one module); a user's file under its own."""
     if path.parent == shipped_folder(kind):
         return importlib.import_module(f"marathon_eval.{FOLDERS[kind]}.{path.stem}")
@@ -140,7 +140,7 @@ def _load(kind: PluginKind, path: Path) -> ModuleType:
         return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise MarathonError(f"{FLAGS[kind]}: {path}: not a Python file")
+        raise MarathonError(f"{flag}: {path}: not a Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -152,18 +152,18 @@ def _load(kind: PluginKind, path: Path) -> ModuleType:
     return module
 
 
-def _from_module(kind: PluginKind, name: str, parent: type) -> type:
+def _from_module(name: str, parent: type, flag: str) -> type:
     module_name, _, class_name = name.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise MarathonError(f"{FLAGS[kind]}: {name!a}: must be package.module:Class")
+        raise MarathonError(f"{flag}: {name!a}: must be package.module:Class")
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        raise MarathonError(f"{FLAGS[kind]}: {name}: {error}") from None
+        raise MarathonError(f"{flag}: {name}: {error}") from None
     if not hasattr(module, class_name):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
-        raise unknown(FLAGS[kind], f"class in {module_name}", class_name, classes)
-    return _checked(getattr(module, class_name), parent, kind, name)
+        raise unknown(flag, f"class in {module_name}", class_name, classes)
+    return _checked(getattr(module, class_name), parent, flag, name)
 
 
 def one_class(module: ModuleType, parent: type, kind: str, name: str) -> type:
@@ -185,7 +185,7 @@ def one_class(module: ModuleType, parent: type, kind: str, name: str) -> type:
     return found[0]
 
 
-def _checked(value: Any, parent: type, kind: PluginKind, name: str) -> type:
+def _checked(value: Any, parent: type, flag: str, name: str) -> type:
     if not (inspect.isclass(value) and issubclass(value, parent)):
-        raise MarathonError(f"{FLAGS[kind]} {name}: is no {parent.__name__}")
+        raise MarathonError(f"{flag} {name}: is no {parent.__name__}")
     return value

@@ -11,7 +11,10 @@ from marathon_eval.errors import MarathonError, did_you_mean
 
 
 def split_press_args(
-    args: Mapping[str, Any], model_arguments: set[str], find: Callable[[str], type[Press]]
+    args: Mapping[str, Any],
+    model_arguments: set[str],
+    find: Callable[[str], type[Press]],
+    flag: str = "--model_args",
 ) -> tuple[dict[str, Any], Press | None]:
     """`press=dart,ratio=0.5,dtype=bfloat16` to the model's arguments and the press. Raises MarathonError.
 
@@ -20,7 +23,7 @@ def split_press_args(
     remaining = {name: value for name, value in args.items() if name != "press"}
     if args.get("press") is None:
         if "ratio" in remaining and "ratio" not in model_arguments:
-            raise MarathonError(f"--model_args: ratio={remaining['ratio']} without press=NAME")
+            raise MarathonError(f"{flag}: ratio={remaining['ratio']} without press=NAME")
         return remaining, None
     chosen = str(args["press"])
     press_class: type[Press]
@@ -33,11 +36,12 @@ def split_press_args(
     for name in remaining:
         if name not in known:
             raise MarathonError(
-                f"--model_args: neither the model nor press {press_class.name()} takes '{name}'."
+                f"{flag}: neither the model nor press {press_class.name()} takes '{name}'."
                 f"{did_you_mean(name, known)} The press takes: {', '.join(press_class.arguments())}; "
                 f"the model takes: {', '.join(sorted(model_arguments))}"
             )
         if name in taken and name in model_arguments:
-            raise MarathonError(f"--model_args: '{name}' is an argument of the model and of the press alike")
-    press = press_from_args(press_class, {name: value for name, value in remaining.items() if name in taken})
+            raise MarathonError(f"{flag}: '{name}' is an argument of the model and of the press alike")
+    press_args = {name: value for name, value in remaining.items() if name in taken}
+    press = press_from_args(press_class, press_args, flag)
     return {name: value for name, value in remaining.items() if name not in taken}, press

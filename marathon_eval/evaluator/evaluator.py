@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.api.model import Model, Through, complete
+from marathon_eval.api.model import JUDGE_FLAGS, MODEL_FLAGS, Model, ModelFlags, Through, complete
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.errors import MarathonError, of_the_judge
+from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
 from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.evaluator.provenance import recorded_versions
@@ -204,15 +204,17 @@ def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task
     return tasks, groups
 
 
-def build_model(registry: Registry, name: str, model_args: Mapping[str, Any]) -> Model:
+def build_model(
+    registry: Registry, name: str, model_args: Mapping[str, Any], flags: ModelFlags = MODEL_FLAGS
+) -> Model:
     """The adapter with its press: model_args are split by whose setting a name is. Raises MarathonError."""
     from marathon_eval.backends.press_args import split_press_args
 
-    model_class = registry.model_class(name)
+    model_class = registry.model_class(name, flags.model)
     arguments, press = split_press_args(
-        model_args, set(model_class.Settings.model_fields), registry.press_class
+        model_args, set(model_class.Settings.model_fields), registry.press_class, flags.args
     )
-    return model_class.from_args(arguments, press)
+    return model_class.from_args(arguments, press, flags)
 
 
 def in_orders(tasks: Mapping[str, Task], config: RunConfig) -> dict[str, Task]:
@@ -247,10 +249,7 @@ def build_judge(registry: Registry, config: RunConfig) -> Model | None:
         if config.judge_args or config.judge_gen_kwargs:
             raise MarathonError("--judge_args and --judge_gen_kwargs need --judge_model")
         return None
-    try:
-        return build_model(registry, config.judge_model, config.judge_args)
-    except MarathonError as error:
-        raise MarathonError(of_the_judge(str(error))) from None
+    return build_model(registry, config.judge_model, config.judge_args, JUDGE_FLAGS)
 
 
 def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[str, Any]) -> Judge | None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from marathon_eval.api.model import Model
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.errors import MarathonError, of_the_judge
+from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import RequestPool, cache_folder
 
@@ -61,8 +61,7 @@ def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
     yield installed(stages, judge)
     yield reachable("weights and keys", stages[:1] if isinstance(stages[0], HFAudio) else stages)
     if judge:
-        found = reachable("judge", judge)
-        yield found._replace(fault=found.fault and of_the_judge(found.fault))
+        yield reachable("judge", judge)
     yield free_disk_bytes(plan.config, answers)
     yield scorers(plan)
 

@@ -79,18 +79,18 @@ class HFAudio(Model):
         from importlib.metadata import version
 
         release = ".".join(version("transformers").split(".")[:2])
-        folder = weights.local_folder(self.args.pretrained)
+        folder = weights.local_folder(self.args.pretrained, self.flags.args)
         if folder is None:
             return {"revision": self.commit, "transformers": release}
         if self.args.revision is not None:
             raise MarathonError(
-                f"--model_args: revision={self.args.revision}: pretrained={folder} is a folder, which has none"
+                f"{self.flags.args}: revision={self.args.revision}: pretrained={folder} is a folder, which has none"
             )
         template = chat_template(folder)
         return {
             # the folder's content counts, not where it lies
             "pretrained": folder.resolve().name,
-            "weights": weights.folder_hash(folder, self.cache),
+            "weights": weights.folder_hash(folder, self.cache, self.flags.args),
             "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
             "transformers": release,
         }
@@ -99,19 +99,20 @@ class HFAudio(Model):
     def commit(self) -> str:
         """The commit on the hub: given, pinned, already downloaded, or asked for. Raises MarathonError."""
         name, given = self.args.pretrained, self.args.revision
-        return weights.hub_commit(name, given or self.pinned.get(name))
+        return weights.hub_commit(name, given or self.pinned.get(name), self.flags.args)
 
     def check(self) -> None:
         """Raise MarathonError when the weights can't be had; quick, and before anything slow."""
         name = self.args.pretrained
         if "weights" in self._identity or weights.snapshot(name, self.commit, self.weights_prefix):
             return
-        weights.asked_commit(name, self.commit)
+        weights.asked_commit(name, self.commit, self.flags.args)
 
     def folder(self) -> Path:
         """The checkpoint's folder, downloaded if need be. Raises MarathonError."""
-        return weights.local_folder(self.args.pretrained) or weights.fetched(
-            self.args.pretrained, self.commit, self.weights_prefix
+        name, flag = self.args.pretrained, self.flags.args
+        return weights.local_folder(name, flag) or weights.fetched(
+            name, self.commit, self.weights_prefix, flag
         )
 
     # -- answering ----------------------------------------------------------------------------------------------

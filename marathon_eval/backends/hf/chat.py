@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from marathon_eval.api.model import ModelSettings, Request
+from marathon_eval.api.model import ModelSettings, Request, flags_of
 from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
@@ -67,14 +67,14 @@ class ChatModel(HFAudio):
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         if self.cut_at_input and press is not None:
-            refuse_uncut(self.name(), press)
+            refuse_uncut(self.name(), press, flags_of(settings).args)
         super().__init__(settings, press)
 
     def check(self) -> None:
         for module, extra in self.needs.items():
             if importlib.util.find_spec(module) is None:
                 raise MarathonError(
-                    f"--model {self.name()} needs {module}: pip install 'marathon-eval[{extra}]'"
+                    f"{self.flags.model} {self.name()} needs {module}: pip install 'marathon-eval[{extra}]'"
                 )
         super().check()
 
@@ -139,7 +139,7 @@ class ChatModel(HFAudio):
         """The question in the checkpoint's own chat template, with one placeholder per clip."""
         template = self.chat_template(loaded)
         if template is None:
-            raise MarathonError(f"--model_args: pretrained={self.args.pretrained}: has no chat template")
+            raise MarathonError(f"{self.flags.args}: pretrained={self.args.pretrained}: has no chat template")
         turns = self.turns(request, [{"type": "audio", "audio": ""} for _ in range(clips)])
         chat: str = loaded.tokenizer.apply_chat_template(
             turns if self.parts else [_in_one(turn, self.placeholder(loaded)) for turn in turns],
@@ -196,22 +196,22 @@ class ChatModel(HFAudio):
         return model.get_encoder(modality="audio")
 
 
-def refuse_uncut(model: str, press: Press) -> None:
+def refuse_uncut(model: str, press: Press, flag: str = "--model_args") -> None:
     """Raise MarathonError for a press that needs more than the embeddings before the first layer."""
     why = "attends in windows and shares caches between layers"
     if not isinstance(press, PruningPress):
         raise MarathonError(
-            f"--model_args: {model} can't carry press={press.name()}: it {why}, so there are no keys of its own in "
+            f"{flag}: {model} can't carry press={press.name()}: it {why}, so there are no keys of its own in "
             "every layer to evict; pruning presses with layer=0 work"
         )
     if press.needs_attention:
         raise MarathonError(
-            f"--model_args: {model} can't carry press={press.name()}: it {why}, so tokens are dropped before the first "
+            f"{flag}: {model} can't carry press={press.name()}: it {why}, so tokens are dropped before the first "
             "layer, and the rule reads attention"
         )
     if [layer for layer, _ in press.cuts] != [0]:
         raise MarathonError(
-            f"--model_args: {model} takes press={press.name()} with layer=0 alone: it {why}, so tokens are dropped "
+            f"{flag}: {model} takes press={press.name()} with layer=0 alone: it {why}, so tokens are dropped "
             "before the first layer"
         )
 

@@ -40,7 +40,7 @@ class RemoteCode(Model):
         release = version("transformers")
         name = getattr(self.settings, "pretrained", "")
         raise MarathonError(
-            f"--model {self.name()}: {name} needs {self.wants}; here is transformers {release}, and it has no class "
+            f"{self.flags.model} {self.name()}: {name} needs {self.wants}; here is transformers {release}, and it has no class "
             "for this model. Serve it in an environment of its own behind an OpenAI-compatible API and ask it with "
-            f"--model openai_audio --model_args base_url=http://HOST:PORT/v1,model={name}"
+            f"{self.flags.model} openai_audio {self.flags.args} base_url=http://HOST:PORT/v1,model={name}"
         )

@@ -37,7 +37,7 @@ class Memo(Protocol):
     def put(self, key: str, value: Any) -> None: ...
 
 
-def local_folder(pretrained: str) -> Path | None:
+def local_folder(pretrained: str, flag: str = "--model_args") -> Path | None:
     """The folder that `pretrained=` names, a shipped one among them, or None for a name on the hub.
 
     Raises MarathonError.
@@ -49,12 +49,12 @@ def local_folder(pretrained: str) -> Path | None:
         return SHIPPED / folder
     if pretrained.startswith((".", "/", "~")) or len(folder.parts) != 2:
         raise MarathonError(
-            f"--model_args: pretrained={pretrained}: no such folder, and no name on the hub (OWNER/NAME)"
+            f"{flag}: pretrained={pretrained}: no such folder, and no name on the hub (OWNER/NAME)"
         )
     return None
 
 
-def folder_hash(folder: Path, memo: Memo | None = None) -> str:
+def folder_hash(folder: Path, memo: Memo | None = None, flag: str = "--model_args") -> str:
     """SHA-256 over names and contents of config and weight files. Raises MarathonError where weights are missing."""
     files = sorted(
         {path for kind in (*CONFIG_FILES, *WEIGHT_FILES) for path in folder.glob(kind) if path.is_file()}
@@ -63,7 +63,7 @@ def folder_hash(folder: Path, memo: Memo | None = None) -> str:
         path.match(kind) for path in files for kind in WEIGHT_FILES
     ):
         raise MarathonError(
-            f"--model_args: pretrained={folder}: holds no checkpoint (config.json and *.safetensors or *.bin)"
+            f"{flag}: pretrained={folder}: holds no checkpoint (config.json and *.safetensors or *.bin)"
         )
     keys = {path: _memo_key(path) for path in files}
     known = memo.get_many(keys.values()) if memo is not None else {}
@@ -91,17 +91,17 @@ def _memo_key(path: Path) -> str:
     return f"file/{os.path.abspath(path)}|{stat.st_size}|{stat.st_mtime_ns}"
 
 
-def hub_commit(name: str, revision: str | None) -> str:
+def hub_commit(name: str, revision: str | None, flag: str = "--model_args") -> str:
     """The commit behind a name on the hub: as given, as last downloaded, or as the hub says. Raises MarathonError."""
     if revision is not None and _COMMIT.fullmatch(revision):
         return revision
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else asked_commit(name, revision)
+    return Path(found).parent.name if isinstance(found, str) else asked_commit(name, revision, flag)
 
 
-def asked_commit(name: str, revision: str | None) -> str:
+def asked_commit(name: str, revision: str | None, flag: str = "--model_args") -> str:
     """The commit as the hub says it now, by fetching the config: the local cache then knows what the name stood for.
 
     Raises MarathonError naming the weights when the hub does not answer.
@@ -109,15 +109,15 @@ def asked_commit(name: str, revision: str | None) -> str:
     from huggingface_hub import constants, hf_hub_download
 
     if not constants.HF_HUB_OFFLINE:
-        _knock(name, constants.ENDPOINT)
+        _knock(name, constants.ENDPOINT, flag)
     try:
         config = hf_hub_download(name, "config.json", revision=revision, etag_timeout=HUB_SECONDS)
     except Exception as error:  # noqa: BLE001 - the client's network library, and so its errors, change between versions
-        raise unreachable(name, _refusal(error)) from None
+        raise unreachable(name, _refusal(error), flag) from None
     return Path(config).parent.name
 
 
-def _knock(name: str, endpoint: str) -> None:
+def _knock(name: str, endpoint: str, flag: str) -> None:
     """Raise MarathonError at once where no one listens; the hub's client tries for half a minute."""
     import urllib.error
     import urllib.request
@@ -127,7 +127,9 @@ def _knock(name: str, endpoint: str) -> None:
     except urllib.error.HTTPError as answer:
         answer.close()
     except OSError as error:
-        raise unreachable(name, f"the hub does not answer ({getattr(error, 'reason', error)})") from None
+        raise unreachable(
+            name, f"the hub does not answer ({getattr(error, 'reason', error)})", flag
+        ) from None
 
 
 def _refusal(error: Exception) -> str:
@@ -145,11 +147,11 @@ def _refusal(error: Exception) -> str:
     return f"the hub does not answer ({type(error.__cause__ or error).__name__})"
 
 
-def unreachable(name: str, why: str) -> MarathonError:
+def unreachable(name: str, why: str, flag: str = "--model_args") -> MarathonError:
     """The one wording for weights that are not to be had."""
     return MarathonError(
         f"no weights: {name} is not in the local hub cache, and {why}. "
-        "Give a checkpoint's folder with --model_args pretrained=FOLDER"
+        f"Give a checkpoint's folder with {flag} pretrained=FOLDER"
     )
 
 
@@ -165,7 +167,7 @@ def snapshot(name: str, commit: str, prefix: str | None) -> Path | None:
     return folder if not missing_shards(folder, prefix) else None
 
 
-def fetched(name: str, commit: str, prefix: str | None) -> Path:
+def fetched(name: str, commit: str, prefix: str | None, flag: str = "--model_args") -> Path:
     """The commit's folder, after downloading what is missing: config and tokenizer files, then the weight shards that
     hold tensors named `prefix...`. Raises MarathonError where the hub does not answer or lacks a file."""
     found = snapshot(name, commit, prefix)
@@ -177,10 +179,10 @@ def fetched(name: str, commit: str, prefix: str | None) -> Path:
         folder = Path(snapshot_download(name, revision=commit, allow_patterns=list(CONFIG_FILES)))
         snapshot_download(name, revision=commit, allow_patterns=missing_shards(folder, prefix))
     except Exception as error:  # noqa: BLE001 - as above
-        raise unreachable(name, _refusal(error)) from None
+        raise unreachable(name, _refusal(error), flag) from None
     missing = missing_shards(folder, prefix)
     if missing:
-        raise unreachable(name, f"the hub has no {', '.join(missing)}")
+        raise unreachable(name, f"the hub has no {', '.join(missing)}", flag)
     return folder
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
-from marathon_eval.api.model import Model, ModelSettings, Request, Response
+from marathon_eval.api.model import MODEL_FLAGS, Model, ModelFlags, ModelSettings, Request, Response, flags_of
 from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
 from marathon_eval.backends.http.calibration import REQUEST, calibrated, sound
 from marathon_eval.backends.http.loop import Pace, as_finished, from_async
@@ -92,26 +92,28 @@ class APIAudio(Model):
     def __init__(self, settings: APISettings, press: Press | None = None) -> None:
         if press is not None:
             raise MarathonError(
-                f"--model {self.name()} takes no press: the model is out of reach, on a server"
+                f"{flags_of(settings).model} {self.name()} takes no press: the model is out of reach, on a server"
             )
         super().__init__(settings, press)
         self.url = checked_url(
             settings.base_url or os.environ.get(self.url_variable) or self.default_url,
-            f"--model {self.name()}",
+            f"{self.flags.model} {self.name()}",
         )
         #: Once anything was answered, a server that goes away costs rows and no longer ends the run.
         self._answered = False
         self._measured: AudioRate | None = None
 
     @classmethod
-    def from_args(cls, args: Mapping[str, Any], press: Press | None = None) -> Self:
+    def from_args(
+        cls, args: Mapping[str, Any], press: Press | None = None, flags: ModelFlags = MODEL_FLAGS
+    ) -> Self:
         """As `Model.from_args`; a key among the arguments is refused without being repeated."""
         if secret := [name for name in args if "key" in name.lower() or "secret" in name.lower()]:
             raise MarathonError(
-                f"--model_args: {cls.name()} takes no '{secret[0]}': arguments are written into results. "
+                f"{flags.args}: {cls.name()} takes no '{secret[0]}': arguments are written into results. "
                 f"Set {' or '.join(cls.key_variables)} in the environment"
             )
-        return super().from_args(args, press)  # type: ignore[return-value]  # builds cls
+        return super().from_args(args, press, flags)  # type: ignore[return-value]  # builds cls
 
     def identity(self) -> dict[str, Any]:
         return {"adapter": self.name(), "base_url": None if self.settings.identity else self.url}
@@ -121,7 +123,7 @@ class APIAudio(Model):
         self._key()
 
     def _key(self) -> str:
-        needed_by = f"--model {self.name()}" if self.url == self.default_url else None
+        needed_by = f"{self.flags.model} {self.name()}" if self.url == self.default_url else None
         return key_from_environment(self.key_variables, needed_by)
 
     @abstractmethod
@@ -177,7 +179,7 @@ class APIAudio(Model):
         except Exception as error:  # noqa: BLE001 - recorded: rows say why their hearing is unverified
             failure, reason = self._explained(session, error)
             if failure.everybody and not self._answered:
-                raise MarathonError(f"--model {self.name()}: {self.url}: {reason}") from None
+                raise MarathonError(f"{self.flags.model} {self.name()}: {self.url}: {reason}") from None
             return f"the calibration calls failed: {reason}"
         self._measured = rate if isinstance(rate, AudioRate) else None
         return rate
@@ -204,7 +206,7 @@ class APIAudio(Model):
         if failure.everybody:
             session.outages, session.outage = session.outages + 1, reason
         if not self._answered and session.outages >= min(OUTAGE, session.wanted):
-            raise MarathonError(f"--model {self.name()}: {self.url}: {reason}") from None
+            raise MarathonError(f"{self.flags.model} {self.name()}: {self.url}: {reason}") from None
         return Response.failed(reason)
 
     def _explained(self, session: Session, error: Exception) -> tuple[CallFailure, str]:
