@@ -1,1 +1,1 @@
-"""Asks a model the requests of tasks, and scores the responses: run, sweep, judge, controls."""
+"""Runs evaluations: sends the requests of tasks to a model, scores the responses, and builds the results."""

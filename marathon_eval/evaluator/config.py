@@ -1,4 +1,4 @@
-"""What a run is asked to do, and how `press=dart,ratio=0.5` becomes arguments."""
+"""Defines the configuration of a run, and parses arguments such as `press=dart,ratio=0.5`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marathon_eval.errors import MarathonError
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that `run` was told; goes into results.json as it is."""
+    """Holds the settings of a run, one field per flag of `run`; results.json stores them under `config`."""
 
     model: str
     tasks: tuple[str, ...]
@@ -41,15 +41,15 @@ class RunConfig:
     manifest: str | None = None
 
     def recorded(self) -> dict[str, Any]:
-        """The config as results.json keeps it; anything that is named like a secret is cut out."""
-        found: dict[str, Any] = without_secrets(asdict(self))
-        return found
+        """Return the config as results.json stores it; values under secret-like names (API keys) are removed."""
+        recorded: dict[str, Any] = without_secrets(asdict(self))
+        return recorded
 
 
 def parse_args(text: str, flag: str) -> dict[str, Any]:
-    """`a=1,b=x` or one JSON object to a dict; raises MarathonError naming the flag.
+    """Parse `a=1,b=x` or one JSON object into a dict. Raises MarathonError that names the flag.
 
-    As in lm-eval, true/false become booleans and numbers numbers; unlike there, `none`, `nan` and
+    As in lm-eval, `true` and `false` become booleans and numbers become numbers. Unlike lm-eval, `none`, `nan` and
     lists stay text unless the JSON form is used, and a repeated name is an error.
     """
     if text.lstrip().startswith("{"):
@@ -86,22 +86,22 @@ def _value(text: str) -> Any:
             number = kind(text)
         except ValueError:
             continue
-        # nan and inf are words here: no setting means them, and they are no JSON
+        # nan and inf stay text: JSON cannot represent them, and no setting uses them
         return number if number - number == 0 else text
     return text
 
 
 def parse_samples(text: str) -> dict[str, list[int]]:
-    """`--samples '{"gtzan": [0, 3]}'` or a file holding that; raises MarathonError."""
+    """Parse `--samples`: JSON such as `{"gtzan": [0, 3]}`, or the path of a JSON file. Raises MarathonError."""
     source = text
     if not text.lstrip().startswith("{"):
         try:
             source = Path(text).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:  # ValueError: no file name at all, or a file that is no text
+        except (OSError, ValueError) as error:  # ValueError: not a valid path, or not a text file
             reason = error.strerror if isinstance(error, OSError) else error
             raise MarathonError(f"--samples: {text!a}: {reason}; give JSON or a file of it") from None
     loaded = _json_args(source, "--samples")
-    for task, ids in loaded.items():
-        if not isinstance(ids, list) or not all(isinstance(i, int) and i >= 0 for i in ids):
-            raise MarathonError(f"--samples: {task}: must be a list of row numbers, got {ids!r}")
+    for task, numbers in loaded.items():
+        if not isinstance(numbers, list) or not all(isinstance(n, int) and n >= 0 for n in numbers):
+            raise MarathonError(f"--samples: {task}: must be a list of row numbers, got {numbers!r}")
     return loaded

@@ -1,10 +1,11 @@
-"""How much of a score is listening: the same questions without the sound, with another row's sound, with options moved.
+"""Applies control conditions, which show how much of a score comes from listening to the audio.
 
-    --no_audio silence   silence of the same length; `none`: no audio at all
-    --swap_audio         every clip is exchanged for another one of the task
-    --permute_choices k  k cyclic orders of the options: task, task~1, ... task~(k-1), and the accuracy by gold's place
+    --no_audio silence   replaces every clip by silence of the same length; `none` sends no audio at all
+    --swap_audio         replaces every clip by another clip of the task
+    --permute_choices k  asks in k cyclic orders of the options (task, task~1, ... task~(k-1)), and reports accuracy by
+                         the position of the gold option
 
-Every control is another request, so that answers are cached beside the plain ones.
+A control changes the request, so its responses have their own cache entries.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
@@ -25,13 +26,14 @@ from marathon_eval.task.task import Task
 if TYPE_CHECKING:
     from marathon_eval.api.results import Sample
 
-NoAudio = Literal["silence", "none"]
+#: Sampling rate of silent clips, in Hz.
 SILENT_RATE = 16_000
+#: Separates a task's name from the number of positions by which its options are moved: `race~2`.
 _MARK = "~"
 
 
 def checked(no_audio: str | None, swap_audio: bool, permute_choices: int | None) -> None:
-    """Raises MarathonError for flags that make no sense, or none together."""
+    """Check the values of the control flags. Raises MarathonError for an invalid value or combination."""
     if no_audio is not None and swap_audio:
         raise MarathonError("--no_audio and --swap_audio both replace the audio: give one")
     if permute_choices is not None and permute_choices < 2:
@@ -39,57 +41,60 @@ def checked(no_audio: str | None, swap_audio: bool, permute_choices: int | None)
 
 
 def with_permutations(tasks: Mapping[str, Task], permute_choices: int | None) -> dict[str, Task]:
-    """Every task, followed by itself with its options moved on. Raises MarathonError for tasks that show no options."""
-    found: dict[str, Task] = {}
+    """Return the tasks, each followed by its copies with permuted options (`race~1`, `race~2`, ...).
+
+    Raises MarathonError for a task whose prompt does not show its options, and if no task has options.
+    """
+    permuted: dict[str, Task] = {}
     for name, task in tasks.items():
-        found[name] = task
+        permuted[name] = task
         if permute_choices is not None and task.writer.question.choices.given:
             _check_shown(task)
             for shift in range(1, permute_choices):
-                found[f"{name}{_MARK}{shift}"] = _named(task, f"{name}{_MARK}{shift}")
-    if permute_choices is not None and len(found) == len(tasks):
+                permuted[f"{name}{_MARK}{shift}"] = _renamed_copy(task, f"{name}{_MARK}{shift}")
+    if permute_choices is not None and len(permuted) == len(tasks):
         raise MarathonError(f"--permute_choices: {', '.join(tasks)}: no task here has options")
-    return found
+    return permuted
 
 
 def base_of(name: str) -> str:
-    """`race` for `race~2`."""
+    """Return the task's name without the mark of its order: `race` for `race~2`."""
     return name.partition(_MARK)[0]
 
 
 def controlled(docs: DocSet, task: Task, no_audio: str | None, swap_audio: bool, silence: Path) -> DocSet:
-    """The documents as they are asked; `silence` is where silent files are kept. Raises MarathonError."""
+    """Apply the controls to the documents; `silence` is the folder of silent clips. Raises MarathonError."""
     shift = int(task.name.partition(_MARK)[2] or 0)
     if shift:
-        turned = [
+        permuted = [
             turn(task, doc, shift) for doc in docs.docs if doc.error is None and len(doc.choices) > shift
         ]
-        left_out = len(docs.docs) - len(turned)
-        docs = replace(docs, docs=turned, n_filtered=docs.n_filtered + left_out)
+        left_out = len(docs.docs) - len(permuted)
+        docs = replace(docs, docs=permuted, n_filtered=docs.n_filtered + left_out)
     if no_audio is not None:
-        docs = replace(docs, docs=[_unheard(doc, no_audio, silence) for doc in docs.docs])
+        docs = replace(docs, docs=[_without_audio(doc, no_audio, silence) for doc in docs.docs])
     return replace(docs, docs=swapped(docs.docs, task.name)) if swap_audio else docs
 
 
 def turn(task: Task, doc: Doc, shift: int) -> Doc:
-    """The document with its options moved `shift` places up, the first ones to the end, and gold with them."""
+    """Return the document with its options moved `shift` positions up, cyclically, and the target moved with them."""
     count = len(doc.choices)
     order = [(place + shift) % count for place in range(count)]
     letters = letters_of(count, task.writer.question.layout)
-    moved = {letters[old]: letters[new] for new, old in enumerate(order)}
+    new_letters = {letters[old]: letters[new] for new, old in enumerate(order)}
     targets = (doc.target,) if isinstance(doc.target, str) else doc.target or ()
-    # a gold text moves with its option; a gold letter must be looked up
-    gold = tuple(text if text in doc.choices else moved.get(text, text) for text in targets)
+    # a target that is an option's text stays valid; a target letter must be replaced
+    gold = tuple(text if text in doc.choices else new_letters.get(text, text) for text in targets)
     return replace(
         doc,
-        fields=_moved_fields(task, doc, order),
+        fields=_permuted_fields(task, doc, order),
         choices=tuple(doc.choices[old] for old in order),
         target=gold[0] if isinstance(doc.target, str) else gold,
     )
 
 
-def _moved_fields(task: Task, doc: Doc, order: Sequence[int]) -> dict[str, Any]:
-    """The row's columns with the options in their new order, wherever the prompt reads them from."""
+def _permuted_fields(task: Task, doc: Doc, order: Sequence[int]) -> dict[str, Any]:
+    """Return the row's columns with the options in a new order. Raises MarathonError if no column has them."""
     choices, fields = task.writer.question.choices, dict(doc.fields)
     if choices.columns:
         names = choices.columns[: len(order)]
@@ -102,12 +107,12 @@ def _moved_fields(task: Task, doc: Doc, order: Sequence[int]) -> dict[str, Any]:
         keys = sorted(value, key=str)
         return {**fields, name: {keys[new]: value[keys[old]] for new, old in enumerate(order)}}
     raise MarathonError(
-        f"--permute_choices: {base_of(task.name)}: its options are no columns of the rows, and cannot be moved"
+        f"--permute_choices: {base_of(task.name)}: its options are not in a column, so their order cannot be changed"
     )
 
 
 def _check_shown(task: Task) -> None:
-    """A prompt with its options written in would not change with their order."""
+    """Raise MarathonError unless the prompt shows the options of the row; else a new order would not change it."""
     question = task.writer.question
     if not question.text.names & ({"options", "choices"} | question.choices.names):
         raise MarathonError(
@@ -119,26 +124,26 @@ def _check_shown(task: Task) -> None:
         )
 
 
-def _named(task: Task, name: str) -> Task:
-    """The same task under another name."""
-    other = copy.copy(task)
-    other.name = name
-    other.scorer = task.scorer_named(name)
-    return other
+def _renamed_copy(task: Task, name: str) -> Task:
+    """Return the same task under another name."""
+    renamed = copy.copy(task)
+    renamed.name = name
+    renamed.scorer = task.scorer_named(name)
+    return renamed
 
 
-def _unheard(doc: Doc, how: str, folder: Path) -> Doc:
+def _without_audio(doc: Doc, how: str, folder: Path) -> Doc:
     if how == "none":
         return replace(doc, audio=())
     try:
         return replace(doc, audio=tuple(silent(audio.seconds, folder) for audio in doc.audio))
     except AudioError:
-        # its own error row says why it could not be measured
+        # the clip's length is unknown; the document becomes an error row later
         return doc
 
 
 def silent(seconds: float, folder: Path) -> Audio:
-    """Silence of this length, a file of a few hundred bytes. Raises MarathonError when it cannot be written."""
+    """Return a clip of silence of this length, writing its FLAC file if needed. Raises MarathonError if it cannot."""
     import numpy as np
     import soundfile
 
@@ -155,38 +160,39 @@ def silent(seconds: float, folder: Path) -> Audio:
 
 
 def swapped(docs: Sequence[Doc], name: str) -> list[Doc]:
-    """Every clip exchanged for the one half the task's clips away, in the order of their names.
+    """Replace every clip by the clip half a list further on, in the order of the clips' names.
 
-    Rows on one clip get one other clip. Raises MarathonError where all rows are on the same clip.
+    All rows on one clip get the same other clip. `name` is the task's. Raises MarathonError if there are fewer than
+    two clips.
     """
     clips = {doc.audio: doc.audio_names for doc in docs if doc.error is None and doc.audio}
     ordered = sorted(clips, key=lambda audio: (clips[audio], str(audio)))
     if len(ordered) < 2:
         raise MarathonError(f"--swap_audio: {name}: needs rows on at least two clips, and has {len(ordered)}")
     half = len(ordered) // 2
-    other = {audio: ordered[(place + half) % len(ordered)] for place, audio in enumerate(ordered)}
-    return [replace(doc, audio=other.get(doc.audio, doc.audio)) for doc in docs]
+    replacement = {audio: ordered[(place + half) % len(ordered)] for place, audio in enumerate(ordered)}
+    return [replace(doc, audio=replacement.get(doc.audio, doc.audio)) for doc in docs]
 
 
 def by_place(
     tasks: Mapping[str, Task], docs: Mapping[str, DocSet], samples: Mapping[str, Sequence[Sample]]
 ) -> dict[str, dict[str, Any]]:
-    """For every task that was asked in several orders: accuracy by gold's place and by order, and who never wavers.
+    """Compute, per task asked in several orders, the accuracy by the gold option's position and by order.
 
-    Of the headline's reading; `steady` is the share of rows that are right in all orders or in none.
+    Uses the headline's reading. `steady` is the share of rows with the same result in every order.
     """
-    found: dict[str, dict[str, Any]] = {}
+    summaries: dict[str, dict[str, Any]] = {}
     for base in dict.fromkeys(map(base_of, tasks)):
         names = [name for name in tasks if base_of(name) == base]
         headline = tasks[base].config.headline
         if len(names) > 1 and headline is not None:
             marks = {name: _marks(docs[name], samples[name], headline.reading) for name in names}
-            found[base] = _summed(marks)
-    return found
+            summaries[base] = _summary(marks)
+    return summaries
 
 
 def _marks(docs: DocSet, samples: Sequence[Sample], reading: str) -> dict[int, tuple[str, float]]:
-    """Gold's letter and the accuracy of every row that has both."""
+    """Return the gold letter and the accuracy of every row that has both, by doc_id."""
     places: dict[int, str] = {}
     for doc in docs.docs:
         gold = doc.target if isinstance(doc.target, str) else (doc.target or ("",))[0]
@@ -202,36 +208,39 @@ def _marks(docs: DocSet, samples: Sequence[Sample], reading: str) -> dict[int, t
     return marks
 
 
-def _summed(marks: Mapping[str, Mapping[int, tuple[str, float]]]) -> dict[str, Any]:
-    every = [mark for rows in marks.values() for mark in rows.values()]
+def _summary(marks: Mapping[str, Mapping[int, tuple[str, float]]]) -> dict[str, Any]:
+    all_marks = [mark for rows in marks.values() for mark in rows.values()]
     places = {
-        letter: [score for place, score in every if place == letter]
-        for letter in sorted({p for p, _ in every})
+        letter: [score for place, score in all_marks if place == letter]
+        for letter in sorted({place for place, _ in all_marks})
     }
-    whole = set.intersection(*(set(rows) for rows in marks.values())) if marks else set()
-    steady = [len({rows[number][1] for rows in marks.values()}) == 1 for number in whole]
+    in_all_orders = set.intersection(*(set(rows) for rows in marks.values())) if marks else set()
+    steady = [len({rows[number][1] for rows in marks.values()}) == 1 for number in in_all_orders]
     return {
         "by_place": {letter: {"n": len(s), "accuracy": sum(s) / len(s)} for letter, s in places.items()},
         "by_order": {
             name: sum(score for _, score in rows.values()) / len(rows) if rows else None
             for name, rows in marks.items()
         },
-        "n_in_all_orders": len(whole),
+        "n_in_all_orders": len(in_all_orders),
         "steady": sum(steady) / len(steady) if steady else None,
     }
 
 
 def order_lines(manifests: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One line for every task that was asked in several orders."""
+    """Return one line of text for every task that was asked in several orders."""
     lines = []
     for name, manifest in manifests.items():
-        found = manifest.get("permute_choices")
-        if found:
+        summary = manifest.get("permute_choices")
+        if summary:
             cells = [
-                f"{letter} {cell['accuracy']:.1%} ({cell['n']})" for letter, cell in found["by_place"].items()
+                f"{letter} {cell['accuracy']:.1%} ({cell['n']})"
+                for letter, cell in summary["by_place"].items()
             ]
             steady = (
-                "" if found["steady"] is None else f"; {found['steady']:.1%} of rows the same in every order"
+                ""
+                if summary["steady"] is None
+                else f"; {summary['steady']:.1%} of rows the same in every order"
             )
             lines.append(f"{name}: accuracy by gold's place: {', '.join(cells)}{steady}")
     return lines

@@ -1,4 +1,4 @@
-"""What a run would cost, and whether it could: its rows, hours, tokens and time, without a question asked."""
+"""Estimates what a run would cost (rows, hours, tokens, time) and checks that it could start; asks no model."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.eta import Forecast
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
-from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
+from marathon_eval.evaluator.requests import DocRequests, RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
 
-#: Answers of the same model that its forecast is made from.
+#: At most this many cached responses of a model are read for its forecast.
 ANSWERS_READ = 500
 
 
 @dataclass(frozen=True)
 class TaskCost:
-    """One task's rows; `error` is the first reason why one cannot be asked. Hours are of its different clips."""
+    """Counts one task's rows, requests and distinct clips (with their hours); `error` is the first error of a row."""
 
     rows: int
     errors: int
@@ -40,9 +40,11 @@ class TaskCost:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one model, with one press and ratio, would be asked; seconds and tokens are those of the misses alone.
+    """Estimates the cost of one model with one press and ratio. Hours, tokens and seconds count cache misses only.
 
-    `audio_tokens` None: the model's rate is not known. `forecast_s` None: nothing of this model was timed yet.
+    `unheard` counts requests whose audio cannot be decoded. `audio_tokens` is None if the model's tokens per second
+    are not known; `forecast_s` is None if the cache has no timed response of this model. `timed` counts the timed
+    responses.
     """
 
     label: str
@@ -59,7 +61,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class DryRun:
-    """All that `--dry_run` prints."""
+    """Holds everything that `--dry_run` prints."""
 
     tasks: dict[str, TaskCost]
     costs: list[Cost]
@@ -70,56 +72,60 @@ class DryRun:
 
     @property
     def faults(self) -> list[str]:
-        """What would stop the run: nothing does where every answer is in the cache."""
+        """Return the faults that would stop the run; none if every response is in the cache."""
         if not any(cost.misses for cost in self.costs):
             return []
         return [check.fault for check in self.checks if check.fault]
 
     def as_json(self) -> dict[str, Any]:
-        """The same as JSON."""
-        found = asdict(self)
-        found["checks"] = [check._asdict() for check in self.checks]
-        return {"dry_run": True, **found}
+        """Return the dry run as a JSON object."""
+        values = asdict(self)
+        values["checks"] = [check._asdict() for check in self.checks]
+        return {"dry_run": True, **values}
 
 
 def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",)) -> DryRun:
-    """Count and check; `labels` name `plan.models` where there are several. Loads no weights. Raises MarathonError."""
+    """Estimate the cost of a run and check it, without weights; `labels` name `plan.models`. Raises MarathonError."""
     requests, facts = ordered(plan.pool, plan.cache)
     costs = [
         _cost(label, model, requests, facts, plan.cache)
         for label, model in zip(labels, plan.models, strict=True)
     ]
-    found = list(checks(plan, sum(cost.misses for cost in costs)))
+    run_checks = list(checks(plan, sum(cost.misses for cost in costs)))
     return DryRun(
         {name: _task_cost(plan.pool, name, facts) for name in plan.tasks},
         costs,
         len({fact.sha256 for fact in facts.values()}),
         _hours(facts, [audio for request in requests for audio in request.audios]),
-        found,
-        _sample(plan.pool),
+        run_checks,
+        _sample_request(plan.pool),
     )
 
 
 def _task_cost(pool: RequestPool, name: str, facts: Mapping[Audio, AudioFacts]) -> TaskCost:
-    asked = pool.asked[name]
-    audios = [audio for item in asked for request in item.requests for audio in request.audios]
+    items = pool.doc_requests[name]
+    audios = [audio for item in items for request in item.requests for audio in request.audios]
     unheard = [f"{audio.path}: cannot be heard" for audio in dict.fromkeys(audios) if audio not in facts]
-    errors = [item.error for item in asked if item.error is not None]
+    errors = [item.error for item in items if item.error is not None]
     return TaskCost(
-        rows=len(asked),
-        errors=len(errors)
-        + sum(any(a not in facts for r in item.requests[:1] for a in r.audios) for item in asked),
+        rows=len(items),
+        errors=len(errors) + sum(_lacks_audio(item, facts) for item in items),
         error=next(iter([*errors, *unheard]), None),
         clips=len({facts[audio].sha256 for audio in audios if audio in facts}),
         hours=_hours(facts, audios),
-        requests=sum(len(item.requests) for item in asked),
+        requests=sum(len(item.requests) for item in items),
     )
 
 
+def _lacks_audio(item: DocRequests, facts: Mapping[Audio, AudioFacts]) -> bool:
+    """Return whether a document's audio cannot be decoded."""
+    return any(audio not in facts for request in item.requests[:1] for audio in request.audios)
+
+
 def _hours(facts: Mapping[Audio, AudioFacts], audios: Sequence[Audio]) -> float:
-    """Hours of the different clips."""
-    heard = {facts[audio].sha256: facts[audio].seconds for audio in audios if audio in facts}
-    return round(sum(heard.values()) / 3600, 4)
+    """Return the hours of the distinct clips."""
+    seconds_by_hash = {facts[audio].sha256: facts[audio].seconds for audio in audios if audio in facts}
+    return round(sum(seconds_by_hash.values()) / 3600, 4)
 
 
 def _cost(
@@ -154,7 +160,7 @@ def _cost(
 
 
 def known_usages(cache: ResponseCache, fingerprint: str) -> Iterator[Usage]:
-    """What up to 500 answers of this very model have cost."""
+    """Yield the usage of up to ANSWERS_READ cached responses of one model. Raises MarathonError."""
     if cache.path is None:
         return
     query = (
@@ -169,28 +175,24 @@ def known_usages(cache: ResponseCache, fingerprint: str) -> Iterator[Usage]:
     for (text,) in rows:
         try:
             yield response_from(json.loads(text)["response"]).usage
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-        ):  # a damaged answer is no measure; the run would ask it again
+        except (ValueError, KeyError, TypeError):  # a damaged entry is skipped; the run would ask again
             continue
 
 
 def _rate(model: Model, usages: Sequence[Usage]) -> float | None:
-    """Audio tokens per second: the adapter's word, else what its answers counted."""
-    told = getattr(model, "token_rate", None) or getattr(model.settings, "audio_tokens_per_second", None)
-    if told:
-        return float(told)
+    """Return audio tokens per second: as the adapter declares, else as measured in cached responses."""
+    declared = getattr(model, "token_rate", None) or getattr(model.settings, "audio_tokens_per_second", None)
+    if declared:
+        return float(declared)
     counted = [
         (use.audio_tokens, use.heard_seconds) for use in usages if use.audio_tokens and use.heard_seconds
     ]
-    tokens, seconds = sum(one[0] for one in counted), sum(one[1] for one in counted)
+    tokens, seconds = sum(count for count, _ in counted), sum(heard for _, heard in counted)
     return round(tokens / seconds, 3) if seconds else None
 
 
 def _forecast(usages: Sequence[Usage], model: Model) -> tuple[Forecast, int]:
-    """Seconds per answer by seconds heard, from answers whose stages were timed; how many they are."""
+    """Fit seconds per response over seconds of audio; also return the number of timed responses."""
     forecast, timed = Forecast(), 0
     for usage in usages:
         stages = [part for part in (usage.encode_s, usage.prefill_s, usage.decode_s) if part is not None]
@@ -200,10 +202,10 @@ def _forecast(usages: Sequence[Usage], model: Model) -> tuple[Forecast, int]:
     return forecast, timed
 
 
-def _sample(pool: RequestPool) -> dict[str, Any] | None:
-    """The first request as the model would get it."""
-    for name, asked in pool.asked.items():
-        for item in asked:
+def _sample_request(pool: RequestPool) -> dict[str, Any] | None:
+    """Return the first request as the model would get it."""
+    for name, items in pool.doc_requests.items():
+        for item in items:
             for request in item.requests:
                 return {
                     "task": name,

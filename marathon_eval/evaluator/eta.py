@@ -1,18 +1,18 @@
-"""How long the rest of a run takes, by what answers on short and on long clips have cost so far."""
+"""Forecasts the remaining time of a run from the times of its responses to short and long clips so far."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Fewer answers than this fix no line.
+#: Number of responses from which the line is fitted; before, time is proportional to seconds of audio.
 ENOUGH = 20
-#: Seconds; answers closer than this left the model together, as one batch.
+#: Seconds; responses that arrive within this time of each other count as one batch.
 TOGETHER = 0.005
 
 
 @dataclass
 class Burst:
-    """Answers that came at one time, and the seconds since the ones before."""
+    """Holds the responses of one batch: their number, seconds of audio, and seconds since the batch before."""
 
     answers: int
     audio: float
@@ -21,11 +21,11 @@ class Burst:
 
 @dataclass
 class Forecast:
-    """Seconds per answer by seconds of audio: a line of least squares, in running sums.
+    """Fits seconds per response over seconds of audio by least squares, in running sums.
 
-    Clips come longest first, and an answer costs a fixed part besides the one that grows with its clip: in
-    proportion to the audio alone, the many short clips at the end would come out too cheap. What the first answers
-    took is left out of the line, for they waited for the weights.
+    Clips come longest first, and a response costs a fixed time in addition to the time that grows with its clip: a
+    forecast proportional to the audio alone would be too low for the many short clips at the end. The first batch is
+    left out of the fit, because it includes loading the weights.
     """
 
     answers: int = 0
@@ -40,7 +40,7 @@ class Forecast:
     _xy: float = 0.0
 
     def add(self, audio: float, spent: float) -> None:
-        """An answer on `audio` seconds came `spent` seconds after the one before."""
+        """Add a response on `audio` seconds of audio that came `spent` seconds after the one before."""
         self.answers += 1
         self.audio += audio
         self.spent += spent
@@ -63,7 +63,7 @@ class Forecast:
         self._xy += burst.audio * burst.spent / burst.answers
 
     def left(self, answers: int, audio: float) -> float | None:
-        """Seconds until `answers` more on `audio` seconds are there; None while nothing can be said."""
+        """Return the seconds for `answers` more responses on `audio` seconds; None before there is any timing."""
         if answers <= 0:
             return 0.0
         if self.answers >= ENOUGH and self._n:
@@ -72,10 +72,10 @@ class Forecast:
         return self.spent * audio / self.audio if self.audio else None
 
     def line(self) -> tuple[float, float]:
-        """Seconds per answer, and per second of audio. Neither falls below zero, which no work costs."""
+        """Return the fitted seconds per response and seconds per second of audio; neither is below zero."""
         spread = self._xx - self._x**2 / self._n
         if spread <= 1e-9 * self._xx:
-            # clips of one length say nothing of others: in proportion, as before there was a line
+            # clips of one length determine no slope: use time proportional to audio
             return (0.0, self._y / self._x) if self._x else (self._y / self._n, 0.0)
         rate = (self._xy - self._x * self._y / self._n) / spread
         fixed = (self._y - rate * self._x) / self._n

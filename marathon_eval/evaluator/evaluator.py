@@ -1,4 +1,13 @@
-"""The loop: tasks x one model -> RunResult."""
+"""Evaluates one model on tasks: from `simple_evaluate` or `evaluate` to a RunResult.
+
+A run has five steps:
+
+1. `run_parts` loads the tasks, the model and the judge by their names;
+2. `documents_and_requests` reads the documents and builds their requests;
+3. `requests.ask` gets a response for each request, from the cache or from the model;
+4. `score_responses` scores the responses and aggregates them per task and group;
+5. `results.files.write_run` (called by the command line) writes the results to a folder.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +45,10 @@ def simple_evaluate(
     model_args: Mapping[str, Any] | str = "",
     **settings: Any,
 ) -> RunResult:
-    """Evaluate from Python as the command line does; `settings` are RunConfig's other fields.
+    """Evaluate a model on tasks and return the result, as `marathon-eval run` does, without writing files.
 
-    Writes no files (see `results.write_run`). Raises MarathonError for what the command line would refuse.
+    `settings` are the other fields of RunConfig. Raises MarathonError for every mistake that the command line
+    reports.
     """
     arguments = parse_args(model_args, "model_args") if isinstance(model_args, str) else dict(model_args)
     name = model if isinstance(model, str) else model.name()
@@ -52,27 +62,39 @@ def evaluate(
     progress: Progress | None = None,
     through: Through = complete,
 ) -> RunResult:
-    """Load tasks, ask what the cache lacks, score. Writes no results. Raises MarathonError."""
+    """Load the tasks, ask the model for the responses that the cache lacks, and score them. Writes no results.
+
+    A `model` that is passed in replaces `config.model`; `through` sends the requests (several processes replace it).
+    Raises MarathonError.
+    """
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups, model, judge = run_parts(config, model)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
         _, pool = documents_and_requests(model, tasks, config, cache)
 
-        def before(misses: int) -> None:
+        def check_before_loading_weights(misses: int) -> None:
             from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
 
             refuse_missing(RunBeforeStart(tasks, pool, (model,), judge, config, cache), misses)
 
-        answers = ask(pool, model, cache, progress or Progress(), config.retry_errors, through, before)
+        responses = ask(
+            pool,
+            model,
+            cache,
+            progress or Progress(),
+            config.retry_errors,
+            through,
+            before=check_before_loading_weights,
+        )
         model.close()
         plan = ScoringPlan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
         with seldom_collected():
-            return concluded(plan, config, model, answers, started, clock)
+            return score_responses(plan, config, model, responses, started, clock)
 
 
 class RunParts(NamedTuple):
-    """What a run is made of, before any data is read."""
+    """Holds the tasks, groups, model and judge of a run, before any data is read."""
 
     tasks: dict[str, Task]
     groups: dict[str, Group]
@@ -81,7 +103,7 @@ class RunParts(NamedTuple):
 
 
 def run_parts(config: RunConfig, model: Model | None = None) -> RunParts:
-    """Tasks, model and judge by their names. Raises MarathonError."""
+    """Load the tasks, groups, model and judge that the config names. Raises MarathonError."""
     registry = Registry(config.include_path)
     tasks, groups = load_tasks(registry, config.tasks)
     model = model or build_model(registry, config.model, config.model_args)
@@ -94,11 +116,12 @@ def run_parts(config: RunConfig, model: Model | None = None) -> RunParts:
 def documents_and_requests(
     model: Model, tasks: Mapping[str, Task], config: RunConfig, cache: ResponseCache
 ) -> tuple[dict[str, Any], RequestPool]:
-    """The model's fingerprint and all documents; raises one MarathonError for weights and data alike.
+    """Return the model's fingerprint and the pool of all documents with their requests.
 
-    A model whose answers the cache knows is not looked for: a rerun that only rescores needs no weights.
+    Raises one MarathonError that lists every problem with the weights and with the data. Weights are not looked for
+    if the cache has responses of this model: a rerun that only rescores needs none.
     """
-    missing: list[str] = []
+    problems: list[str] = []
     fingerprint: dict[str, Any] = {}
     pool: RequestPool | None = None
     try:
@@ -106,32 +129,35 @@ def documents_and_requests(
         if not cache.knows(fingerprint):
             model.check()
     except MarathonError as error:
-        missing.append(str(error))
+        problems.append(str(error))
     try:
         pool = pinned_pool(tasks, config, model.name(), cache)
     except MarathonError as error:
-        missing.append(str(error))
-    if missing or pool is None:
-        raise MarathonError("; and ".join(missing))
+        problems.append(str(error))
+    if problems or pool is None:
+        raise MarathonError("; and ".join(problems))
     return fingerprint, pool
 
 
 def pinned_pool(
     tasks: Mapping[str, Task], config: RunConfig, model_name: str, cache: ResponseCache
 ) -> RequestPool:
-    """All documents and their requests; with --manifest, none on a sound that it lacks. Raises MarathonError."""
+    """Build the pool; with --manifest, documents whose audio is not in the manifest become error rows.
+
+    Raises MarathonError.
+    """
     pool = requests_of_tasks(tasks, config, model_name)
     if config.manifest is None:
         return pool
-    from marathon_eval.evaluator.pinned_data import held_against
+    from marathon_eval.evaluator.pinned_data import with_unpinned_refused
 
-    return held_against(pool, cache, Path(config.manifest))
+    return with_unpinned_refused(pool, cache, Path(config.manifest))
 
 
 class ScoringPlan(NamedTuple):
-    """What is scored: the tasks with their documents and requests, and who judges.
+    """Holds what scoring needs: the tasks and groups, the documents with their requests, and the judge.
 
-    `once`: nothing is scored after this, so that requests need not be held until the end.
+    `once`: the pool is scored once only, so its requests may be freed while documents are scored.
     """
 
     tasks: dict[str, Task]
@@ -141,48 +167,50 @@ class ScoringPlan(NamedTuple):
     once: bool = False
 
 
-def concluded(
-    plan: ScoringPlan, config: RunConfig, model: Model, answers: RunResponses, started: str, clock: float
+def score_responses(
+    plan: ScoringPlan, config: RunConfig, model: Model, responses: RunResponses, started: str, clock: float
 ) -> RunResult:
-    """The result of a run whose questions were answered; `clock` is when it began, by time.monotonic.
+    """Score the responses of a run and build its result.
 
-    The answers are given up: what is kept of them is in the samples.
+    `started` is the UTC start time as results.json shows it, `clock` the same moment by time.monotonic. Clears
+    `responses.by_request`: afterwards only the samples hold the texts.
     """
     from marathon_eval.evaluator.score_run import scored_task
 
     tasks, pool = plan.tasks, plan.pool
-    count, hits = len(answers.by_request), len(answers.cached)
-    # answered as often as asked: no two documents share an answer
-    emptied = plan.once and count == pool.size()
-    scored = {
-        name: scored_task(task, pool.asked[name], answers, config, plan.judge, emptied)
+    n_responses, n_cached = len(responses.by_request), len(responses.cached)
+    # with equally many responses and requests, no two documents share a response
+    emptied = plan.once and n_responses == pool.size()
+    scores_by_task = {
+        name: scored_task(task, pool.doc_requests[name], responses, config, plan.judge, emptied)
         for name, task in tasks.items()
     }
-    answers.by_request.clear()
-    results = {name: scores.aggregation.result(pool.docs[name]) for name, scores in scored.items()}
-    samples = {name: scores.samples for name, scores in scored.items()}
+    responses.by_request.clear()
+    task_results = {
+        name: scores.aggregation.result(pool.docs[name]) for name, scores in scores_by_task.items()
+    }
+    samples = {name: scores.samples for name, scores in scores_by_task.items()}
+    judge_facts = {name: scores.facts for name, scores in scores_by_task.items()}
     fingerprint = model.fingerprint
     return RunResult(
         model=model.name(),
         fingerprint=fingerprint,
         fingerprint_sha256=sha256_of(fingerprint),
-        tasks=results,
-        groups={name: group.aggregate(results) for name, group in plan.groups.items()},
+        tasks=task_results,
+        groups={name: group.aggregate(task_results) for name, group in plan.groups.items()},
         samples=samples,
         config=config.recorded(),
         versions=recorded_versions(),
-        manifests=manifests(
-            tasks, pool.docs, samples, {name: scores.facts for name, scores in scored.items()}
-        ),
-        cache={"hits": hits, "misses": count - hits},
+        manifests=manifests(tasks, pool.docs, samples, judge_facts),
+        cache={"hits": n_cached, "misses": n_responses - n_cached},
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
-        interrupted=answers.interrupted,
+        interrupted=responses.interrupted,
     )
 
 
 def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:
-    """The tasks behind names and groups, each once, in order. Raises MarathonError."""
+    """Load the tasks behind the names of tasks and groups, each once, in order. Raises MarathonError."""
     from marathon_eval.task.task import Group, load_task
 
     tasks: dict[str, Task] = {}
@@ -207,7 +235,10 @@ def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task
 def build_model(
     registry: Registry, name: str, model_args: Mapping[str, Any], flags: ModelFlags = MODEL_FLAGS
 ) -> Model:
-    """The adapter with its press: model_args are split by whose setting a name is. Raises MarathonError."""
+    """Build the model adapter and its press; each of `model_args` goes to the one that has a setting of that name.
+
+    `flags` are the command-line flags that error messages name. Raises MarathonError.
+    """
     from marathon_eval.backends.press_args import split_press_args
 
     model_class = registry.model_class(name, flags.model)
@@ -218,7 +249,7 @@ def build_model(
 
 
 def in_orders(tasks: Mapping[str, Task], config: RunConfig) -> dict[str, Task]:
-    """With --permute_choices every task in several orders of its options. Raises MarathonError."""
+    """Return the tasks; with --permute_choices, each in several orders of its options. Raises MarathonError."""
     if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
         return dict(tasks)
     from marathon_eval.evaluator.controls import checked, with_permutations
@@ -233,18 +264,18 @@ def manifests(
     samples: Mapping[str, Sequence[Sample]],
     facts: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """What results.json keeps of each task's rows, its judge, and its options' orders."""
-    found = {name: {**docset.manifest(), **facts[name]} for name, docset in docs.items()}
-    if len(found) > len({name.partition("~")[0] for name in found}):
+    """Return the `manifests` of results.json: each task's rows, its judge (`facts`), and its orders of options."""
+    by_task = {name: {**docset.manifest(), **facts[name]} for name, docset in docs.items()}
+    if len(by_task) > len({name.partition("~")[0] for name in by_task}):
         from marathon_eval.evaluator.controls import by_place
 
         for name, orders in by_place(tasks, docs, samples).items():
-            found[name]["permute_choices"] = orders
-    return found
+            by_task[name]["permute_choices"] = orders
+    return by_task
 
 
 def build_judge(registry: Registry, config: RunConfig) -> Model | None:
-    """The model behind --judge_model. Raises MarathonError."""
+    """Build the model that --judge_model names, or return None without one. Raises MarathonError."""
     if config.judge_model is None:
         if config.judge_args or config.judge_gen_kwargs:
             raise MarathonError("--judge_args and --judge_gen_kwargs need --judge_model")
@@ -253,7 +284,7 @@ def build_judge(registry: Registry, config: RunConfig) -> Model | None:
 
 
 def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[str, Any]) -> Judge | None:
-    """The judge with the cache that keeps its replies."""
+    """Wrap the judge's model with the cache that stores its replies. Raises MarathonError for --judge_gen_kwargs."""
     if judge is None:
         return None
     from marathon_eval.evaluator.judge import Judge
@@ -263,10 +294,11 @@ def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[st
 
 
 def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]:
-    """The tasks with judged metrics under the judge's name, or without those that need one. Raises MarathonError."""
+    """Name judged metrics after the judge; without one, remove them. Raises MarathonError if a task needs one."""
     if all(task.config.judge is None for task in tasks.values()):
         return dict(tasks)
-    from marathon_eval.evaluator.judge import judge_name, with_judge_named
+    from marathon_eval.evaluator.judge import judge_name
+    from marathon_eval.evaluator.judged_task import with_judge_named
 
     name = None if judge is None else judge_name(judge)
     return {key: with_judge_named(task, name) for key, task in tasks.items()}

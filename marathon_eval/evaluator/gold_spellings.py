@@ -1,7 +1,7 @@
-"""A text that a filter would read as a given answer: what a model would have to write.
+"""Generates texts that a task's filters should parse to a given answer: what a model would have to write.
 
-A pattern's own words are written out, its repeats as seldom as it allows, and the answer in each place that it captures:
-`Answer: ([A-D])` and "C" give "Answer: C". Whether the filter then reads "C" is for the caller to try.
+For a regular expression, its literal parts are written out, repeats as few times as allowed, and the answer in each
+group: `Answer: ([A-D])` and "C" give "Answer: C". The caller must try whether the filter then extracts "C".
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-# the standard library's own parser of patterns: private by its name, and the only one there is
+# the standard library's parser of regular expressions; its name is private, but there is no public one
 from re import _constants as codes  # type: ignore[attr-defined]  # not in the stubs
 from re import _parser as parser  # type: ignore[attr-defined]  # not in the stubs
 from typing import Any, NamedTuple
 
-#: More ways to write one answer than this are not tried.
+#: Limit of texts generated from one pattern.
 MAX_SPELLINGS = 128
-#: lm-eval's own.
+#: The default pattern of lm-eval's `regex` filter.
 DEFAULT_PATTERN = r"#### (\-?[0-9\.\,]+)"
 _KINDS = {
     codes.CATEGORY_DIGIT: "7",
@@ -29,18 +29,18 @@ _KINDS = {
 
 
 class Spelled(NamedTuple):
-    """Texts to try; `complete` False: a pattern says something that is not written out here, such as a reference back."""
+    """Holds texts to try; `complete` is False if a pattern has an unsupported part, such as a back-reference."""
 
     texts: list[str]
     complete: bool
 
 
 class _Unwritable(Exception):
-    """Inside this file only: makes `complete` False."""
+    """Signals, inside this module, an unsupported part of a pattern; makes `complete` False."""
 
 
 def spellings(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> Spelled:
-    """Texts that the filters of a reading (`function` and its options, in order) might turn into one of `answers`."""
+    """Return texts that a reading's filters (`function` and its options) might turn into one of `answers`."""
     texts, complete = list(dict.fromkeys(answers)), True
     for step in reversed(steps):
         before: list[str] = []
@@ -49,13 +49,13 @@ def spellings(steps: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> Spe
                 before += _before(step, answer)
             except _Unwritable:
                 complete = False
-        # most filters leave a text as it is where it is nothing but the answer
+        # most filters do not change a text that consists of the answer alone
         texts = list(dict.fromkeys([*before, *texts]))[: 4 * MAX_SPELLINGS]
     return Spelled(texts, complete)
 
 
 def _before(step: Mapping[str, Any], answer: str) -> Iterator[str]:
-    """What one filter may have read to give this answer."""
+    """Yield inputs from which one filter may extract this answer."""
     function = step.get("function")
     if step.get("group_select", -1) not in (0, -1):
         raise _Unwritable("a match of several")
@@ -70,7 +70,7 @@ def _before(step: Mapping[str, Any], answer: str) -> Iterator[str]:
 
 
 def _written(pattern: str, answer: str) -> Iterator[str]:
-    """The pattern with the answer in each of its groups, or as its whole match where it has none."""
+    """Write out the pattern with the answer in each of its groups, or as the whole match if it has no groups."""
     tree = parser.parse(pattern)
     if tree.state.groups > 1:
         for number in range(1, tree.state.groups):
@@ -83,7 +83,7 @@ def _written(pattern: str, answer: str) -> Iterator[str]:
 
 
 def _sequence(tree: Any, group: int, answer: str) -> list[str]:
-    """Every way to write a part, each further one as often as the limit allows."""
+    """Return the ways to write out a part of a pattern, up to the limit."""
     texts = [""]
     for code, value in tree:
         pieces = _pieces(code, value, group, answer)
@@ -105,7 +105,7 @@ def _pieces(code: Any, value: Any, group: int, answer: str) -> list[str]:
     if code is codes.ANY:
         return ["x"]
     if code is codes.AT:
-        # a place between words or lines needs perhaps a space or a new line to be one
+        # a word or line boundary may need a space or a new line
         return ["", " ", "\n"]
     if code is codes.IN:
         return [_one_of(value)]
@@ -115,12 +115,12 @@ def _pieces(code: Any, value: Any, group: int, answer: str) -> list[str]:
         return _few([text for branch in value[1] for text in _sequence(branch, group, answer)])
     if code in (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT):
         least, _, part = value
-        wanted = max(least, int(_holds(part, group)))
-        if wanted > MAX_SPELLINGS:
+        count = max(least, int(_has_group(part, group)))
+        if count > MAX_SPELLINGS:
             raise _Unwritable("too long a repeat")
-        return [text * wanted for text in _sequence(part, group, answer)]
-    if code is codes.ASSERT:  # what must stand before or behind is written where it is asked for
-        # (and where what follows is matched by the pattern itself, nothing is added)
+        return [text * count for text in _sequence(part, group, answer)]
+    if code is codes.ASSERT:  # the text of a look-around is written at its place; for a look-ahead, also
+        # nothing, because the pattern itself may match what follows
         ahead = _sequence(value[1], group, answer)
         return ["", *ahead] if value[0] > 0 else ahead
     if code is codes.ATOMIC_GROUP:
@@ -128,8 +128,8 @@ def _pieces(code: Any, value: Any, group: int, answer: str) -> list[str]:
     raise _Unwritable(str(code))
 
 
-def _holds(tree: Any, group: int) -> bool:
-    """Whether a part has the group inside, so that it must be written at least once."""
+def _has_group(tree: Any, group: int) -> bool:
+    """Return whether a part contains the group, so that it must be written at least once."""
     for code, value in tree:
         parts = [value] if code is codes.ATOMIC_GROUP else []
         if code is codes.SUBPATTERN:
@@ -142,19 +142,19 @@ def _holds(tree: Any, group: int) -> bool:
             parts = [value[2]]
         elif code is codes.ASSERT:
             parts = [value[1]]
-        if any(_holds(part, group) for part in parts):
+        if any(_has_group(part, group) for part in parts):
             return True
     return False
 
 
 def _one_of(members: Sequence[tuple[Any, Any]]) -> str:
-    """One character of a class."""
+    """Return one character of a character class."""
     if members[0][0] is codes.NEGATE:
-        refused = re.compile("[" + "".join(_class(code, value) for code, value in members[1:]) + "]")
-        known = next((sign for sign in "x7 .-\nA" if not refused.match(sign)), None)
-        if known is None:
+        excluded = re.compile("[" + "".join(_class(code, value) for code, value in members[1:]) + "]")
+        character = next((sign for sign in "x7 .-\nA" if not excluded.match(sign)), None)
+        if character is None:
             raise _Unwritable("a class of rare characters")
-        return known
+        return character
     code, value = members[0]
     if code is codes.RANGE:
         return chr(value[0])

@@ -1,11 +1,11 @@
-"""What a judge is asked and how its reply is read, for each kind of judging. A reply is read strictly or not at all.
+"""Builds the prompts of each kind of judging and parses the replies; a reply that breaks the format is unparsed.
 
-    align    one letter of the row's options, or "none" (AIR-Bench, foundation; there nothing matching means a random letter)
-    pair     two whole numbers with one blank between, as cal_score.py reads them (AIR-Bench, chat)
+    align    one letter of the row's options, or "none" (AIR-Bench, foundation; there no match means a random letter)
+    pair     two whole numbers separated by one space, as cal_score.py reads them (AIR-Bench, chat)
     rubric   a JSON list with one allowed score per criterion (MMAR, evaluation_rubrics.py)
 
-Templates see the row's columns, `options`, `choices`, `letters`, `response` (without the thoughts before it) and
-`reasoning` (these thoughts); pair also `first` and `second`, the reference and the response in either order.
+Templates may use the row's columns, `options`, `choices`, `letters`, `response` (without the reasoning before it) and
+`reasoning`; `pair` also `first` and `second`, the reference and the response in either order.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LIST = re.compile(r"\[.*\]", re.DOTALL)
 
 @dataclass(frozen=True)
 class Call:
-    """One question to the judge. `read` gives what a reply says, None for a reply that cannot be read."""
+    """Holds one request to the judge. `read` parses a reply, and returns None if the reply cannot be parsed."""
 
     key: Hashable
     request: Request
@@ -42,7 +42,7 @@ class Call:
 
 
 class JudgeKind:
-    """One kind of judging in one task. Raises MarathonError for a broken template."""
+    """Builds calls and verdicts for one kind of judging in one task. Raises MarathonError for a broken template."""
 
     def __init__(self, name: str, spec: JudgePrompt, task: Task) -> None:
         where = f"{task.document.where('judge', name, 'prompt')}: judge: {name}: prompt"
@@ -51,45 +51,45 @@ class JudgeKind:
         self.task = task
         self.prompt = wording(spec.prompt, where)
 
-    def calls(self, doc: Doc, said: Parted) -> list[Call]:
-        """What must be asked about one answer. Raises RowError where the row lacks what the prompt needs."""
-        return [*_CALLS[self.name](self, doc, said)]
+    def calls(self, doc: Doc, response: Parted) -> list[Call]:
+        """Build the calls about one response. Raises RowError if the row lacks a column that the prompt needs."""
+        return [*_CALLS[self.name](self, doc, response)]
 
-    def settled(self, doc: Doc, said: Parted) -> Answer | None:
-        """The verdict where nothing needs to be asked."""
-        if said.answer is None:
+    def settled(self, doc: Doc, response: Parted) -> Answer | None:
+        """Return the verdict if no call is needed, else None."""
+        if response.answer is None:
             return Answer(None, "unclosed_reasoning")
-        if self.name == "rubric" and not included(str(doc.target), said.answer, doc.choices):
+        if self.name == "rubric" and not included(str(doc.target), response.answer, doc.choices):
             return Answer("0", "wrong_answer")
         return None
 
     def verdict(self, doc: Doc, replies: Sequence[Any]) -> Answer:
-        """What the replies say together, in the order of `calls`; None for one that was never readable."""
+        """Combine the parsed replies, in the order of `calls`, into a verdict; None is a reply never parsed."""
         return _VERDICTS[self.name](doc, replies)
 
     def call(
         self, key: Hashable, values: Mapping[str, Any], read: Callable[[str], Any], seed: int | None = None
     ) -> Call:
-        """A first try is greedy; only raters that must differ in their cache keys have a seed."""
+        """Build one call. It is greedy; only raters have a seed, so that their cache keys differ."""
         generation = Generation(max_new_tokens=self.spec.max_new_tokens, seed=seed)
         request = Request(str(self.prompt.value(values)), (), generation, self.spec.system)
         return Call((self.name, key), request, read)
 
-    def values(self, doc: Doc, said: Parted) -> dict[str, Any]:
-        """What the template sees; the response is data and is never read as a template."""
+    def values(self, doc: Doc, response: Parted) -> dict[str, Any]:
+        """Return the variables of the prompt template; the response is data and is never rendered as a template."""
         row = self.task.writer.question.values(doc.fields)
-        # a predictions file in MMAR's form keeps the thoughts in a column of their own
-        reasoning = said.reasoning or str(doc.fields.get("thinking_prediction") or "")
-        return {**row, "response": said.answer, "reasoning": reasoning}
+        # a predictions file in MMAR's format has the reasoning in its own column
+        reasoning = response.reasoning or str(doc.fields.get("thinking_prediction") or "")
+        return {**row, "response": response.answer, "reasoning": reasoning}
 
 
 def check_judging(task: Task) -> None:
-    """Raise MarathonError for a judge's template that is broken, and for a reading that the task does not have."""
+    """Raise MarathonError if a judge's template is broken or names a reading that the task does not have."""
     for name, spec in task.config.judge or ():
         if spec is None:
             continue
-        wanted = [spec.readings] if isinstance(spec.readings, str) else spec.readings
-        for reading in wanted:
+        readings = [spec.readings] if isinstance(spec.readings, str) else spec.readings
+        for reading in readings:
             if reading not in task.readings:
                 where = f"{task.document.where('judge', name, 'readings')}: judge: {name}: readings"
                 raise unknown(where, "reading", reading, task.readings)
@@ -98,32 +98,35 @@ def check_judging(task: Task) -> None:
             _CHECKED.add(spec.prompt)
 
 
-#: Tasks of one benchmark share their judge's prompt, and compiling takes longer than all other checks.
+#: Prompts already checked: tasks of one benchmark share a prompt, and compiling it is the slowest check.
 _CHECKED: set[str] = set()
 
 
-def _align_calls(kind: JudgeKind, doc: Doc, said: Parted) -> Iterator[Call]:
-    values = kind.values(doc, said)
+def _align_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
+    values = kind.values(doc, response)
     yield kind.call(doc.doc_id, values, lambda reply: read_letter(reply, values["letters"]))
 
 
-def _pair_calls(kind: JudgeKind, doc: Doc, said: Parted) -> Iterator[Call]:
-    values = kind.values(doc, said)
-    for order, first, second in (("straight", doc.target, said.answer), ("swapped", said.answer, doc.target)):
+def _pair_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
+    values = kind.values(doc, response)
+    for order, first, second in (
+        ("straight", doc.target, response.answer),
+        ("swapped", response.answer, doc.target),
+    ):
         yield kind.call((doc.doc_id, order), {**values, "first": first, "second": second}, two_scores)
 
 
-def _rubric_calls(kind: JudgeKind, doc: Doc, said: Parted) -> Iterator[Call]:
-    values = kind.values(doc, said)
+def _rubric_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
+    values = kind.values(doc, response)
     allowed = _allowed(doc.fields.get("rubric"))
     for rater in range(kind.spec.raters):
-        # far apart, so that a rater's retries (seed + i) never meet another rater's first try
+        # seeds are 100 apart, so that a rater's retries (seed + attempt) never equal another rater's seed
         seed = kind.spec.seed + 100 * rater
         yield kind.call((doc.doc_id, rater), values, lambda reply: read_rubric(reply, allowed), seed)
 
 
 def _allowed(rubric: Any) -> list[list[float]]:
-    """The possible scores of each criterion. Raises RowError for a rubric that cannot be scored."""
+    """Return the possible scores of each criterion. Raises RowError for a rubric that cannot be scored."""
     if not isinstance(rubric, list) or not rubric:
         raise RowError(f"the row's rubric must be a list of criteria, got {rubric!r}")
     scores = [criterion.get("choices") if isinstance(criterion, dict) else None for criterion in rubric]
@@ -133,26 +136,26 @@ def _allowed(rubric: Any) -> list[list[float]]:
 
 
 def read_rubric(reply: str, allowed: Sequence[Sequence[float]]) -> float | None:
-    """Points over possible points; None unless every criterion has exactly one of its allowed scores."""
-    found = _LIST.search(reply)
+    """Parse points / possible points; None unless every criterion has exactly one of its allowed scores."""
+    match = _LIST.search(reply)
     try:
-        rated = json.loads(found[0]) if found else None
+        rated = json.loads(match[0]) if match else None
     except (ValueError, RecursionError):
         return None
     if not isinstance(rated, list) or len(rated) != len(allowed):
         return None
-    given = [item.get("score") if isinstance(item, dict) else None for item in rated]
+    scores = [item.get("score") if isinstance(item, dict) else None for item in rated]
     # not float(x): a judge may write a number that no float can hold
-    points = [x for x in given if isinstance(x, (int, float)) and not isinstance(x, bool)]
-    if len(points) < len(given) or any(x not in options for x, options in zip(points, allowed, strict=True)):
+    points = [x for x in scores if isinstance(x, (int, float)) and not isinstance(x, bool)]
+    if len(points) < len(scores) or any(x not in options for x, options in zip(points, allowed, strict=True)):
         return None
     return sum(points) / sum(max(options) for options in allowed)
 
 
 def trimmed_mean(scores: Sequence[float]) -> float:
-    """Without the lowest and the highest where there are at least three."""
-    kept = sorted(scores)[1:-1] if len(scores) >= 3 else scores
-    return sum(kept) / len(kept)
+    """Return the mean; of three or more scores, without the lowest and the highest."""
+    trimmed = sorted(scores)[1:-1] if len(scores) >= 3 else scores
+    return sum(trimmed) / len(trimmed)
 
 
 def _align_verdict(doc: Doc, replies: Sequence[Any]) -> Answer:

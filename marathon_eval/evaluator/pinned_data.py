@@ -1,4 +1,4 @@
-"""A run held to a manifest of `doctor`: a clip whose sound is another than the pinned one is an error row, not an answer."""
+"""Compares a run's audio with a manifest written by `doctor`; a document with other audio becomes an error row."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from marathon_eval.evaluator.requests import DocRequests, RequestPool
 from marathon_eval.task.data.pin import read_pin
 
 
-def held_against(pool: RequestPool, cache: ResponseCache, manifest: Path) -> RequestPool:
-    """The pool with a reason in place of every question on a sound that the manifest lacks. Raises MarathonError.
+def with_unpinned_refused(pool: RequestPool, cache: ResponseCache, manifest: Path) -> RequestPool:
+    """Return the pool with an error in place of the requests of every document whose audio the manifest lacks.
 
-    Sounds are compared by the hash of what is decoded, so a moved or re-packed copy of the data is the same data.
+    Audio is compared by the hash of its decoded samples, so a moved or repacked copy counts as the same data. Raises
+    MarathonError if the manifest cannot be read.
     """
-    pinned = {
+    pinned_hashes = {
         audio["sha256"]
         for task in read_pin(manifest, "--manifest")["tasks"].values()
         for audio in task["audio"].values()
     }
     facts, _ = cache.facts(
-        audio for asked in pool.asked.values() for item in asked for audio in item.doc.audio
+        audio for items in pool.doc_requests.values() for item in items for audio in item.doc.audio
     )
 
-    def checked(item: DocRequests) -> DocRequests:
+    def error_if_unpinned(item: DocRequests) -> DocRequests:
         for audio in item.doc.audio:
-            if audio in facts and facts[audio].sha256 not in pinned:
+            if audio in facts and facts[audio].sha256 not in pinned_hashes:
                 return DocRequests(item.doc, [], f"{audio.path}: this sound is not in {manifest.name}")
         return item
 
-    return RequestPool(
-        pool.docs, {name: [checked(item) for item in asked] for name, asked in pool.asked.items()}
-    )
+    doc_requests = {
+        name: [error_if_unpinned(item) for item in items] for name, items in pool.doc_requests.items()
+    }
+    return RequestPool(pool.docs, doc_requests)

@@ -1,7 +1,7 @@
-"""What a run needs, looked at before weights load: packages, weights and keys, room on the disk, scorers that can tell.
+"""Checks what a run needs before weights load: packages, weights, API keys, free disk space, and working scorers.
 
-Nothing of it costs a rerun that asks nothing: a run looks once it is known that something must be asked, and
-`--dry_run` whenever it is called. No torch is imported and no server asked.
+A run makes the checks only if the cache lacks a response, so a rerun from the cache does not pay for them;
+`--dry_run` always makes them. The checks import no torch and contact no server.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from marathon_eval.evaluator.requests import RequestPool, cache_folder
 if TYPE_CHECKING:
     from marathon_eval.task.task import Task
 
-#: Bytes of an answer in sqlite's file and in its log, and of its sample's line: about twice what short answers take.
+#: Disk bytes per response (cache file, its log and the sample's line): about twice what a short response takes.
 PER_ANSWER = 8_000
 
 
 class Check(NamedTuple):
-    """One thing looked at: what was found, and what is wrong with it (None: nothing)."""
+    """Reports one check: its name, a summary (`said`), and what is wrong (`fault`, None if nothing is)."""
 
     name: str
     said: str
@@ -37,7 +37,7 @@ class Check(NamedTuple):
 
 
 class RunBeforeStart(NamedTuple):
-    """A run before its first question."""
+    """Holds the parts of a run before its first request is sent."""
 
     tasks: Mapping[str, Task]
     pool: RequestPool
@@ -48,14 +48,14 @@ class RunBeforeStart(NamedTuple):
 
 
 def refuse_missing(plan: RunBeforeStart, answers: int) -> None:
-    """Raise one MarathonError for all that is missing; `answers`: how many must be asked for."""
+    """Raise one MarathonError that lists all faults; `answers` is the number of responses that the cache lacks."""
     faults = [check.fault for check in checks(plan, answers) if check.fault]
     if faults:
         raise MarathonError("; and ".join(faults))
 
 
 def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
-    """Every check, in the order in which a user would mend what they find."""
+    """Make every check, in the order in which a user would repair the faults."""
     stages = tuple({id(stage): stage for model in plan.models for stage in model.stages()}.values())
     judge = _judge(plan, answers)
     yield installed(stages, judge)
@@ -67,45 +67,45 @@ def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
 
 
 def _judge(plan: RunBeforeStart, answers: int) -> tuple[Model, ...]:
-    """The models that will judge, where a task asks for a judge; none where nothing new is to be judged."""
+    """Return the judge's models; empty if no task uses a judge, or if there is nothing new to judge."""
     if plan.judge is None or all(task.config.judge is None for task in plan.tasks.values()):
         return ()
     plan.judge.cache = plan.cache
     try:
-        known = plan.cache.knows(plan.judge.fingerprint)
-    except MarathonError:  # what it is cannot be said: the check of its weights says why
-        known = False
-    return () if known and not answers else plan.judge.stages()
+        in_cache = plan.cache.knows(plan.judge.fingerprint)
+    except MarathonError:  # the check of its weights reports why there is no fingerprint
+        in_cache = False
+    return () if in_cache and not answers else plan.judge.stages()
 
 
 def installed(models: tuple[Model, ...], judge: tuple[Model, ...] = ()) -> Check:
-    """Modules that are imported on the first miss; found, not imported."""
-    wanted: dict[str, str] = {}
+    """Check that the modules that the models need are installed, without importing them."""
+    messages: dict[str, str] = {}
     for flag, model in [
         *(("--model", model) for model in models),
-        *(("--judge_model", one) for one in judge),
+        *(("--judge_model", model) for model in judge),
     ]:
         local = ("torch", "transformers") if isinstance(model, HFAudio) else ()
         extras = {**dict.fromkeys(local, "marathon-eval"), **_extras(model.needs)}
-        for module, how in extras.items():
-            wanted.setdefault(module, f"{flag} {model.name()} needs {module}: pip install '{how}'")
-    missing = [said for module, said in wanted.items() if not _found(module)]
-    return Check("imports", ", ".join(wanted) or "nothing more", "; and ".join(missing) or None)
+        for module, requirement in extras.items():
+            messages.setdefault(module, f"{flag} {model.name()} needs {module}: pip install '{requirement}'")
+    missing = [message for module, message in messages.items() if not _is_installed(module)]
+    return Check("imports", ", ".join(messages) or "nothing more", "; and ".join(missing) or None)
 
 
 def _extras(needs: Mapping[str, str]) -> dict[str, str]:
     return {module: f"marathon-eval[{extra}]" for module, extra in needs.items()}
 
 
-def _found(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # the package that should hold it is not there
+    except ModuleNotFoundError:  # its parent package is not installed
         return False
 
 
 def reachable(name: str, models: tuple[Model, ...]) -> Check:
-    """Weights that are there or can be had, keys that are set."""
+    """Check that each model's weights are on disk or can be downloaded, and that its API keys are set."""
     faults = []
     for model in models:
         try:
@@ -118,25 +118,22 @@ def reachable(name: str, models: tuple[Model, ...]) -> Check:
 
 
 def free_disk_bytes(config: RunConfig, answers: int) -> Check:
-    """Free bytes where the cache and the results are written."""
-    wanted = PER_ANSWER * answers
-    named = {"--use_cache": cache_folder(config), "--output_path": config.output_path}
-    places = {flag: _existing(Path(place)) for flag, place in named.items() if place is not None}
+    """Check the free disk space of the folders where the cache and the results are written."""
+    needed = PER_ANSWER * answers
+    folders = {"--use_cache": cache_folder(config), "--output_path": config.output_path}
+    places = {flag: _existing(Path(place)) for flag, place in folders.items() if place is not None}
     free = {flag: shutil.disk_usage(place).free for flag, place in places.items()}
     faults = [
-        f"{flag}: {places[flag]} has {bytes_said(have)} free, and {answers} answers need about {bytes_said(wanted)}"
-        for flag, have in free.items()
-        if have < wanted
+        f"{flag}: {places[flag]} has {bytes_said(available)} free, and {answers} answers need about {bytes_said(needed)}"
+        for flag, available in free.items()
+        if available < needed
     ]
-    said = (
-        ", ".join(f"{bytes_said(have)} free for {flag}" for flag, have in free.items())
-        or "nothing is written"
-    )
-    return Check("disk", said, "; and ".join(faults) or None)
+    summary = ", ".join(f"{bytes_said(available)} free for {flag}" for flag, available in free.items())
+    return Check("disk", summary or "nothing is written", "; and ".join(faults) or None)
 
 
 def _existing(place: Path) -> Path:
-    """The nearest folder above that is there."""
+    """Return the nearest existing folder at or above `place`."""
     place = Path(os.path.abspath(place))
     return next(
         (folder for folder in (place, *place.parents) if folder.is_dir()), Path(tempfile.gettempdir())
@@ -144,7 +141,7 @@ def _existing(place: Path) -> Path:
 
 
 def bytes_said(count: int) -> str:
-    """`7 kB`, `1.6 MB`, `76.9 GB`."""
+    """Format a number of bytes as `7 kB`, `1.6 MB` or `76.9 GB`."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -152,16 +149,16 @@ def bytes_said(count: int) -> str:
 
 
 def scorers(plan: RunBeforeStart) -> Check:
-    """Every scorer of every task on rows of this run."""
+    """Check that the scorers of every task tell right from wrong answers on rows of this run."""
     if plan.config.predict_only:
         return Check("scorers", "not asked for: --predict_only")
     from marathon_eval.evaluator.scorer_check import check_scorers
 
-    found = [check_scorers(task, plan.pool.docs[name].docs) for name, task in plan.tasks.items()]
-    faults = [fault for one in found for fault in one.faults]
-    said = f"{sum(len(one.telling) for one in found)} tell a gold answer from a wrong one"
-    untold = sum(len(one.untold) for one in found)
-    if untold:
-        said += f", of {untold} these rows do not say"
+    checked = [check_scorers(task, plan.pool.docs[name].docs) for name, task in plan.tasks.items()]
+    faults = [fault for task_check in checked for fault in task_check.faults]
+    summary = f"{sum(len(task_check.telling) for task_check in checked)} tell a gold answer from a wrong one"
+    undecided = sum(len(task_check.untold) for task_check in checked)
+    if undecided:
+        summary += f", of {undecided} these rows do not say"
     advice = " (--predict_only asks without scoring)"
-    return Check("scorers", said, "; and ".join(faults) + advice if faults else None)
+    return Check("scorers", summary, "; and ".join(faults) + advice if faults else None)

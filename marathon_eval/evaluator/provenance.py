@@ -1,4 +1,4 @@
-"""What produced the numbers: package versions and the commit, read without importing any of it."""
+"""Records what produced a result: package versions and the git commit, read without importing the packages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from marathon_eval.files import PACKAGE
 
+#: Packages whose versions results.json records, because they can change a score.
 RECORDED_PACKAGES = (
     "marathon-eval",
     "torch",
@@ -22,24 +23,24 @@ RECORDED_PACKAGES = (
 
 
 def recorded_versions() -> dict[str, Any]:
-    """Python, the packages that can move a score, and our commit where this is a checkout."""
-    found: dict[str, Any] = {"python": platform.python_version()}
+    """Return the versions of Python and RECORDED_PACKAGES (None: not installed), and the commit of a checkout."""
+    versions: dict[str, Any] = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = None
-    return {**found, "git_commit": git_commit()}
+            versions[package] = None
+    return {**versions, "git_commit": git_commit()}
 
 
 def git_commit() -> str | None:
-    """The commit of this source tree; None for an installed wheel or where git does not answer."""
+    """Return the git commit of this source tree; None for an installed wheel or if git fails."""
     root = PACKAGE.parent
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "rev-parse", "HEAD"]
     try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+        completed = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return answer.stdout.strip() or None
+    return completed.stdout.strip() or None

@@ -1,4 +1,7 @@
-"""From documents to answers: the requests of all tasks in one pool, equal ones asked once, clips kept together."""
+"""Builds the requests of all tasks and gets their responses; equal requests are asked once.
+
+The requests on one clip are sent together, so that a model decodes and encodes the clip once.
+"""
 
 from __future__ import annotations
 
@@ -22,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """What is told while a run goes on; this one is silent, progress.py has the terminal's."""
+    """Receives the progress of a run. This base class shows nothing; cli/progress.py shows it in the terminal."""
 
     def start(self, hits: int, misses: int, seconds: float) -> None:
-        """It is known what must be asked: `misses` requests, `seconds` of audio."""
+        """Start: the cache has `hits` responses; the model must answer `misses` requests on `seconds` of audio."""
 
     def advance(self, answered: CachedResponse, seconds: float) -> None:
-        """The model finished one request on `seconds` of audio."""
+        """Count one request, on `seconds` of audio, that the model answered."""
 
     def stop(self) -> None:
-        """The end, also of an interrupted run."""
+        """Stop; also called when a run is interrupted."""
 
 
 class DocRequests(NamedTuple):
-    """One document with its requests (one per repeat), or why it has none."""
+    """Holds one document with its requests (one per repeat), or the error because of which it has none."""
 
     doc: Doc
     requests: list[Request]
@@ -43,24 +46,26 @@ class DocRequests(NamedTuple):
 
 
 class RequestPool(NamedTuple):
-    """All documents of all tasks, with the requests that they need."""
+    """Holds the documents of all tasks and their requests, by task name."""
 
     docs: dict[str, DocSet]
-    asked: dict[str, list[DocRequests]]
+    doc_requests: dict[str, list[DocRequests]]
 
     def requests(self) -> list[Request]:
-        """Every different request once."""
-        return list(
-            dict.fromkeys(r for asked in self.asked.values() for item in asked for r in item.requests)
-        )
+        """Return every distinct request once."""
+        by_document = (item.requests for items in self.doc_requests.values() for item in items)
+        return list(dict.fromkeys(request for requests in by_document for request in requests))
 
     def size(self) -> int:
-        """How many requests there are, equal ones counted as often as they occur."""
-        return sum(len(item.requests) for asked in self.asked.values() for item in asked)
+        """Count the requests of all documents; equal requests are each counted."""
+        return sum(len(item.requests) for items in self.doc_requests.values() for item in items)
 
 
 class RunResponses(NamedTuple):
-    """What a pool was answered, and what of it the cache had; `interrupted` says that Ctrl-C left some out."""
+    """Holds the responses to a pool, which of them came from the cache, and the facts (seconds, hash) of the audio.
+
+    `interrupted`: Ctrl-C ended the run, and some requests have no response.
+    """
 
     by_request: Responses
     cached: set[Request]
@@ -69,31 +74,34 @@ class RunResponses(NamedTuple):
 
 
 def cache_folder(config: RunConfig) -> Path | None:
-    """Where answers are kept; None with --no_cache."""
+    """Return the folder of the response cache, or None with --no_cache."""
     if config.no_cache:
         return None
     return Path(config.use_cache) if config.use_cache else default_folder()
 
 
 def requests_of_tasks(tasks: Mapping[str, Task], config: RunConfig, model_name: str) -> RequestPool:
-    """Every task's documents and their requests; a bad row keeps its reason."""
+    """Read every task's documents and build their requests; a row that cannot be asked keeps its error.
+
+    Raises MarathonError.
+    """
     docs: dict[str, DocSet] = {}
-    asked: dict[str, list[DocRequests]] = {}
+    doc_requests: dict[str, list[DocRequests]] = {}
     with seldom_collected():
         for name, task in tasks.items():
             docs[name] = docs_of(task, config)
-            asked[name] = [_one_doc(task, doc, config, model_name) for doc in docs[name].docs]
-    return RequestPool(docs, asked)
+            doc_requests[name] = [_requests_of_doc(task, doc, config, model_name) for doc in docs[name].docs]
+    return RequestPool(docs, doc_requests)
 
 
 def docs_of(task: Task, config: RunConfig) -> DocSet:
-    """The task's documents as this run asks them. Raises MarathonError."""
-    chosen = config.samples or {}
+    """Read the documents that the run selects (limit, samples), with its controls applied. Raises MarathonError."""
+    row_numbers = config.samples or {}
     docs = task.docs(
         config.data_dir,
         subset=config.subset,
         limit=config.limit,
-        samples=chosen.get(task.name, chosen.get(task.name.partition("~")[0])),
+        samples=row_numbers.get(task.name, row_numbers.get(task.name.partition("~")[0])),
     )
     if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
         return docs
@@ -103,18 +111,18 @@ def docs_of(task: Task, config: RunConfig) -> DocSet:
     return controlled(docs, task, config.no_audio, config.swap_audio, folder / "silence")
 
 
-def _one_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) -> DocRequests:
+def _requests_of_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) -> DocRequests:
     if doc.error is not None:
         return DocRequests(doc, [], doc.error)
     try:
         requests = task.requests(doc, model_name, seed=config.seed)
     except RowError as error:
         return DocRequests(doc, [], str(error))
-    return DocRequests(doc, [_overridden(request, config) for request in requests], None)
+    return DocRequests(doc, [_with_run_settings(request, config) for request in requests], None)
 
 
-def _overridden(request: Request, config: RunConfig) -> Request:
-    """The request with --gen_kwargs laid over it, and a seed wherever an answer is sampled."""
+def _with_run_settings(request: Request, config: RunConfig) -> Request:
+    """Apply --gen_kwargs and --transform to the request, and set the seed if its response is sampled."""
     generation = request.generation
     if config.gen_kwargs:
         from marathon_eval.task.yaml.config import generation_settings
@@ -137,27 +145,30 @@ def ask(
     through: Through = complete,
     before: Callable[[int], None] = lambda misses: None,
 ) -> RunResponses:
-    """An answer for every request of the pool, until all are there or Ctrl-C.
+    """Get a response for every request of the pool, from the cache or from the model; stops at Ctrl-C.
 
-    `before` hears how many must be asked, before the first weight loads, and may refuse the run; `through` asks them.
+    `before` is called with the number of requests that the cache lacks, before weights load; it may raise to refuse
+    the run. `through` sends the requests to the model. With `retry_errors`, failed requests are asked once more.
     """
     requests, facts = ordered(pool, cache)
-    answers = RunResponses(Responses(), set(), facts, False)
+    responses = RunResponses(Responses(), set(), facts, False)
     interrupted = False
     try:
-        _collect(requests, model, cache, answers, progress, through, before)
+        _collect(requests, model, cache, responses, progress, through, before)
         if retry_errors:
-            failed = [one for one, answer in answers.by_request.items() if answer.status == "error"]
-            _collect(failed, model, cache, answers, progress, through)
+            failed = [
+                request for request, response in responses.by_request.items() if response.status == "error"
+            ]
+            _collect(failed, model, cache, responses, progress, through)
     except KeyboardInterrupt:
         interrupted = True
     finally:
         progress.stop()
-    return answers._replace(interrupted=interrupted)
+    return responses._replace(interrupted=interrupted)
 
 
 def ordered(pool: RequestPool, cache: ResponseCache) -> tuple[list[Request], dict[Audio, AudioFacts]]:
-    """Every different request once, clip by clip, and what is known of the clips."""
+    """Return every distinct request, sorted so that a clip's requests are adjacent, and the facts of the clips."""
     requests = pool.requests()
     facts, _ = cache.facts(audio for request in requests for audio in request.audios)
     requests.sort(key=lambda request: _clip_order(request, facts))
@@ -168,43 +179,45 @@ def _collect(
     requests: list[Request],
     model: Model,
     cache: ResponseCache,
-    answers: RunResponses,
+    responses: RunResponses,
     progress: Progress,
     through: Through,
     before: Callable[[int], None] = lambda misses: None,
 ) -> None:
-    waiting: set[Request] = set()
+    """Add the responses to `requests` to `responses`, and report progress for those that the model gives."""
+    sent: set[Request] = set()
 
-    def begin(misses: list[Request]) -> None:
+    def start_asking(misses: list[Request]) -> None:
         before(len(misses))
-        as_usual()  # what a model leaves behind may be large
-        waiting.update(misses)
-        progress.start(
-            len(requests) - len(misses), len(misses), sum(seconds_of(miss, answers.facts) for miss in misses)
-        )
+        restore_gc()  # a model may leave large objects in reference cycles
+        sent.update(misses)
+        audio_seconds = sum(seconds_of(request, responses.facts) for request in misses)
+        progress.start(len(requests) - len(misses), len(misses), audio_seconds)
 
-    with seldom_collected() as as_usual:
-        for item in cache.answer(model, requests, on_misses=begin, known=answers.facts, through=through):
-            answers.by_request[item.request] = item.response
+    with seldom_collected() as restore_gc:
+        for item in cache.answer(
+            model, requests, on_misses=start_asking, known=responses.facts, through=through
+        ):
+            responses.by_request[item.request] = item.response
             if item.cached:
-                answers.cached.add(item.request)
-            elif item.request in waiting:
-                progress.advance(item, seconds_of(item.request, answers.facts))
+                responses.cached.add(item.request)
+            elif item.request in sent:
+                progress.advance(item, seconds_of(item.request, responses.facts))
 
 
-def _known(request: Request, facts: Mapping[Audio, AudioFacts]) -> Iterator[AudioFacts]:
+def _audio_facts(request: Request, facts: Mapping[Audio, AudioFacts]) -> Iterator[AudioFacts]:
     return (facts[audio] for audio in request.audios if audio in facts)
 
 
 def seconds_of(request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
-    """Seconds of audio that a request holds."""
-    return sum(fact.seconds for fact in _known(request, facts))
+    """Return the seconds of audio in a request; audio without facts counts as 0."""
+    return sum(fact.seconds for fact in _audio_facts(request, facts))
 
 
 def _clip_order(request: Request, facts: Mapping[Audio, AudioFacts]) -> tuple[float, str, str]:
-    """Longest clips first (an out-of-memory shows at once), questions on one clip side by side."""
+    """Return a sort key: longest clips first, so that out-of-memory errors show early, and clips kept together."""
     return (
         -seconds_of(request, facts),
-        "".join(fact.sha256 for fact in _known(request, facts)),
+        "".join(fact.sha256 for fact in _audio_facts(request, facts)),
         request.prompt,
     )

@@ -1,4 +1,4 @@
-"""From answers to samples, and to what a task's result is made of: one document after the other."""
+"""Scores a task's responses document by document: makes the samples, and adds each to the task's aggregation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class TaskScores(NamedTuple):
-    """A task's samples, what its result is made of, and what the judge of its answers has to say of itself."""
+    """Holds a task's samples, their aggregation, and the facts about its judge (`{"judge": ...}`, or empty)."""
 
     samples: CompressedSamples
     aggregation: Aggregation
@@ -30,30 +30,33 @@ class TaskScores(NamedTuple):
 
 def scored_task(
     task: Task,
-    asked: list[DocRequests],
-    answers: RunResponses,
+    doc_requests: list[DocRequests],
+    responses: RunResponses,
     config: RunConfig,
     judge: Judge | None,
     emptied: bool = False,
 ) -> TaskScores:
-    """Every document scored, and judged where the task has a judge.
+    """Score every document of a task, after the judge has judged them if the task has one.
 
-    With `emptied`, what was asked and answered is given up document by document: nobody else needs it.
+    With `emptied`, requests and responses are freed as each document is scored, to bound memory: `doc_requests` is
+    empty afterwards.
     """
-    rows = ((item.doc, _responses(item, answers.by_request.get)) for item in asked)
+    rows = ((item.doc, _doc_responses(item, responses.by_request.get)) for item in doc_requests)
     judged = None if config.predict_only else judged_by(judge, task, rows)
     verdicts = judged.verdicts if judged else {}
     scores = TaskScores(CompressedSamples(), task.aggregation(), {"judge": judged.facts} if judged else {})
-    found = answers.by_request.take if emptied else answers.by_request.get
-    for item in _emptied(asked) if emptied else asked:
-        responses = _responses(item, found)
-        sample = _sample(task, item, responses, answers, verdicts.get(item.doc.doc_id), config.predict_only)
+    response_for = responses.by_request.take if emptied else responses.by_request.get
+    for item in _removed_in_order(doc_requests) if emptied else doc_requests:
+        doc_responses = _doc_responses(item, response_for)
+        verdict = verdicts.get(item.doc.doc_id)
+        sample = _sample(task, item, doc_responses, responses, verdict, config.predict_only)
         scores.samples.append(sample)
         scores.aggregation.add(sample, item.doc)
     return scores
 
 
-def _emptied(items: list[DocRequests]) -> Iterator[DocRequests]:
+def _removed_in_order(items: list[DocRequests]) -> Iterator[DocRequests]:
+    """Yield the items in order; each one is removed from the list."""
     items.reverse()
     while items:
         yield items.pop()
@@ -62,26 +65,31 @@ def _emptied(items: list[DocRequests]) -> Iterator[DocRequests]:
 def _sample(
     task: Task,
     item: DocRequests,
-    responses: Sequence[Response],
-    answers: RunResponses,
+    doc_responses: Sequence[Response],
+    responses: RunResponses,
     verdict: JudgedRow | None,
     predict_only: bool,
 ) -> Sample:
-    """A document's sample. One without an answer is an error row, never a wrong answer."""
+    """Make a document's sample. A document without a response becomes an error row, never a wrong answer."""
     first = item.requests[0] if item.requests else None
     return replace(
-        scored_sample(task, item.doc, responses, verdict, predict_only),
-        cached=bool(item.requests) and all(request in answers.cached for request in item.requests),
+        scored_sample(task, item.doc, doc_responses, verdict, predict_only),
+        cached=bool(item.requests) and all(request in responses.cached for request in item.requests),
         prompt_sha256=sha256_of([first.system, first.prompt]) if first else None,
-        audio=[_described(audio, answers.facts) for audio in (first.audios if first else item.doc.audio)],
+        audio=[
+            _audio_record(audio, responses.facts) for audio in (first.audios if first else item.doc.audio)
+        ],
     )
 
 
-def _responses(item: DocRequests, found: Callable[[Request], Response | None]) -> list[Response]:
+def _doc_responses(item: DocRequests, response_for: Callable[[Request], Response | None]) -> list[Response]:
+    """Return the responses to a document's requests; an error and a missing response become failed responses."""
     if item.error is not None:
         return [Response.failed(item.error)]
-    got = (found(request) for request in item.requests)
-    return [Response.failed("not asked: interrupted") if one is None else one for one in got]
+    responses = (response_for(request) for request in item.requests)
+    return [
+        Response.failed("not asked: interrupted") if response is None else response for response in responses
+    ]
 
 
 def scored_sample(
@@ -91,11 +99,11 @@ def scored_sample(
     verdict: JudgedRow | None = None,
     predict_only: bool = False,
 ) -> Sample:
-    """One document's sample; a judge's verdict stands beside its fields, a judge's failure makes an error row."""
+    """Score one document. Judged readings read the judge's verdict; a failed judge makes an error row."""
     if verdict is None:
         return task.score(doc, responses, predict_only=predict_only)
     if verdict.error is not None:
-        responses = [replace(one, status="error", error=verdict.error) for one in responses]
+        responses = [replace(response, status="error", error=verdict.error) for response in responses]
     from marathon_eval.evaluator.judge import with_verdict
 
     sample = task.score(with_verdict(doc, verdict), responses)
@@ -105,7 +113,7 @@ def scored_sample(
 def judged_by(
     judge: Judge | None, task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]]
 ) -> Judged | None:
-    """The rows judged; None where nobody judges, or the task asks for no judge."""
+    """Have the judge judge the rows; return None without a judge, or if the task uses none."""
     if judge is None or task.config.judge is None:
         return None
     from marathon_eval.evaluator.judge import judge_task
@@ -113,14 +121,14 @@ def judged_by(
     return judge_task(task, rows, judge)
 
 
-def _described(audio: Audio, facts: Mapping[Audio, AudioFacts]) -> dict[str, Any]:
-    """An audio reference as a sample's line keeps it: never the data itself."""
-    known = facts.get(audio)
+def _audio_record(audio: Audio, facts: Mapping[Audio, AudioFacts]) -> dict[str, Any]:
+    """Return an audio reference as samples_<task>.jsonl stores it, without the audio itself."""
+    measured = facts.get(audio)
     return {
         "path": audio.path,
         "start": audio.start,
         "stop": audio.stop,
         "transform": audio.transform,
-        "seconds": round(known.seconds, 3) if known else None,
-        "sha256": known.sha256 if known else None,
+        "seconds": round(measured.seconds, 3) if measured else None,
+        "sha256": measured.sha256 if measured else None,
     }

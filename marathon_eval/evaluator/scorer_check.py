@@ -1,8 +1,10 @@
-"""Whether a task's scorers can tell right from wrong: tried on real rows before any weight loads.
+"""Checks, before weights load, that a task's scorers tell right answers from wrong ones on rows of its data.
 
-For every reading and metric some way of writing a gold answer must get the best score, and the same way of writing a
-wrong one must not. Rows are tried until one shows both, for a released rule may misread one gold answer by design; what
-no row shows is a scorer that would call every answer wrong, or every answer right.
+For every reading and metric, some spelling of a gold answer must get the best score and the same spelling of a wrong
+answer must not. Rows are tried until one shows both, because a released rule may misread one gold answer by design. A
+scorer that no row confirms would score every answer as wrong, or every answer as right.
+
+`validate_task` scores plain gold and wrong answers with `gold_and_wrong_text` and `row_for_text` of this module.
 """
 
 from __future__ import annotations
@@ -17,13 +19,14 @@ from marathon_eval.api.doc import Doc
 from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.gold_spellings import spellings
+from marathon_eval.scoring.scorer import scored_row
 
 if TYPE_CHECKING:
     from marathon_eval.api.filter import FilterContext
     from marathon_eval.scoring.scorer import Reading
     from marathon_eval.task.task import Task
 
-#: Metrics whose best value is no matter of being right: baselines, counts of what was read, and judges' opinions.
+#: Metrics whose best value does not depend on right answers: baselines, counts of parsed answers, judges' ratings.
 NEUTRAL = frozenset(
     {
         "chance",
@@ -38,21 +41,23 @@ NEUTRAL = frozenset(
         "flip_rate",
         "judge_parse_rate",
         "rubric_score",
-        # parts of a rate that the whole of is checked; one kind of edit may be absent from a wrong answer
+        # parts of a word error rate, which is checked itself; a wrong answer need not have every kind of edit
         "substitution_rate",
         "deletion_rate",
         "insertion_rate",
     }
 )
+#: Rows on which a scorer is tried.
 ROWS_TRIED = 8
+#: Words of a long gold answer, from its end, that are tried as the answer.
 WORDS_TRIED = 12
-#: What no gold answer is.
+#: A text that is never a gold answer.
 NONSENSE = "zq xv kw jj"
 
 
 @dataclass
 class Checked:
-    """What came of one task: scorers that tell, that do not, and those of which nothing can be said."""
+    """Lists a task's scorers: those that tell right from wrong, faults of those that do not, and undecided ones."""
 
     telling: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -60,34 +65,37 @@ class Checked:
 
 
 def check_scorers(task: Task, docs: Sequence[Doc]) -> Checked:
-    """Every reading and metric of a task on its own rows, one line for each that cannot be right."""
-    found = Checked()
-    rows = _chosen(docs)
+    """Check every reading and metric of a task on rows of its data; a faulty scorer is described in one line."""
+    checked = Checked()
+    rows = _rows_to_try(docs)
     judged = judged_readings(task)
     for name, reading in task.readings.items():
         for metric in reading.metrics:
-            said = f"{name}: {metric.name}"
+            scorer = f"{name}: {metric.name}"
             if name in judged or not tells(metric):
                 continue
             fault = _fault(task, reading, metric, rows) if rows else ""
             if fault is None:
-                found.telling.append(said)
+                checked.telling.append(scorer)
             elif fault:
                 where = task.document.where("filter_list", list(task.readings).index(name))
-                found.faults.append(f"{where}: {task.name}: {metric.name} of the reading '{name}' {fault}")
+                checked.faults.append(f"{where}: {task.name}: {metric.name} of the reading '{name}' {fault}")
             else:
-                found.untold.append(said)
-    return found
+                checked.untold.append(scorer)
+    return checked
 
 
 def tells(metric: Metric) -> bool:
-    """Whether being right is what the metric measures. One of another package is not run to find out: that may load a hub."""
-    called = str(metric.spec.get("metric", ""))
-    return called not in NEUTRAL and not called.startswith("evaluate:") and not metric.spec.get("hf_evaluate")
+    """Return whether the metric measures right answers.
+
+    False for metrics of the `evaluate` package: they are not run to find out, because that may download from the hub.
+    """
+    name = str(metric.spec.get("metric", ""))
+    return name not in NEUTRAL and not name.startswith("evaluate:") and not metric.spec.get("hf_evaluate")
 
 
 def judged_readings(task: Task) -> set[str]:
-    """Readings of what a judge said: nobody has been asked yet."""
+    """Return the readings that need a judge's verdict; they are skipped, because no judge has been asked yet."""
     return {
         str(spec["name"])
         for spec in task.config.filter_list
@@ -95,16 +103,16 @@ def judged_readings(task: Task) -> set[str]:
     }
 
 
-def _chosen(docs: Sequence[Doc]) -> list[Doc]:
-    """A few rows that can be asked, with different right answers as far as there are."""
+def _rows_to_try(docs: Sequence[Doc]) -> list[Doc]:
+    """Return at most ROWS_TRIED rows that can be asked, with different targets first."""
     usable = [doc for doc in docs if doc.error is None and doc.target]
-    first = {doc.target: doc for doc in reversed(usable)}
-    others = [doc for doc in usable if first[doc.target] is not doc]
-    return [*first.values(), *others][:ROWS_TRIED]
+    first_by_target = {doc.target: doc for doc in reversed(usable)}
+    others = [doc for doc in usable if first_by_target[doc.target] is not doc]
+    return [*first_by_target.values(), *others][:ROWS_TRIED]
 
 
-class Shown(NamedTuple):
-    """What rows show of one scorer: a gold answer with the best score, a wrong one with it, one with another."""
+class RowEvidence(NamedTuple):
+    """Says whether, on one row, a gold answer got the best score, a wrong answer got it, and a wrong one got less."""
 
     right: bool
     wrong_best: bool
@@ -112,45 +120,47 @@ class Shown(NamedTuple):
 
 
 def _fault(task: Task, reading: Reading, metric: Metric, rows: Sequence[Doc]) -> str | None:
-    """What is wrong, None where nothing is, "" where no row says."""
+    """Describe what is wrong with a scorer; None if nothing is, "" if the rows do not decide."""
     steps = _steps(task, reading)
     best = 1.0 if metric.higher_is_better else 0.0
-    shown: list[Shown] = []
+    evidence: list[RowEvidence] = []
     complete = True
     for doc in rows:
-        others = [text for other in rows if other.target != doc.target for text in _targets(other)]
-        ways = _ways(steps, doc, task.context(doc), others)
-        found = _shown(partial(_score, task, reading, metric, doc), best, ways.texts)
-        complete = complete and ways.complete
-        if found is not None and found.right and found.wrong_less:
+        other_targets = [text for other in rows if other.target != doc.target for text in _targets(other)]
+        trials = _trials(steps, doc, task.context(doc), other_targets)
+        row_evidence = _evidence(partial(_score, task, reading, metric, doc), best, trials.texts)
+        complete = complete and trials.complete
+        if row_evidence is None:
+            continue
+        if row_evidence.right and row_evidence.wrong_less:
             return None
-        shown += [found] if found is not None else []
-    if any(one.right and one.wrong_best for one in shown):
+        evidence.append(row_evidence)
+    if any(row.right and row.wrong_best for row in evidence):
         return f"gives {best:g} whatever is answered: a wrong answer gets it too"
-    if any(one.right for one in shown) or not shown or not complete:
+    if any(row.right for row in evidence) or not evidence or not complete:
         return ""
     if len({doc.target for doc in rows}) < 2:  # a released rule may misread one gold answer
         return ""
     gold = shorten(", ".join(_targets(rows[0])), 60, placeholder=" …")
-    return f"never gives {best:g}: no gold answer of {len(shown)} rows gets it, such as '{gold}', however it is written"
+    return f"never gives {best:g}: no gold answer of {len(evidence)} rows gets it, such as '{gold}', however it is written"
 
 
-def _shown(
-    score: Callable[[str], float | None], best: float, ways: Sequence[tuple[str, list[str]]]
-) -> Shown | None:
-    """One row's; None where the metric says nothing of it."""
-    spoken = right = wrong_best = False
-    for gold, wrongs in ways:
-        given = score(gold)
-        spoken = spoken or given is not None
-        if given != best:
+def _evidence(
+    score: Callable[[str], float | None], best: float, trials: Sequence[tuple[str, list[str]]]
+) -> RowEvidence | None:
+    """Score the trials of one row; None if the metric gives no gold answer of the row a score."""
+    scored = right = wrong_best = False
+    for gold, wrongs in trials:
+        gold_score = score(gold)
+        scored = scored or gold_score is not None
+        if gold_score != best:
             continue
         right = True
-        others = {score(wrong) for wrong in wrongs} - {None}
-        wrong_best = wrong_best or best in others
-        if others - {best}:
-            return Shown(True, wrong_best, True)
-    return Shown(right, wrong_best, False) if spoken else None
+        wrong_scores = {score(wrong) for wrong in wrongs} - {None}
+        wrong_best = wrong_best or best in wrong_scores
+        if wrong_scores - {best}:
+            return RowEvidence(True, wrong_best, True)
+    return RowEvidence(right, wrong_best, False) if scored else None
 
 
 def _steps(task: Task, reading: Reading) -> Sequence[Mapping[str, Any]]:
@@ -160,51 +170,87 @@ def _steps(task: Task, reading: Reading) -> Sequence[Mapping[str, Any]]:
 
 
 def _score(task: Task, reading: Reading, metric: Metric, doc: Doc, text: str) -> float | None:
-    """One answer's score; None where the metric says nothing of the row."""
-    context = task.context(doc)
+    """Return the score of one response text; None if the metric does not score the row."""
     try:
-        answer = reading.pipeline.apply([text] * task.config.repeats, context)
-        return metric.score(ScoredRow(answer, doc.target or "", context, ""))
+        return metric.score(row_for_text(task, reading, doc, text))
     except RowError:
         return None
+
+
+def row_for_text(task: Task, reading: Reading, doc: Doc, text: str) -> ScoredRow:
+    """Return the row as metrics take it when a model's responses (all repeats) to `doc` are `text`.
+
+    Raises RowError where the filters or the row's target do not allow that.
+    """
+    context = task.context(doc)
+    answer = reading.pipeline.apply([text] * task.config.repeats, context)
+    return scored_row(doc, context, answer, task.scorer.cluster(doc))
+
+
+def gold_and_wrong_text(task: Task, doc: Doc) -> tuple[str, str | None]:
+    """Return a plain response that is right and one that is wrong (None for open questions).
+
+    Options are given by letter, or by their text where they are shown without letters.
+    """
+    options = _split_options(doc, task.context(doc))
+    if not options.right:  # options that only a filter reads need not contain the gold answer
+        return _targets(doc)[0], None
+    return options.right[0][0], options.wrong[0][0] if options.wrong else None
 
 
 def _targets(doc: Doc) -> tuple[str, ...]:
     return (doc.target,) if isinstance(doc.target, str) else doc.target or ()
 
 
-class Ways(NamedTuple):
-    """(a gold answer as a model may write it, wrong ones written the same way); as `Spelled` says of completeness."""
+class Trials(NamedTuple):
+    """Pairs a gold answer, as a model may write it, with wrong answers written the same way.
+
+    `complete` False: a filter may read spellings that are not among them (see `gold_spellings.Spelled`).
+    """
 
     texts: list[tuple[str, list[str]]]
     complete: bool
 
 
-def _ways(
-    steps: Sequence[Mapping[str, Any]], doc: Doc, context: FilterContext, others: Sequence[str]
-) -> Ways:
-    gold, wrong = _contents(doc, context)
+def _trials(
+    steps: Sequence[Mapping[str, Any]], doc: Doc, context: FilterContext, other_targets: Sequence[str]
+) -> Trials:
+    gold, wrong = _gold_and_wrong_contents(doc, context)
     texts, complete = [], True
     for form in (_plain, _lettered, _bracketed, _named):
         for content in gold:
-            golden = form(content, context)
-            falsely = [form(text, context) for text in wrong] or [*others, NONSENSE]
-            spelled = spellings(steps, _variants(golden))
+            gold_text = form(content, context)
+            wrong_texts = [form(text, context) for text in wrong] or [*other_targets, NONSENSE]
+            spelled = spellings(steps, _variants(gold_text))
             complete = complete and spelled.complete
             for text in spelled.texts:
-                texts.append(
-                    (text, [*(text.replace(golden, other) for other in falsely), *falsely, NONSENSE])
-                )
-    return Ways(texts, complete)
+                replaced = [text.replace(gold_text, wrong_text) for wrong_text in wrong_texts]
+                texts.append((text, [*replaced, *wrong_texts, NONSENSE]))
+    return Trials(texts, complete)
 
 
-def _contents(doc: Doc, context: FilterContext) -> tuple[list[str], list[str]]:
-    """The right answers, and the wrong options: letters where the row has them, and texts."""
+class SplitOptions(NamedTuple):
+    """Holds a row's right and wrong options as (letter, text); without letters the text stands for both."""
+
+    right: list[tuple[str, str]]
+    wrong: list[tuple[str, str]]
+
+
+def _split_options(doc: Doc, context: FilterContext) -> SplitOptions:
+    """Split a row's options; one is right if its letter or its text is a target."""
     targets = _targets(doc)
-    named = list(zip(context.letters or context.choices, context.choices, strict=False))
-    right = {text for letter, text in named if letter in targets or text in targets}
-    gold = [*targets, *(part for letter, text in named if text in right for part in (letter, text))]
-    wrong = [part for letter, text in named if text not in right for part in (letter, text)]
+    options = list(zip(context.letters or context.choices, context.choices, strict=False))
+    right = [(letter, text) for letter, text in options if letter in targets or text in targets]
+    return SplitOptions(right, [option for option in options if option not in right])
+
+
+def _gold_and_wrong_contents(doc: Doc, context: FilterContext) -> tuple[list[str], list[str]]:
+    """Return the right answers and the wrong ones: the targets, and each option's letter and text."""
+    options = _split_options(doc, context)
+    right_texts = {text for _, text in options.right}
+    repeated = [option for option in options.wrong if option[1] in right_texts]
+    gold = [*_targets(doc), *(part for option in (*options.right, *repeated) for part in option)]
+    wrong = [part for option in options.wrong if option not in repeated for part in option]
     return list(dict.fromkeys(gold)), list(dict.fromkeys(wrong))
 
 
@@ -213,7 +259,7 @@ def _plain(text: str, context: FilterContext) -> str:
 
 
 def _lettered(text: str, context: FilterContext) -> str:
-    """`B. dog` where the text is an option's letter."""
+    """Return `B. dog` if the text is an option's letter."""
     if text not in context.letters:
         return text
     return f"{text}. {context.choices[context.letters.index(text)]}"
@@ -228,13 +274,14 @@ def _named(text: str, context: FilterContext) -> str:
 
 
 def _variants(text: str) -> list[str]:
-    """Forms that a metric may take for the same answer, of which a pattern captures perhaps one only.
+    """Return forms that a metric may accept as the same answer; a pattern may capture only one of them.
 
-    Words too: gold may be a whole solution of which a metric compares the end, as in "1 + 2 is 3. #### 3".
+    Single words are included, because a target may be a whole solution of which a metric compares the end, as in
+    "1 + 2 is 3. #### 3".
     """
-    around = " .,;:!?()[]$%\"'"
-    digits = "".join(sign for sign in text if sign.isdigit() or sign in ".-")
+    punctuation = " .,;:!?()[]$%\"'"
+    digits = "".join(character for character in text if character.isdigit() or character in ".-")
     words = text.split()[::-1][:WORDS_TRIED]
-    forms = [text, text.strip(), text.lower(), text.upper(), text.strip(around), digits]
-    forms += [word for one in words for word in (one, one.strip(around), one.replace(",", ""))]
+    forms = [text, text.strip(), text.lower(), text.upper(), text.strip(punctuation), digits]
+    forms += [form for word in words for form in (word, word.strip(punctuation), word.replace(",", ""))]
     return [form for form in dict.fromkeys(forms) if form.strip()]

@@ -1,4 +1,4 @@
-"""What a sweep found, cell by cell: scores, paired differences to the uncompressed model, tokens kept, time."""
+"""Collects a sweep's results by cell: scores, paired differences to the uncompressed model, tokens, times."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from marathon_eval.api.results import RunResult, TaskResult
-    from marathon_eval.evaluator.sweep import SweepCell
+    from marathon_eval.evaluator.sweep_cells import SweepCell
 
-#: What a comparison reads of a sample's line, beside the paths of its audio.
+#: Fields of a sample that a comparison reads, besides the paths of its audio.
 COMPARED = (
     *("doc_id", "target", "response", "status", "readings"),
     *("fields", "choices", "letters", "cluster"),
 )
+#: Left-aligned columns of the terminal's table.
 SWEEP_TEXT_COLUMNS = ("task", "cell")
+#: Right-aligned columns of the terminal's table.
 NUMBERS = (
     "score",
     "- none",
@@ -43,7 +45,7 @@ NUMBERS = (
 
 @dataclass
 class TaskCell:
-    """One task in one cell. Seconds are means per answer, as if the cell had run alone; warm-up left out."""
+    """Holds a task's figures in one cell. Seconds are means per response, as if it ran alone, without warm-up."""
 
     score: float | None
     ci95: tuple[float, float] | None
@@ -58,14 +60,14 @@ class TaskCell:
 
 @dataclass
 class SweepTable:
-    """Filled by `add`, uncompressed cell first; `finish` corrects the p-values over each task's cells."""
+    """Collects results: `add` each cell, the uncompressed one first; then `finish` corrects the p-values."""
 
     base: dict[str, TaskRows] = field(default_factory=dict)
     cells: list[dict[str, Any]] = field(default_factory=list)
     tasks: dict[str, dict[str, TaskCell]] = field(default_factory=dict)
 
     def add(self, cell: SweepCell, result: RunResult, folder: Path | None) -> None:
-        """Take what the table needs of a cell's result; rows are kept of the uncompressed one only."""
+        """Add a cell's result. Only the rows of the uncompressed cell stay in memory."""
         for task, entry in result.tasks.items():
             costs, rows = Costs(), TaskRows(entry.summary(), {})
             for row in rows_of(result.samples[task]):
@@ -88,40 +90,41 @@ class SweepTable:
             }
         )
 
-    def _task_cell(self, cell: SweepCell, entry: TaskResult, rows: TaskRows, found: TaskCell) -> TaskCell:
+    def _task_cell(self, cell: SweepCell, entry: TaskResult, rows: TaskRows, figures: TaskCell) -> TaskCell:
         task, headline = entry.task, entry.headline_value()
-        found.score, found.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
-        found.coverage = entry.coverage
-        found.scale = (entry.headline or {}).get("scale", 1.0)
+        figures.score, figures.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
+        figures.coverage = entry.coverage
+        figures.scale = (entry.headline or {}).get("scale", 1.0)
         if cell.press is not None and task in self.base:
             difference = paired_metrics(task, self.base[task], rows)
-            # the texts of what flipped would add up over the cells, and no table shows them
-            numbers = [{"doc_id": flip["doc_id"]} for flip in difference.flips]
-            found.difference = replace(difference, flips=numbers)
+            # the texts of flipped rows would fill memory over all cells, and no table shows them
+            flips = [{"doc_id": flip["doc_id"]} for flip in difference.flips]
+            figures.difference = replace(difference, flips=flips)
             base = next(iter(self.tasks[task].values()))
-            found.measured_speedup = _quotient(total_answer_seconds(base), total_answer_seconds(found))
-        return found
+            figures.measured_speedup = _quotient(total_answer_seconds(base), total_answer_seconds(figures))
+        return figures
 
     def finish(self) -> None:
-        """Holm's correction over the grid's cells of one task, reading by reading."""
+        """Apply Holm's correction to the p-values of each task's cells, reading by reading."""
         for cells in self.tasks.values():
-            correct([one.difference.readings for one in cells.values() if one.difference is not None])
+            correct([cell.difference.readings for cell in cells.values() if cell.difference is not None])
 
     def as_json(self) -> dict[str, Any]:
-        """`sweep.json`, but for what the command adds of the pass as a whole."""
+        """Return the content of sweep.json, except the fields that the command adds about the whole pass."""
         tasks = {
-            task: {label: _plain(one) for label, one in cells.items()} for task, cells in self.tasks.items()
+            task: {label: _json_row(cell) for label, cell in cells.items()}
+            for task, cells in self.tasks.items()
         }
         return {"schema_version": SCHEMA_VERSION, "cells": self.cells, "tasks": tasks}
 
 
 def compared_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What a comparison reads of a sample's line."""
+    """Return the fields of a sample that a comparison reads."""
     return {**{key: row[key] for key in COMPARED}, "audio": [{"path": clip["path"]} for clip in row["audio"]]}
 
 
 class Costs:
-    """Tokens kept and seconds of a cell's answers, as they pass; warm-up apart."""
+    """Sums the kept tokens and the seconds of a cell's responses; warm-up responses are counted separately."""
 
     def __init__(self) -> None:
         self._audio = self._kept = 0
@@ -129,7 +132,7 @@ class Costs:
         self._timed: dict[bool, dict[str, array[float]]] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """The line of one more sample."""
+        """Add the row of one sample; rows without a response are skipped."""
         if row["status"] not in ("ok", "unverified"):
             return
         usage = row["usage"]
@@ -145,7 +148,7 @@ class Costs:
                 column.append(usage[stage])
 
     def cell(self) -> TaskCell:
-        """Means over the answers; None where no answer says so."""
+        """Return means over the responses (warm-up ones if there are no others); None if nothing was measured."""
         timed = self._timed.get(False) or self._timed.get(True) or {}
         return TaskCell(
             score=None,
@@ -158,20 +161,21 @@ class Costs:
 
 
 def mean(values: Sequence[float]) -> float | None:
+    """Return the mean, or None of no values."""
     return sum(values) / len(values) if values else None
 
 
 def total_answer_seconds(cell: TaskCell) -> float | None:
-    """Seconds of one answer, all stages."""
-    known = [value for value in cell.seconds.values() if value is not None]
-    return sum(known) if known else None
+    """Return the seconds of one response over all stages."""
+    measured = [value for value in cell.seconds.values() if value is not None]
+    return sum(measured) if measured else None
 
 
 def _quotient(above: float | None, below: float | None) -> float | None:
     return above / below if above is not None and below else None
 
 
-def _plain(cell: TaskCell) -> dict[str, Any]:
+def _json_row(cell: TaskCell) -> dict[str, Any]:
     row = asdict(cell)
     if row["difference"] is not None:
         row["difference"]["flips"] = [flip["doc_id"] for flip in row["difference"]["flips"]]
@@ -179,7 +183,7 @@ def _plain(cell: TaskCell) -> dict[str, Any]:
 
 
 def headline_of(difference: TaskDifference) -> tuple[ReadingDifference | None, str]:
-    """The headline's reading in a comparison, and its metric's name."""
+    """Return the reading of the headline in a comparison, and the name of its metric."""
     headline: Mapping[str, Any] = difference.headline or {}
     name = headline.get("reading") or next(iter(difference.readings), "")
     reading = difference.readings.get(name)
@@ -188,7 +192,7 @@ def headline_of(difference: TaskDifference) -> tuple[ReadingDifference | None, s
 
 
 def sweep_table_lines(table: SweepTable) -> Table:
-    """The terminal's table: the cells of each task, uncompressed first."""
+    """Build the terminal's table: the cells of each task, the uncompressed one first."""
     from rich import box
     from rich.table import Table
 
@@ -210,12 +214,12 @@ def sweep_table_lines(table: SweepTable) -> Table:
 
 
 def _numbers(cell: TaskCell) -> list[str]:
-    gained, interval, lost, won, p = "", "", "", "", ""
+    gain, interval, lost, won, p = "", "", "", "", ""
     if cell.difference is not None:
         reading, metric = headline_of(cell.difference)
         value = reading.metrics.get(metric) if reading else None
         if value is not None and value.difference is not None:
-            gained = f"{value.difference * cell.scale:+.2f}"
+            gain = f"{value.difference * cell.scale:+.2f}"
         if value is not None and value.ci95 is not None:
             interval = " to ".join(f"{end * cell.scale:+.2f}" for end in value.ci95)
         if reading is not None and reading.discordance is not None:
@@ -224,7 +228,7 @@ def _numbers(cell: TaskCell) -> list[str]:
     seconds = [_digits(cell.seconds[stage], 3) for stage in STAGES]
     speed = [_digits(cell.measured_speedup, 2), _digits(cell.theoretical_speedup, 2)]
     kept = "" if cell.kept is None else f"{cell.kept:.1%}"
-    return [_digits(cell.score, 2), gained, interval, lost, won, p, kept, *seconds, *speed]
+    return [_digits(cell.score, 2), gain, interval, lost, won, p, kept, *seconds, *speed]
 
 
 def _digits(value: float | None, digits: int) -> str:

@@ -1,4 +1,4 @@
-"""What each stage of a run costs inside the process, by its CPU time: build, cache write, cache read, score, decode, features.
+"""Measures the CPU time of each stage of a run in one process: build, cache write and read, score, decode, features.
 
 Rows are the released layouts' (tests/helpers/make_audiomarathon_data.py), answered by the dummy model. Prints JSON; scripts/bench tells it.
 """
@@ -27,14 +27,14 @@ CLIPS, REPEATS = 8, 3
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """CPU seconds of this process, and what the work gives."""
+    """Return the CPU seconds of this process for `work`, and its result."""
     started = time.process_time()
     found = work()
     return time.process_time() - started, found
 
 
 def rows(data: Path) -> dict[str, float]:
-    """CPU seconds per 1,000 rows of each stage; `score` is every reading, metric and interval."""
+    """Measure each stage in CPU seconds per 1,000 rows; `score` covers every reading, metric and interval."""
     import numpy as np
 
     np.random.default_rng(0)  # loading numpy is no row's cost
@@ -58,7 +58,7 @@ def rows(data: Path) -> dict[str, float]:
 
     def score() -> None:
         for name, task in tasks.items():
-            scores = scored_task(task, pool.asked[name], answers, config, None)
+            scores = scored_task(task, pool.doc_requests[name], answers, config, None)
             scores.aggregation.result(pool.docs[name])
 
     spent = {
@@ -72,7 +72,7 @@ def rows(data: Path) -> dict[str, float]:
 
 
 def listening() -> dict[str, float]:
-    """Seconds of audio per CPU second: files decoded to 16 kHz mono, and samples made Whisper's features."""
+    """Measure seconds of audio per CPU second: decoding to 16 kHz mono, and Whisper's features of the samples."""
     import marathon_eval.backends.hf.engine  # isort: skip  # noqa: F401 - hides a torchvision that would break transformers
     import numpy as np
     import soundfile

@@ -1,4 +1,4 @@
-"""One side of bench_sweep.py in a process of its own: a pass over a grid, or separate runs, cell after cell.
+"""Measures one side of bench_sweep.py in a process of its own: a pass over a grid, or separate runs, cell after cell.
 
 The weights are made here and handed to every run, so that loading (which separate runs pay each time, and a sweep once)
 is in no figure. Both sides are the ordinary `sweep` and `evaluate`, each with a cache of its own. What was measured goes
@@ -39,7 +39,8 @@ from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.evaluator import sweep as sweeping
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import Grid, SweepCell, cells_of, sweep
+from marathon_eval.evaluator.sweep import sweep
+from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of
 from marathon_eval.models.qwen_omni import QwenOmni
 
 TASK = """\
@@ -65,7 +66,7 @@ QUESTIONS = 5
 
 @dataclass(frozen=True)
 class Part:
-    """What is measured: `cells` 0 is the whole grid, else so many of it, drawn by a fixed seed."""
+    """Describes what is measured: with `cells` 0 the whole grid, else that number of its cells, drawn by a fixed seed."""
 
     size: str
     device: str
@@ -81,7 +82,7 @@ class Part:
 
 @dataclass
 class Measured:
-    """Seconds of the wall and of the processors, and peak memory; `own` has a pass's wall seconds cell by cell."""
+    """Holds wall and CPU seconds and peak memory; `own` holds a pass's wall seconds for each cell."""
 
     part: str
     side: str
@@ -95,7 +96,7 @@ class Measured:
 
 
 def labels(part: Part) -> list[str]:
-    """The grid's cells that are measured, uncompressed first where it is among them."""
+    """Return the labels of the cells that are measured; the uncompressed one comes first if it is among them."""
     if part.bench == "questions":
         return ["none"]
     config = RunConfig("qwen_omni", ("heard",), model_args={"pretrained": "random"})
@@ -109,7 +110,7 @@ def grid_of(part: Part) -> Grid:
 
 
 def data(folder: Path, part: Part) -> Path:
-    """Clips of noise, each as long as makes that many audio tokens, with the bench's number of questions on each."""
+    """Write clips of noise of `tokens` audio tokens each, with the benchmark's number of questions on each."""
     folder.mkdir(parents=True)
     count, rows = part.tokens * RATE // bench_presses.TOKENS_PER_SECOND, []
     for clip in range(part.clips):
@@ -127,7 +128,7 @@ def data(folder: Path, part: Part) -> Path:
 
 @contextmanager
 def handed(loaded: Loaded) -> Iterator[None]:
-    """Every runner gets these weights instead of loading its own."""
+    """Let every runner use these weights instead of loading its own."""
     with (
         patch.object(runner, "load", lambda adapter: loaded),
         patch.object(QwenOmni, "check", lambda self: None),
@@ -139,7 +140,7 @@ def handed(loaded: Loaded) -> Iterator[None]:
 
 @contextmanager
 def only(chosen: Sequence[str]) -> Iterator[None]:
-    """Let a sweep have these cells of its grid."""
+    """Restrict a sweep to the chosen cells of its grid."""
 
     def fewer(config: RunConfig, grid: Grid) -> list[SweepCell]:
         cells = [cell for cell in cells_of(config, grid) if cell.label in chosen]
@@ -153,7 +154,7 @@ def only(chosen: Sequence[str]) -> Iterator[None]:
 
 
 def peak(device: torch.device) -> int:
-    """Peak bytes: of the GPU's memory, else of this process."""
+    """Return the peak bytes of the GPU's memory, or on a CPU of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -161,7 +162,7 @@ def peak(device: torch.device) -> int:
 
 
 def timed(device: torch.device, work: Callable[[], None]) -> tuple[float, float]:
-    """Wall and processor seconds."""
+    """Return the wall and CPU seconds of `work`."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -177,7 +178,7 @@ def digest(result: RunResult) -> str:
 
 
 class Measuring:
-    """The weights of one process, and the state file that it writes to."""
+    """Holds the weights of one process, and writes its measurements to the state file."""
 
     def __init__(self, part: Part, state: Path, folder: Path) -> None:
         self.part, self.state, self.folder = part, state, folder
@@ -197,7 +198,7 @@ class Measuring:
             file.write(json.dumps(asdict(found)) + "\n")
 
     def together(self) -> None:
-        """The pass with everything shared."""
+        """Measure the pass that shares everything."""
         config, found = replace(self.config, use_cache=str(self.folder / "together")), dict[str, str]()
         own: dict[str, float] = {}
 
@@ -215,7 +216,7 @@ class Measuring:
         self.note("together", "", seconds, answers=found, own=own)
 
     def alone(self, label: str) -> None:
-        """One cell as a run of its own, nothing shared."""
+        """Measure one cell as a run of its own, without sharing."""
         cells = {"none": self.config}
         if self.part.bench != "questions":
             cells = {cell.label: cell.config for cell in cells_of(self.config, grid_of(self.part))}

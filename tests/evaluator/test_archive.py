@@ -1,4 +1,4 @@
-"""A run in one file: packed the same every time, scored again without the data, and refused where it was changed."""
+"""Tests archives of runs: reproducible bytes, scoring again without the data, and refusal of changed archives."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_nothing_of_an_archive_is_run(archive: Path, tmp_path: Path) -> None:
     def edit(text: str) -> str:
         return text + "\nmetric_list: [{metric: 'evaluate:some/where', trust_remote_code: true}]\n"
 
-    with pytest.raises(MarathonError, match="nothing of an archive is run"):
+    with pytest.raises(MarathonError, match="code of an archive is never run"):
         verify_archive(changed(archive, tmp_path, "tasks/gtzan.yaml", edit))
 
 

@@ -1,4 +1,4 @@
-"""What a tar says of an entry beyond its header's fixed fields is unpacked by tarfile whole: bounded, whatever it says."""
+"""Tests that extended tar headers, which tarfile reads whole, are bounded when an archive is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers held while a run asks: what comes out is what went in, in less room once there are many."""
+"""Tests the store of a run's responses: they come out unchanged, and many of them take less memory."""
 
 from __future__ import annotations
 

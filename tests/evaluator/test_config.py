@@ -1,4 +1,4 @@
-"""`press=dart,ratio=0.5` to arguments, and what is refused."""
+"""Tests parsing of arguments such as `press=dart,ratio=0.5`, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from marathon_eval.cli.verbs.run import checked_limit
+from marathon_eval.cli.verbs._run_flags import checked_limit
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
 

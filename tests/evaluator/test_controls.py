@@ -1,4 +1,4 @@
-"""How much of a score is listening: silence, another clip, options in another order; and what cannot be had."""
+"""Tests control conditions: silence, swapped clips, permuted options, and the errors for invalid combinations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before weights load: what is missing is told at once, and `--dry_run` counts what a run would cost."""
+"""Tests the checks before weights load, and the cost estimate of `--dry_run`."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class TestCost:
         shown = capsys.readouterr().out.splitlines()
         assert shown[1].split()[:3] == ["gtzan", "4", "1"]
         assert shown[3].startswith("  gtzan: row ")
-        assert "3 to ask on 0 s of audio, 0 in the cache" in shown
+        assert "3 requests to run on 0 s of audio, 0 in the cache" in shown
         assert [line.split()[0] for line in shown if "  ok " in line] == [
             "imports",
             "weights",

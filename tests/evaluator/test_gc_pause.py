@@ -1,4 +1,4 @@
-"""The cycle collector's pace while rows are made: slower within, back to what it was after, never forced on anyone."""
+"""Tests the garbage collector's threshold: raised while rows are built, restored after, never forced."""
 
 from __future__ import annotations
 

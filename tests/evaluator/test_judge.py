@@ -1,4 +1,4 @@
-"""Judges: two passes and their means, retries that are counted and never scored, failures, and the cache."""
+"""Tests judges: two passes and their means, retries that are counted and never scored, failures, and the cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What judges are asked and how their replies are read: options, ratings, pairs."""
+"""Tests the prompts of judges and the parsing of their replies: options, ratings, pairs."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_pair_is_kept_as_text_and_read_again(pair: Pair) -> None:
     ("line", "said"),
     [
         ("prompt: '{{ question'", "broken template"),
-        ("prompt: '{{ question.__class__ }}'", "reaches for Python internals"),
+        ("prompt: '{{ question.__class__ }}'", "uses Python internals"),
         ("readings: strct", "no reading 'strct'. Did you mean strict"),
         ("rater: 3", "unknown key 'rater'. Did you mean raters"),
         ("raters: 0", "greater than or equal to 1"),

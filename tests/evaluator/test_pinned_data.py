@@ -1,4 +1,4 @@
-"""A run held to doctor's manifest: what sounds otherwise is not scored."""
+"""Tests runs with a manifest of `doctor`: documents whose audio differs from the manifest become error rows."""
 
 from __future__ import annotations
 

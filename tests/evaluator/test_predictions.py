@@ -1,4 +1,4 @@
-"""Answers made elsewhere: the official formats in, the official formats out, and what is wrong with a file."""
+"""Tests predictions files: reading and writing the official formats, and errors for unusable files."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_audio_is_not_needed_to_score(tmp_path: Path) -> None:
             ["vid000_00-00-10_00-00-20", "vid001_00-00-10_00-00-2"],
             "no row with id 'vid001.*Did you mean vid001",
         ),
-        (["nobody", "no one"], "no prediction finds a row of mmar"),
+        (["nobody", "no one"], "no prediction matches a row of mmar"),
         (["vid000_00-00-10_00-00-20"] * 2, "is there 2 times"),
     ],
 )
@@ -247,13 +247,15 @@ def test_export_and_back(tmp_path: Path, task: str, make: Any, file: str, rule: 
     assert len(rows) == len(meta)
     # the released scripts read every row, none crashes them, and the verdicts are the run's
     results = json.loads(next((tmp_path / "out").rglob("results.json")).read_text())["tasks"]
-    marks = [rule.verdict(row) for row in rows]
+    name = rule.__name__.rpartition(".")[2]
+    verdict, printout = getattr(rule, f"{name}_verdict"), getattr(rule, f"{name}_printout")
+    marks = [verdict(row) for row in rows]
     right = sum(mark in ("right", "correct") for mark in marks)
     assert right == round(
         sum(one["paper"]["accuracy"]["value"] * one["n_scored"] for one in results.values())
     )
     again = scored(tmp_path / file, task)
-    assert again.printout == rule.printout(rows, marks)
+    assert again.printout == printout(rows, marks)
     assert "No prediction" in again.printout[-1] or again.printout[-1] == "fail_num: 0"
 
 

@@ -1,4 +1,4 @@
-"""What processes of one run tell each other, how they share it out, and what becomes of their cache files."""
+"""Tests the ranks of one run: their messages, how requests are divided, and the merge of their cache files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scorers that cannot be right are refused before weights load; none that can be is."""
+"""Tests that scorers which cannot tell right from wrong are refused before weights load, and only those."""
 
 from __future__ import annotations
 

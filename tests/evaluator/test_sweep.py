@@ -1,4 +1,4 @@
-"""A grid of presses in one pass: what its cells are, the cache that it shares with runs, and a kill in the middle."""
+"""Tests sweeps: the cells of a grid, the cache shared with runs, and continuing after a kill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import Grid, SweepCell, cells_of, parse_ratios, sweep
+from marathon_eval.evaluator.sweep import sweep
+from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of, parse_ratios
 from marathon_eval.evaluator.sweep_table import SweepTable, TaskCell
 from marathon_eval.models.qwen_omni import QwenOmni
 

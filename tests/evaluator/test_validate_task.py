@@ -1,4 +1,4 @@
-"""What `validate` finds before any weight loads."""
+"""Tests the problems that `validate` reports for tasks."""
 
 from __future__ import annotations
 

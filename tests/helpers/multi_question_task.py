@@ -15,7 +15,7 @@ from helpers.tiny_press_run import noise
 from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.backends.hf import adapter
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.sweep import SweepCell
+from marathon_eval.evaluator.sweep_cells import SweepCell
 
 TASK = """\
 dataset_path: json

@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 from demo.waves import write
 from marathon_eval.api.results import RunResult
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.sweep import Grid, SweepCell, sweep
+from marathon_eval.evaluator.sweep import sweep
+from marathon_eval.evaluator.sweep_cells import Grid, SweepCell
 from nano import testset
 from nano.pieces import SOUNDS
 from nano.questions import row

@@ -1,4 +1,4 @@
-"""Properties of every shipped task, and of the ten AudioMarathon tasks on data in the released layout."""
+"""Tests properties of every shipped task, and the ten AudioMarathon tasks on data in the released layout."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from helpers.minimal_task import load
 from marathon_eval import simple_evaluate
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
-from marathon_eval.evaluator.validate_task import answers, validate_task
+from marathon_eval.evaluator.scorer_check import gold_and_wrong_text
+from marathon_eval.evaluator.validate_task import validate_task
 from marathon_eval.task.task import Doc, Group, Task, load_task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,7 +149,7 @@ class TestTheTen:
         task = load_shipped(name)
         metric = "wer_accuracy" if name == "librispeech" else "accuracy"
         for doc in all_docs(task, data):
-            right, wrong = answers(task, doc)
+            right, wrong = gold_and_wrong_text(task, doc)
             for text, wanted in ((right, 1.0), (wrong or "quite another text", 0.0), ("", 0.0)):
                 sample = task.score(doc, [Response(text)])
                 assert sample.status == "ok"
@@ -168,7 +169,7 @@ class TestTheTen:
     def test_results_over_all_rows(self, name: str, data: Path) -> None:
         task = load_shipped(name)
         docset = task.docs(str(data), subset="full")
-        samples = [task.score(doc, [Response(answers(task, doc)[0])]) for doc in docset.docs]
+        samples = [task.score(doc, [Response(gold_and_wrong_text(task, doc)[0])]) for doc in docset.docs]
         failed = task.score(docset.docs[0], [Response.failed("out of memory")])
         silent = task.score(docset.docs[1], [Response("")])
         result = task.aggregate([failed, silent, *samples[2:]], docset)

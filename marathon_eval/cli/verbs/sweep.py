@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
-    from marathon_eval.evaluator.sweep import Grid, SweepCell
+    from marathon_eval.evaluator.sweep_cells import Grid, SweepCell
     from marathon_eval.evaluator.sweep_table import SweepTable
 
 SWEEP_PIPE_WIDTH = 180
@@ -119,7 +119,7 @@ def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
     from marathon_eval.evaluator.evaluator import pinned_pool, run_parts
     from marathon_eval.evaluator.preflight import RunBeforeStart
     from marathon_eval.evaluator.requests import cache_folder
-    from marathon_eval.evaluator.sweep import cells_of
+    from marathon_eval.evaluator.sweep_cells import cells_of
 
     cells = cells_of(config, grid)
     tasks, _, _, judge = run_parts(config, cells[0].model)
@@ -133,7 +133,7 @@ def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
 
 def grid_of(arguments: argparse.Namespace) -> Grid:
     """The flags as a Grid. Raises MarathonError."""
-    from marathon_eval.evaluator.sweep import Grid, parse_ratios
+    from marathon_eval.evaluator.sweep_cells import Grid, parse_ratios
 
     presses = tuple(name.strip() for name in arguments.presses.split(",") if name.strip())
     layers = [part.strip() for part in arguments.layers.split(",") if part.strip()]

@@ -1,1 +1,1 @@
-"""Several processes that answer one run: rank 0 keeps the cache, the others answer shares of the requests."""
+"""Runs one evaluation in several processes: rank 0 owns the cache, the other ranks answer shares of the requests."""

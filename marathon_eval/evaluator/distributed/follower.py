@@ -1,4 +1,4 @@
-"""The other processes of a shared run: each answers what rank 0 sends it, and knows nothing of tasks.
+"""Runs ranks 1 and above: each rank answers the requests that rank 0 sends it, and knows nothing of tasks.
 
 Answers go into a cache file of its own before they are sent, so that whatever happens to rank 0, they are there.
 """

@@ -1,8 +1,8 @@
-"""One run by several processes: rank 0 loads the tasks, shares out what the cache lacks, collects, scores and writes.
+"""Runs rank 0: loads the tasks, sends uncached requests to the other ranks, collects responses and scores them.
 
-Rank 0 alone knows of tasks; the others (follower.py) are sent requests and send back answers. So nothing can be scored
-twice or told differently, a failure is one line, and a process that dies takes only the answers in flight with it.
-Imported only where a launcher started several processes.
+Rank 0 alone knows of tasks; the others (follower.py) are sent requests and send back answers. So nothing can be
+scored twice or told differently, a failure is one line, and a process that dies takes only the answers in flight with
+it. Imported only where a launcher started several processes.
 """
 
 from __future__ import annotations

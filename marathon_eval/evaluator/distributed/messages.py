@@ -1,4 +1,4 @@
-"""Messages between the processes of one run, as JSON over the key-value store that every torch launcher opens.
+"""Sends JSON messages between the ranks of one run over the key-value store that every torch launcher opens.
 
 No process group and no collective: those wait for the slowest, and for a dead one until a timeout that must be longer
 than the longest answer. Here nobody waits blindly: every process gives a sign of life each second.

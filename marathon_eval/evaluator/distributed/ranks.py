@@ -1,4 +1,4 @@
-"""Which of several processes this one is, as the launcher's environment says, and how a run is shared out among them.
+"""Reads this process's rank and the number of ranks from the environment, and divides requests among ranks.
 
 `accelerate launch`, torchrun and MPI start the same command several times; what each is told stands in variables:
 https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables

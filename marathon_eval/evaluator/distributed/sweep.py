@@ -1,4 +1,4 @@
-"""A sweep by several processes: each takes clips, and asks all cells about them, so that a clip's cells share its pieces."""
+"""Splits a sweep over several processes: each process takes clips and asks all cells about them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.distributed.leader import memo
 from marathon_eval.evaluator.distributed.messages import LEADER
 from marathon_eval.evaluator.requests import Progress, seconds_of
-from marathon_eval.evaluator.sweep import FillCells, Grid, SweepCell, ask_here, cell_responses, cells_of
+from marathon_eval.evaluator.sweep import FillCells, ask_here, cell_responses
+from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of
 from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _take_over(
             yield requests[0], response
 
         for item in cache.answer(cell.model, [request], through=told):
-            cell.keep(item)
+            cell.record(item)
             progress.advance(item, seconds_of(request, facts))
 
 
@@ -108,7 +109,7 @@ def answer_cells(
     try:
         for _ in ask_here(cells, requests, missing, facts, cache, Progress()):
             for at, cell in enumerate(cells):
-                fresh = list(cell.asked)[told[at] :]
+                fresh = list(cell.new_responses)[told[at] :]
                 told[at] += len(fresh)
                 found = dict(cell_responses(cell, fresh, cache, facts))
                 for request in fresh:

@@ -1,1 +1,1 @@
-"""Scores without a model: predictions made elsewhere, official output, archives."""
+"""Scores responses without a model: predictions files, the benchmarks' official formats, and archives of runs."""

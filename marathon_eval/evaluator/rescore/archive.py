@@ -1,7 +1,7 @@
-"""A run as one file: a tar.gz of plain files with plain names, written so that equal contents give equal bytes.
+"""Writes and reads a run's archive: a tar.gz of regular files, reproducible byte by byte from equal contents.
 
-Reading trusts nothing: no entry is ever extracted by its name, links and devices are refused, sizes are bounded,
-and every file has to have the hash that the archive's list says.
+Reading treats the archive as untrusted: no entry is extracted to disk, links and devices are refused, sizes are
+bounded, and every file must have the sha256 that the archive's MANIFEST.json lists.
 """
 
 from __future__ import annotations
@@ -20,35 +20,41 @@ from typing import Self
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import replaced_atomically
 
+#: Version of the archive's format.
 FORMAT = 1
+#: Name of the entry that lists the files' hashes.
 LIST = "MANIFEST.json"
+#: Limits of an archive that is read: files, and bytes in total.
 MAX_FILES = 10_000
 MAX_BYTES = 512 << 20
-#: What tar says of an entry beyond its header's fixed fields.
+#: Limit in bytes of an extended tar header (long names, PAX records), which tarfile reads whole.
 MAX_HEADER = 1 << 16
-_FURTHER = (
+_EXTENDED_HEADERS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-_PLAIN = re.compile(r"\w[\w.~+@-]*(/\w[\w.~+@-]*)*", re.ASCII)
+_NAME = re.compile(r"\w[\w.~+@-]*(/\w[\w.~+@-]*)*", re.ASCII)
 
 
 class _Entry(tarfile.TarInfo):
-    """An entry whose long name or further header is short, as `pack` writes them: tarfile reads those whole."""
+    """Refuses an entry with an extended header above MAX_HEADER before tarfile reads it; `pack` writes short ones."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         entry = super().frombuf(buf, encoding, errors)
-        if entry.type in _FURTHER and not 0 <= entry.size <= MAX_HEADER:
+        if entry.type in _EXTENDED_HEADERS and not 0 <= entry.size <= MAX_HEADER:
             raise tarfile.HeaderError(f"a header of {entry.size} bytes")
         return entry
 
 
 def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files and a list of their hashes, by rename. Raises MarathonError for a name that reading would refuse."""
+    """Write the files and the list of their hashes to a temporary file, and rename it to `path`.
+
+    Raises MarathonError for a file name that `read_archive` would refuse, and if the file cannot be written.
+    """
     hashes = {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
     listed = json.dumps({"marathon_eval_archive": FORMAT, "sha256": hashes}, indent=1).encode()
     try:
@@ -59,7 +65,7 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
             tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
         ):
             for name, content in [(LIST, listed), *((name, files[name]) for name in hashes)]:
-                entry = tarfile.TarInfo(_plain(name, path))
+                entry = tarfile.TarInfo(_checked_name(name, path))
                 entry.size, entry.mode = len(content), 0o644
                 tar.addfile(entry, io.BytesIO(content))
     except OSError as error:
@@ -67,7 +73,7 @@ def write_archive(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def read_archive(path: Path) -> dict[str, bytes]:
-    """The files by name, every hash checked. Raises MarathonError."""
+    """Return the content of the files by name, after checking every hash. Raises MarathonError."""
     try:
         with tarfile.open(path, mode="r:gz", tarinfo=_Entry) as tar:
             files = _members(tar, path)
@@ -77,8 +83,8 @@ def read_archive(path: Path) -> dict[str, bytes]:
         raise MarathonError(f"{path}: is no archive of `pack`, or is damaged ({error})") from None
     hashes = _listed(files.pop(LIST, b""), path)
     if set(hashes) != set(files):
-        odd = sorted(set(hashes) ^ set(files))
-        raise MarathonError(f"{path}: its list and its files differ: {odd[0]}")
+        unmatched = sorted(set(hashes) ^ set(files))
+        raise MarathonError(f"{path}: its list and its files differ: {unmatched[0]}")
     for name, content in files.items():
         if hashlib.sha256(content).hexdigest() != hashes[name]:
             raise MarathonError(f"{path}: {name} is not what was packed: its sha256 differs")
@@ -87,21 +93,22 @@ def read_archive(path: Path) -> dict[str, bytes]:
 
 def _members(tar: tarfile.TarFile, path: Path) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
-    left = MAX_BYTES
+    bytes_left = MAX_BYTES
     for entry in tar:
-        name = _plain(entry.name, path)
-        left -= entry.size
+        name = _checked_name(entry.name, path)
+        bytes_left -= entry.size
         if not entry.isreg() or entry.issparse() or name in files:
             raise MarathonError(f"{path}: {name!r} is no plain file, or comes twice")
-        if left < 0 or len(files) >= MAX_FILES:
+        if bytes_left < 0 or len(files) >= MAX_FILES:
             raise MarathonError(f"{path}: holds more than {MAX_FILES} files or {MAX_BYTES} bytes")
         content = tar.extractfile(entry)
         files[name] = b"" if content is None else content.read()
     return files
 
 
-def _plain(name: str, path: Path) -> str:
-    if not _PLAIN.fullmatch(name) or len(name) > 200:
+def _checked_name(name: str, path: Path) -> str:
+    """Return the name; raise MarathonError unless it is a short relative path of plain characters."""
+    if not _NAME.fullmatch(name) or len(name) > 200:
         raise MarathonError(f"{path}: {name!r} is no plain name for a file in an archive")
     return name
 

@@ -1,4 +1,4 @@
-"""The benchmarks' own files and tables: what their scripts would print of answers, and files that they accept."""
+"""Prints the tables of the benchmarks' official scripts, and writes the input files that these scripts accept."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from marathon_eval.api.results import Sample
     from marathon_eval.task.task import Task
 
+#: Columns of AIR-Bench's files: foundation, chat, and both.
 FOUNDATION_KEYS = ("path", "question", "choice_a", "choice_b", "choice_c", "choice_d", "answer_gt")
 CHAT_KEYS = ("meta_info", "question", "answer_gt", "path")
 COMMON_KEYS = ("task_name", "dataset_name")
 
 
 def benchmark_of_task(task: Task) -> str | None:
-    """Whose rules a task follows: `metadata: {benchmark: ...}` in its YAML."""
-    named = task.config.metadata.get("benchmark")
-    return str(named) if named else None
+    """Return the benchmark whose rules a task follows: `metadata: {benchmark: ...}` in its YAML."""
+    benchmark = task.config.metadata.get("benchmark")
+    return str(benchmark) if benchmark else None
 
 
 def released_printout(
@@ -33,7 +34,10 @@ def released_printout(
     given: Mapping[str, Mapping[int, Any]],
     samples: Mapping[str, Sequence[Sample]],
 ) -> list[str]:
-    """What the released scripts print of these answers, benchmark by benchmark, rows in the file's order."""
+    """Return what the released scripts would print, per benchmark, with rows in the file's order.
+
+    `given` holds the predictions by task and row number.
+    """
     chat = [
         {"doc_id": sample.doc_id, **docs_fields[sample.doc_id], "judge": sample.judge}
         for name, task in tasks.items()
@@ -53,12 +57,14 @@ def released_printout(
                 ),
                 key=lambda row: row[0],
             )
-            lines += _tables(name, [(fields, value) for _, fields, value, there in rows if there])
+            lines += _tables(
+                name, [(fields, value) for _, fields, value, has_prediction in rows if has_prediction]
+            )
     return lines
 
 
 def _chat_tables(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Both passes of cal_score.py over the judge's last replies; nothing where no judge was asked."""
+    """Print both passes of cal_score.py over the judge's last replies; nothing without a judge."""
     lines: list[str] = []
     for number, heading in enumerate(("chat_score.json:", "chat_score_cir.json (positions swapped):")):
         replies = [
@@ -69,7 +75,7 @@ def _chat_tables(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def chat_scores(judge: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The judge's last reply in the straight and in the swapped pass; None for a row that was not judged."""
+    """Return the judge's last reply in the straight and in the swapped pass; None for a row that was not judged."""
     passes = judge.get("pair") or []
     if len(passes) != 2 or not all(passes):
         return None
@@ -94,9 +100,10 @@ def write_official(
     samples: Mapping[str, Mapping[int, Mapping[str, Any]]],
     folder: Path,
 ) -> Iterator[Path]:
-    """Write each benchmark's input file below `folder`, rows in the dataset's order; yields the files.
+    """Write each benchmark's input file into `folder`, with rows in the dataset's order, and yield the files' paths.
 
-    `samples` are the lines of samples_<task>.jsonl by their doc_id. Raises MarathonError when the disk refuses.
+    `samples` holds the rows of samples_<task>.jsonl by task and doc_id. Raises MarathonError if a file cannot be
+    written.
     """
     rows: dict[tuple[str, str], list[tuple[int, dict[str, Any]]]] = {}
     for name, task in tasks.items():
@@ -104,17 +111,17 @@ def write_official(
         rows.setdefault(target, []).extend(official_rows(task, docs[name].docs, samples[name]))
     for number, name in enumerate(("chat_score.json", "chat_score_cir.json")):
         scores = [
-            {**{key: doc.fields.get(key) for key in COMMON_KEYS}, "gpt-score": told[number]}
+            {**{key: doc.fields.get(key) for key in COMMON_KEYS}, "gpt-score": passes[number]}
             for key, task in tasks.items()
             if benchmark_of_task(task) == "air_bench_chat"
             for doc in docs[key].docs
-            if (told := chat_scores(samples[key].get(doc.doc_id, {}).get("judge", {})))
+            if (passes := chat_scores(samples[key].get(doc.doc_id, {}).get("judge", {})))
         ]
         if scores:
             write_atomically(folder / name, [json.dumps(scores, ensure_ascii=False)])
             yield folder / name
-    for (name, form), found in rows.items():
-        ordered = [row for _, row in sorted(found, key=lambda item: item[0])]
+    for (name, form), numbered_rows in rows.items():
+        ordered = [row for _, row in sorted(numbered_rows, key=lambda item: item[0])]
         parts = [json.dumps(ordered, ensure_ascii=False)] if form == "json" else map(json_line, ordered)
         write_atomically(folder / name, parts)
         yield folder / name
@@ -123,7 +130,7 @@ def write_official(
 def official_rows(
     task: Task, docs: Sequence[Doc], samples: Mapping[int, Mapping[str, Any]]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows as the benchmark's inference script would have written them; rows without an answer are left out."""
+    """Yield (doc_id, row) as the benchmark's inference script writes rows; rows without a response are left out."""
     for doc in docs:
         sample = samples.get(doc.doc_id, {})
         text = sample.get("response")
@@ -135,24 +142,28 @@ def official_rows(
 
 
 def _exported_row(name: str | None, doc: Doc, text: str) -> dict[str, Any]:
-    """AIR-Bench gets the response as it is; MMAR and MMAU the answer, with the thoughts apart."""
+    """Build one row: AIR-Bench takes the whole response; MMAR and MMAU take the answer without the reasoning."""
     fields = doc.fields
-    said = parted(text)
+    response = parted(text)
     if name == "mmar":
-        return {**fields, "thinking_prediction": said.reasoning, "answer_prediction": said.answer or ""}
+        return {
+            **fields,
+            "thinking_prediction": response.reasoning,
+            "answer_prediction": response.answer or "",
+        }
     if name == "mmau":
-        return {**fields, "model_output": said.answer or ""}
+        return {**fields, "model_output": response.answer or ""}
     if name == "air_bench_foundation":
-        kept = {key: fields.get(key) for key in (*FOUNDATION_KEYS, *COMMON_KEYS)}
-        return {**kept, "response": text, "uniq_id": fields.get("uniq_id")}
+        columns = {key: fields.get(key) for key in (*FOUNDATION_KEYS, *COMMON_KEYS)}
+        return {**columns, "response": text, "uniq_id": fields.get("uniq_id")}
     if name == "air_bench_chat":
-        kept = {key: fields.get(key) for key in (*CHAT_KEYS, *COMMON_KEYS)}
-        return {**kept, "response": text, "uniq_id": fields.get("uniq_id")}
+        columns = {key: fields.get(key) for key in (*CHAT_KEYS, *COMMON_KEYS)}
+        return {**columns, "response": text, "uniq_id": fields.get("uniq_id")}
     identity = next((fields[key] for key in ("id", "uniq_id") if key in fields), doc.doc_id)
     return {"id": identity, "response": text}
 
 
-#: The name that each script's input has, and whether it is one JSON list or one object a line.
+#: File name of each script's input, and its format: one JSON list (`json`) or one object per line (`jsonl`).
 FILES = {
     "mmar": ("mmar_predictions.jsonl", "jsonl"),
     "mmau": ("mmau_predictions.json", "json"),

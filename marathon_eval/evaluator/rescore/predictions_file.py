@@ -1,7 +1,7 @@
-"""Answers made elsewhere: a predictions file's rows, joined with the dataset where they do not carry its fields.
+"""Reads a predictions file, and joins its rows with the dataset's if they lack the dataset's columns.
 
-Read as they are: MMAR's JSON or JSONL, MMAU's JSON, AIR-Bench's JSONL (rows with the dataset's own fields plus the
-prediction), AudioMarathon's result JSON, and plain {id, response} rows, which need the dataset.
+Accepted formats: MMAR's JSON or JSONL, MMAU's JSON and AIR-Bench's JSONL (rows with the dataset's columns and the
+prediction), AudioMarathon's result JSON, and plain `{"id": ..., "response": ...}` rows, which need the dataset.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from marathon_eval.task.data.selection import Row, only
 from marathon_eval.task.data.table import Table
 from marathon_eval.task.task import Task
 
-#: Where a prediction may stand, in this order; the first that any row has is the file's.
+#: Keys of a prediction, in order of preference; the first key that any row has is used for the whole file.
 KEYS = (
     "answer_prediction",
     "model_prediction",
@@ -32,31 +32,35 @@ KEYS = (
     "response_text",
     "prediction",
 )
-#: Where AudioMarathon's result files keep their rows.
+#: Keys of AudioMarathon's result files that hold a list of rows.
 LISTS = ("samples", "detailed_results", "results", "model_responses")
+#: Stands for the row's number in the dataset, in place of a column's name.
 NUMBER = "row number"
+#: Columns that identify a row, in order of preference.
 IDS = ("id", "uniq_id", "audio_id")
 
 
 class JoinKey(NamedTuple):
-    """How a prediction finds its row: a key there and a column here (or the row's number), compared as text."""
+    """Joins predictions to rows: a prediction's key `theirs` equals a row's column `ours` or its number, as text."""
 
     theirs: str
     ours: str
     compared: Callable[[Any], str] = str
 
 
-def _name(path: Any) -> str:
+def _file_name(path: Any) -> str:
+    """Return the file name of a POSIX or Windows path."""
     return posixpath.basename(str(path).replace("\\", "/"))
 
 
+#: Ways to join predictions to rows, in order of preference.
 LINKS = (
     *(JoinKey(name, name) for name in IDS),
     JoinKey("id", "uniq_id"),
     JoinKey("doc_id", NUMBER),
     JoinKey("id", NUMBER),
     *(
-        JoinKey(theirs, ours, _name)
+        JoinKey(theirs, ours, _file_name)
         for theirs in ("audio_path", "path", "audio_file")
         for ours in ("audio_path", "path")
     ),
@@ -67,7 +71,7 @@ LINKS = (
 
 @dataclass(frozen=True)
 class Predictions:
-    """A file's rows as they stand, and the key that holds the prediction."""
+    """Holds the rows of a predictions file, and the key under which they hold the prediction."""
 
     path: Path
     rows: list[Mapping[str, Any]]
@@ -76,14 +80,14 @@ class Predictions:
 
 
 class Joined(NamedTuple):
-    """A task's rows with a prediction for some: by row number, of whatever type the file holds."""
+    """Holds a task's rows, and the predictions by row number; a prediction has whatever JSON type the file holds."""
 
     table: Table
     given: dict[int, Any]
 
 
 def read_predictions(path: Path, key: str | None = None) -> Predictions:
-    """The rows of a predictions file. Raises MarathonError naming the file, and the line where there is one."""
+    """Read a predictions file; `key` replaces KEYS. Raises MarathonError that names the file and the line."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -94,28 +98,28 @@ def read_predictions(path: Path, key: str | None = None) -> Predictions:
             raise MarathonError(f"{path}: row {number} is {type(row).__name__}, not an object")
     if not rows:
         raise MarathonError(f"{path}: holds no rows")
-    wanted = KEYS if key is None else (key,)
-    found = next((name for name in wanted if any(name in row for row in rows)), None)
-    if found is None:
+    candidates = KEYS if key is None else (key,)
+    prediction_key = next((name for name in candidates if any(name in row for row in rows)), None)
+    if prediction_key is None:
         raise MarathonError(
-            f"{path}: no row has a prediction under {', '.join(wanted)}. Rows have: {', '.join(rows[0])}"
+            f"{path}: no row has a prediction under {', '.join(candidates)}. Rows have: {', '.join(rows[0])}"
         )
-    return Predictions(path, rows, found, hashlib.sha256(content).hexdigest())
+    return Predictions(path, rows, prediction_key, hashlib.sha256(content).hexdigest())
 
 
 def _rows(content: bytes, path: Path) -> list[Any]:
-    """A list, lines of objects, or the list inside an AudioMarathon result. Raises MarathonError."""
-    whole = _object(content)
-    if whole is None or path.suffix.lower() == ".jsonl":
+    """Parse a JSON list, JSON lines, or the list in an AudioMarathon result. Raises MarathonError."""
+    result_object = _object(content)
+    if result_object is None or path.suffix.lower() == ".jsonl":
         return parsed_rows(content, "jsonl" if path.suffix.lower() == ".jsonl" else "json", None, str(path))
-    rows = next((whole[name] for name in LISTS if isinstance(whole.get(name), list)), None)
+    rows = next((result_object[name] for name in LISTS if isinstance(result_object.get(name), list)), None)
     if rows is None:
         raise MarathonError(f"{path}: is one object without a list of rows under {', '.join(LISTS)}")
     return list(rows)
 
 
 def _object(content: bytes) -> dict[str, Any] | None:
-    """The one JSON object that a file holds; None for a list, for lines, and for what is no JSON."""
+    """Return the single JSON object that a file holds; None for a list, for JSON lines, and for invalid JSON."""
     try:
         loaded = json.loads(content)
     except (ValueError, RecursionError):
@@ -124,9 +128,9 @@ def _object(content: bytes) -> dict[str, Any] | None:
 
 
 def joined_predictions(task: Task, predictions: Predictions, data_dir: str | None) -> Joined:
-    """The task's rows and what was predicted for them. Raises MarathonError for ids that are unknown or there twice."""
+    """Join the task's rows with their predictions. Raises MarathonError for unknown or repeated ids."""
     if carries_fields(task, predictions.rows):
-        return _own_rows(task, predictions)
+        return _rows_of_file(task, predictions)
     if data_dir is None:
         raise MarathonError(
             f"{predictions.path}: the rows lack the fields that {task.name} needs ({', '.join(sorted(needed(task)))}); "
@@ -141,50 +145,51 @@ def joined_predictions(task: Task, predictions: Predictions, data_dir: str | Non
 
 
 def needed(task: Task) -> frozenset[str]:
-    """The columns without which a row can be neither read nor scored."""
+    """Return the columns that are needed to read and score a row."""
     question = task.writer.question
     target = frozenset() if isinstance(question.target, (int, list)) else question.target.names
     return (target | question.choices.names) - {"choices", "letters", "options"}
 
 
 def carries_fields(task: Task, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the rows are the dataset's own, or at least some of them."""
+    """Return whether at least one row has the dataset's columns that the task needs."""
     columns = needed(task)
     return bool(columns) and any(columns <= row.keys() for row in rows)
 
 
-def _own_rows(task: Task, predictions: Predictions) -> Joined:
+def _rows_of_file(task: Task, predictions: Predictions) -> Joined:
     rows = only([Row(number, "", row) for number, row in enumerate(predictions.rows)], task.config.only_rows)
     name = next((name for name in IDS if all(name in row.values for row in rows)), None)
     if name is not None:
         _refuse_twice([row.values[name] for row in rows], name, predictions.path)
-    given = {row.number: row.values[predictions.key] for row in rows if predictions.key in row.values}
-    stripped = [
+    by_number = {row.number: row.values[predictions.key] for row in rows if predictions.key in row.values}
+    without_predictions = [
         row._replace(values={key: value for key, value in row.values.items() if key != predictions.key})
         for row in rows
     ]
-    return Joined(Table(stripped, None, str(predictions.path), predictions.sha256), given)
+    return Joined(Table(without_predictions, None, str(predictions.path), predictions.sha256), by_number)
 
 
 def _linked(task: Task, predictions: Predictions, rows: Sequence[Row]) -> dict[int, Any]:
-    link, by_id = _link(task, predictions, rows)
+    """Return the predictions by the number of their row in the dataset."""
+    link, number_by_id = _link(task, predictions, rows)
     _refuse_twice(
         [link.compared(row[link.theirs]) for row in predictions.rows], link.theirs, predictions.path
     )
-    given: dict[int, Any] = {}
+    by_number: dict[int, Any] = {}
     for row in predictions.rows:
-        wanted = link.compared(row[link.theirs])
-        if wanted not in by_id:
+        identity = link.compared(row[link.theirs])
+        if identity not in number_by_id:
             raise MarathonError(
-                f"{predictions.path}: {task.name} has no row with {link.ours} '{wanted}'.{did_you_mean(wanted, by_id)}"
+                f"{predictions.path}: {task.name} has no row with {link.ours} '{identity}'.{did_you_mean(identity, number_by_id)}"
             )
         if predictions.key in row:
-            given[by_id[wanted]] = row[predictions.key]
-    return given
+            by_number[number_by_id[identity]] = row[predictions.key]
+    return by_number
 
 
 def _link(task: Task, predictions: Predictions, rows: Sequence[Row]) -> tuple[JoinKey, dict[str, int]]:
-    """The first link under which rows here are told apart and at least one prediction finds its row."""
+    """Return the first of LINKS that identifies every row and finds a row for at least one prediction."""
     usable = [row for row in rows if isinstance(row.values, Mapping)]
     for link in LINKS:
         if not all(link.theirs in row for row in predictions.rows):
@@ -197,9 +202,9 @@ def _link(task: Task, predictions: Predictions, rows: Sequence[Row]) -> tuple[Jo
             link.compared(row[link.theirs]) in by_id for row in predictions.rows
         ):
             return link, by_id
-    known = ", ".join(dict.fromkeys(link.theirs for link in LINKS))
+    keys = ", ".join(dict.fromkeys(link.theirs for link in LINKS))
     raise MarathonError(
-        f"{predictions.path}: no prediction finds a row of {task.name}; rows are told apart by {known}"
+        f"{predictions.path}: no prediction matches a row of {task.name}; predictions are matched by one of {keys}"
     )
 
 
@@ -207,7 +212,7 @@ def _refuse_twice(values: Sequence[Any], name: str, path: Path) -> None:
     counted = Counter(map(str, values))
     twice = [value for value, count in counted.items() if count > 1]
     if twice:
-        more = f", and {len(twice) - 1} more" if len(twice) > 1 else ""
+        more = f", and {len(twice) - 1} others repeat" if len(twice) > 1 else ""
         raise MarathonError(
-            f"{path}: {name} '{twice[0]}' is there {counted[twice[0]]} times{more}: which one counts?"
+            f"{path}: {name} '{twice[0]}' is there {counted[twice[0]]} times{more}: keep one row for each id"
         )

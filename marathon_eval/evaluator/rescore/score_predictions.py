@@ -1,4 +1,4 @@
-"""A run without a model: predictions read from a file, scored as answers are, with the benchmark's own tables."""
+"""Scores a predictions file as if a model had given its responses, and prints the benchmark's own tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from marathon_eval.evaluator.rescore.official_output import released_printout
 from marathon_eval.evaluator.rescore.predictions_file import Joined, joined_predictions, read_predictions
 from marathon_eval.evaluator.score_run import judged_by, scored_sample
 from marathon_eval.files import sha256_of
-from marathon_eval.scoring.released.common import INVALID
+from marathon_eval.scoring.released.air_bench_mmar_mmau import INVALID
 from marathon_eval.task.data.rows import TableReader
 from marathon_eval.task.data.table import Table
 from marathon_eval.task.documents import DocLoader
@@ -35,46 +35,46 @@ if TYPE_CHECKING:
     from marathon_eval.api.model import Model
     from marathon_eval.evaluator.judge import Judged
 
-#: A prediction that says that its model failed: AudioMarathon's scripts write it where an answer should be.
+#: Start of a prediction that reports a failure: AudioMarathon's scripts write it in place of a response.
 FAILED = "ERROR"
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """A scored predictions file, and the lines that the benchmark's own script would print."""
+    """Holds the result of a predictions file, and the lines that the benchmark's own script would print."""
 
     result: RunResult
     printout: list[str]
 
 
 class GivenTable(TableReader):
-    """Rows that are at hand already."""
+    """Reads a table that is already in memory."""
 
     def __init__(self, task: Task, table: Table) -> None:
         super().__init__(task.config, None, Path.cwd(), task.document.where("dataset_path"))
         self.table = table
 
     def read(self, split: str) -> Table:
-        """The same rows for every split."""
+        """Return the table, whatever the split."""
         return self.table
 
 
 class ScoringLoader(DocLoader):
-    """Documents that are scored and not asked: the question and the audio may be absent."""
+    """Loads documents that are only scored: the question and the audio may be absent."""
 
     def __init__(self, task: Task) -> None:
         super().__init__(task.config, task.document, task.writer.question, task.loader.choices)
 
     def _check_columns(self, known: set[str]) -> None:
-        ours = known | (OURS if self.question.choices.given else frozenset())
+        names = known | (OURS if self.question.choices.given else frozenset())
         for rule in self.question.rules():
             if rule is not self.question.text:
-                check_names(rule, ours)
-        check_names(self.choices, ours)
+                check_names(rule, names)
+        check_names(self.choices, names)
 
     def _audio_values(self, fields: Any) -> list[Any]:
-        named = isinstance(fields, Mapping) and all(rule.names <= fields.keys() for rule in self.audio)
-        return super()._audio_values(fields) if named else []
+        has_audio = isinstance(fields, Mapping) and all(rule.names <= fields.keys() for rule in self.audio)
+        return super()._audio_values(fields) if has_audio else []
 
 
 def score_predictions(
@@ -88,22 +88,22 @@ def score_predictions(
     key: str | None = None,
     judge_generation: Mapping[str, Any] | None = None,
 ) -> Predicted:
-    """Score a predictions file for tasks and groups; only a judge is ever asked. Raises MarathonError."""
+    """Score a predictions file for tasks and groups. Asks no model but the judge. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups = load_tasks(Registry(include_path), names)
     tasks = as_judged(tasks, judge)
     file = read_predictions(path, key)
-    found = {name: joined_predictions(task, file, data_dir) for name, task in tasks.items()}
-    tasks = {name: task for name, task in tasks.items() if found[name].table.rows}
+    joined = {name: joined_predictions(task, file, data_dir) for name, task in tasks.items()}
+    tasks = {name: task for name, task in tasks.items() if joined[name].table.rows}
     if not tasks:
         raise MarathonError(f"{path}: no row belongs to {', '.join(names)}")
-    docs = {name: documents(task, found[name], subset) for name, task in tasks.items()}
-    asked = judge_with(judge, cache or ResponseCache(None), judge_generation or {})
+    docs = {name: documents(task, joined[name], subset) for name, task in tasks.items()}
+    cached_judge = judge_with(judge, cache or ResponseCache(None), judge_generation or {})
     samples: dict[str, list[Sample]] = {}
     manifests: dict[str, Any] = {}
     for name, task in tasks.items():
-        judged = judged_by(asked, task, _texts(docs[name], found[name]))
-        samples[name] = [_sample(task, doc, found[name].given, judged) for doc in docs[name].docs]
+        judged = judged_by(cached_judge, task, _texts(docs[name], joined[name]))
+        samples[name] = [_sample(task, doc, joined[name].given, judged) for doc in docs[name].docs]
         manifests[name] = {**docs[name].manifest(), **({"judge": judged.facts} if judged else {})}
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
     fingerprint = {"model": "predictions", "file": file.path.name, "sha256": file.sha256, "key": file.key}
@@ -122,36 +122,42 @@ def score_predictions(
         started=started,
     )
     return Predicted(
-        result, released_printout(tasks, docs, {name: found[name].given for name in tasks}, samples)
+        result, released_printout(tasks, docs, {name: joined[name].given for name in tasks}, samples)
     )
 
 
-def documents(task: Task, found: Joined, subset: str | None) -> DocSet:
-    """The task's documents from these rows. Audio is not needed: nobody listens again."""
-    docset = ScoringLoader(task).load(GivenTable(task, found.table), subset, None, None)
+def documents(task: Task, joined: Joined, subset: str | None) -> DocSet:
+    """Load the task's documents from these rows. A row without its audio is loaded too: scoring needs none."""
+    docset = ScoringLoader(task).load(GivenTable(task, joined.table), subset, None, None)
     failed = [doc.doc_id for doc in docset.docs if doc.error is not None]
-    if not failed or found.table.source is None:
+    if not failed or joined.table.source is None:
         return docset
-    silent = ScoringLoader(task).load(GivenTable(task, replace(found.table, source=None)), subset, None, None)
-    unheard = {doc.doc_id: doc for doc in silent.docs if doc.doc_id in set(failed) and doc.error is None}
-    return replace(docset, docs=[unheard.get(doc.doc_id, doc) for doc in docset.docs])
+    no_audio = ScoringLoader(task).load(
+        GivenTable(task, replace(joined.table, source=None)), subset, None, None
+    )
+    loaded_without = {
+        doc.doc_id: doc for doc in no_audio.docs if doc.doc_id in set(failed) and doc.error is None
+    }
+    return replace(docset, docs=[loaded_without.get(doc.doc_id, doc) for doc in docset.docs])
 
 
-def _texts(docs: DocSet, found: Joined) -> list[tuple[Doc, list[Response]]]:
-    """What a judge is shown: predictions that are text."""
-    given = found.given
+def _texts(docs: DocSet, joined: Joined) -> list[tuple[Doc, list[Response]]]:
+    """Return the documents and predictions that a judge judges: predictions that are text."""
+    predictions = joined.given
     return [
-        (doc, [Response(given[doc.doc_id])]) for doc in docs.docs if isinstance(given.get(doc.doc_id), str)
+        (doc, [Response(predictions[doc.doc_id])])
+        for doc in docs.docs
+        if isinstance(predictions.get(doc.doc_id), str)
     ]
 
 
-def _sample(task: Task, doc: Doc, given: Mapping[int, Any], judged: Judged | None) -> Sample:
-    """One row's sample. No prediction is an error row; one that is no text is invalid: counted, and wrong."""
+def _sample(task: Task, doc: Doc, predictions: Mapping[int, Any], judged: Judged | None) -> Sample:
+    """Score one row. Without a prediction it is an error row; a prediction that is not text counts as wrong."""
     if doc.error is not None:
         return task.score(doc, [Response.failed(doc.error)])
-    if doc.doc_id not in given:
+    if doc.doc_id not in predictions:
         return task.score(doc, [Response.failed(f"row {doc.doc_id}: has no prediction")])
-    text = given[doc.doc_id]
+    text = predictions[doc.doc_id]
     if isinstance(text, str) and text.startswith(FAILED) and text[len(FAILED) :][:1] in ("", ":"):
         return task.score(
             doc, [Response.failed(f"row {doc.doc_id}: the prediction is a failure: {text[:200]}")]
@@ -163,7 +169,7 @@ def _sample(task: Task, doc: Doc, given: Mapping[int, Any], judged: Judged | Non
 
 
 def invalid_prediction(task: Task, doc: Doc, value: Any) -> Sample:
-    """The sample of a prediction that is null, a number or a list."""
+    """Make the sample of a prediction that is not text (null, a number or a list)."""
     row = ScoredRow(Answer(None, INVALID), doc.target or "", task.context(doc), task.scorer.cluster(doc))
     readings = {
         name: ReadingScore(None, INVALID, {metric.name: metric.score(row) for metric in reading.metrics})

@@ -1,7 +1,8 @@
-"""What a run's archive holds, and scoring it again from that alone: no dataset, no audio, no model, no network.
+"""Collects the files of a run's archive, and verifies an archive by scoring it again.
 
-results.json, samples, the tasks' YAMLs (as written, and merged with their includes), the documents that were asked,
-and the cache's rows. Scores, counts, prompts and answers are computed anew and compared bit for bit.
+An archive holds results.json, the samples, the tasks' YAMLs (as written, and merged with their includes), the
+documents, and the run's cache entries. Verifying needs no dataset, audio, model or network: it recomputes scores,
+counts, prompts and answers and compares them exactly.
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.loader import files_of, load_document
 
+#: Fields of a document that docs/<task>.jsonl stores.
 _DOC = ("doc_id", "fields", "error", "choices", "target", "audio_names", "examples")
 
 
 class Verified(NamedTuple):
-    """What was found the same, and every difference in one line."""
+    """Holds the numbers of samples and cached responses that were compared, and one line for each difference."""
 
     n_samples: int
     n_answers: int
@@ -45,7 +47,7 @@ class Verified(NamedTuple):
 
 
 def archive_files(run: Path) -> dict[str, bytes]:
-    """The archive's files for a finished run. Raises MarathonError."""
+    """Return the archive's files, by name, for a finished run. Raises MarathonError."""
     folder = newest_run(run)
     results = read_results(folder)
     config = _config(results)
@@ -55,8 +57,8 @@ def archive_files(run: Path) -> dict[str, bytes]:
     expanded = in_orders(tasks, config)
     files = {"results.json": (folder / "results.json").read_bytes()}
     sources: dict[Path, None] = {}
-    for name, one in {**tasks, **groups}.items():
-        path = one.path if isinstance(one, Task) else registry.task_path(name)
+    for name, item in {**tasks, **groups}.items():
+        path = item.path if isinstance(item, Task) else registry.task_path(name)
         sources.update(dict.fromkeys(files_of(path, registry.task_path)))
         values = load_document(path, registry.task_path).values
         files[f"tasks/{name}.yaml"] = yaml.safe_dump(values, allow_unicode=False, sort_keys=False).encode()
@@ -67,7 +69,7 @@ def archive_files(run: Path) -> dict[str, bytes]:
         rows = list(read_samples(folder, name))
         samples += rows
         files[f"samples_{name}.jsonl"] = (folder / f"samples_{name}.jsonl").read_bytes()
-        files[f"docs/{name}.jsonl"] = _lines(map(_written, docs_of(task, config).docs))
+        files[f"docs/{name}.jsonl"] = _lines(map(_doc_row, docs_of(task, config).docs))
     cache = cache_folder(config)
     rows = _cache_rows(cache / FILE_NAME, results["fingerprint_sha256"], samples) if cache else []
     files["cache.jsonl"] = _lines(rows)
@@ -75,7 +77,7 @@ def archive_files(run: Path) -> dict[str, bytes]:
 
 
 def verify_archive(archive: Path) -> Verified:
-    """Score an archive's answers again and compare. Raises MarathonError for an archive that cannot be read."""
+    """Score an archive's responses again and compare. Raises MarathonError for an archive that cannot be read."""
     files = read_archive(archive)
     try:
         return _verified(files, archive)
@@ -90,42 +92,44 @@ def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
     config = _config(results)
     _refuse_judged(results, archive)
     loaded = _tasks(files, archive)
-    tasks = in_orders({name: one for name, one in loaded.items() if isinstance(one, Task)}, config)
-    answers = _answers(files["cache.jsonl"])
+    tasks = in_orders({name: item for name, item in loaded.items() if isinstance(item, Task)}, config)
+    cached_texts = _texts_by_request(files["cache.jsonl"])
     differences: list[str] = []
-    found = {}
-    count = 0
+    task_results = {}
+    n_samples = 0
     for name, task in tasks.items():
         docset = _docset(files[f"docs/{name}.jsonl"], results["manifests"][name])
         rows = {row["doc_id"]: row for row in _rows(files[f"samples_{name}.jsonl"])}
-        samples = [_again(task, doc, rows[doc.doc_id], config) for doc in docset.docs]
-        count += len(samples)
+        samples = [_rescored(task, doc, rows[doc.doc_id], config) for doc in docset.docs]
+        n_samples += len(samples)
         for doc, sample in zip(docset.docs, samples, strict=True):
             row = rows[doc.doc_id]
             differences += [
                 f"{name} row {doc.doc_id}: {what} differs"
                 for what in _row_faults(task, doc, row, sample, results)
             ]
-            if _place(row) in answers and not _texts(row) <= answers[_place(row)]:
+            request = _request_of_sample(row)
+            if request in cached_texts and not _texts(row) <= cached_texts[request]:
                 differences.append(f"{name} row {doc.doc_id}: the cache holds another answer")
         if docset.manifest_sha256 != results["manifests"][name]["manifest_sha256"]:
             differences.append(f"{name}: the documents are not those that were asked")
-        found[name] = task.aggregate(samples, docset)
-        differences += _changed(name, found[name].summary(), results["tasks"][name])
-    for name, one in loaded.items():
-        if isinstance(one, Group):
-            differences += _changed(name, one.aggregate(found), results["groups"][name])
-    return Verified(
-        count, sum(row["key"].startswith(RESPONSE) for row in _rows(files["cache.jsonl"])), differences
-    )
+        task_results[name] = task.aggregate(samples, docset)
+        differences += _changed(name, task_results[name].summary(), results["tasks"][name])
+    for name, item in loaded.items():
+        if isinstance(item, Group):
+            differences += _changed(name, item.aggregate(task_results), results["groups"][name])
+    n_answers = sum(row["key"].startswith(RESPONSE) for row in _rows(files["cache.jsonl"]))
+    return Verified(n_samples, n_answers, differences)
 
 
 def _config(results: Mapping[str, Any]) -> RunConfig:
-    known = {field.name for field in fields(RunConfig)}
-    kept = {key: value for key, value in results["config"].items() if key in known}
-    if not {"model", "tasks"} <= set(kept):
+    names = {field.name for field in fields(RunConfig)}
+    settings = {key: value for key, value in results["config"].items() if key in names}
+    if not {"model", "tasks"} <= set(settings):
         raise MarathonError("pack: only a run's results can be packed, not scores of a predictions file")
-    return RunConfig(**{**kept, "tasks": tuple(kept["tasks"]), "include_path": tuple(kept["include_path"])})
+    return RunConfig(
+        **{**settings, "tasks": tuple(settings["tasks"]), "include_path": tuple(settings["include_path"])}
+    )
 
 
 def _refuse_judged(results: Mapping[str, Any], where: Path) -> None:
@@ -137,8 +141,8 @@ def _refuse_judged(results: Mapping[str, Any], where: Path) -> None:
 
 
 def _tasks(files: Mapping[str, bytes], archive: Path) -> dict[str, Task | Group]:
-    """Tasks and groups of the archive. One that would run code of the hub is refused: the archive is a stranger's."""
-    found: dict[str, Task | Group] = {}
+    """Load the archive's tasks and groups. Refuses `trust_remote_code`, because an archive is untrusted."""
+    loaded: dict[str, Task | Group] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():
             kind, _, file = name.partition("/")
@@ -146,19 +150,19 @@ def _tasks(files: Mapping[str, bytes], archive: Path) -> dict[str, Task | Group]
                 continue
             if "trust_remote_code" in content.decode():
                 raise MarathonError(
-                    f"{archive}: {name} asks for trust_remote_code; nothing of an archive is run"
+                    f"{archive}: {name} asks for trust_remote_code; code of an archive is never run"
                 )
             path = Path(folder) / Path(file).name
             path.write_bytes(content)
-            found[path.stem] = load_task(path, lambda included: _no_include(included, archive))
-    return found
+            loaded[path.stem] = load_task(path, lambda included: _no_include(included, archive))
+    return loaded
 
 
 def _no_include(name: str, archive: Path) -> Path:
     raise MarathonError(f"{archive}: a task includes {name}; `pack` writes tasks without includes")
 
 
-def _written(doc: Doc) -> dict[str, Any]:
+def _doc_row(doc: Doc) -> dict[str, Any]:
     return {key: getattr(doc, key) for key in _DOC}
 
 
@@ -172,8 +176,8 @@ def _docset(content: bytes, manifest: Mapping[str, Any]) -> DocSet:
     return DocSet(docs, **counts)
 
 
-def _again(task: Task, doc: Doc, row: Mapping[str, Any], config: RunConfig) -> Sample:
-    """The sample, scored anew from the stored texts; what was measured is taken as it stands."""
+def _rescored(task: Task, doc: Doc, row: Mapping[str, Any], config: RunConfig) -> Sample:
+    """Score the stored texts of a sample again; the measured usage is copied."""
     texts = row["response"] if isinstance(row["response"], list) else [row["response"]]
     usage = Usage()
     responses = [
@@ -208,12 +212,12 @@ def _changed(name: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> list[
 
 # -- the cache's rows ----------------------------------------------------------------------------------------------
 
-_Place = tuple[str | None, tuple[str | None, ...]]
+#: Identifies a request: the hash of its prompt, and those of its audio.
+_RequestId = tuple[str | None, tuple[str | None, ...]]
 
 
-def _place(row: Mapping[str, Any]) -> _Place:
-    """What a sample was asked: its prompt's hash, and its sounds'."""
-    return row["prompt_sha256"], tuple(one["sha256"] for one in row["audio"])
+def _request_of_sample(row: Mapping[str, Any]) -> _RequestId:
+    return row["prompt_sha256"], tuple(clip["sha256"] for clip in row["audio"])
 
 
 def _texts(row: Mapping[str, Any]) -> set[str]:
@@ -221,39 +225,40 @@ def _texts(row: Mapping[str, Any]) -> set[str]:
     return {text or "" for text in texts} if row["status"] in ("ok", "unverified") else set()
 
 
-def _asked(value: Mapping[str, Any]) -> _Place:
+def _request_of_entry(value: Mapping[str, Any]) -> _RequestId:
     request = value["request"]
     return sha256_of([request["system"], request["prompt"]]), tuple(request["audio"])
 
 
 def _cache_rows(path: Path, fingerprint: str, samples: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """This run's answers as `cache export` writes them, and the model's fingerprint."""
+    """Return the cache entries of the model's fingerprint and of this run's responses, as `cache export` does."""
     if not path.is_file():
         return []
-    wanted = {_place(row) for row in samples}
+    requests = {_request_of_sample(row) for row in samples}
     with opened_read_only(path) as connection:
-        known = fingerprints(connection)
+        model_fingerprints = fingerprints(connection)
         rows = [
             entry._asdict()
             for entry in stored(connection, RESPONSE)
-            if entry.value["fingerprint"] == fingerprint and _asked(entry.value) in wanted
+            if entry.value["fingerprint"] == fingerprint and _request_of_entry(entry.value) in requests
         ]
-    own = [Entry(FINGERPRINT + fingerprint, known[fingerprint])._asdict()] if fingerprint in known else []
-    return [*own, *rows]
+    if fingerprint not in model_fingerprints:
+        return rows
+    return [Entry(FINGERPRINT + fingerprint, model_fingerprints[fingerprint])._asdict(), *rows]
 
 
-def _answers(content: bytes) -> dict[_Place, set[str]]:
-    """The texts that the packed cache holds for each question. Raises MarathonError for a row that is not whole."""
-    found: dict[_Place, set[str]] = {}
+def _texts_by_request(content: bytes) -> dict[_RequestId, set[str]]:
+    """Return the cached texts by request. Raises MarathonError for an entry whose key does not match its content."""
+    texts: dict[_RequestId, set[str]] = {}
     for row in _rows(content):
         entry = Entry(**row)
         if not belongs(entry):
             raise MarathonError(
-                f"cache.jsonl: {entry.key[:40]}: the key is not the hash of what stands beside it"
+                f"cache.jsonl: {entry.key[:40]}: the key is not the hash of the entry's content"
             )
         if entry.key.startswith(RESPONSE):
-            found.setdefault(_asked(entry.value), set()).add(entry.value["response"]["text"])
-    return found
+            texts.setdefault(_request_of_entry(entry.value), set()).add(entry.value["response"]["text"])
+    return texts
 
 
 def _lines(rows: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Encodings on disk: given out for the same model and sound only, written whole, bounded, and read without pickle."""
+"""Tests encodings on disk: reused for the same model and audio only, atomic, limited in size, without pickle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from marathon_eval.backends.hf.engine.encoder_cache import SUFFIX, EncoderFiles
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import NO_PRESS, Grid, sweep
+from marathon_eval.evaluator.sweep import sweep
+from marathon_eval.evaluator.sweep_cells import NO_PRESS, Grid
 
 CPU = torch.device("cpu")
 GRID = Grid((NO_PRESS, "dart", "knorm"), (0.5,))
@@ -115,7 +116,7 @@ def test_a_broken_file_is_made_anew(
     file.write_bytes(content[: len(content) // 2])
     again = swept(folder, checkpoint, tmp_path / "b", encoder_cache=str(files))
     assert len(encodings) == 2
-    assert "made anew" in capsys.readouterr().err
+    assert "encoded again" in capsys.readouterr().err
     assert file.stat().st_size == len(content)
     assert [told(one) for one in again["dart 0.5"].samples["heard"]] == [
         told(one) for one in whole["dart 0.5"].samples["heard"]
@@ -189,7 +190,7 @@ def test_parts_of_one_memory_are_kept(tmp_path: Path) -> None:
 
 
 def test_what_is_no_tensors_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MarathonError, match="gives a list"):
+    with pytest.raises(MarathonError, match="returns a list"):
         made(tmp_path).write(tmp_path / "x", [torch.ones(1)], 1.0)
 
 
@@ -204,7 +205,7 @@ def test_the_folder_is_bounded(tmp_path: Path, capsys: pytest.CaptureFixture[str
     files.write(paths[3], torch.ones(1000), 1.0)
     assert [path.exists() for path in paths] == [True, False, True, True]
     files.write(tmp_path / f"big{SUFFIX}", torch.ones(4000), 1.0)
-    assert "is not kept: encoder_cache_gb=1.5e-05" in capsys.readouterr().err
+    assert "is not stored: encoder_cache_gb=1.5e-05" in capsys.readouterr().err
     assert len(list(tmp_path.iterdir())) == 3
 
 
@@ -225,9 +226,9 @@ def test_where_it_would_do_nothing_it_is_refused(tmp_path: Path) -> None:
     from marathon_eval.models.whisper import Whisper
 
     args = {"pretrained": str(tmp_path), "encoder_cache": str(tmp_path)}
-    with pytest.raises(MarathonError, match="sharing=false shares no encoding"):
+    with pytest.raises(MarathonError, match="sharing=false, which reuses no encoding"):
         EncoderFiles.of(QwenOmni(QwenOmni.Settings.model_validate({**args, "sharing": False})))
-    with pytest.raises(MarathonError, match="whisper has no encoding that could be kept"):
+    with pytest.raises(MarathonError, match="whisper has no audio encoding that could be stored"):
         EncoderFiles.of(Whisper(Whisper.Settings.model_validate(args)))
 
 

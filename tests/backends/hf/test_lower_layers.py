@@ -1,4 +1,4 @@
-"""Layers below a cut: run once for all pruning presses and ratios that cut there, and no answer changes by it."""
+"""Tests that the layers below a cut run once for all pruning presses and ratios, without changing any answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import NO_PRESS, Grid, sweep
+from marathon_eval.evaluator.sweep import sweep
+from marathon_eval.evaluator.sweep_cells import NO_PRESS, Grid
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.fastv import FastV
 from marathon_eval.presses.frame import Frame

@@ -1,4 +1,4 @@
-"""What is shared among cells and questions is made once, changes no answer, and is charged to all of them."""
+"""Tests that work shared by cells and questions runs once, changes no answer, and counts in every response's time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine import shared_clip
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import NO_PRESS, Grid, sweep
+from marathon_eval.evaluator.sweep import sweep
+from marathon_eval.evaluator.sweep_cells import NO_PRESS, Grid
 
 #: `pool` takes m=, not ratio=.
 PRESSES = [name for name in Registry().names("press") if name != "pool"]
