@@ -1,1 +1,1 @@
-"""What model adapters share: transformers checkpoints (hf/) and servers behind HTTP (http/)."""
+"""Provides the base classes of model adapters: transformers checkpoints (hf/) and HTTP APIs (http/)."""

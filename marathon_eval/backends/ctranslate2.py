@@ -1,8 +1,8 @@
-"""A Whisper checkpoint of transformers' layout as CTranslate2 reads it: converted once, and kept.
+"""Converts a Whisper checkpoint from transformers' layout to CTranslate2's, once, and stores the converted copy.
 
-By https://opennmt.net/CTranslate2/python/ctranslate2.converters.TransformersConverter.html, with the weights' own
-precision. The copy lies in the cache's folder, named after what identifies the weights, so that a changed checkpoint
-is converted anew.
+Uses https://opennmt.net/CTranslate2/python/ctranslate2.converters.TransformersConverter.html and keeps the
+precision of the weights. The copy lies in the cache folder under a name made from the weights' identity, so a changed
+checkpoint is converted again.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from marathon_eval.errors import MarathonError
 
 
 def for_ctranslate2(folder: Path, identity: str) -> Path:
-    """The folder itself where it is converted already, else its converted copy.
+    """Return the folder itself if it is in CTranslate2's layout, else its converted copy.
 
-    `identity` is the hash or commit of the weights. Raises MarathonError for a folder that holds no Whisper.
+    `identity` is the hash or commit of the weights. Raises MarathonError when the folder holds no Whisper checkpoint
+    or the copy cannot be written.
     """
     from importlib.metadata import version
 
@@ -32,22 +33,22 @@ def for_ctranslate2(folder: Path, identity: str) -> Path:
         )
     from marathon_eval.files import default_folder
 
-    shelf = default_folder() / "ctranslate2"
-    # another release may write another format
-    copy = shelf / f"{identity[:16]}-{version('ctranslate2')}"
+    parent = default_folder() / "ctranslate2"
+    # the release is in the name, because another release may write another format
+    copy = parent / f"{identity[:16]}-{version('ctranslate2')}"
     if not (copy / CONVERTED).is_file():
         try:
-            shelf.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=shelf, prefix="converting-") as scratch:
+            parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=parent, prefix="converting-") as scratch:
                 _convert(folder, Path(scratch) / "model")
-                _keep(Path(scratch) / "model", copy)
+                _move_into_place(Path(scratch) / "model", copy)
         except OSError as error:
-            raise MarathonError(f"{shelf}: cannot keep converted weights here ({error.strerror})") from None
+            raise MarathonError(f"{parent}: cannot write converted weights here ({error.strerror})") from None
     return copy
 
 
 def _convert(folder: Path, target: Path) -> None:
-    # first: it hides a torchvision that would break the import of transformers
+    # imported first, because it hides a torchvision that would break the import of transformers
     from marathon_eval.backends.hf.engine.load import quiet  # isort: split
 
     import transformers
@@ -55,16 +56,16 @@ def _convert(folder: Path, target: Path) -> None:
 
     with quiet():
         TransformersConverter(str(folder)).convert(str(target))
-        # where faster-whisper looks for them, also where the checkpoint keeps them in one processor_config.json
+        # faster-whisper reads these two files; newer checkpoints have only one processor_config.json
         transformers.AutoFeatureExtractor.from_pretrained(folder).save_pretrained(target)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
         tokenizer.backend_tokenizer.save(str(target / "tokenizer.json"))
 
 
-def _keep(made: Path, copy: Path) -> None:
-    """Renamed into place as a whole; where another process was faster, its copy is as good."""
+def _move_into_place(converted: Path, copy: Path) -> None:
+    """Rename the finished folder to `copy`; if another process has already put its copy there, use that one."""
     try:
-        made.rename(copy)
+        converted.rename(copy)
     except OSError:
         if not (copy / CONVERTED).is_file():
             raise
@@ -72,7 +73,7 @@ def _keep(made: Path, copy: Path) -> None:
 
 def _config(folder: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MarathonError(f"{folder / 'config.json'}: cannot be read ({error})") from None
-    return found
+    return config

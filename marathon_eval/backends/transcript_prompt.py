@@ -1,7 +1,7 @@
-"""A transcript and a question in one prompt, and apart again: how `cascade` asks a text reader.
+"""Joins a transcript and a question into one prompt for the text model of a `cascade`, and splits the prompt again.
 
-A reader that is a language model simply gets the text. One that only compares texts (models/embedder.py) takes it
-apart here: transcript, question, options.
+A language model reads the joined prompt as it is. A model that only compares texts (models/embedder.py) splits it
+into transcript, question and options.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from marathon_eval.errors import RowError
 
 _BEFORE = "What was said in the recording:"
 _AFTER = "(end of what was said)"
-#: `A. text`, `A) text`, `A: text`, `(A) text`: the layouts of marathon_eval/task/prompt/choices.py that name a letter
+#: Matches `A. text`, `A) text`, `A: text`, `(A) text`: the lettered layouts of marathon_eval/task/prompt/choices.py.
 _OPTION = re.compile(r"\s*\(?([A-Za-z])[.):]\)?\s+(\S.*?)\s*")
 
 
 class ParsedQuestion(NamedTuple):
-    """A question as a text reader sees it; `options` by their letter, in the prompt's order."""
+    """Holds the parts of a composed prompt; `options` maps letters to texts in the prompt's order."""
 
     transcript: str
     question: str
@@ -27,12 +27,12 @@ class ParsedQuestion(NamedTuple):
 
 
 def composed(transcript: str, prompt: str) -> str:
-    """The prompt with the transcript before it."""
+    """Return the prompt with the transcript before it."""
     return f"{_BEFORE}\n{transcript}\n{_AFTER}\n\n{prompt}"
 
 
 def taken_apart(text: str) -> ParsedQuestion:
-    """The parts of a composed prompt. Raises RowError when it holds no transcript or no lettered options."""
+    """Split a composed prompt into its parts. Raises RowError when it holds no transcript or no lettered options."""
     before, _, prompt = text.rpartition(f"\n{_AFTER}\n\n")
     if not before.startswith(_BEFORE):
         raise RowError(
@@ -46,8 +46,8 @@ def taken_apart(text: str) -> ParsedQuestion:
 
 
 def _options(lines: list[str]) -> tuple[int, dict[str, str]]:
-    """The last run of lines lettered A, B, C ... (or a, b, c ...) of two or more, and where it starts."""
-    found: tuple[int, dict[str, str]] = (0, {})
+    """Return the start and the options of the last run of two or more lines lettered A, B, C ... or a, b, c ..."""
+    last: tuple[int, dict[str, str]] = (0, {})
     for first in range(len(lines)):
         run: dict[str, str] = {}
         for line in lines[first:]:
@@ -56,11 +56,11 @@ def _options(lines: list[str]) -> tuple[int, dict[str, str]]:
                 break
             run[match[1]] = match[2]
         if len(run) > 1:
-            found = (first, run)
-    return found
+            last = (first, run)
+    return last
 
 
 def _question(lines: list[str]) -> str:
-    """The last line before the options that asks something, else all that stands there."""
-    asked = [line.strip().removeprefix("Question:").strip() for line in lines if line.strip()]
-    return next((line for line in reversed(asked) if line.endswith("?")), " ".join(asked))
+    """Return the last line that ends in a question mark, else all lines before the options."""
+    stripped = [line.strip().removeprefix("Question:").strip() for line in lines if line.strip()]
+    return next((line for line in reversed(stripped) if line.endswith("?")), " ".join(stripped))

@@ -77,7 +77,7 @@ def test_budget_refuses_what_is_no_fraction(ratio: float) -> None:
         ({"ratio": 0.5, "compat": "kvpress"}, "compat=kvpress: must be audiomarathon"),
         ({"ratio": "0.3+0.5", "layer": "2+8", "compat": "audiomarathon"}, "the released code cuts once"),
         ({"ratio": 0.5, "layre": 2}, "takes no 'layre'. Did you mean layer?"),
-        ({"ratio": 0.5, "audio_pivots": 0}, "at least 1 audio pivot"),
+        ({"ratio": 0.5, "audio_pivots": 0}, "audio_pivots must be at least 1"),
     ],
 )
 def test_wrong_arguments_are_named(args: dict[str, Any], message: str) -> None:
@@ -172,5 +172,5 @@ def test_names_that_no_one_takes(args: dict[str, Any], message: str) -> None:
 
 
 def test_a_name_that_both_take_is_refused() -> None:
-    with pytest.raises(MarathonError, match="'dtype' is an argument of the model and of the press alike"):
+    with pytest.raises(MarathonError, match="'dtype' is an argument of both the model and the press"):
         split_press_args({"press": "clash", "ratio": 0.5, "dtype": "x"}, {"dtype"}, lambda name: Clash)

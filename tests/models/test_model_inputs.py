@@ -131,7 +131,7 @@ def test_remote_code_is_refused_and_the_way_through_a_server_named(name: str) ->
     ) as error:
         Registry().model_class(name).from_args({"trust_remote_code": True})
     assert f"--model {name}: " in str(error.value)
-    assert "here is transformers 5." in str(error.value)
+    assert "the installed transformers 5." in str(error.value)
 
 
 def test_a_missing_package_is_named_with_its_extra(bench: Benches, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -273,7 +273,7 @@ def test_a_model_that_is_cut_at_its_input_says_so(name: str) -> None:
             continue
         args = {"m": 2, "layer": 2} if name == "pool" else {"layer": layer, "ratio": ratio}
         press = press_from_args(PRESSES[name], args)
-        with pytest.raises(MarathonError, match=f"gemma4 takes press={name} with layer=0 alone"):
+        with pytest.raises(MarathonError, match=f"gemma4 takes press={name} only with layer=0"):
             Registry().model_class("gemma4").from_args({"pretrained": "no/such"}, press)
 
 

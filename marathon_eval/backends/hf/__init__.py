@@ -1,1 +1,4 @@
-"""Adapters of transformers checkpoints. Only engine/ imports torch; everything else here answers without weights."""
+"""Provides the adapters of transformers checkpoints.
+
+Only engine/ imports torch; settings and fingerprints need none.
+"""

@@ -1,7 +1,8 @@
-"""What every local audio model shares: its arguments, what identifies it, and the seam to the engine's torch.
+"""Provides HFAudio, the base class of local models: arguments, identity of the weights, and calls into the engine.
 
-An adapter in models/ names its transformers class as text and says how a chat is built; loading, timing, truncation
-guard and decoding are marathon_eval/backends/hf/engine/runner.py, imported on the first cache miss. This file imports no torch.
+An adapter in models/ names its transformers class as text and builds the chat. The engine (engine/runner.py) loads,
+times, decodes and checks that audio was not truncated; it is imported on the first cache miss. This file imports no
+torch.
 """
 
 from __future__ import annotations
@@ -33,27 +34,31 @@ if TYPE_CHECKING:
 
 
 class HFAudio(Model):
-    """A local model behind transformers. A subclass fills the class attributes, `prepare` and `decoder`."""
+    """Answers requests with a transformers checkpoint.
+
+    Implements `backends.hf.inputs.LocalModel`, the interface by which the engine calls an adapter. A subclass sets
+    the class attributes and implements `prepare` and `decoder`.
+    """
 
     Settings: ClassVar[type[ModelSettings]] = HFSettings
     transport: ClassVar[frozenset[str]] = Model.transport | {
         *("device_map", "sharing", "max_batch_tokens", "encoder_cache", "encoder_cache_gb"),
     }
-    #: The class in transformers that loads the weights, as text. (Some adapters learn this and the rate from arguments.)
+    #: The transformers class that loads the weights. Some adapters set it and `token_rate` from arguments.
     weights_class: str
-    #: Only tensors named so are needed; other shards are neither downloaded nor read.
+    #: The prefix of the tensors that are needed; shards without any are neither downloaded nor read.
     weights_prefix: ClassVar[str | None] = None
-    #: The commits that were tried; a name that is not here is resolved once and recorded.
+    #: The tested commit of each checkpoint on the hub; the commit of any other name is resolved once and recorded.
     pinned: ClassVar[Mapping[str, str]] = {}
-    #: Audio tokens per second, for the truncation guard; None where audio is not in the token stream.
+    #: Audio tokens per second, for the truncation check; None when audio is not in the token stream.
     token_rate: float | None = None
-    #: Ending tokens beside those that the checkpoint names.
+    #: Tokens that end an answer, in addition to those that the checkpoint names.
     end_tokens: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         super().__init__(settings, press)
         self._runner: Runner | None = None
-        #: Adapters with the same settings and other presses, this one among them: a sweep's cells.
+        #: The adapters of a sweep's cells, this one included: the same settings with different presses.
         self.cells: Sequence[HFAudio] = (self,)
         self._batching = Batching(
             self.args.max_batch_tokens, self.args.batch_size == "auto" and self.args.max_batch_tokens is None
@@ -62,15 +67,16 @@ class HFAudio(Model):
 
     @property
     def args(self) -> HFSettings:
-        """The settings, with their type."""
+        """Return the settings, typed as HFSettings."""
         return cast("HFSettings", self.settings)
 
-    # -- what the weights are -----------------------------------------------------------------------------------
+    # -- identity of the weights --------------------------------------------------------------------------------
 
     def identity(self) -> dict[str, Any]:
-        """Content of a local folder, or commit on the hub; chat template; transformers' release. No torch.
+        """Return what identifies the weights, without importing torch.
 
-        Raises MarathonError for a folder without weights, or a name whose commit no one can say.
+        That is the content hash of a local folder or the commit on the hub, the hash of a folder's chat template, and
+        transformers' release. Raises MarathonError for a folder without weights, or a name without a known commit.
         """
         return self._identity
 
@@ -84,11 +90,12 @@ class HFAudio(Model):
             return {"revision": self.commit, "transformers": release}
         if self.args.revision is not None:
             raise MarathonError(
-                f"{self.flags.args}: revision={self.args.revision}: pretrained={folder} is a folder, which has none"
+                f"{self.flags.args}: revision={self.args.revision}: pretrained={folder} is a folder, "
+                "and a folder has no revisions"
             )
         template = chat_template(folder)
         return {
-            # the folder's content counts, not where it lies
+            # the name alone: the folder may be moved without changing the identity
             "pretrained": folder.resolve().name,
             "weights": weights.folder_hash(folder, self.cache, self.flags.args),
             "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
@@ -97,19 +104,22 @@ class HFAudio(Model):
 
     @cached_property
     def commit(self) -> str:
-        """The commit on the hub: given, pinned, already downloaded, or asked for. Raises MarathonError."""
-        name, given = self.args.pretrained, self.args.revision
-        return weights.hub_commit(name, given or self.pinned.get(name), self.flags.args)
+        """Return the commit on the hub: from `revision=`, pinned, downloaded, or resolved by the hub.
+
+        Raises MarathonError.
+        """
+        name, revision = self.args.pretrained, self.args.revision
+        return weights.hub_commit(name, revision or self.pinned.get(name), self.flags.args)
 
     def check(self) -> None:
-        """Raise MarathonError when the weights can't be had; quick, and before anything slow."""
+        """Raise MarathonError when the weights are not available; runs in seconds, before anything is loaded."""
         name = self.args.pretrained
         if "weights" in self._identity or weights.snapshot(name, self.commit, self.weights_prefix):
             return
         weights.asked_commit(name, self.commit, self.flags.args)
 
     def folder(self) -> Path:
-        """The checkpoint's folder, downloaded if need be. Raises MarathonError."""
+        """Return the checkpoint's folder; downloads what is missing. Raises MarathonError."""
         name, flag = self.args.pretrained, self.flags.args
         return weights.local_folder(name, flag) or weights.fetched(
             name, self.commit, self.weights_prefix, flag
@@ -118,14 +128,14 @@ class HFAudio(Model):
     # -- answering ----------------------------------------------------------------------------------------------
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """As promised by `Model`. Weights load here, once."""
+        """Answer as `Model.generate` does; the first call loads the weights."""
         if self._runner is None:
             self.check()
             self.folder()
             from marathon_eval.backends.hf.engine.runner import Runner
 
-            running = (cell._runner for cell in self.cells if cell._runner is not None)
-            self._runner = Runner(self, next(running, None))
+            runners = (cell._runner for cell in self.cells if cell._runner is not None)
+            self._runner = Runner(self, next(runners, None))
         yield from self._runner.run(requests)
 
     def close(self) -> None:
@@ -134,12 +144,12 @@ class HFAudio(Model):
             self._runner = None
 
     def requests_at_once(self) -> int:
-        """How many requests one batch may hold."""
-        # an evicted cache is one sample's own: its heads keep different keys, which no padding mask can say
+        """Return the largest number of requests in a batch: 1 for eviction presses."""
+        # each head of an evicted cache keeps different keys, which no padding mask can describe
         if isinstance(self.press, EvictionPress):
             return 1
-        size, given = self.args.batch_size, self.args.model_fields_set
-        by_tokens = self.args.max_batch_tokens is not None and "batch_size" not in given
+        size = self.args.batch_size
+        by_tokens = self.args.max_batch_tokens is not None and "batch_size" not in self.args.model_fields_set
         return MAX_BATCH if size == "auto" or by_tokens else size
 
     @property
@@ -149,44 +159,44 @@ class HFAudio(Model):
 
     @property
     def batching(self) -> Batching:
-        """What a batch may hold: one for all cells, for what one of them learns is true for all."""
+        """Return the batch limits, which all cells share because their memory needs are the same."""
         return self.cells[0]._batching
 
     def take(self, waiting: deque[Request]) -> list[Request]:
-        """The next batch from the front of what waits."""
+        """Remove the next batch from the front of `waiting`, within `requests_at_once()` and the token budget."""
         return self.batching.take(waiting, self.requests_at_once(), self.tokens_of)
 
     def tokens_of(self, request: Request) -> int:
-        """About how many tokens prompt and answer take; a clip that can't be heard counts as none."""
+        """Estimate the tokens of prompt, audio and answer; a clip that can't be read counts as zero seconds."""
         self.know_lengths([request])
         seconds = sum(self._seconds[audio] for audio in request.audios)
         return estimated_tokens(request, seconds, self.token_rate)
 
     def know_lengths(self, requests: Sequence[Request]) -> None:
-        """Look up the clips' seconds, all at once: the cache's memo has them, else their headers."""
-        wanted = {audio for request in requests for audio in request.audios} - self._seconds.keys()
-        known = self.cache.facts(wanted)[0] if self.cache is not None and wanted else {}
-        for audio in wanted:
+        """Look up the lengths of all clips at once, in the cache or else in the files' headers, for `tokens_of`."""
+        unknown = {audio for request in requests for audio in request.audios} - self._seconds.keys()
+        cached = self.cache.facts(unknown)[0] if self.cache is not None and unknown else {}
+        for audio in unknown:
             try:
-                self._seconds[audio] = known[audio].seconds if audio in known else audio.seconds
+                self._seconds[audio] = cached[audio].seconds if audio in cached else audio.seconds
             except AudioError:
-                self._seconds[audio] = 0.0  # it is refused when it is decoded
+                self._seconds[audio] = 0.0  # decoding the clip later reports the error
 
     @abstractmethod
     def prepare(
         self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[NDArray[np.float32]]]
     ) -> Inputs:
-        """The batch's tensors, on the CPU. `waves`: per request, its audios as mono float32 at 16 kHz.
+        """Build the batch's tensors on the CPU; `waves` holds each request's clips as mono float32 at 16 kHz.
 
-        Raises RowError for a request that can't be asked.
+        Raises RowError for a request that the model can't answer.
         """
 
     def kernels(self) -> str | dict[str, str]:
-        """The attention kernel; per part of the model, by the name of its config, where not every part has it."""
+        """Return the attention kernel, or one per part of the model (by config name) if a part lacks it."""
         return self.args.attn_implementation
 
     def extractor(self, folder: Path) -> Any:
-        """What turns clips into features: the checkpoint's feature extractor."""
+        """Load the checkpoint's feature extractor, which turns clips into the encoder's features."""
         from marathon_eval.api.torchvision import hide_broken_torchvision
 
         hide_broken_torchvision()
@@ -197,32 +207,35 @@ class HFAudio(Model):
         )
 
     def after_load(self, model: Any, folder: Path) -> None:
-        """What must be added to the weights before the first question. Raises MarathonError where it is missing."""
+        """Add to the loaded model what the weights lack (an adapter, say).
+
+        Raises MarathonError when it is missing.
+        """
 
     def begin(self, loaded: Loaded) -> None:
-        """Learn what only the loaded checkpoint tells: before the first request, also where another cell loaded it."""
+        """Read settings from the loaded checkpoint. Called once per adapter, also when another cell loaded it."""
 
     def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
-        """One response per request: chat models generate, others overwrite this."""
+        """Generate one response per request; models that are not chat models override this."""
         from marathon_eval.backends.hf.engine.generate import generated
 
         return generated(self, loaded, requests, inputs)
 
     def seed_of(self, request: Request) -> int:
-        """A seed from press seed, audio content and prompt, all in the cache key: no order of samples matters."""
+        """Return a seed made from press seed, audio hashes and prompt, independent of the requests' order."""
         hashes = self.hashes([request])
         source = json.dumps([self.press.seed if self.press else 0, hashes, request.prompt])
         return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") >> 1
 
     def hashes(self, requests: Sequence[Request]) -> list[str]:
-        """Content hashes of all clips, in order. Raises AudioError."""
+        """Return the content hashes of the requests' clips, in order. Raises AudioError."""
         return [self._facts(audio).sha256 for request in requests for audio in request.audios]
 
     def _facts(self, audio: Audio) -> AudioFacts:
-        """Hash and length, from the cache's memo where there is one. Raises AudioError."""
-        known = self.cache.facts([audio])[0] if self.cache is not None else {}
-        return known[audio] if audio in known else audio.facts()
+        """Return a clip's hash and length, from the cache if they are stored there. Raises AudioError."""
+        cached = self.cache.facts([audio])[0] if self.cache is not None else {}
+        return cached[audio] if audio in cached else audio.facts()
 
     def decoder(self, model: Any) -> Decoder:
-        """What a press may know of the loaded model."""
+        """Describe the loaded model to a press. Raises MarathonError unless a subclass implements it."""
         raise MarathonError(f"{self.name()} has no decoder that a press could work on")

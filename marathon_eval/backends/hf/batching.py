@@ -1,7 +1,8 @@
-"""How many requests are asked together: so many, or as many as stay within a budget of tokens. Imports no torch.
+"""Chooses the requests of a batch: a fixed number of them, or as many as fit a token budget. Imports no torch.
 
-What counts are tokens with padding: requests times the longest of them, its audio, its words and its answer. They are
-estimated before a clip is decoded, and counted when the batch is ready: one that came out too large is not asked.
+The budget counts tokens with padding: the number of requests times the longest request's audio, words and answer.
+Tokens are estimated before a clip is decoded and counted when the batch is ready; a batch that turns out too large is
+split before it runs.
 """
 
 from __future__ import annotations
@@ -18,31 +19,32 @@ from pydantic_core import PydanticCustomError
 from marathon_eval.api.model import Request
 from marathon_eval.errors import MarathonError
 
-#: `auto` asks no more requests than this at once: a kill loses those in flight.
+#: The largest batch of `auto`; a killed run loses the requests of one batch.
 MAX_BATCH = 64
-#: The budget of `auto` where there is no GPU: a clip of five minutes at 25 tokens/s, or three of a minute and a half.
+#: The budget of `auto` without a GPU: one clip of five minutes at 25 tokens/s, or three of a minute and a half.
 CPU_TOKENS = 8192
-#: `auto` on a GPU fills this share of what is free, by what the first and longest request took per token.
+#: `auto` on a GPU uses this share of the free memory, judged by the bytes per token of the first, longest request.
 FREE_SHARE = 0.8
-#: For models that don't say how many tokens a second makes: as many as any in models/.
+#: Audio tokens per second for models that do not state a rate: the highest rate in models/.
 FALLBACK_RATE = 25.0
-#: A chat's frame, and bytes of text per token; languages written otherwise than English have more tokens, of more bytes.
+#: Tokens of the chat template, and UTF-8 bytes of text per token. Text in other languages than English has more
+#: tokens, but also more bytes per token.
 FRAME_TOKENS, BYTES_PER_TOKEN = 64, 3
 
 ALLOWED = "must be a whole number of at least 1, or auto"
 
 
 def parse_batch_size(text: str, flag: str = "--batch_size") -> int | Literal["auto"]:
-    """`8` or `auto`. Raises MarathonError."""
+    """Parse a number such as `8`, or `auto`. Raises MarathonError naming `flag`."""
     try:
-        found: int | Literal["auto"] = _batch_size(text)
+        size: int | Literal["auto"] = _batch_size(text)
     except PydanticCustomError as error:
         raise MarathonError(f"{flag}: {error.message()}, got {text!r}") from None
-    return found
+    return size
 
 
 def _batch_size(value: Any) -> Any:
-    """One message where a union of types would give one for each."""
+    """Validate with one error message; pydantic would give one for each type of the union."""
     if isinstance(value, str) and value.strip().isdecimal():
         value = int(value)
     if value == "auto" or (type(value) is int and value >= 1):
@@ -50,7 +52,7 @@ def _batch_size(value: Any) -> Any:
     if isinstance(value, str) and value.startswith("auto:"):
         raise PydanticCustomError(
             "batch_size",
-            "{allowed} (auto:N looks again N times; here every batch is measured)",
+            "{allowed} (lm-eval's auto:N measures again N times; here auto measures every batch)",
             {"allowed": ALLOWED},
         )
     raise PydanticCustomError("batch_size", "{allowed}", {"allowed": ALLOWED})
@@ -60,41 +62,45 @@ BatchSize = Annotated[int | Literal["auto"], BeforeValidator(_batch_size)]
 
 
 def estimated_tokens(request: Request, seconds: float, rate: float | None) -> int:
-    """Tokens of prompt and answer, before anything is decoded or tokenized."""
-    words = len((request.prompt + (request.system or "")).encode(errors="surrogatepass"))
+    """Estimate the tokens of prompt, audio and answer without decoding or tokenizing anything."""
+    text_bytes = len((request.prompt + (request.system or "")).encode(errors="surrogatepass"))
     audio = int(seconds * (rate or FALLBACK_RATE)) + 1
-    return audio + words // BYTES_PER_TOKEN + FRAME_TOKENS + request.generation.max_new_tokens
+    return audio + text_bytes // BYTES_PER_TOKEN + FRAME_TOKENS + request.generation.max_new_tokens
 
 
 def padded(lengths: Sequence[int]) -> int:
-    """Tokens of a batch, every row as long as the longest."""
+    """Count a batch's tokens with every row padded to the longest."""
     return len(lengths) * max(lengths, default=0)
 
 
 @dataclass
 class Batching:
-    """What a batch may hold, and what was learned of that. One for all adapters that differ by their press alone."""
+    """Holds the batch limits and adapts them to memory; adapters that differ only in their press share one object."""
 
-    #: Padded tokens; None: no budget.
+    #: The budget in padded tokens; None: no budget.
     tokens: int | None = None
-    #: `auto` before it knows the device, and on a GPU until the first answer: one request at a time.
+    #: True while `auto` has no budget yet (on a GPU until the first response): batches then hold one request.
     picking: bool = False
-    #: How many times the budget was halved for lack of memory.
+    #: How many times the budget was halved after running out of memory.
     halved: int = 0
-    #: How many times too low the estimates were at worst: a tokenizer of bytes, audio padded to whole windows.
+    #: The largest ratio of counted to estimated tokens: byte tokenizers and audio padded to whole windows exceed 1.
     stretch: float = 1.0
-    _untold: str = ""
+    _unreported: str = ""
 
     def fits(self, count: int, longest: float) -> bool:
-        """Whether so many requests may be asked at once, the longest of so many tokens. One may always be."""
+        """Return whether a batch of `count` requests, the longest of `longest` tokens, is allowed.
+
+        One request always is.
+        """
         if count <= 1:
             return True
         return not self.picking and (self.tokens is None or count * longest <= self.tokens)
 
     def take(self, waiting: deque[Request], most: int, estimate: Callable[[Request], int]) -> list[Request]:
-        """The next batch, taken from the front: neighbours that are decoded alike, at most `most`, within the budget.
+        """Remove the next batch from the front: at most `most` requests, with equal settings, within the budget.
 
-        Sampled ones are alone, so that an answer depends on its own seed only. Empty when nobody waits.
+        A sampled request is a batch of its own, so that its response depends only on its own seed. Returns an empty
+        list when no request waits.
         """
         batch: list[Request] = []
         longest = 0.0
@@ -107,7 +113,7 @@ class Batching:
         return batch
 
     def parts(self, batch: Sequence[Request], lengths: Sequence[int]) -> list[list[Request]]:
-        """The batch cut to the budget by its real lengths, in order."""
+        """Split a batch by its counted lengths into parts that fit the budget, in order."""
         parts: list[list[Request]] = []
         longest = 0
         for request, length in zip(batch, lengths, strict=True):
@@ -119,37 +125,39 @@ class Batching:
                 longest = length
         return parts
 
-    def counted(self, estimates: Sequence[int], lengths: Sequence[int]) -> None:
-        """A batch turned out so long."""
-        found = (real / max(1, guess) for guess, real in zip(estimates, lengths, strict=True))
-        self.stretch = max(self.stretch, *found)
+    def correct_estimates(self, estimates: Sequence[int], lengths: Sequence[int]) -> None:
+        """Compare a batch's estimates with its counted lengths, and raise `stretch` to the largest ratio."""
+        ratios = (real / max(1, guess) for guess, real in zip(estimates, lengths, strict=True))
+        self.stretch = max(self.stretch, *ratios)
 
     def pick(self, tokens: int) -> None:
-        """The budget that `auto` finds; what was learned by running out of memory stays."""
+        """Set the budget that `auto` measured; a lower budget from running out of memory stays."""
         self.picking = False
         self.tokens = max(1, tokens if self.tokens is None else min(tokens, self.tokens))
 
     def halve(self, lengths: Sequence[int]) -> None:
-        """A batch of these lengths did not fit into memory: half of it is the budget from here on."""
-        asked = padded(lengths)
-        self.tokens = max(1, asked // 2)
+        """Set the budget to half of a batch of these lengths, which did not fit into memory."""
+        size = padded(lengths)
+        self.tokens = max(1, size // 2)
         self.halved += 1
-        self._untold = self._untold or f"out of memory with {len(lengths)} requests at once ({asked} tokens)"
+        self._unreported = (
+            self._unreported or f"out of memory with {len(lengths)} requests at once ({size} tokens)"
+        )
 
-    def tell(self) -> None:
-        """Once memory has sufficed again: what the halving came to, in one line."""
-        if self._untold:
+    def report_halving(self) -> None:
+        """Print the reduced token budget, once, after the first batch that fits again."""
+        if self._unreported:
             sys.stderr.write(
-                f"marathon-eval: warning: {self._untold}: at most {self.tokens} tokens at once from here on\n"
+                f"marathon-eval: warning: {self._unreported}: at most {self.tokens} tokens at once from here on\n"
             )
-            self._untold = ""
+            self._unreported = ""
 
     def record(self, lengths: Sequence[int]) -> dict[str, int]:
-        """What an answer's usage keeps of its batch; nothing where only a number of requests was asked for."""
+        """Return the batch's entries for a response's usage; empty when there is no token budget."""
         if self.tokens is None:
             return {}
-        told = {"batch_tokens": padded(lengths), "batch_budget": self.tokens}
-        return {**told, "batch_halved": self.halved} if self.halved else told
+        entries = {"batch_tokens": padded(lengths), "batch_budget": self.tokens}
+        return {**entries, "batch_halved": self.halved} if self.halved else entries
 
 
 def _alike(batch: Sequence[Request], request: Request) -> bool:

@@ -1,9 +1,9 @@
-"""What local chat models share: the chat from the checkpoint's own template, and audio spelled out in tokens.
+"""Provides ChatModel, the base class of local chat models, which writes audio tokens into the chat template.
 
-Inputs are built from tokenizer and feature extractor rather than by the official processors: several of those cut
-long clips without a word, or need torchvision for pictures that nobody sends. Tests hold ids and features against
-them. An adapter says how clips become features (`hear`); a model that hears 30 s at a time also says that, and its
-clips are split, which every answer's `usage.details` records. This file imports no torch.
+Inputs are built from tokenizer and feature extractor, not by the official processors, because several of those cut
+long clips silently or need torchvision for images. Tests compare ids and features with the official ones. An adapter
+turns clips into features (`hear`). An adapter whose model hears only 30 s at a time sets `segment_seconds`; its clips
+are split, and every response's `usage.details` records that. This file imports no torch.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     Wave = NDArray[np.float32]
 
-#: What is left over after splitting is filled up to this with silence, so that it makes at least one token.
+#: The last piece of a split clip is padded with silence to this length, so that it makes at least one token.
 SHORTEST_SECONDS = 0.1
 
 
 class ChatSettings(HFSettings):
-    """`system_prompt=` (empty: no system turn) and `audio_first=` beside what every local model takes."""
+    """Adds `system_prompt=` (empty: no system turn) and `audio_first=` to the arguments of every local model."""
 
     system_prompt: str = ""
     audio_first: bool = True
@@ -42,7 +42,7 @@ class ChatSettings(HFSettings):
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """Features of a batch's clips, in order, with audio tokens and seconds that each clip's features cover."""
+    """Holds the features of a batch's clips, and the audio tokens and seconds that each clip's features cover."""
 
     tensors: dict[str, Tensor]
     tokens: list[int]
@@ -50,19 +50,22 @@ class ClipFeatures:
 
 
 class ChatModel(HFAudio):
-    """A model that is asked by chat and hears through placeholder tokens. A subclass fills attributes and `hear`."""
+    """Answers chats in which placeholder tokens stand for audio.
+
+    A subclass sets the attributes and implements `hear`.
+    """
 
     Settings: ClassVar[type[ModelSettings]] = ChatSettings
     carries: ClassVar[tuple[type[Press], ...]] = (PruningPress, EvictionPress)
-    #: Longer clips are split into pieces of so many seconds, each with a placeholder of its own.
+    #: Longer clips are split into pieces of this many seconds, each with its own placeholder; None: never split.
     segment_seconds: float | None = None
-    #: Whether the chat template takes a turn in parts; where it only takes text, the placeholder is written here.
+    #: Whether the chat template accepts turns made of parts; if not, the turn is text with placeholders in it.
     parts: bool = True
-    #: False where padding beside a longer clip would change a shorter one's answer.
+    #: False when padding to the batch's longest clip would change the responses to shorter clips.
     batches: bool = True
-    #: Windowed layers and shared caches: a press can only drop tokens before the first layer.
+    #: True for windowed layers and shared caches, where a press can only drop tokens before the first layer.
     cut_at_input: ClassVar[bool] = False
-    #: How many clips one question may have; None for any number.
+    #: The largest number of clips in one question; None: no limit.
     clips_per_question: ClassVar[int | None] = None
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
@@ -83,10 +86,10 @@ class ChatModel(HFAudio):
 
     @abstractmethod
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
-        """Features of at least one clip (mono float32 at 16 kHz), on the CPU."""
+        """Compute the features of one or more clips (mono float32 at 16 kHz), on the CPU."""
 
     def prepare(self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]) -> Inputs:
-        """`input_ids`, `attention_mask` [B, T] left-padded, and what `hear` makes of all clips of the batch."""
+        """Build left-padded `input_ids` and `attention_mask` [B, T], and the features of all clips of the batch."""
         pieces = [[piece for wave in sample for piece in self.split(wave)] for sample in waves]
         clips = [piece for sample in pieces for piece in sample]
         for sample in waves:
@@ -112,19 +115,21 @@ class ChatModel(HFAudio):
         pieces: Sequence[Sequence[Wave]],
         tokens: Sequence[Sequence[int]],
     ) -> dict[str, Tensor]:
-        """`input_ids` and `attention_mask` [B, T], left-padded, of chats with `tokens` for each of their `pieces`."""
+        """Build left-padded `input_ids` and `attention_mask` [B, T] of chats; `tokens` counts those of each piece."""
         placeholder = self.placeholder(loaded)
         texts = [
             expanded_placeholders(
-                self.chat(loaded, request, len(each)), placeholder, [self.spelled(loaded, n) for n in each]
+                self.chat(loaded, request, len(counts)),
+                placeholder,
+                [self.spelled(loaded, count) for count in counts],
             )
-            for request, each in zip(requests, tokens, strict=True)
+            for request, counts in zip(requests, tokens, strict=True)
         ]
         encoded = loaded.tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
 
     def split(self, wave: Wave) -> Iterator[Wave]:
-        """The clip, or its pieces in order where the model hears only `segment_seconds` at a time."""
+        """Yield the clip, or its pieces in order if the model hears only `segment_seconds` at a time."""
         if self.segment_seconds is None or not len(wave):
             yield wave
             return
@@ -136,7 +141,7 @@ class ChatModel(HFAudio):
             yield np.pad(piece, (0, shortest - len(piece))) if start and len(piece) < shortest else piece
 
     def chat(self, loaded: Loaded, request: Request, clips: int) -> str:
-        """The question in the checkpoint's own chat template, with one placeholder per clip."""
+        """Fill the checkpoint's chat template with the question and one placeholder per clip."""
         template = self.chat_template(loaded)
         if template is None:
             raise MarathonError(f"{self.flags.args}: pretrained={self.args.pretrained}: has no chat template")
@@ -150,33 +155,33 @@ class ChatModel(HFAudio):
         return chat
 
     def chat_template(self, loaded: Loaded) -> str | None:
-        """The template that the chat is written by; None where the checkpoint has none."""
+        """Return the chat template to fill; None if the checkpoint has none."""
         return loaded.chat_template
 
     def turns(self, request: Request, sounds: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-        """System turn, where there is one, and the user's: sounds and words in the model's order."""
+        """Return the system turn, if any, and the user's turn, with audio and text in the model's order."""
         settings = cast("ChatSettings", self.settings)
-        words = [{"type": "text", "text": request.prompt}]
+        text = [{"type": "text", "text": request.prompt}]
         system = request.system if request.system is not None else settings.system_prompt
         turns: list[dict[str, Any]] = []
         if system:
             turns.append({"role": "system", "content": [{"type": "text", "text": system}]})
-        content = [*sounds, *words] if settings.audio_first else [*words, *sounds]
+        content = [*sounds, *text] if settings.audio_first else [*text, *sounds]
         turns.append({"role": "user", "content": content})
         return turns
 
     def audio_token_id(self, model: Any) -> int:
-        """The id that stands for audio in the prompt, from the checkpoint's config."""
+        """Return the token id that stands for audio in the prompt, from the checkpoint's config."""
         config = model.config
-        found = getattr(config, "audio_token_id", None)
-        return int(found if found is not None else config.audio_token_index)
+        token_id = getattr(config, "audio_token_id", None)
+        return int(token_id if token_id is not None else config.audio_token_index)
 
     def placeholder(self, loaded: Loaded) -> str:
-        """What the chat template writes for a clip."""
+        """Return the text that the chat template writes for a clip."""
         return str(loaded.tokenizer.convert_ids_to_tokens(self.audio_token_id(loaded.model)))
 
     def spelled(self, loaded: Loaded, count: int) -> str:
-        """What stands in the prompt for a clip of `count` audio tokens."""
+        """Return the text that replaces the placeholder of a clip of `count` audio tokens."""
         return self.placeholder(loaded) * count
 
     def decoder(self, model: Any) -> Decoder:
@@ -192,7 +197,7 @@ class ChatModel(HFAudio):
         )
 
     def encoder(self, model: Any) -> Any:
-        """The module whose time is the audio encoder's."""
+        """Return the audio encoder, whose time is measured and whose output can be reused."""
         return model.get_encoder(modality="audio")
 
 
@@ -206,24 +211,24 @@ def refuse_uncut(model: str, press: Press, flag: str = "--model_args") -> None:
         )
     if press.needs_attention:
         raise MarathonError(
-            f"{flag}: {model} can't carry press={press.name()}: it {why}, so tokens are dropped before the first "
-            "layer, and the rule reads attention"
+            f"{flag}: {model} can't carry press={press.name()}: it {why}, so tokens are dropped before the "
+            "first layer, and the rule reads attention"
         )
     if [layer for layer, _ in press.cuts] != [0]:
         raise MarathonError(
-            f"{flag}: {model} takes press={press.name()} with layer=0 alone: it {why}, so tokens are dropped "
+            f"{flag}: {model} takes press={press.name()} only with layer=0: it {why}, so tokens are dropped "
             "before the first layer"
         )
 
 
 def _in_one(turn: Mapping[str, Any], placeholder: str) -> dict[str, Any]:
-    """The turn with its parts as one text."""
+    """Join the parts of a turn into one text."""
     texts = [placeholder if part["type"] == "audio" else part["text"] for part in turn["content"]]
     return {**turn, "content": "".join(texts)}
 
 
 def expanded_placeholders(chat: str, placeholder: str, runs: Sequence[str]) -> str:
-    """The chat with each placeholder replaced by its run. Raises RowError when their numbers differ."""
+    """Replace each placeholder in the chat by its run of tokens. Raises RowError when their numbers differ."""
     parts = chat.split(placeholder)
     if len(parts) != len(runs) + 1:
         raise RowError(

@@ -1,4 +1,4 @@
-"""What the engine of local models needs from an adapter: its arguments, its batches, and the adapter's interface."""
+"""Defines the arguments of local models, the inputs of a batch, and the interface of adapters to the engine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from marathon_eval.api.press import Decoder
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
-
+#: The sample rate in Hz at which every local model hears audio.
 RATE = 16000
 
 
 class HFSettings(ModelSettings):
-    """The arguments of every local model."""
+    """Holds the arguments that every local model takes."""
 
     pretrained: str
     revision: str | None = None
@@ -39,19 +39,19 @@ class HFSettings(ModelSettings):
     device: str = "auto"
     device_map: str | None = None
     batch_size: BatchSize = 1
-    #: Of prompt and answer, with padding; alone it means as many requests as stay within.
+    #: The token budget of a batch (prompt, answer, padding). Without `batch_size`, the budget alone decides.
     max_batch_tokens: int | None = Field(default=None, ge=1)
     trust_remote_code: bool = False
-    #: Hear and encode a clip once for all questions on it; off for measuring what that is worth.
+    #: Decode and encode a clip once for all questions on it; false switches this off, to measure what it saves.
     sharing: bool = True
-    #: A folder that keeps what the audio encoder gave, and its bound; those read longest ago are deleted first.
+    #: A folder for the audio encoder's outputs, and its limit in GB; the files read longest ago are deleted first.
     encoder_cache: str | None = None
     encoder_cache_gb: float = Field(default=20.0, gt=0)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What goes into the model for a batch, and what is known of it per sample."""
+    """Holds a batch's tensors, and per request the seconds heard, the audio tokens and the loudness of each token."""
 
     tensors: dict[str, Tensor]
     heard_seconds: list[float]
@@ -61,9 +61,9 @@ class Inputs:
 
 
 class LocalModel(Protocol):
-    """An adapter as the engine sees it; `backends.hf.adapter.HFAudio` implements it."""
+    """Declares what the engine calls on an adapter; `backends.hf.adapter.HFAudio` implements it."""
 
-    #: kinds of press that the model can carry
+    #: The classes of press that the model can carry.
     carries: ClassVar[tuple[type[Press], ...]]
 
     @classmethod
@@ -84,11 +84,11 @@ class LocalModel(Protocol):
 
     @property
     def cells(self) -> Sequence[LocalModel]:
-        """Return the adapters that share these weights, one per cell of a sweep."""
+        """Return the adapters that share the loaded weights, one per cell of a sweep."""
 
     @property
     def batching(self) -> Batching:
-        """Return the token budget of a batch, shared by all cells."""
+        """Return the limits of a batch, shared by all cells."""
 
     @property
     def has_decoder(self) -> bool:
@@ -104,59 +104,59 @@ class LocalModel(Protocol):
 
     @property
     def token_rate(self) -> float | None:
-        """Return audio tokens per second; None where audio is not in the token stream."""
+        """Return the audio tokens per second; None when audio is not in the token stream."""
 
     @property
     def end_tokens(self) -> tuple[str, ...]:
-        """Return ending tokens beside those that the checkpoint names."""
+        """Return further tokens that end an answer."""
 
     def folder(self) -> Path:
-        """Return the checkpoint's folder, downloaded if need be."""
+        """Return the folder that holds the checkpoint, after downloading it if necessary."""
 
     def kernels(self) -> str | dict[str, str]:
-        """Return the attention implementation, or one per part of the model."""
+        """Return the value of transformers' `attn_implementation`: a name, or a name per part of the model."""
 
     def extractor(self, folder: Path) -> Any:
-        """Load the feature extractor."""
+        """Load the feature extractor that lies in `folder`."""
 
     def after_load(self, model: Any, folder: Path) -> None:
         """Complete the loaded model before the first request."""
 
     def begin(self, loaded: Loaded) -> None:
-        """Read what only the loaded checkpoint tells."""
+        """Prepare the adapter for a loaded checkpoint."""
 
     def prepare(
         self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[NDArray[np.float32]]]
     ) -> Inputs:
-        """Build the tensors of a batch, on the CPU."""
+        """Build the inputs of a batch from its requests and their decoded clips (`waves`)."""
 
     def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
-        """Generate one response per request."""
+        """Answer a prepared batch, one response per request."""
 
     def decoder(self, model: Any) -> Decoder:
-        """Return what a press may know of the loaded model."""
+        """Return the parts of the loaded model that a press works on."""
 
     def seed_of(self, request: Request) -> int:
-        """Return the request's seed for a press that draws at random."""
+        """Return the seed with which a press draws at random for this request."""
 
     def hashes(self, requests: Sequence[Request]) -> list[str]:
-        """Return the content hashes of all clips, in order."""
+        """Return the SHA-256 of each clip's content."""
 
     def know_lengths(self, requests: Sequence[Request]) -> None:
-        """Look up the clips' seconds."""
+        """Look up the clips' lengths before `tokens_of` is called for each request."""
 
     def tokens_of(self, request: Request) -> int:
-        """Return an estimate of the tokens of prompt and answer."""
+        """Return the estimated length of a request in tokens, its answer included."""
 
     def requests_at_once(self) -> int:
-        """Return how many requests one batch may hold."""
+        """Return the limit of requests in one batch."""
 
     def take(self, waiting: deque[Request]) -> list[Request]:
-        """Remove the next batch from the front of the queue and return it."""
+        """Take the next batch off the queue `waiting`."""
 
 
 def chat_template(folder: Path) -> str | None:
-    """A checkpoint's chat template, from where processors and tokenizers keep it; None where it has none."""
+    """Read a checkpoint's chat template from its processor's or tokenizer's files; None if they contain none."""
     plain = folder / "chat_template.jinja"
     if plain.is_file():
         return plain.read_text(encoding="utf-8")

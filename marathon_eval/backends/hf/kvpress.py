@@ -1,8 +1,8 @@
-"""`press=kvpress:NAME`: any scoring press of NVIDIA kvpress (https://github.com/NVIDIA/kvpress), where it is installed.
+"""Adapts the scoring presses of NVIDIA kvpress (https://github.com/NVIDIA/kvpress) as `press=kvpress:NAME`.
 
-kvpress scores the keys; which of them may go, when, and how many is decided here, as for every other press: audio keys
-alone, after the context, exactly to the budget. kvpress asks for a transformers older than this harness needs, so it is
-installed without what it asks for, and the small packages that it imports are named beside it.
+kvpress only scores the keys. As with every other press, the harness evicts: only audio keys, after the context was
+read, exactly to the budget. kvpress requires an older transformers than this harness, so `INSTALL` installs it
+without its dependencies and names the small packages that it imports.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INSTALL = 'pip install --no-deps kvpress "cachetools<6" "fire<0.7" six termcolor
 
 @dataclass(frozen=True)
 class KVPress(EvictionPress):
-    """The scores of kvpress's class NAME; `options` are its own settings, as JSON."""
+    """Evicts keys by the scores of the kvpress class `scorer`; `options` holds that class's settings as JSON."""
 
     scorer: str = ""
     options: str = "{}"
@@ -40,7 +40,7 @@ class KVPress(EvictionPress):
 
     @classmethod
     def named(cls, press: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        """`kvpress:KnormPress` as the argument that says so."""
+        """Add `scorer=KnormPress` to the arguments for the press name `kvpress:KnormPress`."""
         return {**args, "scorer": press.removeprefix(PREFIX)}
 
     @property
@@ -54,11 +54,11 @@ class KVPress(EvictionPress):
         return {**super().fingerprint, "kvpress": release}
 
     def made(self) -> Any:
-        """kvpress's own object. Raises MarathonError when kvpress, the class or a setting is not there."""
+        """Build the kvpress object. Raises MarathonError when kvpress, the class or a setting does not exist."""
         import json
 
         where = f"press={PREFIX}{self.scorer}"
-        # first of all: it hides a torchvision that would break transformers, which kvpress imports
+        # imported first, because it hides a torchvision that would break transformers, which kvpress imports
         importlib.import_module("marathon_eval.backends.hf.engine")
         try:
             library = importlib.import_module("kvpress")
@@ -71,7 +71,9 @@ class KVPress(EvictionPress):
         }
         if self.scorer not in scorers:
             if hasattr(library, self.scorer):
-                raise MarathonError(f"{where}: gives no scores to keys; of kvpress only scoring presses fit")
+                raise MarathonError(
+                    f"{where}: does not score keys; only the scoring presses of kvpress can be used"
+                )
             raise unknown("press=", "scoring press in kvpress", self.scorer, list(scorers))
         try:
             return scorers[self.scorer](compression_ratio=self.ratio, **json.loads(self.options))

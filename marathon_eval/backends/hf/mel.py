@@ -1,4 +1,7 @@
-"""Clips as log-mel features, the two ways that models with Whisper's feature extractor want them. No torch at the top."""
+"""Computes log-mel features with Whisper's feature extractor: padded to its window, or as long as the clip.
+
+Imports torch inside functions only.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,15 @@ if TYPE_CHECKING:
 
 
 def audio_tokens(frames: int) -> int:
-    """Tokens that an encoder of Whisper's kind with pooling makes of `frames` mel frames: two halvings."""
+    """Count the tokens that a Whisper-like encoder with pooling makes of `frames` mel frames (two halvings)."""
     return ((frames - 1) // 2 + 1 - 2) // 2 + 1 if frames > 1 else 0
 
 
 def windows(extractor: Any, clips: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """[N, mel, frames] features of clips padded to the extractor's window, and the mask [N, frames] of real frames.
+    """Return features [N, mel, frames] of clips padded to the extractor's window, and the mask [N, frames].
 
-    What is longer than the window is cut by the extractor: the mask then tells.
+    The extractor cuts clips that are longer than the window; the mask marks the real frames, by
+    which callers detect the cut.
     """
     out = extractor(
         list(clips),
@@ -34,11 +38,11 @@ def windows(extractor: Any, clips: Sequence[NDArray[np.float32]]) -> tuple[Tenso
 
 
 def mel_frames(extractor: Any, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-mel features [mel, ceil(n / hop)] of a clip, equal to those of the clip padded to 300 s.
+    """Compute log-mel features [mel, ceil(n / hop)] of a clip, equal to those of the clip padded to 300 s.
 
-    Two frames of silence more than the clip has are computed and dropped: the window of its last frames then meets
-    zeros, as it does in the padded clip, instead of a mirror image of its end, and the loudest frame, which scales
-    all others, is found among the same frames.
+    The clip is padded with two frames of silence, whose features are dropped. The windows of the last frames then
+    contain zeros, as in the padded clip, instead of a mirror image of the clip's end, and the maximum that scales all
+    frames is taken over the same frames.
     """
     hop = int(extractor.hop_length)
     frames = -(-len(wave) // hop)
@@ -55,7 +59,7 @@ def mel_frames(extractor: Any, wave: NDArray[np.float32]) -> NDArray[np.float32]
 
 
 def stacked(features: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-    """Features [N, mel, longest] padded with zeros, and the mask [N, longest] of real frames."""
+    """Pad features with zeros to [N, mel, longest], and return them with the mask [N, longest] of real frames."""
     import torch
 
     longest = max(mel.shape[1] for mel in features)
@@ -68,7 +72,7 @@ def stacked(features: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
 
 
 def whole_clip(extractor: Any, wave: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Log-mel features [mel, frames] of a clip of any length, neither padded nor cut."""
+    """Compute log-mel features [mel, frames] of a clip of any length, neither padded nor cut."""
     out = extractor(wave, sampling_rate=RATE, padding=False, truncation=False, return_tensors="np")
     mel: NDArray[np.float32] = out["input_features"][0]
     return mel

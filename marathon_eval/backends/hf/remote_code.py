@@ -1,7 +1,7 @@
-"""Models whose code lies beside their weights and was written for releases of transformers that this package is past.
+"""Refuses models whose code lies beside their weights and needs an older transformers than this package.
 
-They are named here so that asking for one says at once why it cannot load and what does work: a server that runs it
-in an environment of its own, asked over an OpenAI-compatible API.
+Their adapters exist so that `--model NAME` explains at once why the model cannot load and what works instead: a
+server in its own environment with an OpenAI-compatible API.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from marathon_eval.errors import MarathonError
 
 
 class RemoteSettings(ModelSettings):
-    """What a local model would take; none of it helps."""
+    """Accepts the arguments of a local model, so that the error explains the model instead of an unknown argument."""
 
     pretrained: str
     trust_remote_code: bool = False
 
 
 class RemoteCode(Model):
-    """Refuses to be built. Raises MarathonError with the reason and the way through a server."""
+    """Raises MarathonError when built, with the reason and the command for a server."""
 
-    #: What its code needs, as a sentence's end.
+    #: What the model's code needs, as the end of the sentence "NAME needs ...".
     wants: ClassVar[str]
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
@@ -40,7 +40,7 @@ class RemoteCode(Model):
         release = version("transformers")
         name = getattr(self.settings, "pretrained", "")
         raise MarathonError(
-            f"{self.flags.model} {self.name()}: {name} needs {self.wants}; here is transformers {release}, and it has no class "
-            "for this model. Serve it in an environment of its own behind an OpenAI-compatible API and ask it with "
+            f"{self.flags.model} {self.name()}: {name} needs {self.wants}; the installed transformers {release} has no class "
+            "for this model. Serve it in its own environment behind an OpenAI-compatible API and use "
             f"{self.flags.model} openai_audio {self.flags.args} base_url=http://HOST:PORT/v1,model={name}"
         )

@@ -1,7 +1,8 @@
-"""Where a model's weights are, and what identifies them: known without torch, without loading, mostly without network.
+"""Finds a model's weights and identifies them, without torch, without loading them and mostly without the network.
 
-A local folder is identified by what is in its config, tokenizer and weight files, hashed once and memoised by (path,
-size, mtime). A name on the hub is identified by its commit: pinned by us, given as `revision=`, or resolved.
+A local folder is identified by the content of its config, tokenizer and weight files; each file's hash is memoised by
+(path, size, mtime). A name on the hub is identified by its commit: pinned by the adapter, set by `revision=`, or
+resolved.
 """
 
 from __future__ import annotations
@@ -17,30 +18,31 @@ from typing import Any, Protocol
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import PACKAGE
 
-#: What a checkpoint is made of; anything else in its folder (readmes, logs, optimizer states) changes no answer.
+#: The files of a checkpoint; others in its folder (readmes, logs, optimizer states) do not change responses.
 CONFIG_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "*.bin")
-#: Checkpoints that come with the package, by the name of their folder: the demonstration model `nano`.
+#: The folder of checkpoints that come with the package, such as the demonstration model `nano`.
 SHIPPED = PACKAGE / "data"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
-#: Weights in CTranslate2's layout, and a key that only its Whisper configs have.
+#: The weight file of CTranslate2's layout, and a key that only its Whisper configs have.
 CONVERTED, CONVERTED_KEY = "model.bin", "suppress_ids"
+#: The limit for a response from the hub.
 HUB_SECONDS = 10.0
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 class Memo(Protocol):
-    """A place that keeps JSON values by key: the answers' cache is one."""
+    """Stores JSON values by key; the response cache implements it."""
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]: ...
     def put(self, key: str, value: Any) -> None: ...
 
 
 def local_folder(pretrained: str, flag: str = "--model_args") -> Path | None:
-    """The folder that `pretrained=` names, a shipped one among them, or None for a name on the hub.
+    """Return the folder that `pretrained=` names (a shipped one too), or None for a name on the hub.
 
-    Raises MarathonError.
+    Raises MarathonError when it is neither.
     """
     folder = Path(pretrained).expanduser()
     if folder.is_dir():
@@ -55,7 +57,10 @@ def local_folder(pretrained: str, flag: str = "--model_args") -> Path | None:
 
 
 def folder_hash(folder: Path, memo: Memo | None = None, flag: str = "--model_args") -> str:
-    """SHA-256 over names and contents of config and weight files. Raises MarathonError where weights are missing."""
+    """Return the SHA-256 over names and contents of config and weight files.
+
+    Raises MarathonError when config or weights are missing.
+    """
     files = sorted(
         {path for kind in (*CONFIG_FILES, *WEIGHT_FILES) for path in folder.glob(kind) if path.is_file()}
     )
@@ -66,19 +71,19 @@ def folder_hash(folder: Path, memo: Memo | None = None, flag: str = "--model_arg
             f"{flag}: pretrained={folder}: holds no checkpoint (config.json and *.safetensors or *.bin)"
         )
     keys = {path: _memo_key(path) for path in files}
-    known = memo.get_many(keys.values()) if memo is not None else {}
+    hashes = memo.get_many(keys.values()) if memo is not None else {}
     digests = []
     for path, key in keys.items():
-        if key not in known:
-            known[key] = file_hash(path)
+        if key not in hashes:
+            hashes[key] = file_hash(path)
             if memo is not None:
-                memo.put(key, known[key])
-        digests.append([path.name, known[key]])
+                memo.put(key, hashes[key])
+        digests.append([path.name, hashes[key]])
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
+    """Return the SHA-256 of a file, read in blocks of 1 MiB."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -92,40 +97,43 @@ def _memo_key(path: Path) -> str:
 
 
 def hub_commit(name: str, revision: str | None, flag: str = "--model_args") -> str:
-    """The commit behind a name on the hub: as given, as last downloaded, or as the hub says. Raises MarathonError."""
+    """Return the commit of a name on the hub: `revision` itself, the last downloaded one, or the hub's current one.
+
+    Raises MarathonError when the hub is needed and does not answer.
+    """
     if revision is not None and _COMMIT.fullmatch(revision):
         return revision
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else asked_commit(name, revision, flag)
+    config = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(config).parent.name if isinstance(config, str) else asked_commit(name, revision, flag)
 
 
 def asked_commit(name: str, revision: str | None, flag: str = "--model_args") -> str:
-    """The commit as the hub says it now, by fetching the config: the local cache then knows what the name stood for.
+    """Ask the hub for the current commit by downloading the config, so that the local cache records it.
 
     Raises MarathonError naming the weights when the hub does not answer.
     """
     from huggingface_hub import constants, hf_hub_download
 
     if not constants.HF_HUB_OFFLINE:
-        _knock(name, constants.ENDPOINT, flag)
+        _check_connection(name, constants.ENDPOINT, flag)
     try:
         config = hf_hub_download(name, "config.json", revision=revision, etag_timeout=HUB_SECONDS)
-    except Exception as error:  # noqa: BLE001 - the client's network library, and so its errors, change between versions
+    except Exception as error:  # noqa: BLE001 - the errors of the client's network library differ between versions
         raise unreachable(name, _refusal(error), flag) from None
     return Path(config).parent.name
 
 
-def _knock(name: str, endpoint: str, flag: str) -> None:
-    """Raise MarathonError at once where no one listens; the hub's client tries for half a minute."""
+def _check_connection(name: str, endpoint: str, flag: str) -> None:
+    """Raise MarathonError at once when the hub is not reachable; its client would retry for half a minute."""
     import urllib.error
     import urllib.request
 
     try:
         urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=HUB_SECONDS).close()
-    except urllib.error.HTTPError as answer:
-        answer.close()
+    except urllib.error.HTTPError as reply:  # any reply shows that the hub is reachable
+        reply.close()
     except OSError as error:
         raise unreachable(
             name, f"the hub does not answer ({getattr(error, 'reason', error)})", flag
@@ -141,14 +149,14 @@ def _refusal(error: Exception) -> str:
     if isinstance(error, RevisionNotFoundError):
         return "the hub knows no such revision"
     if isinstance(error, RepositoryNotFoundError):
-        return "the hub knows no such model, or wants a login"
+        return "the hub knows no such model, or requires a login"
     if isinstance(error, EntryNotFoundError) and error.__cause__ is None:
         return "the hub's copy has no config.json"
     return f"the hub does not answer ({type(error.__cause__ or error).__name__})"
 
 
 def unreachable(name: str, why: str, flag: str = "--model_args") -> MarathonError:
-    """The one wording for weights that are not to be had."""
+    """Return the error for weights that are not available; `why` gives the reason."""
     return MarathonError(
         f"no weights: {name} is not in the local hub cache, and {why}. "
         f"Give a checkpoint's folder with {flag} pretrained=FOLDER"
@@ -156,23 +164,26 @@ def unreachable(name: str, why: str, flag: str = "--model_args") -> MarathonErro
 
 
 def snapshot(name: str, commit: str, prefix: str | None) -> Path | None:
-    """The commit's folder in the local hub cache, where all that is needed was downloaded; else None."""
+    """Return the commit's folder in the local hub cache if all needed files are there, else None."""
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(name, "config.json", revision=commit)
     if not isinstance(config, str):
         return None
     folder = Path(config).parent
-    # weights are fetched last, so where they are, the small files are too
+    # weights are downloaded last, so if they are there, the small files are too
     return folder if not missing_shards(folder, prefix) else None
 
 
 def fetched(name: str, commit: str, prefix: str | None, flag: str = "--model_args") -> Path:
-    """The commit's folder, after downloading what is missing: config and tokenizer files, then the weight shards that
-    hold tensors named `prefix...`. Raises MarathonError where the hub does not answer or lacks a file."""
-    found = snapshot(name, commit, prefix)
-    if found is not None:
-        return found
+    """Return the commit's folder after downloading what is missing.
+
+    Downloads config and tokenizer files, then the weight shards that hold tensors named `prefix...`. Raises
+    MarathonError when the hub does not answer or lacks a file.
+    """
+    cached = snapshot(name, commit, prefix)
+    if cached is not None:
+        return cached
     from huggingface_hub import snapshot_download
 
     try:
@@ -187,19 +198,19 @@ def fetched(name: str, commit: str, prefix: str | None, flag: str = "--model_arg
 
 
 def missing_shards(folder: Path, prefix: str | None) -> list[str]:
-    """The needed weight files that the folder lacks. Raises MarathonError for an index that can't be read."""
+    """Return the needed weight files that the folder lacks. Raises MarathonError for an index that can't be read."""
     needed = needed_shards(folder, prefix) or [_single(folder)]
     return [shard for shard in needed if not (folder / shard).exists()]
 
 
 def _single(folder: Path) -> str:
-    """The one file that holds the weights, by the kind of the config."""
+    """Return the name of the only weight file, which depends on the config's layout (CTranslate2 or transformers)."""
     config = (folder / "config.json").read_text(encoding="utf-8")
     return CONVERTED if f'"{CONVERTED_KEY}"' in config else SINGLE
 
 
 def weight_map(folder: Path) -> dict[str, str]:
-    """Tensor name -> shard, as the index says it; empty for weights in one file. Raises MarathonError."""
+    """Read the index that maps tensor names to shards; empty for weights in one file. Raises MarathonError."""
     path = folder / INDEX
     if not path.is_file():
         return {}
@@ -210,7 +221,7 @@ def weight_map(folder: Path) -> dict[str, str]:
 
 
 def needed_shards(folder: Path, prefix: str | None) -> list[str]:
-    """The shards that hold tensors named `prefix...`; all of them where no tensor is named so."""
-    names = weight_map(folder)
-    wanted = {shard for name, shard in names.items() if prefix and name.startswith(prefix)}
-    return sorted(wanted or set(names.values()))
+    """Return the shards that hold tensors named `prefix...`; all shards if no tensor has the prefix."""
+    shard_of = weight_map(folder)
+    matching = {shard for name, shard in shard_of.items() if prefix and name.startswith(prefix)}
+    return sorted(matching or set(shard_of.values()))

@@ -1,1 +1,1 @@
-"""Models behind an HTTP API: what every vendor's adapter shares. No SDK is imported here."""
+"""Provides what the adapters of all HTTP APIs share. Imports no vendor's SDK."""

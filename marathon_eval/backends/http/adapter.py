@@ -1,7 +1,7 @@
-"""APIAudio: an audio model behind an HTTP API, asked many times at once through its vendor's own SDK.
+"""Provides APIAudio, the base class of audio models behind an HTTP API; it sends requests concurrently.
 
-Retries, their back-off and Retry-After are the SDK's; here stand the limits, the truncation guard and the
-difference between one request that failed and a server that is gone.
+The vendor's SDK sends them, retries, backs off and obeys Retry-After. This module limits the rate, checks that audio
+was not truncated, and tells one failed request from a server that is down.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from pydantic import Field
 
-from marathon_eval.api.model import MODEL_FLAGS, Model, ModelFlags, ModelSettings, Request, Response, flags_of
+from marathon_eval.api.model import (
+    MODEL_FLAGS,
+    Model,
+    ModelFlags,
+    ModelSettings,
+    Request,
+    Response,
+    flags_of,
+)
 from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
 from marathon_eval.backends.http.calibration import REQUEST, calibrated, sound
 from marathon_eval.backends.http.loop import Pace, as_finished, from_async
@@ -27,28 +35,28 @@ from marathon_eval.errors import MarathonError, RowError
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
 
-#: What pacing by tokens assumes of a server whose rate is not known; corrected by each answer's own count.
+#: Used by the token limit while the server's rate is unknown; each reply's token count corrects the estimate.
 ASSUMED_TOKENS_PER_SECOND = 32.0
-#: So many failures of the whole server with no answer between: nobody else is sent to it.
+#: Stop sending requests after this many consecutive failures of the whole server.
 OUTAGE = 3
 
 
 class APISettings(ModelSettings):
-    """What every API adapter takes."""
+    """Holds the arguments of every API adapter."""
 
     model: str = Field(min_length=1)
     base_url: str | None = None
-    #: Says what stands behind a base_url that may change; it is in the fingerprint in that one's place.
+    #: A name for the server that replaces `base_url` in the fingerprint, for a base_url that may change.
     identity: str | None = None
     audio_format: Format = "wav"
     sample_rate: int = Field(16000, ge=8000, le=48000)
     audio_first: bool = True
-    #: Measured by two short calls where it is not given.
+    #: Measured by two or three short calls when not set.
     audio_tokens_per_second: float | None = Field(None, gt=0)
-    #: Only a streamed answer has a time to its first token; with others in flight that includes their queue.
+    #: Only streamed responses have a time to first token; with other requests in flight it includes queueing.
     stream: bool = True
     concurrency: int = Field(8, ge=1, le=256)
-    #: Requests and tokens per minute; what an SDK asks again comes on top.
+    #: Requests and tokens per minute; the SDK's retries are not counted.
     rpm: float | None = Field(None, gt=0)
     tpm: float | None = Field(None, gt=0)
     timeout: float = Field(600.0, gt=0)
@@ -56,7 +64,7 @@ class APISettings(ModelSettings):
 
 
 class CallFailure(NamedTuple):
-    """Why a call failed. `everybody`: the next call will fail for the same reason (key, model name, no server)."""
+    """Says why a call failed; `everybody`: every call fails for the same reason (key, model name, no server)."""
 
     reason: str
     everybody: bool = False
@@ -65,7 +73,7 @@ class CallFailure(NamedTuple):
 
 @dataclass
 class Session:
-    """What one `generate` holds while it runs."""
+    """Holds the state of one `generate` call: client, encoded clips, rate limits, consecutive failures."""
 
     client: Any
     key: str
@@ -75,15 +83,15 @@ class Session:
     rate: AudioRate | str = "no audio was sent"
     outages: int = 0
     outage: str = ""
-    wanted: int = 0
+    requests: int = 0
 
 
 class APIAudio(Model):
-    """Subclasses say how a request is written in their API, how a reply is read, and what an error means."""
+    """Sends requests to an HTTP API; a subclass connects, makes a call, reads the reply and explains errors."""
 
     Settings: ClassVar[type[APISettings]] = APISettings
     settings: APISettings
-    #: base_url is in the fingerprint by `identity()`, where `identity=NAME` may stand for it.
+    #: `identity()` puts base_url into the fingerprint, unless `identity=NAME` replaces it.
     transport = Model.transport | {"rpm", "tpm", "stream", "base_url"}
     key_variables: ClassVar[tuple[str, ...]]
     url_variable: ClassVar[str]
@@ -92,14 +100,14 @@ class APIAudio(Model):
     def __init__(self, settings: APISettings, press: Press | None = None) -> None:
         if press is not None:
             raise MarathonError(
-                f"{flags_of(settings).model} {self.name()} takes no press: the model is out of reach, on a server"
+                f"{flags_of(settings).model} {self.name()} takes no press: a press changes the model, which runs on a server"
             )
         super().__init__(settings, press)
         self.url = checked_url(
             settings.base_url or os.environ.get(self.url_variable) or self.default_url,
             f"{self.flags.model} {self.name()}",
         )
-        #: Once anything was answered, a server that goes away costs rows and no longer ends the run.
+        #: After the first reply, an outage of the server makes error rows instead of ending the run.
         self._answered = False
         self._measured: AudioRate | None = None
 
@@ -107,7 +115,10 @@ class APIAudio(Model):
     def from_args(
         cls, args: Mapping[str, Any], press: Press | None = None, flags: ModelFlags = MODEL_FLAGS
     ) -> Self:
-        """As `Model.from_args`; a key among the arguments is refused without being repeated."""
+        """Build as `Model.from_args` does.
+
+        Raises MarathonError for a key among the arguments, and does not print it.
+        """
         if secret := [name for name in args if "key" in name.lower() or "secret" in name.lower()]:
             raise MarathonError(
                 f"{flags.args}: {cls.name()} takes no '{secret[0]}': arguments are written into results. "
@@ -119,7 +130,7 @@ class APIAudio(Model):
         return {"adapter": self.name(), "base_url": None if self.settings.identity else self.url}
 
     def check(self) -> None:
-        """Raise MarathonError where a key is needed and none is set; the server is not asked."""
+        """Raise MarathonError when a key is needed and none is set; sends nothing to the server."""
         self._key()
 
     def _key(self) -> str:
@@ -128,55 +139,57 @@ class APIAudio(Model):
 
     @abstractmethod
     def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
-        """The SDK's client, closed on exit. Raises MarathonError when the SDK is not installed."""
+        """Return the SDK's client, closed on exit. Raises MarathonError when the SDK is not installed."""
 
     @abstractmethod
     async def call(self, client: Any, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
-        """One call, the SDK's retries included. Raises what the SDK raises, or NoAnswer."""
+        """Make one call, including the SDK's retries. Raises what the SDK raises, or NoAnswer."""
 
     @abstractmethod
     def failure(self, error: Exception) -> CallFailure:
-        """What an error of `call` means."""
+        """Explain an error that `call` raised."""
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """As `Model.generate`. Raises MarathonError when no request at all can be answered: key, name, no server."""
+        """Answer as `Model.generate` does. Raises MarathonError when none can succeed: key, model name, no server."""
         key = self._key()
         yield from from_async(self._answers(self.connect(key), key, requests))
 
     async def _answers(
         self, connecting: AbstractAsyncContextManager[Any], key: str, requests: Sequence[Request]
     ) -> AsyncGenerator[tuple[Request, Response], None]:
-        made = self.settings
+        settings = self.settings
         async with connecting as client:
-            clips = EncodedClips(made.sample_rate, made.audio_format)
-            session = Session(client, key, clips, Pace(made.rpm), Pace(made.tpm), wanted=len(requests))
+            clips = EncodedClips(settings.sample_rate, settings.audio_format)
+            session = Session(
+                client, key, clips, Pace(settings.rpm), Pace(settings.tpm), requests=len(requests)
+            )
             if any(request.audios for request in requests):
                 session.rate = await self._rate(session)
 
             async def answer(request: Request) -> tuple[Request, Response]:
                 return request, await self._answer(session, request)
 
-            async for item in as_finished(answer, requests, made.concurrency):
+            async for item in as_finished(answer, requests, settings.concurrency):
                 yield item
 
     async def _rate(self, session: Session) -> AudioRate | str:
-        """Audio tokens per second as the user says, else as the server shows today, else why there is none."""
-        given = self.settings.audio_tokens_per_second
-        if given is not None:
-            return AudioRate(given, doubt=0.01 * given)
+        """Return the rate from the settings, else the measured one, else a text that says why there is none."""
+        per_second = self.settings.audio_tokens_per_second
+        if per_second is not None:
+            return AudioRate(per_second, doubt=0.01 * per_second)
         if self._measured is not None:
             return self._measured
 
         async def ask(seconds: float) -> ServerReply:
-            made = sound(seconds, self.settings.sample_rate)
-            clip = encode(made, self.settings.sample_rate, self.settings.audio_format)
+            samples = sound(seconds, self.settings.sample_rate)
+            clip = encode(samples, self.settings.sample_rate, self.settings.audio_format)
             reply = await self._call(session, REQUEST, [clip])
             self._answered = True
             return reply
 
         try:
             rate = await calibrated(ask)
-        except Exception as error:  # noqa: BLE001 - recorded: rows say why their hearing is unverified
+        except Exception as error:  # noqa: BLE001 - recorded in each row's usage as the reason for "unverified"
             failure, reason = self._explained(session, error)
             if failure.everybody and not self._answered:
                 raise MarathonError(f"{self.flags.model} {self.name()}: {self.url}: {reason}") from None
@@ -194,7 +207,7 @@ class APIAudio(Model):
             reply = await self._call(session, request, clips)
         except RowError as error:
             return Response.failed(str(error))
-        except Exception as error:  # noqa: BLE001 - one failing request never ends the others
+        except Exception as error:  # noqa: BLE001 - one failing request must not end the others
             return self._failed(session, error)
         self._answered, session.outages = True, 0
         return judged(reply, request, sum(clip.seconds for clip in clips), session.rate)
@@ -205,12 +218,12 @@ class APIAudio(Model):
             return Response("", "content_filter", "refused", reason)
         if failure.everybody:
             session.outages, session.outage = session.outages + 1, reason
-        if not self._answered and session.outages >= min(OUTAGE, session.wanted):
+        if not self._answered and session.outages >= min(OUTAGE, session.requests):
             raise MarathonError(f"{self.flags.model} {self.name()}: {self.url}: {reason}") from None
         return Response.failed(reason)
 
     def _explained(self, session: Session, error: Exception) -> tuple[CallFailure, str]:
-        """What an error means, and its text without secrets."""
+        """Return what the error means, and its text with keys redacted."""
         if isinstance(error, NoAnswer):
             failure = CallFailure(str(error))
         elif isinstance(error, json.JSONDecodeError):
@@ -220,7 +233,7 @@ class APIAudio(Model):
         return failure, redacted(failure.reason, session.key)
 
     async def _call(self, session: Session, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
-        """A call within the limits; what it really cost is settled afterwards."""
+        """Make a call within the limits, then correct the token limit by the call's reported tokens."""
         rate = session.rate.per_second if isinstance(session.rate, AudioRate) else ASSUMED_TOKENS_PER_SECOND
         expected = rate * sum(clip.seconds for clip in clips) + len(request.prompt) / 4
         expected += request.generation.max_new_tokens
@@ -233,5 +246,5 @@ class APIAudio(Model):
 
 
 def missing_sdk(name: str) -> MarathonError:
-    """The one wording for an SDK that is not installed."""
+    """Return the error for an SDK that is not installed."""
     return MarathonError(f"--model {name} needs the extra 'api': pip install 'marathon-eval[api]'")

@@ -1,7 +1,7 @@
-"""What is done at each attempt to send a request: the SDKs ask again by themselves, and tell nobody.
+"""Provides the request hook that times and counts the SDK's own retries, which the SDK does not report.
 
-Their waiting is no answer's time, so the clock restarts; and a host that takes no connection is given up in seconds,
-while one that thinks for minutes is not.
+The hook restarts the clock at each attempt, so that waiting between retries does not count as response time. It also
+limits the time to connect to `CONNECT_SECONDS`; the time to respond keeps the longer limit of `timeout=`.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import time
 from contextvars import ContextVar
 from typing import Any
 
+#: The limit for establishing a connection.
 CONNECT_SECONDS = 10.0
 _CURRENT: ContextVar[AttemptClock] = ContextVar("the clock of the call that this task makes")
 
 
 class AttemptClock:
-    """Seconds since the last attempt of one call was sent, and how many attempts there were."""
+    """Counts the attempts of one call and measures the seconds since the last attempt was sent."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
@@ -24,16 +25,20 @@ class AttemptClock:
 
     @property
     def seconds(self) -> float:
+        """Return the seconds since the last attempt was sent."""
         return time.monotonic() - self.began
 
     @property
     def retries(self) -> int | None:
-        """None when the first attempt was answered."""
+        """Return the number of retries; None when the first attempt succeeded."""
         return self.attempts - 1 if self.attempts > 1 else None
 
 
 async def attempt_begins(request: Any) -> None:
-    """For the `request` hook of an httpx2 client: runs in the task that sends, just before it does."""
+    """Restart the current call's clock.
+
+    An httpx2 client runs this `request` hook in the sending task before each attempt.
+    """
     limits = request.extensions.get("timeout") or {}
     if (limits.get("connect") or 0.0) > CONNECT_SECONDS:
         limits["connect"] = CONNECT_SECONDS
@@ -42,4 +47,5 @@ async def attempt_begins(request: Any) -> None:
         clock.began, clock.attempts = time.monotonic(), clock.attempts + 1
 
 
+#: The `event_hooks` to give to an httpx2 client.
 HOOKS: dict[str, list[Any]] = {"request": [attempt_begins]}

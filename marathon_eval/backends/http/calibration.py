@@ -1,4 +1,4 @@
-"""A server's audio tokens per second, from calls of different length with a sound made here."""
+"""Measures a server's audio tokens per second with calls whose synthetic audio clips differ in length."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Both below 30 s, the shortest window at which any known model cuts: one that cuts shows its true rate here.
+#: Neither is above 30 s, the shortest length at which any known model cuts audio, so a model that cuts longer clips
+#: still shows its true rate.
 SHORT_CLIP_S, LONG_CLIP_S = 10.0, 30.0
-#: Models that pad every clip to whole windows of 30 s count the same for both; this one has two windows.
+#: Models that pad clips to whole windows of 30 s count the same for both; a clip of this length fills two windows.
 LONGER = 60.0
-#: One word: what it costs beyond one token is far below a second of audio.
+#: The request of a calibration call. Its one word costs far fewer tokens than a second of audio.
 REQUEST = Request("Go", generation=Generation(max_new_tokens=1))
 FLAT = "the server's token counts do not grow with the audio"
 NO_TOKEN_COUNTS = "the server reports no token counts"
 
 
 async def calibrated(ask: Callable[[float], Awaitable[ServerReply]]) -> AudioRate | str:
-    """The rate from `ask(seconds)`, two calls or three; a text where there is none, and why."""
+    """Return the rate measured by two or three calls of `ask(seconds)`, or a text that says why there is none."""
     short, long = await ask(SHORT_CLIP_S), await ask(LONG_CLIP_S)
     rate = _between(short, SHORT_CLIP_S, long, LONG_CLIP_S)
     if rate == FLAT:
@@ -34,21 +35,21 @@ async def calibrated(ask: Callable[[float], Awaitable[ServerReply]]) -> AudioRat
 def _between(first: ServerReply, first_s: float, second: ServerReply, second_s: float) -> AudioRate | str:
     span = second_s - first_s
     if first.audio_tokens and second.audio_tokens:
-        grown = second.audio_tokens - first.audio_tokens
+        added_tokens = second.audio_tokens - first.audio_tokens
     elif first.input_tokens is not None and second.input_tokens is not None:
-        grown = second.input_tokens - first.input_tokens
+        added_tokens = second.input_tokens - first.input_tokens
     else:
         return NO_TOKEN_COUNTS
-    doubt = 2.0 / span  # each count is rounded to a whole token
-    if grown <= 2.0:
+    doubt = 2.0 / span  # each of the two counts is rounded to a whole token
+    if added_tokens <= 2.0:
         return FLAT
-    rate = grown / span
+    rate = added_tokens / span
     overhead = (second.input_tokens or 0.0) - rate * second_s - len(REQUEST.prompt.split())
     return AudioRate(rate, doubt, max(0.0, overhead))
 
 
 def sound(seconds: float, rate: int) -> NDArray[np.float32]:
-    """Noise that swells three times a second [n]: nothing that a silence remover would cut."""
+    """Make noise [n] whose volume rises and falls three times a second, so that silence removal does not cut it."""
     import numpy as np
 
     count = round(seconds * rate)

@@ -1,4 +1,4 @@
-"""Asynchronous work behind an ordinary iterator: many requests in flight, each answer out as soon as it is there."""
+"""Runs asynchronous requests behind an ordinary iterator, which yields each response as soon as it arrives."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 R = TypeVar("R")
 
-#: Closing connections takes milliseconds; one that hangs must not keep the finished answers from being saved.
+#: The limit for closing connections, which takes milliseconds: one that hangs must not delay saving responses.
 JOIN_SECONDS = 10.0
 
 
 def from_async(source: AsyncGenerator[_T, None]) -> Iterator[_T]:
-    """Everything that `source` yields, produced in a thread with an event loop of its own.
+    """Yield everything that `source` yields; `source` runs in a thread with its own event loop.
 
-    A thread, because requests must go on while the caller writes an answer down, and because a notebook has a
-    loop running already. Leaving early (Ctrl-C, `close()`) cancels what is in flight. Raises what `source` raises.
+    The thread lets requests go on while the caller stores a response, and works in a notebook, whose own event loop
+    is already running. Leaving the iterator early (Ctrl-C, `close()`) cancels requests in flight. Raises what
+    `source` raises.
     """
     messages: SimpleQueue[tuple[_T] | BaseException | None] = SimpleQueue()
     started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = Future()
@@ -38,7 +39,7 @@ def from_async(source: AsyncGenerator[_T, None]) -> Iterator[_T]:
             yield message[0]
     finally:
         loop, task = started.result()
-        with suppress(RuntimeError):  # the loop is closed: all was done
+        with suppress(RuntimeError):  # the loop is closed because all work is done
             loop.call_soon_threadsafe(task.cancel)
         thread.join(JOIN_SECONDS)
 
@@ -52,7 +53,7 @@ def _drain(source: AsyncGenerator[_T, None], put: Callable[[Any], None], started
 
     try:
         asyncio.run(drain())
-    except BaseException as error:  # noqa: BLE001 - raised again where the answers are read
+    except BaseException as error:  # noqa: BLE001 - from_async raises it again in the caller's thread
         put(error)
     else:
         put(None)
@@ -61,13 +62,13 @@ def _drain(source: AsyncGenerator[_T, None], put: Callable[[Any], None], started
 async def as_finished(
     work: Callable[[_T], Awaitable[R]], items: Iterable[_T], limit: int
 ) -> AsyncGenerator[R, None]:
-    """`await work(item)` for every item, at most `limit` at once and taken in order, each result when it is done."""
-    waiting = iter(items)
+    """Start `work(item)` for the items in order, at most `limit` at once, and yield each result when it is done."""
+    remaining = iter(items)
     running: set[asyncio.Future[R]] = set()
     try:
         while True:
             running.update(
-                asyncio.ensure_future(work(item)) for item in islice(waiting, limit - len(running))
+                asyncio.ensure_future(work(item)) for item in islice(remaining, limit - len(running))
             )
             if not running:
                 return
@@ -81,19 +82,19 @@ async def as_finished(
 
 
 class Pace:
-    """At most `per_minute` units a minute, spread evenly, for servers count in windows shorter than a minute too."""
+    """Limits calls to `per_minute` units, spread evenly because servers also count in shorter windows."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._seconds_each = 60.0 / per_minute if per_minute else 0.0
         self._free_at = 0.0
 
     async def wait(self, units: float = 1.0) -> None:
-        """Return when it is this caller's turn; callers are served in the order of their calls."""
+        """Wait until the next `units` may be sent; callers proceed in the order of their calls."""
         now = time.monotonic()
         turn = max(now, self._free_at)
         self._free_at = turn + units * self._seconds_each
         await asyncio.sleep(turn - now)
 
     def correct(self, units: float) -> None:
-        """An estimate was too low by `units` (too high when negative): what comes later waits for it."""
+        """Correct an estimate that was too low by `units` (too high when negative): later callers wait longer."""
         self._free_at += units * self._seconds_each

@@ -1,4 +1,4 @@
-"""Audio as it is sent: decoded, mixed down, resampled and encoded outside the event loop."""
+"""Decodes, mixes down, resamples and encodes audio for sending, in threads outside the event loop."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _SOUNDFILE: dict[Format, dict[str, Any]] = {
     "wav": {"format": "WAV", "subtype": "PCM_16"},
     "mp3": {"format": "MP3", "subtype": "MPEG_LAYER_III"},
 }
-#: Questions on one clip come side by side; a few clips are kept so that each is encoded once. 300 s is 9.6 MB.
+#: Encoded clips kept in memory (300 s: 9.6 MB). Questions on one clip follow each other, so it is encoded once.
 KEPT_CLIPS = 4
 
 
 @dataclass(frozen=True)
 class EncodedClip:
-    """One encoded clip and the seconds that went into it."""
+    """Holds one encoded clip and its length in seconds."""
 
     data: bytes
     format: Format
@@ -33,26 +33,26 @@ class EncodedClip:
 
 
 def encode(samples: NDArray[np.float32], rate: int, kind: Format) -> EncodedClip:
-    """Mono samples [n] at `rate` Hz as a 16-bit WAV or an MP3."""
+    """Encode mono samples [n] at `rate` Hz as a 16-bit WAV or an MP3."""
     import soundfile
 
     buffer = io.BytesIO()
     with soundfile.SoundFile(buffer, "w", rate, 1, **_SOUNDFILE[kind]) as file:
-        # libsndfile's lossy encoders overflow their stack when given minutes at once
+        # written in pieces, because libsndfile's lossy encoders overflow their stack on minutes of audio at once
         for start in range(0, len(samples), rate):
             file.write(samples[start : start + rate])
     return EncodedClip(buffer.getvalue(), kind, len(samples) / rate)
 
 
 class EncodedClips:
-    """Encoded clips on demand; one that several requests ask for at the same time is encoded once."""
+    """Encodes clips on demand; a clip that several requests need at the same time is encoded once."""
 
     def __init__(self, rate: int, kind: Format) -> None:
         self._rate, self._kind = rate, kind
         self._tasks: OrderedDict[Audio, asyncio.Task[EncodedClip]] = OrderedDict()
 
     async def get(self, audio: Audio) -> EncodedClip:
-        """The clip, ready to be sent. Raises AudioError."""
+        """Return the encoded clip. Raises AudioError."""
         task = self._tasks.get(audio)
         if task is None:
             task = self._tasks[audio] = asyncio.create_task(asyncio.to_thread(self._encoded, audio))

@@ -1,6 +1,6 @@
-"""What a server answered, and whether it heard the whole clip: its own token counts held against the seconds sent.
+"""Turns a server's reply into a response, and checks from its token counts that the server heard the whole clip.
 
-A server that shortens audio still answers with HTTP 200; the counts in `usage` are the only witness.
+A server that cuts audio still replies with HTTP 200; only the token counts in its `usage` show the cut.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from marathon_eval.api.model import Request, Response, Usage
 
 
 class NoAnswer(Exception):
-    """The server replied, but with no answer: empty, cut short, broken off."""
+    """Raised when the server replied without an answer: an empty, truncated or interrupted reply."""
 
 
-#: Tokens that rounding and an encoder's padding may take from a clip.
+#: A clip may have this many fewer tokens than expected, because of rounding and the encoder's padding.
 SLACK_TOKENS = 4.0
 
 
 @dataclass(frozen=True)
 class ServerReply:
-    """One finished call in no vendor's words; counts are None where the server does not report them."""
+    """Holds a finished call in a form common to all vendors; counts that the server does not report are None."""
 
     text: str
     finish_reason: str
@@ -38,10 +38,10 @@ class ServerReply:
 
 @dataclass(frozen=True)
 class AudioRate:
-    """Audio tokens per second of a server.
+    """Holds a server's audio tokens per second.
 
-    `doubt` is how far the rate may be off (tokens per second), `overhead` the prompt tokens that are neither
-    audio nor words of the prompt: what the chat template and its default system text cost.
+    `doubt` is the largest error of the rate (tokens per second). `overhead` counts the prompt tokens that are neither
+    audio nor words of the prompt: those of the chat template and its default system text.
     """
 
     per_second: float
@@ -49,34 +49,35 @@ class AudioRate:
     overhead: float = 0.0
 
     def audio_tokens(self, reply: ServerReply, request: Request) -> float | None:
-        """The audio tokens that were reported, else the most that the prompt tokens leave room for.
+        """Return the audio tokens that the server reported, else an upper bound from its count of prompt tokens.
 
-        A word is at least one token, so that counting words takes off too little and never too much.
+        The bound subtracts one token per word; a word has at least one token, so the bound is never too low.
         """
         if reply.audio_tokens:
             return float(reply.audio_tokens)
         if reply.input_tokens is None:
             return None
         words = len(request.prompt.split())
-        if request.system is not None:  # stands in the place of the default system text
+        if request.system is not None:  # it replaces the default system text, which `overhead` includes
             return max(0.0, reply.input_tokens - words - len(request.system.split()))
         return max(0.0, reply.input_tokens - words - self.overhead)
 
     def fewest(self, seconds: float) -> float:
-        """The fewest tokens that `seconds` of audio can have become."""
+        """Return the lowest token count that `seconds` of uncut audio can have."""
         return seconds * (self.per_second - self.doubt) - SLACK_TOKENS
 
 
 def judged(reply: ServerReply, request: Request, seconds: float, rate: AudioRate | str) -> Response:
-    """The response to `request` with `seconds` of audio; `rate` is a text where none could be found, and says why.
+    """Build the response to `request`, which had `seconds` of audio; `rate` is a text when no rate could be measured.
 
-    ok: answered, and the whole clip was heard. refused: the server would not answer. unverified: answered, and
-    nobody knows what was heard. error: fewer tokens than the clip has, or no answer at all.
+    Its status is "ok" when the server answered and heard the whole clip, "refused" when it declined to answer,
+    "unverified" when it answered but its token counts do not show how much it heard, and "error" when it heard fewer
+    tokens than the clip has or gave no answer.
     """
     tokens = None if isinstance(rate, str) else rate.audio_tokens(reply, request)
     if reply.refusal is not None:
-        refused = _usage(reply, None, {})
-        return Response(reply.text, reply.finish_reason, "refused", reply.refusal, refused)
+        usage = _usage(reply, None, {})
+        return Response(reply.text, reply.finish_reason, "refused", reply.refusal, usage)
     if not reply.text.strip() and reply.finish_reason == "length" and reply.thinking_tokens:
         return Response.failed(
             f"no answer: all {reply.thinking_tokens} tokens went into thinking; allow more "

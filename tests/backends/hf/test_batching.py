@@ -1,4 +1,4 @@
-"""How many requests are asked at once: by number and by tokens, on tiny weights."""
+"""Tests the choice of batches by number of requests and by token budget, with tiny weights."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_auto_on_a_gpu_asks_the_longest_alone_and_fills_what_is_free(
         (["--batch_size", "0"], ["--batch_size: must be a whole number of at least 1, or auto, got '0'"]),
         (["--batch_size", "many"], ["--batch_size: ", "got 'many'"]),
         (["--batch_size", "2.5"], ["--batch_size: ", "got '2.5'"]),
-        (["--batch_size", "auto:4"], ["--batch_size: ", "auto:N looks again N times", "got 'auto:4'"]),
+        (["--batch_size", "auto:4"], ["--batch_size: ", "auto:N measures again N times", "got 'auto:4'"]),
         (["--model_args", "batch_size=none"], ["--model_args: qwen_omni: batch_size: must be", "got 'none'"]),
         (["--model_args", "batch_size=true"], ["--model_args: qwen_omni: batch_size: must be", "got True"]),
         (["--model_args", "max_batch_tokens=0"], ["--model_args: qwen_omni: max_batch_tokens: ", "got 0"]),
@@ -193,7 +193,7 @@ def test_wrong_sizes_are_one_line(
 
 @pytest.mark.parametrize("args", [{"batch_size": "auto"}, {"max_batch_tokens": 4000}])
 def test_whisper_counts_windows(args: dict[str, Any]) -> None:
-    with pytest.raises(MarathonError, match="windows of one length: batch_size= says how many"):
+    with pytest.raises(MarathonError, match="windows of one length: set batch_size= to the number"):
         Whisper.from_args(args)
 
 

@@ -1,4 +1,4 @@
-"""Every eviction press on a tiny real model, held against a recompute that shares nothing with the engine."""
+"""Compares every eviction press on a tiny real model with a recomputation that shares no code with the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropping tokens before the first layer of a model with windows: its masks, its kernels, and what it refuses."""
+"""Tests dropping tokens before the first layer of a model with windowed attention: masks, kernels and refusals."""
 
 from __future__ import annotations
 

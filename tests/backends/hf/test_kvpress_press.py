@@ -1,7 +1,7 @@
-"""`press=kvpress:NAME`: kvpress scores, the harness evicts.
+"""Tests `press=kvpress:NAME`: kvpress scores the keys and the harness evicts them.
 
 kvpress itself needs packages that the tests do without, so a module with its classes' shape stands in for it; the
-scripted check of real scores is scripts/kvpress_scores.py.
+scripted check of real scores is scripts/dev/golden/kvpress_scores.py.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def test_its_scores_evict_as_ours_do(model: Tiny, name: str, ours: EvictionPress
     ("name", "settings", "message"),
     [
         ("KnromPress", {}, "no scoring press in kvpress 'KnromPress'. Did you mean KnormPress?"),
-        ("ThinKPress", {}, "press=kvpress:ThinKPress: gives no scores to keys"),
+        ("ThinKPress", {}, "press=kvpress:ThinKPress: does not score keys"),
         ("KnormPress", {"options": '{"window": 3}'}, 'options={"window": 3}: '),
         ("KnormPress", {"options": "window"}, "options=window: "),
         ("KnormPress", {"ratio": 1.5}, "ratio=1.5"),

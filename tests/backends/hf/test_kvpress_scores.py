@@ -1,4 +1,4 @@
-"""Our eviction scores against NVIDIA kvpress's, on inputs that scripts/dev/golden/kvpress_scores.py stored."""
+"""Compares the eviction scores with NVIDIA kvpress's, on inputs stored by scripts/dev/golden/kvpress_scores.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that does not suffice, for batches, for single requests and at random: no answer is lost, changed or asked twice."""
+"""Tests running out of memory in batches, single requests and at random: no response is lost, changed or repeated."""
 
 from __future__ import annotations
 

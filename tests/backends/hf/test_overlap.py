@@ -1,4 +1,4 @@
-"""The next batch is decoded and its features are made while the model works, and never more than that one."""
+"""Tests that exactly one next batch is decoded and prepared while the model runs."""
 
 from __future__ import annotations
 

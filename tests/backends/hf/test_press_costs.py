@@ -1,6 +1,6 @@
-"""What a press does inside the model's own pass counts as its time: looking at attention, queries, scores.
+"""Tests that reading attention, queries and scores during the model's forward pass counts as the press's time.
 
-Durations are not held against anything measured: what looks is made to wait, and the wait must be in `select_s`.
+No test compares measured durations: the reading code is made to wait, and `select_s` must contain the wait.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""No press needs a tokens x tokens matrix: every tensor that an operation makes during a prefill is looked at."""
+"""Tests that no press needs a tokens x tokens matrix, by the size of every tensor made during a prefill."""
 
 from __future__ import annotations
 

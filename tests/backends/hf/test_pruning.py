@@ -1,4 +1,4 @@
-"""The pruning machinery: what it refuses, and what it hands to a press."""
+"""Tests pruning inside the decoder: what it refuses, and what it passes to a press."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What identifies weights, which of them are fetched, and what is said when they can't be had."""
+"""Tests the identity of weights, which files are downloaded, and the errors when they are not available."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_pinned_weights_have_a_fingerprint_without_being_there() -> None:
 
 
 def test_a_folder_has_no_revision(folder: Path) -> None:
-    with pytest.raises(MarathonError, match="is a folder, which has none"):
+    with pytest.raises(MarathonError, match="is a folder, and a folder has no revisions"):
         print(model(pretrained=str(folder), revision="main").fingerprint)
 
 

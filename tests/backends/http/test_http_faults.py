@@ -1,4 +1,4 @@
-"""What every API backend makes of a server that misbehaves: error rows and refusals, one for each request, and no more."""
+"""Tests that every API backend turns a server's faults into one error or refusal per request."""
 
 from __future__ import annotations
 

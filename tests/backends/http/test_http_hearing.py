@@ -1,4 +1,4 @@
-"""Audio tokens per second of a server, and what they say of a clip: whole, cut, or nobody knows."""
+"""Tests the measured audio tokens per second, and the verdict on a clip: heard whole, cut, or unverified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asynchronous work behind an ordinary iterator, and limits per minute."""
+"""Tests asynchronous requests behind an ordinary iterator, and limits per minute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes out to a server and what must not: audio, keys."""
+"""Tests what is sent to a server (audio) and what must not appear in messages (keys)."""
 
 from __future__ import annotations
 

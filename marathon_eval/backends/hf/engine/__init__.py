@@ -1,8 +1,8 @@
-"""The engine's torch: imported on the first cache miss, never before.
+"""Runs local models with torch; imported on the first cache miss, so that cached runs need no torch.
 
-transformers imports torchvision wherever it is installed, and a torchvision that was built for another torch (a CUDA
-wheel beside CPU torch) then takes every audio model down with "operator torchvision::nms does not exist". Nothing
-here needs pictures, so such a torchvision is hidden from this process before transformers looks for it.
+transformers imports torchvision whenever it is installed. A torchvision built for another torch (a CUDA wheel beside
+CPU torch) then breaks every audio model with "operator torchvision::nms does not exist". The engine uses no images,
+so it hides such a torchvision from this process before transformers imports it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The attention that the last prompt token pays, read where the model computes it.
+"""Reads the attention of the last prompt token while the model runs, under every attention kernel.
 
-Works under every attention kernel: queries and keys are taken after rotation, as the model made them, so nothing needs
-the whole T x T matrix. The tap stands in transformers' registry of attention functions while it is open, and
-passes every other module's calls on untouched.
+The tap takes the rotated queries and keys that the model computed, so no T x T matrix is needed. While open, it
+replaces the kernel in transformers' registry of attention functions; calls of other modules pass through unchanged.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ from marathon_eval.backends.hf.engine.prompt_pass import synced
 
 @dataclass
 class LastTokenAttention(AbstractContextManager["LastTokenAttention"]):
-    """While open, `row` [B, T] holds the last token's softmax attention in `module`, mean over heads, in float32.
+    """Stores the last prompt token's softmax attention in `module` as `row` [B, T]: mean over heads, in float32.
 
-    `valid` [B, T] marks real tokens and must be set before the prefill; decoding steps are not looked at. `seconds` is
-    what the looking took, for it is part of choosing.
+    `valid` [B, T] marks real tokens and must be set before the prefill; decoding steps are not read. `seconds` is the
+    time that reading took, which counts as the press's time.
     """
 
     module: torch.nn.Module
@@ -54,7 +53,7 @@ class LastTokenAttention(AbstractContextManager["LastTokenAttention"]):
         self.seconds = 0.0
 
     def _from_weights(self, module: Any, args: Any, output: tuple[Any, ...]) -> None:
-        """Eager attention returns its weights [B, heads, queries, T] anyway."""
+        """Read the weights [B, heads, queries, T] that eager attention returns."""
         if output[1].shape[2] > 1:
             started = synced(output[1])
             self.row = output[1][:, :, -1].float().mean(dim=1)
@@ -71,7 +70,7 @@ class LastTokenAttention(AbstractContextManager["LastTokenAttention"]):
         return tapped
 
     def _attention(self, query: Tensor, key: Tensor, scaling: float | None) -> Tensor:
-        """`query` [B, heads, D], `key` [B, key heads, T, D] -> [B, T]."""
+        """Compute attention [B, T] from `query` [B, heads, D] and `key` [B, key heads, T, D]."""
         grouped = query.float().unflatten(1, (key.shape[1], -1))
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         scores = torch.einsum("bkgd,bktd->bkgt", grouped, key.float()) * scale

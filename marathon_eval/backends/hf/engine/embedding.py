@@ -1,4 +1,7 @@
-"""Text embeddings by mean pooling, as the E5 family was trained: https://huggingface.co/intfloat/multilingual-e5-small."""
+"""Computes text embeddings by mean pooling, for models of the E5 family.
+
+See https://huggingface.co/intfloat/multilingual-e5-small.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ BATCH = 32
 
 
 class TextEncoder:
-    """A checkpoint of the E5 family. Raises MarathonError when the folder does not load."""
+    """Embeds texts with a checkpoint of the E5 family. Raises MarathonError when the folder does not load."""
 
     def __init__(self, folder: Path, device: str) -> None:
         self.device = chosen_device(device)
@@ -33,11 +36,11 @@ class TextEncoder:
         self.model.to(self.device).eval()
 
     def query(self, texts: list[str]) -> NDArray[np.float32]:
-        """Unit vectors [n, d] of texts that ask."""
+        """Return unit vectors [n, d] of questions, with E5's prefix "query: "."""
         return self._vectors([f"query: {text}" for text in texts])
 
     def passage(self, texts: list[str]) -> NDArray[np.float32]:
-        """Unit vectors [n, d] of texts that may answer."""
+        """Return unit vectors [n, d] of possible answers, with E5's prefix "passage: "."""
         return self._vectors([f"passage: {text}" for text in texts])
 
     @torch.no_grad()
@@ -50,6 +53,6 @@ class TextEncoder:
         inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
         inputs = inputs.to(self.device)
         states = self.model(**inputs).last_hidden_state
-        counted = inputs["attention_mask"].unsqueeze(-1)
-        mean = (states * counted).sum(1) / counted.sum(1)
+        mask = inputs["attention_mask"].unsqueeze(-1)
+        mean = (states * mask).sum(1) / mask.sum(1)
         return torch.nn.functional.normalize(mean, dim=-1)

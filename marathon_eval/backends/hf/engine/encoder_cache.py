@@ -1,9 +1,9 @@
-"""Audio encodings on disk: what the encoder gave for a clip, for later sweeps and runs of the same model.
+"""Stores the audio encoder's outputs on disk, for later sweeps and runs of the same model.
 
-A file's name says everything that its content depends on: the model (its fingerprint without the press), the audio's
-content hashes, and the encoder's inputs themselves, so an encoding is given out only for inputs that are equal bit by
-bit. Files are safetensors, written beside and renamed; nothing is unpickled. Those read longest ago go first when the
-folder would outgrow its bound.
+A file's name is a hash of everything that its content depends on: the model's fingerprint without the press, the
+content hashes of the audio, and the encoder's inputs. An encoding is therefore reused only for inputs that are equal,
+bit by bit. Files are safetensors, written under a temporary name and renamed; nothing is unpickled. When the folder
+would exceed its limit, the files that were read longest ago are deleted.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.files import replaced_atomically
 
 SUFFIX = ".encoding.safetensors"
-#: Of a file that is being written; what a kill left behind is deleted after a day.
+#: The suffix of a file that is being written; one that a killed process left behind is deleted after a day.
 UNFINISHED_SUFFIX = ".part"
 DAY = 86400
 GIGABYTE = 10**9
-#: The name of an output that is one tensor.
+#: The tensor's name in a file whose output is a single tensor.
 BARE = "output"
 
 
 @dataclass(frozen=True)
 class EncoderFiles:
-    """A folder of encodings of one model; `owner` is what distinguishes it from others."""
+    """Reads and writes one model's encodings in a folder; `owner` is the hash of the model's fingerprint."""
 
     folder: Path
     most_bytes: float
@@ -49,129 +49,142 @@ class EncoderFiles:
 
     @classmethod
     def of(cls, adapter: LocalModel) -> EncoderFiles | None:
-        """The folder that `encoder_cache=` names; None without it.
+        """Open the folder that `encoder_cache=` names; return None if it is not set.
 
-        Raises MarathonError where it can't be written to, and for models and settings that would never use it.
+        Raises MarathonError when the folder can't be written to, and for models and settings that reuse no encoding.
         """
-        named = adapter.args.encoder_cache
-        if named is None:
+        setting = adapter.args.encoder_cache
+        if setting is None:
             return None
         if not adapter.args.sharing:
-            raise MarathonError("--encoder_cache: sharing=false shares no encoding: leave one of the two out")
+            raise MarathonError(
+                "--encoder_cache: can't be combined with sharing=false, which reuses no encoding"
+            )
         if not adapter.has_decoder:
-            raise MarathonError(f"--encoder_cache: {adapter.name()} has no encoding that could be kept")
-        folder = Path(named).expanduser()
+            raise MarathonError(
+                f"--encoder_cache: {adapter.name()} has no audio encoding that could be stored"
+            )
+        folder = Path(setting).expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             raise MarathonError(f"--encoder_cache: {folder}: {error.strerror or error}") from None
-        _sweep_up(folder)
-        told = {name: value for name, value in adapter.fingerprint.items() if name != "press"}
-        owner = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        _delete_unfinished(folder)
+        fingerprint = {name: value for name, value in adapter.fingerprint.items() if name != "press"}
+        owner = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
         return cls(folder, adapter.args.encoder_cache_gb * GIGABYTE, owner)
 
     def path(self, audio: Sequence[str], inputs: Sequence[Any]) -> Path:
-        """Where the encoding of these inputs lies; `audio`: content hashes of the batch's clips."""
+        """Return the file for these encoder inputs; `audio` holds the content hashes of the batch's clips."""
         digest = hashlib.sha256(json.dumps([self.owner, *audio]).encode())
         for part in _parts(inputs):
             digest.update(part)
         return self.folder / f"{digest.hexdigest()}{SUFFIX}"
 
     def read(self, path: Path, device: torch.device) -> tuple[Any, float] | None:
-        """The output and the seconds that it took to make; None where there is none, or none that can be read."""
+        """Return the stored output and the seconds that encoding took; None if there is no readable file."""
         if not path.exists():
             return None
         try:
             with safe_open(path, framework="pt", device=str(device)) as file:
-                told = file.metadata()
-                kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            parts = {name: kept[where] for name, where in json.loads(told["parts"]).items()}
-            output = _rebuilt(told["kind"], parts)
+                metadata = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            parts = {name: tensors[stored] for name, stored in json.loads(metadata["parts"]).items()}
+            output = _rebuilt(metadata["kind"], parts)
         except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-            sys.stderr.write(f"marathon-eval: warning: {path}: made anew: {type(error).__name__}: {error}\n")
+            sys.stderr.write(
+                f"marathon-eval: warning: {path}: unreadable, encoded again: {type(error).__name__}: {error}\n"
+            )
             return None
-        # another's file, or one that another process has deleted by now, was read all the same
+        # the file may be another user's, or deleted by another process since; its content was read all the same
         with suppress(OSError):
             os.utime(path)
-        return output, float(told["seconds"])
+        return output, float(metadata["seconds"])
 
     def write(self, path: Path, output: Any, seconds: float) -> None:
-        """Keep an output. Raises MarathonError for one that is no tensors, and where the folder can't be written to."""
+        """Store an output, unless it exceeds the limit (then warn).
+
+        Raises MarathonError for an output that does not consist of tensors, and when the folder can't be written to.
+        """
         kind, tensors = _flat(output)
-        # two names may stand for one tensor, which is kept once
+        # several names may refer to one tensor, which is stored once
         parts = {name: _first_name(tensors, tensor) for name, tensor in tensors.items()}
-        kept = {name: tensors[name].detach().cpu().contiguous().clone() for name in set(parts.values())}
-        size = sum(tensor.nbytes for tensor in kept.values())
+        stored = {name: tensors[name].detach().cpu().contiguous().clone() for name in set(parts.values())}
+        size = sum(tensor.nbytes for tensor in stored.values())
         if size > self.most_bytes:
             sys.stderr.write(
-                f"marathon-eval: warning: an encoding of {size / GIGABYTE:.3g} GB is not kept: "
+                f"marathon-eval: warning: an encoding of {size / GIGABYTE:.3g} GB is not stored: "
                 f"encoder_cache_gb={self.most_bytes / GIGABYTE:g}\n"
             )
             return
         self._make_room(size)
         temporary = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED_SUFFIX}")
         try:
-            told = {"kind": kind, "parts": json.dumps(parts), "seconds": repr(seconds)}
+            metadata = {"kind": kind, "parts": json.dumps(parts), "seconds": repr(seconds)}
             with replaced_atomically(path, temporary):
-                save_file(kept, temporary, metadata=told)
+                save_file(stored, temporary, metadata=metadata)
         except (OSError, SafetensorError) as error:
             raise MarathonError(f"--encoder_cache: {self.folder}: {error}") from None
 
     def _make_room(self, size: int) -> None:
-        """Delete the encodings that were read longest ago; other processes may be deleting too."""
-        found = []
+        """Delete the encodings that were read longest ago; other processes may delete files at the same time."""
+        files = []
         for path in self.folder.glob(f"*{SUFFIX}"):
             try:
                 stat = path.stat()
             except FileNotFoundError:
                 continue
-            found.append((stat.st_mtime_ns, stat.st_size, path))
-        spare = self.most_bytes - size - sum(length for _, length, _ in found)
-        for _, length, path in sorted(found):
-            if spare >= 0:
+            files.append((stat.st_mtime_ns, stat.st_size, path))
+        free = self.most_bytes - size - sum(length for _, length, _ in files)
+        for _, length, path in sorted(files):
+            if free >= 0:
                 return
             path.unlink(missing_ok=True)
-            spare += length
+            free += length
 
 
-def _sweep_up(folder: Path) -> None:
+def _delete_unfinished(folder: Path) -> None:
+    """Delete files that a killed process left unfinished more than a day ago."""
     for path in folder.glob(f"*{SUFFIX}.*{UNFINISHED_SUFFIX}"):
-        with suppress(FileNotFoundError):  # its writer may be finishing it just now
+        with suppress(FileNotFoundError):  # its writer may be renaming it now
             if time.time() - path.stat().st_mtime > DAY:
                 path.unlink(missing_ok=True)
 
 
 def _first_name(tensors: Mapping[str, Tensor], tensor: Tensor) -> str:
-    """Under which name the tensor stands first."""
+    """Return the first name under which the tensor occurs."""
     return next(name for name, other in tensors.items() if other is tensor)
 
 
 def _flat(output: Any) -> tuple[str, dict[str, Tensor]]:
-    """An output's kind and its tensors by name. Raises MarathonError for what is neither tensor nor named tensors."""
+    """Return an output's type and its tensors by name.
+
+    Raises MarathonError for anything but a tensor or named tensors.
+    """
     if isinstance(output, Tensor):
         return "", {BARE: output}
     kind = type(output)
     if isinstance(output, ModelOutput) and all(isinstance(part, Tensor) for part in output.values()):
         return f"{kind.__module__}:{kind.__qualname__}", dict(output.items())
     raise MarathonError(
-        f"--encoder_cache: this model's encoder gives a {kind.__name__}, which is no set of tensors"
+        f"--encoder_cache: this model's encoder returns a {kind.__name__}, which is not a set of tensors"
     )
 
 
 def _rebuilt(kind: str, tensors: Mapping[str, Tensor]) -> Any:
-    """The output again. Raises TypeError for a kind that the loaded model's code does not know: nothing is imported."""
+    """Rebuild the output. Raises TypeError for a type that is not imported yet: no module is imported by its name."""
     if not kind:
         return tensors[BARE]
     module, _, name = kind.partition(":")
-    found = getattr(sys.modules.get(module), name, None)
-    if not (isinstance(found, type) and issubclass(found, ModelOutput)):
+    output_class = getattr(sys.modules.get(module), name, None)
+    if not (isinstance(output_class, type) and issubclass(output_class, ModelOutput)):
         raise TypeError(f"no output is called {kind}")
-    return found(**tensors)
+    return output_class(**tensors)
 
 
 def _parts(value: Any) -> Iterator[bytes]:
-    """The value as bytes that no other value shares: tensors by type, shape and content, the rest as text."""
+    """Yield bytes that identify the value: tensors by type, shape and content, other values as text."""
     if isinstance(value, Tensor):
         yield f"{value.dtype}{tuple(value.shape)}{value.device.type};".encode()
         yield value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

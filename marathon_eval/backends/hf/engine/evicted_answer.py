@@ -1,4 +1,4 @@
-"""One chat answered from a shrunken cache: context, eviction, question, greedy decoding; and what each stage cost."""
+"""Answers one chat from an evicted cache: prefills, evicts, reads the question, decodes, and times each stage."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Chooser:
-    """Greedy choice of the next token until an ending token, a stop string or the budget; remembers what it chose."""
+    """Chooses each next token greedily and stores it, until an end token, a stop string or `max_new_tokens`."""
 
     loaded: Loaded
     generation: Generation
@@ -56,7 +56,7 @@ class Chooser:
         return bool(self.generation.stop) and any(stop in self.text() for stop in self.generation.stop)
 
     def text(self) -> str:
-        """The answer so far, without special tokens."""
+        """Return the answer so far, without special tokens."""
         decoded: str = self.loaded.tokenizer.decode(self.tokens, skip_special_tokens=True)
         return decoded
 
@@ -64,7 +64,7 @@ class Chooser:
 def answered_from_evicted(
     adapter: LocalModel, loaded: Loaded, request: Request, inputs: Inputs, press: EvictionPress
 ) -> Response:
-    """Answer one request. Raises RowError for sampling: this loop decodes greedily."""
+    """Answer one request greedily. Raises RowError for sampling and for prompts without audio."""
     if request.generation.temperature > 0:
         raise RowError(f"press={press.name()}: answers are decoded greedily; temperature must be 0")
     decoder = adapter.decoder(loaded.model)
@@ -80,23 +80,23 @@ def answered_from_evicted(
         started = now(loaded.device)
         prefill = prefill_context if loaded.shared is None else loaded.shared.context
         context = prefill(decoder, tensors, length, press)
-        heard = now(loaded.device)
+        prefilled_at = now(loaded.device)
         cache = evicted(decoder, context, press, adapter.seed_of(request))
-        cut = now(loaded.device)
+        evicted_at = now(loaded.device)
     if watch.tokens is not None and watch.tokens != inputs.audio_tokens[0]:
         raise RowError(
             f"the encoder made {watch.tokens} audio tokens, the prompt has {inputs.audio_tokens[0]}"
         )
     kept = [layer.keys.shape[2] for layer in cache.layers]
     chooser = Chooser(loaded, request.generation, [])
-    for _ in answer(decoder, cache, ids[:, length:], length, chooser, context.logits):
-        """Each step's logits are the chooser's business."""
+    for _logits in answer(decoder, cache, ids[:, length:], length, chooser, context.logits):
+        pass  # `chooser` collects the tokens; the loop only runs the decoding steps
     ended = now(loaded.device)
     first = chooser.first_at if chooser.first_at is not None else ended
     seconds = Seconds(
         watch.seconds,
         first - started - watch.seconds,
-        context.observed_s + cut - heard,
+        context.observed_s + evicted_at - prefilled_at,
         ended - first,
     )
     usage = _usage(decoder, loaded, inputs, context, cache, kept, seconds, len(chooser.tokens))
@@ -105,11 +105,11 @@ def answered_from_evicted(
 
 @dataclass(frozen=True)
 class Seconds:
-    """Where the time of one answer went."""
+    """Holds the seconds of each stage of one answer."""
 
     encode: float
     prefill: float
-    """Up to the first token, what the press took included."""
+    """Until the first token, including the press's time."""
     select: float
     decode: float
 
@@ -130,18 +130,18 @@ def _usage(
     seconds: Seconds,
     output_tokens: int,
 ) -> Usage:
-    """Kept tokens are the mean over layers: pyramids keep different numbers."""
+    """Count tokens, bytes and seconds; kept tokens are the mean over layers, which may keep different numbers."""
     prompt = int(inputs.tensors["input_ids"].shape[1])
-    later = prompt - context.length
+    question = prompt - context.length
     audio = len(context.audio)
     details: dict[str, Any] = dict(inputs.details)
-    details["kv_tokens"] = by_layers([count + later for count in kept])
+    details["kv_tokens"] = by_layers([count + question for count in kept])
     details["select_s"] = round(seconds.select, 6)
     details["batch"] = 1
     details |= tokens_per_second(output_tokens, seconds.decode)
     shape = Shape.of(decoder.stack.config)
     if shape is not None:
-        gain = evicted_speedup(shape, context.length, kept, later)
+        gain = evicted_speedup(shape, context.length, kept, question)
         details["theoretical_speedup"] = round(gain, 4)
     costs = kv_bytes_per_token(cache)
     return Usage(
@@ -154,6 +154,6 @@ def _usage(
         prefill_s=round(seconds.prefill, 6),
         decode_s=round(seconds.decode, 6),
         peak_bytes=peak_bytes(loaded.device, loaded.weights_bytes),
-        kv_bytes=sum((count + later) * cost for count, cost in zip(kept, costs, strict=True)),
+        kv_bytes=sum((count + question) * cost for count, cost in zip(kept, costs, strict=True)),
         details=details,
     )

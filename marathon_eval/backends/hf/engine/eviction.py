@@ -1,12 +1,13 @@
-"""Two-stage prefill: hear the audio, shrink its keys in the cache, then read the question and answer.
+"""Prefills in two stages: reads the audio, evicts audio keys from the cache, then reads the question and answers.
 
-A one-pass prefill computes the first answer token before anything is evicted, so for one-letter answers it measures
-nothing. Here the context (all up to the last audio token) is prefilled alone, every layer's audio keys are cut, and
-the question is read on what is left. Kept keys keep their rotary positions and new tokens go on from the full length.
-`generate` cannot continue from such a cache (it slices the prompt by the cache's length), hence the loop here.
+A one-pass prefill computes the first answer token before anything is evicted, so one-letter answers would not depend
+on the press. Here the context (everything up to the last audio token) is prefilled alone, every layer's audio keys
+are cut, and the question is read with the remaining keys. Kept keys keep their rotary positions, and new tokens
+continue from the full length. `generate` cannot continue from such a cache, because it slices the prompt by the
+cache's length; hence the decoding loop here.
 
-The functions are stages that share nothing but their arguments: one `Context` serves any number of presses, ratios
-and questions. Batch size is 1: every head keeps keys of its own, which no padding mask can describe.
+The stages share no state but their arguments: one `Context` serves any number of presses, ratios and questions. The
+batch size is 1, because every head keeps different keys, which no padding mask can describe.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from marathon_eval.backends.hf.engine.prompt_pass import synced
 
 
 def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> int:
-    """Where the prefill is cut: behind the last audio token, or with `evict=prompt` at the end."""
+    """Return the length of the context: up to the last audio token, or with `evict=prompt` the whole prompt."""
     if press.evict == "prompt":
         return int(input_ids.shape[1])
     return int(audio[-1]) + 1
@@ -38,7 +39,7 @@ def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> in
 def prefill_context(
     decoder: Decoder, inputs: Mapping[str, Any], length: int, press: EvictionPress
 ) -> Context:
-    """Run the first `length` prompt tokens (batch of 1) and keep what the press wants to see of each layer."""
+    """Prefill the first `length` prompt tokens (batch of 1), and observe in each layer what the press needs."""
     ids = inputs["input_ids"]
     mask = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids, device=ids.device))
     audio = cast("LongTensor", mask[:length].nonzero().squeeze(1))
@@ -55,9 +56,9 @@ def prefill_context(
 def evicted(
     decoder: Decoder, context: Context, press: EvictionPress, seed: int, keep_all: bool = False
 ) -> DynamicCache:
-    """A new cache with each layer's audio keys cut to the press's budget; every other key stays.
+    """Return a new cache with each layer's audio keys cut to the press's budget; all other keys stay.
 
-    `keep_all` sends every key through the machinery (for tests: the answers must not change).
+    `keep_all` selects every key by the same code, for tests: the answers must not change.
     """
     shrunk = DynamicCache(config=decoder.stack.config)
     budgets = press.budgets(len(context.audio), len(decoder.layers))
@@ -98,7 +99,10 @@ def _view(
 
 
 def _kept(view: EvictionView, selected: Tensor) -> Tensor:
-    """[key heads, n] all positions that stay, ascending: the text's and the selected audio's."""
+    """Return the positions [key heads, n] of text and selected audio, ascending.
+
+    Raises ValueError when the press selects a wrong number of keys, or a key twice.
+    """
     heads, length = view.keys.shape[:2]
     if selected.shape != (heads, view.keep):
         raise ValueError(f"selected {tuple(selected.shape)} keys, the budget is {(heads, view.keep)}")
@@ -112,7 +116,7 @@ def _kept(view: EvictionView, selected: Tensor) -> Tensor:
 
 
 def _gathered(keys: Tensor, values: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-    """[1, heads, T, d] to [1, heads, n, d]."""
+    """Gather keys and values [1, heads, T, d] to [1, heads, n, d]."""
     index = kept[None, :, :, None]
     return (
         keys.gather(2, index.expand(-1, -1, -1, keys.shape[-1])),
@@ -121,7 +125,7 @@ def _gathered(keys: Tensor, values: Tensor, kept: Tensor) -> tuple[Tensor, Tenso
 
 
 def mean_rotation(decoder: Decoder, first: int, count: int, like: Tensor) -> Tensor:
-    """[d, d] mean rotary matrix of `count` positions from `first`; identity on dimensions that do not rotate."""
+    """Return the mean rotary matrix [d, d] of `count` positions from `first`; identity where nothing rotates."""
     positions = torch.arange(first, first + count, device=like.device)[None]
     rotary = decoder.stack.get_submodule("rotary_emb")
     try:
@@ -150,7 +154,7 @@ def _unrotated(queries: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @contextmanager
 def observing(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observed]]:
-    """Tap the attention function for the queries that the press asks for; nothing of T x T size is made."""
+    """While open, store the queries that the press needs; no T x T matrix is made."""
     seen: dict[int, Observed] = {}
     if not press.window and not press.needs_queries:
         yield seen
@@ -177,7 +181,7 @@ def observing(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Obse
 
 @contextmanager
 def tapped_attention(decoder: Decoder, look: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """Call `look(layer, queries [1, heads, T, d])` whenever a layer of the decoder attends. Not for threads."""
+    """While open, call `look(layer, queries [1, heads, T, d])` whenever a decoder layer attends. Not thread-safe."""
     modules = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(decoder.layers)}
     name = _kernel(decoder)
     original = ALL_ATTENTION_FUNCTIONS.get(name)
@@ -185,7 +189,7 @@ def tapped_attention(decoder: Decoder, look: Callable[[int, Tensor], None]) -> I
     def tap(module: Any, query: Tensor, *args: Any, **kwargs: Any) -> Any:
         if id(module) in modules:
             look(modules[id(module)], query)
-        # "eager" is not in the registry: each modeling file has its own
+        # "eager" is not in the registry: each modeling file defines its own
         kernel = original or vars(sys.modules[type(module).__module__])["eager_attention_forward"]
         return kernel(module, query, *args, **kwargs)
 
@@ -206,7 +210,7 @@ def _kernel(decoder: Decoder) -> str:
 
 @contextmanager
 def own_masks(decoder: Decoder, cache: Cache) -> Iterator[None]:
-    """Give each layer a mask of its own key count: transformers builds one for all, from layer 0's."""
+    """While open, each layer gets a mask of its own cache length; transformers builds one for all from layer 0's."""
     eager = _kernel(decoder) == "eager"
 
     def masked(layer: int) -> Callable[..., Any]:
@@ -229,7 +233,10 @@ def own_masks(decoder: Decoder, cache: Cache) -> Iterator[None]:
 
 
 def _causal(new: int, old: int, hidden: Tensor, eager: bool) -> Tensor | None:
-    """[1, 1, new, old + new]: all old keys, and the new ones up to oneself. One new token needs no mask."""
+    """Return a mask [1, 1, new, old + new] that shows each new token all old keys and the new ones up to itself.
+
+    Returns None for one new token, which needs no mask.
+    """
     if new == 1:
         return None
     seen = torch.ones(new, old + new, dtype=torch.bool, device=hidden.device).tril(old)[None, None]
@@ -239,7 +246,7 @@ def _causal(new: int, old: int, hidden: Tensor, eager: bool) -> Tensor | None:
 
 
 def _forward(decoder: Decoder, inputs: Mapping[str, Any], first: int, cache: Cache) -> Tensor:
-    """[vocabulary] logits of the last token; positions count from `first`."""
+    """Run the model and return the last token's logits [vocabulary]; positions count from `first`."""
     ids = inputs["input_ids"]
     positions = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
     output = decoder.root(**inputs, position_ids=positions, past_key_values=cache, use_cache=True)
@@ -257,7 +264,8 @@ def answer(
 ) -> Iterator[Tensor]:
     """Read `question` [1, q] at positions from `first`, then decode; yields each step's logits [vocabulary].
 
-    `choose` turns logits into the next token, or None to stop. An empty question starts from `logits`.
+    `choose` returns the next token for the logits, or None to stop. With an empty question, decoding starts from
+    `logits`, and ValueError is raised without them.
     """
     with own_masks(decoder, cache):
         if question.shape[1]:

@@ -1,4 +1,4 @@
-"""What is left of a prompt's context once it went through the model, before anything is evicted from it."""
+"""Defines the prefilled context of a prompt: its cache and what presses observed, before anything is evicted."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from transformers import DynamicCache
 
 @dataclass(frozen=True)
 class Observed:
-    """What one layer showed while the context went through it."""
+    """Holds what was observed in one layer during the prefill."""
 
     queries: Tensor | None
-    """[heads, w, d] the last w queries, rotated."""
+    """[heads, w, d], the last w queries, rotated."""
     unrotated: Tensor | None
-    """[heads, T, d] every query before rotation."""
+    """[heads, T, d], every query before rotation."""
     scores: Tensor | None = None
-    """[key heads, T] what a press that scores beside the model made of the layer."""
+    """[key heads, T], the key scores of a press that scores during the prefill (kvpress)."""
     queries_s: float = 0.0
     unrotated_s: float = 0.0
     scores_s: float = 0.0
-    """Seconds that each of the three took."""
+    """Seconds that queries, unrotated and scores took."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """A prefilled prompt prefix of `length` tokens; `cache` is never changed, cells take copies of what they keep."""
+    """Holds a prefilled prompt prefix of `length` tokens; `cache` never changes, and presses copy what they keep."""
 
     cache: DynamicCache
     length: int
     audio: LongTensor
     observed: Sequence[Observed]
     logits: Tensor
-    """[vocabulary] at the prefix's last token: the first answer token's, when the prefix is the whole prompt."""
+    """[vocabulary], at the prefix's last token; if the prefix is the whole prompt, they give the first answer."""
 
     @property
     def observed_s(self) -> float:
-        """Seconds of the prefill that went into looking: a press's own, though they pass inside the model."""
-        return sum(one.queries_s + one.unrotated_s + one.scores_s for one in self.observed)
+        """Return the seconds of the prefill that observing took; they count as the press's time."""
+        return sum(layer.queries_s + layer.unrotated_s + layer.scores_s for layer in self.observed)

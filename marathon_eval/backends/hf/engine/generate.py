@@ -1,4 +1,4 @@
-"""One generate call for a batch of chats: press, timing, stop strings, and what it cost per sample."""
+"""Answers a batch of chats with one generate call: applies the press, times stages, stops, and counts usage."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TimedBatch:
-    """A batch's raw answer: new token ids per row, the cache, and seconds."""
+    """Holds the result of one generate call: new token ids per row, the cache, seconds, and peak GPU bytes."""
 
     rows: list[list[int]]
     cache: Any
@@ -50,7 +50,10 @@ class TimedBatch:
 def generated(
     adapter: LocalModel, loaded: Loaded, requests: Sequence[Request], inputs: Inputs
 ) -> list[Response]:
-    """Answer a batch whose requests share their generation settings. Raises RowError for a prompt that does not fit."""
+    """Answer a batch whose requests share their generation settings.
+
+    Raises RowError for a prompt that is too long or whose audio tokens do not match the audio.
+    """
     generation = requests[0].generation
     ids = inputs.tensors["input_ids"]
     press = adapter.press
@@ -86,9 +89,11 @@ def generated(
 
 
 def without_eviction(response: Response) -> Response:
-    """The answer without what is said of evictions."""
-    told = {k: v for k, v in response.usage.details.items() if k not in ("select_s", "theoretical_speedup")}
-    return replace(response, usage=replace(response.usage, details=told))
+    """Return the response without the usage entries of an eviction."""
+    details = {
+        k: v for k, v in response.usage.details.items() if k not in ("select_s", "theoretical_speedup")
+    }
+    return replace(response, usage=replace(response.usage, details=details))
 
 
 def refuse_overlong(loaded: Loaded, tokens: int) -> None:
@@ -100,10 +105,10 @@ def refuse_overlong(loaded: Loaded, tokens: int) -> None:
 
 @contextmanager
 def last_position_only(model: Any) -> Iterator[None]:
-    """Let the output head see the last position only.
+    """While open, the output head computes logits for the last position only.
 
-    Some models score every prompt position (7,600 x 152,000 numbers for five minutes of audio) of which generation
-    reads one. Done with and without a press, so that no press gets credit for it.
+    Some models compute them for every prompt position (7,600 x 152,000 numbers for five minutes of audio), although
+    generation reads one. This is done with and without a press, so that no press appears faster because of it.
     """
     head = model.get_output_embeddings()
     handle = head.register_forward_pre_hook(lambda module, args: (args[0][:, -1:], *args[1:]))
@@ -114,7 +119,7 @@ def last_position_only(model: Any) -> Iterator[None]:
 
 
 class StopStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
-    """Ends a row whose new text holds one of the strings."""
+    """Stops a row when its new text contains one of the strings."""
 
     def __init__(self, tokenizer: Any, stop: Sequence[str], prompt_length: int) -> None:
         self.tokenizer, self.stop, self.prompt_length = tokenizer, tuple(stop), prompt_length
@@ -144,13 +149,13 @@ def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: Enc
             stopping_criteria=criteria,
         )
     ended = now(device)
-    told = first.at if first.at is not None else ended
+    first_token_at = first.at if first.at is not None else ended
     return TimedBatch(
         rows=out.sequences[:, length:].tolist(),
         cache=out.past_key_values,
         encode_s=watch.seconds,
-        prefill_s=told - started - watch.seconds,
-        decode_s=ended - told,
+        prefill_s=first_token_at - started - watch.seconds,
+        decode_s=ended - first_token_at,
         peak=peak_bytes(device, loaded.weights_bytes),
     )
 
@@ -179,8 +184,8 @@ def _response(
     row: int,
 ) -> Response:
     ids = timed.rows[row]
-    ends = set(loaded.model.generation_config.eos_token_id)
-    end = next((place for place, token in enumerate(ids) if token in ends), None)
+    end_tokens = set(loaded.model.generation_config.eos_token_id)
+    end = next((index for index, token in enumerate(ids) if token in end_tokens), None)
     answer = ids if end is None else ids[:end]
     text = loaded.tokenizer.decode(answer, skip_special_tokens=True)
     cut = min((text.index(stop) for stop in generation.stop if stop in text), default=None)
@@ -188,9 +193,9 @@ def _response(
         text, finish = text[:cut], "stop"
     else:
         finish = "length" if end is None else "stop"
-    spent = len(answer) + (end is not None)
+    output_tokens = len(answer) + (end is not None)
     return Response(
-        text, finish_reason=finish, usage=_usage(adapter, loaded, inputs, timed, pruning, row, spent)
+        text, finish_reason=finish, usage=_usage(adapter, loaded, inputs, timed, pruning, row, output_tokens)
     )
 
 
@@ -203,7 +208,7 @@ def _usage(
     row: int,
     output_tokens: int,
 ) -> Usage:
-    """One sample's share: tokens and bytes are its own, seconds are the batch's divided by its size."""
+    """Count one sample's tokens and bytes; its seconds are the batch's divided by the number of samples."""
     prompt = int(inputs.tensors["attention_mask"][row].sum())
     audio, size = inputs.audio_tokens[row], len(timed.rows)
     per_layer = [prompt] * len(timed.cache.layers)

@@ -1,9 +1,9 @@
-"""Dropping audio tokens before the first layer, for models whose layers can't be cut in the middle.
+"""Drops audio tokens before the first layer, for models whose layers can't be cut in the middle.
 
-Gemma's layers attend in windows, some take another's keys, and each gets an embedding of its own for every token. All of
-that is made of the embeddings that go in, so that is where tokens go: out of the embeddings, the embeddings per layer
-and the positions. What stays keeps its position, and a window reaches as many positions back as without the press, so
-an answer is that of the whole prompt with the dropped tokens masked in every layer.
+In Gemma, layers attend in windows, some reuse the keys of another layer, and each gets its own embedding of every
+token. All of these are computed from the input embeddings, so tokens are removed there: from the embeddings, the
+embeddings per layer and the positions. Kept tokens keep their positions, and a window reaches as many positions back
+as without the press, so the answer equals that of the whole prompt with the dropped tokens masked in every layer.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from marathon_eval.backends.hf.engine.prompt_pass import Cut, PromptPass, gather
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.errors import MarathonError
 
-#: They take a mask; others are told a window's width alone and would count kept tokens instead of positions.
+#: The kernels that take a mask. Others take only a window's width, and would count kept tokens instead of positions.
 KERNELS = ("eager", "sdpa")
 
 
 class InputPruning(Pruning):
-    """As `Pruning`, for presses with `layer=0`. Raises MarathonError for other layers and attention kernels."""
+    """Prunes at layer 0 only. Raises MarathonError for other layers, and for attention kernels not in `KERNELS`."""
 
     def _refuse(self) -> None:
         if [layer for layer, _ in self.press.cuts] != [0]:
@@ -40,7 +40,7 @@ class InputPruning(Pruning):
             )
 
     def _hook_layers(self, undo: ExitStack) -> None:
-        """All is done before the first one."""
+        """Add no hooks to layers: tokens are dropped before the first one."""
 
     def _begin(
         self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -55,35 +55,34 @@ class InputPruning(Pruning):
         if step is None:
             return None
         cut, (args, kwargs) = current.cuts[0], step
-        places = kwargs["position_ids"].expand(len(cut.valid), -1)
-        cut.rotary = (torch.cat([cut.rotary[0], places[..., None]], dim=1),)
+        positions = kwargs["position_ids"].expand(len(cut.valid), -1)
+        cut.rotary = (torch.cat([cut.rotary[0], positions[..., None]], dim=1),)
         cut.valid = torch.cat([cut.valid, torch.ones_like(cut.valid[:, :1])], dim=1)
         return args, {**kwargs, "attention_mask": self._masks(cut, cache, kwargs["inputs_embeds"])}
 
     def _shortened(
         self, current: PromptPass, cache: DynamicCache, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """The prompt without what the press drops; None where it drops nothing."""
+        """Return the prompt's arguments without the dropped tokens; None if none is dropped."""
         hidden = kwargs["inputs_embeds"]
-        places = kwargs.get("position_ids")
-        if places is None:
-            places = torch.arange(hidden.shape[1], device=hidden.device)[None]
-        # a position is a table of one number per token
+        positions = kwargs.get("position_ids")
+        if positions is None:
+            positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        # _cut shortens positions as it does rotary tables: as a table of one number per token
         ((_, ratio),) = self.press.cuts
-        hidden = self._cut(current, 0, ratio, hidden, cache, (places[..., None],))
+        hidden = self._cut(current, 0, ratio, hidden, cache, (positions[..., None],))
         if 0 not in current.cuts:
             return None
         cut = current.cuts[0]
         changed = {"inputs_embeds": hidden, "position_ids": cut.rotary[0][..., 0]}
-        each = kwargs.get("per_layer_inputs")
-        if each is not None:
-            changed["per_layer_inputs"] = gathered_tokens(each.flatten(2), cut.order).unflatten(
-                2, each.shape[2:]
-            )
+        per_layer = kwargs.get("per_layer_inputs")
+        if per_layer is not None:
+            shortened = gathered_tokens(per_layer.flatten(2), cut.order)
+            changed["per_layer_inputs"] = shortened.unflatten(2, per_layer.shape[2:])
         return args, {**kwargs, **changed, "attention_mask": self._masks(cut, cache, hidden)}
 
     def _masks(self, cut: Cut, cache: DynamicCache, hidden: Tensor) -> dict[str, Any]:
-        """By kind of layer; `hidden` [B, new, h] are the new tokens, the last of `cut`'s."""
+        """Build a mask for each kind of layer; `hidden` [B, new, h] holds the new tokens, the last ones of `cut`."""
         masks: dict[str, Any] = {}
         for number, kind in enumerate(self._config.layer_types):
             if kind in masks:
@@ -98,8 +97,8 @@ class InputPruning(Pruning):
                 )
                 continue
             keys, _ = cache.layers[number].get_mask_sizes(hidden.shape[1])
-            places, valid = cut.rotary[0][:, -keys:, 0], cut.valid[:, -keys:]
-            masks[kind] = window_mask(places, valid, hidden, self._config.sliding_window, self._eager)
+            positions, valid = cut.rotary[0][:, -keys:, 0], cut.valid[:, -keys:]
+            masks[kind] = window_mask(positions, valid, hidden, self._config.sliding_window, self._eager)
         return masks
 
     @property
@@ -108,19 +107,20 @@ class InputPruning(Pruning):
 
 
 def window_mask(places: Tensor, valid: Tensor, hidden: Tensor, window: int, eager: bool) -> Tensor | None:
-    """[B, 1, new, keys]: each new token sees the valid ones less than `window` positions before it, and itself.
+    """Build a mask [B, 1, new, keys]: new tokens see themselves and valid tokens less than `window` positions back.
 
-    `places` and `valid` [B, keys] are of all keys, the new ones last. None where a causal kernel needs no mask.
+    `places` (positions) and `valid` [B, keys] describe all keys, the new ones last. Returns None when a causal kernel
+    needs no mask.
     """
     new, keys = hidden.shape[1], places.shape[1]
-    # `<` as transformers has it: a mask that hides nothing takes another kernel, and so other last bits
+    # `<` as in transformers: an unnecessary mask would select another kernel, whose results differ in the last bits
     reach = int((places[:, -1] - places[:, 0]).max()) + 1
     if not eager and new in (1, keys) and bool(valid.all()) and reach < window:
         return None
-    # compared, not subtracted: a table of booleans, as transformers makes one for windows
+    # compared, not subtracted, so that the mask is boolean, as in transformers
     seen = (places[:, None, :] > places[:, -new:, None] - window) & valid[:, None]
     seen = seen[:, None].tril(keys - new)
-    # a padding token sees itself: no row may be empty
+    # a padding token sees itself, because softmax over an empty row is NaN
     seen = seen | torch.eye(new, keys, dtype=torch.bool, device=hidden.device).roll(keys - new, 1)
     if not eager:
         return seen

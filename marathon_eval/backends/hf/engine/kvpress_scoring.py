@@ -1,7 +1,7 @@
-"""Scores of kvpress's presses, taken while the context goes through the model.
+"""Scores keys with kvpress's presses while the context is prefilled.
 
-kvpress looks at attention modules as they were in an older transformers: it wants a rotary embedding on each, tables
-of one position per token where ours may have three (equal ones, for audio and text), and a head size in the config.
+kvpress expects the attention modules of an older transformers: a rotary embedding on each of them, tables with one
+position per token (multimodal rotary has three, equal for audio and text), and a head size in the config.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from marathon_eval.backends.hf.engine.prompt_pass import synced
 
 
 class _Rotary:
-    """The decoder's rotary embedding under kvpress's signature: [1, n] positions to two tables [1, n, d]."""
+    """Calls the decoder's rotary embedding with kvpress's signature: positions [1, n] to two tables [1, n, d]."""
 
     def __init__(self, rotary: Any) -> None:
         self.rotary = rotary
@@ -36,7 +36,7 @@ class _Rotary:
 
 @contextmanager
 def scoring(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observed]]:
-    """While open, each layer's keys are scored [key heads, T] as soon as it has attended."""
+    """While open, store the scores [key heads, T] of each layer's keys after its attention."""
     seen: dict[int, Observed] = {}
     scorer = press.made()
     config: Any = decoder.stack.config
@@ -51,9 +51,8 @@ def scoring(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observ
     with ExitStack() as undo:
         for number, layer in enumerate(decoder.layers):
             attention: Any = layer.get_submodule("self_attn")
-            attention.__dict__["rotary_emb"] = (
-                rotary  # beside the registered modules: nothing is saved or moved
-            )
+            # set in __dict__, so that torch does not register it as a submodule
+            attention.__dict__["rotary_emb"] = rotary
             undo.callback(attention.__dict__.pop, "rotary_emb")
             handle = attention.register_forward_hook(partial(_score, scorer, seen, number), with_kwargs=True)
             undo.callback(handle.remove)
@@ -74,8 +73,8 @@ def _score(
     stored = kwargs["past_key_values"].layers[number]
     tables = tuple(_one_axis(part) for part in kwargs["position_embeddings"])
     positions = torch.arange(hidden.shape[1], device=hidden.device)
-    given = {**kwargs, "position_embeddings": tables, "cache_position": positions}
-    scores = scorer.score(module, hidden, stored.keys, stored.values, output[1], given)
+    arguments = {**kwargs, "position_embeddings": tables, "cache_position": positions}
+    scores = scorer.score(module, hidden, stored.keys, stored.values, output[1], arguments)
     seen[number] = Observed(None, None, scores[0], scores_s=synced(hidden) - started)
 
 

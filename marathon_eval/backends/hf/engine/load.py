@@ -1,4 +1,4 @@
-"""From a checkpoint's folder to a model in memory."""
+"""Loads a checkpoint's weights, tokenizer and feature extractor."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def load(adapter: LocalModel) -> Loaded:
-    """Load the adapter's weights. Raises MarathonError naming what is missing or does not fit."""
+    """Load the adapter's checkpoint. Raises MarathonError naming what is missing or does not fit."""
     folder = adapter.folder()
     weights_class = getattr(transformers, adapter.weights_class, None)
     if weights_class is None:
@@ -34,7 +34,7 @@ def load(adapter: LocalModel) -> Loaded:
     trusted = {"trust_remote_code": adapter.args.trust_remote_code}
     try:
         with quiet(), complete_checkpoint(folder, adapter.weights_prefix) as complete:
-            model, told = weights_class.from_pretrained(
+            model, loading_info = weights_class.from_pretrained(
                 complete,
                 dtype=adapter.args.dtype,
                 attn_implementation=adapter.kernels(),
@@ -50,7 +50,8 @@ def load(adapter: LocalModel) -> Loaded:
         raise MarathonError(
             f"--model {adapter.name()}: cannot load {adapter.args.pretrained}: {reason}"
         ) from None
-    absent = sorted(told["missing_keys"]) + sorted(name for name, *_ in told["mismatched_keys"])
+    missing = sorted(loading_info["missing_keys"])
+    absent = missing + sorted(name for name, *_ in loading_info["mismatched_keys"])
     if absent:
         raise MarathonError(
             f"--model {adapter.name()}: {adapter.args.pretrained} lacks {len(absent)} weights of "
@@ -59,7 +60,7 @@ def load(adapter: LocalModel) -> Loaded:
     if adapter.args.device_map is None:
         model.to(device)
     model.eval()
-    # What the checkpoint suggests for sampling must not leak into greedy answers; its ending tokens are kept.
+    # the checkpoint's sampling settings must not change greedy answers, so only its end tokens are kept
     ends = ending_tokens(adapter, model, tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     if adapter.token_rate is not None:
@@ -75,35 +76,38 @@ def load(adapter: LocalModel) -> Loaded:
 
 
 def chosen_device(name: str) -> torch.device:
-    """`auto` is the first GPU, else the CPU. Raises MarathonError."""
+    """Return the named device; `auto` is the first GPU, else the CPU.
+
+    Raises MarathonError for a device that is not there.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise MarathonError(f"--device: {name}: no such device; auto, cpu, cuda, cuda:1 ...") from None
+        raise MarathonError(f"--device: {name}: no such device; use auto, cpu, cuda, cuda:1 ...") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise MarathonError(f"--device: {name}: torch sees no GPU here")
+        raise MarathonError(f"--device: {name}: torch finds no GPU on this machine")
     return device
 
 
 def ending_tokens(adapter: LocalModel, model: Any, tokenizer: Any) -> list[int]:
-    """Every id that ends an answer: what generation config, text config, tokenizer and adapter name."""
-    found: list[int] = []
-    for named in (
+    """Return every token id that ends an answer: those of generation config, text config, tokenizer and adapter."""
+    end_ids: list[int] = []
+    for entry in (
         model.generation_config.eos_token_id,
         getattr(model.config.get_text_config(), "eos_token_id", None),
         tokenizer.eos_token_id,
         *(tokenizer.convert_tokens_to_ids(token) for token in adapter.end_tokens),
     ):
-        ids = named if isinstance(named, list) else [named]
-        found.extend(i for i in ids if i is not None and i not in found)
-    return found
+        ids = entry if isinstance(entry, list) else [entry]
+        end_ids.extend(i for i in ids if i is not None and i not in end_ids)
+    return end_ids
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its warnings about parts of a checkpoint that are not loaded."""
+    """While open, hide transformers' progress bar and its warnings about weights that are not loaded."""
     level = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -115,7 +119,10 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def complete_checkpoint(folder: Path, prefix: str | None) -> Iterator[Path]:
-    """The folder, or where only the needed shards were downloaded, a temporary one of links whose index names no others."""
+    """Yield a folder whose index names only shards that are present: the folder itself, or a temporary one of links.
+
+    Raises MarathonError when a needed shard is missing.
+    """
     present = {file for file in set(weights.weight_map(folder).values()) if (folder / file).exists()}
     names = weights.weight_map(folder)
     if present == set(names.values()):

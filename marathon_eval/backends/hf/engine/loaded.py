@@ -1,4 +1,4 @@
-"""A loaded model with its tokenizer and feature extractor."""
+"""Defines a loaded model with its tokenizer and feature extractor."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 class ClipReuse(Protocol):
-    """What is kept of the clip in hand, as generation uses it; `engine.shared_clip.Shared` implements it."""
+    """Declares the reuse of work on the current clip, as generation needs it; `shared_clip.Shared` implements it."""
 
     def lower_layers(self, press: PruningPress) -> LowerLayers | None:
-        """Return the store of layers below the press's first cut; None where nothing would be reused."""
+        """Return the stored layers below the press's first cut; None if they would not be reused."""
 
     def context(
         self, decoder: Decoder, tensors: Mapping[str, Tensor], length: int, press: EvictionPress
     ) -> Context:
-        """Return the prefilled context, computed now or taken from the previous request."""
+        """Return the prefilled context, computed now or reused from the previous request."""
 
     def serves_whole(self, decoder: Decoder, request: Request, audio_tokens: Sequence[int]) -> bool:
-        """Return whether an uncompressed response should start from the prefilled context too."""
+        """Return whether a response without a press should start from the prefilled context too."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to be asked, with what turns text and sound into its inputs."""
+    """Holds a model in memory, and the tokenizer and feature extractor that make its inputs."""
 
     model: Any
     tokenizer: Any
@@ -41,5 +41,5 @@ class Loaded:
     chat_template: str | None
     device: torch.device
     weights_bytes: int
-    #: what other requests on the same clip may reuse
+    #: The work that other requests on the same clip may reuse.
     shared: ClipReuse | None = None

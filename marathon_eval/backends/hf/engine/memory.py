@@ -1,4 +1,4 @@
-"""Memory that does not suffice: what says so, how it is given back, and how many tokens fit into what is free."""
+"""Recognises out-of-memory errors, frees memory, and computes how many tokens fit into the free memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 from marathon_eval.backends.hf.batching import CPU_TOKENS, FREE_SHARE
 
-#: How PyTorch words it where the exception's type does not say it: the CPU's allocator, cuBLAS, a driver's call.
+#: Messages of out-of-memory errors without their own exception type: of the CPU allocator, cuBLAS, driver calls.
 SAID = (
     "not enough memory",
     "can't allocate memory",
@@ -19,35 +19,35 @@ SAID = (
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this error means that less at once might have fitted."""
+    """Return whether the error means that memory ran out, so that a smaller batch might succeed."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error) for words in SAID)
 
 
 def give_back() -> None:
-    """Free what nothing refers to any more, PyTorch's reserve on the GPU included."""
+    """Free unreferenced memory, including the GPU memory that PyTorch holds in reserve."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def free_gpu_bytes(device: torch.device) -> int:
-    """Bytes that the next batch could have: what the GPU has free, and what PyTorch holds in reserve."""
+    """Return the bytes available to the next batch: free GPU memory plus PyTorch's unused reserve."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def tokens_to_start_with(device: torch.device) -> int | None:
-    """The budget of `auto` before anything was asked; None on a GPU, where the first request shows what a token takes."""
+    """Return the first token budget of `auto`; None on a GPU, where the first request measures bytes per token."""
     return None if device.type == "cuda" else CPU_TOKENS
 
 
 def affordable_tokens(device: torch.device, tokens: int, peak_bytes: int | None) -> int:
-    """How many padded tokens fit, by a batch of `tokens` that took `peak_bytes` above the weights.
+    """Return how many padded tokens fit, given that a batch of `tokens` took `peak_bytes` above the weights.
 
-    Attention's share grows faster than its tokens, so that what the longest request took per token is an upper bound
-    for shorter ones beside each other.
+    Attention's memory grows faster than the number of tokens, so the longest request's bytes per token are an upper
+    bound for batches of shorter ones.
     """
     if not peak_bytes:
         return CPU_TOKENS

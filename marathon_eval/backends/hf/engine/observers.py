@@ -1,4 +1,4 @@
-"""What a shared prefill must note, so that each press of a sweep finds what it would have seen alone."""
+"""Observes a shared prefill for all presses of a sweep, and gives each press what it would have observed alone."""
 
 from __future__ import annotations
 
@@ -13,40 +13,41 @@ from marathon_eval.backends.hf.engine.eviction_context import Context, Observed
 
 
 def watching(press: EvictionPress, presses: Iterable[Press]) -> EvictionPress:
-    """The press's own class with eyes for what any of the presses wants to see of a context."""
-    others = [one for one in presses if isinstance(one, EvictionPress) and not one.needs_module]
-    eyes = _Eyes(ratio=press.ratio, window=max([press.window, *(one.window for one in others)]))
-    object.__setattr__(eyes, "needs_queries", press.needs_queries or any(one.needs_queries for one in others))
-    return eyes
+    """Return a press that observes what `press` or any of `presses` needs, and evicts nothing itself."""
+    others = [other for other in presses if isinstance(other, EvictionPress) and not other.needs_module]
+    observer = _Observer(ratio=press.ratio, window=max([press.window, *(other.window for other in others)]))
+    needs_queries = press.needs_queries or any(other.needs_queries for other in others)
+    object.__setattr__(observer, "needs_queries", needs_queries)
+    return observer
 
 
 @dataclass(frozen=True)
-class _Eyes(EvictionPress):
-    """Only says what to watch; at ratio 0 it is never asked for more."""
+class _Observer(EvictionPress):
+    """Declares what to observe; it has no scores, and is never asked for any."""
 
     def score(self, view: Any) -> Tensor:
-        raise NotImplementedError("this press watches for others and scores nothing")
+        raise NotImplementedError("this press observes for others and has no scores")
 
 
-#: Evicts nothing.
-WHOLE = _Eyes(ratio=0.0)
+#: A press at ratio 0, which evicts nothing.
+WHOLE = _Observer(ratio=0.0)
 
 
 def observed_part(context: Context, press: EvictionPress) -> Context:
-    """The context with what the press asks for, and nothing more."""
+    """Return the context with only those observations that the press needs."""
 
-    def part(one: Observed) -> Observed:
-        queries = one.queries[:, -press.window :] if press.window and one.queries is not None else None
+    def part(layer: Observed) -> Observed:
+        queries = layer.queries[:, -press.window :] if press.window and layer.queries is not None else None
         return Observed(
             queries,
-            one.unrotated if press.needs_queries else None,
-            queries_s=one.queries_s if press.window else 0.0,
-            unrotated_s=one.unrotated_s if press.needs_queries else 0.0,
+            layer.unrotated if press.needs_queries else None,
+            queries_s=layer.queries_s if press.window else 0.0,
+            unrotated_s=layer.unrotated_s if press.needs_queries else 0.0,
         )
 
-    return replace(context, observed=[part(one) for one in context.observed])
+    return replace(context, observed=[part(layer) for layer in context.observed])
 
 
 def looking_s(context: Context) -> float:
-    """Seconds that went into noting what presses want to see."""
-    return sum(one.queries_s + one.unrotated_s for one in context.observed)
+    """Return the seconds of the prefill that observing took."""
+    return sum(layer.queries_s + layer.unrotated_s for layer in context.observed)

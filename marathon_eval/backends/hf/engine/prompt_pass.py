@@ -1,4 +1,4 @@
-"""What is known of one prompt while pruning takes tokens out of it, and the tensor work on it."""
+"""Holds the state of one prompt while pruning drops tokens from it, and the tensor operations on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from transformers import DynamicCache
 
 @dataclass
 class Cut:
-    """What layers from here to the next cut share: which slots stayed, in what order, and the mask over them."""
+    """Holds what the layers from this cut to the next share: order and rotary tables of kept tokens, the mask."""
 
     order: Tensor
     valid: Tensor
@@ -23,7 +23,7 @@ class Cut:
 
 @dataclass
 class PromptPass:
-    """One prompt on its way: what the prefill decided and decoding needs. `audio` and `valid` are of what is left."""
+    """Holds the prefill's decisions for decoding; `audio`, `prunable` and `valid` describe the kept tokens."""
 
     audio: Tensor
     prunable: Tensor
@@ -37,7 +37,7 @@ class PromptPass:
 
 @dataclass
 class KeptTokens:
-    """What the last prefill kept, one number per sample; `lengths` tells prompt tokens from each cut's layer on."""
+    """Counts the tokens that the last prefill kept, per sample; `lengths` maps each cut's layer to prompt lengths."""
 
     audio: list[int]
     kept: list[int]
@@ -46,7 +46,7 @@ class KeptTokens:
     lengths: dict[int, list[int]] = field(default_factory=dict)
 
     def tokens(self, row: int, prompt: int, layers: int) -> list[int]:
-        """How many of a sample's prompt tokens each layer saw."""
+        """Return the number of a sample's prompt tokens in each layer."""
         seen = [prompt] * layers
         for layer, lengths in sorted(self.lengths.items()):
             seen[layer:] = [lengths[row]] * (layers - layer)
@@ -54,7 +54,7 @@ class KeptTokens:
 
 
 def gathered_tokens(values: Tensor, order: Tensor) -> Tensor:
-    """`values` [..., B or 1, T, D] gathered along T by `order` [B, n]."""
+    """Gather `values` [..., B or 1, T, D] along T by `order` [B, n]."""
     if values.shape[-3] == 1 and len(order) > 1:
         values = values.expand(*values.shape[:-3], len(order), *values.shape[-2:])
     order = order.to(values.device)
@@ -63,21 +63,22 @@ def gathered_tokens(values: Tensor, order: Tensor) -> Tensor:
 
 
 def spanned(audio: Tensor) -> Tensor:
-    """[B, T]: from the token before a row's first audio token to the one after its last, as the released code prunes."""
-    some = audio.any(dim=1, keepdim=True)
+    """Mark [B, T] from the token before a row's first audio token to the one after its last, as in released code."""
+    has_audio = audio.any(dim=1, keepdim=True)
     before, after = audio.int().cumsum(dim=1) > 0, audio.int().flip(1).cumsum(dim=1).flip(1) > 0
     before[:, :-1] |= before[:, 1:].clone()
     after[:, 1:] |= after[:, :-1].clone()
-    return before & after & some
+    return before & after & has_audio
 
 
 def stored_keys(cache: DynamicCache, layer: int) -> Tensor:
+    """Return a layer's keys [B, key heads, T, d]."""
     keys: Tensor = cache.layers[layer].keys
     return keys
 
 
 def left_padded(mask: Tensor) -> Tensor:
-    """The mask [B, T] as booleans; the last token must be real and padding stand on the left. Raises ValueError."""
+    """Return the mask [B, T] as booleans. Raises ValueError unless all padding is on the left."""
     if mask.dim() != 2:
         raise ValueError(
             "tokens can't be dropped under a ready-made attention mask: a padding mask [B, T] is needed"
@@ -89,6 +90,7 @@ def left_padded(mask: Tensor) -> Tensor:
 
 
 def synced(tensor: Tensor) -> float:
+    """Return the time in seconds, after the tensor's GPU has finished its work."""
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)
     return time.perf_counter()

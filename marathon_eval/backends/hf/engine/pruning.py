@@ -1,10 +1,10 @@
-"""Dropping audio tokens inside the decoder, by hooks: no modeling file is copied.
+"""Drops audio tokens inside the decoder by hooks, without copies of modeling files.
 
-Layers 0 .. K-1 run on the whole prompt. At the input of layer K the press names the audio tokens that stay; hidden
-states, rotary embeddings and the mask are cut to them and to all text, and kept tokens keep their positions. From then
-on the layers' caches differ in length, so the mask of layers K .. is built from layer K's own length, in decoding too.
-There may be several cuts, each on what the one before left. A cut at layer 0 shortens also the cache that the model
-counts positions by, so decoding steps are told theirs.
+Layers 0 .. K-1 run on the whole prompt. At the input of layer K the press chooses the audio tokens that stay; hidden
+states, rotary embeddings and the mask are cut to these tokens and all text, and kept tokens keep their positions.
+From layer K on the caches are shorter, so the mask of layers K .. is built from layer K's cache length, in decoding
+too. There may be several cuts; each works on the tokens that the previous one kept. A cut at layer 0 also shortens
+the cache by which the model counts positions, so decoding steps pass their position explicitly.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.masking_utils import create_causal_mask
 
-from marathon_eval.api.press import Decoder, PruningPress, PruningView
+from marathon_eval.api.press import Decoder, PruningPress
 from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
 from marathon_eval.backends.hf.engine.prompt_pass import (
@@ -31,20 +31,20 @@ from marathon_eval.backends.hf.engine.prompt_pass import (
     gathered_tokens,
     left_padded,
     spanned,
-    stored_keys,
     synced,
 )
+from marathon_eval.backends.hf.engine.token_choice import CutLayer, TokenChoice
 from marathon_eval.errors import MarathonError
 
 
 @dataclass
 class Pruning:
-    """`with Pruning(decoder, press, seeds) as pruning: model.generate(...)`; afterwards `pruning.kept` tells.
+    """Prunes prompts while open: `with Pruning(decoder, press, seeds) as pruning: model.generate(...)`.
 
-    `seeds`: one per sample of the batch, in order; `loudness` likewise, for presses that ask for it.
-    `early_exit=False` runs the machinery also where nothing is dropped, for tests. Raises MarathonError for a layer
-    that the model lacks or layers that attend in windows; ValueError for ways of generating that cannot be pruned
-    (beams, static caches, prompts in pieces).
+    Afterwards `pruning.kept` holds the numbers of kept tokens. `seeds` holds one seed per sample of the batch, in
+    order; `loudness` likewise one tensor, for presses that need it. `early_exit=False` cuts even when no token is
+    dropped, for tests. Raises MarathonError for a layer that the model lacks and for layers with windowed attention;
+    ValueError for ways of generating that cannot be pruned (beams, static caches, prompts in pieces).
     """
 
     decoder: Decoder
@@ -52,16 +52,18 @@ class Pruning:
     seeds: Sequence[int]
     early_exit: bool = True
     loudness: Sequence[Tensor] | None = None
-    #: Keeps what other presses cut from the same prompt at the same layer.
+    #: The stored layers below the first cut, which other presses reuse for the same prompt.
     lower: LowerLayers | None = None
     kept: KeptTokens | None = None
     _pass: PromptPass | None = field(default=None, init=False)
     _prompt: tuple[Tensor, Tensor | None] | None = field(default=None, init=False)
     _taps: dict[int, LastTokenAttention] = field(default_factory=dict, init=False)
+    _choice: TokenChoice = field(init=False)
     _undo: ExitStack = field(default_factory=ExitStack, init=False)
 
     def __post_init__(self) -> None:
         self._refuse()
+        self._choice = TokenChoice(self.decoder, self.press, self.seeds, self._taps)
 
     def _refuse(self) -> None:
         """Raise MarathonError for a press that this model can't carry."""
@@ -104,11 +106,11 @@ class Pruning:
         self._taps.clear()
 
     def _tapped(self) -> list[int]:
-        """The cuts before which attention is looked at: for this press, or for others that share the first one."""
+        """Return the cuts before which attention is read: for this press, or for others with the same first cut."""
         cuts = [cut for cut, _ in self.press.cuts]
         if self.press.needs_attention:
             return cuts
-        return cuts[:1] if self.lower is not None and self.lower.watched(cuts[0]) else []
+        return cuts[:1] if self.lower is not None and self.lower.needs_attention(cuts[0]) else []
 
     @property
     def _config(self) -> Any:
@@ -122,7 +124,7 @@ class Pruning:
     def _hook(undo: ExitStack, module: torch.nn.Module, hook: Any) -> None:
         undo.callback(module.register_forward_pre_hook(hook, with_kwargs=True).remove)
 
-    # -- hooks, in the order in which one forward meets them ----------------------------------------------------
+    # -- hooks, in the order in which a forward pass runs them ---------------------------------------------------
 
     def _see_prompt(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
@@ -169,17 +171,20 @@ class Pruning:
     def _step(
         self, current: PromptPass, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """A decoding step; where layer 0 was cut its place is said aloud, for the cache no longer tells it."""
+        """Prepare one decoding step.
+
+        After a cut at layer 0, position_ids are passed explicitly: the cache length no longer equals the position.
+        """
         current.prefill = False
         current.last += 1
         if 0 not in current.cuts:
             return None
         if current.positions is None:
             like = self._prompt[0] if self._prompt else torch.empty(1, 1)
-            places = torch.full((1, 1), current.last, device=like.device)
+            positions = torch.full((1, 1), current.last, device=like.device)
         else:
-            places = current.positions = current.positions[..., -1:] + 1
-        return args, {**kwargs, "position_ids": places, "attention_mask": None}
+            positions = current.positions = current.positions[..., -1:] + 1
+        return args, {**kwargs, "position_ids": positions, "attention_mask": None}
 
     def _before_layer(
         self, index: int, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -194,7 +199,7 @@ class Pruning:
         cut = current.cuts.get(max((layer for layer in current.cuts if layer <= index), default=-1))
         if cut is None:
             return None
-        # Position ids serve only to find packed sequences in flash attention; gaps would mislead it.
+        # no position_ids: flash attention takes gaps, which pruning leaves, for the start of a packed sequence
         changed = {**kwargs, "attention_mask": cut.mask, "position_ids": None}
         if current.prefill:
             changed["position_embeddings"] = cut.rotary
@@ -207,7 +212,7 @@ class Pruning:
     def _at_the_cut(
         self, current: PromptPass, layer: int, ratio: float, hidden: Tensor, kwargs: dict[str, Any]
     ) -> Tensor:
-        """In the prefill: choose and cut. In decoding: the new token joins the kept ones. Both: the mask."""
+        """Cut in the prefill, or append the new token in a decoding step; then build the mask."""
         cache = kwargs.get("past_key_values")
         if cache is None:
             raise ValueError("tokens can't be dropped without a KV cache (use_cache=False)")
@@ -237,16 +242,17 @@ class Pruning:
     ) -> Tensor:
         started = synced(hidden)
         keep = current.valid & ~current.prunable
-        before, hidden = hidden, hidden.clone() if self._merges else hidden
+        chosen_from = CutLayer(layer, ratio, hidden, cache, None if self.kept is None else self.kept.audio)
+        hidden = hidden.clone() if self._merges else hidden
         for row in range(len(keep)):
-            self._choose(current, layer, ratio, before, hidden, cache, row, keep)
+            self._choice.choose(current, chosen_from, row, keep, hidden)
         lengths = keep.sum(dim=1)
-        looking = self._taps[layer].seconds if layer in self._taps and self.press.needs_attention else 0.0
-        self._note(current, layer, keep, lengths.tolist(), synced(hidden) - started + looking)
+        attention_s = self._taps[layer].seconds if layer in self._taps and self.press.needs_attention else 0.0
+        self._note(current, layer, keep, lengths.tolist(), synced(hidden) - started + attention_s)
         total, longest = keep.shape[1], int(lengths.max())
         if longest == total and self.early_exit:
             return hidden
-        # A stable sort puts what stays at the end, in order, and what goes (or pads) before it.
+        # a stable sort puts kept tokens at the end, in order, and dropped tokens and padding before them
         order = keep.int().argsort(dim=1, stable=True)[:, total - longest :]
         if current.cuts:
             rotary = current.cuts[max(current.cuts)].rotary
@@ -263,74 +269,10 @@ class Pruning:
     def _note(
         self, current: PromptPass, layer: int, keep: Tensor, lengths: list[int], seconds: float
     ) -> None:
-        """Add this cut to what is told afterwards."""
+        """Record this cut's numbers of kept tokens and its seconds in `kept`."""
         kept = (keep & current.audio).sum(dim=1).tolist()
         if self.kept is None:
             self.kept = KeptTokens(current.audio.sum(dim=1).tolist(), kept, lengths, 0.0)
         self.kept.kept, self.kept.prompt = kept, lengths
         self.kept.select_s += seconds
         self.kept.lengths[layer] = lengths
-
-    def _choose(
-        self,
-        current: PromptPass,
-        layer: int,
-        ratio: float,
-        hidden: Tensor,
-        after: Tensor,
-        cache: DynamicCache,
-        row: int,
-        keep: Tensor,
-    ) -> None:
-        """Ask the press about one sample, without its padding: mark what stays, and write what it carries on."""
-        start = int((~current.valid[row]).sum())
-        audio: Any = current.prunable[row, start:].nonzero().squeeze(1)
-        if not len(audio):
-            return
-        view = self._view(current, layer, ratio, hidden, cache, row, start, audio)
-        chosen = self.press.select(view)
-        if (
-            len(chosen.unique()) != view.keep
-            or len(chosen) != view.keep
-            or not torch.isin(chosen, audio).all()
-        ):
-            raise ValueError(
-                f"press {self.press.name()} named {len(chosen)} of {len(audio)} audio tokens; "
-                f"it must name {view.keep} different ones"
-            )
-        keep[row, chosen + start] = True
-        merged = self.press.merged(view, chosen)
-        if merged is not None:
-            after[row, chosen + start] = merged
-        if current.loudness is not None and self.press.needs_loudness:
-            current.loudness[row] = current.loudness[row][torch.isin(audio, chosen).cpu()]
-
-    def _view(
-        self,
-        current: PromptPass,
-        layer: int,
-        ratio: float,
-        hidden: Tensor,
-        cache: DynamicCache,
-        row: int,
-        start: int,
-        audio: Any,
-    ) -> PruningView:
-        tap, number = self._taps.get(layer), [cut for cut, _ in self.press.cuts].index(layer)
-        states, wanted = hidden[row, start:], self.press.needs_attention
-        original = self._originally(row, len(audio))
-        return PruningView(
-            hidden=states,
-            norm=self.decoder.norm,
-            keys=stored_keys(cache, layer - 1)[row, :, start:] if layer else states[None],
-            attention=tap.row[row, start:] if wanted and tap is not None and tap.row is not None else None,
-            audio=audio,
-            keep=self.press.kept(original, ratio),
-            loudness=None if current.loudness is None else current.loudness[row],
-            # every cut draws anew, and the first as if it were the only one
-            generator=torch.Generator().manual_seed(self.seeds[row] + number),
-        )
-
-    def _originally(self, row: int, now: int) -> int:
-        """How many prunable tokens the sample had before any cut."""
-        return self.kept.audio[row] if self.kept is not None else now

@@ -1,26 +1,27 @@
-"""A local model's working day: load once, hear, ask in batches, fail one request at a time, release.
+"""Runs a local model over requests: loads weights, decodes ahead, batches, isolates failing requests, frees memory.
 
-Requests arrive sorted by clip; batches are cut from that order. While a batch is being answered, the next one's audio
-is decoded and its features are made, so at most two batches of audio are in memory. Memory that does not suffice halves
-the budget of tokens, and the batch is asked again in parts.
+Requests arrive sorted by clip, and batches keep that order. While a batch runs, the next batch's audio is decoded and
+its features are computed, so at most two batches of audio are in memory. When memory runs out, the token budget is
+halved and the batch runs again in parts.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.press import EvictionPress, PruningPress
 from marathon_eval.backends.hf.batching import padded
+from marathon_eval.backends.hf.engine.clip_inputs import SharedFeatures
 from marathon_eval.backends.hf.engine.encoder_cache import EncoderFiles
 from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.engine.loaded import Loaded
@@ -30,7 +31,7 @@ from marathon_eval.backends.hf.engine.memory import (
     out_of_memory,
     tokens_to_start_with,
 )
-from marathon_eval.backends.hf.engine.shared_clip import Shared, SharedFeatures
+from marathon_eval.backends.hf.engine.shared_clip import Shared
 from marathon_eval.backends.hf.inputs import RATE, LocalModel
 from marathon_eval.errors import MarathonError, RowError
 
@@ -41,26 +42,27 @@ if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio
     from marathon_eval.backends.hf.inputs import Inputs
 
-#: Frames and tokens round; a model that heard this much less than it was sent was not cut.
+#: Each clip may lack up to this much, in seconds and in tokens, without being cut: frames and tokens round.
 SECONDS_SLACK = 0.05
 TOKENS_SLACK = 2
 
 
 class ReadyBatch(NamedTuple):
-    """A batch ready to be asked."""
+    """Holds a batch's requests and its prepared inputs."""
 
     requests: list[Request]
     inputs: Inputs
 
 
 class BatchFailure(NamedTuple):
-    """Why a batch has no answers, and whether less of it at once might."""
+    """Says why a batch failed; `memory`: it ran out of memory, so that smaller parts of it may succeed."""
 
     reason: str
     memory: bool
 
     @classmethod
     def of(cls, error: Exception) -> BatchFailure:
+        """Classify an error that preparing or answering a batch raised."""
         if isinstance(error, RowError):
             return cls(str(error), False)
         if out_of_memory(error):
@@ -69,10 +71,10 @@ class BatchFailure(NamedTuple):
 
 
 class Runner:
-    """Answers an adapter's requests with its weights in memory."""
+    """Answers an adapter's requests in batches; loads the weights on the first call of `run`."""
 
     def __init__(self, adapter: LocalModel, other: Runner | None = None) -> None:
-        """`other`: a runner of the same model with another press, whose weights and sounds are used too."""
+        """Share weights and decoded clips with `other`, a runner of the same model with another press, if given."""
         self.adapter = adapter
         presses = [cell.press for cell in adapter.cells if cell.press is not None]
         if other is None:
@@ -87,7 +89,7 @@ class Runner:
 
     @_loaded.setter
     def _loaded(self, loaded: Loaded) -> None:
-        features = SharedFeatures(loaded.features, self.shared)
+        features = SharedFeatures(loaded.features, self.shared.clips)
         self.shared.loaded = replace(loaded, shared=self.shared, features=features)
 
     @property
@@ -95,18 +97,21 @@ class Runner:
         return self.adapter.requests_at_once() == 1
 
     def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """Each request with its response, batch by batch. Raises MarathonError for settings that no request survives."""
+        """Yield each request with its response, batch by batch.
+
+        Raises MarathonError for settings under which every request would fail.
+        """
         loaded = self._loaded
         if loaded is None:
             self._loaded = loaded = load(self.adapter)
             self.shared.warm = False
         self.adapter.begin(loaded)
-        sure = tokens_to_start_with(loaded.device)
-        if self.adapter.batching.picking and sure is not None:
-            self.adapter.batching.pick(sure)
+        budget = tokens_to_start_with(loaded.device)
+        if self.adapter.batching.picking and budget is not None:
+            self.adapter.batching.pick(budget)
         if not self._always_alone:
             self.adapter.know_lengths(requests)
-        on_clip = Counter(request.audios for request in requests)
+        requests_on_clips = Counter(request.audios for request in requests)
         if not requests:
             return
         waiting = deque(requests)
@@ -114,38 +119,39 @@ class Runner:
             batch = self.adapter.take(waiting)
             preparing = [self._prepare(batch)]
             while batch:
-                # the one reference to it is in this list, so that whoever asks can let go of it
+                # this list holds the only reference to the batch, so that _answered can free its memory
                 ready = [preparing.pop().result()]
                 following = self.adapter.take(waiting)
                 if following:
                     preparing.append(self._prepare(following))
-                self.shared.several = on_clip[batch[0].audios] > 1
+                self.shared.several = requests_on_clips[batch[0].audios] > 1
                 yield from self._answered(batch, ready)
                 batch = following
 
     def release(self) -> None:
-        """Give the memory of weights and caches back; a sweep's cells do it once for all."""
+        """Free weights and reusable results; the runners of a sweep share them, so only the first call acts."""
         if self.shared.loaded is None:
             return
         self.shared.release()
         give_back()
 
     def _prepare(self, batch: list[Request]) -> Future[ReadyBatch | Exception]:
-        """Have a batch prepared in the one thread that does so: what it keeps of the clips is no one else's meanwhile."""
+        """Prepare a batch in the decode-ahead thread, the only thread that changes the stored clips."""
         return self._pool.submit(self._prepared_or_error, batch)
 
     def _prepared_or_error(self, batch: list[Request]) -> ReadyBatch | Exception:
-        """The batch's inputs; an error is kept, to be told when the batch's turn comes."""
+        """Return the prepared batch, or the error, which is handled when it is the batch's turn."""
         try:
             return self._prepared(batch)
-        except Exception as error:  # noqa: BLE001 - every kind becomes an error row, or ends the run
+        except Exception as error:  # noqa: BLE001 - _outcome makes error rows of it or raises it
             return error.with_traceback(None)  # its frames hold the batch's sounds
 
     def _prepared(self, batch: list[Request]) -> ReadyBatch:
         assert self._loaded is not None
-        self.shared.expect(audio for request in batch for audio in request.audios)
+        self.shared.clips.expect(audio for request in batch for audio in request.audios)
         waves = [[self._sound(audio) for audio in request.audios] for request in batch]
-        inputs = self.shared.prepared(tuple(batch), partial(self.adapter.prepare, self._loaded, batch, waves))
+        make = partial(self.adapter.prepare, self._loaded, batch, waves)
+        inputs = self.shared.clips.prepared(tuple(batch), make)
         for wave, heard, tokens in zip(waves, inputs.heard_seconds, inputs.audio_tokens, strict=True):
             refuse_cut_audio(wave, heard, tokens, self.adapter.token_rate)
         press = self.adapter.press
@@ -155,11 +161,11 @@ class Runner:
         return ReadyBatch(batch, inputs)
 
     def _sound(self, audio: Audio) -> NDArray[np.float32]:
-        samples: NDArray[np.float32] = self.shared.sound(audio, partial(audio.samples, RATE))
+        samples: NDArray[np.float32] = self.shared.clips.sound(audio, partial(audio.samples, RATE))
         return samples
 
-    def _asked(self, prepared: ReadyBatch) -> list[Response]:
-        """The batch's responses, each charged with all that it took, also where that was done before."""
+    def _responses(self, prepared: ReadyBatch) -> list[Response]:
+        """Answer a prepared batch; each response's usage includes the seconds of work that was reused."""
         assert self._loaded is not None
         self.shared.begin()
         with ExitStack() as stack:
@@ -168,14 +174,15 @@ class Runner:
                 audio = partial(self.adapter.hashes, prepared.requests)
                 stack.enter_context(self.shared.encoding_once(encoder, self._loaded.device, audio))
             responses = self.adapter.answer(self._loaded, prepared.requests, prepared.inputs)
-        return self._timed(self.shared.charged(responses))
+        return self._with_warm_up(self.shared.saved.added_to(responses))
 
     def _answered(
         self, batch: list[Request], ready: list[ReadyBatch | Exception]
     ) -> Iterator[tuple[Request, Response]]:
-        """The batch's answers; what is too much or fails is asked in parts, and what fails alone is an error row.
+        """Answer a batch; one that is too large or fails is answered in parts, down to single requests.
 
-        `ready` holds what was prepared and is emptied, so that a batch's memory is free when its parts are prepared.
+        A request that fails alone gets an error response. `ready` holds the prepared batch and is emptied, so
+        that its memory is free when the parts are prepared.
         """
         batching = self.adapter.batching
         lengths = self._lengths(batch, ready[0])
@@ -183,13 +190,13 @@ class Runner:
             ready.clear()
             yield from self._in_parts(batching.parts(batch, lengths))
             return
-        held = self.shared.holds()
+        held_memory = self.shared.holds()
         outcome = self._outcome(ready.pop(), lengths)
-        if isinstance(outcome, BatchFailure) and outcome.memory and len(batch) == 1 and held:
-            # what was kept for other questions and cells stood in its way, and is gone now
+        if isinstance(outcome, BatchFailure) and outcome.memory and len(batch) == 1 and held_memory:
+            # _outcome has freed the results kept for reuse, so the request may fit now
             outcome = self._outcome(self._prepare(batch).result(), lengths)
         if not isinstance(outcome, BatchFailure):
-            batching.tell()
+            batching.report_halving()
             self._warn_of_no_effect(batch, outcome)
             yield from zip(batch, outcome, strict=True)
         elif len(batch) == 1:
@@ -206,27 +213,27 @@ class Runner:
             yield from self._answered(part, [self._prepare(part).result()])
 
     def _lengths(self, batch: Sequence[Request], prepared: ReadyBatch | Exception) -> list[int]:
-        """Tokens of each request's prompt and answer: counted where the batch could be prepared."""
+        """Return each request's tokens of prompt and answer: counted if the batch was prepared, else estimated."""
         if self._always_alone and not self.adapter.batching.picking:
-            return [1]  # there is no budget to hold it against
+            return [1]  # batches of one request need no lengths
         estimates = [self.adapter.tokens_of(request) for request in batch]
         mask = None if isinstance(prepared, Exception) else prepared.inputs.tensors.get("attention_mask")
         if mask is None or len(mask) != len(batch):
             return estimates
         lengths = [int(prompt) + batch[0].generation.max_new_tokens for prompt in mask.sum(dim=1).tolist()]
-        self.adapter.batching.counted(estimates, lengths)
+        self.adapter.batching.correct_estimates(estimates, lengths)
         return lengths
 
     def _outcome(
         self, prepared: ReadyBatch | Exception, lengths: Sequence[int]
     ) -> list[Response] | BatchFailure:
-        """The batch's responses, or why there are none. Raises MarathonError for what no request survives."""
+        """Return the batch's responses or its failure. Raises MarathonError for errors that affect every request."""
         assert self._loaded is not None
         try:
             if isinstance(prepared, Exception):
                 raise prepared
-            responses = self._asked(prepared)
-        except Exception as error:  # recorded with the requests that it is about
+            responses = self._responses(prepared)
+        except Exception as error:  # becomes the error of the requests in this batch
             if isinstance(error, MarathonError) and not isinstance(error, RowError):
                 raise
             failure = BatchFailure.of(error)
@@ -235,32 +242,26 @@ class Runner:
             if self.adapter.batching.picking:
                 peak = responses[0].usage.peak_bytes
                 self.adapter.batching.pick(affordable_tokens(self._loaded.device, padded(lengths), peak))
-            return self._noted(responses, lengths)
+            return self._with_batch_record(responses, lengths)
         if failure.memory:
             self._pool.submit(self.shared.forget).result()
             give_back()
         return failure
 
-    def _noted(self, responses: list[Response], lengths: Sequence[int]) -> list[Response]:
-        """What was asked together, where a budget decided it."""
-        told = {} if self._always_alone else self.adapter.batching.record(lengths)
-        return [
-            replace(one, usage=replace(one.usage, details={**one.usage.details, **told})) if told else one
-            for one in responses
-        ]
+    def _with_batch_record(self, responses: list[Response], lengths: Sequence[int]) -> list[Response]:
+        """Add the batch's tokens and budget to each response's usage, if a budget decided the batch."""
+        record = {} if self._always_alone else self.adapter.batching.record(lengths)
+        return [_with_details(response, record) for response in responses] if record else responses
 
-    def _timed(self, responses: list[Response]) -> list[Response]:
-        """The first batch after loading pays for what is set up only once: its times are marked as such."""
+    def _with_warm_up(self, responses: list[Response]) -> list[Response]:
+        """Mark the first batch after loading, whose times include one-time setup."""
         if self.shared.warm:
             return responses
         self.shared.warm = True
-        return [
-            replace(one, usage=replace(one.usage, details={**one.usage.details, "warm_up": True}))
-            for one in responses
-        ]
+        return [_with_details(response, {"warm_up": True}) for response in responses]
 
     def _warn_of_no_effect(self, batch: list[Request], responses: Sequence[Response]) -> None:
-        """Once per run: what `evict=prompt` cannot change."""
+        """Warn once per run that `evict=prompt` cannot change answers of one token."""
         press = self.adapter.press
         if self._warned or not isinstance(press, EvictionPress) or press.evict != "prompt":
             return
@@ -270,15 +271,20 @@ class Runner:
                 self._warned = True
                 sys.stderr.write(
                     f"marathon-eval: warning: press={press.name()},evict=prompt: answers of one token can't depend "
-                    "on the press, for it is computed before anything is evicted; evict=context measures it\n"
+                    "on the press, because that token is computed before keys are evicted; use evict=context\n"
                 )
                 return
+
+
+def _with_details(response: Response, details: Mapping[str, Any]) -> Response:
+    usage = response.usage
+    return replace(response, usage=replace(usage, details={**usage.details, **details}))
 
 
 def refuse_cut_audio(
     waves: Sequence[NDArray[np.float32]], heard_seconds: float, audio_tokens: int, token_rate: float | None
 ) -> None:
-    """Raise RowError when the model would hear less than it was sent: by seconds, and by audio tokens."""
+    """Raise RowError when the inputs cover fewer seconds, or have fewer audio tokens, than the clips need."""
     sent = sum(len(wave) for wave in waves) / RATE
     if heard_seconds < sent - SECONDS_SLACK * max(1, len(waves)):
         raise RowError(f"audio was cut: {sent:.2f} s were sent, the model would hear {heard_seconds:.2f} s")
@@ -287,14 +293,15 @@ def refuse_cut_audio(
     expected = sent * token_rate
     if audio_tokens < expected - TOKENS_SLACK * max(1, len(waves)):
         raise RowError(
-            f"audio was cut: {sent:.2f} s are {expected:.0f} audio tokens at {token_rate:g}/s, the prompt has {audio_tokens}"
+            f"audio was cut: {sent:.2f} s are {expected:.0f} audio tokens at {token_rate:g}/s, "
+            f"the prompt has {audio_tokens}"
         )
     if waves and audio_tokens < len(waves):
         raise RowError(f"{sent:.3f} s of audio is too short: it makes no audio token")
 
 
 def token_loudness(waves: Sequence[NDArray[np.float32]], tokens: int) -> torch.Tensor:
-    """[tokens] root mean square of as many equal stretches of the clips, one after the other."""
+    """Return the root mean square [tokens] of the clips' samples, joined and divided into `tokens` equal parts."""
     samples = torch.cat([torch.from_numpy(wave) for wave in waves]).double()
     power = torch.cat([samples.new_zeros(1), samples.square().cumsum(0)])
     edges = torch.arange(tokens + 1) * len(samples) // max(tokens, 1)

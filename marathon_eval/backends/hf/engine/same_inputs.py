@@ -1,4 +1,4 @@
-"""Whether two sets of a model's inputs are the same, bit by bit: the only ground on which a result is used twice."""
+"""Compares two sets of model inputs bit by bit; results are reused for equal inputs only."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 
 def same(first: Sequence[Any], second: Sequence[Any]) -> bool:
-    """Equal bit by bit: tensors by type, place and content, mappings and sequences by their parts."""
+    """Return whether both are equal: tensors by type, device and content, mappings and sequences by their parts."""
     return len(first) == len(second) and all(_same(a, b) for a, b in zip(first, second, strict=True))
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        alike = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
-        return a is b or (alike and torch.equal(a, b))
+        comparable = a.shape == b.shape and a.dtype == b.dtype and a.device == b.device
+        return a is b or (comparable and torch.equal(a, b))
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         return a.keys() == b.keys() and same(list(a.values()), [b[name] for name in a])
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):

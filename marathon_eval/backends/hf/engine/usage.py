@@ -1,7 +1,7 @@
-"""What an answer costs, measured inside ONE generate call: time of encoder, prefill and decoding; memory; KV bytes.
+"""Measures a response's cost inside one generate call: encoder, prefill and decode seconds, memory, KV cache bytes.
 
-A second generate call to "measure decoding" would run the prefill twice, so the first token's moment is read by a
-stopping criterion, which is called once per token, and the encoder is timed by hooks.
+A second generate call to time decoding would run the prefill twice. Instead a stopping criterion, which is called
+once per token, records the time of the first token, and hooks time the encoder.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from transformers import StoppingCriteria
 
 
 def now(device: torch.device) -> float:
-    """Seconds, after the device has done all that was asked of it."""
+    """Return the time in seconds, after the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()
 
 
 class FirstToken(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
-    """Never stops; remembers when the first token was chosen."""
+    """Records the time of the first token; never stops generation."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -40,7 +40,7 @@ class FirstToken(StoppingCriteria):  # type: ignore[misc]  # transformers is unt
 
 @dataclass
 class EncoderWatch(AbstractContextManager["EncoderWatch"]):
-    """Seconds that the audio encoder took, and how many audio tokens came out where that can be seen."""
+    """Measures the audio encoder's seconds, and counts its audio tokens if its output shows them, while open."""
 
     encoder: torch.nn.Module
     device: torch.device
@@ -70,7 +70,7 @@ class EncoderWatch(AbstractContextManager["EncoderWatch"]):
 
 
 def kv_bytes_per_token(cache: Any) -> list[int]:
-    """Bytes of keys and values that one token of one sample takes, per layer of a filled cache."""
+    """Return the bytes of keys and values of one token of one sample, per layer of a filled cache."""
     return [
         sum(
             part.nbytes // (part.shape[0] * part.shape[-2])
@@ -82,25 +82,25 @@ def kv_bytes_per_token(cache: Any) -> list[int]:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Start measuring the peak of the GPU's memory; nothing on a CPU."""
+    """Start measuring the peak of the GPU's memory; does nothing on a CPU."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
 
 def peak_bytes(device: torch.device, weights_bytes: int) -> int | None:
-    """Peak of GPU memory above the weights since `reset_peak`; None on a CPU, whose allocator keeps its pages."""
+    """Return the peak of GPU memory above the weights since `reset_peak`; None on a CPU, where it is unknown."""
     return torch.cuda.max_memory_allocated(device) - weights_bytes if device.type == "cuda" else None
 
 
 def tokens_per_second(output_tokens: int, decode_s: float) -> dict[str, float]:
-    """Tokens per second of one sample's decoding; nothing where the first token, the prefill's, was the only one."""
+    """Return one sample's decoded tokens per second; empty if the prefill's first token was the only one."""
     if output_tokens < 2 or decode_s <= 0:
         return {}
     return {"tokens_per_s": round((output_tokens - 1) / decode_s, 3)}
 
 
 def by_layers(per_layer: Sequence[int]) -> dict[str, int]:
-    """`{"0-1": 2525, "2-27": 1275}`: prompt tokens that each run of layers keeps."""
+    """Group equal neighbouring layers by their prompt tokens, such as `{"0-1": 2525, "2-27": 1275}`."""
     groups: dict[str, int] = {}
     first = 0
     for layer, tokens in enumerate(per_layer):
