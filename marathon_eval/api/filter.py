@@ -45,14 +45,13 @@ FilterStep = Callable[[Sequence[Held], FilterContext], Sequence[Held]]
 class Pipeline:
     """One reading: a name and its filters in order.
 
-    `needs_choices`: a filter reads options, so an open question cannot be read by it. `selects`: repeats are
-    reduced to one; without such a filter the first of them is taken, as lm-eval's default does.
+    `needs_choices`: a filter reads options, so the pipeline refuses an open question. Where several repeats are left
+    after the last filter, the first of them is taken, as lm-eval does by default.
     """
 
     name: str
     steps: tuple[FilterStep, ...]
     needs_choices: bool = False
-    selects: bool = False
 
     def apply(self, texts: Sequence[str], context: FilterContext) -> Answer:
         """The answer in a row's responses, one text per repeat. Raises MarathonError where options are missing."""

@@ -97,9 +97,9 @@ def test_models_without_audio_tokens_refuse_before_anything_loads(
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("num_beams", "beams mix several caches"),
-        ("cache_implementation", "static ones can't have layers of different length"),
-        ("use_cache", "without its cache"),
+        ("num_beams", "beam search mixes several KV caches"),
+        ("cache_implementation", "layers of static caches can't have different lengths"),
+        ("use_cache", "presses need the KV cache"),
         ("num_return_sequences", "`repeats`"),
     ],
 )
