@@ -1,4 +1,4 @@
-"""Samples to a task's result, one after the other: what is kept of each are numbers in columns, never the sample."""
+"""Aggregates a task's samples into its result, one by one. Keeps a few numbers of each, never the sample."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from marathon_eval.scoring.usage import UsageColumns, answer_seconds
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Which of the scored rows have each value of each breakdown column.
+#: {breakdown column: {value: places of the scored rows that have it}}.
 Parts = Mapping[str, Mapping[str, "array[int]"]]
-#: For metrics to which a row is its own number.
+#: Stands in for the row in tallies that use the row's score alone.
 _NO_ROW = ScoredRow(Answer(None, ""), "", FilterContext(), "")
 
 
 class Measured(NamedTuple):
-    """One metric over all rows, and over the rows of every value of every breakdown column."""
+    """Holds one metric's value over all rows, and over the rows of each value of each breakdown column."""
 
     whole: MetricValue
     parts: dict[str, dict[str, float | None]]
 
 
 class Tallied(NamedTuple):
-    """One metric of one reading, with what it keeps of the rows."""
+    """Pairs one metric of one reading with its tally, which keeps the numbers of the rows."""
 
     reading: str
     metric: Metric
@@ -39,7 +39,10 @@ class Tallied(NamedTuple):
 
 
 class Aggregation:
-    """One task's samples, taken in as they are made; `contexts` gives what filters may know of a document."""
+    """Collects one task's samples as the scorer makes them, and computes the task's result.
+
+    `contexts` maps a document to the filters' context.
+    """
 
     def __init__(self, scorer: Scorer, contexts: Callable[[Doc], FilterContext]) -> None:
         self.scorer = scorer
@@ -49,9 +52,9 @@ class Aggregation:
             for name, reading in scorer.readings.items()
             for metric in reading.metrics
         ]
-        #: Readings of which a metric keeps more than its own number of a row.
-        self.read = {one.reading for one in self.tallies if one.metric.reads_rows}
-        #: The documents that were scored, in order.
+        #: Readings with a metric that needs the row itself, not only the row's score.
+        self._readings_with_rows = {tallied.reading for tallied in self.tallies if tallied.metric.reads_rows}
+        #: The scored documents, in order.
         self.docs: list[Doc] = []
         self.parts: dict[str, dict[str, array[int]]] = {key: {} for key in scorer.breakdown}
         self.unanswered = dict.fromkeys(scorer.readings, 0)
@@ -60,7 +63,7 @@ class Aggregation:
         self.answer_s: float | None = None
 
     def add(self, sample: Sample, doc: Doc) -> None:
-        """One more sample, of this document."""
+        """Add the sample of this document."""
         seconds = answer_seconds(sample)
         if seconds is not None:
             self.answer_s = (self.answer_s or 0.0) + seconds
@@ -77,7 +80,7 @@ class Aggregation:
         for key, places in self.parts.items():
             places.setdefault(str(sample.fields.get(key)), array("q")).append(len(self.docs))
         self.docs.append(doc)
-        rows = self._rows(sample.readings, doc) if self.read else {}
+        rows = self._rows(sample.readings, doc) if self._readings_with_rows else {}
         for name in self.unanswered:
             self.unanswered[name] += sample.readings[name].answer is None
         for name, metric, tally in self.tallies:
@@ -87,18 +90,18 @@ class Aggregation:
         context, cluster = self.contexts(doc), self.scorer.cluster(doc)
         return {
             name: scored_row(doc, context, Answer(readings[name].answer, readings[name].rule), cluster)
-            for name in self.read
+            for name in self._readings_with_rows
         }
 
     def result(self, docset: DocSet) -> TaskResult:
-        """The task's metrics with intervals, and the count of every row that did or did not enter them."""
+        """Return the task's metrics with intervals, and the counts of rows that entered them or were left out."""
         parts = {key: dict(sorted(places.items())) for key, places in self.parts.items()}
         values = self._values(parts)
         return TaskResult(
             task=self.scorer.name,
             readings={
-                name: {metric: value.whole for metric, value in found.items()}
-                for name, found in values.items()
+                name: {metric: measured.whole for metric, measured in metrics.items()}
+                for name, metrics in values.items()
             },
             n_meta=docset.n_meta,
             n_loaded=docset.n_loaded,
@@ -120,7 +123,7 @@ class Aggregation:
         )
 
     def _values(self, parts: Parts) -> dict[str, dict[str, Measured]]:
-        """Value, 95 % interval by cluster, and the breakdown's values; None where no row can be scored."""
+        """Compute value, 95 % interval by cluster and breakdown of each metric; values are None without rows."""
         values: dict[str, dict[str, Measured]] = {name: {} for name in self.scorer.readings}
         if not self.docs:
             for name, metric, _ in self.tallies:
@@ -128,18 +131,18 @@ class Aggregation:
             return values
         from marathon_eval.scoring.stats import bootstraps
 
-        found: list[Measured] = []
+        measures: list[Measured] = []
 
-        def counted() -> Iterator[tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]]:
+        def counts_and_values() -> Iterator[tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]]:
             for _, metric, tally in self.tallies:
                 counts = tally.counts()
-                found.append(_without_interval(metric, counts, parts))
+                measures.append(_without_interval(metric, counts, parts))
                 yield counts, metric.value
 
-        intervals = bootstraps(counted(), self.scorer.clusters(self.docs))
-        for (name, metric, _), one, interval in zip(self.tallies, found, intervals, strict=True):
+        intervals = bootstraps(counts_and_values(), self.scorer.clusters(self.docs))
+        for (name, metric, _), measured, interval in zip(self.tallies, measures, intervals, strict=True):
             ends = None if interval is None else (interval.low, interval.high)
-            values[name][metric.name] = one._replace(whole=MetricValue(one.whole.value, ends))
+            values[name][metric.name] = measured._replace(whole=MetricValue(measured.whole.value, ends))
         return values
 
 
@@ -161,13 +164,13 @@ def _value(metric: Metric, counts: NDArray[Any]) -> float | None:
 
 
 def _breakdown(parts: Parts, values: Mapping[str, Mapping[str, Measured]]) -> dict[str, Any]:
-    """`{column: {value: {n, <reading>: {metric: value}}}}`."""
+    """Return `{column: {value: {n, <reading>: {metric: value}}}}`."""
     return {
         key: {
             label: {
                 "n": len(places),
                 **{
-                    name: {metric: found.parts[key][label] for metric, found in metrics.items()}
+                    name: {metric: measured.parts[key][label] for metric, measured in metrics.items()}
                     for name, metrics in values.items()
                 },
             }

@@ -10,20 +10,28 @@ from marathon_eval.errors import MarathonError, did_you_mean
 
 
 def built(factory: Callable[..., Any], options: Mapping[str, Any], where: str) -> Any:
-    """`factory(**options)` with its annotations enforced; raises MarathonError naming option and nearest name."""
+    """Return `factory(**options)` after checking the options against its annotations.
+
+    Raises MarathonError, which begins with `where` and names the option; for an unknown one also the nearest name.
+    """
     parameters = inspect.signature(factory).parameters.values()
-    known = [one.name for one in parameters if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    if surplus := [key for key in options if key not in known and len(known) == len(parameters)]:
+    names = [
+        parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    ]
+    if surplus := [key for key in options if key not in names and len(names) == len(parameters)]:
         raise MarathonError(
-            f"{where} takes no '{surplus[0]}'.{did_you_mean(surplus[0], known)} It takes: {', '.join(known) or 'nothing'}"
+            f"{where} takes no '{surplus[0]}'.{did_you_mean(surplus[0], names)} It takes: {', '.join(names) or 'nothing'}"
         )
-    if not options and not any(one.default is inspect.Parameter.empty for one in parameters):
+    if not options and not any(parameter.default is inspect.Parameter.empty for parameter in parameters):
         return factory()  # nothing to check, and a validator takes 2 ms to build
     from pydantic import ConfigDict, ValidationError, validate_call
 
     try:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(factory)(**options)
-    except (OverflowError, RecursionError) as error:  # of a pattern: pydantic knows only re.error
+    except (
+        OverflowError,
+        RecursionError,
+    ) as error:  # while compiling a pattern: pydantic catches re.error alone
         raise MarathonError(f"{where}: a pattern that cannot be compiled ({error})") from None
     except ValidationError as error:
         first = error.errors()[0]

@@ -1,16 +1,18 @@
-"""A judge's verdicts as filters and metrics that a YAML names; judge.py asks for the verdicts and keeps them with the row.
+"""Defines the filters and metrics that read an LLM judge's verdicts, which evaluator/judge.py stores in the row.
 
-judge_align     filter: the option that the judge says an answer means; "none" is no answer
+judge_align     filter: the option that the response means according to the judge; "none" counts as unanswered
 judge_pair      filter: both passes' scores as text, "8 7 / 6 9": first the pass with the reference in front, then the
-                one with the answer in front, each as the judge wrote it; "-" for a pass that never parsed.
-                `both: true`: a row with one pass alone, or with scores off the scale, is no answer
+                pass with the answer in front, each in the order of the judge's reply; "-" for a pass whose reply
+                could not be parsed. With `both: true`, a row with only one parsed pass, or with scores off the
+                scale, counts as unanswered
 judge_rubric    filter: the rating of an answer's reasoning, 0 to 1
 
-judge_score, reference_score    the mean over the two passes of each pass's mean score (AIR-Bench, chat)
-win_rate                        rows in which the answer beats the reference, likewise
-position_bias                   the answer's score in second place minus in first place
-flip_rate                       rows in which win, tie and loss depend on the order
-judge_parse_rate                passes that parsed
+judge_score, reference_score    mean score of the answer and of the reference: the mean of the two passes' means
+                                (AIR-Bench, chat)
+win_rate                        share of passes in which the answer beats the reference, averaged in the same way
+position_bias                   the answer's score in second place minus its score in first place
+flip_rate                       share of rows whose win, tie or loss depends on the order
+judge_parse_rate                share of passes whose reply was parsed
 rubric_score                    the mean rating
 """
 
@@ -26,50 +28,53 @@ from marathon_eval.api.metric import Mean, Metric, NumberTally, ScoredRow, Tally
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Where a row's verdicts stand among its fields: no column of a dataset and no name in a template is called so.
+#: The field of a row that stores its verdicts; no dataset column and no template variable can have this name.
 JUDGE_VERDICTS_FIELD = "judge verdicts"
+#: Scores that a judge may give in `judge_pair`.
 SCALE = range(1, 11)
+#: Stands for a pass whose reply could not be parsed.
 NO_SCORE = "-"
+#: The rule of a row that no judge has seen.
 NOT_JUDGED = "not_judged"
 
 
 class Pass(NamedTuple):
-    """The two scores of one pass, by whose they are."""
+    """Holds the two scores of one pass: the reference's and the answer's, whatever their order in the prompt."""
 
     reference: int
     answer: int
 
 
 class Pair(NamedTuple):
-    """Both passes of a row; None where the judge's reply never parsed."""
+    """Holds both passes of a row, None where the reply could not be parsed; `swapped` shows the answer first."""
 
     straight: Pass | None
     swapped: Pass | None
 
     @property
     def passes(self) -> list[Pass]:
-        """Those that parsed."""
-        return [one for one in self if one is not None]
+        """Return the passes that were parsed."""
+        return [scores for scores in self if scores is not None]
 
     def text(self) -> str:
-        """As a sample keeps it: each pass in the order in which the judge wrote."""
+        """Return the text that a sample stores, such as "8 7 / 6 9": each pass in the order of the judge's reply."""
         written = (
             self.straight and f"{self.straight.reference} {self.straight.answer}",
             self.swapped and f"{self.swapped.answer} {self.swapped.reference}",
         )
-        return " / ".join(one or NO_SCORE for one in written)
+        return " / ".join(scores or NO_SCORE for scores in written)
 
     @classmethod
     def of(cls, text: str) -> Pair:
-        """The reverse of `text`."""
+        """Parse what `text` returns."""
         straight, _, swapped = text.partition(" / ")
         first, second = _numbers(straight), _numbers(swapped)
         return cls(Pass(*first) if first else None, Pass(*reversed(second)) if second else None)
 
     @property
     def on_scale(self) -> bool:
-        """Both passes there, and every score from 1 to 10."""
-        return len(self.passes) == 2 and all(score in SCALE for one in self.passes for score in one)
+        """Whether both passes were parsed and every score lies from 1 to 10."""
+        return len(self.passes) == 2 and all(score in SCALE for scores in self.passes for score in scores)
 
 
 def _numbers(text: str) -> list[int] | None:
@@ -77,7 +82,10 @@ def _numbers(text: str) -> list[int] | None:
 
 
 def verdict_of(kind: str, accepted: Callable[[Answer], Answer] = lambda answer: answer) -> FilterStep:
-    """The verdict that the judge gave; a row that no judge saw has no answer."""
+    """Return a filter that reads the verdict of one kind ("align", "pair", "rubric") from the row.
+
+    `accepted` may replace the verdict. A row that no judge has seen is unanswered, with the rule `not_judged`.
+    """
 
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
         verdicts: Mapping[str, Answer] = context.doc.get(JUDGE_VERDICTS_FIELD, {})
@@ -88,17 +96,17 @@ def verdict_of(kind: str, accepted: Callable[[Answer], Answer] = lambda answer: 
 
 
 def judge_align() -> FilterStep:
-    """The option's text."""
+    """Return a filter whose answer is the text of the option that the judge chose."""
     return verdict_of("align")
 
 
 def judge_rubric() -> FilterStep:
-    """The rating as text."""
+    """Return a filter whose answer is the rating as text."""
     return verdict_of("rubric")
 
 
 def judge_pair(both: bool = False) -> FilterStep:
-    """The scores as text."""
+    """Return a filter whose answer is both passes' scores as text; `both` refuses fewer or off-scale scores."""
 
     def accepted(answer: Answer) -> Answer:
         if not both or answer.value is None or Pair.of(answer.value).on_scale:
@@ -109,7 +117,7 @@ def judge_pair(both: bool = False) -> FilterStep:
 
 
 class PassMean(Metric):
-    """The mean of two means: of a number in each straight pass, and of it in each swapped pass that parsed."""
+    """Averages a number over the straight passes and over the swapped ones, then takes the mean of the two."""
 
     def __init__(self, name: str, number: Callable[[Pass], float], higher_is_better: bool = True) -> None:
         self.name = name
@@ -117,17 +125,17 @@ class PassMean(Metric):
         self._number = number
 
     def score(self, row: ScoredRow) -> float | None:
-        """The mean over the row's passes."""
+        """Return the mean over the row's parsed passes; None without any."""
         passes = pair_of(row).passes
         return sum(map(self._number, passes)) / len(passes) if passes else None
 
     def tally(self) -> Tally:
-        """[sum, passes] of the straight and [sum, passes] of the swapped pass."""
+        """Return a tally of [sum, passes] of the straight and [sum, passes] of the swapped passes."""
         return NumberTally(4, self._numbers)
 
     def _numbers(self, row: ScoredRow, score: float | None) -> Iterator[float]:
-        for one in pair_of(row):
-            yield from counted_score(None if one is None else self._number(one))
+        for scores in pair_of(row):
+            yield from counted_score(None if scores is None else self._number(scores))
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         mean: NDArray[Any] = (ratio(sums[:, 0], sums[:, 1]) + ratio(sums[:, 2], sums[:, 3])) / 2
@@ -135,26 +143,27 @@ class PassMean(Metric):
 
 
 def pair_of(row: ScoredRow) -> Pair:
+    """Parse the answer of `judge_pair`; an unanswered row has two unparsed passes."""
     return Pair(None, None) if row.answer.value is None else Pair.of(row.answer.value)
 
 
 def judge_score() -> Metric:
-    """The answer's score."""
-    return PassMean("judge_score", lambda one: one.answer)
+    """Build the mean score of the answer."""
+    return PassMean("judge_score", lambda scores: scores.answer)
 
 
 def reference_score() -> Metric:
-    """The reference's score."""
-    return PassMean("reference_score", lambda one: one.reference)
+    """Build the mean score of the reference."""
+    return PassMean("reference_score", lambda scores: scores.reference)
 
 
 def win_rate() -> Metric:
-    """Passes in which the answer is strictly above the reference."""
-    return PassMean("win_rate", lambda one: float(one.answer > one.reference))
+    """Build the share of passes in which the answer's score is strictly above the reference's."""
+    return PassMean("win_rate", lambda scores: float(scores.answer > scores.reference))
 
 
 def position_bias() -> Metric:
-    """Above 0: the judge favours what comes second."""
+    """Build the answer's score in second place minus that in first; above 0, the judge favours the second."""
 
     def score(row: ScoredRow) -> float | None:
         pair = pair_of(row)
@@ -164,23 +173,23 @@ def position_bias() -> Metric:
 
 
 def flip_rate() -> Metric:
-    """0 for a judge that does not look at the order."""
+    """Build the share of rows whose win, tie or loss depends on the order; a judge that ignores the order has 0."""
 
     def score(row: ScoredRow) -> float | None:
         passes = pair_of(row).passes
-        signs = {(one.answer > one.reference) - (one.answer < one.reference) for one in passes}
+        signs = {(scores.answer > scores.reference) - (scores.answer < scores.reference) for scores in passes}
         return float(len(signs) > 1) if len(passes) == 2 else None
 
     return Mean("flip_rate", score, higher_is_better=False)
 
 
 def judge_parse_rate() -> Metric:
-    """Retries included: a pass that parsed in the end has parsed."""
+    """Build the share of passes whose reply was parsed, if only after retries."""
     return Mean("judge_parse_rate", lambda row: len(pair_of(row).passes) / 2)
 
 
 def rubric_score() -> Metric:
-    """A wrong answer's reasoning is rated 0 without asking."""
+    """Build the mean rating; the reasoning of a wrong answer is rated 0 without a request to the judge."""
     return Mean("rubric_score", lambda row: None if row.answer.value is None else float(row.answer.value))
 
 
@@ -200,20 +209,20 @@ JUDGE_METRICS: dict[str, Callable[..., Metric]] = {
     )
 }
 
-
+#: The reply of a judge that finds none of the options in a response.
 NO_CHOICE = "none"
+
+_LETTER = re.compile(r"[\s\"'(\[*]*(?P<letter>[A-Za-z])[\s\"')\].*]*")
+_NONE = re.compile(r"[\s\"'(\[*]*none[\s\"')\].*]*", re.IGNORECASE)
 
 
 def read_letter(reply: str, letters: Sequence[str]) -> str | None:
-    """A letter of the row, or "none"; marks around it do not count, any other word makes the reply unreadable."""
+    """Return the letter of the row that a judge replied, or "none"; None for a reply that cannot be parsed.
+
+    Marks around the letter are ignored: "(b)." is "B". Any other word makes the reply unreadable.
+    """
     if _NONE.fullmatch(reply):
         return NO_CHOICE
-    found = _LETTER.fullmatch(reply)
-    letter = found["letter"].upper() if found else ""
+    match = _LETTER.fullmatch(reply)
+    letter = match["letter"].upper() if match else ""
     return letter if letter in [name.upper() for name in letters] else None
-
-
-_LETTER = re.compile(r"[\s\"'(\[*]*(?P<letter>[A-Za-z])[\s\"')\].*]*")
-
-
-_NONE = re.compile(r"[\s\"'(\[*]*none[\s\"')\].*]*", re.IGNORECASE)

@@ -1,8 +1,8 @@
-"""A task's own regular expressions, each with a limit: one that backtracks without end costs its row, not the run.
+"""Runs a task's own regular expressions under a time limit: endless backtracking fails one row, not the run.
 
-Python's engine looks for signals while it searches, so a timer can end it. The timer counts this process's computing
-and not the clock, so that a machine with other work finds what an idle one does. In another thread than the main one,
-on Windows, and in a program that uses this timer itself there is no limit.
+Python's regex engine checks for signals while it searches, so a timer can stop it. The timer counts processor time of
+this process, not wall time, so that results do not depend on other load. There is no limit on Windows, in threads
+other than the main one, and in a program that uses this timer itself.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from marathon_eval.errors import RowError
 
 _T = TypeVar("_T")
 
-#: Processor seconds for one search in one text.
+#: Processor seconds that one search in one text may take.
 LIMIT_S = 2.0
 
 
 class _OverdueError(Exception):
-    """The timer has run out."""
+    """Signals that the timer has run out."""
 
 
 def find_all(pattern: re.Pattern[str], text: str) -> list[Any]:
-    """`pattern.findall(text)`. Raises RowError where that takes too long."""
+    """Return `pattern.findall(text)`. Raises RowError where that takes longer than `LIMIT_S`."""
     return _limited(lambda: pattern.findall(text), pattern.pattern)
 
 
 def substitute(pattern: re.Pattern[str] | str, replacement: str, text: str, count: int = 0) -> str:
-    """`re.sub`. Raises RowError where that takes too long."""
-    known = pattern if isinstance(pattern, str) else pattern.pattern
-    return _limited(lambda: re.sub(pattern, replacement, text, count=count), known)
+    """Return `re.sub` of the same arguments. Raises RowError where that takes longer than `LIMIT_S`."""
+    source = pattern if isinstance(pattern, str) else pattern.pattern
+    return _limited(lambda: re.sub(pattern, replacement, text, count=count), source)
 
 
 def _limited(search: Callable[[], _T], pattern: str) -> _T:
-    if threading.current_thread() is not threading.main_thread() or not _listening():
+    if threading.current_thread() is not threading.main_thread() or not _timer_is_ours():
         return search()
     try:
         signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT_S)
@@ -53,13 +53,13 @@ def _limited(search: Callable[[], _T], pattern: str) -> _T:
 
 
 @cache
-def _listening() -> bool:
-    """Whether the timer is ours, from now on."""
+def _timer_is_ours() -> bool:
+    """Install the timer's signal handler once; False where the program uses the signal or the system lacks it."""
     if not hasattr(signal, "SIGVTALRM") or signal.getsignal(signal.SIGVTALRM) is not signal.SIG_DFL:
         return False
-    signal.signal(signal.SIGVTALRM, _ring)
+    signal.signal(signal.SIGVTALRM, _on_timer)
     return True
 
 
-def _ring(*_: object) -> None:
+def _on_timer(*_: object) -> None:
     raise _OverdueError

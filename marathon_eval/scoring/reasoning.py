@@ -1,7 +1,8 @@
-"""What a reasoning model thought, and what it answered: two texts out of one response.
+"""Separates what a reasoning model thought from what it answered.
 
-A thought stands between tags, <think>...</think> unless told otherwise. Some chat templates write the opening tag into
-the prompt, so that a response may begin inside a thought. A thought that never ends has no answer after it.
+A thought stands between tags: `<think>...</think>`, or the other names in `TAGS`. Some chat templates write the
+opening tag into the prompt, so that a response may begin inside a thought: `...</think>C`. A response whose last
+thought is never closed holds no answer, whatever text stands before that thought.
 """
 
 from __future__ import annotations
@@ -13,56 +14,81 @@ from typing import NamedTuple
 
 from marathon_eval.api.filter import FilterContext, FilterStep, Held
 
+#: Tag names that enclose a thought; case does not count.
 TAGS = ("think", "thinking", "thought", "reasoning")
+#: The rule of a response whose last thought is never closed.
 UNCLOSED = "unclosed_reasoning"
 
 
 class Parted(NamedTuple):
-    """`answer` None: the thought never ended."""
+    """Holds a response's thoughts and its answer; `answer` is None where the last thought is never closed."""
 
     reasoning: str
     answer: str | None
 
 
 def parted(text: str, tags: Sequence[str] = TAGS) -> Parted:
-    """The thoughts of a response, joined, and all that stands outside of them; both stripped."""
-    opening, closing, whole = _patterns(tuple(tags))
-    thoughts: list[str] = []
-    first_close, first_open = closing.search(text), opening.search(text)
-    if first_close and (first_open is None or first_close.start() < first_open.start()):
-        thoughts.append(text[: first_close.start()])
-        text = text[first_close.end() :]
-    thoughts += [match["thought"] for match in whole.finditer(text)]
-    rest = whole.sub("", text)
-    unclosed = opening.search(rest)
-    if unclosed:
-        thoughts.append(rest[unclosed.end() :])
+    """Return the thoughts of a response, one per line, and all text outside of them; both are stripped."""
+    thoughts, answer = _split(text, tuple(tags))
     reasoning = "\n".join(thought.strip() for thought in thoughts if thought.strip())
-    return Parted(reasoning, None if unclosed else rest.strip())
+    return Parted(reasoning, None if answer is None else answer.strip())
+
+
+def without_thoughts(text: str) -> str:
+    """Return the answer of `parted` with its white space, so that a text without thoughts comes back unchanged.
+
+    Returns "" where the last thought is never closed.
+    """
+    return _split(text, TAGS)[1] or ""
 
 
 def strip_reasoning(tags: list[str] | None = None) -> FilterStep:
-    """The answer without the thoughts before it; a thought that never ends is no answer."""
-    chosen = tuple(tags or TAGS)
+    """Return a filter that removes thoughts; where the last thought is never closed, the response is unanswered.
 
-    def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
+    `tags` replace the names in `TAGS`.
+    """
+    names = tuple(tags or TAGS)
+
+    def step(repeats: Sequence[Held], context: FilterContext) -> list[Held]:
         stripped = []
-        for one in held:
-            answer = parted(one.text, chosen).answer
-            rule = UNCLOSED if one.found and answer is None else one.rule
-            stripped.append(Held(answer or "", rule, one.found and answer is not None))
+        for text, rule, found in repeats:
+            answer = parted(text, names).answer
+            stripped.append(
+                Held(
+                    answer or "", UNCLOSED if found and answer is None else rule, found and answer is not None
+                )
+            )
         return stripped
 
     return step
 
 
+def _split(text: str, tags: tuple[str, ...]) -> tuple[list[str], str | None]:
+    """Return the thoughts in order and the text outside of them, neither stripped; None as in `Parted`."""
+    if "<" not in text:
+        return [], text
+    thoughts: list[str] = []
+    outside, opened, start = "", None, 0
+    for tag in _tag_pattern(tags).finditer(text):
+        name, closes = tag["name"].lower(), tag["slash"] is not None
+        if opened and not (closes and name == opened):
+            continue  # another tag inside a thought is part of the thought
+        before, start = text[start : tag.start()], tag.end()
+        if opened:
+            thoughts.append(before)
+            opened = None
+        elif closes:  # without an opening tag: all text so far was thought
+            thoughts.append(outside + before)
+            outside = ""
+        else:
+            outside += before
+            opened = name
+    if opened:
+        return [*thoughts, text[start:]], None
+    return thoughts, outside + text[start:]
+
+
 @lru_cache(maxsize=32)
-def _patterns(tags: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
-    """Opening tag, closing tag, whole thought; case does not count."""
+def _tag_pattern(tags: tuple[str, ...]) -> re.Pattern[str]:
     names = "|".join(re.escape(tag) for tag in tags)
-    flags = re.IGNORECASE | re.DOTALL
-    return (
-        re.compile(rf"<\s*(?:{names})\s*>", flags),
-        re.compile(rf"<\s*/\s*(?:{names})\s*>", flags),
-        re.compile(rf"<\s*(?P<tag>{names})\s*>(?P<thought>.*?)<\s*/\s*(?P=tag)\s*>", flags),
-    )
+    return re.compile(rf"<\s*(?P<slash>/\s*)?(?P<name>{names})\s*>", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Responses to samples: every reading of the same answers."""
+"""Scores responses: applies every reading (filters, then metrics) of a task to them and builds the samples."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.errors import RowError
 from marathon_eval.scoring.usage import mean_usage
 
+#: Statuses of responses that are scored; any other makes an error row.
 SCORABLE_STATUS = ("ok", "unverified")
 
 
 class Scorer:
-    """Scores one task's answers."""
+    """Scores the responses of one task.
+
+    `breakdown` names the columns whose values get figures of their own, `cluster` the column that intervals resample.
+    """
 
     def __init__(
         self,
@@ -38,7 +42,10 @@ class Scorer:
         self._cluster = cluster
 
     def score(self, doc: Doc, context: FilterContext, responses: Sequence[Response], judge: bool) -> Sample:
-        """One line of samples_<task>.jsonl. A failed answer, or one of several that failed, is an error row."""
+        """Return one line of samples_<task>.jsonl; one failed response among the repeats makes it an error row.
+
+        Without `judge` the readings stay empty.
+        """
         failed = next((response for response in responses if response.status not in SCORABLE_STATUS), None)
         status, error = ("ok", None) if failed is None else (failed.status, failed.error)
         readings: dict[str, ReadingScore] = {}
@@ -74,27 +81,27 @@ class Scorer:
         )
 
     def _read(self, doc: Doc, context: FilterContext, texts: Sequence[str]) -> dict[str, ReadingScore]:
-        found = {}
+        scores_by_reading = {}
         for name, reading in self.readings.items():
             answer = reading.pipeline.apply(texts, context)
             row = scored_row(doc, context, answer, self.cluster(doc))
             scores = {metric.name: metric.score(row) for metric in reading.metrics}
-            found[name] = ReadingScore(answer.value, answer.rule, scores)
-        return found
+            scores_by_reading[name] = ReadingScore(answer.value, answer.rule, scores)
+        return scores_by_reading
 
     def cluster(self, doc: Doc) -> str:
-        """What intervals resample: the `cluster` column where the row has it, else the clip, else the row."""
-        named = doc.fields.get(self._cluster) if self._cluster else None
-        return str(named if named is not None else doc.audio_names or doc.doc_id)
+        """Return the unit that intervals resample: the row's `cluster` column, else its clip, else the row itself."""
+        value = doc.fields.get(self._cluster) if self._cluster else None
+        return str(value if value is not None else doc.audio_names or doc.doc_id)
 
     def clusters(self, docs: Sequence[Doc]) -> list[str]:
-        """Each document's cluster; one speaker alone has no spread to resample, so then the clips are taken."""
-        named = [self.cluster(doc) for doc in docs]
-        return named if len(set(named)) > 1 else [str(doc.audio_names or doc.doc_id) for doc in docs]
+        """Return each document's cluster; where all share one (a single speaker), the clips instead."""
+        clusters = [self.cluster(doc) for doc in docs]
+        return clusters if len(set(clusters)) > 1 else [str(doc.audio_names or doc.doc_id) for doc in docs]
 
 
 def scored_row(doc: Doc, context: FilterContext, answer: Answer, cluster: str) -> ScoredRow:
-    """The row as metrics take it. Raises RowError for one without a target."""
+    """Build the row that metrics take. Raises RowError where the document has no target."""
     if doc.target is None:
         raise RowError(f"row {doc.doc_id}: has no target")
     return ScoredRow(answer, doc.target, context, cluster)
@@ -102,11 +109,12 @@ def scored_row(doc: Doc, context: FilterContext, answer: Answer, cluster: str) -
 
 @dataclass(frozen=True)
 class Reading:
-    """One named way to read the answers, with the metrics that judge it."""
+    """Names one way to score responses: a filter pipeline that extracts answers, and the metrics computed on them."""
 
     pipeline: Pipeline
     metrics: tuple[Metric, ...]
 
     @property
     def name(self) -> str:
+        """Return the pipeline's name, which is the reading's key in results."""
         return self.pipeline.name

@@ -1,4 +1,4 @@
-"""Every interval and p-value: bootstrap by clip, exact McNemar, Holm, Wilson.
+"""Computes intervals and p-values: bootstrap by clip, exact McNemar, Holm, Wilson, median by ranks.
 
 Rows of one clip (or speaker) are not independent, so intervals resample clips and recompute the metric in each
 draw: Efron & Tibshirani 1993, chapter 13; clusters as in Miller 2024, https://arxiv.org/abs/2411.00640.
@@ -16,36 +16,37 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: The confidence level of every interval.
 LEVEL = 0.95
-#: Draws x clusters held at once as floats: 100 k cells are 0.8 MB.
+#: Draws x clusters in memory at once as floats: 100 k cells are 0.8 MB.
 _CELLS = 100_000
-#: A table of draws that comparisons keep for the next metric; a larger one is drawn again.
+#: Largest table of draws that is cached for the next metric of a comparison; a larger one is drawn again.
 _KEPT_BYTES = 64 << 20
-#: Sums of metrics that are resampled together.
+#: Bytes of metrics' sums that are resampled together.
 _HELD_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval, both ends included, in the metric's own unit."""
+    """Holds a confidence interval, both ends included, in the metric's own unit."""
 
     low: float
     high: float
 
 
-#: What sums over a cluster's rows are made into.
+#: Maps summed counts [draws, k] to metric values [draws].
 Value = Callable[["NDArray[Any]"], "NDArray[Any]"]
 
 
 def bootstrap(
     counts: NDArray[Any], clusters: Sequence[str], value: Value, draws: int = 1000, seed: int = 0
 ) -> Interval | None:
-    """95 % percentile interval of `value` under resampling of whole clusters.
+    """Return the 95 % percentile interval of `value` under resampling of whole clusters.
 
     `counts` [n, k] are a metric's additive counts per row, `clusters` [n] names each row's clip, and `value` maps
     summed counts [draws, k] to metric values [draws]. Two runs are compared by giving the columns of both and a
-    `value` that returns the difference: every draw then holds the same clips for both. None with fewer than two
-    clusters, and where no draw has a value; draws without one (nan) are left out.
+    `value` that returns the difference: every draw then has the same clips for both. Draws without a value (nan) are
+    left out. Returns None with fewer than two clusters, and where no draw has a value.
     """
     sums = cluster_sums(counts, clusters)
     return _intervals([(sums, value)], len(sums), _kept_weights(len(sums), draws, seed))[0]
@@ -54,16 +55,16 @@ def bootstrap(
 def bootstraps(
     measures: Iterable[tuple[NDArray[Any], Value]], clusters: Sequence[str], draws: int = 1000, seed: int = 0
 ) -> list[Interval | None]:
-    """`bootstrap` of several metrics over the same rows, which share their draws and keep none."""
+    """Return `bootstrap` of several metrics over the same rows; they share the draws, which are not cached."""
     place, count = _places(clusters)
-    found: list[Interval | None] = []
+    intervals: list[Interval | None] = []
     waiting: list[tuple[NDArray[Any], Value]] = []
     for counts, value in measures:
         waiting.append((_sums(counts, place, count), value))
         if sum(sums.nbytes for sums, _ in waiting) > _HELD_BYTES:
-            found += _intervals(waiting, count, _weights(count, draws, seed))
+            intervals += _intervals(waiting, count, _weights(count, draws, seed))
             waiting = []
-    return found + _intervals(waiting, count, _weights(count, draws, seed))
+    return intervals + _intervals(waiting, count, _weights(count, draws, seed))
 
 
 def _intervals(
@@ -94,12 +95,12 @@ def _interval(values: NDArray[Any]) -> Interval | None:
 
 
 def cluster_sums(counts: NDArray[Any], clusters: Sequence[str]) -> NDArray[Any]:
-    """Counts added up per cluster [clusters, k], clusters in the order of their first row."""
+    """Return counts added up per cluster [clusters, k], clusters in the order of their first row."""
     return _sums(counts, *_places(clusters))
 
 
 def _places(clusters: Sequence[str]) -> tuple[NDArray[Any], int]:
-    """The number of each row's cluster, and how many there are."""
+    """Return the index of each row's cluster [n], and the number of clusters."""
     import numpy as np
 
     places: dict[str, int] = {}
@@ -115,7 +116,7 @@ def _sums(counts: NDArray[Any], place: NDArray[Any], clusters: int) -> NDArray[A
 
 
 def _weights(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
-    """How often each cluster is in each draw [draws, clusters], some draws at a time."""
+    """Yield how often each cluster is in each draw [draws, clusters], some draws at a time."""
     import numpy as np
 
     random = np.random.default_rng(seed)
@@ -129,7 +130,7 @@ def _weights(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
 
 
 def _kept_weights(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]]:
-    """The same, kept for whoever asks next: the metrics and readings of a comparison follow each other."""
+    """Yield the same from a cached table: the metrics and readings of a comparison use the same draws in turn."""
     import numpy as np
 
     if draws * clusters * np.min_scalar_type(clusters).itemsize > _KEPT_BYTES:
@@ -141,7 +142,7 @@ def _kept_weights(clusters: int, draws: int, seed: int) -> Iterator[NDArray[Any]
 
 @lru_cache(maxsize=1)
 def _table(clusters: int, draws: int, seed: int) -> NDArray[Any]:
-    """All draws, in the smallest type that holds them."""
+    """Return all draws [draws, clusters], in the smallest integer type that fits."""
     import numpy as np
 
     table = np.empty((draws, clusters), dtype=np.min_scalar_type(clusters))
@@ -153,9 +154,9 @@ def _table(clusters: int, draws: int, seed: int) -> NDArray[Any]:
 
 
 def mcnemar(b: int, c: int) -> float:
-    """Exact two-sided p-value of McNemar's test: `b` rows only the first run has right, `c` only the second.
+    """Return McNemar's exact two-sided p-value: `b` rows are right in the first run alone, `c` in the second.
 
-    The binomial test of min(b, c) in b + c fair trials (McNemar 1947), in whole numbers, so without rounding.
+    It is the binomial test of min(b, c) in b + c fair trials (McNemar 1947), in integers, so without rounding.
     Raises ValueError for negative counts.
     """
     if b < 0 or c < 0:
@@ -168,7 +169,7 @@ def mcnemar(b: int, c: int) -> float:
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values, in the order given (Holm 1979); raises ValueError outside [0, 1]."""
+    """Return Holm's step-down adjusted p-values, in input order (Holm 1979). Raises ValueError outside [0, 1]."""
     if not all(0 <= p <= 1 for p in pvalues):
         raise ValueError(f"p-values lie in [0, 1]: {list(pvalues)}")
     adjusted = [0.0] * len(pvalues)
@@ -180,7 +181,7 @@ def holm(pvalues: Sequence[float]) -> list[float]:
 
 
 def wilson(k: int, n: int) -> Interval:
-    """95 % Wilson score interval of `k` successes in `n` trials (Wilson 1927); [0, 1] when n is 0.
+    """Return the 95 % Wilson score interval of `k` successes in `n` trials (Wilson 1927); [0, 1] when n is 0.
 
     Raises ValueError unless 0 <= k <= n.
     """
@@ -192,14 +193,14 @@ def wilson(k: int, n: int) -> Interval:
     rate, spread = k / n, z * z / n
     centre = (rate + spread / 2) / (1 + spread)
     half = z / (1 + spread) * math.sqrt(rate * (1 - rate) / n + spread / (4 * n))
-    # At the ends the exact value is 0 or 1, and rounding must not step over it.
+    # for k = 0 and k = n the exact ends are 0 and 1, which rounding must not exceed
     low = 0.0 if k == 0 else max(0.0, centre - half)
     high = 1.0 if k == n else min(1.0, centre + half)
     return Interval(low, high)
 
 
 def median_interval(ordered: Sequence[float]) -> Interval | None:
-    """At least 95 % interval of the median from ascending values, by their ranks alone; None with fewer than six.
+    """Return an at least 95 % interval of the median of ascending values, by ranks alone; None below six values.
 
     The number of values below the median is binomial (n, 1/2), whatever their distribution: Conover 1999, 3.2.
     Beyond a thousand values the binomial is replaced by the normal distribution.

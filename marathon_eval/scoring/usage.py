@@ -1,10 +1,10 @@
-"""What answers cost: one row's repeats to one usage, a task's usages to medians with intervals."""
+"""Summarises what responses cost: a row's repeats as their mean, a task's usages as medians with intervals."""
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,15 @@ from marathon_eval.scoring.stats import median_interval
 if TYPE_CHECKING:
     from marathon_eval.api.results import Sample
 
+#: The timed stages of a response, in seconds.
 STAGES = ("encode_s", "prefill_s", "decode_s")
 _USAGE = tuple(field.name for field in fields(Usage))
 
 
 class UsageColumns:
-    """Every number in the answers' usage, `details` included, as it passes.
+    """Collects every number of the responses' usage, `details` included, one column per name.
 
-    Times of warm-up answers (the first batch after loading) are left out; `warm_up` counts those answers.
+    Times of warm-up responses (the first batch after loading) are left out; `warm_up` counts these responses.
     """
 
     def __init__(self) -> None:
@@ -29,7 +30,7 @@ class UsageColumns:
         self._warm_ups = 0
 
     def add(self, usage: Mapping[str, Any]) -> None:
-        """One more answer's."""
+        """Add the usage of one response."""
         details = usage.get("details") or {}
         warm = bool(details.get("warm_up"))
         self._warm_ups += warm
@@ -41,17 +42,9 @@ class UsageColumns:
                 column.append(value)
 
     def merged(self) -> dict[str, Any]:
-        """Median, its 95 % interval and n of each."""
-        found: dict[str, Any] = {key: _summary(sorted(values)) for key, values in self._columns.items()}
-        return {**found, "warm_up": self._warm_ups} if found else {}
-
-
-def merge_usage(usages: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """UsageColumns of usages that are at hand."""
-    columns = UsageColumns()
-    for usage in usages:
-        columns.add(usage)
-    return columns.merged()
+        """Return `{name: {median, ci95, n}}` and `warm_up`; empty without any number."""
+        summaries: dict[str, Any] = {key: _summary(sorted(values)) for key, values in self._columns.items()}
+        return {**summaries, "warm_up": self._warm_ups} if summaries else {}
 
 
 def _summary(ordered: list[float]) -> dict[str, Any]:
@@ -66,7 +59,7 @@ def _summary(ordered: list[float]) -> dict[str, Any]:
 
 
 def _is_measure(value: object) -> bool:
-    """Whether it is a number that JSON and a float can hold, as one that a server invents need not be."""
+    """Whether a value is a number that JSON and a float can hold; a server may report others."""
     try:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
     except OverflowError:
@@ -74,7 +67,7 @@ def _is_measure(value: object) -> bool:
 
 
 def answer_seconds(sample: Sample) -> float | None:
-    """What the model spent on a row's answers, cached ones included; None where no backend timed any."""
+    """Return the model's seconds for a row's responses, cached ones included; None where none was timed."""
     times = [sample.usage[stage] for stage in STAGES if sample.usage.get(stage) is not None]
     # a row's usage is the mean over its repeats
     repeats = len(sample.response) if isinstance(sample.response, list) else 1
@@ -82,15 +75,18 @@ def answer_seconds(sample: Sample) -> float | None:
 
 
 def mean_usage(responses: Sequence[Response]) -> dict[str, Any]:
-    """What one answer cost, the mean over a row's repeats; absent numbers are left out, and why it ended is kept."""
-    found: dict[str, Any] = {}
+    """Return the mean usage over a row's repeats, without absent numbers.
+
+    `details` and `finish_reason` are those of the first response.
+    """
+    usage: dict[str, Any] = {}
     for key in _USAGE:
         values = [getattr(response.usage, key) for response in responses]
         values = [value for value in values if _is_measure(value)]
         if values:
-            found[key] = values[0] if len(values) == 1 else sum(values) / len(values)
+            usage[key] = values[0] if len(values) == 1 else sum(values) / len(values)
     if responses and responses[0].usage.details:
-        found["details"] = dict(responses[0].usage.details)
+        usage["details"] = dict(responses[0].usage.details)
     if responses:
-        found["finish_reason"] = responses[0].finish_reason
-    return found
+        usage["finish_reason"] = responses[0].finish_reason
+    return usage

@@ -1,4 +1,4 @@
-"""Pipelines: lm-eval's filters as lm-eval gives them, ours, and what is refused."""
+"""Tests filter pipelines: lm-eval's filters against lm-eval's results, our own filters, and refused entries."""
 
 from __future__ import annotations
 
@@ -94,9 +94,8 @@ def test_fewer_repeats_than_wanted() -> None:
         read("(A)", {"function": "take_first_k", "k": 3})
 
 
-def test_pipelines_say_whether_they_select_and_need_options() -> None:
-    assert build_pipeline({"name": "a", "filter": [LETTER, TAKE_FIRST]}, "x").selects
-    assert not build_pipeline({"name": "a", "filter": [LETTER]}, "x").selects
+def test_pipelines_say_whether_they_need_options() -> None:
+    assert not build_pipeline({"name": "a", "filter": [LETTER]}, "x").needs_choices
     assert build_pipeline({"name": "a", "filter": [{"function": "choice"}]}, "x").needs_choices
 
 
@@ -125,6 +124,13 @@ def test_choice_text_gives_the_text_by_the_same_rule() -> None:
         ("'the bell rang'", "the bell rang"),
         ("assistant\nthe bell rang<|im_end|>", "the bell rang"),
         ("<think>easy</think>the bell rang", "the bell rang"),
+        ("It is easy.</think>the bell rang", "the bell rang"),
+        ("<reasoning>easy</reasoning>\n\nTranscription: the bell rang", "the bell rang"),
+        ("<|im_start|>assistant\n<THINK>easy</think>\nthe bell rang<|im_end|>", "the bell rang"),
+        ("<think>a <b>bold</b> idea</think>the bell rang<think>done</think>", "the bell rang"),
+        ("<think>one</think>wait, the ball</think>the bell rang", "the bell rang"),
+        ("the bell <think>or ball?</think>rang", "the bell rang"),
+        ("the <bell> rang", "the <bell> rang"),
         # never in the middle
         ("he said the transcript: is lost", "he said the transcript: is lost"),
         ("contents: of the box", "contents: of the box"),
@@ -138,7 +144,19 @@ def test_transcript(text: str, said: str) -> None:
     assert read(text, {"function": "transcript"}, context=FilterContext()).value == said
 
 
-@pytest.mark.parametrize("text", ["", '""', "Spoken Content:", "<think>still thinking"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '""',
+        "assistant\n",
+        "Spoken Content:",
+        "<think>still thinking",
+        "<think>still thinking</think>",
+        "still thinking</think>",
+        "the bell <think>or ball",
+    ],
+)
 def test_an_empty_transcript_is_no_answer(text: str) -> None:
     assert read(text, {"function": "transcript"}) == Answer(None, "empty")
 

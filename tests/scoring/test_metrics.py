@@ -1,4 +1,4 @@
-"""Metrics: F1 as scikit-learn gives it, lm-eval's exact match, baselines, and what is refused."""
+"""Tests metrics: F1 against scikit-learn, lm-eval's exact match, baselines, and refused entries."""
 
 from __future__ import annotations
 

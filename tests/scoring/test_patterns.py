@@ -1,4 +1,4 @@
-"""patterns.py: a regular expression that never ends costs its row; all others find what `re` finds."""
+"""Tests patterns.py: an endless regular expression fails its row only; all others find what `re` finds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of the released rules once more, through predictions files: the command gives each row its verdict."""
+"""Tests the tables of the released rules through predictions files: the command gives each row the same verdict."""
 
 from __future__ import annotations
 

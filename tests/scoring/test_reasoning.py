@@ -1,4 +1,4 @@
-"""What a reasoning model thought and what it answered, told apart by its tags."""
+"""Tests that the tags separate what a reasoning model thought from what it answered, in every reading."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from marathon_eval.scoring.reasoning import Parted, parted
         ("<think>one</think>B<think>two</think>C", Parted("one\ntwo", "BC")),
         ("It rattles.</think>C", Parted("It rattles.", "C")),
         ("It rattles.</think>C<think>more</think>", Parted("It rattles.\nmore", "C")),
+        ("<think>one</think>or two</think>C", Parted("one\nor two", "C")),
+        ("<think>one <think>two</think> three</think>C", Parted("one <think>two\nthree", "C")),
         ("<think></think>C", Parted("", "C")),
         ("<think>It rattles", Parted("It rattles", None)),
         ("B <think>or is it", Parted("or is it", None)),

@@ -1,4 +1,4 @@
-"""AIR-Bench's released foundation rule, case by case: the shared parity cases, and a table written for this project."""
+"""Tests AIR-Bench's released foundation rule, case by case: the shared parity cases, and a table written for this project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AIR-Bench's released chat rule: which replies of a judge are scores, and what the script prints of them."""
+"""Tests AIR-Bench's released chat rule: which replies of a judge are scores, and what the script prints."""
 
 from __future__ import annotations
 

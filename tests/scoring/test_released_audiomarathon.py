@@ -1,4 +1,4 @@
-"""The `paper` reading against every case that AudioMarathon's released scripts were run on, and their F1s."""
+"""Tests the `paper` reading, and its F1s, against every case that AudioMarathon's released scripts were run on."""
 
 from __future__ import annotations
 

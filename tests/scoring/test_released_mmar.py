@@ -1,4 +1,4 @@
-"""MMAR's released rule, case by case: the shared parity cases, and a table written for this project."""
+"""Tests MMAR's released rule, case by case: the shared parity cases, and a table written for this project."""
 
 from __future__ import annotations
 

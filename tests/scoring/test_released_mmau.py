@@ -1,4 +1,4 @@
-"""MMAU's released rule: the same words as MMAR's, with its own keys and tables; cases written for this project."""
+"""Tests MMAU's released rule: the same words as MMAR's, with its own keys and tables; cases written for this project."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readings, error rows, breakdowns and groups: from responses to a task's and a group's numbers."""
+"""Tests how responses become a task's and a group's numbers: readings, error rows, breakdowns and groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Intervals and p-values against known values and by what they promise."""
+"""Tests intervals and p-values against published values and by their defining properties."""
 
 from __future__ import annotations
 

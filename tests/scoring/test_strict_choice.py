@@ -1,4 +1,4 @@
-"""The strict reading: every text of data/strict_choice.jsonl, and that nothing is ever guessed.
+"""Tests the strict reading with every text of data/strict_choice.jsonl, and that it never guesses.
 
 The file holds rows of options, each followed by the texts that answer it, with the letter (or null) and the rule.
 The texts were written for this project.

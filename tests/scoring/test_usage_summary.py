@@ -1,9 +1,10 @@
-"""What answers cost, over a task: medians with intervals, warm-ups apart; and what one answer's usage holds."""
+"""Tests the summary of a task's usage, medians with intervals without warm-ups, and the usage of one response."""
 
 from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import pytest
 import soundfile
@@ -19,7 +20,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.flops import Shape, evicted_speedup, pruned_speedup
 from marathon_eval.models.qwen_omni import QwenOmni
 from marathon_eval.scoring.stats import median_interval
-from marathon_eval.scoring.usage import mean_usage, merge_usage
+from marathon_eval.scoring.usage import UsageColumns, mean_usage
 
 SHAPE = Shape(
     tiny_checkpoints.HIDDEN, tiny_checkpoints.LAYERS, 4, 2, 16, 96, 256 + len(tiny_checkpoints.QWEN_TOKENS)
@@ -27,19 +28,28 @@ SHAPE = Shape(
 COSTS = ("theoretical_speedup", "select_s", "tokens_per_s", "kv_tokens")
 
 
+def merged_usage(usages: list[dict[str, Any]]) -> dict[str, Any]:
+    columns = UsageColumns()
+    for usage in usages:
+        columns.add(usage)
+    return columns.merged()
+
+
 def test_medians_leave_the_warm_up_out_and_count_it() -> None:
-    usages = [{"prefill_s": 99.0, "audio_tokens": 100, "details": {"warm_up": True, "select_s": 9.0}}]
+    usages: list[dict[str, Any]] = [
+        {"prefill_s": 99.0, "audio_tokens": 100, "details": {"warm_up": True, "select_s": 9.0}}
+    ]
     usages += [
         {"prefill_s": float(i), "audio_tokens": 100, "details": {"select_s": 0.5, "kv_tokens": {"0-3": 9}}}
         for i in range(1, 8)
     ]
-    merged = merge_usage(usages)
+    merged = merged_usage(usages)
     assert merged["warm_up"] == 1
     assert merged["prefill_s"] == {"median": 4.0, "ci95": (1.0, 7.0), "n": 7}
     assert merged["select_s"]["median"] == 0.5
     assert merged["audio_tokens"] == {"median": 100.0, "ci95": (100.0, 100.0), "n": 8}
     assert "kv_tokens" not in merged
-    assert merge_usage([]) == {}
+    assert merged_usage([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -137,6 +147,6 @@ def test_the_speedup_is_that_of_the_tokens_that_each_layer_saw(usages: dict[str,
 @pytest.mark.parametrize("invented", [10**400, math.inf, math.nan])
 def test_a_count_that_json_and_a_float_cannot_hold_is_left_out(invented: int) -> None:
     odd, sound = Usage(input_tokens=invented), Usage(input_tokens=3)
-    assert merge_usage([{"input_tokens": invented}, {"input_tokens": 3}])["input_tokens"]["n"] == 1
+    assert merged_usage([{"input_tokens": invented}, {"input_tokens": 3}])["input_tokens"]["n"] == 1
     assert "input_tokens" not in mean_usage([Response("a", usage=odd)])
     assert mean_usage([Response("a", usage=odd), Response("b", usage=sound)])["input_tokens"] == 3

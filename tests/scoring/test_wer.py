@@ -1,4 +1,4 @@
-"""Word error rates: counts by hand, jiwer as the judge, and who normalises."""
+"""Tests word error rates: counts by hand, corpus rates against jiwer, and each normaliser."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from marathon_eval.api.filter import Answer, FilterContext
 from marathon_eval.api.metric import Metric, ScoredRow
+from marathon_eval.scoring.filters.build import build_pipeline
 from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.metrics.wer import CorpusWER, Edits, edits
 
@@ -54,6 +55,15 @@ def test_kinds_of_edits_add_up() -> None:
     ]
     assert parts == pytest.approx([1 / 6, 2 / 6, 1 / 6])
     assert sum(part or 0 for part in parts) == pytest.approx(metric("wer").aggregate(rows))
+
+
+@pytest.mark.parametrize(
+    "text", ["It is a greeting.</think>hello", "<think>It is a greeting.</think>hello", "hello"]
+)
+def test_a_thought_adds_no_errors(text: str) -> None:
+    pipeline = build_pipeline({"name": "strict", "filter": [{"function": "transcript"}]}, "x")
+    answer = pipeline.apply([text], FilterContext())
+    assert metric("wer").aggregate([ScoredRow(answer, "hello", FilterContext(), "clip")]) == 0
 
 
 def test_no_answer_deletes_every_word() -> None:

@@ -1,1 +1,1 @@
-"""Filters: from the text of a response to the answer in it."""
+"""Extracts the answer from the text of a response, with the filters that a task names."""

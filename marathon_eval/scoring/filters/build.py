@@ -1,9 +1,17 @@
-"""Response text -> answer, and which rule found it: one named pipeline of filters per reading of the answers.
+"""Builds the filter pipeline of one entry of `filter_list` in a task's YAML; it extracts the answer from a response.
 
-The functions of lm-evaluation-harness 0.4.13 are here under its names (lm_eval_filters.py); ours are `choice`,
-`choice_text` (choice_filter.py), `transcript` (transcript_filter.py), `strip_reasoning` (reasoning.py), a judge's verdicts
-(judge_readings.py) and the benchmarks' released rules (parity/).
-No answer is `Answer(None, rule)`, and no later filter turns it into one.
+The names that `function` may take come from these files:
+
+    filters/lm_eval.py                the filters of lm-evaluation-harness 0.4.13, under its names
+    filters/choice.py                 `choice` and `choice_text`
+    filters/transcript.py             `transcript`
+    reasoning.py                      `strip_reasoning`
+    judge.py                          the verdicts of an LLM judge: `judge_align`, `judge_pair`, `judge_rubric`
+    released/audiomarathon.py         `audiomarathon.<task>`: the rules of AudioMarathon's released scripts
+    released/audiomarathon_asr.py     `audiomarathon.librispeech`
+    released/air_bench_mmar_mmau.py   `air_bench.letter`
+
+A response without an answer becomes `Answer(None, rule)`, and no later filter makes an answer of it.
 """
 
 from __future__ import annotations
@@ -13,24 +21,29 @@ from typing import Any
 
 from marathon_eval.api.filter import FilterStep, Pipeline
 from marathon_eval.errors import MarathonError, did_you_mean, unknown
+from marathon_eval.scoring import judge
 from marathon_eval.scoring.arguments import built
+from marathon_eval.scoring.filters import lm_eval
+from marathon_eval.scoring.filters.choice import choice, choice_text
+from marathon_eval.scoring.filters.transcript import transcript
+from marathon_eval.scoring.reasoning import strip_reasoning
+from marathon_eval.scoring.released import air_bench_mmar_mmau, audiomarathon, audiomarathon_asr
 
+#: Filters of lm-eval that are not supported, and why.
 REFUSED_FILTERS = {
     "custom": "it runs Python named in a YAML; use regex, map or choice",
     "decontaminate": "there is no training set to compare with",
 }
-#: Filters that make one answer of several repeats.
-SELECTING = frozenset({"take_first", "majority_vote"})
 
 
 def build_pipeline(spec: Mapping[str, Any], where: str) -> Pipeline:
-    """One entry of `filter_list`: `{name, filter: [{function, **options}]}`.
+    """Build the pipeline of one entry of `filter_list`: `{name, filter: [{function, **options}]}`.
 
     Raises MarathonError that begins with `where` (file:line) for unknown functions, options and values.
     """
     entries = spec.get("filter", [])
     name = spec.get("name")
-    # a terminal would obey control characters
+    # the name is printed, and a terminal would obey control characters
     if not isinstance(name, str) or not name.isprintable() or not name:
         raise MarathonError(f"{where}: a filter pipeline needs a name of printable characters, got {name!r}")
     if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
@@ -42,12 +55,12 @@ def build_pipeline(spec: Mapping[str, Any], where: str) -> Pipeline:
         )
     functions = [_function(entry, where) for entry in entries]
     steps = [_step(entry, where) for entry in entries]
-    needs = any(name in ("choice", "choice_text", "multi_choice_regex") for name in functions)
-    return Pipeline(spec["name"], tuple(steps), needs, not SELECTING.isdisjoint(functions))
+    needs_choices = any(function in ("choice", "choice_text", "multi_choice_regex") for function in functions)
+    return Pipeline(spec["name"], tuple(steps), needs_choices)
 
 
 def filter_names() -> list[str]:
-    """Every function that `filter_list` may name."""
+    """Return every function that `filter_list` may name, sorted."""
     return sorted(_factories())
 
 
@@ -70,23 +83,21 @@ def _step(entry: Mapping[str, Any], where: str) -> FilterStep:
 
 
 def _factories() -> dict[str, Callable[..., FilterStep]]:
-    """Imported here, not at the top: the filters' files import this one's types."""
-    from marathon_eval.scoring import judge
-    from marathon_eval.scoring.filters import lm_eval
-    from marathon_eval.scoring.filters.choice import choice, choice_text
-    from marathon_eval.scoring.filters.transcript import transcript
-    from marathon_eval.scoring.reasoning import strip_reasoning
-    from marathon_eval.scoring.released import audiomarathon, audiomarathon_asr, common
-
-    ours: dict[str, Callable[..., FilterStep]] = {
+    own_filters: dict[str, Callable[..., FilterStep]] = {
         "choice": choice,
         "choice_text": choice_text,
         "strip_reasoning": strip_reasoning,
         "transcript": transcript,
         "audiomarathon.librispeech": audiomarathon_asr.transcript_step,
     }
-    paper = {
+    released_rules = {
         f"audiomarathon.{task}": audiomarathon.step_factory(rule)
         for task, rule in audiomarathon.RULES.items()
     }
-    return {**lm_eval.LM_EVAL_FILTERS, **judge.JUDGE_FILTERS, **ours, **common.AIR_BENCH_FILTERS, **paper}
+    return {
+        **lm_eval.LM_EVAL_FILTERS,
+        **judge.JUDGE_FILTERS,
+        **own_filters,
+        **air_bench_mmar_mmau.AIR_BENCH_FILTERS,
+        **released_rules,
+    }

@@ -1,19 +1,19 @@
-r"""`choice` and `choice_text`: the option that an answer names, found in layers, never guessed.
+r"""Implements `choice` and `choice_text`, which find the option that a response names by layers, and never guess.
 
-The first layer that speaks decides; its name is the answer's rule:
+The first layer that finds an option decides, and gives the answer its rule:
 
-    bare              the whole text is one letter, in brackets, quotes or bold or not: "B", "b", "(b).", "**B**"
+    bare              the whole text is one letter, also in brackets, quotes or bold: "B", "b", "(b).", "**B**"
     boxed             the same layers inside \boxed{...}
     answer_tag        the same layers inside <answer>...</answer>
-    answer_is         a statement or conclusion: "the answer is C", "answer: b", "I'd say C", "..., so C"; of several
-                      that differ the one called final
+    answer_is         a statement or conclusion: "the answer is C", "answer: b", "I'd say C", "..., so C"; where
+                      several differ, the one called final
     letter_and_text   the text begins with a letter that is set apart: "B. Dog", "B) Dog", "C because ..."
     option_letter     a letter in a place where only an option can stand: "option b", "(D)", "it's C", "not A but D"
     option_text       the text is one option's text, or names exactly one as whole words
 
-and without an answer:
+A response without an answer gets one of these rules:
 
-    empty             nothing is left (a thought that never ended included)
+    empty             nothing is left of it, or its last thought is never closed (reasoning.py)
     ambiguous         two different options, both affirmed
     conflict          a letter with the text of another option: "B. blues" where blues is C
     out_of_range      a letter that the row does not have
@@ -22,7 +22,7 @@ and without an answer:
     no_answer         nothing names an option
 
 A letter that is also a word ("A", "a") counts only where no article can stand; other lower-case letters only alone,
-marked or in a statement. Denied letters ("not B but C", "B is wrong") never count, nor does a question ("B?").
+marked or in a statement. Denied letters ("not B but C", "B is wrong") and questions ("B?") never count.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ from typing import TYPE_CHECKING
 
 from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
 from marathon_eval.scoring.filters.option_text import REFUSAL, contained, option_texts, plain_text, same_as
+from marathon_eval.scoring.reasoning import without_thoughts
 
 if TYPE_CHECKING:
     from marathon_eval.scoring.filters.letters import Mention
 
-_THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_THOUGHT_BEFORE = re.compile(r"\A.*</(?:think|thinking|thought|reasoning)>", re.DOTALL | re.IGNORECASE)
 _CHAT_TOKEN = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
 _ROLE = re.compile(r"\A\s*(?:assistant|model)\s*[:\n]\s*", re.IGNORECASE)
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u00b4\u2032", "''\"\"''", "\u200b\u200c\u200d\u2060\ufeff")
@@ -55,34 +54,39 @@ _AROUND = " \t\r\n\"'`*_()[]{}<>.,:;!-\u2013\u2014\u2022#>|$\\~=\u3002\uff0c\u30
 
 
 def choice() -> FilterStep:
-    """The letter, in the layout's case."""
+    """Return a filter whose answer is the option's letter, in the layout's case ("A" or "a")."""
     return _step(lambda place, context: context.letters[place] if context.letters else chr(ord("A") + place))
 
 
 def choice_text() -> FilterStep:
-    """The text of the option that the same layers find."""
+    """Return a filter whose answer is the text of the option, found by the same layers."""
     return _step(lambda place, context: context.choices[place])
 
 
-def _step(named: Callable[[int, FilterContext], str]) -> FilterStep:
-    def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
-        read: list[Held] = []
-        for one in held:
-            place, rule = find(one.text, context.choices, len(context.letters))
-            read.append(Held(one.text, rule, False) if place is None else Held(named(place, context), rule))
-        return [new if old.found else old for old, new in zip(held, read, strict=True)]
+def _step(option_name: Callable[[int, FilterContext], str]) -> FilterStep:
+    def change(repeat: Held, context: FilterContext) -> Held:
+        place, rule = find(repeat.text, context.choices, len(context.letters))
+        if place is None:
+            return Held(repeat.text, rule, False)
+        return Held(option_name(place, context), rule)
+
+    def step(repeats: Sequence[Held], context: FilterContext) -> list[Held]:
+        return [change(repeat, context) if repeat.found else repeat for repeat in repeats]
 
     return step
 
 
 def extract(text: str, context: FilterContext) -> Answer:
-    """The letter that one text names, as `choice` gives it."""
-    held = choice()([Held(text)], context)[0]
-    return Answer(held.text if held.found else None, held.rule)
+    """Return the answer that `choice` finds in one text."""
+    letter, rule, found = choice()([Held(text)], context)[0]
+    return Answer(letter if found else None, rule)
 
 
 def find(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | None, str]:
-    """Place of the option that a text names, and the rule; `letters` is how many options are lettered (0: none)."""
+    """Return the place of the option that a text names (None: no answer), and the rule.
+
+    `letters` is the number of options that have a letter; 0 for a layout without letters.
+    """
     if letters and len(text) < 8 and (place := _lone(text.strip(_AROUND))) is not None and text.isascii():
         return _in_range(place, "bare", letters)
     cleaned = clean(text)
@@ -95,9 +99,9 @@ def find(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | None,
 
 
 def clean(text: str) -> str:
-    """Without thoughts, chat tokens and markup; one form for quotes and for full-width letters."""
-    text = _THOUGHT.sub("", unicodedata.normalize("NFKC", text).translate(_QUOTES))
-    text = _ROLE.sub("", _CHAT_TOKEN.sub("", _THOUGHT_BEFORE.sub("", text)))
+    """Remove thoughts, chat tokens and markup, and give quotes and full-width letters one form."""
+    text = without_thoughts(unicodedata.normalize("NFKC", text).translate(_QUOTES))
+    text = _ROLE.sub("", _CHAT_TOKEN.sub("", text))
     text = _HTML_STYLE.sub(lambda match: _emphasis(match[2]), _LATEX_TEXT.sub(r"\1", text))
     text = _LINE_MARKS.sub("", _BOLD_LETTER.sub(r"(\2)", text))
     return re.sub(r"[*`]|(?<!\w)_+|_+(?!\w)", "", text).strip()
@@ -108,7 +112,7 @@ def _emphasis(inner: str) -> str:
 
 
 def _lone(text: str) -> int | None:
-    """Place in the alphabet of a text that is one letter."""
+    """Return the place in the alphabet of a text that is one letter, else None."""
     return ord(text.upper()) - ord("A") if len(text) == 1 and text.isascii() and text.isalpha() else None
 
 
@@ -116,40 +120,40 @@ def _in_range(place: int, rule: str, letters: int) -> tuple[int | None, str]:
     return (place, rule) if place < letters else (None, "out_of_range")
 
 
-def _agreed(read: Sequence[tuple[int | None, str]], rule: str) -> tuple[int | None, str]:
-    """What several boxes say together: the last one's reason if none answers."""
-    places = {place for place, _ in read if place is not None}
+def _agreed(results: Sequence[tuple[int | None, str]], rule: str) -> tuple[int | None, str]:
+    """Combine what several boxes or tags say; if none names an option, the last one's reason stands."""
+    places = {place for place, _ in results if place is not None}
     if len(places) > 1:
         return None, "ambiguous"
-    return (places.pop(), rule) if places else read[-1]
+    return (places.pop(), rule) if places else results[-1]
 
 
 def _layers(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | None, str]:
-    said = text.strip(_AROUND)
-    if letters and (place := _lone(said)) is not None:
+    if letters and (place := _lone(text.strip(_AROUND))) is not None:
         return _in_range(place, "bare", letters)
     # An option's own words may look like a statement ("A, B and C"; "Plan B"), so a whole match goes first.
     if (place := option_texts(choices).whole.get(plain_text(text))) is not None:
         return place, "option_text"
-    # imported where a text is more than one letter: its patterns take a while to compile
+    # imported only for texts of more than one letter: its patterns take a while to compile
     from marathon_eval.scoring.filters.letters import mentions
 
-    found = mentions(text, choices, letters) if letters else []
-    by_letter = _by_letter(found, choices, letters)
-    return by_letter or _by_text(text, choices, denied=bool(found))
+    letter_mentions = mentions(text, choices, letters) if letters else []
+    by_letter = _by_letter(letter_mentions, choices, letters)
+    return by_letter or _by_text(text, choices, denied=bool(letter_mentions))
 
 
 def _by_letter(
-    found: Sequence[Mention], choices: tuple[str, ...], letters: int
+    letter_mentions: Sequence[Mention], choices: tuple[str, ...], letters: int
 ) -> tuple[int | None, str] | None:
-    """The decision of the three letter layers; None when no letter is affirmed."""
-    affirmed = [mention for mention in found if not mention.denied]
+    """Return the decision of the three letter layers; None when no letter is affirmed."""
+    affirmed = [mention for mention in letter_mentions if not mention.denied]
     stated = [mention for mention in affirmed if mention.rule == "answer_is"]
     if final := [mention for mention in stated if mention.final]:
         stated = final[-1:]
     opening = [mention for mention in affirmed if mention.rule == "letter_and_text"]
     if opening and opening[0].spelled_out:
-        # Its option's own text follows, whatever letters stand in that; a list of all options has more of these.
+        # The option's own text follows its letter, so letters inside that text do not count. A list of all options
+        # has several such letters, which stay.
         affirmed = [mention for mention in affirmed if mention.spelled_out]
     decisive = stated or affirmed
     if not decisive:

@@ -1,13 +1,16 @@
-"""The words around a letter that make it an option, deny it, or show that it is none (English, and Chinese 答案)."""
+"""Defines the patterns of words around a letter that make it an option, deny it, or show that it is none.
+
+The words are English, with a few Chinese ones (答案, "answer").
+"""
 
 from __future__ import annotations
 
 import re
 
-#: Letters that are also words, and so may be one where an article or a pronoun can stand.
+#: Letters that are also English words: an article and a pronoun.
 WORD_LETTERS = "AI"
 
-# No letter of a word, an abbreviation, a unit or a note: "I'd", "D.C.", "A/C", "B-flat", "C#", "25 °C".
+# Matches no letter of a word, an abbreviation, a unit or a note: "I'd", "D.C.", "A/C", "B-flat", "C#", "25 °C".
 LETTER = re.compile(
     r"(?<![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°._-])(?<![A-Za-z]')[A-Za-z]"
     r"(?![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°_]|'[A-Za-z]|[.-][A-Za-z0-9])"
@@ -56,7 +59,7 @@ STATEMENTS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (_NOUN_LINKED, _NOUN_COLON, _CHOOSING, _CONCLUDING, _CHINESE)
 )
-#: "option b", "letter a": no article follows these words; after "choice" and "answer" one may.
+#: "option b", "letter a": no article can follow these words. It can follow those of LOOSELY_NAMED.
 NAMED = re.compile(r"\b(?:options?|letter)\s*[:#]?\s*\Z", re.IGNORECASE)
 LOOSELY_NAMED = re.compile(r"\b(?:choices?|answer)\s*[:#]?\s*\Z", re.IGNORECASE)
 
@@ -66,11 +69,11 @@ CLAUSE = re.compile(
     r"|although|though|however|as|for the reason)\b",
     re.IGNORECASE,
 )
-#: "everything but D" leaves D out; any other "but" begins a clause.
+#: "everything but D" excludes D; any other "but" begins a clause.
 EXCEPT = re.compile(r"\b(all|any\w*|every\w*|none|nothing|no one|nobody) but\b", re.IGNORECASE)
 
 QUESTION = re.compile(r"[)\]}\"']*\s*\?")
-#: What may follow a letter at the end of its clause, where no article can stand.
+#: What follows a letter that ends its clause, where no article can stand.
 TERMINAL = re.compile(r"\s*(?:\Z|[\n.,;:!?)\]}\"'>\u3002\uff0c]|[-\u2013\u2014](?:\s|\Z))")
 CONNECTED = re.compile(r"\s+(?:because|since|as|due|based|given|which|for the)\b", re.IGNORECASE)
 PREDICATE = re.compile(
@@ -86,7 +89,7 @@ LIST_LINK = re.compile(
     r"[(\[\"']*\Z",
     re.IGNORECASE,
 )
-#: A capital at the beginning, set apart from what follows; a small letter needs a mark right after it.
+#: What follows a capital at the beginning set apart from the rest; a lower-case letter needs a mark right after it.
 SET_APART = re.compile(
     r"[)\]}]?(?:[.):,\u3002\uff1a](?=\s|\Z|[\"'(])|\s+[-\u2013\u2014](?=\s)|[:)]|\s*\n|\s*\Z)"
 )
@@ -102,7 +105,7 @@ DENIED_AFTER = re.compile(
     r"\b(?:not|wrong|incorrect|false|unlikely|impossible|out|never|eliminated|excluded|cannot|neither)\b|n't\b",
     re.IGNORECASE,
 )
-#: "C, not D", "C rather than D": what follows is denied, not what stands before.
+#: "C, not D", "C rather than D": the words after it are denied, not the letter before it.
 CONTRAST = re.compile(
     r"\s*\(?(?:and )?(?:not|rather than|instead of|over|unlike|as opposed to)\b", re.IGNORECASE
 )
@@ -120,6 +123,6 @@ _FILLERS = (
     "true accurate suitable appropriate makes sense works applies sounds good at all except everything ruled rule "
     "eliminated unlikely give result conclusion done i've ive settled settle have has"
 )
-#: Words of a clause that says nothing but which option it is.
+#: Words of a clause that only says which option it is ("so it must be C").
 FILLERS = frozenset(_FILLERS.split())
 WORD = re.compile(r"[A-Za-z\u00c0-\u024f']+|\d+")

@@ -1,4 +1,4 @@
-"""Letters that stand for an option in running text, and what the text says of them."""
+"""Finds the letters that stand for an option in running text, and whether the text affirms or denies them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ from typing import Literal, NamedTuple
 from marathon_eval.scoring.filters import letter_patterns as patterns
 from marathon_eval.scoring.filters.option_text import begins_with
 
+#: The layers of choice.py that a letter may belong to.
 LetterRule = Literal["answer_is", "letter_and_text", "option_letter"]
-#: How far a letter's surroundings reach, in characters.
+#: Characters before and after a letter that are examined.
 _WINDOW = 300
 _DECORATION = "([{<\"'$\\ "
 
 
 class Mention(NamedTuple):
-    """One letter that means an option.
+    """Describes one letter that stands for an option.
 
-    `place` in the alphabet; `denied`: "not B", "B is wrong"; `final`: called the final answer; `beside`: the text
-    on its line that belongs to it; `spelled_out`: that text begins with the option's own.
+    `place` is its place in the alphabet; `denied` is true for "not B" and "B is wrong"; `final`, where the text calls
+    it the final answer. `beside` is the text on the letter's line that belongs to it, and `spelled_out` tells whether
+    that text begins with the option's own.
     """
 
     place: int
@@ -31,7 +33,10 @@ class Mention(NamedTuple):
 
 
 class _Letter(NamedTuple):
-    """A letter that is no part of a word, with its surroundings; `marked`: "(b)", "b)", "[B]"."""
+    """Holds a letter that is not part of a word, with its surroundings.
+
+    `marked` is true for "(b)", "b)", "[B]"; `opens` where the text begins with the letter.
+    """
 
     letter: str
     marked: bool
@@ -45,46 +50,46 @@ class _Letter(NamedTuple):
 
     @property
     def prefix(self) -> str:
-        """What stands before it in its sentence, without the brackets and quotes that open it."""
+        """Return the letter's sentence before it, without the brackets and quotes that open around the letter."""
         return patterns.SENTENCE.split(self.before)[-1].rstrip(_DECORATION) + " "
 
     @property
     def clause(self) -> tuple[str, str]:
-        """The letter's clause, before it and after it."""
+        """Return the letter's clause as two texts, before it and after it."""
         end = patterns.CLAUSE.search(self.after)
         return patterns.CLAUSE.split(self.before)[-1], self.after[: end.start()] if end else self.after
 
 
 def mentions(text: str, choices: tuple[str, ...], letters: int) -> list[Mention]:
-    """Every letter of a cleaned text that stands for an option, denied ones too, in order."""
+    """Return every letter of a cleaned text that stands for an option, denied ones too, in order."""
     text = patterns.EXCEPT.sub(r"\1 except", patterns.NO_DENIAL.sub("", text))
-    found: list[Mention] = []
-    # A model that has come loose says the same thing a thousand times; it is read once.
-    read: dict[_Letter, Mention | None] = {}
+    in_order: list[Mention] = []
+    # a model in a loop repeats the same words a thousand times, so each letter with its surroundings is read once
+    by_letter: dict[_Letter, Mention | None] = {}
     last, ended = None, 0
     for start, this in _letters(text):
-        if this not in read:
-            read[this] = _read(this, choices)
-        mention = read[this]
+        if this not in by_letter:
+            by_letter[this] = _read(this, choices)
+        mention = by_letter[this]
         if last and (mention is None or mention.rule == "option_letter") and _listed(text[ended:start], this):
             spelled_out = begins_with(this.after, choices, this.place)
             mention = last._replace(place=this.place, beside="", spelled_out=spelled_out)
         if mention and (this.place < letters or this.letter != "I"):
-            found.append(mention)
+            in_order.append(mention)
             last, ended = mention, start + 1
-    return found
+    return in_order
 
 
 def _letters(text: str) -> Iterator[tuple[int, _Letter]]:
-    """Places and surroundings of letters that are no part of a word."""
+    """Yield the position of each letter that is not part of a word, and the letter with its surroundings."""
     for match in patterns.LETTER.finditer(text):
         start, end = match.span()
         before, after = text[max(0, start - _WINDOW) : start], text[end : end + _WINDOW]
         opened, closed = before[-1:] in tuple("([{<"), after[:1] in tuple(")]}>")
-        # In "(see vitamin a)" the bracket closes the remark, not the letter.
-        own = closed and (opened or before.count("(") <= before.count(")"))
+        # in "(see vitamin a)" the bracket closes the remark, not the letter
+        closes_letter = closed and (opened or before.count("(") <= before.count(")"))
         opens = start <= _WINDOW and not before.strip(_DECORATION)
-        yield start, _Letter(match[0], own and (opened or after[0] == ")"), opens, before, after)
+        yield start, _Letter(match[0], closes_letter and (opened or after[0] == ")"), opens, before, after)
 
 
 def _read(this: _Letter, choices: tuple[str, ...]) -> Mention | None:
@@ -93,7 +98,7 @@ def _read(this: _Letter, choices: tuple[str, ...]) -> Mention | None:
 
 
 def _rule(this: _Letter, choices: tuple[str, ...]) -> LetterRule | None:
-    """Which layer a letter belongs to; None when it is a word, a name or a note, or asked about."""
+    """Return the layer that a letter belongs to; None for a word, a name, a note, or a letter in a question."""
     if patterns.QUESTION.match(this.after):
         return None
     prefix = this.prefix
@@ -106,7 +111,7 @@ def _rule(this: _Letter, choices: tuple[str, ...]) -> LetterRule | None:
 
 
 def _no_article(this: _Letter) -> bool:
-    """Whether the letter can be no article: marked, at a clause's end, or a capital that is no word."""
+    """Whether the letter cannot be an article: it is marked, ends a clause, or is a capital that is no word."""
     if this.marked or patterns.TERMINAL.match(this.after):
         return True
     if this.letter.islower():
@@ -131,7 +136,7 @@ def _only_choice(this: _Letter) -> bool:
     """Whether the letter's clause says nothing but which option it is: "so C", "D is correct", "not A"."""
     before, after = this.clause
     if this.letter.islower():
-        # A small letter has to be the whole clause, and "a" the whole line.
+        # a lower-case letter counts only as the whole clause, and "a" only as the whole line
         line = this.before.rpartition("\n")[2] + this.after.partition("\n")[0]
         return not (line if this.letter == "a" else before + after).strip(" .\"'()")
     if ":" in before and not re.fullmatch(r"\s*(?:so|thus|final|ok|well)?\s*:\s*", before, re.IGNORECASE):

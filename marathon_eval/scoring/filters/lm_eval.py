@@ -1,8 +1,8 @@
-"""The filters of lm-evaluation-harness 0.4.13, under its names and with its results.
+"""Implements the filters of lm-evaluation-harness 0.4.13, under its names and with its results.
 
-https://github.com/EleutherAI/lm-evaluation-harness, lm_eval/filters. One difference: where lm-eval scores its
-fallback text ("[invalid]"), the answer here is None with the rule `fallback`, so that it counts as unanswered.
-The fallback text still takes part in later filters and in votes, as it does there.
+https://github.com/EleutherAI/lm-evaluation-harness, lm_eval/filters. They differ in one point: where lm-eval
+scores its fallback text ("[invalid]"), the answer here is None with the rule `fallback`, so that the row counts as
+unanswered. The fallback text still takes part in later filters and in votes, as it does in lm-eval.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ _ENTITY_LABELS = {
 
 
 def each(change: Callable[[Held, FilterContext], Held]) -> FilterStep:
-    """A filter that looks at one repeat at a time. What was not found stays not found."""
+    """Return a filter that applies `change` to each repeat by itself; a repeat without an answer stays so."""
 
-    def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
-        changed = [change(one, context) for one in held]
+    def step(repeats: Sequence[Held], context: FilterContext) -> list[Held]:
+        changed = [change(repeat, context) for repeat in repeats]
         return [
             new if old.found else Held(new.text, old.rule, False)
-            for old, new in zip(held, changed, strict=True)
+            for old, new in zip(repeats, changed, strict=True)
         ]
 
     return step
 
 
 def selected_match(matches: Sequence[Any], group_select: int) -> str | None:
-    """The chosen one of `re.findall`'s matches, stripped; of several groups the first that is not empty."""
+    """Return one of `re.findall`'s matches, stripped: of several groups the first non-empty one; None if missing."""
     if not matches or not -len(matches) <= group_select < len(matches):
         return None
     match = matches[group_select]
@@ -57,7 +57,7 @@ def regex(
     group_select: int = 0,
     fallback: str = "[invalid]",
 ) -> FilterStep:
-    """The `group_select`-th match of a pattern (-1: the last)."""
+    """Return a filter that extracts the `group_select`-th match of a pattern (-1: the last)."""
 
     def change(held: Held, context: FilterContext) -> Held:
         match = selected_match(find_all(regex_pattern, held.text), group_select)
@@ -74,7 +74,10 @@ def multi_choice_regex(
     ignore_punctuation: bool = False,
     regexes_to_ignore: list[re.Pattern[str]] | None = None,
 ) -> FilterStep:
-    """The pattern; else an option's text anywhere, as "(A)"; else a letter after a colon, as "(A)"."""
+    """Return a filter that extracts the pattern's match.
+
+    Without a match it looks for an option's text anywhere, then for a letter after a colon, and gives both as "(A)".
+    """
 
     def plain(text: str) -> str:
         for pattern in regexes_to_ignore or ():
@@ -86,7 +89,7 @@ def multi_choice_regex(
     def patterns(choices: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str], dict[str, str]]:
         texts = [plain(choice.strip()) for choice in choices]
         letters = [chr(ord("A") + place) for place in range(len(texts))]
-        # Longest first: an option that begins another one must not hide it.
+        # longest first, because an option that is the beginning of another must not hide it
         by_length = sorted((re.escape(text) for text in texts), key=len, reverse=True)
         after_colon = re.compile(rf":[\s]*({'|'.join(letters)})")
         return re.compile("|".join(by_length)), after_colon, dict(zip(texts, letters, strict=True))
@@ -112,7 +115,10 @@ def _without_punctuation(text: str) -> str:
 def regex_pos(
     regex_pattern: str = r"\['(.*?)'\]", group_select: int = 0, fallback: list[str] | None = None
 ) -> FilterStep:
-    """The tags of `('token', 'tag')` pairs, one space between; like lm-eval's, it does not use its pattern."""
+    """Return a filter that joins the tags of `('token', 'tag')` pairs by spaces.
+
+    As in lm-eval, it does not use its pattern.
+    """
 
     def change(held: Held, context: FilterContext) -> Held:
         if tags := [tag for _, tag in _TAGGED_TOKEN.findall(held.text)]:
@@ -123,22 +129,25 @@ def regex_pos(
 
 
 def remove_whitespace() -> FilterStep:
-    """Without white space at both ends."""
+    """Return a filter that removes white space at both ends."""
     return each(lambda held, context: held._replace(text=held.text.strip()))
 
 
 def lowercase() -> FilterStep:
-    """In lower case."""
+    """Return a filter that converts to lower case."""
     return each(lambda held, context: held._replace(text=held.text.lower()))
 
 
 def uppercase() -> FilterStep:
-    """In upper case."""
+    """Return a filter that converts to upper case."""
     return each(lambda held, context: held._replace(text=held.text.upper()))
 
 
 def map_(mapping_dict: dict[Any, Any] | None = None, default_value: Any = None) -> FilterStep:
-    """What a table says of the whole text; a text that is not in it becomes `default_value`, or no answer."""
+    """Return a filter that looks the whole text up in a table.
+
+    A text that the table lacks becomes `default_value`; without one the row is unanswered.
+    """
     table = mapping_dict or {}
 
     def change(held: Held, context: FilterContext) -> Held:
@@ -149,7 +158,10 @@ def map_(mapping_dict: dict[Any, Any] | None = None, default_value: Any = None) 
 
 
 def format_span() -> FilterStep:
-    """Named entities as "per: x $ loc: y", from lines or `$$`-separated parts "Person: x, z"."""
+    """Return a filter that writes named entities as "per: x $ loc: y".
+
+    It reads them from lines or `$$`-separated parts, "Person: x, z".
+    """
 
     def change(held: Held, context: FilterContext) -> Held:
         text = held.text.lower()
@@ -168,31 +180,31 @@ def format_span() -> FilterStep:
 
 
 def take_first() -> FilterStep:
-    """The first repeat."""
-    return lambda held, context: held[:1]
+    """Return a filter that keeps the first repeat."""
+    return lambda repeats, context: repeats[:1]
 
 
 def take_first_k(k: int) -> FilterStep:
-    """The first k repeats; raises MarathonError when there are fewer."""
+    """Return a filter that keeps the first k repeats; it raises MarathonError where there are fewer."""
 
-    def step(held: Sequence[Held], context: FilterContext) -> Sequence[Held]:
-        if len(held) < k:
+    def step(repeats: Sequence[Held], context: FilterContext) -> Sequence[Held]:
+        if len(repeats) < k:
             raise MarathonError(
-                f"filter 'take_first_k': needs {k} answers per row, got {len(held)}; set repeats: {k}"
+                f"filter 'take_first_k': needs {k} answers per row, got {len(repeats)}; set repeats: {k}"
             )
-        return held[:k]
+        return repeats[:k]
 
     return step
 
 
 def majority_vote() -> FilterStep:
-    """The most frequent text; of equals the one that came first."""
+    """Return a filter that keeps the most frequent text; of equally frequent ones the first."""
 
-    def step(held: Sequence[Held], context: FilterContext) -> Sequence[Held]:
-        if not held:
-            return held
-        winner = Counter(one.text for one in held).most_common(1)[0][0]
-        return [next(one for one in held if one.text == winner)]
+    def step(repeats: Sequence[Held], context: FilterContext) -> Sequence[Held]:
+        if not repeats:
+            return repeats
+        winner = Counter(repeat.text for repeat in repeats).most_common(1)[0][0]
+        return [next(repeat for repeat in repeats if repeat.text == winner)]
 
     return step
 

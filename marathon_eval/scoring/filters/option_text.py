@@ -1,7 +1,7 @@
-"""Which option an answer names by its text: whole words only, one option only, nothing denied.
+"""Finds the option that an answer names by its text: in whole words, one option only, and not denied.
 
-Texts are compared without case, punctuation and spacing. An option "Name - description" or "Name (range)" also
-answers to its name, and to its range, where no other option shares it.
+Texts are compared without case, punctuation and spacing. The name or the range alone also identifies an option
+"Name - description" or "Name (range)", unless another option shares it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ _DENIALS = (
 )
 #: Words that deny what stands before them in the same clause.
 _REJECTIONS = "wrong incorrect false unlikely impossible out not isnt wasnt cannot cant eliminated excluded doesnt never"
+#: `_DENIALS` and `_REJECTIONS` as sets.
 DENIALS, REJECTIONS = frozenset(_DENIALS.split()), frozenset(_REJECTIONS.split())
-#: An option made of such words alone ("No", "Not at all") is in any sentence: it counts only where an answer begins.
+#: An option of such words alone ("No", "Not at all") may be in any sentence; it counts only where an answer begins.
 _COMMON = DENIALS | frozenset(
     ("yes", "a", "an", "the", "it", "is", "at", "all", "one", "and", "or", "of", "i", "you", "we")
 )
+#: "I cannot tell" and other ways to refuse an answer.
 REFUSAL = re.compile(
     r"\b(?:can(?:not|'?t| not)|could(?: not|n'?t)|unable|not able|not (?:entirely |really |quite )?(?:sure|certain|clear)|unsure"
     r"|unclear|uncertain|(?:do(?: not|n'?t)|did(?: not|n'?t)) (?:know|hear|understand)|no idea|hard to|difficult to|impossible"
@@ -42,14 +44,14 @@ _BREAK = "\n"
 
 
 class Alias(NamedTuple):
-    """One way to say an option: its words, and the option's place."""
+    """Holds one way to name an option: its words, and the option's place."""
 
     words: tuple[str, ...]
     option: int
 
 
 class OptionTexts(NamedTuple):
-    """A row's options, made ready: `whole` maps a whole answer to a place, `aliases` go longest first."""
+    """Holds the names of a row's options: `whole` maps a whole answer to a place; `aliases` go longest first."""
 
     whole: dict[str, int]
     aliases: tuple[Alias, ...]
@@ -57,12 +59,12 @@ class OptionTexts(NamedTuple):
 
 @lru_cache(maxsize=1 << 14)
 def plain_text(text: str) -> str:
-    """Without case, accents kept, punctuation as spaces; `+`, `%` and `°` belong to words ("71+")."""
+    """Fold case and replace punctuation by spaces; accents stay, and `+`, `%` and `°` belong to words ("71+")."""
     return " ".join(_words(text, ""))
 
 
 def _words(text: str, breaks: str) -> list[str]:
-    """The words of a text; each character of `breaks` becomes a word of its own, `_BREAK`."""
+    """Return the words of a text; each character of `breaks` becomes a word of its own, `_BREAK`."""
     folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\u2019", "")
     spaced = "".join(
         char
@@ -77,15 +79,15 @@ def _words(text: str, breaks: str) -> list[str]:
 
 @lru_cache(maxsize=2048)
 def option_texts(choices: tuple[str, ...]) -> OptionTexts:
-    """Every unambiguous way to name each option."""
+    """Return every unambiguous way to name each option."""
     owners: dict[str, set[int]] = {}
     for place, choice in enumerate(choices):
-        for said in {choice, *_parts(choice)}:
-            owners.setdefault(plain_text(said), set()).add(place)
-    own = {said: places.pop() for said, places in owners.items() if said and len(places) == 1}
-    aliases = [Alias(tuple(said.split()), place) for said, place in own.items() if not _lone_letter(said)]
+        for name in {choice, *_parts(choice)}:
+            owners.setdefault(plain_text(name), set()).add(place)
+    whole = {name: places.pop() for name, places in owners.items() if name and len(places) == 1}
+    aliases = [Alias(tuple(name.split()), place) for name, place in whole.items() if not _lone_letter(name)]
     aliases.sort(key=lambda alias: -len(alias.words))
-    return OptionTexts(own, tuple(aliases))
+    return OptionTexts(whole, tuple(aliases))
 
 
 def _parts(choice: str) -> list[str]:
@@ -93,29 +95,29 @@ def _parts(choice: str) -> list[str]:
     return [part for part in match.groups() if part] if match else []
 
 
-def _lone_letter(said: str) -> bool:
-    return len(said) == 1 and said.isalpha()
+def _lone_letter(text: str) -> bool:
+    return len(text) == 1 and text.isalpha()
 
 
 def same_as(text: str, choices: tuple[str, ...]) -> int | None:
-    """The option that a text is, all of it, apart from openings like "it is the"; None where it is none."""
-    said, texts = plain_text(text), option_texts(choices)
-    if said in texts.whole:
-        return texts.whole[said]
-    bare = _opened(said)
+    """Return the place of the option that is the whole text, apart from openings like "it is the"; else None."""
+    words, texts = plain_text(text), option_texts(choices)
+    if words in texts.whole:
+        return texts.whole[words]
+    bare = _without_opening(words)
     joined = bare.replace(" ", "")
     places = {
         place
-        for known, place in texts.whole.items()
-        if (bare and bare == _opened(known)) or (len(joined) > 3 and joined == known.replace(" ", ""))
+        for name, place in texts.whole.items()
+        if (bare and bare == _without_opening(name)) or (len(joined) > 3 and joined == name.replace(" ", ""))
     }
     return places.pop() if len(places) == 1 else None
 
 
-def _opened(said: str) -> str:
-    """Words after an opening like "i think it is the"."""
-    match = _OPENING.match(said + " ")
-    return said[match.end() :] if match else said
+def _without_opening(words: str) -> str:
+    """Return the words after an opening like "i think it is the"."""
+    match = _OPENING.match(words + " ")
+    return words[match.end() :] if match else words
 
 
 def begins_with(text: str, choices: tuple[str, ...], place: int) -> bool:
@@ -128,9 +130,9 @@ def begins_with(text: str, choices: tuple[str, ...], place: int) -> bool:
 
 
 def contained(text: str, choices: tuple[str, ...]) -> set[int]:
-    """Places of the options that a text names and does not deny, as whole words, longer ones first.
+    """Return the places of the options that a text names as whole words and does not deny.
 
-    Words used by a longer option are used up: "metro station" does not name "metro".
+    Longer options match first, and no other option may use their words again: "metro station" does not name "metro".
     """
     words = _words(
         re.sub(r"\b(?:but|however|though|because|while)\b", ",", text, flags=re.IGNORECASE), ".,;:!?\n\u2014"
@@ -162,5 +164,5 @@ def _denied(words: list[str], first: int, last: int, texts: OptionTexts) -> bool
 
 
 def _option_follows(words: list[str], texts: OptionTexts) -> bool:
-    said = _opened(" ".join(words)).split()
-    return any(tuple(said[: len(alias.words)]) == alias.words for alias in texts.aliases)
+    following = _without_opening(" ".join(words)).split()
+    return any(tuple(following[: len(alias.words)]) == alias.words for alias in texts.aliases)

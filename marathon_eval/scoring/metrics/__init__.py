@@ -1,1 +1,1 @@
-"""Metrics: from answers and targets to one figure per task."""
+"""Computes one figure per task from answers and targets."""

@@ -1,4 +1,4 @@
-"""Accuracy, exact match, parse rate and chance level: means of one number per row."""
+"""Computes accuracy, exact match, parse rate and chance level, which are means of one number per row."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from marathon_eval.scoring.patterns import substitute
 
 
 def same_label(text: str) -> str:
-    """What makes two labels one: case and outer white space do not count."""
+    """Return the form in which two labels are compared: without case and outer white space."""
     return text.strip().casefold()
 
 
 def said_like(row: ScoredRow, target: str) -> str | None:
-    """The answer in the target's form: a letter where that is a letter, an option's text where it is a text."""
+    """Convert the answer to the target's form (letter or option text) to compare the two; None if unanswered."""
     value, choices, letters = row.answer.value, row.context.choices, row.context.letters
     if value is None or not letters or value == target:
         return value
@@ -27,31 +27,31 @@ def said_like(row: ScoredRow, target: str) -> str | None:
 
 
 def is_hit(row: ScoredRow) -> float:
-    """1 where the answer is one of the targets; no answer is 0."""
+    """Return 1 where the answer equals one of the targets, else 0; an unanswered row is 0."""
     for target in row.targets:
-        said = said_like(row, target)
-        if said is not None and same_label(said) == same_label(target):
+        answer = said_like(row, target)
+        if answer is not None and same_label(answer) == same_label(target):
             return 1.0
     return 0.0
 
 
 def accuracy() -> Metric:
-    """Rows answered right over all rows; an unanswered row is wrong."""
+    """Build the share of rows answered right; an unanswered row is wrong."""
     return Mean("accuracy", is_hit)
 
 
 def acc() -> Metric:
-    """`accuracy` under lm-eval's name."""
+    """Build `accuracy` under lm-eval's name."""
     return Mean("acc", is_hit)
 
 
 def parse_rate() -> Metric:
-    """Rows in which an answer was found."""
+    """Build the share of rows in which an answer was found."""
     return Mean("parse_rate", lambda row: float(row.answer.value is not None))
 
 
 def chance() -> Metric:
-    """What blind guessing gets: the mean of 1 / options; None for open questions."""
+    """Build the accuracy of blind guessing, the mean of 1 / options; open questions have none."""
     return Mean("chance", lambda row: 1 / len(row.context.choices) if row.context.choices else None)
 
 
@@ -62,10 +62,10 @@ def exact_match(
     regexes_to_ignore: list[Pattern[str]] | None = None,
     choice_forms: bool = False,
 ) -> Metric:
-    """lm-eval's exact match: answer and target equal, after leaving out what the options say; any of several targets.
+    """Build lm-eval's exact match: the answer equals a target, after removing from both what the options name.
 
-    With `choice_forms`, ours for rows with options: the answer is the right letter, the right option's full text, or
-    letter and text together, compared without case, punctuation and spacing.
+    `choice_forms` is an extension for rows with options: the right letter, the right option's full text, or both
+    together are right, compared without case, punctuation and spacing.
     """
     surplus = (string.punctuation if ignore_punctuation else "") + (string.digits if ignore_numbers else "")
     removed = str.maketrans("", "", surplus)
@@ -80,22 +80,22 @@ def exact_match(
             return 0.0
         if choice_forms and row.context.choices:
             return float(spells_choice(row.answer.value, row))
-        said = plain(row.answer.value)
-        return float(any(said == plain(target) for target in row.targets))
+        answer = plain(row.answer.value)
+        return float(any(answer == plain(target) for target in row.targets))
 
     return Mean("exact_match", score)
 
 
 def spells_choice(value: str, row: ScoredRow) -> bool:
-    """Whether a text is a target's letter, its option's full text, or both, and nothing else."""
+    """Tell whether a text is a target's letter, its option's full text, or both, and nothing else."""
     from marathon_eval.scoring.filters.option_text import plain_text
 
     choices, letters = row.context.choices, row.context.letters
-    said = plain_text(value)
+    answer = plain_text(value)
     for target in row.targets:
         for place, text in enumerate(choices):
             letter = letters[place] if place < len(letters) else ""
-            if plain_text(target) in (plain_text(letter) or None, plain_text(text)) and said in (
+            if plain_text(target) in (plain_text(letter) or None, plain_text(text)) and answer in (
                 plain_text(target),
                 plain_text(text),
                 plain_text(f"{letter} {text}"),

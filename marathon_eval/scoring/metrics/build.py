@@ -1,7 +1,7 @@
-"""Answer + target -> score, and the sum of counts that a metric's value is made from.
+"""Builds a metric from an entry of `metric_list` in a task's YAML.
 
-A metric turns every row into numbers that add up (hits, confusion cells, edits) and turns sums back into its value,
-so that one matrix product gives all draws of a bootstrap (stats.py). Values are fractions; WER may exceed 1.
+A metric converts every row to numbers that add up (hits, confusion cells, edits) and computes its value from their
+sums, so that one matrix product gives all draws of a bootstrap (stats.py). Values are fractions; WER may exceed 1.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import Any
 
 from marathon_eval.api.metric import Metric
 from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.scoring import judge
 from marathon_eval.scoring.arguments import built
+from marathon_eval.scoring.metrics import classification, wer
 from marathon_eval.scoring.metrics.accuracy import acc, accuracy, chance, exact_match, parse_rate
+from marathon_eval.scoring.released import air_bench_mmar_mmau, audiomarathon_metrics
 
+#: Metrics of lm-eval that are not supported, and why or what to use instead.
 REFUSED_METRICS = {
     **dict.fromkeys(
         (
@@ -42,67 +46,65 @@ _AGGREGATIONS = ("mean", "nanmean", "f1")
 
 
 def build_metric(spec: Mapping[str, Any], where: str) -> Metric:
-    """One entry of `metric_list`: `{metric, name, aggregation, higher_is_better, filter_list, **options}`.
+    """Build the metric of one entry of `metric_list`.
 
-    `name` renames it in the results; `filter_list` (the readings it is for) is the task's business. Raises MarathonError
-    that begins with `where` for unknown metrics, options and values.
+    An entry is `{metric, name, aggregation, higher_is_better, filter_list, **options}`.
+    `name` is the metric's key in results. `filter_list` names the readings that use it; the task evaluates that key.
+    Raises MarathonError that begins with `where` (file:line) for unknown metrics, options and values.
     """
     options = {
         key: value for key, value in spec.items() if key not in ("metric", "filter_list", "hf_evaluate")
     }
-    called = spec.get("metric")
-    if not isinstance(called, str):
-        raise MarathonError(f"{where}: a metric is {{metric: name, ...}}, got {called!r}")
+    metric_name = spec.get("metric")
+    if not isinstance(metric_name, str):
+        raise MarathonError(f"{where}: a metric is {{metric: name, ...}}, got {metric_name!r}")
     name, aggregation = options.pop("name", None), options.pop("aggregation", None)
-    if not str(name).isprintable():  # a terminal would obey control characters
-        raise MarathonError(f"{where}: metric '{called}': name {name!r} is not printable")
+    if not str(name).isprintable():  # it is printed, and a terminal would obey control characters
+        raise MarathonError(f"{where}: metric '{metric_name}': name {name!r} is not printable")
     higher = options.pop("higher_is_better", None)
-    if spec.get("hf_evaluate") and not called.startswith("evaluate:"):
-        called = f"evaluate:{called}"
+    if spec.get("hf_evaluate") and not metric_name.startswith("evaluate:"):
+        metric_name = f"evaluate:{metric_name}"
     if aggregation is not None and aggregation not in _AGGREGATIONS:
         raise MarathonError(
-            f"{where}: metric '{called}': aggregation '{aggregation}' is not supported here. Known: {', '.join(_AGGREGATIONS)}"
+            f"{where}: metric '{metric_name}': aggregation '{aggregation}' is not supported here. Known: {', '.join(_AGGREGATIONS)}"
         )
-    metric = _metric(called, options, where)
+    metric = _metric(metric_name, options, where)
     metric.spec = MappingProxyType(dict(spec))
     metric.name = metric.name if name is None else str(name)
     metric.higher_is_better = metric.higher_is_better if higher is None else bool(higher)
     return metric
 
 
-def _metric(called: str, options: Mapping[str, Any], where: str) -> Metric:
-    if called in REFUSED_METRICS:
-        raise MarathonError(f"{where}: metric '{called}' is not supported here: {REFUSED_METRICS[called]}")
-    if called.startswith("evaluate:"):
+def _metric(metric_name: str, options: Mapping[str, Any], where: str) -> Metric:
+    if metric_name in REFUSED_METRICS:
+        raise MarathonError(
+            f"{where}: metric '{metric_name}' is not supported here: {REFUSED_METRICS[metric_name]}"
+        )
+    if metric_name.startswith("evaluate:"):
         from marathon_eval.scoring.metrics.hub import HubMetric
 
-        return HubMetric(called.removeprefix("evaluate:"), options, where)
+        return HubMetric(metric_name.removeprefix("evaluate:"), options, where)
     factories = _factories()
-    if called not in factories:
-        raise unknown(where, "metric", called, factories)
-    metric: Metric = built(factories[called], options, f"{where}: metric '{called}'")
+    if metric_name not in factories:
+        raise unknown(where, "metric", metric_name, factories)
+    metric: Metric = built(factories[metric_name], options, f"{where}: metric '{metric_name}'")
     return metric
 
 
 def metric_names() -> list[str]:
-    """Every metric that `metric_list` may name, apart from `evaluate:<name>`."""
+    """Return every metric that `metric_list` may name, apart from `evaluate:<name>`, sorted."""
     return sorted(_factories())
 
 
 def _factories() -> dict[str, Callable[..., Metric]]:
-    """Imported here, not at the top: the metrics' files import this one's types."""
-    from marathon_eval.scoring import judge
-    from marathon_eval.scoring.metrics import classification, wer
-    from marathon_eval.scoring.released import audiomarathon_metrics, common
-
-    here: dict[str, Callable[..., Metric]] = {
+    simple_metrics: dict[str, Callable[..., Metric]] = {
         factory.__name__: factory for factory in (accuracy, acc, parse_rate, chance, exact_match)
     }
     return {
-        **here,
+        **simple_metrics,
         **classification.CLASSIFICATION_METRICS,
         **wer.WER_METRICS,
         **judge.JUDGE_METRICS,
         **audiomarathon_metrics.AUDIOMARATHON_METRICS,
-        **common.RELEASED_METRICS,
+        **air_bench_mmar_mmau.RELEASED_METRICS,
     }

@@ -1,4 +1,4 @@
-"""F1 and the majority baseline, from counts: what scikit-learn gives (held equal in tests) without its import."""
+"""Computes F1 and the majority baseline from counts; tests compare them with scikit-learn's, not imported here."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class LabelF1(Metric):
-    """F1 over the labels that are right somewhere among the rows.
+    """Averages F1 over the labels that are the target of some row.
 
-    An unanswered row is a miss of its right label and a false alarm of none; so is an answer that is nowhere right.
-    scikit-learn: `f1_score(gold, said, labels=<labels in gold>, average=..., zero_division=0)`, with a word that is
-    no label for "no answer". In a draw of the bootstrap the labels are those right in that draw.
+    An unanswered row is a miss for its target and no false alarm; so is an answer that is no row's target.
+    It equals scikit-learn's `f1_score(gold, said, labels=<labels in gold>, average=..., zero_division=0)` with a word
+    that is no label in place of "no answer". In a draw of the bootstrap the labels are the targets of that draw.
     """
 
     def __init__(self, average: Literal["macro", "weighted"]) -> None:
@@ -25,11 +25,11 @@ class LabelF1(Metric):
         self._weighted = average == "weighted"
 
     def score(self, row: ScoredRow) -> float | None:
-        """Whether the row is right: F1 has no number for a single row."""
+        """Return 1 where the row is right, else 0, because F1 has no value for a single row."""
         return is_hit(row)
 
     def tally(self) -> Tally:
-        """[right, said, gold] for every label, label by label."""
+        """Return a tally of [right, said, gold] for every label, label by label."""
         return Labels(_gold_and_said, _all_labels)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -40,18 +40,18 @@ class LabelF1(Metric):
 
 
 class BinaryF1(Metric):
-    """F1 of one label, lm-eval's and scikit-learn's binary F1; an unanswered row is a miss where it was right."""
+    """Computes F1 of one label as lm-eval and scikit-learn do; an unanswered row is a miss if that label is right."""
 
     def __init__(self, pos_label: str) -> None:
         self.name = "f1"
         self._positive = same_label(pos_label)
 
     def score(self, row: ScoredRow) -> float | None:
-        """Whether the row is right: F1 has no number for a single row."""
+        """Return 1 where the row is right, else 0, because F1 has no value for a single row."""
         return is_hit(row)
 
     def tally(self) -> Tally:
-        """[right, said, gold] of the positive label."""
+        """Return a tally of [right, said, gold] of the positive label."""
         return NumberTally(3, self._numbers)
 
     def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float, float]:
@@ -64,17 +64,17 @@ class BinaryF1(Metric):
 
 
 class Majority(Metric):
-    """What always giving the most frequent right answer would get."""
+    """Computes the accuracy of always giving the most frequent target."""
 
     def __init__(self) -> None:
         self.name = "majority"
 
     def score(self, row: ScoredRow) -> float | None:
-        """None: it is a property of all rows together."""
+        """Return None, because the baseline is a property of all rows together."""
         return None
 
     def tally(self) -> Tally:
-        """A one in the column of the row's right label."""
+        """Return a tally with a one in the column of the row's target."""
         return Labels(lambda row, score: same_label(row.label), _gold_alone)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -98,7 +98,7 @@ def _gold_alone(gold: Sequence[str]) -> NDArray[Any]:
 
 
 def label_counts(gold: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:
-    """Per row [n, 3 x labels]: right, said, gold of each label; texts that are no label count nowhere."""
+    """Return counts per row [n, 3 x labels]: right, said, gold of each label; other texts are not counted."""
     import numpy as np
 
     places = {label: place for place, label in enumerate(labels)}
@@ -116,12 +116,12 @@ def label_counts(gold: Sequence[str], said: Sequence[str], labels: Sequence[str]
 
 
 def f1(right: NDArray[Any], said: NDArray[Any], gold: NDArray[Any]) -> NDArray[Any]:
-    """2 right / (said + gold); 0 for a label that is neither said nor right."""
+    """Return 2 right / (said + gold); 0 for a label that no row has as answer or target."""
     return ratio(2 * right, said + gold, empty=0.0)
 
 
 def binary_f1(pos_label: str | int = 1) -> Metric:
-    """lm-eval's `f1`."""
+    """Build lm-eval's `f1`, for the label `pos_label`."""
     return BinaryF1(str(pos_label))
 
 

@@ -1,8 +1,8 @@
-"""Word error rate: over the corpus, and as the mean of utterances; substitutions, deletions and insertions apart.
+"""Computes word error rates, over the corpus and per utterance, and the rates of each kind of edit.
 
-Edit counts are jiwer's (https://github.com/jitsi/jiwer); the normaliser is part of the metric and named in it:
-`whisper_english`, `whisper_basic` (Radford et al. 2022, appendix C, package whisper-normalizer), `audiomarathon` (that
-benchmark's own light one) or `none`. No answer is an empty hypothesis: every word deleted.
+jiwer (https://github.com/jitsi/jiwer) counts the edits. The normaliser is an option of the metric:
+`whisper_english`, `whisper_basic` (Radford et al. 2022, appendix C, package whisper-normalizer), `audiomarathon`
+(that benchmark's own light one) or `none`. An unanswered row has an empty hypothesis, which deletes every word.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marathon_eval.api.metric import Mean, Metric, NumberTally, ScoredRow, Tally, ratio
+from marathon_eval.scoring.released.audiomarathon_words import normalised
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: Names of the normalisers.
 Normalizer = Literal["whisper_english", "whisper_basic", "audiomarathon", "none"]
 
 
 class Edits(NamedTuple):
-    """What turns a reference of `words` words into the hypothesis."""
+    """Counts the edits that turn a reference of `words` words into the hypothesis."""
 
     substitutions: int
     deletions: int
@@ -29,37 +31,35 @@ class Edits(NamedTuple):
 
     @property
     def errors(self) -> int:
-        """All edits."""
+        """Return the sum of all edits."""
         return self.substitutions + self.deletions + self.insertions
 
     @property
     def rate(self) -> float:
-        """Edits per reference word; with no reference word 0 for an empty hypothesis, else 1."""
+        """Return the edits per reference word; without any reference word 0 for an empty hypothesis, else 1."""
         return self.errors / self.words if self.words else float(self.errors > 0)
 
 
 @lru_cache(maxsize=4096)
 def edits(reference: str, hypothesis: str) -> Edits:
-    """Fewest word edits between two normalised texts, split at white space."""
+    """Return the fewest word edits between two normalised texts, split at white space."""
     if not reference.split():
         return Edits(0, 0, len(hypothesis.split()), 0)
     if reference == hypothesis:
         return Edits(0, 0, 0, len(reference.split()))
     from jiwer import process_words
 
-    found = process_words(reference, hypothesis)
-    words = found.hits + found.substitutions + found.deletions
-    return Edits(found.substitutions, found.deletions, found.insertions, words)
+    alignment = process_words(reference, hypothesis)
+    words = alignment.hits + alignment.substitutions + alignment.deletions
+    return Edits(alignment.substitutions, alignment.deletions, alignment.insertions, words)
 
 
 @lru_cache(maxsize=4)
 def normalizer(name: Normalizer) -> Callable[[str], str]:
-    """A text normaliser by its name, remembering what it has seen; Whisper's are imported when first used."""
+    """Return a text normaliser by its name; it caches its results, and Whisper's are imported when first used."""
     if name == "none":
         return str
     if name == "audiomarathon":
-        from marathon_eval.scoring.released.audiomarathon_words import normalised
-
         return normalised
     if name == "whisper_english":
         from whisper_normalizer.english import EnglishTextNormalizer
@@ -71,7 +71,10 @@ def normalizer(name: Normalizer) -> Callable[[str], str]:
 
 
 class CorpusWER(Metric):
-    """Sums of edits over sums of reference words; `part` picks one kind of edit, `accuracy` gives 1 - WER."""
+    """Divides the sum of edits by the sum of reference words.
+
+    `part` picks one kind of edit by its place in `Edits`; `accuracy` gives 1 - WER.
+    """
 
     higher_is_better = False
 
@@ -85,25 +88,27 @@ class CorpusWER(Metric):
         self._accuracy = accuracy
 
     def edits(self, row: ScoredRow) -> Edits:
-        """Edits of the row; of several references those of the one with the lowest rate."""
+        """Return the edits of the row, against the reference with the lowest rate where there are several."""
         plain = normalizer(self.normalizer)
-        said = plain(row.answer.value or "")
-        return min((edits(plain(target), said) for target in row.targets), key=lambda found: found.rate)
+        hypothesis = plain(row.answer.value or "")
+        return min(
+            (edits(plain(target), hypothesis) for target in row.targets), key=lambda counts: counts.rate
+        )
 
     def score(self, row: ScoredRow) -> float | None:
-        """The utterance's own rate."""
-        found = self.edits(row)
+        """Return the rate of the utterance alone."""
+        counts = self.edits(row)
         if self._part is not None:
-            return found[self._part] / found.words if found.words else None
-        return 1 - found.rate if self._accuracy else found.rate
+            return counts[self._part] / counts.words if counts.words else None
+        return 1 - counts.rate if self._accuracy else counts.rate
 
     def tally(self) -> Tally:
-        """[errors, reference words]."""
+        """Return a tally of [errors, reference words]."""
         return NumberTally(2, self._numbers)
 
     def _numbers(self, row: ScoredRow, score: float | None) -> tuple[int, int]:
-        found = self.edits(row)
-        return found.errors if self._part is None else found[self._part], found.words
+        counts = self.edits(row)
+        return counts.errors if self._part is None else counts[self._part], counts.words
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         rates = ratio(sums[:, 0], sums[:, 1])
@@ -111,17 +116,17 @@ class CorpusWER(Metric):
 
 
 def wer(normalizer: Normalizer = "whisper_english") -> Metric:
-    """Corpus WER: all edits over all reference words."""
+    """Build the corpus WER: all edits over all reference words."""
     return CorpusWER(normalizer)
 
 
 def wer_accuracy(normalizer: Normalizer = "whisper_english") -> Metric:
-    """1 - corpus WER; below 0 where the edits outnumber the words."""
+    """Build 1 - corpus WER, which is below 0 where the edits outnumber the words."""
     return CorpusWER(normalizer, "wer_accuracy", accuracy=True)
 
 
 def mean_wer(normalizer: Normalizer = "whisper_english") -> Metric:
-    """The plain mean of the utterances' rates: a short utterance weighs as much as a long one."""
+    """Build the plain mean of the utterances' rates: a short utterance weighs the same as a long one."""
     return Mean("mean_wer", CorpusWER(normalizer).score, higher_is_better=False)
 
 

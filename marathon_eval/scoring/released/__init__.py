@@ -1,1 +1,1 @@
-"""The benchmarks' own released scoring rules, quirks and all. Only `paper` readings use them."""
+"""Reproduces the benchmarks' released scoring rules, with their oddities. Only `paper` readings use them."""

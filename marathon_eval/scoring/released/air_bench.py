@@ -1,8 +1,9 @@
-"""AIR-Bench's released rules: a letter at the start or last but one (foundation), two integers in one line (chat).
+"""Reproduces AIR-Bench's released rules: a letter at the start or last but one (foundation), two integers (chat).
 
 Source: score_foundation.py and cal_score.py of https://github.com/OFA-Sys/AIR-Bench. Known oddities, kept on purpose:
-any sentence that begins with a capital A-D is that letter ("Answer: C" is A), "**C**" is no answer, a row without a
-letter leaves the denominator, and a gold text that is none of the options ends the run. Only `paper` readings use it.
+any sentence that begins with a capital A-D is read as that letter ("Answer: C" is A), "**C**" is no answer, a row
+without a letter leaves the denominator, and a gold text that is none of the options ends the run. Only `paper`
+readings use it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 #: `dropped` leaves the denominator; `abort` (no gold letter) and `crash` are where the script stops.
 AirBenchVerdict = Literal["correct", "wrong", "dropped", "abort", "crash"]
 
+#: The letters that score_foundation.py reads.
 AIR_BENCH_LETTERS = "ABCD"
 #: The five lines of cal_score.py and the tasks that each pools.
 CHAT_LINES = {
@@ -25,14 +27,14 @@ CHAT_LINES = {
 
 
 class Letter(NamedTuple):
-    """The letter that the script reads in a response, None where it reads none; and why."""
+    """Holds the letter that the script reads in a response, None where it reads none, and the rule that decided."""
 
     value: str | None
     rule: str
 
 
 def air_bench_letter(response: str) -> Letter:
-    """The script's reading of one response: first character, else the last but one."""
+    """Return the letter that the script reads in one response: the first character, else the last but one."""
     text = response.strip().replace("\n", "")
     if text in ("", "None"):
         return Letter(None, "empty")
@@ -44,7 +46,9 @@ def air_bench_letter(response: str) -> Letter:
 
 
 def gold_letter(row: Mapping[str, Any]) -> str | None:
-    """The first option whose text equals `answer_gt`; an absent third or fourth option equals a null answer.
+    """Return the letter of the first option whose text equals `answer_gt`; None where none does.
+
+    An absent third or fourth option equals a null answer.
 
     Raises KeyError where the script does.
     """
@@ -58,15 +62,15 @@ def gold_letter(row: Mapping[str, Any]) -> str | None:
 
 
 def air_bench_verdict(row: Mapping[str, Any]) -> AirBenchVerdict:
-    """What the script says of one row of `Foundation_result_modelx.jsonl`."""
+    """Return the script's verdict on one row of `Foundation_result_modelx.jsonl`."""
     if not isinstance(row.get("task_name"), (str, type(None))) or "task_name" not in row:
         return "crash"
     if row["task_name"] is None:
         return "dropped" if "dataset_name" in row else "crash"
     if not isinstance(row.get("dataset_name"), str) or not isinstance(row.get("response"), str):
         return "crash"
-    said = air_bench_letter(row["response"])
-    if said.value is None:
+    letter = air_bench_letter(row["response"])
+    if letter.value is None:
         return "dropped"
     try:
         gold = gold_letter(row)
@@ -74,14 +78,14 @@ def air_bench_verdict(row: Mapping[str, Any]) -> AirBenchVerdict:
         return "crash"
     if gold is None:
         return "abort"
-    return "correct" if said.value == gold else "wrong"
+    return "correct" if letter.value == gold else "wrong"
 
 
 def air_bench_printout(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[AirBenchVerdict]) -> list[str]:
-    """The tables that the script prints: per subset in order of appearance, then the sum and the failures.
+    """Return the lines that the script prints: per subset in order of appearance, then the sum and the failures.
 
-    Rows on which the script would stop are counted as wrong. A subset without a scored row, on which it would stop
-    too, gets a line that says so.
+    Rows on which the script would stop count as wrong. A subset without a scored row, on which it would stop too,
+    gets a line that says so.
     """
     cells: dict[str, list[int]] = {}
     failed = 0
@@ -102,9 +106,10 @@ def air_bench_printout(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[Air
 
 
 def two_scores(reply: str) -> tuple[int, int] | None:
-    """The two integers of a chat judge's reply as cal_score.py reads them, first assistant first; None: it fails.
+    """Return the two integers of a chat judge's reply as cal_score.py reads them; None where it fails.
 
-    One blank between them and nothing else, none above 10. Zero, minus and full-width digits pass.
+    The first assistant's score comes first. The reply has to be two integers with one space between, none above 10.
+    Zero, minus and full-width digits pass.
     """
     parts = reply.strip().replace("\n", "").split(" ")
     if len(parts) != 2:
@@ -117,16 +122,16 @@ def two_scores(reply: str) -> tuple[int, int] | None:
 
 
 def chat_printout(replies: Sequence[tuple[str, str]], swapped: bool) -> list[str]:
-    """The lines that cal_score.py prints of one pass, from (task_name, judge's reply).
+    """Return the lines that cal_score.py prints of one pass, from pairs of task_name and judge's reply.
 
-    In the swapped pass the model is the first assistant, and the script still calls its scores gpt4_avg_score. Replies
-    with two parts that are no scores count as successes and as failures, which is why the percentage is off. A line
-    without a row, on which the script would stop, says so.
+    In the swapped pass the model is the first assistant, and the script still calls its scores gpt4_avg_score.
+    Replies with two parts that are no scores count both as successes and as failures, which makes the percentage
+    wrong. A line without a row, on which the script would stop, says so.
     """
     lines: list[str] = []
-    read = [(name, two_scores(reply)) for name, reply in replies]
+    scored = [(name, two_scores(reply)) for name, reply in replies]
     for line, names in CHAT_LINES.items():
-        pairs = [scores for name, scores in read if scores is not None and name in names]
+        pairs = [scores for name, scores in scored if scores is not None and name in names]
         n = len(pairs)
         if not n:
             lines.append(f"{line}: no row with two scores")
@@ -135,7 +140,7 @@ def chat_printout(replies: Sequence[tuple[str, str]], swapped: bool) -> list[str
         wins = sum(first > second if swapped else second > first for first, second in pairs)
         means = f"gpt4_avg_score={sum(firsts) / n}, llm_avg_score={sum(seconds) / n}"
         lines.append(f"{line}: Sum={n}, Win_Rate={wins / n}, {means}")
-    failed = sum(scores is None for _, scores in read)
-    told = sum(len(reply.strip().replace("\n", "").split(" ")) == 2 for _, reply in replies)
-    share = told / (told + failed) if read else 0.0
-    return [*lines, f"fail_num: {failed}, success_num: {told}, percentage: {share}"]
+    failed = sum(scores is None for _, scores in scored)
+    succeeded = sum(len(reply.strip().replace("\n", "").split(" ")) == 2 for _, reply in replies)
+    share = succeeded / (succeeded + failed) if scored else 0.0
+    return [*lines, f"fail_num: {failed}, success_num: {succeeded}, percentage: {share}"]

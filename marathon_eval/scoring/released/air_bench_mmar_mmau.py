@@ -1,9 +1,10 @@
-"""The released rules of AIR-Bench, MMAR and MMAU as filters and metrics that a YAML names.
+"""Defines the filters and metrics that apply the released rules of AIR-Bench, MMAR and MMAU in a task's YAML.
 
-air_bench.letter       filter: the letter of score_foundation.py
-air_bench.accuracy     metric: rows with a letter alone; a row on which the script stops is wrong
-mmar.inclusion         metric: the answer's words, and no other option's; MMAU's is the same
-invalid                metric: share of rows on which the released script stops
+air_bench.letter       filter: the letter that score_foundation.py reads in a response
+air_bench.accuracy     metric: accuracy over rows with a letter; a row on which the script stops is wrong
+air_bench.invalid      metric: share of rows on which score_foundation.py stops
+mmar.inclusion         metric: share of predictions with the answer's words and no other option's; also MMAU's
+invalid                metric: share of rows whose prediction is no text, on which the released script stops
 option_accuracy        metric for `strict` readings: accuracy over rows whose gold is one of the options
 """
 
@@ -17,22 +18,22 @@ from marathon_eval.scoring.judge import NOT_JUDGED
 from marathon_eval.scoring.metrics.accuracy import is_hit
 from marathon_eval.scoring.released import air_bench, mmar
 
-#: The rule of a prediction that is null, a number or a list: no text to read, wrong in every reading.
+#: The rule of a prediction that is null, a number or a list; it has no text to read and is wrong in every reading.
 INVALID = "invalid"
 
 
 def letter_filter() -> FilterStep:
-    """The letter that AIR-Bench's script reads; A-D count even where the row has fewer options."""
+    """Return a filter that extracts AIR-Bench's letter; A-D count even where the row has fewer options."""
 
-    def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
-        read = [air_bench.air_bench_letter(one.text) for one in held]
-        return [Held(value or "", rule, value is not None) for value, rule in read]
+    def step(repeats: Sequence[Held], context: FilterContext) -> list[Held]:
+        letters = [air_bench.air_bench_letter(repeat.text) for repeat in repeats]
+        return [Held(value or "", rule, value is not None) for value, rule in letters]
 
     return step
 
 
 def air_bench_gold(row: ScoredRow) -> str | None:
-    """AIR-Bench's gold letter; None where the script would stop."""
+    """Return AIR-Bench's gold letter; None where the script would stop."""
     try:
         return air_bench.gold_letter(row.context.doc)
     except KeyError:
@@ -40,7 +41,7 @@ def air_bench_gold(row: ScoredRow) -> str | None:
 
 
 def air_bench_accuracy() -> Metric:
-    """Right over rows with a letter: unread rows are left out, as the script does."""
+    """Build the accuracy over rows with a letter; rows without one are left out, as the script does."""
 
     def score(row: ScoredRow) -> float | None:
         if row.answer.value is None:
@@ -51,7 +52,7 @@ def air_bench_accuracy() -> Metric:
 
 
 def air_bench_invalid() -> Metric:
-    """Rows on which the script stops: no text to read, or a letter and a gold text that is no option."""
+    """Build the share of rows on which the script stops: no text, or a letter and a gold text that is no option."""
     return Mean(
         "invalid",
         lambda row: float(
@@ -61,23 +62,23 @@ def air_bench_invalid() -> Metric:
 
 
 def inclusion() -> Metric:
-    """MMAR's and MMAU's verdict; an empty prediction is wrong."""
+    """Build the accuracy by MMAR's and MMAU's rule; an empty prediction is wrong."""
     return Mean(
         "accuracy", lambda row: float(mmar.included(row.label, row.answer.value or "", row.context.choices))
     )
 
 
 def invalid() -> Metric:
-    """Rows whose prediction is no text."""
+    """Build the share of rows whose prediction is no text."""
     return Mean("invalid", lambda row: float(row.answer.rule == INVALID))
 
 
 def option_accuracy() -> Metric:
-    """Right over rows whose gold is an option, and which a judge has seen where it is a judge's reading."""
+    """Build the accuracy over rows whose gold is an option and which, in a judge's reading, a judge has seen."""
 
     def score(row: ScoredRow) -> float | None:
-        known = row.label in row.context.choices and row.answer.rule != NOT_JUDGED
-        return is_hit(row) if known else None
+        counted = row.label in row.context.choices and row.answer.rule != NOT_JUDGED
+        return is_hit(row) if counted else None
 
     return Mean("accuracy", score)
 

@@ -1,11 +1,12 @@
-"""What AudioMarathon's released Qwen2.5-Omni scripts read in an answer, case by case, oddities included.
+"""Reproduces how AudioMarathon's released Qwen2.5-Omni scripts extract the answer from a response, oddities included.
 
-https://github.com/DabDans/AudioMarathon, src/Qwen_2.5_Omni/Others/*_qwen2.5.py (commit 50d4b38): the rules are theirs,
-the code is ours. Each function maps a response and the row's options to what the script stores as its prediction
-(a letter; for had, vox_age and vox_gender a text) and the rule that gave it; None where the script stores nothing.
+https://github.com/DabDans/AudioMarathon, src/Qwen_2.5_Omni/Others/*_qwen2.5.py (commit 50d4b38): the rules are
+theirs, the code is ours. Each function in `RULES` maps a response and the row's options to what the script stores as
+its prediction (a letter; for had, vox_age and vox_gender a text) and the rule that gave it; None where the script
+stores nothing.
 
-One thing is not copied: for a blank output the slue and vox scripts search the prompt too, and so may find a letter
-in their own system text. Blank is unanswered here.
+It differs in one point: for a blank output the slue and vox scripts search the prompt too, and so may find a letter
+in their own system text. Here a blank response is unanswered.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
 
+#: Maps a response and the row's options to an answer.
 ReleasedRule = Callable[[str, Sequence[str]], Answer]
+#: The result of a script that stores no prediction.
 NOTHING = Answer(None, "no_answer")
 
 _ABCD = "ABCD"
 _TURN = "assistant\n"
 _WORD_LETTER = re.compile(rf"\b[{_ABCD}]\b")
 _ANY_LETTER = re.compile(f"[{_ABCD}]")
-#: vesus: words that stand for an emotion, in its option and in the answer; the emotion's own name is not among them.
+#: Words that vesus takes for an emotion, in an option and in the answer; the emotion's own name may be missing.
 _EMOTION_WORDS = (
     ("anger", "frustrated", "mad", "furious"),
     ("joy", "cheerful", "pleased", "delighted"),
@@ -35,12 +38,12 @@ _FAKE_WORD = re.compile(r"\b(?:fake|artificial|synthetic|synthesized)\b")
 
 
 def last_turn(text: str) -> str:
-    """What follows the last "assistant" line: those scripts decode prompt and answer in one, and cut there."""
+    """Return the text after the last "assistant" line, where scripts that decode prompt and answer together cut."""
     return text.rpartition(_TURN)[2].strip()
 
 
 def race(text: str, choices: Sequence[str]) -> Answer:
-    """The first A, B, C or D among the capitals; without one the first word, which is then no letter."""
+    """Find the first A, B, C or D in the upper-cased text; without one the first word, which is then no letter."""
     text = text.strip().upper()
     if match := _ANY_LETTER.search(text):
         return Answer(match[0], "first_letter")
@@ -49,7 +52,7 @@ def race(text: str, choices: Sequence[str]) -> Answer:
 
 
 def slue(text: str, choices: Sequence[str]) -> Answer:
-    """A letter, alone or beginning at most three characters; else a letter that is a word; else any."""
+    """Find a letter, alone or at the start of at most three characters; else a letter that is a word; else any."""
     text = text.strip().upper()
     if text and text[0] in _ABCD and len(text) <= 3:
         return Answer(text[0], "exact" if len(text) == 1 else "short")
@@ -57,13 +60,13 @@ def slue(text: str, choices: Sequence[str]) -> Answer:
 
 
 def desed(text: str, choices: Sequence[str]) -> Answer:
-    """A letter alone; else the first that is a word; else any."""
+    """Find a letter alone; else the first that is a word; else any."""
     text = last_turn(text).upper()
     return Answer(text, "exact") if _is_letter(text, _ABCD) else _word_or_any_letter(text)
 
 
 def gtzan(text: str, choices: Sequence[str]) -> Answer:
-    """Begins or ends with the letter; "option x", "choice x" or "x)" anywhere; a letter that is a word; any."""
+    """Find the letter at either end; else "option x", "choice x" or "x)"; else a letter that is a word; else any."""
     text = last_turn(text).upper()
     letter = _first(_ABCD, lambda x: _leads(text, x) or text.endswith(f" {x}"))
     if letter:
@@ -75,7 +78,7 @@ def gtzan(text: str, choices: Sequence[str]) -> Answer:
 
 
 def tau(text: str, choices: Sequence[str]) -> Answer:
-    """Begins with the letter or names it; an option's whole text; else the option sharing the most words, if two."""
+    """Find the letter at the start, or named; else an option's whole text; else the one with most words, if two."""
     text = last_turn(text).lower().strip()
     if letter := _first(_ABCD, lambda x: _leads(text, x.lower(), ".):")):
         return Answer(letter, "exact" if text == letter.lower() else "edge")
@@ -92,21 +95,21 @@ def tau(text: str, choices: Sequence[str]) -> Answer:
 
 
 def vesus(text: str, choices: Sequence[str]) -> Answer:
-    """Begins with the letter or names it; else the first option with a synonym of the same emotion as the answer."""
+    """Find the letter at the start, or named; else the first option with a word for the answer's emotion."""
     text = last_turn(text).lower().strip()
     if letter := _first(_ABCD, lambda x: _leads(text, x.lower())):
         return Answer(letter, "exact" if text == letter.lower() else "edge")
     if letter := _first(_ABCD, lambda x: _contains(text, _named(x))):
         return Answer(letter, "named")
-    heard = [words for words in _EMOTION_WORDS if _contains(text, words)]
+    emotions = [words for words in _EMOTION_WORDS if _contains(text, words)]
     for letter, choice in _lettered(choices[:4]):
-        if any(_contains(choice.lower(), words) for words in heard):
+        if any(_contains(choice.lower(), words) for words in emotions):
             return Answer(letter, "emotion_word")
     return NOTHING
 
 
 def had(text: str, choices: Sequence[str]) -> Answer:
-    """a is real, b is fake: at either end, named, or " a " in the middle (also an article); then the words."""
+    """Find a (real) or b (fake) at either end, named, or as " a " in the middle (also an article); else the words."""
     text = last_turn(text).lower().strip()
     for rule, means in (
         ("edge", lambda x: _leads(text, x) or text.endswith(f" {x}")),
@@ -123,13 +126,13 @@ def had(text: str, choices: Sequence[str]) -> Answer:
 
 
 def vox_age(text: str, choices: Sequence[str]) -> Answer:
-    """At either end; the only letter that is a word; named; the only option whose text is in it. Gives the text."""
+    """Find the letter at either end, as the only word letter, or named; else the only option. Gives its text."""
     text, letters = text.lower().strip(), "abcde"[: len(choices)]
-    # Also a letter that the row lacks makes another one not the only one.
-    alone = [letter for letter in "abcde" if re.search(rf"\b{letter}\b", text)]
+    # a letter that the row lacks counts too: beside it another letter is not the only one
+    word_letters = [letter for letter in "abcde" if re.search(rf"\b{letter}\b", text)]
     for rule, means in (
         ("edge", lambda x: _leads(text, x) or text.endswith(f" {x}")),
-        ("only_letter", lambda x: alone == [x]),
+        ("only_letter", lambda x: word_letters == [x]),
         ("named", lambda x: _contains(text, (f"option {x}", f"choice {x}", f"answer {x}"))),
     ):
         if letter := _first(letters, means):
@@ -139,7 +142,7 @@ def vox_age(text: str, choices: Sequence[str]) -> Answer:
 
 
 def vox_gender(text: str, choices: Sequence[str]) -> Answer:
-    """Begins with the letter, or names it; the only option whose text is in it; male or female as a word."""
+    """Find the letter at the start, or named; else the only option in the text; else male or female as a word."""
     text = text.lower().strip()
     male, female = (
         choice.lower().strip() for choice in (choices if len(choices) == 2 else ("male", "female"))
@@ -152,29 +155,30 @@ def vox_gender(text: str, choices: Sequence[str]) -> Answer:
             return Answer(male if letter == "a" else female, "exact" if text == letter else rule)
     if (male in text) != (female in text):
         return Answer(male if male in text else female, "option_text")
-    # "male" is inside "female", so for these two the words decide.
+    # "male" is part of "female", so for these two whole words decide
     words = {word for word in ("male", "female") if re.search(rf"\b{word}\b", text)}
     if (male, female) == ("male", "female") and len(words) == 1:
         return Answer(words.pop(), "word")
     return NOTHING
 
 
+#: The rules by task.
 RULES: dict[str, ReleasedRule] = {
     rule.__name__: rule for rule in (race, slue, desed, gtzan, tau, vesus, had, vox_age, vox_gender)
 }
 
 
 def step_factory(rule: ReleasedRule) -> Callable[[], FilterStep]:
-    """A rule as a filter without options."""
+    """Return the factory of a filter that applies a rule and has no options."""
 
     def factory() -> FilterStep:
-        def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
-            return [_read(one, context) if one.found else one for one in held]
+        def step(repeats: Sequence[Held], context: FilterContext) -> list[Held]:
+            return [_read(repeat, context) if repeat.found else repeat for repeat in repeats]
 
         return step
 
-    def _read(held: Held, context: FilterContext) -> Held:
-        answer = rule(held.text, context.choices) if held.text.strip() else Answer(None, "empty")
+    def _read(repeat: Held, context: FilterContext) -> Held:
+        answer = rule(repeat.text, context.choices) if repeat.text.strip() else Answer(None, "empty")
         return Held(answer.value or "", answer.rule, answer.value is not None)
 
     return factory
@@ -205,7 +209,7 @@ def _contains(text: str, parts: Iterable[str]) -> bool:
 
 
 def _first(letters: str, means: Callable[[str], bool]) -> str:
-    """The first letter that holds, in the alphabet's order, not the text's; "" where none does."""
+    """Return the first letter for which `means` is true, in the alphabet's order, not the text's; "" without one."""
     return next((letter for letter in letters if means(letter)), "")
 
 

@@ -1,7 +1,7 @@
-"""AudioMarathon's LibriSpeech script: how it cleans a transcript and compares it.
+"""Reproduces how AudioMarathon's LibriSpeech script cleans a transcript and computes its word error rate.
 
-https://github.com/DabDans/AudioMarathon, src/Qwen_2.5_Omni/Others/LibriSpeech_qwen2.5.py (commit 50d4b38): the rules are
-theirs, the code is ours. No number, spelling or contraction is normalised, unlike Whisper's normaliser.
+https://github.com/DabDans/AudioMarathon, src/Qwen_2.5_Omni/Others/LibriSpeech_qwen2.5.py (commit 50d4b38): the rules
+are theirs, the code is ours. Unlike Whisper's normaliser, the script changes no number, spelling or contraction.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import re
 from collections.abc import Sequence
 
 from marathon_eval.api.filter import FilterContext, FilterStep, Held
+from marathon_eval.scoring.metrics.wer import edits
 from marathon_eval.scoring.released.audiomarathon import last_turn
 from marathon_eval.scoring.released.audiomarathon_words import normalised
 
-#: In this order; only the first that occurs anywhere is used, in a sentence too.
+#: Tried in this order: only the first that occurs is used, even in the middle of a sentence.
 _MARKERS = ("spoken content:", "content:", "transcription:", "transcript:")
 _PLACEHOLDER = "<transcribed text here>"
 _SEPARATOR = re.compile(r"<sep>[^\n]*?(?:<|$)")
@@ -21,7 +22,7 @@ _LABEL = re.compile(r"(?:spoken\s+(?:text|content)|content|transcript|transcript
 
 
 def cleaned(response: str) -> str:
-    """The hypothesis: between the first marker and its next occurrence, without placeholder, separators and label."""
+    """Return the text between the first marker and its next occurrence, without placeholder, separators and label."""
     text = last_turn(response)
     for marker in _MARKERS:
         if marker in text.lower():
@@ -35,24 +36,22 @@ def cleaned(response: str) -> str:
 
 
 def utterance_wer(reference: str, hypothesis: str) -> float:
-    """Word error rate of one utterance, as a fraction; 1 when either side is empty once normalised."""
-    from marathon_eval.scoring.metrics.wer import edits
-
-    said, heard = normalised(reference), normalised(hypothesis)
-    return edits(said, heard).rate if said and heard else 1.0
+    """Return the word error rate of one utterance, as a fraction; 1 where either side is empty once normalised."""
+    expected, transcribed = normalised(reference), normalised(hypothesis)
+    return edits(expected, transcribed).rate if expected and transcribed else 1.0
 
 
 def transcript_step() -> FilterStep:
-    """`audiomarathon.librispeech`: the cleaned hypothesis; blank is unanswered."""
+    """Return the filter `audiomarathon.librispeech`, which cleans the hypothesis; a blank one is unanswered."""
 
-    def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
-        return [_read(one) if one.found else one for one in held]
+    def step(repeats: Sequence[Held], context: FilterContext) -> list[Held]:
+        return [_read(repeat) if repeat.found else repeat for repeat in repeats]
 
     return step
 
 
-def _read(held: Held) -> Held:
-    text = cleaned(held.text)
+def _read(repeat: Held) -> Held:
+    text = cleaned(repeat.text)
     if not text:
         return Held("", "empty", False)
-    return Held(text, "verbatim" if text == held.text.strip() else "cleaned")
+    return Held(text, "verbatim" if text == repeat.text.strip() else "cleaned")

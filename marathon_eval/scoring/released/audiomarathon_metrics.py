@@ -1,7 +1,7 @@
-"""The numbers that AudioMarathon's released Qwen2.5-Omni scripts report, from the answers their rules give.
+"""Computes the numbers that AudioMarathon's released Qwen2.5-Omni scripts report from the answers they extract.
 
-https://github.com/DabDans/AudioMarathon, src/Qwen_2.5_Omni/Others (commit 50d4b38). In every F1 of theirs, pairs
-without a readable answer are left out first; accuracy keeps them as wrong, except in gtzan. As options of a task:
+https://github.com/DabDans/AudioMarathon, src/Qwen_2.5_Omni/Others (commit 50d4b38). Every F1 of theirs leaves rows
+without a readable answer out; accuracy counts them as wrong, except in gtzan. The options for each task:
 
     desed, slue     accuracy {}                    f1 {labels: ABCD, over: seen}
                     (slue: gold: strip_upper, for accuracy only)
@@ -26,7 +26,9 @@ from marathon_eval.scoring.released.audiomarathon_asr import utterance_wer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+#: How a script changes the gold text before it compares.
 Gold = Literal["as_is", "upper", "strip", "strip_upper", "lower_strip"]
+#: The subsets of race.
 RaceSubset = Literal["high", "middle"]
 _GOLD: dict[str, Callable[[str], str]] = {
     "as_is": str,
@@ -38,7 +40,7 @@ _GOLD: dict[str, Callable[[str], str]] = {
 
 
 def subset_of(row: ScoredRow, of_total: bool) -> str | None:
-    """race: "high" where the path holds it anywhere, else "middle"; in totals a path with neither is in none."""
+    """Return race's subset: "high" if the path contains it, else "middle"; None for neither, with `of_total`."""
     path = str(row.context.doc.get("audio_path", row.context.doc.get("path", "")))
     if "high" in path:
         return "high"
@@ -48,9 +50,10 @@ def subset_of(row: ScoredRow, of_total: bool) -> str | None:
 def released_accuracy(
     gold: Gold = "as_is", over: Literal["all", "parsed"] = "all", subset: RaceSubset | None = None
 ) -> Metric:
-    """Share of rows whose prediction is the gold answer; `parsed`: of those with an answer, and 0 where there is none.
+    """Build the share of rows whose prediction is the gold answer.
 
-    A row's own score is the script's verdict on it, also where the row does not enter the share.
+    `over` "parsed" leaves unanswered rows out; the share is 0 where every row is unanswered. A row's own score is the
+    script's verdict on it, even where the row is left out.
     """
     return _Accuracy(_GOLD[gold], over == "parsed", subset)
 
@@ -69,7 +72,7 @@ class _Accuracy(Metric):
         return float((row.answer.value or "") == self._gold(row.label))
 
     def tally(self) -> Tally:
-        """[right, counted]."""
+        """Return a tally of [right, counted]."""
         return NumberTally(2, self._numbers)
 
     def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float]:
@@ -80,10 +83,10 @@ class _Accuracy(Metric):
 
 
 class ParsedF1(Metric):
-    """F1 over pairs in which gold and prediction are both labels; 0 where there is no such pair.
+    """Computes F1 over the rows whose gold and prediction are both labels; 0 where there is no such row.
 
-    `labels` None: those in the gold list of the run (in the bootstrap: of the draw). `over` seen: the mean runs over
-    labels that occur in a pair, as gold or as prediction; labels: over all of them.
+    With `labels` None, the labels are the gold texts of the run (in the bootstrap: of the draw). With `over` "seen"
+    the mean runs over labels that such a row has as gold or prediction; with "labels", over all of them.
     """
 
     def __init__(
@@ -99,17 +102,17 @@ class ParsedF1(Metric):
         self._gold, self._subset = gold, subset
 
     def score(self, row: ScoredRow) -> float | None:
-        """Whether the row is right: F1 has no number for a single row."""
+        """Return 1 where the row is right, else 0, because F1 has no value for a single row."""
         if self._subset and subset_of(row, of_total=False) != self._subset:
             return None
         return float((row.answer.value or "") == self._gold(row.label))
 
     def tally(self) -> Tally:
-        """A one in the row's cell of a table gold x (labels and, last, anything else), table [L, L + 1] laid flat."""
+        """Return a tally with a one in the row's cell of the flat table [L, L + 1]: gold x labels and other text."""
         return Labels(self._label, self._cells)
 
     def _label(self, row: ScoredRow, score: float | None) -> tuple[str, str | None]:
-        """Gold and what was said; None for a row that does not count."""
+        """Return gold and prediction; the prediction is None for a row that does not count."""
         counts = not self._subset or subset_of(row, of_total=False) == self._subset
         return self._gold(row.label), (row.answer.value or "") if counts else None
 
@@ -120,9 +123,9 @@ class ParsedF1(Metric):
         places = {label: place for place, label in enumerate(labels)}
         width = len(labels) + 1
         cells = np.zeros((len(pairs), len(labels) * width))
-        for at, (gold, said) in enumerate(pairs):
-            if said is not None and gold in places:
-                cells[at, places[gold] * width + places.get(said, len(labels))] = 1
+        for at, (gold, prediction) in enumerate(pairs):
+            if prediction is not None and gold in places:
+                cells[at, places[gold] * width + places.get(prediction, len(labels))] = 1
         return cells
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -130,18 +133,18 @@ class ParsedF1(Metric):
 
         labels = round((-1 + (1 + 4 * sums.shape[1]) ** 0.5) / 2)
         tables = sums.reshape(len(sums), labels, labels + 1)
-        known = tables.sum(axis=2) > 0 if self._labels is None else np.ones((len(sums), labels), bool)
-        pairs = tables[:, :, :labels] * known[:, None, :]
+        in_use = tables.sum(axis=2) > 0 if self._labels is None else np.ones((len(sums), labels), bool)
+        pairs = tables[:, :, :labels] * in_use[:, None, :]
         gold, said = pairs.sum(axis=2), pairs.sum(axis=1)
         scores = f1(np.diagonal(pairs, axis1=1, axis2=2), said, gold)
-        counted = (gold + said > 0) if self._over_seen else known
+        counted = (gold + said > 0) if self._over_seen else in_use
         weights = gold if self._weighted else counted.astype(float)
         averaged = ratio((scores * weights).sum(axis=1), weights.sum(axis=1), empty=0.0)
         return np.where(gold.sum(axis=1) > 0, averaged, 0.0)
 
 
 class _BinaryF1(Metric):
-    """had's own F1 with one positive label: an unanswered row is an error on either side."""
+    """Computes had's F1 with one positive label; an unanswered row is an error for either gold label."""
 
     name = "binary_f1"
 
@@ -150,11 +153,11 @@ class _BinaryF1(Metric):
         self._gold = gold
 
     def score(self, row: ScoredRow) -> float | None:
-        """Whether the row is right."""
+        """Return 1 where the row is right, else 0."""
         return float((row.answer.value or "") == self._gold(row.label))
 
     def tally(self) -> Tally:
-        """[right positives, positives, wrong negatives]."""
+        """Return a tally of [right positives, positives, wrong negatives]."""
         return NumberTally(3, self._numbers)
 
     def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float, float]:
@@ -173,15 +176,15 @@ def parsed_f1(
     gold: Gold = "as_is",
     subset: RaceSubset | None = None,
 ) -> Metric:
-    """One of the scripts' F1s; the table above says which options are whose."""
+    """Build one of the scripts' F1s; the module's table gives the options of each task."""
     if average == "binary":
         return _BinaryF1(positive, _GOLD[gold])
-    chosen = None if labels == "gold" else tuple(labels)
-    return ParsedF1(chosen, over, average == "weighted", _GOLD[gold], subset)
+    fixed_labels = None if labels == "gold" else tuple(labels)
+    return ParsedF1(fixed_labels, over, average == "weighted", _GOLD[gold], subset)
 
 
 class _UtteranceWER(Mean):
-    """Mean utterance WER; a row whose cleaned hypothesis or reference is empty has 1 itself and leaves the mean."""
+    """Averages the utterances' WER; a row with an empty hypothesis or reference scores 1, outside the mean."""
 
     reads_rows = True
 
@@ -195,19 +198,19 @@ class _UtteranceWER(Mean):
         )
 
     def tally(self) -> Tally:
-        """[sum of rates, utterances]."""
+        """Return a tally of [sum of rates, utterances]."""
         return NumberTally(
             2, lambda row, score: counted_score(score if row.answer.value and row.label else None)
         )
 
 
 def utterance_mean_wer() -> Metric:
-    """librispeech: 1 (all wrong) where no utterance counts."""
+    """Build librispeech's mean WER; it is 1 (all wrong) where no utterance counts."""
     return _UtteranceWER(accuracy=False)
 
 
 def utterance_wer_accuracy() -> Metric:
-    """librispeech's score: 1 - mean WER."""
+    """Build librispeech's score, 1 - mean WER."""
     return _UtteranceWER(accuracy=True)
 
 

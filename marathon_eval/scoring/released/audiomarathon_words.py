@@ -9,5 +9,5 @@ _SPACED = str.maketrans(dict.fromkeys('.!?,;:"()[]{}', " ") | dict.fromkeys("-'"
 
 
 def normalised(text: str) -> str:
-    """Lower case; `. ! ? , ; : " ( ) [ ] { }` become spaces; hyphens and straight apostrophes vanish."""
+    """Lower the case, replace `. ! ? , ; : " ( ) [ ] { }` by spaces, and remove hyphens and straight apostrophes."""
     return " ".join(text.lower().translate(_SPACED).split())

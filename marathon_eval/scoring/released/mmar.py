@@ -1,8 +1,8 @@
-"""MMAR's released rule: the answer's words must all be in the prediction, and no other option's word may be.
+"""Reproduces MMAR's released rule: the prediction must have all words of the answer, and no other option's word.
 
-Source: code/evaluation.py of https://github.com/ddlBoJack/MMAR (taken over from MMAU). Words are a set: order,
-repetition, punctuation and signs are lost, so "From near to far" is right for "From far to near", a letter alone is
-always wrong, and "not a pigeon" names the pigeon. Only `paper` readings use it.
+Source: code/evaluation.py of https://github.com/ddlBoJack/MMAR (taken over from MMAU). The rule compares sets of
+words, without order, repetition, punctuation and signs, so "From near to far" is right for "From far to near", a
+letter alone is always wrong, and "not a pigeon" names the pigeon. Only `paper` readings use it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _WORD = re.compile(r"\b\w+\b")
 
 
 class PrintedTable(NamedTuple):
-    """One table of the released printout: heading, the row's field, and the values printed even when empty.
+    """Describes one table of the released printout: heading, the row's field, and the values printed even when empty.
 
-    `open` tables take values as they come; a value that a closed table does not list crashes the script.
+    An `open` table takes any value; a value that a closed table does not list crashes the script.
     """
 
     heading: str
@@ -29,6 +29,7 @@ class PrintedTable(NamedTuple):
     open: bool = False
 
 
+#: The tables of the printout, in order.
 MMAR_TABLES = (
     PrintedTable(
         "Modality-wise Accuracy:",
@@ -50,30 +51,30 @@ MMAR_TABLES = (
     ),
     PrintedTable("Sub-category-wise Accuracy:", "sub-category", open=True),
 )
-#: The key since 2026-02-16, then the one before.
+#: Keys of the prediction: the one since 2026-02-16, then the one before.
 MMAR_PREDICTION_KEYS = ("answer_prediction", "model_prediction")
 
 
 def words(text: str) -> frozenset[str]:
-    """The set of runs of word characters of the lower-cased text."""
+    """Return the set of runs of word characters in the lower-cased text."""
     return frozenset(_WORD.findall(text.lower()))
 
 
 def included(answer: str, prediction: str, choices: Iterable[str]) -> bool:
-    """Whether the released rule calls the prediction right.
+    """Tell whether the released rule calls the prediction right.
 
-    Options whose word set equals the answer's forbid nothing, which is why they cannot be told apart.
+    An option with the same set of words as the answer forbids no word, so the rule cannot tell the two apart.
     """
-    said, wanted = words(prediction), words(answer)
-    if not said:
+    predicted, required = words(prediction), words(answer)
+    if not predicted:
         return False
     options = (words(choice) for choice in choices)
-    forbidden = frozenset().union(*(option - wanted for option in options if option != wanted))
-    return wanted <= said and not said & forbidden
+    forbidden = frozenset().union(*(option - required for option in options if option != required))
+    return required <= predicted and not predicted & forbidden
 
 
 def mmar_verdict(row: Mapping[str, Any], keys: Sequence[str] = MMAR_PREDICTION_KEYS) -> MmarVerdict:
-    """What the script says of one row of a predictions file; `keys` name the prediction, the first one present counts."""
+    """Return the script's verdict on one row of a predictions file; the prediction is the first of `keys` in it."""
     key = next((key for key in keys if key in row), None)
     if key is None:
         return "skipped"
@@ -85,7 +86,7 @@ def mmar_verdict(row: Mapping[str, Any], keys: Sequence[str] = MMAR_PREDICTION_K
 
 
 def _listed(choices: Any) -> list[Any]:
-    """A list as it is; anything else is no list of options (the script would read a string letter by letter)."""
+    """Return a list as it is, and [None] for anything else: the script would read a string letter by letter."""
     return choices if isinstance(choices, list) else [None]
 
 
@@ -94,9 +95,9 @@ def mmar_printout(
     verdicts: Sequence[MmarVerdict],
     tables: Sequence[PrintedTable] = MMAR_TABLES,
 ) -> list[str]:
-    """The lines that the script prints; invalid rows, on which it would stop, are counted as wrong.
+    """Return the lines that the script prints; invalid rows, on which it would stop, count as wrong.
 
-    Values that a closed table does not know follow the known ones, where the script would stop with a KeyError.
+    Values that a closed table does not list, on which the script would stop with a KeyError, follow the listed ones.
     """
     scored = [(row, mark) for row, mark in zip(rows, verdicts, strict=True) if mark != "skipped"]
     lines: list[str] = []
@@ -104,7 +105,7 @@ def mmar_printout(
         lines += ["*" * 30, table.heading, *_table_lines(table, scored)]
     right = sum(mark == "right" for _, mark in scored)
     total = f"Total Accuracy: {_percent(right, len(scored))} over {len(scored)} samples"
-    # the script skips rows without the key before it would count them: it always prints 0
+    # the script skips rows without the key before it counts them, so it always prints 0
     return [*lines, "*" * 30, total, "*" * 30, "No prediction count: 0"]
 
 

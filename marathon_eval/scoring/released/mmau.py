@@ -1,4 +1,4 @@
-"""MMAU's released rule: MMAR's word inclusion (MMAR took it from here), other keys and other tables.
+"""Reproduces MMAU's released rule: MMAR's word inclusion (MMAR took it from MMAU), with other keys and tables.
 
 Source: evaluation.py of https://github.com/Sakshi113/MMAU. The code reads `model_output`; its README says
 `model_prediction`, which the code does not find.
@@ -14,7 +14,9 @@ from marathon_eval.scoring.released.mmar import MmarVerdict, PrintedTable, inclu
 
 __all__ = ["MMAU_PREDICTION_KEYS", "MMAU_TABLES", "included", "mmau_printout", "mmau_verdict"]
 
+#: Keys of the prediction: the code's, then the README's.
 MMAU_PREDICTION_KEYS = ("model_output", "model_prediction")
+#: The tables of the printout, in order.
 MMAU_TABLES = (
     PrintedTable("Task-wise Accuracy:", "task", ("sound", "music", "speech")),
     PrintedTable("Difficulty-wise Accuracy:", "difficulty", ("easy", "hard", "medium")),
@@ -23,10 +25,10 @@ MMAU_TABLES = (
 
 
 def mmau_verdict(row: Mapping[str, Any]) -> MmarVerdict:
-    """What the script says of one row of a predictions file."""
+    """Return the script's verdict on one row of a predictions file."""
     return mmar.mmar_verdict(row, MMAU_PREDICTION_KEYS)
 
 
 def mmau_printout(rows: Sequence[Mapping[str, Any]], verdicts: Sequence[MmarVerdict]) -> list[str]:
-    """The lines that the script prints."""
+    """Return the lines that the script prints."""
     return mmar.mmar_printout(rows, verdicts, MMAU_TABLES)
