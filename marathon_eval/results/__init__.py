@@ -1,1 +1,1 @@
-"""The files of a finished run, and two runs compared."""
+"""Writes and reads the files of a run, and compares two runs."""

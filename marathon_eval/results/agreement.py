@@ -1,4 +1,4 @@
-"""How far two judges agree, or a judge and people: shares, Cohen's kappa, ranks, and what the order of answers does.
+"""Measures how far two judges, or a judge and people, agree: shares, Cohen's kappa, rank correlation, position bias.
 
 Sources: Cohen 1960, https://doi.org/10.1177/001316446002000104; the weighted form of 1968,
 https://doi.org/10.1037/h0026256; position bias as in https://arxiv.org/abs/2306.05685, section 3.3.
@@ -19,7 +19,7 @@ from marathon_eval.scoring.stats import wilson
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two judges over the rows that both judged; None where a figure has no value."""
+    """Holds the agreement of two judges on the rows that both judged; a figure is None if it is undefined."""
 
     kind: str
     task: str
@@ -36,7 +36,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Bias:
-    """What one judge makes of the order: `position_bias` above 0 favours the answer in second place."""
+    """Holds the position bias of one judge: `position_bias` above 0 favours the answer in second place."""
 
     n: int
     position_bias: float | None
@@ -45,13 +45,18 @@ class Bias:
 
 
 def compared_labels(one: Judgements, other: Judgements) -> list[Agreement]:
-    """Kind by kind and task by task; labels that name no task stand for the only one. Raises MarathonError."""
+    """Compare two sets of judgements, by kind and task. Raises MarathonError if no row is in both.
+
+    Labels that name no task are assigned to the other side's task, which must be the only one.
+    """
     one, other = _with_tasks(one, other), _with_tasks(other, one)
     parts = dict.fromkeys((place.kind, place.task) for place in (*one, *other))
-    found = [_compared(kind, task, _part(one, kind, task), _part(other, kind, task)) for kind, task in parts]
-    if not any(agreement.n for agreement in found):
+    agreements = [
+        _compared(kind, task, _part(one, kind, task), _part(other, kind, task)) for kind, task in parts
+    ]
+    if not any(agreement.n for agreement in agreements):
         raise MarathonError("judge_agreement: no row was judged by both")
-    return found
+    return agreements
 
 
 def _with_tasks(judged: Judgements, other: Judgements) -> Judgements:
@@ -86,7 +91,8 @@ def _compared(
         for left, right, _ in both
         if left.score is not None and right.score is not None
     ]
-    said, numbers = [*zip(*labels, strict=True)] or [(), ()], [*zip(*scores, strict=True)] or [(), ()]
+    label_columns = [*zip(*labels, strict=True)] or [(), ()]
+    score_columns = [*zip(*scores, strict=True)] or [(), ()]
     same = sum(left == right for left, right in labels)
     interval = wilson(same, len(labels)) if labels else None
     return Agreement(
@@ -97,17 +103,17 @@ def _compared(
         n_other_alone=len(other) - len(both),
         agreement=same / len(labels) if labels else None,
         ci95=None if interval is None else (interval.low, interval.high),
-        kappa=kappa(*said),
-        weighted_kappa=weighted_kappa(*numbers) if kind == "pair" else None,
-        spearman=spearman(*numbers),
+        kappa=kappa(*label_columns),
+        weighted_kappa=weighted_kappa(*score_columns) if kind == "pair" else None,
+        spearman=spearman(*score_columns),
         mean_difference=sum(abs(a - b) for a, b in scores) / len(scores) if scores else None,
     )
 
 
 def bias(judged: Judgements) -> Bias:
-    """Over the rows in which both passes parsed."""
-    pairs = [one.pair for one in judged.values() if one.pair is not None]
-    passes = [(one.straight, one.swapped) for one in pairs if one.straight and one.swapped]
+    """Return the position bias over the rows in which the replies of both passes could be parsed."""
+    pairs = [judgement.pair for judgement in judged.values() if judgement.pair is not None]
+    passes = [(pair.straight, pair.swapped) for pair in pairs if pair.straight and pair.swapped]
     if not passes:
         return Bias(0, None, None, None)
     signs = [[(p.answer > p.reference) - (p.answer < p.reference) for p in both] for both in passes]
@@ -120,7 +126,7 @@ def bias(judged: Judgements) -> Bias:
 
 
 def kappa(one: Sequence[Any], other: Sequence[Any]) -> float | None:
-    """Cohen's kappa; None without rows, and where both always say the same one thing."""
+    """Return Cohen's kappa; None without rows, or if both give one and the same label to every row."""
     n = len(one)
     if not n:
         return None
@@ -131,7 +137,7 @@ def kappa(one: Sequence[Any], other: Sequence[Any]) -> float | None:
 
 
 def weighted_kappa(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """With quadratic weights over scores rounded to whole ones; None without spread."""
+    """Return kappa with quadratic weights, over scores rounded to integers; None if all scores are equal."""
     n = len(one)
     left, right = ([round(score) for score in scores] for scores in (one, other))
     observed = sum((a - b) ** 2 for a, b in zip(left, right, strict=True))
@@ -143,7 +149,7 @@ def weighted_kappa(one: Sequence[float], other: Sequence[float]) -> float | None
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Correlation of ranks, ties sharing their mean rank; None without spread."""
+    """Return the rank correlation, ties having their mean rank; None if one side's scores are all equal."""
     left, right = ranks(one), ranks(other)
     n = len(left)
     if not n:
@@ -155,11 +161,11 @@ def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:
 
 
 def ranks(values: Sequence[float]) -> list[float]:
-    """From 1; equal values get the mean of their ranks."""
+    """Return the rank of each value, from 1; equal values get the mean of their ranks."""
     ordered = sorted(values)
     return [(bisect_left(ordered, value) + 1 + bisect_right(ordered, value)) / 2 for value in values]
 
 
-def agreement_as_json(found: Sequence[Agreement], one: Bias, other: Bias) -> dict[str, Any]:
-    """What `--json` prints."""
-    return {"agreement": [asdict(entry) for entry in found], "one": asdict(one), "other": asdict(other)}
+def agreement_as_json(agreements: Sequence[Agreement], one: Bias, other: Bias) -> dict[str, Any]:
+    """Return the content that `--json` prints."""
+    return {"agreement": [asdict(entry) for entry in agreements], "one": asdict(one), "other": asdict(other)}

@@ -1,24 +1,22 @@
-"""Two runs, held against each other: which tasks they share, and whether they were asked the same.
+"""Compares two runs: finds the tasks they share and checks that these have the same data and prompts.
 
-Only files are read. What is computed of a task stands in paired.py; Holm's correction is over the tasks.
+Reads only the runs' files. paired.py compares one task; Holm's correction is over all tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.files import newest_run, read_results, read_samples
-from marathon_eval.results.paired import TaskRows, correct, paired_metrics
-
-ResultsJson = Mapping[str, Any]
+from marathon_eval.results.paired import JsonObject, TaskRows, correct, paired_metrics
 
 
 def compare_runs(path_a: Path, path_b: Path, force: bool = False) -> dict[str, Any]:
-    """What `compare` prints as JSON. Raises MarathonError for runs on different data or prompts, unless forced."""
+    """Return what `compare` prints as JSON. Raises MarathonError if data or prompts differ, unless `force` is set."""
     folders = newest_run(path_a), newest_run(path_b)
     results = [read_results(folder) for folder in folders]
     shared = [task for task in results[0]["tasks"] if task in results[1]["tasks"]]
@@ -29,46 +27,46 @@ def compare_runs(path_a: Path, path_b: Path, force: bool = False) -> dict[str, A
     unlike = [reason for task in shared for reason in unlikeness(task, results, rows[task])]
     if unlike and not force:
         raise MarathonError(
-            f"compare: {'; '.join(unlike)}. --force compares the documents that both runs have"
+            f"compare: {'; '.join(unlike)}. Use --force to compare the documents that both runs have"
         )
-    found = [paired_metrics(task, *rows[task]) for task in shared]
-    correct([one.readings for one in found])
+    differences = [paired_metrics(task, *rows[task]) for task in shared]
+    correct([difference.readings for difference in differences])
     return {
         "schema_version": 1,
         **{name: run_label(r, f) for name, r, f in zip("ab", results, folders, strict=True)},
-        "tasks": {one.task: asdict(one) for one in found},
+        "tasks": {difference.task: asdict(difference) for difference in differences},
         "only_a": [task for task in results[0]["tasks"] if task not in shared],
         "only_b": [task for task in results[1]["tasks"] if task not in shared],
         "forced": unlike,
     }
 
 
-def run_label(results: ResultsJson, folder: Path) -> dict[str, Any]:
-    """Which run a column is."""
-    kept = ("model", "fingerprint_sha256", "started", "interrupted")
-    return {"folder": str(folder), **{key: results[key] for key in kept}, "press": _press(results)}
+def run_label(results: JsonObject, folder: Path) -> dict[str, Any]:
+    """Return the fields that identify a run in the comparison."""
+    keys = ("model", "fingerprint_sha256", "started", "interrupted")
+    return {"folder": str(folder), **{key: results[key] for key in keys}, "press": _press(results)}
 
 
-def _press(results: ResultsJson) -> Any:
+def _press(results: JsonObject) -> Any:
     return results["fingerprint"].get("press")
 
 
-def task_rows(results: ResultsJson, folder: Path, task: str) -> TaskRows:
-    """One task of a finished run. Raises MarathonError for a run without samples."""
+def task_rows(results: JsonObject, folder: Path, task: str) -> TaskRows:
+    """Read one task of a finished run. Raises MarathonError if the run has no samples."""
     return TaskRows(results["tasks"][task], {row["doc_id"]: row for row in read_samples(folder, task)})
 
 
-def unlikeness(task: str, results: Sequence[ResultsJson], rows: Sequence[TaskRows]) -> list[str]:
-    """Why two runs of a task are not to be compared: other documents, or the same asked in other words."""
+def unlikeness(task: str, results: Sequence[JsonObject], rows: Sequence[TaskRows]) -> list[str]:
+    """Return the reasons not to compare two runs of a task: different data, or different prompts for a document."""
     hashes = [(r.get("manifests") or {}).get(task, {}).get("manifest_sha256") for r in results]
     reasons = []
     if hashes[0] != hashes[1]:
         reasons.append(f"{task}: the runs are on different data (manifest {_short(hashes)})")
     common = [doc for doc in rows[0].rows if doc in rows[1].rows]
-    asked = [[one.rows[doc]["prompt_sha256"] for doc in common] for one in rows]
-    others = sum(a != b and None not in (a, b) for a, b in zip(*asked, strict=True))
-    if others:
-        reasons.append(f"{task}: {others} of {len(common)} documents were asked with different prompts")
+    prompts = [[side.rows[doc]["prompt_sha256"] for doc in common] for side in rows]
+    different = sum(a != b and None not in (a, b) for a, b in zip(*prompts, strict=True))
+    if different:
+        reasons.append(f"{task}: {different} of {len(common)} documents were asked with different prompts")
     return reasons
 
 

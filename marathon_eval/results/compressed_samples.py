@@ -1,6 +1,6 @@
-"""Samples as the lines of their file, compressed block by block: a tenth of the room that objects take.
+"""Keeps samples in memory as the lines of their file, compressed in blocks: a tenth of the memory of objects.
 
-A block is given back as it will stand in samples_<task>.jsonl, so that writing copies and encodes nothing again.
+A block decompresses to the text of samples_<task>.jsonl, so that writing the file encodes nothing again.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any, overload
 from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.files import json_line
 
-#: Characters of a block. zlib looks back 32 KB, so that larger ones are hardly smaller.
+#: Characters of a block. zlib looks back 32 KB, so larger blocks hardly compress better.
 BLOCK = 1 << 16
-#: The fastest: higher levels take longer and save next to nothing on lines that repeat each other.
+#: The fastest zlib level: higher ones take longer and save almost nothing on such repetitive lines.
 _LEVEL = 1
 
 
 class CompressedSamples(Sequence[Sample]):
-    """One task's samples. What is taken out is made anew each time: lists, where a tuple was put in."""
+    """Stores one task's samples. Each access builds a new object, in which tuples have become lists."""
 
     def __init__(self, samples: Iterable[Sample] = ()) -> None:
         self._task = ""
         self._blocks: list[bytes] = []
         #: The number of each block's first sample.
         self._firsts: list[int] = []
-        #: Lines that fill no block yet.
+        #: Lines of the unfinished block.
         self._open: list[str] = []
         self._size = self._length = 0
         for sample in samples:
             self.append(sample)
 
     def append(self, sample: Sample) -> None:
-        """Take a sample in. All are of one task, for no line names it. Raises ValueError for one of another."""
+        """Append a sample. Raises ValueError if its task is not that of the others: lines do not name it."""
         if self._length and sample.task != self._task:
             raise ValueError(f"a sample of {sample.task} among those of {self._task}")
         self._task = sample.task
@@ -52,7 +52,7 @@ class CompressedSamples(Sequence[Sample]):
         self._open, self._size = [], 0
 
     def texts(self) -> Iterator[str]:
-        """The file's text, a block at a time."""
+        """Yield the file's text, one block at a time."""
         for block in self._blocks:
             yield zlib.decompress(block).decode()
         if self._open:
@@ -65,7 +65,7 @@ class CompressedSamples(Sequence[Sample]):
         return (_sample(self._task, row) for row in self.rows())
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The lines, read."""
+        """Yield the parsed lines."""
         return (json.loads(line) for text in self.texts() for line in _lines(text))
 
     @overload
@@ -74,49 +74,49 @@ class CompressedSamples(Sequence[Sample]):
     def __getitem__(self, index: slice) -> list[Sample]: ...
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(self._length))]
-        at = index + self._length if index < 0 else index
-        if not 0 <= at < self._length:
+            return [self[position] for position in range(*index.indices(self._length))]
+        position = index + self._length if index < 0 else index
+        if not 0 <= position < self._length:
             raise IndexError(f"sample {index} of {self._length}")
-        packed = self._length - len(self._open)
-        if at >= packed:
-            return _sample(self._task, json.loads(self._open[at - packed]))
-        block = bisect_right(self._firsts, at) - 1
+        compressed = self._length - len(self._open)
+        if position >= compressed:
+            return _sample(self._task, json.loads(self._open[position - compressed]))
+        block = bisect_right(self._firsts, position) - 1
         lines = _lines(zlib.decompress(self._blocks[block]).decode())
-        return _sample(self._task, json.loads(lines[at - self._firsts[block]]))
+        return _sample(self._task, json.loads(lines[position - self._firsts[block]]))
 
     def __eq__(self, other: object) -> bool:
-        """As lists are equal, and to a list."""
+        """Compare with a list or other CompressedSamples, sample by sample."""
         if not isinstance(other, (CompressedSamples, list)):
             return NotImplemented
         return len(self) == len(other) and all(
             mine == theirs for mine, theirs in zip(self, other, strict=True)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # as a list, it may grow
+    __hash__ = None  # type: ignore[assignment]  # mutable, like a list
 
 
 def samples_text(samples: Sequence[Sample]) -> Iterator[str]:
-    """The text of samples_<task>.jsonl in parts."""
+    """Yield the text of samples_<task>.jsonl in parts."""
     if isinstance(samples, CompressedSamples):
         return samples.texts()
     return (json_line(sample.line()) for sample in samples)
 
 
 def rows_of(samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
-    """The lines of samples_<task>.jsonl, read."""
+    """Yield the parsed lines of samples_<task>.jsonl."""
     if isinstance(samples, CompressedSamples):
         return samples.rows()
     return (sample.line() for sample in samples)
 
 
 def _sample(task: str, row: dict[str, Any]) -> Sample:
-    """The sample of a line; the row is used up."""
+    """Build the sample of a parsed line; modifies `row`."""
     del row["schema_version"]
-    row["readings"] = {name: ReadingScore(**read) for name, read in row["readings"].items()}
+    row["readings"] = {name: ReadingScore(**score) for name, score in row["readings"].items()}
     return Sample(task=task, **row)
 
 
 def _lines(text: str) -> list[str]:
-    """Not str.splitlines, for which characters that may stand in a JSON text end a line."""
+    """Split at newlines only: str.splitlines also splits at characters that may occur in a JSON string."""
     return text.removesuffix("\n").split("\n")

@@ -1,4 +1,4 @@
-"""What a run says: samples, task results, the run; and the files they are kept in."""
+"""Writes and reads the files of a run: results.json and samples_<task>.jsonl."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from marathon_eval.results.shape import fault_of_results, fault_of_sample, whole
 
 
 def run_folder(output_path: Path, model: str, fingerprint_sha256: str) -> Path:
-    """`<output_path>/<model>__<fingerprint[:8]>/<UTC time>`, made now so that a wrong path stops before weights load."""
+    """Create `<output_path>/<model>__<fingerprint[:8]>/<UTC time>`. Raises MarathonError if it cannot be written.
+
+    A run calls this before it loads weights, so that a wrong path fails early.
+    """
     stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime())
     parent = output_path / f"{model}__{fingerprint_sha256[:8]}"
     folder = parent / stamp
@@ -31,7 +34,7 @@ def run_folder(output_path: Path, model: str, fingerprint_sha256: str) -> Path:
 
 
 def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None:
-    """Write samples first and results.json last, each by rename: a results.json always has its samples."""
+    """Write the samples, then results.json, each atomically: if results.json exists, its samples do too."""
     from marathon_eval.results.compressed_samples import samples_text
 
     if log_samples:
@@ -41,7 +44,7 @@ def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None
 
 
 def newest_run(path: Path) -> Path:
-    """A run's folder, or the newest run below a parent. Raises MarathonError."""
+    """Return a run's folder, or the newest run below a parent. Raises MarathonError if there is none."""
     if (path / "results.json").is_file():
         return path
     runs = sorted(path.glob("**/results.json"), key=lambda file: (file.parent.name, file.stat().st_mtime_ns))
@@ -51,7 +54,7 @@ def newest_run(path: Path) -> Path:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """results.json of a run's folder; raises MarathonError when it is damaged or of another schema."""
+    """Read results.json of a run's folder. Raises MarathonError if it is damaged or has another schema_version."""
     file = newest_run(path) / "results.json"
     try:
         loaded = json.loads(file.read_text(encoding="utf-8"), parse_int=whole_number)
@@ -61,12 +64,12 @@ def read_results(path: Path) -> dict[str, Any]:
         raise MarathonError(f"{file}: schema_version is not {SCHEMA_VERSION}")
     fault = fault_of_results(loaded)
     if fault is not None:
-        raise MarathonError(f"{file}: {fault}: is not as a run writes it")
+        raise MarathonError(f"{file}: {fault}: is missing or has the wrong type")
     return loaded
 
 
 def read_samples(folder: Path, task: str) -> Iterator[dict[str, Any]]:
-    """The lines of samples_<task>.jsonl. Raises MarathonError naming file and line."""
+    """Yield the parsed lines of samples_<task>.jsonl. Raises MarathonError naming file and line."""
     file = newest_run(folder) / f"samples_{task}.jsonl"
     if not file.is_file():
         raise MarathonError(f"{file}: no such file (was the run made with --no_log_samples?)")
@@ -78,5 +81,5 @@ def read_samples(folder: Path, task: str) -> Iterator[dict[str, Any]]:
                 raise MarathonError(f"{file}:{number}: not readable as JSON ({error})") from None
             fault = fault_of_sample(row)
             if fault is not None:
-                raise MarathonError(f"{file}:{number}: {fault}: is not as a run writes it")
+                raise MarathonError(f"{file}:{number}: {fault}: is missing or has the wrong type")
             yield row

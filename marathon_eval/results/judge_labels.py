@@ -1,4 +1,4 @@
-"""Judgements to be compared: those of a judged run, from the judge's own last replies, or labels that people gave."""
+"""Reads judgements to compare: the judge's last replies in a run's samples, or a file of labels given by people."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAIR_VERDICTS = ("win", "tie", "loss")
 
 @dataclass(frozen=True)
 class Judgement:
-    """One row as one judge, or one person, sees it. `label` is a verdict, an option's letter or "none"."""
+    """Holds the judgement of one row by a judge or person. `label` is a verdict, an option's letter or "none"."""
 
     label: str | None
     score: float | None = None
@@ -29,7 +29,7 @@ class Judgement:
 
 
 class Place(NamedTuple):
-    """Where a judgement belongs."""
+    """Identifies the row and the kind of a judgement."""
 
     kind: str
     task: str
@@ -40,34 +40,34 @@ Judgements = Mapping[Place, Judgement]
 
 
 def judgements(path: Path) -> dict[Place, Judgement]:
-    """Of a judged run's folder, or of a file of labels. Raises MarathonError."""
+    """Read the judgements of a run's folder or of a file of labels. Raises MarathonError."""
     return dict(_of_run(newest_run(path)) if path.is_dir() else _of_labels(path))
 
 
 def _of_run(folder: Path) -> Iterator[tuple[Place, Judgement]]:
-    found = False
+    any_judged = False
     for task in read_results(folder)["tasks"]:
         for row in read_samples(folder, task):
             for kind, texts in row.get("judge", {}).items():
-                found = True
+                any_judged = True
                 judgement = _judged(kind, texts, row)
                 if judgement is not None:
                     yield Place(kind, task, row["doc_id"]), judgement
-    if not found:
+    if not any_judged:
         raise MarathonError(f"{folder}: no row was judged (was the run made with --judge_model?)")
 
 
 def _judged(kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any]) -> Judgement | None:
-    """The last reply of each call counts; None for a row that was settled or never judged."""
-    last = [parted(tries[-1]).answer or "" if tries else "" for tries in texts]
-    if kind == "pair" and len(last) == 2:
-        straight, swapped = (two_scores(text) for text in last)
+    """Build a row's judgement from the last reply of each call; None if there is none or it is unreadable."""
+    replies = [parted(tries[-1]).answer or "" if tries else "" for tries in texts]
+    if kind == "pair" and len(replies) == 2:
+        straight, swapped = (two_scores(text) for text in replies)
         pair = Pair(straight and Pass(*straight), swapped and Pass(swapped[1], swapped[0]))
         return _of_pair(pair, row["response"])
-    if kind == "align" and last:
-        letter = read_letter(last[0], LABEL_LETTERS)
+    if kind == "align" and replies:
+        letter = read_letter(replies[0], LABEL_LETTERS)
         return None if letter is None else Judgement(letter, response=row["response"])
-    if kind == "rubric" and last:
+    if kind == "rubric" and replies:
         scores = [
             reading["scores"][name]
             for reading in row["readings"].values()
@@ -82,14 +82,15 @@ def _of_pair(pair: Pair, response: Any) -> Judgement | None:
     if len(pair.passes) < 2:
         return None
     answer, reference = (
-        sum(side) / 2 for side in zip(*((one.answer, one.reference) for one in pair.passes), strict=True)
+        sum(side) / 2
+        for side in zip(*((rated.answer, rated.reference) for rated in pair.passes), strict=True)
     )
     label = "win" if answer > reference else "loss" if answer < reference else "tie"
     return Judgement(label, answer, pair, response)
 
 
 def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
-    """Rows with doc_id, and `label` (win, tie, loss, a letter, none) or `score`, or both; `task` where there are several."""
+    """Read rows with `doc_id`, `task` if there are several, and `label` (win, tie, loss, a letter, none) or `score`."""
     try:
         content = path.read_bytes()
     except OSError as error:

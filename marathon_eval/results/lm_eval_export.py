@@ -1,8 +1,10 @@
-"""A run in the files of lm-evaluation-harness 0.4.13, for tools that read those: `--export lm_eval`.
+"""Writes a run in the file format of lm-evaluation-harness 0.4.13, for tools that read it: `--export lm_eval`.
 
-`results_<time>.json` and `samples_<task>_<time>.jsonl` (one row per document and reading, as there per filter):
-https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/loggers/evaluation_tracker.py. A standard error is
-the width of our bootstrap's interval over clips divided by 2 x 1.96. A row has no prompt, as ours has none: its hash is there.
+The files are `results_<time>.json` and `samples_<task>_<time>.jsonl`, with one row per document and reading (lm-eval:
+per document and filter), see
+https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/loggers/evaluation_tracker.py.
+A standard error is the width of the bootstrap interval over clips divided by 2 x 1.96. Rows have the prompt's hash
+instead of the prompt, since a run's samples do not contain it.
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from typing import Any
 from marathon_eval.api.results import MetricValue, RunResult, Sample, TaskResult
 from marathon_eval.files import json_line, sha256_of, write_atomically
 
-#: Standard errors in a 95 % interval.
+#: Width of a 95 % interval in standard errors.
 WIDTH = 2 * 1.96
 
 
 def write(result: RunResult, folder: Path) -> Path:
-    """Both kinds of files below `folder`; the path of the results. Raises MarathonError."""
+    """Write both kinds of files to `folder` and return the path of the results. Raises MarathonError."""
     folder.mkdir(parents=True, exist_ok=True)
     stamp = result.started.replace(":", "-").rstrip("Z")
     for task, samples in result.samples.items():
@@ -33,7 +35,7 @@ def write(result: RunResult, folder: Path) -> Path:
 
 
 def results(result: RunResult) -> dict[str, Any]:
-    """The content of results_<time>.json: the keys that lm-eval writes and that a run here can answer."""
+    """Return the content of results_<time>.json: those of lm-eval's keys for which a run has values."""
     config = result.config
     return {
         "results": {name: scores(task) for name, task in result.tasks.items()},
@@ -61,21 +63,22 @@ def results(result: RunResult) -> dict[str, Any]:
 
 
 def scores(task: TaskResult) -> dict[str, Any]:
-    """`<metric>,<reading>` and its standard error, which is "N/A" where there is no interval."""
-    found: dict[str, Any] = {"name": task.task, "alias": task.task, "sample_len": task.n_loaded}
+    """Return `<metric>,<reading>` and its standard error, which is "N/A" without an interval."""
+    entry: dict[str, Any] = {"name": task.task, "alias": task.task, "sample_len": task.n_loaded}
     for reading, metrics in task.readings.items():
         for metric, value in metrics.items():
-            found[f"{metric},{reading}"] = value.value
-            found[f"{metric}_stderr,{reading}"] = standard_error(value)
-    return found
+            entry[f"{metric},{reading}"] = value.value
+            entry[f"{metric}_stderr,{reading}"] = standard_error(value)
+    return entry
 
 
 def standard_error(value: MetricValue) -> float | str:
+    """Return the standard error that belongs to the interval, or "N/A" without one."""
     return "N/A" if value.ci95 is None else (value.ci95[1] - value.ci95[0]) / WIDTH
 
 
 def task_config(task: TaskResult) -> dict[str, Any]:
-    """What of a task's YAML a result keeps."""
+    """Return the parts of a task's YAML that the results contain."""
     metrics = [
         {**entry, "filter_list": reading}
         for reading, named in task.metrics.items()
@@ -85,7 +88,7 @@ def task_config(task: TaskResult) -> dict[str, Any]:
 
 
 def directions(task: TaskResult) -> dict[str, bool]:
-    """Whether more is better, by metric, as its entry in the YAML builds it."""
+    """Return for each metric whether higher is better."""
     from marathon_eval.scoring.metrics.build import build_metric
 
     built = {
@@ -97,7 +100,7 @@ def directions(task: TaskResult) -> dict[str, bool]:
 
 
 def sample_rows(sample: Sample) -> Iterator[dict[str, Any]]:
-    """One row per reading; a failed answer has no reading and so no row, as nothing was scored."""
+    """Yield one row per reading; a failed response has no readings and so no rows."""
     texts = sample.response if isinstance(sample.response, list) else [sample.response]
     doc = {"doc_id": sample.doc_id, **sample.fields, "choices": sample.choices, "audio": sample.audio}
     for name, reading in sample.readings.items():

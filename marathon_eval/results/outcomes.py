@@ -1,4 +1,4 @@
-"""What became of one answer: right, wrong, between the two, unanswered, failed, or not scored."""
+"""Classifies answers as right, wrong, graded (in between), unanswered, failed or not scored."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ NAMES = {
     UNSCORED: "not scored",
     ABSENT: "not in this run",
 }
-#: A row's own verdict is one of these where it has one; the headline is often a mean that no single row has.
+#: Metrics that decide right or wrong, if the row has one of them; the headline is often a mean without row values.
 _VERDICTS = ("accuracy", "acc", "exact_match")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One letter of NAMES, and the number behind it where the row has one."""
+    """Holds one code of NAMES, and the score that it follows from, if any."""
 
     code: str
     score: float | None = None
 
 
 def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
-    """The outcome of a samples_<task>.jsonl line under one reading; `metric` is the task's headline.
+    """Return the outcome of a samples_<task>.jsonl line under one reading; `metric` is the task's headline.
 
-    A number other than 0 and 1, and any error rate above 0, is graded: neither right nor wrong.
+    A score other than 0 and 1, and an error rate above 0, is graded: neither right nor wrong.
     """
     if row["status"] not in ("ok", "unverified"):
         return Outcome(ERROR)
-    read = row["readings"].get(reading)
-    if read is None:
+    scored = row["readings"].get(reading)
+    if scored is None:
         return Outcome(UNSCORED)
-    if read["answer"] is None:
+    if scored["answer"] is None:
         return Outcome(UNANSWERED)
-    name, score = _verdict(read["scores"], metric)
+    name, score = _verdict(scored["scores"], metric)
     if score is None:
         return Outcome(UNSCORED)
     if _is_error_rate(name):
@@ -49,7 +49,7 @@ def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
 
 
 def _is_error_rate(name: str) -> bool:
-    """Whether 0 is perfect: `wer`, `mean_wer`, `deletion_rate`, but not `wer_accuracy` or `parse_rate`."""
+    """Return whether 0 is the best score: for `wer`, `deletion_rate`, but not `wer_accuracy` or `parse_rate`."""
     words = set(name.split("_"))
     return bool(words & {"wer", "cer", "deletion", "insertion", "substitution"}) and "accuracy" not in words
 
@@ -62,7 +62,7 @@ def _verdict(scores: Mapping[str, float | None], metric: str) -> tuple[str, floa
 
 
 def outcome_counts(codes: Iterable[str]) -> dict[str, int]:
-    """How often each outcome occurs, by its name; zero left out."""
+    """Count the outcomes by name; those that do not occur are omitted."""
     counts = dict.fromkeys(NAMES, 0)
     for code in codes:
         counts[code] += 1

@@ -1,7 +1,7 @@
-"""One task of two runs, paired by document: metric differences with intervals, discordant counts, flips.
+"""Compares one task of two runs, paired by document: metric differences with intervals, discordant counts, flips.
 
-Metrics are rebuilt from the entries of metric_list that results.json keeps. Every interval resamples clips and gives
-both runs the same ones; right and wrong are compared by the exact McNemar test.
+Metrics are rebuilt from the metric_list entries in results.json. Every interval resamples clips, the same ones for
+both runs; right and wrong answers are compared by the exact McNemar test.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from marathon_eval.scoring.stats import bootstrap, holm, mcnemar
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SampleRow = Mapping[str, Any]
-#: A metric rebuilt from files must give the number that the run itself gave.
+#: A JSON object of a run's files: results.json, or one line of samples_<task>.jsonl.
+JsonObject = Mapping[str, Any]
+#: Tolerance with which a metric rebuilt from files must reproduce the run's own value.
 SAME = 1e-9
 
 
 @dataclass(frozen=True)
 class TaskRows:
-    """One task of one run: its entry in results.json, and its samples by document."""
+    """Holds one task of one run: its entry in results.json, and its samples by document."""
 
     summary: Mapping[str, Any]
-    rows: dict[int, SampleRow]
+    rows: dict[int, JsonObject]
 
     @property
-    def scored(self) -> dict[int, SampleRow]:
-        """The documents that entered the scores."""
+    def scored(self) -> dict[int, JsonObject]:
+        """Return the documents that the scores include."""
         return {doc: row for doc, row in self.rows.items() if row["readings"]}
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric in both runs, on the documents that both scored; `reason` says why there is no interval."""
+    """Holds one metric of both runs, on the documents that both scored; `reason` says why there is no interval."""
 
     a: float | None
     b: float | None
@@ -52,7 +53,7 @@ class Difference:
 
 @dataclass
 class Discordance:
-    """Documents that only one run has right. `holm_p` is the p-value corrected for the tests beside it."""
+    """Counts the documents that both runs, one run or neither has right. `holm_p` is `p` after Holm's correction."""
 
     both: int
     only_a: int
@@ -64,7 +65,7 @@ class Discordance:
 
 @dataclass(frozen=True)
 class ReadingDifference:
-    """One reading of both runs' answers; `discordance` None where answers are graded, not right or wrong."""
+    """Holds one reading of both runs; `discordance` is None if answers have grades instead of right or wrong."""
 
     metrics: dict[str, Difference]
     discordance: Discordance | None
@@ -72,7 +73,7 @@ class ReadingDifference:
 
 @dataclass(frozen=True)
 class TaskDifference:
-    """One task in both runs; `flips` are the documents that, under the headline's reading, one run alone has right."""
+    """Holds one task of both runs; `flips` are documents that one run alone has right in the headline's reading."""
 
     task: str
     n_paired: int
@@ -84,7 +85,10 @@ class TaskDifference:
 
 
 def paired_metrics(task: str, a: TaskRows, b: TaskRows) -> TaskDifference:
-    """Every reading and metric that both runs have, on the documents that both scored; Holm's correction is pending."""
+    """Compare every reading and metric that both runs have, on the documents that both scored.
+
+    `correct` adds Holm's correction later.
+    """
     scored = a.scored, b.scored
     docs = [doc for doc in scored[0] if doc in scored[1]]
     readings = {
@@ -104,11 +108,11 @@ def paired_metrics(task: str, a: TaskRows, b: TaskRows) -> TaskDifference:
 
 
 def correct(families: Sequence[Mapping[str, ReadingDifference]]) -> None:
-    """Write Holm's adjusted p-values: tests of readings of the same name are one family."""
+    """Set the p-values adjusted by Holm's method; the tests of readings with the same name form one family."""
     for name in {name for readings in families for name in readings}:
         tests = [readings[name].discordance for readings in families if name in readings]
-        held = [test for test in tests if test is not None]
-        for test, p in zip(held, holm([test.p for test in held]), strict=True):
+        family = [test for test in tests if test is not None]
+        for test, p in zip(family, holm([test.p for test in family]), strict=True):
             test.holm_p = p
 
 
@@ -125,7 +129,7 @@ def _reading(name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> Readin
 def _difference(
     reading: str, name: str, spec: Mapping[str, Any] | None, a: TaskRows, b: TaskRows, docs: Sequence[int]
 ) -> Difference:
-    """One metric, rebuilt; where that does not give each run's own number, the two numbers without an interval."""
+    """Compare one metric, rebuilt from the samples; no interval if that does not reproduce both runs' values."""
     recorded = [side.summary[reading][name]["value"] for side in (a, b)]
     if spec is None:
         return Difference(
@@ -149,7 +153,7 @@ def _difference(
 def difference(
     first: NDArray[Any], second: NDArray[Any], clusters: Sequence[str], metric: Metric
 ) -> Difference:
-    """second - first with its 95 % interval; counts [n, k] of the same documents in the same order."""
+    """Return second - first with its 95 % interval, from counts [n, k] of the same documents in the same order."""
     import numpy as np
 
     width = first.shape[1]
@@ -173,28 +177,31 @@ def _same(value: float | None, recorded: float | None) -> bool:
 
 
 def rebuilt(spec: Mapping[str, Any], name: str, reading: str) -> Metric:
-    """The metric of a recorded entry. Raises MarathonError for an entry that no longer means anything."""
+    """Build the metric of an entry in results.json. Raises MarathonError if the entry is no longer valid."""
     if spec.get("hf_evaluate") or str(spec.get("metric")).startswith("evaluate:"):
-        # metrics whose code a results file may not name: the mean of the numbers that the run itself kept
+        # a results file must not make this program run code from the hub: average the scores that the run recorded
         return Mean(name, lambda row: row.context.doc["scores"][name])
     return build_metric(spec, f"results.json: {reading}: {name}")
 
 
-def row_of_sample(row: SampleRow, reading: str) -> ScoredRow:
-    """A line of samples_<task>.jsonl as metrics take it."""
-    read = row["readings"][reading]
+def row_of_sample(row: JsonObject, reading: str) -> ScoredRow:
+    """Convert a line of samples_<task>.jsonl to the type that metrics take."""
+    recorded = row["readings"][reading]
     path = row["audio"][0]["path"] if row["audio"] else ""
-    doc = {"path": path, **row["fields"], "scores": read["scores"]}
+    doc = {"path": path, **row["fields"], "scores": recorded["scores"]}
     target = tuple(row["target"]) if isinstance(row["target"], list) else row["target"]
     context = FilterContext(tuple(row.get("choices", ())), tuple(row.get("letters", ())), doc)
-    return ScoredRow(Answer(read["answer"], read["rule"]), target, context, str(row.get("cluster")))
+    return ScoredRow(Answer(recorded["answer"], recorded["rule"]), target, context, str(row.get("cluster")))
 
 
-def clusters(rows: Sequence[SampleRow]) -> list[str]:
-    """What the interval resamples: the recorded clusters; clips where there is but one, or none was recorded."""
-    named = [row.get("cluster") for row in rows]
-    if None not in named and len(set(named)) > 1:
-        return [str(name) for name in named]
+def clusters(rows: Sequence[JsonObject]) -> list[str]:
+    """Return the cluster of each row, which intervals resample: the recorded one, or the clips.
+
+    The clips serve if a row has no recorded cluster, or if all rows have the same.
+    """
+    recorded = [row.get("cluster") for row in rows]
+    if None not in recorded and len(set(recorded)) > 1:
+        return [str(name) for name in recorded]
     return [str([clip["path"] for clip in row["audio"]] or row["doc_id"]) for row in rows]
 
 
@@ -205,7 +212,7 @@ def _codes(name: str, side: TaskRows, docs: Sequence[int]) -> list[str]:
 
 
 def _discordance(name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> Discordance | None:
-    """Counts of right and wrong; an unanswered document is not right. None where answers are graded."""
+    """Count right and wrong answers; unanswered counts as not right. None if answers have grades."""
     codes = [_codes(name, side, docs) for side in (a, b)]
     if not docs or {*codes[0], *codes[1]} - {RIGHT, WRONG, UNANSWERED}:
         return None
@@ -216,14 +223,14 @@ def _discordance(name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> Di
 
 
 def flips(a: TaskRows, b: TaskRows, docs: Sequence[int], reading: str) -> list[dict[str, Any]]:
-    """The documents that one run alone has right, with both answers, in the order of the documents."""
+    """Return the documents that only one run has right, with both answers, in the order of `docs`."""
     codes = [_codes(reading, side, docs) for side in (a, b)]
     return [
         {
             "doc_id": doc,
             "target": a.rows[doc]["target"],
-            "a": _told(a.rows[doc], reading, first),
-            "b": _told(b.rows[doc], reading, second),
+            "a": _answer_entry(a.rows[doc], reading, first),
+            "b": _answer_entry(b.rows[doc], reading, second),
             "audio": [clip["path"] for clip in a.rows[doc]["audio"]],
         }
         for doc, first, second in zip(docs, *codes, strict=True)
@@ -231,7 +238,7 @@ def flips(a: TaskRows, b: TaskRows, docs: Sequence[int], reading: str) -> list[d
     ]
 
 
-def _told(row: SampleRow, reading: str, code: str) -> dict[str, Any]:
+def _answer_entry(row: JsonObject, reading: str, code: str) -> dict[str, Any]:
     return {
         "outcome": NAMES[code],
         "answer": row["readings"][reading]["answer"],

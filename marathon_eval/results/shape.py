@@ -1,11 +1,11 @@
-"""Whether a run's files have the form that this program writes: they may be a stranger's, and every verb trusts it."""
+"""Checks the types in a run's files, which may come from other people, so that all verbs can rely on them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Whole numbers of more digits are nobody's measurement, and no float can hold them.
+#: Integers of more digits are rejected: no float can hold them.
 MAX_DIGITS = 200
 _NUMBER = (int, float)
 _OF_RESULTS: Mapping[str, type | tuple[type, ...]] = {
@@ -21,14 +21,14 @@ _OF_SAMPLE: Mapping[str, type | tuple[type, ...]] = {
 
 
 def whole_number(digits: str) -> int:
-    """For json.loads. Raises ValueError for a number that no float can hold."""
+    """Parse an integer, as `parse_int` of json.loads. Raises ValueError for one that no float can hold."""
     if len(digits) > MAX_DIGITS:
         raise ValueError(f"a number of {len(digits)} digits")
     return int(digits)
 
 
 def fault_of_results(loaded: Mapping[str, Any]) -> str | None:
-    """What is wrong with the content of results.json; keys that are not there are no fault here."""
+    """Return the first key of results.json with a wrong type, or None. Missing keys are accepted here."""
     fault = _wrong(loaded, _OF_RESULTS)
     if fault is not None:
         return fault
@@ -40,11 +40,11 @@ def fault_of_results(loaded: Mapping[str, Any]) -> str | None:
     ):
         return "fingerprint: press"
     faults = (_fault_of_task(name, task) for name, task in loaded.get("tasks", {}).items())
-    return next((one for one in faults if one is not None), None)
+    return next((fault for fault in faults if fault is not None), None)
 
 
 def fault_of_sample(row: Any) -> str | None:
-    """What is wrong with a line of samples_<task>.jsonl."""
+    """Return the first key of a samples_<task>.jsonl line with a wrong type, or None."""
     if not isinstance(row, dict):
         return "the line"
     if type(row.get("doc_id")) is not int:
@@ -69,8 +69,8 @@ def _fault_of_task(name: str, task: Any) -> str | None:
         metrics = task.get(reading) if isinstance(reading, str) else None
         if not isinstance(metrics, dict):
             return f"tasks: {name}: {reading}"
-        for metric, found in metrics.items():
-            value = found.get("value") if isinstance(found, dict) else ""
+        for metric, entry in metrics.items():
+            value = entry.get("value") if isinstance(entry, dict) else ""
             if value is not None and not isinstance(value, _NUMBER):
                 return f"tasks: {name}: {reading}: {metric}"
     return None

@@ -1,1 +1,1 @@
-"""Tasks: from a YAML file to documents, prompts and requests."""
+"""Reads task YAML files and turns their rows into documents, prompts and requests."""

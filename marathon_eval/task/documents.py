@@ -1,4 +1,4 @@
-"""A task's documents: rows selected, finished by row steps, with their audio found; a bad row keeps its reason."""
+"""Loads a task's documents: selects rows, runs the row steps, finds the audio, and keeps the error of a bad row."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from marathon_eval.task.yaml.loader import Document
 
 
 class DocLoader:
-    """Builds a task's documents. `choices` are what filters read; the question may have none of its own."""
+    """Builds a task's documents. Filters read `choices`; these may exist even if the question has no options."""
 
     def __init__(self, config: TaskConfig, document: Document, question: Question, choices: Choices) -> None:
         self.config = config
@@ -38,20 +38,23 @@ class DocLoader:
     def load(
         self, reader: TableReader, subset: str | None, limit: float | None, samples: Sequence[int] | None
     ) -> DocSet:
-        """The documents of the evaluated split. Raises MarathonError for what is wrong with the dataset as a whole."""
+        """Return the documents of the evaluated split. Raises MarathonError if the dataset cannot be used."""
         table = reader.read(reader.test_split())
         table = replace(table, rows=only(table.rows, self.config.only_rows))
-        known = columns_of(table.rows)
-        if not known:
+        columns = columns_of(table.rows)
+        if not columns:
             raise MarathonError(f"{self.where}: {table.label} holds no rows with named columns")
         selected = self._selected(table, subset)
         rows = picked(selected.rows, limit, samples, self.where)
         finished = [self._finished(row, table) for row in rows]
-        self._check_columns(known.union(*(doc.fields for doc in finished)))
-        asked = [self._asked(doc, row.folder, table) for doc, row in zip(finished, rows, strict=True)]
+        self._check_columns(columns.union(*(doc.fields for doc in finished)))
+        docs = [
+            self._with_target_and_audio(doc, row.folder, table)
+            for doc, row in zip(finished, rows, strict=True)
+        ]
         if table.source is not None:
-            table.source.fetch([name for doc in asked for name in doc.audio_names])
-        docs = [_with_files(doc, table.source) for doc in asked]
+            table.source.fetch([name for doc in docs for name in doc.audio_names])
+        docs = [_with_files(doc, table.source) for doc in docs]
         return DocSet(
             docs=self._with_examples(docs, reader, table) if self.config.num_fewshot else docs,
             n_meta=len(table.rows),
@@ -72,14 +75,17 @@ class DocLoader:
         )
 
     def _audio_texts(self, row: Row) -> list[str]:
-        """The audio's names as written in the row; none for a row that is too bad to have any."""
+        """Return the audio's names as written in the row, or none if they cannot be read."""
         try:
             return [str(_reference(value)[0]) for value in self._audio_values(row.values)]
         except RowError:
             return []
 
     def _dropped_missing(self, row: Row, source: Source | None) -> bool:
-        """Absent audio that may be absent: all of it with `on_missing_audio: drop`, else what the release lacks."""
+        """Return whether to drop a row because its audio is missing.
+
+        Any missing audio counts with `on_missing_audio: drop`, otherwise only audio that matches `known_missing`.
+        """
         patterns = ["*"] if self.config.on_missing_audio == "drop" else self.config.known_missing
         if source is None or not patterns:
             return False
@@ -90,7 +96,7 @@ class DocLoader:
             return False
 
     def _finished(self, row: Row, table: Table) -> Doc:
-        """The row after the row steps."""
+        """Run the row steps on a row and return it as a document."""
         if not isinstance(row.values, dict):
             return Doc(
                 row.number, {}, error=f"row {row.number}: is {type(row.values).__name__}, not an object"
@@ -104,20 +110,20 @@ class DocLoader:
         return Doc(row.number, fields)
 
     def _check_columns(self, known: set[str]) -> None:
-        """Names that no row has are a mistake in the task, not in the rows."""
+        """Raise MarathonError for names that no row has: the task is wrong then, not the rows."""
         ours = known | (OURS if self.question.choices.given else frozenset())
         for rule in (*self.question.rules(), self.choices, *self.audio):
             check_names(rule, ours)
 
-    def _asked(self, doc: Doc, folder: str, table: Table) -> Doc:
-        """The document with options, target and audio, or the reason why it has none."""
+    def _with_target_and_audio(self, doc: Doc, folder: str, table: Table) -> Doc:
+        """Add options, target and audio to a document, or the error that prevents it."""
         if doc.error is not None:
             return doc
         try:
             references = [_reference(value) for value in self._audio_values(doc.fields)]
             choices = self.choices.texts(doc.fields)
             target = self.question.gold(doc.fields)
-            names = tuple(_found(table.source, folder, path) for path, _, _ in references)
+            names = tuple(_located(table.source, folder, path) for path, _, _ in references)
         except RowError as error:
             return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
         audio = tuple(
@@ -126,40 +132,40 @@ class DocLoader:
         return Doc(doc.doc_id, doc.fields, audio, None, choices, target, names)
 
     def _audio_values(self, fields: Any) -> list[Any]:
-        """What the rules of doc_to_audio give, lists laid flat."""
+        """Return the values of the doc_to_audio rules, with lists flattened."""
         if not isinstance(fields, Mapping):
             return []
-        found: list[Any] = []
+        values: list[Any] = []
         for rule in self.audio:
             value = rule.value(fields)
-            found += value if isinstance(value, list) else [value]
-        return found
+            values += value if isinstance(value, list) else [value]
+        return values
 
     def _with_examples(self, docs: list[Doc], reader: TableReader, table: Table) -> list[Doc]:
-        """Each document with its solved examples: given ones, else rows of another split, else of this one."""
-        own = self.config.fewshot_config
-        pool: list[Mapping[str, Any]] = list(own.samples or ())
-        if own.samples is None:
+        """Add few-shot examples to each document: those of the YAML, else rows of another split, else of this one."""
+        fewshot = self.config.fewshot_config
+        pool: list[Mapping[str, Any]] = list(fewshot.samples or ())
+        if fewshot.samples is None:
             split = reader.fewshot_split()
             rows = (table if split == reader.test_split() else reader.read(split)).rows
             pool = [row.values for row in rows if isinstance(row.values, dict)]
-        if own.fewshot_indices is not None:
-            pool = [pool[index] for index in own.fewshot_indices if 0 <= index < len(pool)]
+        if fewshot.fewshot_indices is not None:
+            pool = [pool[index] for index in fewshot.fewshot_indices if 0 <= index < len(pool)]
         return [
             replace(doc, examples=tuple(examples_for(pool, doc.fields, doc.doc_id, self.config, self.where)))
             for doc in docs
         ]
 
 
-def _version(known: str | dict[str, str] | None, found: str | None) -> str | None:
-    """The release's name of a metadata file, by its hash; None for a task that names no releases."""
-    if not isinstance(known, dict) or not known:
+def _version(expected: str | dict[str, str] | None, sha256: str | None) -> str | None:
+    """Return the release whose metadata file has this hash, else "unknown"; None if the task names no releases."""
+    if not isinstance(expected, dict) or not expected:
         return None
-    return next((name for name, sha256 in known.items() if sha256.lower() == found), "unknown")
+    return next((name for name, digits in expected.items() if digits.lower() == sha256), "unknown")
 
 
 def _reference(value: Any) -> tuple[str, float, float | None]:
-    """Path, start and stop of an audio value: a path, or a mapping with `path` and perhaps `start`, `stop`."""
+    """Return path, start and stop of an audio value: a path, or a mapping with `path`, maybe `start` and `stop`."""
     if isinstance(value, StoredAudio):
         return value.path, 0.0, None
     if isinstance(value, Mapping) and isinstance(value.get("path"), str):
@@ -171,8 +177,8 @@ def _reference(value: Any) -> tuple[str, float, float | None]:
     raise RowError(f"audio must be a path, or path, start and stop, got {value!r}")
 
 
-def _found(source: Source | None, folder: str, path: str) -> str:
-    """The audio's name below the root. Raises AudioError."""
+def _located(source: Source | None, folder: str, path: str) -> str:
+    """Return the audio's name relative to the dataset's root. Raises AudioError."""
     if source is None:
         return path
     name = locate(source, folder, path)
@@ -182,11 +188,11 @@ def _found(source: Source | None, folder: str, path: str) -> str:
 
 
 def _with_files(doc: Doc, source: Source | None) -> Doc:
-    """The document with its audio on this machine."""
+    """Replace the audio's names by paths on this machine."""
     if doc.error is not None or source is None:
         return doc
     try:
-        audio = tuple(Audio(source.path(one.path), one.start, one.stop) for one in doc.audio)
+        audio = tuple(Audio(source.path(clip.path), clip.start, clip.stop) for clip in doc.audio)
     except AudioError as error:
         return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
     return replace(doc, audio=audio)

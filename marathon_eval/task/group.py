@@ -1,4 +1,4 @@
-"""Several tasks under one name, and their one number: the plain mean of headlines."""
+"""Groups several tasks under one name and averages their scores, by default as the plain mean of headlines."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ HEADLINE = AggregateMetric(metric="headline", weight_by_size=False)
 
 @dataclass(frozen=True)
 class Group:
-    """A group's YAML. `members` are the names of its tasks and of groups in other files, in order."""
+    """Holds a group's YAML. `members` are the names of its tasks and of groups in other files, in order."""
 
     name: str
     config: GroupConfig
 
     @property
     def members(self) -> list[str]:
-        """Names to be found, those of the sub-groups written out."""
+        """Return the names of the tasks and groups to load, each once, including those of inline sub-groups."""
         return list(dict.fromkeys(_names(self.config)))
 
     def aggregate(self, results: Mapping[str, TaskResult]) -> dict[str, Any]:
-        """The group's entry in results.json."""
+        """Return the group's entry in results.json."""
         return aggregate_group(self.config, results)
 
 
 def aggregate_group(config: GroupConfig, results: Mapping[str, TaskResult]) -> dict[str, Any]:
-    """`score` is the mean over all tasks, None while one of them has no number; `groups` the same per sub-group.
+    """Return a group's entry: `score` is the mean over all tasks, None if one has no score; `groups` the sub-groups'.
 
     The released AudioMarathon average is the unweighted mean of the ten task scores, so that is the default;
     `weight_by_size: true` weights by scored rows, as lm-eval does.
     """
-    wanted = config.aggregate_metric_list or [HEADLINE]
+    rules = config.aggregate_metric_list or [HEADLINE]
     tasks = [name for name in dict.fromkeys(_names(config)) if name in results]
     missing = [name for name in dict.fromkeys(_names(config)) if name not in results]
     groups = {
         member.group: aggregate_group(
-            member.model_copy(update={"aggregate_metric_list": member.aggregate_metric_list or wanted}),
+            member.model_copy(update={"aggregate_metric_list": member.aggregate_metric_list or rules}),
             results,
         )
         for member in config.task
@@ -50,13 +50,13 @@ def aggregate_group(config: GroupConfig, results: Mapping[str, TaskResult]) -> d
         rule.metric: _mean_of_members(rule, config, results, groups)
         if rule.over == "members"
         else _mean(rule, [results[name] for name in tasks])
-        for rule in wanted
+        for rule in rules
     }
     return {
         "alias": config.group_alias or config.group,
-        "score": None if missing else metrics[wanted[0].metric],
+        "score": None if missing else metrics[rules[0].metric],
         "metrics": metrics,
-        "tasks": {name: _value(wanted[0], results[name]) for name in tasks},
+        "tasks": {name: _value(rules[0], results[name]) for name in tasks},
         "missing": missing,
         "groups": groups,
     }
@@ -71,13 +71,13 @@ def _names(config: GroupConfig) -> Iterable[str]:
 
 
 def _mean(rule: AggregateMetric, results: Sequence[TaskResult]) -> float | None:
-    """None as soon as one task has no number: a mean over the rest would not be comparable."""
+    """Return the mean, or None if one task has no score: a mean over the others would not be comparable."""
     values = [_value(rule, result) for result in results]
     weights = [result.n_scored if rule.weight_by_size else 1 for result in results]
-    known = [value for value in values if value is not None]
-    if len(known) < len(values) or not sum(weights):
+    scores = [value for value in values if value is not None]
+    if len(scores) < len(values) or not sum(weights):
         return None
-    return sum(value * weight for value, weight in zip(known, weights, strict=True)) / sum(weights)
+    return sum(score * weight for score, weight in zip(scores, weights, strict=True)) / sum(weights)
 
 
 def _mean_of_members(
@@ -86,7 +86,7 @@ def _mean_of_members(
     results: Mapping[str, TaskResult],
     groups: Mapping[str, Mapping[str, Any]],
 ) -> float | None:
-    """The plain mean of the tasks and groups that stand in the group itself; None as soon as one has no number."""
+    """Return the plain mean of the group's direct members, or None if one has no score."""
     values = [
         groups[member.group]["metrics"].get(rule.metric)
         if isinstance(member, GroupConfig)
@@ -95,20 +95,20 @@ def _mean_of_members(
         else None
         for member in config.task
     ]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known and len(known) == len(values) else None
+    scores = [value for value in values if value is not None]
+    return sum(scores) / len(scores) if scores and len(scores) == len(values) else None
 
 
 def _value(rule: AggregateMetric, result: TaskResult) -> float | None:
-    """A task's headline, or the mean of a metric over the readings that the rule names (all that have it)."""
+    """Return a task's headline, or the mean of a metric over the rule's readings (default: all that have it)."""
     if rule.metric == "headline":
         headline = result.headline_value()
         return None if headline is None else headline.value
-    wanted = [rule.filter_list] if isinstance(rule.filter_list, str) else rule.filter_list
-    found = [
+    names = [rule.filter_list] if isinstance(rule.filter_list, str) else rule.filter_list
+    values = [
         metrics[rule.metric].value
         for reading, metrics in result.readings.items()
-        if rule.metric in metrics and (wanted is None or reading in wanted)
+        if rule.metric in metrics and (names is None or reading in names)
     ]
-    values = [value for value in found if value is not None]
-    return sum(values) / len(values) if values and len(values) == len(found) else None
+    scores = [value for value in values if value is not None]
+    return sum(scores) / len(scores) if scores and len(scores) == len(values) else None

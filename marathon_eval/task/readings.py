@@ -1,4 +1,4 @@
-"""The readings of a task: filter_list and metric_list, put together by name."""
+"""Builds the readings of a task: each filter pipeline of filter_list with its metrics of metric_list."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BUILT: dict[tuple[object, str], Pipeline | Metric] = {}
 
 
 def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]:
-    """filter_list and metric_list, by the reading's name. Raises MarathonError with file and line.
+    """Build the readings from filter_list and metric_list, by name. Raises MarathonError with file and line.
 
-    A metric_list entry with `filter_list` (a name or several) judges these readings only, others judge all:
-    the key that lm-eval's aggregate_metric_list has for the same purpose.
+    A metric_list entry with `filter_list` (one name or several) applies to these readings only, other entries apply
+    to all. lm-eval's aggregate_metric_list has a key of the same name for this purpose.
     """
     pipelines: dict[str, Pipeline] = {}
     for position, spec in enumerate(config.filter_list):
@@ -44,17 +44,17 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
 
 
 def _built(build: Callable[[Mapping[str, Any], str], _Built], spec: Mapping[str, Any], where: str) -> _Built:
-    """Made once per different entry: the tasks of a benchmark share most, and none keeps state."""
+    """Build a pipeline or metric, or reuse the one of an equal entry: tasks share entries, and none has state."""
     key = (build, json.dumps(spec, sort_keys=True, default=repr))
     if key not in _BUILT:
         _BUILT[key] = build(spec, where)
     return cast("_Built", _BUILT[key])
 
 
-def _readings_of(spec: Mapping[str, Any], known: list[str], where: str) -> list[str]:
-    wanted = spec.get("filter_list")
-    names = known if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+def _readings_of(spec: Mapping[str, Any], readings: list[str], where: str) -> list[str]:
+    selection = spec.get("filter_list")
+    names = readings if selection is None else [selection] if isinstance(selection, str) else list(selection)
     for name in names:
-        if name not in known:
-            raise unknown(f"{where}: metric_list: filter_list", "reading", name, known)
+        if name not in readings:
+            raise unknown(f"{where}: metric_list: filter_list", "reading", name, readings)
     return names

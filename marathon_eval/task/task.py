@@ -1,4 +1,4 @@
-"""Task: documents to requests, responses to samples, samples to a result; and the way from a YAML to one."""
+"""Loads tasks from YAML files. A Task makes requests from documents, samples from responses, and a result."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from marathon_eval.task.yaml.loader import Document, load_document
 
 __all__ = ["Doc", "DocSet", "Group", "Task", "load_task"]
 
-#: lm-eval's max_gen_toks, for a YAML that names no length.
+#: Default max_new_tokens, equal to lm-eval's max_gen_toks.
 DEFAULT_NEW_TOKENS = 256
 
 
 def load_task(path: Path, find: Callable[[str], Path]) -> Task | Group:
-    """The task or group of a YAML; `find` turns a task's name into its file, for `include`.
+    """Load the task or group of a YAML; `find` returns the file of a task by its name, for `include`.
 
-    Raises MarathonError, one `file:line: ...` per mistake: everything that needs no data is checked here.
+    Checks everything that needs no data. Raises MarathonError with one `file:line: ...` per mistake.
     """
     document = load_document(path, find)
     if is_group(document):
@@ -42,7 +42,7 @@ def load_task(path: Path, find: Callable[[str], Path]) -> Task | Group:
 
 
 class Task:
-    """One task's YAML, ready to run. The file's name is the task's name."""
+    """Holds one task, ready to run. The task is named after its YAML file."""
 
     def __init__(self, document: Document) -> None:
         self.path = document.path
@@ -74,7 +74,7 @@ class Task:
 
     @property
     def alias(self) -> str:
-        """The name that tables show."""
+        """Return the name that tables show."""
         return self.config.task_alias or self.name
 
     def docs(
@@ -84,9 +84,9 @@ class Task:
         limit: float | None = None,
         samples: Sequence[int] | None = None,
     ) -> DocSet:
-        """The documents to ask; bad rows carry their reason. `samples` are row numbers, in that order.
+        """Load the documents; a bad row becomes one with an error. `samples` selects rows by number, in that order.
 
-        Raises MarathonError where the dataset as a whole cannot be used.
+        Raises MarathonError if the dataset as a whole cannot be used.
         """
         reader = TableReader(
             self.config, data_dir, self.path.resolve().parent, self.document.where("dataset_path")
@@ -94,13 +94,13 @@ class Task:
         return self.loader.load(reader, subset, limit, samples)
 
     def target(self, doc: Doc) -> str | tuple[str, ...] | None:
-        """The gold answer as scores compare it; None for a row without a usable one."""
+        """Return the gold answer in the form that metrics compare, or None for a row without a valid one."""
         return doc.target
 
     def requests(self, doc: Doc, model_name: str | None = None, seed: int = 0) -> list[Request]:
-        """One request per repeat; sampled ones are seeded with the task's seed, else `seed`, plus the repeat's number.
+        """Build one request per repeat. The seed for sampling is the task's, else `seed`, plus the repeat's number.
 
-        Raises RowError where the row lacks what the prompt needs.
+        Raises RowError if the row lacks a value that the prompt needs.
         """
         writer = self.variants.get(model_name or "", self.writer)
         prompt = writer.write(doc.fields, doc.examples)
@@ -116,27 +116,27 @@ class Task:
         ]
 
     def context(self, doc: Doc) -> FilterContext:
-        """What filters may know of a document."""
+        """Return the data of a document that filters may read."""
         layout = self.writer.question.layout
-        # options that are shown without letters have none: "C" is then the note, not the third option
+        # options shown without letters have none: "C" is then e.g. a musical note, not the third option
         letters = () if layout == "plain" else letters_of(len(doc.choices), layout)
         return FilterContext(doc.choices, letters, doc.fields)
 
     def score(self, doc: Doc, responses: Sequence[Response], predict_only: bool = False) -> Sample:
-        """The sample of a document; its readings are empty with `predict_only` and for a failed answer."""
+        """Score a document's responses. The readings are empty with `predict_only` and for failed responses."""
         return self.scorer.score(doc, self.context(doc), responses, judge=not predict_only)
 
     def aggregation(self) -> Aggregation:
-        """What takes in samples as they are made, and gives the task's result."""
+        """Return an accumulator that takes samples one by one and computes the task's result."""
         return Aggregation(self.scorer, self.context)
 
     def aggregate(self, samples: Iterable[Sample], docset: DocSet) -> TaskResult:
-        """The task's result over these samples."""
+        """Return the task's result over these samples."""
         docs = {doc.doc_id: doc for doc in docset.docs}
-        found = self.aggregation()
+        aggregation = self.aggregation()
         for sample in samples:
-            found.add(sample, docs[sample.doc_id])
-        return found.result(docset)
+            aggregation.add(sample, docs[sample.doc_id])
+        return aggregation.result(docset)
 
     @property
     def _sampled(self) -> bool:
@@ -146,37 +146,40 @@ class Task:
         return f"{self.document.where(key)}: {key}"
 
     def _choices_for_filters(self) -> Choices:
-        """lm-eval's multi_choice_regex reads the row's column `choices`, also where the task names no options."""
-        own = self.writer.question.choices
+        """Return the options that filters read: the question's, else the column `choices` if a filter needs options.
+
+        lm-eval's multi_choice_regex reads that column even in a task without options.
+        """
+        choices = self.writer.question.choices
         needed = any(reading.pipeline.needs_choices for reading in self.readings.values())
-        return own if own.given or not needed else Choices("choices", None, False, self._at("filter_list"))
+        if choices.given or not needed:
+            return choices
+        return Choices("choices", None, False, self._at("filter_list"))
 
     def _generation(self) -> Generation:
         settings = generation_settings(self.config.generation_kwargs, self._at("generation_kwargs"))
         return Generation(**{"max_new_tokens": DEFAULT_NEW_TOKENS, **settings})
 
     def _check(self) -> None:
-        """What no single key can say alone."""
+        """Check rules that involve several keys."""
         config = self.config
         if config.repeats > 1 and not self._sampled:
             raise MarathonError(
-                f"{self._at('repeats')}: {config.repeats} greedy answers are one answer; "
+                f"{self._at('repeats')}: {config.repeats} greedy responses to one request are all the same; "
                 "set generation_kwargs: temperature above 0, or repeats: 1"
             )
         if config.num_fewshot and config.doc_to_audio:
-            raise MarathonError(
-                f"{self._at('num_fewshot')}: solved examples with audio are not supported here"
-            )
+            raise MarathonError(f"{self._at('num_fewshot')}: few-shot examples with audio are not supported")
         if config.default_subset is not None and config.default_subset not in config.subsets:
             raise unknown(self._at("default_subset"), "subset", config.default_subset, config.subsets)
         expected = config.expected_sha256 or {}
-        known = [expected] if isinstance(expected, str) else expected.values()
-        if any(len(digits) != 64 for digits in known):
+        hashes = [expected] if isinstance(expected, str) else expected.values()
+        if any(len(digits) != 64 for digits in hashes):
             raise MarathonError(f"{self._at('expected_sha256')}: must have 64 hexadecimal digits")
         functions = {step["function"] for spec in config.filter_list for step in spec["filter"]}
         if functions & {"choice", "choice_text"} and not self.writer.question.choices.given:
             raise MarathonError(
-                f"{self._at('filter_list')}: choice reads options; give doc_to_choice or choice_columns"
+                f"{self._at('filter_list')}: the filter 'choice' needs options; add doc_to_choice or choice_columns"
             )
         self._check_headline()
 

@@ -1,4 +1,4 @@
-"""AIR-Bench, MMAR and MMAU on their released layouts: which rows, which audio, which prompt, which averages."""
+"""Tests the AIR-Bench, MMAR and MMAU tasks on data in the released layout: rows, audio, prompts and averages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wording of AIR-Bench, MMAR and MMAU: a changed prompt asks every model and every judge again."""
+"""Tests that prompts of AIR-Bench, MMAR and MMAU do not change: a change makes every cached response useless."""
 
 from __future__ import annotations
 

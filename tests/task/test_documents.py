@@ -1,4 +1,4 @@
-"""Rows to documents: sources, selection, audio that is found or not, and what is wrong with a row or a whole file."""
+"""Tests loading of documents: sources, selection, found and missing audio, and bad rows and files."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestRows:
         assert ids(subset="odd", limit=2) == [1, 3]
         assert ids(limit=0.3) == [0, 1, 2]
         assert ids(samples=[6, 2]) == [6, 2]
-        with pytest.raises(MarathonError, match="--samples: no row 2 among the 4"):
+        with pytest.raises(MarathonError, match="--samples: row 2 is not among the 4"):
             ids(subset="odd", samples=[2])
         with pytest.raises(MarathonError, match=r"--subset: no subset 'ood'\. Did you mean odd"):
             ids(subset="ood")

@@ -1,4 +1,4 @@
-"""A hub on loopback that counts what it is asked for: only the needed files, each once, and none when it is out of reach."""
+"""Tests that only needed files are downloaded, each once, with a local hub server that counts requests."""
 
 from __future__ import annotations
 

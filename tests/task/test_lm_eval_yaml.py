@@ -1,4 +1,4 @@
-"""YAMLs as lm-evaluation-harness 0.4.13 has them run unchanged; what cannot work is refused by name and line."""
+"""Tests that YAMLs of lm-evaluation-harness 0.4.13 run unchanged, and unsupported keys are refused by line."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_drawn_examples_are_the_same_in_every_run_and_not_the_same_for_every_doc
     ]
     assert all(doc["q"] not in examples for doc, examples in zip(rows, drawn, strict=True))
     assert len({tuple(examples) for examples in drawn}) > 30
-    with pytest.raises(MarathonError, match="num_fewshot: 3, and there are only 2 other rows"):
+    with pytest.raises(MarathonError, match="num_fewshot: 3, but there are only 2 other rows"):
         make_task(tmp_path, keys, rows[:3]).docs()
 
 
@@ -145,11 +145,11 @@ BASE: Sequence[str] = (
         ("unsafe_code: true", "'unsafe_code: true' is not supported here"),
         ("task_list: [{task: a}]", "'task_list' is not supported here"),
         ("process_docs: utils_process", "process_docs: no built-in row step 'utils_process'"),
-        ("generation_kwargs: {num_beams: 4}", "num_beams: answers are greedy or sampled"),
+        ("generation_kwargs: {num_beams: 4}", "num_beams: decode greedily or sample"),
         ("generation_kwargs: {do_sample: false, temperature: 0.7}", "contradict each other"),
         ("metric_list: [{metric: acc_norm}]", "'acc_norm' is not supported here"),
         ("filter_list: [{name: x, filter: [{function: custom}]}]", "'custom' is not supported here"),
-        ("repeats: 3", "3 greedy answers are one answer"),
+        ("repeats: 3", "3 greedy responses to one request are all the same"),
     ],
 )
 def test_what_cannot_work_is_refused_by_name_and_line(tmp_path: Path, line: str, said: str) -> None:

@@ -1,4 +1,4 @@
-"""From a row to what is asked: columns, templates in their sandbox, options and gold answers."""
+"""Tests building prompts from rows: columns, templates in their sandbox, options and gold answers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TestTemplates:
         ],
     )
     def test_python_internals_are_refused_at_load(self, source: str) -> None:
-        with pytest.raises(MarathonError, match=r"x\.yaml:3: the template reaches for Python internals"):
+        with pytest.raises(MarathonError, match=r"x\.yaml:3: the template uses Python internals"):
             Template(source, "x.yaml:3")
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Rows as their files have them: json, jsonl, csv, parquet, and what `datasets` loads."""
+"""Tests reading rows from json, jsonl, csv and parquet files and through `datasets`."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TestFormats:
     @pytest.mark.parametrize(
         ("content", "form", "field", "said"),
         [
-            ('{"a": 1}', "json", None, r"^meta: must be a list of rows, and is an object with a"),
+            ('{"a": 1}', "json", None, r"^meta: must be a list of rows, but is an object with a"),
             ('"text"', "json", None, "^meta: must be a list of rows"),
             ("[1,", "json", None, "^meta: not readable as JSON"),
             ("[" * 100_000, "json", None, "^meta: not readable as JSON"),
@@ -75,7 +75,7 @@ class TestFormats:
         with pytest.raises(MarathonError, match="holds no rows with named columns"):
             docs_of(tmp_path, KEYS, [])
         (tmp_path / "rows.json").unlink()
-        with pytest.raises(MarathonError, match=r"own\.yaml:1: .* holds no rows\.json .*--data_dir"):
+        with pytest.raises(MarathonError, match=r"own\.yaml:1: cannot read rows\.json in .*--data_dir"):
             load_own(tmp_path).docs()
         with pytest.raises(MarathonError, match=r"--data_dir: .*nowhere: no such folder"):
             load_own(tmp_path).docs(str(tmp_path / "nowhere"))
@@ -154,7 +154,7 @@ def test_a_pipe_is_no_data_file(tmp_path: Path) -> None:
     path = write_task(tmp_path, KEYS)
     (tmp_path / "rows.json").unlink()
     os.mkfifo(tmp_path / "rows.json")
-    with pytest.raises(MarathonError, match="is no plain file"):
+    with pytest.raises(MarathonError, match="not a regular file"):
         load(path).docs()
 
 

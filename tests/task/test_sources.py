@@ -1,4 +1,4 @@
-"""Where clips are found, and where they may not be looked for."""
+"""Tests where clips are found, and that paths outside the dataset's root are refused."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where the rows of a task come from: the hub, folders and tables."""
+"""Reads a task's rows from the Hugging Face hub, folders and data files."""

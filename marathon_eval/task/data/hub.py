@@ -1,4 +1,4 @@
-"""Single files of a hub dataset at one commit: only what is asked for is fetched, and what is here is not asked again."""
+"""Downloads single files of a hub dataset at one commit, and caches the files and the listings on disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WORKERS = 8
 
 
 class HubRepo:
-    """A dataset repository at one commit. `where` is what an error names. Raises MarathonError when out of reach."""
+    """Reads a dataset repository at one commit. `where` prefixes errors. Raises MarathonError if unreachable."""
 
     def __init__(self, repo: str, revision: str | None, where: str) -> None:
         self.repo = repo
@@ -27,17 +27,17 @@ class HubRepo:
         self._listings: dict[str, frozenset[str]] = {}
 
     def names(self, folder: str) -> Iterable[str]:
-        """Every file below a folder at this commit; kept on disk, for a commit's files never change."""
+        """Return the names of all files below a folder. The listing is cached on disk: a commit never changes."""
         return self._listing(folder)
 
     def exists(self, name: str) -> bool:
-        """Answered from the listing of the name's first folder, so that no clip costs a question of its own."""
+        """Return whether the commit has the file. One listing of its top folder replaces a request per clip."""
         folder = name.split("/", 1)[0] if "/" in name else ""
-        known = [listed for listed in self._listings if name.startswith(f"{listed}/")]
-        return name in self._listing(known[0] if known else folder)
+        listed = [parent for parent in self._listings if name.startswith(f"{parent}/")]
+        return name in self._listing(listed[0] if listed else folder)
 
     def fetch(self, names: Sequence[str]) -> None:
-        """Fetch several files at a time; a file that the hub lacks is left to `path`, which says so."""
+        """Download several files at a time. Files that the hub lacks are skipped; `path` raises for them."""
         from concurrent.futures import ThreadPoolExecutor
 
         waiting = [name for name in dict.fromkeys(names) if self._cached(name) is None]
@@ -49,24 +49,24 @@ class HubRepo:
                 continue
 
     def path(self, name: str) -> str:
-        """The file in the hub's local cache, fetched where it is not there yet. Raises AudioError, MarathonError."""
-        found = self._cached(name) or self._fetched(name)
-        if found is None:
+        """Return the file in the hub's local cache; download it first if needed. Raises AudioError, MarathonError."""
+        file = self._cached(name) or self._fetched(name)
+        if file is None:
             raise AudioError(f"{name}: not in {self.label}")
-        return str(found)
+        return str(file)
 
     def _cached(self, name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(self.repo, name, revision=self.commit, repo_type="dataset")
-        return Path(found) if isinstance(found, str) else None
+        file = try_to_load_from_cache(self.repo, name, revision=self.commit, repo_type="dataset")
+        return Path(file) if isinstance(file, str) else None
 
     def _fetched(self, name: str) -> Path | None:
-        """The file, None where the repository has none of that name."""
+        """Download a file; None if the repository has none of that name."""
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        with self._reaching():
+        with self._network_errors():
             try:
                 return Path(hf_hub_download(self.repo, name, revision=self.commit, repo_type="dataset"))
             except LocalEntryNotFoundError:
@@ -77,20 +77,20 @@ class HubRepo:
     def _listing(self, folder: str) -> frozenset[str]:
         if folder not in self._listings:
             file = _listing_file(self.repo, self.commit, folder)
-            names = _kept(file)
+            names = _load_listing(file)
             if names is None:
-                names = self._ask_listing(folder)
-                _keep(file, names)
+                names = self._fetch_listing(folder)
+                _save_listing(file, names)
             self._listings[folder] = frozenset(names)
         return self._listings[folder]
 
-    def _ask_listing(self, folder: str) -> list[str]:
+    def _fetch_listing(self, folder: str) -> list[str]:
         from huggingface_hub import HfApi
         from huggingface_hub.errors import EntryNotFoundError
         from huggingface_hub.hf_api import RepoFile
 
-        with self._reaching():
-            # asked first because it fails at once without a network, where the tree is asked for six times
+        with self._network_errors():
+            # request this first: without a network it fails at once, while list_repo_tree retries six times
             HfApi().dataset_info(self.repo, revision=self.commit)
             try:
                 entries = HfApi().list_repo_tree(
@@ -101,31 +101,31 @@ class HubRepo:
                 return []
 
     def _commit(self, revision: str | None) -> str:
-        """The full commit of a branch, tag or shortened commit; without a network, from the local cache."""
+        """Return the full commit of a branch, tag or shortened commit; without a network, look in the local cache."""
         if revision and _FULL_COMMIT.fullmatch(revision):
             return revision
         short = revision if revision and _SHORT_COMMIT.fullmatch(revision) else None
         snapshots = [path.name for path in self._cache_folder().glob(f"snapshots/{short}*")] if short else []
-        return snapshots[0] if len(snapshots) == 1 else self._ask_commit(revision, short)
+        return snapshots[0] if len(snapshots) == 1 else self._fetch_commit(revision, short)
 
-    def _ask_commit(self, revision: str | None, short: str | None) -> str:
+    def _fetch_commit(self, revision: str | None, short: str | None) -> str:
         from huggingface_hub import HfApi
 
-        kept = self._cache_folder() / "refs" / (revision or "main")
+        cached_ref = self._cache_folder() / "refs" / (revision or "main")
         try:
-            with self._reaching():
+            with self._network_errors():
                 newest = str(HfApi().dataset_info(self.repo, revision=None if short else revision).sha)
                 if short is None or newest.startswith(short):
                     return newest
                 commits = HfApi().list_repo_commits(self.repo, repo_type="dataset")
         except MarathonError:
-            if short is None and kept.is_file():
-                return kept.read_text(encoding="utf-8").strip()
+            if short is None and cached_ref.is_file():
+                return cached_ref.read_text(encoding="utf-8").strip()
             raise
-        found = [commit.commit_id for commit in commits if commit.commit_id.startswith(short)]
-        if len(found) != 1:
+        matches = [commit.commit_id for commit in commits if commit.commit_id.startswith(short)]
+        if len(matches) != 1:
             raise MarathonError(f"{self.where}: {self.repo} has no commit {short}")
-        return found[0]
+        return matches[0]
 
     def _cache_folder(self) -> Path:
         from huggingface_hub.constants import HF_HUB_CACHE
@@ -133,11 +133,11 @@ class HubRepo:
         return Path(HF_HUB_CACHE) / f"datasets--{self.repo.replace('/', '--')}"
 
     @contextlib.contextmanager
-    def _reaching(self) -> Iterator[None]:
-        """Whatever the network does becomes one line that says what to do."""
+    def _network_errors(self) -> Iterator[None]:
+        """Turn network errors into a MarathonError of one line that says what to do."""
         from huggingface_hub import errors
 
-        # httpx's error type is no OSError and lives in another package from one hub version to the next
+        # httpx's errors are not OSErrors, and the hub exports their type under changing packages
         http_error = getattr(errors, "HTTPError", OSError)
         try:
             yield
@@ -156,8 +156,8 @@ def _listing_file(repo: str, commit: str, folder: str) -> Path:
     return default_folder() / "hub_listings" / repo.replace("/", "--") / commit / name
 
 
-def _kept(file: Path) -> list[str] | None:
-    """None for a listing that is not there or damaged: it is asked for again."""
+def _load_listing(file: Path) -> list[str] | None:
+    """Read a cached listing; None if it is missing or damaged, so that it is fetched again."""
     try:
         names: list[str] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -165,10 +165,10 @@ def _kept(file: Path) -> list[str] | None:
     return names
 
 
-def _keep(file: Path, names: list[str]) -> None:
+def _save_listing(file: Path, names: list[str]) -> None:
     from marathon_eval.files import write_atomically
 
-    # where nothing can be written the next run asks again, which is no reason to end this one
+    # if the listing cannot be written, the next run fetches it again
     with contextlib.suppress(OSError, MarathonError):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, [json.dumps(names)])
@@ -176,7 +176,7 @@ def _keep(file: Path, names: list[str]) -> None:
 
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
-    """One progress bar per clip would bury the run's own."""
+    """Disable the hub's progress bars: one per clip would hide the run's own."""
     from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,

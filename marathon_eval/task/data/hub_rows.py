@@ -1,4 +1,4 @@
-"""Rows through `datasets.load_dataset`, for every dataset that is not plain files; its audio stays undecoded."""
+"""Loads rows with `datasets.load_dataset`, for datasets that are not plain files, without decoding their audio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marathon_eval.task.yaml.config import TaskConfig
 
 
 def load_split(config: TaskConfig, split: str, where: str) -> Table:
-    """One split. Raises MarathonError in one line where the dataset is out of reach or has no such split."""
+    """Load one split. Raises MarathonError if the dataset cannot be loaded or has no such split."""
     import datasets
 
     kwargs = config.dataset_kwargs
@@ -21,7 +21,7 @@ def load_split(config: TaskConfig, split: str, where: str) -> Table:
         loaded = datasets.load_dataset(
             config.dataset_path, config.dataset_name, split=split, revision=kwargs.revision, **extra
         )
-    except Exception as error:  # noqa: BLE001  it raises whatever its builders, pyarrow and the network raise
+    except Exception as error:  # noqa: BLE001  builders, pyarrow and the network raise any type
         raise MarathonError(
             f"{where}: the dataset {config.dataset_path} cannot be loaded ({_root_cause(error)}); "
             "plain files work without the hub: dataset_path: json, dataset_kwargs: data_files, --data_dir"
@@ -35,14 +35,14 @@ def load_split(config: TaskConfig, split: str, where: str) -> Table:
 
 
 def _root_cause(error: BaseException) -> str:
-    """What went wrong first, in one line: the outer errors only say that something did."""
+    """Describe the innermost cause in one line: the outer errors only say that loading failed."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 def _plain(values: dict[str, Any], audio: list[str], where: str) -> dict[str, Any]:
-    """The row with its audio as references. Raises MarathonError for audio that is not in a file of its own."""
+    """Replace a row's audio by references to files. Raises MarathonError for audio stored inside the table."""
     stored = {}
     for name in audio:
         value = values[name] or {}

@@ -1,4 +1,4 @@
-"""Reads a manifest that pins a data set's files by their hashes."""
+"""Reads manifests, which list the hashes of a dataset's files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError
 
-#: schema_version of the manifests that `doctor --manifest` writes
+#: schema_version of the manifests that `doctor --manifest` writes.
 PIN_VERSION = 1
 
 

@@ -1,4 +1,4 @@
-"""The steps that `process_docs` may name: each takes one row and gives it back with more columns."""
+"""Defines the row steps that `process_docs` may name; each takes one row and returns it with added columns."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ RowStep = Callable[[Fields, "Source | None"], Fields]
 
 
 def librispeech_transcript(fields: Fields, source: Source | None) -> Fields:
-    """Adds `transcript`: `<utterance>.txt` beside the clip, else its line in `<speaker>-<chapter>.trans.txt`.
+    """Add `transcript`, read from `<utterance>.txt` beside the clip, else from `<speaker>-<chapter>.trans.txt`.
 
-    The layout is LibriSpeech's (https://www.openslr.org/12); ids are compared whole, so that 1-2-1 never
-    takes the line of 1-2-10. Raises RowError where neither file has a text.
+    The layout is LibriSpeech's (https://www.openslr.org/12). Whole ids are compared, so that 1-2-1 never gets the
+    line of 1-2-10. Raises RowError if neither file has a text.
     """
     name = str(fields.get("path", ""))
     folder, base = posixpath.split(name)
     utterance = posixpath.splitext(base)[0]
-    own = posixpath.join(folder, f"{utterance}.txt")
-    together = posixpath.join(folder, f"{utterance.rpartition('-')[0]}.trans.txt")
-    if source is not None and source.exists(own):
-        text = _read(source, own).strip()
+    single = posixpath.join(folder, f"{utterance}.txt")
+    chapter = posixpath.join(folder, f"{utterance.rpartition('-')[0]}.trans.txt")
+    if source is not None and source.exists(single):
+        text = _read(source, single).strip()
         # some releases repeat the id at the start of the line
-        return {**fields, "transcript": _filled(text.removeprefix(f"{utterance} "), own)}
-    if source is not None and source.exists(together):
-        for line in _read(source, together).splitlines():
+        return {**fields, "transcript": _filled(text.removeprefix(f"{utterance} "), single)}
+    if source is not None and source.exists(chapter):
+        for line in _read(source, chapter).splitlines():
             identity, _, text = line.partition(" ")
             if identity == utterance:
-                return {**fields, "transcript": _filled(text.strip(), together)}
-    raise RowError(f"{name}: no transcript in {own} or {together}")
+                return {**fields, "transcript": _filled(text.strip(), chapter)}
+    raise RowError(f"{name}: no transcript in {single} or {chapter}")
 
 
 def race_difficulty(fields: Fields, source: Source | None) -> Fields:
-    """Adds `difficulty` (high or middle), of which the audio's path is RACE's only marker; high wins."""
+    """Add `difficulty`: the word "high" or "middle" that the audio's path contains, else "unknown".
+
+    RACE records the difficulty in the path only. A path with both words counts as high.
+    """
     path = str(fields.get("audio_path", fields.get("path", "")))
     level = "high" if "high" in path else "middle" if "middle" in path else "unknown"
     return {**fields, "difficulty": level}
@@ -48,7 +51,7 @@ ROW_STEPS: dict[str, RowStep] = {step.__name__: step for step in (librispeech_tr
 
 
 def steps_named(names: str | Sequence[str] | None, where: str) -> list[RowStep]:
-    """The steps, in order. Raises MarathonError with the nearest name."""
+    """Return the row steps by name, in order. Raises MarathonError with the nearest name for an unknown one."""
     listed = [names] if isinstance(names, str) else list(names or ())
     for name in listed:
         if name not in ROW_STEPS:
@@ -57,7 +60,7 @@ def steps_named(names: str | Sequence[str] | None, where: str) -> list[RowStep]:
 
 
 def _filled(text: str, name: str) -> str:
-    # the error rate against an empty reference would be the number of words said
+    # with an empty reference, the word error rate would be the number of words in the response
     if not text:
         raise RowError(f"{name}: holds no transcript")
     return text

@@ -1,4 +1,4 @@
-"""Rows as their files have them: json, jsonl, csv, parquet, a file tree, or whatever `datasets` can load."""
+"""Reads rows from json, jsonl, csv and parquet files, from file names, or through `datasets`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from marathon_eval.task.yaml.config import TaskConfig
 
 FORMATS = ("json", "jsonl", "csv", "parquet")
 FILE_TREE = "file_tree"
-#: A table that unpacks to more, and to over a hundred times its file, is a bomb; so is one of more rows.
+#: Limits against decompression bombs: a table is refused if it unpacks to more than both these bytes and this
+#: multiple of its file's size, or if it has more rows.
 UNPACKED_BYTES, UNPACKED_TIMES, MAX_ROWS = 256 << 20, 100, 1_000_000
-#: Rows may hold whole clips.
+#: Rows of parquet that are read at a time; few, since a row may contain a whole clip.
 BATCH_ROWS = 64
 
 
 class TableReader:
-    """Reads the splits of one task's dataset. `where` is the `file:line` of dataset_path."""
+    """Reads the splits of one task's dataset. `where` is the `file:line` of dataset_path, for error messages."""
 
     def __init__(self, config: TaskConfig, data_dir: str | None, yaml_folder: Path, where: str) -> None:
         self.config = config
@@ -37,22 +38,22 @@ class TableReader:
         self.yaml_folder = yaml_folder
 
     def test_split(self) -> str:
-        """The split that is evaluated; as in lm-eval, validation where no test is named."""
+        """Return the split to evaluate: test_split, else, as in lm-eval, validation_split, else "test"."""
         return self.config.test_split or self.config.validation_split or "test"
 
     def fewshot_split(self) -> str:
-        """Where solved examples come from."""
+        """Return the split that few-shot examples come from."""
         config = self.config
-        named = (
+        splits = (
             config.fewshot_config.split,
             config.fewshot_split,
             config.training_split,
             config.validation_split,
         )
-        return next((split for split in named if split), self.test_split())
+        return next((split for split in splits if split), self.test_split())
 
     def read(self, split: str) -> Table:
-        """Every row of a split. Raises MarathonError naming the file or the dataset."""
+        """Read every row of a split. Raises MarathonError naming the file or the dataset."""
         if self.kwargs.file_tree is not None:
             return self._tree(self.kwargs.file_tree)
         if self.kwargs.data_files is not None:
@@ -67,9 +68,9 @@ class TableReader:
 
     def _tree(self, patterns: Sequence[str]) -> Table:
         source = self._source("")
-        found = match_tree(source, patterns, self.where)
-        rows = [Row(number, "", values) for number, values in enumerate(found)]
-        return Table(rows, source, source.label, _sha256(json.dumps(found).encode()))
+        matches = match_tree(source, patterns, self.where)
+        rows = [Row(number, "", values) for number, values in enumerate(matches)]
+        return Table(rows, source, source.label, _sha256(json.dumps(matches).encode()))
 
     def _files(self, names: Sequence[str]) -> Table:
         source = self._source(names[0])
@@ -79,14 +80,14 @@ class TableReader:
             name = _below(source, name)
             content = self._content(source, name)
             digest.update(content)
-            found = parsed_rows(content, self._format(name), self.kwargs.field, f"{source.label}/{name}")
+            parsed = parsed_rows(content, self._format(name), self.kwargs.field, f"{source.label}/{name}")
             folder = posixpath.dirname(name)
-            rows += [Row(len(rows) + offset, folder, values) for offset, values in enumerate(found)]
+            rows += [Row(len(rows) + offset, folder, values) for offset, values in enumerate(parsed)]
         self._check_sha256(digest.hexdigest(), names)
         return Table(rows, source, source.label, digest.hexdigest())
 
     def _source(self, first: str) -> Source:
-        """--data_dir, else the hub repository, else (for the user's own files) the YAML's folder or the current one."""
+        """Return --data_dir, else the hub repository; for a user's own files the YAML's or the current folder."""
         path = self.config.dataset_path
         if path not in (*FORMATS, FILE_TREE):
             if self.data_dir is not None:
@@ -103,12 +104,12 @@ class TableReader:
         try:
             path = Path(source.path(name))
             if not path.is_file() and path.exists() and not path.is_dir():
-                raise AudioError("is no plain file")  # a pipe or a device may never end
+                raise AudioError("not a regular file")  # reading a pipe or device may never end
             return path.read_bytes()
         except (OSError, AudioError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise MarathonError(
-                f"{self.where}: {source.label} holds no {name} ({reason}); --data_dir names a folder that does"
+                f"{self.where}: cannot read {name} in {source.label} ({reason}); set --data_dir to its folder"
             ) from None
 
     def _names_of(self, split: str) -> list[str]:
@@ -119,26 +120,26 @@ class TableReader:
             files = files[split]
         names = [files] if isinstance(files, str) else list(files or ())
         if not names:
-            raise MarathonError(f"{self.where}: data_files: names no file")
+            raise MarathonError(f"{self.where}: data_files: lists no file")
         return names
 
     def _format(self, name: str) -> str:
         suffix = posixpath.splitext(name)[1].lstrip(".").lower()
         form = suffix if suffix in FORMATS else self.config.dataset_path
         if form not in FORMATS:
-            raise MarathonError(f"{self.where}: {name}: must be one of {', '.join(FORMATS)}")
+            raise MarathonError(f"{self.where}: {name}: the format must be one of {', '.join(FORMATS)}")
         return form
 
-    def _check_sha256(self, found: str, names: Sequence[str]) -> None:
-        wanted = self.config.expected_sha256
-        if isinstance(wanted, str) and found != wanted.lower():
+    def _check_sha256(self, sha256: str, names: Sequence[str]) -> None:
+        expected = self.config.expected_sha256
+        if isinstance(expected, str) and sha256 != expected.lower():
             raise MarathonError(
-                f"{self.where}: {', '.join(names)} has sha256 {found}, and the task expects {wanted}"
+                f"{self.where}: {', '.join(names)} has sha256 {sha256}, but the task expects {expected}"
             )
 
 
 def parsed_rows(content: bytes, form: str, field: str | None, name: str) -> list[Any]:
-    """The rows in a file's bytes. Raises MarathonError naming the file, and the line where there is one."""
+    """Parse the rows in a file's bytes. Raises MarathonError naming the file and, for text formats, the line."""
     if form == "parquet":
         return _parquet(content, name)
     try:
@@ -151,7 +152,7 @@ def parsed_rows(content: bytes, form: str, field: str | None, name: str) -> list
 
 
 def _json(text: str, field: str | None, name: str) -> list[Any]:
-    """A list of rows, or the list under `field`; as `datasets` does, also one object a line."""
+    """Parse a list of rows, or the list under `field`; like `datasets`, also accept one object per line."""
     try:
         loaded = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -166,7 +167,7 @@ def _json(text: str, field: str | None, name: str) -> list[Any]:
         what = (
             f"an object with {', '.join(list(loaded)[:5])}" if isinstance(loaded, dict) else repr(loaded)[:40]
         )
-        raise MarathonError(f"{name}: must be a list of rows, and is {what}")
+        raise MarathonError(f"{name}: must be a list of rows, but is {what}")
     return loaded
 
 
@@ -192,7 +193,7 @@ def _csv(text: str, name: str) -> list[Any]:
 
 def _json_lines(text: str, name: str) -> list[Any]:
     rows = []
-    # not splitlines, for which characters that may stand in a JSON text end a line
+    # not str.splitlines, which also splits at characters that may occur in a JSON string
     for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
         if line.strip():
             try:
@@ -214,21 +215,21 @@ def _parquet(content: bytes, name: str) -> list[Any]:
             unpacked += batch.nbytes
             if unpacked > most or len(rows) > MAX_ROWS:
                 raise MarathonError(
-                    f"{name}: unpacks to more than {most} bytes or {MAX_ROWS} rows, which is the limit"
+                    f"{name}: unpacks to more than the limit of {most} bytes or {MAX_ROWS} rows"
                 )
             rows += batch.to_pylist()
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # all three: damage in the bytes
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # all three mean damaged bytes
         raise MarathonError(f"{name}: not readable as parquet ({error})") from None
     return rows
 
 
 def columns_of(rows: Iterable[Row]) -> set[str]:
-    """Every column that any row has."""
-    known: set[str] = set()
+    """Return every column that any row has."""
+    columns: set[str] = set()
     for row in rows:
         if isinstance(row.values, dict):
-            known.update(row.values)
-    return known
+            columns.update(row.values)
+    return columns
 
 
 def _below(source: Source, name: str) -> str:

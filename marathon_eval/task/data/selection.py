@@ -1,4 +1,4 @@
-"""Which rows of a dataset are asked: subsets, class balance, --samples and --limit."""
+"""Selects the rows of a dataset to evaluate: subsets, class balance, --samples and --limit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marathon_eval.task.yaml.config import Balance, RowFilter, Subset, TaskConfi
 
 
 class Row(NamedTuple):
-    """One row as its file has it; `number` counts from 0 in the file and stays whatever is left out."""
+    """Holds one row as in its file. `number` counts all rows from 0, before any selection."""
 
     number: int
     folder: str
@@ -22,7 +22,7 @@ class Row(NamedTuple):
 
 
 def only(rows: Sequence[Row], rule: RowFilter | None) -> list[Row]:
-    """The rows that belong to the task at all; a row that is no object belongs to every task."""
+    """Return the rows that belong to the task. A row that is not an object belongs to every task."""
     if rule is None:
         return list(rows)
     matches = _matcher(rule)
@@ -31,7 +31,7 @@ def only(rows: Sequence[Row], rule: RowFilter | None) -> list[Row]:
 
 @dataclass(frozen=True)
 class Selected:
-    """The rows that are asked, and how many were left out and why."""
+    """Holds the selected rows and the numbers of rows left out by filters and for missing audio."""
 
     rows: list[Row]
     n_filtered: int
@@ -40,10 +40,10 @@ class Selected:
 
 
 def subset_named(config: TaskConfig, name: str | None, where: str) -> tuple[str | None, Subset]:
-    """The subset that `--subset` names, else the task's default, else all rows.
+    """Return the subset that `--subset` names, else the task's default, else all rows.
 
-    A task without subsets has only one selection, so a name given for others changes nothing there.
-    Raises MarathonError with the nearest name.
+    A task without subsets ignores `--subset`, so that the flag can be meant for other tasks of the run.
+    Raises MarathonError with the nearest name for an unknown subset.
     """
     chosen = name if name is not None and config.subsets else config.default_subset
     if chosen is None:
@@ -59,22 +59,22 @@ def select(
     audio_name: Callable[[Row], str],
     dropped_missing: Callable[[Row], bool],
 ) -> Selected:
-    """Drop filtered rows, then rows whose audio is known to be missing, then balance the classes."""
+    """Drop rows that the subset excludes, then rows with missing audio that may be dropped, then balance classes."""
     name, rules = subset
     filters = [_matcher(rule) for rule in rules.drop]
-    kept = [row for row in rows if not any(matches(row) for matches in filters)]
-    there = [row for row in kept if not dropped_missing(row)]
-    chosen = there if rules.balance is None else balanced_rows(there, rules.balance, audio_name)
-    n_filtered = len(rows) - len(kept) + len(there) - len(chosen)
-    return Selected(chosen, n_filtered, len(kept) - len(there), name)
+    filtered = [row for row in rows if not any(matches(row) for matches in filters)]
+    available = [row for row in filtered if not dropped_missing(row)]
+    chosen = available if rules.balance is None else balanced_rows(available, rules.balance, audio_name)
+    n_filtered = len(rows) - len(filtered) + len(available) - len(chosen)
+    return Selected(chosen, n_filtered, len(filtered) - len(available), name)
 
 
 def balanced_rows(rows: Sequence[Row], balance: Balance, audio_name: Callable[[Row], str]) -> list[Row]:
-    """Every class down to the size of the smallest.
+    """Down-sample every class to the size of the smallest.
 
-    Rows of a class are sorted by their audio's path as written; a class that is too large becomes
-    `random.Random(seed).sample(rows, size)`, sorted again. The classes, in order of their names, then take turns,
-    so that any --limit is balanced too. Rows without the column come last: they will be error rows.
+    Rows of a class are sorted by their audio's path as written; a larger class is replaced by
+    `random.Random(seed).sample(rows, size)`, sorted again. Classes are interleaved in order of their names, so that
+    any --limit is balanced too. Rows without the column come last; they become error rows.
     """
     classes: dict[str, list[Row]] = {}
     nameless: list[Row] = []
@@ -91,16 +91,16 @@ def balanced_rows(rows: Sequence[Row], balance: Balance, audio_name: Callable[[R
 
 
 def picked(rows: list[Row], limit: float | None, samples: Sequence[int] | None, where: str) -> list[Row]:
-    """The rows that --samples numbers, or the first --limit; below 1 that is a fraction, rounded up, as in lm-eval.
+    """Return the rows with the numbers in --samples, or the first --limit rows.
 
-    Raises MarathonError for a number that is not there.
+    A limit below 1 is a fraction, rounded up, as in lm-eval. Raises MarathonError for an unknown row number.
     """
     if samples is not None:
         by_number = {row.number: row for row in rows}
         absent = [number for number in samples if number not in by_number]
         if absent:
             raise MarathonError(
-                f"{where}: --samples: no row {absent[0]} among the {len(rows)} that are asked"
+                f"{where}: --samples: row {absent[0]} is not among the {len(rows)} selected rows"
             )
         return [by_number[number] for number in samples]
     if limit is not None and limit <= 0:
@@ -109,7 +109,7 @@ def picked(rows: list[Row], limit: float | None, samples: Sequence[int] | None, 
 
 
 def _matcher(rule: RowFilter) -> Callable[[Row], bool]:
-    wanted = {
+    allowed = {
         field: {
             _plain(value, rule.ignore_case) for value in (values if isinstance(values, list) else [values])
         }
@@ -119,13 +119,13 @@ def _matcher(rule: RowFilter) -> Callable[[Row], bool]:
     def matches(row: Row) -> bool:
         return isinstance(row.values, Mapping) and all(
             field in row.values and _plain(row.values[field], rule.ignore_case) in values
-            for field, values in wanted.items()
+            for field, values in allowed.items()
         )
 
     return matches
 
 
 def _plain(value: Any, ignore_case: bool) -> str:
-    """Numbers and texts compare as text: the release writes person ids both ways."""
+    """Return a value as text, so that numbers and texts compare: the release writes person ids both ways."""
     text = str(value).strip()
     return text.casefold() if ignore_case else text

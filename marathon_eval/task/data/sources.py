@@ -1,4 +1,4 @@
-"""Where a dataset's files are: a local folder or a hub repository; names are relative to its root, with slashes."""
+"""Locates a dataset's files in a local folder or hub repository. Names are relative to its root, with slashes."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ _CAPTURE = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 
 
 class Source(Protocol):
-    """The files of one dataset."""
+    """Gives access to the files of one dataset."""
 
-    #: What the results call it.
+    #: Name of the source in results and messages.
     label: str
 
     def names(self, folder: str) -> Iterable[str]:
-        """Every file below a folder."""
+        """Return the names of all files below a folder."""
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file; asks for no content."""
+        """Return whether the file exists, without fetching its content."""
 
     def fetch(self, names: Sequence[str]) -> None:
-        """Get files that will soon be asked for, several at a time; those that are not there are left out."""
+        """Download files ahead of use, several at a time; files that do not exist are skipped."""
 
     def path(self, name: str) -> str:
-        """A file on this machine. Raises AudioError when it is missing or outside the root."""
+        """Return the file's path on this machine. Raises AudioError if it is missing or outside the root."""
 
 
 class LocalFolder:
-    """A folder that the user named."""
+    """Reads a dataset's files from a local folder."""
 
     def __init__(self, root: Path) -> None:
         self.label = str(root)
@@ -43,20 +43,24 @@ class LocalFolder:
         self._checked: set[str] = set()
 
     def names(self, folder: str) -> Iterator[str]:
-        """Sorted, so that no result depends on the file system."""
+        """Yield the names of all files below a folder, sorted, so that no result depends on the file system."""
         for parent, folders, files in os.walk(self.root / folder):
             folders.sort()
             below = Path(parent).relative_to(self.root).as_posix()
             yield from (posixpath.join("" if below == "." else below, name) for name in sorted(files))
 
     def exists(self, name: str) -> bool:
+        """Return whether the file exists."""
         return os.path.isfile(f"{self.label}/{name}")
 
     def fetch(self, names: Sequence[str]) -> None:
-        """Nothing to get: the files are here."""
+        """Do nothing: the files are local."""
 
     def path(self, name: str) -> str:
-        """The file; its folder is resolved once, since thousands of clips share it (and text, since Path is slow)."""
+        """Return the file's path. Raises AudioError if it leads outside the root.
+
+        Each folder is resolved only once, since thousands of clips share it. Paths are text, since Path is slow.
+        """
         path = f"{self.label}/{inside(name)}"
         folder = path.rpartition("/")[0]
         if folder not in self._checked:
@@ -67,14 +71,14 @@ class LocalFolder:
         return path
 
     def _check(self, path: str, name: str) -> None:
-        # text again: a dataset may have a folder for every speaker
+        # text instead of Path for speed: a dataset may have a folder for every speaker
         real = f"{os.path.realpath(path)}{os.sep}"
         if not real.startswith(self._allowed):
             raise AudioError(f"{name}: leads outside the dataset's root {self.root}")
 
 
 def inside(name: str) -> str:
-    """A relative name without detours. Raises AudioError where it is absolute or climbs out of the root."""
+    """Return a relative name in normal form. Raises AudioError if it is absolute or leads out of the root."""
     clean = posixpath.normpath(name.replace("\\", "/"))
     if not name or "\0" in name or clean.startswith(("/", "../")) or clean in (".", "..") or ":" in clean[:3]:
         raise AudioError(f"{name!r}: is no path inside the dataset's root")
@@ -82,9 +86,9 @@ def inside(name: str) -> str:
 
 
 def locate(source: Source, folder: str, name: str) -> str | None:
-    """A clip's name below the root: beside its metadata, or in `wav/` there; None where it is at neither.
+    """Find a clip beside its metadata file or in `wav/` there; return its name relative to the root, or None.
 
-    The release keeps some tasks' clips in `wav/` without saying so in the metadata. Raises AudioError.
+    The AudioMarathon release has some tasks' clips in `wav/`, which their metadata omit. Raises AudioError.
     """
     for parent in (folder, posixpath.join(folder, "wav")):
         clean = inside(name if name.startswith("/") else posixpath.join(parent, name))
@@ -94,10 +98,10 @@ def locate(source: Source, folder: str, name: str) -> str | None:
 
 
 def match_tree(source: Source, patterns: Sequence[str], where: str) -> list[dict[str, str]]:
-    """Rows from file names: the captures of each matching file and its `path`, sorted by path.
+    """Make rows from file names: the captures of each matching file and its `path`, sorted by path.
 
-    `{name}` captures one path part or a piece of one, `{name:real|fake}` only these words. The first
-    pattern that matches any file is used. Raises MarathonError when none does.
+    `{name}` captures one path component or a part of one, `{name:real|fake}` only these words. The first
+    pattern that matches any file is used. Raises MarathonError if none does.
     """
     for pattern in patterns:
         expression = re.compile(_expression(pattern))
@@ -106,15 +110,15 @@ def match_tree(source: Source, patterns: Sequence[str], where: str) -> list[dict
             inside(pattern)
         except AudioError as error:
             raise MarathonError(f"{where}: file_tree: {error}") from None
-        found = ((name, expression.fullmatch(name)) for name in source.names(folder))
-        rows = [{"path": name, **match.groupdict()} for name, match in found if match]
+        matches = ((name, expression.fullmatch(name)) for name in source.names(folder))
+        rows = [{"path": name, **match.groupdict()} for name, match in matches if match]
         if rows:
             return sorted(rows, key=lambda row: row["path"])
     raise MarathonError(f"{where}: {source.label} holds no file like {' or '.join(patterns)}")
 
 
 def _expression(pattern: str) -> str:
-    """The regular expression of a pattern; everything outside the captures is literal."""
+    """Convert a file_tree pattern to a regular expression; text outside of captures is literal."""
     parts, position = [], 0
     for capture in _CAPTURE.finditer(pattern):
         name, words = capture.groups()
@@ -125,7 +129,7 @@ def _expression(pattern: str) -> str:
 
 
 def _allowed_roots(root: Path) -> tuple[str, ...]:
-    """The root itself, ending in a slash; for a snapshot in the hub's cache also the blobs that its links point to."""
+    """Return the root with a trailing slash; for a snapshot in the hub's cache also the folder of its blobs."""
     real = root.resolve()
     roots = [real, real.parent.parent / "blobs"] if real.parent.name == "snapshots" else [real]
-    return tuple(os.path.join(one, "") for one in roots)
+    return tuple(os.path.join(folder, "") for folder in roots)

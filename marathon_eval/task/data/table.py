@@ -1,4 +1,4 @@
-"""Rows of a data file, and audio that is stored inside one."""
+"""Holds the rows of one split, and paths of audio that `datasets` stores."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from marathon_eval.task.data.sources import Source
 
 @dataclass(frozen=True)
 class StoredAudio:
-    """Audio that a `datasets` column keeps in its own cache: a path that no row's text can forge."""
+    """Holds the path of audio in the cache of `datasets`. A type of its own, which text in a row cannot imitate."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Table:
-    """All rows of one split, and where their files are; `source` None where `datasets` read them."""
+    """Holds all rows of one split and the source of their files; `source` is None for rows loaded by `datasets`."""
 
     rows: list[Row]
     source: Source | None

@@ -1,1 +1,1 @@
-"""The text of a request: Jinja templates in a sandbox, and the layout of options."""
+"""Builds the text of a request: Jinja templates in a sandbox, and the layout of answer options."""

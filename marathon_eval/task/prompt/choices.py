@@ -1,4 +1,4 @@
-"""A row's options: their texts, their letters, how they are laid out, and which of them is gold."""
+"""Reads a row's answer options: their texts, letters and layout, and which of them is the gold answer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Spec = str | list[Any] | dict[str, Any] | None
 
 @lru_cache(maxsize=64)
 def letters_of(count: int, layout: Layout | None = None) -> tuple[str, ...]:
-    """`("A", "B", ...)`, in the layout's case. Raises RowError beyond 26 options."""
+    """Return `("A", "B", ...)`, in the layout's case. Raises RowError for more than 26 options."""
     alphabet = (
         string.ascii_lowercase if layout and "a" in layout.replace("plain", "") else string.ascii_uppercase
     )
@@ -35,7 +35,7 @@ def letters_of(count: int, layout: Layout | None = None) -> tuple[str, ...]:
 
 
 def option_lines(texts: Sequence[str], layout: Layout | None = None) -> str:
-    """The options as a prompt shows them, one a line; `A. text` where no layout is named."""
+    """Return the options as a prompt shows them, one per line; the default layout is `A. text`."""
     layout = layout or "A."
     pattern = _PARTS[layout if layout == "plain" else layout.upper()]
     letters = letters_of(len(texts), layout)
@@ -45,7 +45,7 @@ def option_lines(texts: Sequence[str], layout: Layout | None = None) -> str:
 
 
 class Choices:
-    """Where a row's option texts come from."""
+    """Reads a row's option texts from fixed texts, columns, or a column or template that gives a list."""
 
     def __init__(self, spec: Spec, columns: Sequence[str] | None, optional_tail: bool, where: str) -> None:
         if spec is not None and columns is not None:
@@ -58,49 +58,49 @@ class Choices:
 
     @classmethod
     def of(cls, config: TaskConfig, where: str) -> Choices:
-        """What the task's YAML says."""
+        """Create it from the task's YAML."""
         return cls(config.doc_to_choice, config.choice_columns, config.missing_choice == "drop", where)
 
     @property
     def given(self) -> bool:
-        """False for open questions."""
+        """Return whether there are options; False for open questions."""
         return bool(self.columns or self.rule or self.fixed)
 
     @property
     def names(self) -> frozenset[str]:
-        """Columns that rows must have; trailing ones that may be absent are left out."""
+        """Return the columns that rows must have, without the trailing ones that may be absent."""
         needed = self.columns[:2] if self.optional_tail else self.columns
         return frozenset(needed) | (self.rule.names if self.rule else frozenset())
 
     def texts(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
-        """The option texts of a row, empty for an open question. Raises RowError."""
+        """Return the option texts of a row, empty for an open question. Raises RowError."""
         if self.columns:
             return self._from_columns(fields)
         if self.rule is None:
             return self.fixed
-        found = self.rule.value(fields)
-        texts = _as_list(_literal(found) if isinstance(found, str) else found)
+        value = self.rule.value(fields)
+        texts = _as_list(_literal(value) if isinstance(value, str) else value)
         if not texts:
-            raise RowError(f"{self.where}: gives no list of options: {found!r}")
+            raise RowError(f"{self.where}: gives no list of options: {value!r}")
         return tuple(str(text) for text in texts)
 
     def _from_columns(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
-        found = [fields.get(name) for name in self.columns]
-        texts = [None if text is None or not str(text).strip() else str(text) for text in found]
+        values = [fields.get(name) for name in self.columns]
+        texts = [None if value is None or not str(value).strip() else str(value) for value in values]
         while self.optional_tail and texts and texts[-1] is None:
             texts.pop()
         missing = [name for name, text in zip(self.columns, texts, strict=False) if text is None]
         if missing or not texts:
-            # a hole is never closed up: the options after it would change their letters
+            # an absent option is not skipped: the letters of the options after it would change
             raise RowError(f"{self.where}: the row has no '{(missing or self.columns)[0]}'")
         return tuple(text for text in texts if text is not None)
 
 
 def gold_of(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str | tuple[str, ...]:
-    """The target as scores compare it; `raw` is a letter, an option's text, an index, or a list of these.
+    """Return the target in the form that metrics compare; `raw` is a letter, an option's text, an index, or a list.
 
-    A letter stays a letter, a text stays a text, and an index becomes its text, as in lm-eval. Without
-    options the text itself; a list means several right answers. Raises RowError when gold is no option.
+    A letter stays a letter, a text stays a text, and an index becomes the option's text, as in lm-eval. Without
+    options, `raw` is returned as text. A list means several right answers. Raises RowError if gold is not an option.
     """
     if isinstance(raw, (list, tuple)):
         if not raw:
@@ -146,7 +146,7 @@ def _fixed(spec: Spec, where: str) -> tuple[str, ...]:
 
 
 def _as_list(value: Any) -> list[Any] | None:
-    """A list as it is; a mapping's values, in the order of its keys where these are letters."""
+    """Return a list unchanged, or a mapping's values, sorted by key if all keys are letters; None for other types."""
     if isinstance(value, Mapping):
         keys = [str(key) for key in value]
         lettered = all(len(key) == 1 and key.isalpha() for key in keys)
@@ -155,7 +155,7 @@ def _as_list(value: Any) -> list[Any] | None:
 
 
 def _literal(text: str) -> Any:
-    """A list written as text, which is what a template gives; None for anything else."""
+    """Parse text as a Python literal, since a template gives a list as text; None if it is not one."""
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -1,7 +1,9 @@
-"""The sandbox of templates, with a budget: a task may be hostile, and Jinja2's own sandbox does not bound its cost.
+"""Renders templates in a sandbox with a budget of steps and characters.
 
-What is bounded: turns of loops and calls in one rendering, repeated text and lists, powers, the widths that padding
-filters, string methods and format strings take, and what is printed, assigned, joined or given to a filter or a call. See https://jinja.palletsprojects.com/en/stable/sandbox/.
+A task may be hostile, and Jinja2's own sandbox does not limit time or memory. Limited are: loop iterations and calls
+per rendering, repeated text and lists, powers, widths of padding filters, string methods and format strings, and the
+size of values that are printed, assigned, joined or passed to a filter or a call.
+See https://jinja.palletsprojects.com/en/stable/sandbox/.
 """
 
 from __future__ import annotations
@@ -20,20 +22,21 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from marathon_eval.scoring.patterns import substitute
 
 MAX_STEPS = 200_000
-#: A call takes as long as so many turns of a loop.
+#: Steps that a call costs; a loop iteration costs one.
 CALL_STEPS = 10
 MAX_LENGTH = 1_000_000
 MAX_WIDTH = 10_000
-#: Characters that one rendering prints, and that one value takes when it is written out; a list counts with its parts.
+#: Limit on the characters that one rendering prints, and on the characters of one value, nested parts included.
 MAX_PRINTED = 5_000_000
 _PADDING = ("center", "slice", "batch", "wordwrap", "truncate", "round")
-#: So many outputs of so many parts at the top of a template are not counted: ordinary templates have no more.
+#: The first outputs at the top level of a template, up to this many with up to this many parts each, are not counted:
+#: ordinary templates have no more.
 UNCOUNTED_CHARACTERS = 12
-_LEFT: ContextVar[list[int]] = ContextVar("steps and characters that this rendering may still take")
+_LEFT: ContextVar[list[int]] = ContextVar("steps and characters left for this rendering")
 
 
 class Environment(ImmutableSandboxedEnvironment):
-    """Jinja2's immutable sandbox that counts."""
+    """Extends Jinja2's immutable sandbox by the limits of this module."""
 
     intercepted_binops = frozenset({"*", "**", "%", "+"})
 
@@ -62,7 +65,7 @@ class Environment(ImmutableSandboxedEnvironment):
         }
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """`left operator right`. Raises SecurityError for a result without measure."""
+        """Return `left operator right`. Raises SecurityError if the result would be too large."""
         if operator == "*":
             _check_length(_size(left) * right if isinstance(right, int) else 0)
             _check_length(_size(right) * left if isinstance(left, int) else 0)
@@ -78,7 +81,7 @@ class Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
-        """Jinja2 puts its own function in the place of `str.format`; this one looks at the widths first."""
+        """Wrap `str.format`, as Jinja2 does, and check the widths in the format string first."""
         safe = super().wrap_str_format(value)
         if safe is None:
             return None
@@ -90,10 +93,10 @@ class Environment(ImmutableSandboxedEnvironment):
         return format_text
 
     def call(self, context: Context, called: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Every call of a template comes by here."""
+        """Make a call of a template, after checking its arguments. Raises SecurityError."""
         _step(CALL_STEPS)
-        for given in (*args, *kwargs.values()):
-            weighed(given)
+        for argument in (*args, *kwargs.values()):
+            weighed(argument)
         owner = getattr(called, "__self__", None)
         if isinstance(owner, str):
             _check_method(owner, called.__name__, args)
@@ -101,7 +104,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
 
 def with_budget(render: Callable[[], str]) -> str:
-    """What `render` gives, held to one budget. Raises SecurityError."""
+    """Run `render` with a fresh budget and return its result. Raises SecurityError if the budget is exceeded."""
     token = _LEFT.set([MAX_STEPS, MAX_PRINTED])
     try:
         return render()
@@ -110,7 +113,7 @@ def with_budget(render: Callable[[], str]) -> str:
 
 
 def bound(tree: nodes.Template) -> None:
-    """Make loops take their turns from the budget, and weigh what is printed, assigned and joined."""
+    """Rewrite a template's tree: count loop iterations, and check values that are printed, assigned or joined."""
     for loop in tree.find_all(nodes.For):
         loop.iter = _filtered(loop.iter, "counted")
     for joined in tree.find_all(nodes.Concat):
@@ -130,12 +133,12 @@ def bound(tree: nodes.Template) -> None:
         output.nodes = [_filtered(nodes.Const(plain), "printed", [nodes.Const(True)]), *parts]
 
 
-#: What prints no more than a row or a variable holds.
+#: Nodes that print at most the value of a column or variable.
 _BOUNDED = (nodes.TemplateData, nodes.Name, nodes.Getattr)
 
 
 def _written_once(tree: nodes.Node) -> Iterator[nodes.Output]:
-    """Outputs in no loop, macro or block: most templates have no others, and pay nothing for the budget."""
+    """Yield outputs outside of loops, macros and blocks. Most templates have only these and need no checks."""
     for node in tree.iter_child_nodes():
         if isinstance(node, nodes.Output):
             yield node
@@ -143,14 +146,17 @@ def _written_once(tree: nodes.Node) -> Iterator[nodes.Output]:
             yield from _written_once(node)
 
 
-def _filtered(node: nodes.Node, name: str, given: Sequence[nodes.Expr] = ()) -> nodes.Filter:
-    # jinja2 types a loop's items as any node; they are expressions
-    return nodes.Filter(cast("nodes.Expr", node), name, list(given), [], None, None, lineno=node.lineno)
+def _filtered(node: nodes.Node, name: str, arguments: Sequence[nodes.Expr] = ()) -> nodes.Filter:
+    # jinja2 types the iterable of a loop as Node, but it is always an expression
+    return nodes.Filter(cast("nodes.Expr", node), name, list(arguments), [], None, None, lineno=node.lineno)
 
 
 @pass_context
 def counted_text(context: Context, value: Any, plain: bool = False) -> Any:
-    """The value, its characters taken from the budget; `plain`: so many of the template's own, and no text."""
+    """Subtract the value's characters from the budget and return it.
+
+    With `plain`, the value is the number of characters of literal template text, and "" is returned.
+    """
     left = _LEFT.get()
     left[1] -= value if plain else weight(value)
     if left[1] < 0:
@@ -160,31 +166,31 @@ def counted_text(context: Context, value: Any, plain: bool = False) -> Any:
 
 @pass_context
 def concatenated(context: Context, first: Any, *rest: Any) -> str:
-    """`first ~ rest`."""
+    """Return `first ~ rest`, the concatenation of all values as text."""
     weighed((first, *rest))
     return "".join(map(str, (first, *rest)))
 
 
 def weighed(value: Any, times: int = 1) -> Any:
-    """The value, if it may be written out so many times. Raises SecurityError."""
+    """Return the value. Raises SecurityError if its text, repeated `times`, exceeds MAX_PRINTED characters."""
     if weight(value) * max(1, times) > MAX_PRINTED:
         raise SecurityError(f"a value of over {MAX_PRINTED} characters")
     return value
 
 
 def weight(value: Any) -> int:
-    """About the characters of a value when it is written out; no more is counted than the limit and one step over it."""
+    """Return the approximate length of a value as text. Counting stops just above MAX_PRINTED."""
     if isinstance(value, str):
         return len(value)
     if isinstance(value, bytes):
         return 4 * len(value)
     if not isinstance(value, (list, tuple, dict)):
         return 1
-    found, waiting = 0, [value]
-    while waiting and found <= MAX_PRINTED:
+    characters, waiting = 0, [value]
+    while waiting and characters <= MAX_PRINTED:
         part = waiting.pop()
         # a part that is not text counts as eight characters, with its quotes and commas
-        found += (
+        characters += (
             len(part)
             if isinstance(part, str)
             else 8 * (len(part) if isinstance(part, (list, tuple, dict)) else 1)
@@ -193,11 +199,11 @@ def weight(value: Any) -> int:
             waiting += [*part.keys(), *part.values()]
         elif isinstance(part, (list, tuple)):
             waiting += part
-    return found
+    return characters
 
 
 def counted_items(items: Iterable[Any]) -> Iterator[Any]:
-    """The items, each a step."""
+    """Yield the items and take one step from the budget for each."""
     for item in items:
         _step()
         yield item
@@ -220,7 +226,7 @@ def _check_length(length: int) -> None:
 
 
 def _check_format(text: str) -> None:
-    """Widths stand in the format itself; one that is an argument (`%*d`, `{:{}}`) is refused."""
+    """Check the widths in a format string; refuse widths that are arguments (`%*d`, `{:{}}`)."""
     wide = any(int(digits) > MAX_WIDTH for digits in re.findall(r"\d{5,4000}", text))
     if wide or re.search(r"%[-+ #0]*\*|%[-+ #0\d]*\.\*|\{[^{}]+\{", text):
         raise SecurityError(f"a format with a width over {MAX_WIDTH}, or one that is an argument")
@@ -246,50 +252,51 @@ def _grown(text: Any, new: Any) -> int:
 
 
 def _narrow(filter_: Callable[..., Any]) -> Callable[..., Any]:
-    """A padding filter with bounded widths."""
+    """Wrap a padding filter to limit its widths."""
 
-    def check(value: Any, given: tuple[Any, ...]) -> None:
-        _check_widths(given)
-        for other in given:
-            _check_length(_size(other) * _size(value))
+    def check(value: Any, arguments: tuple[Any, ...]) -> None:
+        _check_widths(arguments)
+        for argument in arguments:
+            _check_length(_size(argument) * _size(value))
 
     return _checked(filter_, check)
 
 
-def _weigh_all(value: Any, given: tuple[Any, ...]) -> None:
-    weighed((value, *given))
+def _weigh_all(value: Any, arguments: tuple[Any, ...]) -> None:
+    weighed((value, *arguments))
 
 
-def _check_indent(value: Any, given: tuple[Any, ...]) -> None:
-    _check_widths(given)
-    width = max((one if isinstance(one, int) else _size(one) for one in given), default=4)
+def _check_indent(value: Any, arguments: tuple[Any, ...]) -> None:
+    _check_widths(arguments)
+    widths = (argument if isinstance(argument, int) else _size(argument) for argument in arguments)
+    width = max(widths, default=4)
     _check_length(str(value).count("\n") * width)
 
 
-def _check_join(value: Any, given: tuple[Any, ...]) -> None:
+def _check_join(value: Any, arguments: tuple[Any, ...]) -> None:
     if isinstance(value, (list, tuple)):
-        longest = max(map(_size, given), default=0)
+        longest = max(map(_size, arguments), default=0)
         _check_length(sum(_size(part) + longest for part in value))
 
 
-def _check_replace(value: Any, given: tuple[Any, ...]) -> None:
-    _check_length(_grown(value, max(given, key=_size, default="")))
+def _check_replace(value: Any, arguments: tuple[Any, ...]) -> None:
+    _check_length(_grown(value, max(arguments, key=_size, default="")))
 
 
-def _check_sum(value: Any, given: tuple[Any, ...]) -> None:
-    """Lists are added one after the other, each time with a copy of all so far."""
-    if any(isinstance(one, (list, tuple)) for one in given):
+def _check_sum(value: Any, arguments: tuple[Any, ...]) -> None:
+    """Limit sums of lists: each addition copies the list built so far."""
+    if any(isinstance(argument, (list, tuple)) for argument in arguments):
         _check_length(_size(value) * weight(value))
 
 
-def _check_format_filter(value: Any, given: tuple[Any, ...]) -> None:
+def _check_format_filter(value: Any, arguments: tuple[Any, ...]) -> None:
     _check_format(str(value))
 
 
 def _checked(
     filter_: Callable[..., Any], check: Callable[[Any, tuple[Any, ...]], None]
 ) -> Callable[..., Any]:
-    """The filter behind its check; some are given jinja2's own context before the value."""
+    """Wrap a filter to run the check first. Some filters take jinja2's context as an argument before the value."""
     mark = getattr(filter_, "jinja_pass_arg", None)
     before = 0 if mark is None else 1
 
@@ -303,5 +310,5 @@ def _checked(
 
 
 def _regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
-    """lm-eval's one filter of its own, with its argument names."""
+    """Replace matches of a pattern; lm-eval's only additional filter, with lm-eval's argument names."""
     return substitute(pattern, repl, string, count)

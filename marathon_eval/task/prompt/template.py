@@ -1,7 +1,7 @@
-"""Text made from a row: a column's name, or a Jinja2 template compiled once in a sandbox.
+"""Makes text from a row: the value of a column, or a Jinja2 template that is compiled once and runs in a sandbox.
 
-Undefined names are refused, Python internals are out of reach, and text that comes out of the data is
-never read as a template again.
+Templates refuse undefined names and access to Python internals. Text that comes from the data is never parsed as a
+template.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ _INTERNAL = re.compile(r"__\w+__")
 
 
 class Named(Protocol):
-    """Something that needs columns."""
+    """Describes anything that needs columns of a row."""
 
     @property
     def names(self) -> frozenset[str]:
-        """Names that rows must have; checked against the data before anything is asked."""
+        """Return the names that rows must have; they are checked against the data before any request is sent."""
 
     @property
     def where(self) -> str:
-        """`file:line: key` of the rule."""
+        """Return `file:line: key` of the rule, for error messages."""
 
 
 class FromRow(Named, Protocol):
-    """A rule that reads one row."""
+    """Describes a rule that computes a value from one row."""
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """What the rule gives for a row. Raises RowError where the row lacks what it needs."""
+        """Return the rule's value for a row. Raises RowError if the row lacks a name that it needs."""
 
 
 class RowValue:
-    """A row's own value, of whatever type it is."""
+    """Reads one column of a row; the value may have any type."""
 
     def __init__(self, name: str, where: str) -> None:
         self.name = name
@@ -50,15 +50,15 @@ class RowValue:
         self.names = frozenset({name})
 
     def value(self, values: Mapping[str, Any]) -> Any:
-        """The column of this row. Raises RowError when the row lacks it or has null there."""
-        found = values.get(self.name)
-        if found is None:
+        """Return the column's value. Raises RowError if the row lacks the column or has null there."""
+        value = values.get(self.name)
+        if value is None:
             raise RowError(f"{self.where}: the row has no '{self.name}'.{did_you_mean(self.name, values)}")
-        return found
+        return value
 
 
 class Template:
-    """A Jinja2 template; always gives text. Raises MarathonError for all that is wrong with it in itself."""
+    """Renders a Jinja2 template to text. Raises MarathonError if the template itself is invalid."""
 
     def __init__(self, source: str, where: str) -> None:
         from jinja2 import TemplateSyntaxError
@@ -74,7 +74,7 @@ class Template:
         self.names = self._parsed.names
 
     def value(self, values: Mapping[str, Any]) -> str:
-        """The text for one row. Raises RowError; MarathonError for what the sandbox refuses."""
+        """Return the text for one row. Raises RowError if rendering fails, MarathonError if the sandbox refuses."""
         from jinja2 import TemplateError, UndefinedError
         from jinja2.exceptions import SecurityError
 
@@ -105,11 +105,11 @@ class Template:
 
 
 class _Parsed:
-    """A template's tree and the names it needs; compiled on the first row, for `validate` has none."""
+    """Holds a template's tree and the names it needs. Compiles on the first row, since `validate` has no rows."""
 
     def __init__(self, source: str) -> None:
         self.tree = _environment().parse(source)
-        # finding the names generates all code, so that unknown filters and tests are told here too
+        # finding the names generates all code, so unknown filters and tests raise here too
         self.names = _needed(self.tree)
 
     @cached_property
@@ -125,12 +125,12 @@ class _Parsed:
 
 @lru_cache(maxsize=256)
 def _parsed(source: str) -> _Parsed:
-    """Once per text: tasks that include one base share its templates."""
+    """Parse each text once: tasks that include the same file share its templates."""
     return _Parsed(source)
 
 
 class PlainText:
-    """Text without Jinja marks: the column of exactly this name where the row has one, as in lm-eval, else itself."""
+    """Gives the column of exactly this name if the row has one, as in lm-eval, else the text itself, unchanged."""
 
     names: frozenset[str] = frozenset()
 
@@ -139,18 +139,22 @@ class PlainText:
         self.where = where
 
     def value(self, values: Mapping[str, Any]) -> Any:
+        """Return the column of this name, else the text."""
         return values.get(self.text, self.text)
 
 
 def from_row(source: str, where: str) -> FromRow:
-    """An identifier is a column and must exist; `where` is `file:line: key`. Raises MarathonError."""
+    """Return the rule for a template or column name; `where` is `file:line: key`. Raises MarathonError.
+
+    An identifier is the name of a column, which must exist.
+    """
     if source.isidentifier():
         return RowValue(source, where)
     return Template(source, where) if "{" in source else PlainText(source, where)
 
 
 def wording(source: str, where: str) -> FromRow:
-    """Like `from_row`, for keys that mostly hold plain words: one word is that word unless rows have such a column."""
+    """Return the rule as `from_row` does, except that an identifier is plain text if rows have no such column."""
     return Template(source, where) if "{" in source else PlainText(source, where)
 
 
@@ -171,7 +175,7 @@ def _environment() -> Environment:
 
 
 def _needed(tree: nodes.Template) -> frozenset[str]:
-    """Names a row must give; those behind `is defined` or `default` may be absent."""
+    """Return the names that a row must have; names tested with `is defined` or given a `default` may be absent."""
     from jinja2 import meta, nodes
 
     optional: set[str] = set()
@@ -182,11 +186,11 @@ def _needed(tree: nodes.Template) -> frozenset[str]:
 
 
 def _refuse_internals(tree: nodes.Template, where: str) -> None:
-    """Refuse at load what the sandbox would only refuse on the first row."""
+    """Raise MarathonError for internals at load, where the sandbox would refuse them only on the first row."""
     from jinja2 import nodes
 
-    reached = [node.attr for node in tree.find_all(nodes.Getattr) if node.attr.startswith("_")]
+    internals = [node.attr for node in tree.find_all(nodes.Getattr) if node.attr.startswith("_")]
     texts = [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
-    reached += [text for text in texts if _INTERNAL.fullmatch(text)]
-    if reached:
-        raise MarathonError(f"{where}: the template reaches for Python internals: '{reached[0]}'")
+    internals += [text for text in texts if _INTERNAL.fullmatch(text)]
+    if internals:
+        raise MarathonError(f"{where}: the template uses Python internals: '{internals[0]}'")

@@ -1,1 +1,1 @@
-"""A task file: its keys, their types and defaults, and how it is read."""
+"""Reads task YAML files and defines their keys, with types and defaults."""

@@ -1,7 +1,7 @@
-"""The keys of a task's YAML: lm-eval's names wherever it has one, and a few of ours for long audio.
+"""Defines the keys of a task's YAML: lm-eval's names where lm-eval has the key, and additional keys for long audio.
 
 The vocabulary is that of lm-evaluation-harness 0.4 (https://github.com/EleutherAI/lm-evaluation-harness,
-docs/task_guide.md). What cannot work here is refused by name in task_keys.py.
+docs/task_guide.md). keys.py lists the lm-eval keys that this harness does not support.
 """
 
 from __future__ import annotations
@@ -19,60 +19,69 @@ Scalar = str | int | float | bool
 
 
 class Keys(BaseModel):
-    """A mapping in a YAML: every key declared, unknown ones refused."""
+    """Base class of YAML mappings. Unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class DatasetKwargs(BaseModel):
-    """Where rows are read from; keys not named here go to `datasets.load_dataset` as they are."""
+    """Says where rows are read from. Keys not listed here are passed unchanged to `datasets.load_dataset`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     data_files: str | list[str] | dict[str, str | list[str]] | None = Field(
-        None, description="json, jsonl, csv or parquet below --data_dir, the hub repo or this YAML's folder"
+        None,
+        description="json, jsonl, csv or parquet below --data_dir, the hub repository or this YAML's folder",
     )
-    field: str | None = Field(None, description="the key that holds the rows, where the JSON is an object")
-    revision: str | None = Field(None, description="the hub's commit; the first characters are enough")
+    field: str | None = Field(
+        None, description="the key that holds the list of rows, if the JSON file is an object"
+    )
+    revision: str | None = Field(
+        None,
+        description="commit, branch or tag on the hub; with data_files, 7 characters of a commit are enough",
+    )
     file_tree: list[str] | None = Field(
         None,
-        description="rows from file names: 'HAD/{label:real|fake}/{name}.wav' gives path, label and name; "
-        "the first pattern that matches any file is used",
+        description="patterns that make rows from file names: 'HAD/{label:real|fake}/{name}.wav' gives the columns "
+        "path, label and name; the first pattern that matches any file is used",
     )
     trust_remote_code: bool | None = Field(
-        None, description="known from lm-eval; no dataset's code is ever run"
+        None, description="accepted as in lm-eval and ignored: code of a dataset is never run"
     )
 
 
 class RowFilter(Keys):
-    """Rows in which every named field has one of the values (compared as text)."""
+    """Matches rows in which every named field has one of the listed values. Values are compared as text."""
 
     fields: dict[str, Scalar | list[Scalar]]
     ignore_case: bool = True
 
 
 class Balance(Keys):
-    """Down-sample every class to the smallest: rows of a class sorted by audio path, `random.Random(seed).sample`."""
+    """Down-samples every class to the smallest, by `random.Random(seed).sample` of its rows sorted by audio path."""
 
     by: str
     seed: int = 42
 
 
 class Subset(Keys):
-    """A named selection of rows, chosen by `--subset`."""
+    """Selects rows under a name that `--subset` can choose."""
 
     drop: list[RowFilter] = []
     balance: Balance | None = None
 
 
 class FewshotConfig(Keys):
-    """How solved examples are chosen and written; what is absent is taken from the task."""
+    """Says how few-shot examples are chosen and formatted. Keys that are absent take the task's value."""
 
     sampler: Literal["default", "first_n"] = Field(
-        "default", description="default: drawn with a seed made from 1234 and the row's number"
+        "default",
+        description="default: drawn at random, seeded with 1234 and the row's number; first_n: the first rows",
     )
     split: str | None = None
-    samples: list[dict[str, Any]] | None = Field(None, description="the examples themselves")
+    samples: list[dict[str, Any]] | None = Field(
+        None, description="rows to use as examples, instead of rows of a split"
+    )
     fewshot_indices: list[int] | None = None
     process_docs: str | list[str] | None = None
     doc_to_text: str | None = None
@@ -84,7 +93,7 @@ class FewshotConfig(Keys):
 
 
 class PromptVariant(Keys):
-    """What one model is asked instead, by the model's name; what is absent stays."""
+    """Overrides parts of the prompt for one model. Keys that are absent keep the task's value."""
 
     doc_to_text: str | None = None
     system: str | None = None
@@ -94,7 +103,7 @@ class PromptVariant(Keys):
 
 
 class Headline(Keys):
-    """The one number of the task's column: `scale * value`."""
+    """Names the metric that is the task's main score, reported as `scale * value`."""
 
     reading: str
     metric: str
@@ -102,83 +111,98 @@ class Headline(Keys):
 
 
 class JudgePrompt(Keys):
-    """One kind of judging. Templates see the row's columns, `options` and `response`; see judge_kinds.py for the rest."""
+    """Defines one kind of judging. Templates see columns, `options`, `response`: see evaluator/judge_prompts.py."""
 
-    readings: str | list[str] = Field(description="the readings that its verdicts are for")
+    readings: str | list[str] = Field(description="names of the readings that use the judge's verdicts")
     prompt: str
     system: str | None = None
-    optional: bool = Field(False, description="true: without --judge_model these readings are left out")
+    optional: bool = Field(False, description="true: a run without --judge_model omits these readings")
     max_new_tokens: int = Field(32, ge=1)
-    raters: int = Field(1, ge=1, description="rubric: independent calls per answer")
+    raters: int = Field(1, ge=1, description="only for rubric: independent judge calls per answer")
     seed: int = Field(0, ge=0)
 
 
 class Judging(Keys):
-    """Kinds of judging by name."""
+    """Holds the judge prompts by kind of judging."""
 
-    align: JudgePrompt | None = Field(None, description="which option an answer means")
-    pair: JudgePrompt | None = Field(None, description="answer and reference, 1 to 10 each, in both orders")
+    align: JudgePrompt | None = Field(None, description="the judge says which option the answer means")
+    pair: JudgePrompt | None = Field(
+        None, description="the judge rates answer and reference from 1 to 10 each, in both orders"
+    )
     rubric: JudgePrompt | None = Field(
-        None, description="the reasoning of a right answer by the row's criteria"
+        None, description="the judge scores the reasoning of a correct answer by the row's criteria"
     )
 
 
 class TaskConfig(Keys):
-    """One task. Keys and defaults as in lm-eval, except that no stop string is ever implied."""
+    """Defines one task. Keys and defaults are those of lm-eval, except that there is no default stop string."""
 
-    task: str | None = Field(None, description="may repeat the name; the file's name is the task's name")
+    task: str | None = Field(None, description="ignored: the task is named after its file")
     task_alias: str | None = None
     tag: str | list[str] | None = None
-    metadata: dict[str, Any] = Field({}, description="free; `version` is kept with the results")
+    metadata: dict[str, Any] = Field({}, description="any keys; `version` is recorded in the results")
 
-    dataset_path: str = Field(description="a hub dataset, or json, jsonl, csv, parquet with data_files")
+    dataset_path: str = Field(
+        description="a dataset on the hub; or json, jsonl, csv or parquet, together with data_files"
+    )
     dataset_name: str | None = None
     dataset_kwargs: DatasetKwargs = DatasetKwargs()
     training_split: str | None = None
     validation_split: str | None = None
-    test_split: str | None = Field(None, description="what is evaluated; validation_split where absent")
+    test_split: str | None = Field(
+        None, description="the split that is evaluated; validation_split if absent"
+    )
     process_docs: str | list[str] | None = Field(
-        None, description="names of built-in row steps (row_steps.py)"
+        None, description="names of built-in row steps, see task/data/row_steps.py"
     )
     expected_sha256: str | dict[str, str] | None = Field(
         None,
-        description="of the metadata file; another one is refused. Several under their versions' names: results say "
-        "which one it is, and others are allowed",
+        description="sha256 of the metadata file; a file with another hash is refused. Alternatively a mapping "
+        "of release names to hashes: results record the matching name, and files with other hashes are allowed",
     )
     only_rows: RowFilter | None = Field(
-        None, description="this task's rows, where one file holds those of many; others are not counted"
+        None,
+        description="selects this task's rows from a file shared by several tasks; other rows are not counted",
     )
-    subsets: dict[str, Subset] = Field({}, description="selections of rows for --subset")
+    subsets: dict[str, Subset] = Field({}, description="selections of rows by name, for --subset")
     default_subset: str | None = None
 
-    doc_to_text: str = Field(description="a column, or a template over the row, choices, letters, options")
+    doc_to_text: str = Field(
+        description="a column, or a template that sees the row's columns, choices, letters and options"
+    )
     doc_to_target: str | int | list[Any] = Field(
-        description="a column or template; with choices a letter, text or index"
+        description="a column or template; for multiple choice it gives a letter, an option's text or an index"
     )
     gold_is: Literal["option", "text"] = Field(
         "option",
-        description="option: a letter, index or text of one of the options, anything else is an error row; "
-        "text: the text as it stands, also where it is no option",
+        description="option: the target must be an option's letter, index or text, otherwise the row is an error; "
+        "text: the target is used unchanged, even if it is not an option",
     )
     doc_to_choice: str | list[Any] | dict[str, Any] | None = Field(
-        None, description="the options: a list, a column, a template that gives a list"
+        None, description="the options: a list, a column, or a template that gives a list"
     )
-    choice_columns: list[str] | None = Field(None, description="the columns that hold one option each")
+    choice_columns: list[str] | None = Field(None, description="columns that hold one option each")
     choice_layout: Layout | None = Field(
-        None, description="how `options` is written; with it, choices, letters and options hide such columns"
+        None,
+        description="format of the lines in `options`; if set, the names choices, letters and options in templates "
+        "take precedence over columns of the same name",
     )
     missing_choice: Literal["error", "drop"] = Field(
-        "error", description="drop: trailing options may be absent"
+        "error",
+        description="error: a row without an option is an error row; drop: trailing options may be absent",
     )
     doc_to_audio: str | list[str] | None = Field(
-        None, description="column(s) or a template giving the audio's path"
+        None, description="column(s) or template(s) that give the audio's path"
     )
     on_missing_audio: Literal["error_row", "drop"] = "error_row"
     known_missing: list[str] = Field(
-        [], description="audio that the release lacks, as shell patterns: dropped and counted when absent"
+        [],
+        description="shell patterns of audio that the release lacks: rows without it are dropped and counted",
     )
 
-    system: str | None = Field(None, description="the system text, a template; the model's own where absent")
+    system: str | None = Field(
+        None, description="template of the system prompt; the model's default if absent"
+    )
     description: str = ""
     gen_prefix: str | None = None
     target_delimiter: str = " "
@@ -187,29 +211,35 @@ class TaskConfig(Keys):
     fewshot_split: str | None = None
     fewshot_config: FewshotConfig = FewshotConfig()
     prompt_variants: dict[str, PromptVariant] = Field(
-        {}, description="other prompts for models, by model name"
+        {}, description="overrides of the prompt, by model name"
     )
 
     output_type: Literal["generate_until"] = "generate_until"
     generation_kwargs: dict[str, Any] = Field(
         {}, description="until, max_gen_toks, temperature, top_p, seed, ..."
     )
-    repeats: int = Field(1, ge=1, le=10_000, description="answers per row; repeat i is decoded with seed + i")
+    repeats: int = Field(
+        1, ge=1, le=10_000, description="responses per row; repeat i (from 0) is sampled with seed + i"
+    )
     filter_list: list[dict[str, Any]] = Field(
         [{"name": "none", "filter": [{"function": "take_first"}]}],
         min_length=1,
-        description="the readings: name and filter, a list of {function, ...}",
+        description="the readings, each with a name and a filter: a list of {function, ...}",
     )
     metric_list: list[dict[str, Any]] = Field(
         [{"metric": "exact_match"}],
         min_length=1,
-        description="{metric, aggregation, higher_is_better, filter_list: the readings it is for, ...}",
+        description="list of {metric, aggregation, higher_is_better, filter_list, ...}; filter_list names the "
+        "readings that use the metric, default all",
     )
     headline: Headline | None = None
-    judge: Judging | None = Field(None, description="what --judge_model is asked about each answer")
-    breakdown: str | list[str] | None = Field(None, description="columns by which the results are also given")
+    judge: Judging | None = Field(None, description="prompts that --judge_model gets about each answer")
+    breakdown: str | list[str] | None = Field(
+        None, description="columns by whose values the results are also reported"
+    )
     cluster: str | None = Field(
-        None, description="column naming what intervals resample; the audio's path by default"
+        None,
+        description="column with each row's cluster, which intervals resample; the audio's path by default",
     )
 
     should_decontaminate: Literal[False] = False
@@ -217,19 +247,20 @@ class TaskConfig(Keys):
 
 
 class AggregateMetric(Keys):
-    """How a group sums its tasks up; `metric: headline` is each task's own headline."""
+    """Says how a group averages its tasks. `metric: headline` takes each task's own headline."""
 
     metric: str = "headline"
     aggregation: Literal["mean"] = "mean"
     weight_by_size: bool = True
     over: Literal["tasks", "members"] = Field(
-        "tasks", description="members: a group inside counts once, with its own score"
+        "tasks",
+        description="tasks: all tasks, also of sub-groups; members: a sub-group counts once, with its own score",
     )
     filter_list: str | list[str] | None = None
 
 
 class GroupConfig(Keys):
-    """Several tasks under one name; a member is a task's name or a group inside."""
+    """Lists several tasks under one name. A member is the name of a task or of a group, or an inline sub-group."""
 
     group: str
     group_alias: str | None = None
@@ -240,10 +271,10 @@ class GroupConfig(Keys):
 
 
 def task_schema() -> dict[str, Any]:
-    """The JSON Schema of a task's or group's YAML, for editors; shipped as schema.json."""
+    """Return the JSON Schema of a task's or group's YAML. Editors use it; it ships as schema.json."""
     task, group = TaskConfig.model_json_schema(), GroupConfig.model_json_schema()
     definitions = {**task.pop("$defs"), **group.pop("$defs")}
-    # a base or an include may hold the rest of the keys, so that none is needed in one file
+    # an included file may provide the other keys, so a single file need not have any of them
     task.pop("required")
     include = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     task["properties"] = {"include": include, **task["properties"]}

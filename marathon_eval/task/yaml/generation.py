@@ -1,4 +1,4 @@
-"""generation_kwargs, as lm-eval and transformers spell them, to our Generation."""
+"""Converts generation_kwargs, spelled as in lm-eval and transformers, to the fields of Generation."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError, unknown
 
-#: What transformers knows and this harness does not do, with why.
+#: Arguments of transformers' generate() that this harness refuses, each with the reason.
 REFUSED_GENERATION_KEYS = {
-    "num_beams": "answers are greedy or sampled: beams mix several caches, which a press can't follow",
-    "num_return_sequences": "several answers to one request are a task's `repeats`, each with its own seed",
-    "cache_implementation": "the cache is a DynamicCache: static ones can't have layers of different length",
-    "use_cache": "without its cache a press would cut every step anew",
+    "num_beams": "decode greedily or sample: beam search mixes several KV caches, which a press can't follow",
+    "num_return_sequences": "use the task's `repeats` for several answers per row; each repeat has its own seed",
+    "cache_implementation": "the cache is a DynamicCache: layers of static caches can't have different lengths",
+    "use_cache": "presses need the KV cache: without it every decoding step would compress the audio again",
 }
 KNOWN = ("until", "max_gen_toks", "max_new_tokens", "temperature", "do_sample", "top_p", "seed")
 
 
 def generation_settings(kwargs: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Generation's fields that the keys set, and no others. Raises MarathonError naming `where`.
+    """Return only those fields of Generation that the keys set. Raises MarathonError naming `where`.
 
-    Nothing is implied: no stop string, no length. `do_sample: true` alone means temperature 1.
+    No default stop string or length is added. `do_sample: true` without a temperature means temperature 1.
     """
     for name in kwargs:
         if name in REFUSED_GENERATION_KEYS:

@@ -1,4 +1,4 @@
-"""From a YAML's mapping to its typed config: what is refused, and how mistakes are told as `file:line: ...`."""
+"""Validates a YAML document against its typed config and reports each mistake as `file:line: ...`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound=BaseModel)
 
-_PYTHON = "it runs Python; use templates, filters and the built-in row steps"
+_PYTHON = "it would run Python; use templates, filters and the built-in row steps"
 REFUSED_KEYS = {
     "class": _PYTHON,
     "custom_dataset": _PYTHON,
-    "process_results": "it runs Python; use filter_list and metric_list",
-    "use_prompt": "promptsource is not installed with it; write doc_to_text",
-    "doc_to_image": "the models here listen and read, they do not see",
-    "doc_to_decontamination_query": "there is no training set to compare with",
+    "process_results": "it would run Python; use filter_list and metric_list",
+    "use_prompt": "marathon-eval does not use promptsource; write doc_to_text",
+    "doc_to_image": "models get audio and text, no images",
+    "doc_to_decontamination_query": "decontamination against training sets is not implemented",
     "task_list": "one file holds one task; write one file per variant, with include",
 }
 REFUSED_VALUES = {
@@ -33,31 +33,31 @@ REFUSED_VALUES = {
         "output_type",
         "multiple_choice",
     ): "in lm-eval it ranks likelihoods; use generate_until and a choice filter",
-    ("should_decontaminate", True): "there is no training set to compare with",
-    ("unsafe_code", True): "no code from answers is run",
+    ("should_decontaminate", True): "decontamination against training sets is not implemented",
+    ("unsafe_code", True): "code in responses is never run",
 }
 _BOOLEAN_HINT = " (YAML reads yes, no, on and off as true and false: quote them)"
 
 
 def is_group(document: Document) -> bool:
-    """A group has the key `group`, or a list under `task`."""
+    """Return whether a YAML is a group: it has the key `group`, or a list under `task`."""
     return "group" in document.values or isinstance(document.values.get("task"), list)
 
 
 def parsed_config(document: Document, config: type[Config]) -> Config:
-    """The config of a YAML; raises MarathonError with one `file:line: ...` per mistake."""
+    """Return the validated config of a YAML. Raises MarathonError with one `file:line: ...` per mistake."""
     refused = [*_refused(document)]
     if refused:
         raise MarathonError("\n".join(refused))
-    # null is how lm-eval's YAMLs say that a key is not set
+    # in lm-eval's YAMLs, null means that the key is not set
     values = {key: value for key, value in document.values.items() if value is not None}
     try:
         return config.model_validate(values)
     except ValidationError as error:
-        # a misspelt key is also a missing one: the misspelling is told first
+        # a misspelt key also causes a missing one: print the misspelling first
         errors = sorted(error.errors(), key=lambda item: item["type"] == "missing")
-        told = dict.fromkeys(_told(document, config, item) for item in errors)
-        raise MarathonError("\n".join(told)) from None
+        messages = dict.fromkeys(_message(document, config, item) for item in errors)
+        raise MarathonError("\n".join(messages)) from None
 
 
 def _refused(document: Document) -> Iterator[str]:
@@ -69,15 +69,15 @@ def _refused(document: Document) -> Iterator[str]:
             yield f"{document.where(key)}: '{name}' is not supported here: {REFUSED_VALUES[key, value]}"
 
 
-def _told(document: Document, config: type[BaseModel], error: ErrorDetails) -> str:
-    """One mistake in one line."""
+def _message(document: Document, config: type[BaseModel], error: ErrorDetails) -> str:
+    """Describe one mistake in one line."""
     keys = error["loc"]
     where, last = document.where(*keys), keys[-1]
     if error["type"] == "extra_forbidden":
-        known = _model_at(config, keys[:-1]).model_fields
-        return f"{where}: unknown key '{last}'.{did_you_mean(str(last), known)}"
+        fields = _model_at(config, keys[:-1]).model_fields
+        return f"{where}: unknown key '{last}'.{did_you_mean(str(last), fields)}"
     if error["type"] == "missing":
-        return f"{where}: '{'.'.join(map(str, keys))}' is needed and not given"
+        return f"{where}: '{'.'.join(map(str, keys))}' is required"
     value = error["input"]
     hint = _BOOLEAN_HINT if isinstance(value, bool) else ""
     path = ".".join(str(key) for key in _written(document.values, keys))
@@ -85,7 +85,7 @@ def _told(document: Document, config: type[BaseModel], error: ErrorDetails) -> s
 
 
 def _written(values: Any, keys: tuple[str | int, ...]) -> Iterator[str | int]:
-    """The part of an error's place that stands in the YAML; the rest names alternatives of a type."""
+    """Yield the keys of an error's location that exist in the YAML; later ones name members of a union type."""
     for key in keys:
         try:
             values = values[key]
@@ -95,7 +95,7 @@ def _written(values: Any, keys: tuple[str | int, ...]) -> Iterator[str | int]:
 
 
 def _model_at(config: type[BaseModel], keys: tuple[str | int, ...]) -> type[BaseModel]:
-    """The model that declares the keys at a place."""
+    """Return the model that declares the keys at a location."""
     for key in keys:
         field = config.model_fields.get(key) if isinstance(key, str) else None
         if field is not None:

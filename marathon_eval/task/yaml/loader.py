@@ -1,4 +1,4 @@
-"""YAML with its line numbers: duplicate keys and tags are errors, includes are merged, every key knows where it stands."""
+"""Reads YAML files, merges their includes, records `file:line` of every key, and refuses duplicate keys and tags."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.files import PACKAGE
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-#: A place is `file:line`, ready to be printed.
+#: Maps the path of a key to `file:line`, as error messages print it.
 Places: TypeAlias = dict[KeyPath, str]
 
 _CORE = "tag:yaml.org,2002:"
 _NEVER_INHERITED = ("task_list",)
-#: What has no form in JSON, in which results keep what a task says.
+#: Tags without a JSON equivalent; results.json stores values of the task's YAML.
 _NO_JSON = frozenset(_CORE + name for name in ("binary", "omap", "pairs", "set"))
-#: So many values a file may hold with its aliases written out, and so many characters a whole number.
+#: Limits: values in a file with its aliases expanded, and characters of an integer.
 _MAX_VALUES, _MAX_DIGITS = 100_000, 200
 _MAX_INCLUDES = 50
 
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML mapping after its includes, and where each of its keys was written."""
+    """Holds a YAML mapping merged with its includes, and the `file:line` of each key."""
 
     path: Path
     values: dict[str, Any]
     places: Places = field(repr=False)
 
     def where(self, *keys: str | int) -> str:
-        """`file:line` of a key, or of the nearest key around it."""
+        """Return `file:line` of a key, or of the nearest key that encloses it."""
         for length in range(len(keys), 0, -1):
             if keys[:length] in self.places:
                 return self.places[keys[:length]]
@@ -44,30 +44,30 @@ class Document:
 
 
 def load_document(path: Path, find: Callable[[str], Path]) -> Document:
-    """Read a task's YAML with its includes; `find` turns a task's name into its file.
+    """Read a task's YAML with its includes; `find` returns the file of a task by its name.
 
-    As in lm-eval, includes are merged in order, shallowly, and the file's own keys win.
+    As in lm-eval, includes are merged shallowly, in order, and keys of the file itself take precedence.
     Raises MarathonError with file and line.
     """
     return _merged(path, find, (), {})
 
 
 def files_of(path: Path, find: Callable[[str], Path]) -> list[Path]:
-    """A task's YAML and all that it includes, each once. Raises MarathonError."""
-    load_document(path, find)  # refuses circles
-    found: dict[Path, None] = {}
+    """Return a task's YAML file and all files that it includes, each once. Raises MarathonError."""
+    load_document(path, find)  # refuses circular includes
+    files: dict[Path, None] = {}
     waiting = [path]
     while waiting:
         file = waiting.pop()
-        if file not in found:
-            found[file] = None
-            own = _read(file)
-            waiting += reversed([_include_path(name, own, find) for name in _included(own)])
-    return list(found)
+        if file not in files:
+            files[file] = None
+            document = _read(file)
+            waiting += reversed([_include_path(name, document, find) for name in _included(document)])
+    return list(files)
 
 
 def shown_file(path: Path) -> str:
-    """A path as an error prints it: relative where the file is below the current folder."""
+    """Return a path as error messages print it: relative if the file is below the current folder."""
     try:
         return str(path.resolve().relative_to(Path.cwd()))
     except (ValueError, OSError):
@@ -75,33 +75,36 @@ def shown_file(path: Path) -> str:
 
 
 def _merged(
-    path: Path, find: Callable[[str], Path], chain: Sequence[Path], known: dict[Path, Document]
+    path: Path, find: Callable[[str], Path], chain: Sequence[Path], merged: dict[Path, Document]
 ) -> Document:
-    """`known` holds what was merged already: files that include each other twice would take for ever."""
+    """Merge a file with its includes.
+
+    `merged` holds the files merged so far: without it, files that include each other twice take exponential time.
+    """
     resolved = path.resolve()
     if resolved in chain:
         names = " -> ".join(file.name for file in (*chain, resolved))
-        raise MarathonError(f"{shown_file(path)}:1: include goes in a circle: {names}")
-    if resolved in known:
-        return known[resolved]
+        raise MarathonError(f"{shown_file(path)}:1: circular include: {names}")
+    if resolved in merged:
+        return merged[resolved]
     if len(chain) > _MAX_INCLUDES:
-        raise MarathonError(f"{shown_file(path)}:1: include goes over more than {_MAX_INCLUDES} files")
-    own = _read(path)
+        raise MarathonError(f"{shown_file(path)}:1: includes are nested more than {_MAX_INCLUDES} files deep")
+    unmerged = _read(path)
     values: dict[str, Any] = {}
     places: Places = {}
-    for name in _included(own):
-        document = _merged(_include_path(name, own, find), find, (*chain, resolved), known)
-        _overlay(values, places, document.values, document.places)
+    for name in _included(unmerged):
+        include = _merged(_include_path(name, unmerged, find), find, (*chain, resolved), merged)
+        _overlay(values, places, include.values, include.places)
     for key in _NEVER_INHERITED:
         values.pop(key, None)
-    _overlay(values, places, own.values, own.places)
+    _overlay(values, places, unmerged.values, unmerged.places)
     values.pop("include", None)
-    known[resolved] = Document(path, values, places)
-    return known[resolved]
+    merged[resolved] = Document(path, values, places)
+    return merged[resolved]
 
 
 def _overlay(values: dict[str, Any], places: Places, over: dict[str, Any], over_places: Places) -> None:
-    """Shallow: a key that comes again is replaced whole, its lines too."""
+    """Merge shallowly: a key that is set again is replaced with everything below it, including the recorded lines."""
     for keys in [keys for keys in places if keys[0] in over]:
         del places[keys]
     values.update(over)
@@ -117,22 +120,25 @@ def _included(document: Document) -> list[str]:
 
 
 def _include_path(name: str, document: Document, find: Callable[[str], Path]) -> Path:
-    """Beside the file, else among the shipped bases (so that a copied task still finds them), else a task's name."""
+    """Find an included file: beside `document`, else among the shipped tasks, else by a task's name.
+
+    The shipped tasks are searched so that a copied task still finds its base.
+    """
     shipped = PACKAGE / "tasks"
     folders = (path.parent for path in sorted(shipped.glob(f"*/{Path(name).name}")))
     for folder in (document.path.parent, shipped, *folders):
-        # where Path.is_file raises, as for a name that is too long, this says no
+        # not Path.is_file, which raises for a name that is too long
         if os.path.isfile(folder / name):
             return folder / name
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         raise MarathonError(
-            f"{document.where('include')}: include: no file '{name}' beside it, nor among the shipped tasks"
+            f"{document.where('include')}: include: no file '{name}' beside this file or among the shipped tasks"
         )
     return find(name)
 
 
 def _read(path: Path) -> Document:
-    """One file, without its includes."""
+    """Read one file, without its includes."""
     try:
         return _parsed(path, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -141,7 +147,7 @@ def _read(path: Path) -> Document:
 
 @lru_cache(maxsize=64)
 def _parsed(path: Path, text: str) -> Document:
-    """Kept, since every task of a benchmark includes the same bases; nobody changes what is in it."""
+    """Parse a file. Cached, as tasks of a benchmark share their includes; callers must not change the result."""
     loader = yaml.CSafeLoader(text)
     try:
         node = loader.get_single_node()
@@ -165,16 +171,19 @@ def _parsed(path: Path, text: str) -> Document:
 
 
 def _walk(node: yaml.Node | None, keys: KeyPath, file: str, places: Places, sizes: dict[int, int]) -> int:
-    """Note every key's line, and how many values there are; refuse duplicate keys and tags.
+    """Record every key's line and return the number of values; refuse duplicate keys and tags.
 
-    `sizes`: of the nodes that were seen, 0 while one is walked. Aliased nodes are walked once and counted each time.
+    `sizes` has the size of each visited node, 0 while it is being visited. An aliased node is visited once and
+    counted each time.
     """
     if node is None:
         return 0
     line = node.start_mark.line + 1
     if id(node) in sizes:
         if not sizes[id(node)]:
-            raise MarathonError(f"{file}:{line}: broken YAML: what stands here holds itself")
+            raise MarathonError(
+                f"{file}:{line}: broken YAML: an alias refers to a value that contains the alias"
+            )
         return sizes[id(node)]
     sizes[id(node)] = 0
     _refuse(node, f"{file}:{line}")
@@ -187,21 +196,21 @@ def _walk(node: yaml.Node | None, keys: KeyPath, file: str, places: Places, size
             size += _walk(item, (*keys, position), file, places, sizes)
     if size > _MAX_VALUES:
         raise MarathonError(
-            f"{file}:{line}: broken YAML: more than {_MAX_VALUES} values, aliases written out"
+            f"{file}:{line}: broken YAML: more than {_MAX_VALUES} values with aliases expanded"
         )
     sizes[id(node)] = size
     return size
 
 
 def _refuse(node: yaml.Node, where: str) -> None:
-    """Raises MarathonError for tags beyond JSON's and endless numbers; a date is the text that is written."""
+    """Raise MarathonError for tags without a JSON equivalent and for very long numbers; keep dates as text."""
     if not node.tag.startswith(_CORE) or node.tag.startswith(f"{_CORE}python/") or node.tag in _NO_JSON:
-        why = " It would run Python that a YAML names." if node.tag.startswith("!function") else ""
+        why = " It would run Python code that the YAML names." if node.tag.startswith("!function") else ""
         raise MarathonError(f"{where}: the tag '{node.tag}' is not supported here.{why}")
     if node.tag == f"{_CORE}timestamp":
         node.tag = f"{_CORE}str"
     if node.tag == f"{_CORE}int" and len(node.value) > _MAX_DIGITS:
-        raise MarathonError(f"{where}: broken YAML: a number of more than {_MAX_DIGITS} characters")
+        raise MarathonError(f"{where}: broken YAML: an integer of more than {_MAX_DIGITS} characters")
 
 
 def _walk_mapping(
