@@ -1,4 +1,4 @@
-"""Corpora that are not as they should be: one clear line that says what and where, and nothing half-written."""
+"""Tests damaged source corpora: a build fails with one line that says what and where, and leaves no partial file."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def spoiled(folder: Path, name: str) -> Path:
         ("tau-text", r"metro-lyon-1-003-a\.wav: not readable as audio \("),
         ("tau-empty", r"metro-lyon-1-003-a\.wav: not readable as audio \("),
         ("tau-no_samples", r"metro-lyon-1-003-a\.wav: holds no audio"),
-        ("tau-no_numbers", r"metro-lyon-1-003-a\.wav: damaged \(samples that are no numbers\)"),
+        ("tau-no_numbers", r"metro-lyon-1-003-a\.wav: damaged \(samples that are not finite numbers\)"),
         ("tau-unlisted", r"meta\.csv: has no row for audio/metro-lyon-1-999-a\.wav \(1 of 51 clips\)"),
         ("tau-no_table", r"meta\.csv: no such file; --source must be the corpus's own folder"),
         (
@@ -69,7 +69,7 @@ def spoiled(folder: Path, name: str) -> Path:
         ),
         (
             "tau-contradiction",
-            r"meta\.csv:52: says something else of audio/metro-lyon-1-003-a\.wav than .*meta\.csv:5",
+            r"meta\.csv:52: gives other values for audio/metro-lyon-1-003-a\.wav than .*meta\.csv:5",
         ),
         (
             "tau-unknown_scene",
@@ -145,7 +145,7 @@ def test_mixed_rates_are_resampled_only_when_the_recipe_says_so(tmp_path: Path) 
     clip = source / "audio" / "metro-lyon-1-003-a.wav"
     soundfile.write(clip, np.sin(np.arange(80000) / 9) / 4, 8000)
     unsaid = tau().model_copy(update={"rate": None})
-    with pytest.raises(MarathonError, match=r"tau: 11 clips at 4000 Hz, 1 clips at 8000 Hz; say `rate:`"):
+    with pytest.raises(MarathonError, match=r"tau: 11 clips at 4000 Hz, 1 clips at 8000 Hz; set `rate:`"):
         build(unsaid, Order(source, tmp_path / "out"))
     done = build(tau(), Order(source, tmp_path / "out"))
     line = json.loads(done.manifest.read_text())["audio"][0]
@@ -156,10 +156,10 @@ def test_mixed_rates_are_resampled_only_when_the_recipe_says_so(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("tts", "error"),
     [
-        (None, r"--tts: this recipe is read aloud; give a program"),
+        (None, r"--tts: this recipe has texts to be read aloud; give a program"),
         ("espeak-ng -f x", r"--tts: the command must name \{text\} .* and \{wav\}"),
         ("no-such-program {text} {wav}", r"--tts: no-such-program: .*No such file"),
-        ("false {text} {wav}", r"--tts: false: exit 1: it wrote no sound"),
+        ("false {text} {wav}", r"--tts: false: exit 1: it wrote no audio file"),
         ("cp {text} {wav}", r"\.wav: not readable as audio"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_passage_that_is_none(tmp_path: Path) -> None:
     passage = source / "test/high/1.txt"
     content = json.loads(passage.read_text())
     passage.write_text(json.dumps({**content, "answers": ["A", "E"]}))
-    with pytest.raises(MarathonError, match=r"test/high/1\.txt: no passage in RACE's form"):
+    with pytest.raises(MarathonError, match=r"test/high/1\.txt: not a passage in RACE's format"):
         build(load_recipe("race"), Order(source, tmp_path / "out", tts="cp {text} {wav}"))
 
 
@@ -182,7 +182,7 @@ def test_a_file_name_of_no_encoding(tmp_path: Path) -> None:
     source = make_source_corpora.tau(tmp_path / "source")
     shutil.copyfile(source / "audio/metro-lyon-1-000-a.wav", bytes(source / "audio") + b"/caf\xe9.wav")
     with pytest.raises(
-        MarathonError, match=r"caf\\udce9\.wav': the file's name is in no encoding; rename it"
+        MarathonError, match=r"caf\\udce9\.wav': the file name is not valid in any encoding; rename it"
     ):
         build(tau(), Order(source, tmp_path / "out"))
 

@@ -1,4 +1,4 @@
-"""What each recipe does with its own corpus: grouping, labels, answers."""
+"""Tests what each recipe makes of its corpus: grouping, labels, answers."""
 
 from __future__ import annotations
 

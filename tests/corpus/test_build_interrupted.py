@@ -1,4 +1,4 @@
-"""Builds that are killed, starved or in each other's way: whole files or none, and the same bytes in the end."""
+"""Tests builds that are killed, run out of space or run twice: no partial files, the same bytes in the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every recipe on a small fake of its source corpus, in the corpus's own layout."""
+"""Tests every recipe on a small fake of its source corpus, in the corpus's own layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pure steps of a build, each alone."""
+"""Tests each pure step of a build alone."""
 
 from __future__ import annotations
 
@@ -296,15 +296,15 @@ layout: {root: mine, audio: "{part}.wav"}
         (
             "max_seconds: 300",
             "max_seconds: 30",
-            r"mine\.yaml:4: concatenate: .*min_seconds 90\.0 is over max_seconds 30\.0",
+            r"mine\.yaml:4: concatenate: .*min_seconds 90\.0 is greater than max_seconds 30\.0",
         ),
         (
             "max_seconds: 300",
             "max_seconds: 300, gap_seconds: 1, crossfade_seconds: 1",
-            r"mine\.yaml:4: .*exclude each other",
+            r"mine\.yaml:4: .*cannot be combined",
         ),
         ("concatenate:", "# concatenate:", r"mine\.yaml:1: give either concatenate or needle"),
-        ('["*.wav"]', '["*.wav"], pattern: "("', r"mine\.yaml:3: pattern: no regular expression"),
+        ('["*.wav"]', '["*.wav"], pattern: "("', r"mine\.yaml:3: pattern: not a regular expression"),
         (
             "recipe: mine",
             "recipe: !!python/name:os.system x",

@@ -1,4 +1,4 @@
-"""Every kind of fault that doctor lists, planted one at a time in a sound data set; and nothing found without it."""
+"""Tests that doctor finds every kind of fault, planted one at a time in a faultless data set, and none without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lengths from headers: the figures, the files, and that nothing is decoded."""
+"""Tests durations from headers: the figures, the written files, and that no audio is decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The JSON Schema that editors complete a recipe's keys by."""
+"""Tests the JSON Schema from which editors complete a recipe's keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHIPPED = sorted(shipped_recipes().glob("*.yaml"))
 
 def test_the_shipped_schema_is_made_from_the_config() -> None:
     kept = json.loads((shipped_recipes().parent / "recipe_schema.json").read_text())
-    assert kept == recipe_schema(), "run scripts/update_goldens.py schema"
+    assert kept == recipe_schema(), "run scripts/dev/golden/update_goldens.py schema"
 
 
 def test_it_knows_every_key_and_refuses_others() -> None:

@@ -1,4 +1,4 @@
-"""Manual verification: the sample, the page, and what becomes of rejected rows."""
+"""Tests the review by ear: the sample, the page, and the removal of rejected rows."""
 
 from __future__ import annotations
 
@@ -148,9 +148,9 @@ def test_rejected_rows_leave_a_built_set_as_if_it_had_been_built_without_them(
     source = make_source_corpora.CORPORA[name](tmp_path / "source")
     build(at_test_rate(name), Order(source, tmp_path / "reviewed", tts=tts))
     path = verdict_file(tmp_path / "verdicts.json", [(name, row, "reject") for row in REJECTED[name]])
-    done = apply(tmp_path / "reviewed", load_known(), read_verdicts(path))
+    done = apply(tmp_path / "reviewed", load_known(), read_verdicts(path, "--verdicts"))
     assert sorted(done.rows) == sorted(REJECTED[name])
-    order = Order(source, tmp_path / "rebuilt", tts=tts, rejected=rejected_rows(path, name))
+    order = Order(source, tmp_path / "rebuilt", tts=tts, rejected=rejected_rows(path, "--verdicts", name))
     build(at_test_rate(name), order)
     assert contents(tmp_path / "reviewed") == contents(tmp_path / "rebuilt")
     assert {
@@ -177,12 +177,12 @@ def test_applying_twice_is_applying_once(tmp_path: Path, data: Path) -> None:
         (row.task, row.key, "reject" if n % 2 else "accept")
         for n, row in enumerate(review_sample(found, 0.1, 1))
     ]
-    verdicts = read_verdicts(verdict_file(tmp_path / "v.json", entries))
-    done = apply(data, load_known(), verdicts)
+    verdicts = read_verdicts(verdict_file(tmp_path / "v.json", entries), "--verdicts")
+    done = apply(data, load_known(), verdicts, "--verdicts")
     assert len(done.rows) == len(entries) // 2
     assert (done.judged, done.accepted) == (len(entries), len(entries) - len(entries) // 2)
     after, record = contents(data), (data / "rejected/review.json").read_bytes()
-    again = apply(data, load_known(), verdicts)
+    again = apply(data, load_known(), verdicts, "--verdicts")
     assert (again.rows, again.files) == ([], [])
     assert (contents(data), (data / "rejected/review.json").read_bytes()) == (after, record)
     left = {(row.task, row.key) for row in survey(data, load_known()).rows}
@@ -195,7 +195,7 @@ def test_a_killed_call_is_finished_by_the_next(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = next(row for row in survey(data, load_known()).rows if row.task == "tau")
-    verdicts = read_verdicts(verdict_file(tmp_path / "v.json", [("tau", row.key, "reject")]))
+    verdicts = read_verdicts(verdict_file(tmp_path / "v.json", [("tau", row.key, "reject")]), "--verdicts")
     from marathon_eval.corpus.audit import review
 
     def killed(*_: object) -> list[str]:
@@ -204,8 +204,8 @@ def test_a_killed_call_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(review, "move_audio", killed)
         with pytest.raises(KeyboardInterrupt):
-            apply(data, load_known(), verdicts)
-    assert apply(data, load_known(), verdicts).files == [row.key]
+            apply(data, load_known(), verdicts, "--verdicts")
+    assert apply(data, load_known(), verdicts, "--verdicts").files == [row.key]
     assert not (data / row.key).exists()
 
 
@@ -216,8 +216,8 @@ def test_audio_that_another_row_uses_stays(tmp_path: Path) -> None:
     gender = [{**row, "choice_a": "Male", "choice_b": "Female", "answer_gt": "Male"} for row in rows]
     (folder / "gender_id_task_meta.json").write_text(json.dumps(gender))
     key = f"VoxCeleb/concatenated_audio/wav/{rows[0]['path']}"
-    verdicts = read_verdicts(verdict_file(tmp_path / "v.json", [("vox_age", key, "reject")]))
-    assert apply(data, load_known(), verdicts).files == []
+    verdicts = read_verdicts(verdict_file(tmp_path / "v.json", [("vox_age", key, "reject")]), "--verdicts")
+    assert apply(data, load_known(), verdicts, "--verdicts").files == []
     assert len(json.loads((folder / "age_classification_task_meta.json").read_text())) == 3
     assert len(json.loads((folder / "gender_id_task_meta.json").read_text())) == 4
 
@@ -225,12 +225,12 @@ def test_audio_that_another_row_uses_stays(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        ("{", r"--verdicts: .*v\.json: no verdicts of a review page"),
-        ("[]", r"no verdicts of a review page"),
-        ('{"schema_version": 2, "verdicts": []}', r"schema version 2 is not known here"),
+        ("{", r"--verdicts: .*v\.json: not a verdicts file of a review page"),
+        ("[]", r"not a verdicts file of a review page"),
+        ('{"schema_version": 2, "verdicts": []}', r"schema version 2 is not supported, only 1"),
         (
             '{"schema_version": 1, "verdicts": [{"task": "tau"}]}',
-            r"no verdicts of a review page \(KeyError: 'row'\)",
+            r"not a verdicts file of a review page \(KeyError: 'row'\)",
         ),
         (
             '{"schema_version": 1, "verdicts": [{"task": "tau", "row": "x", "verdict": "maybe"}]}',
@@ -246,14 +246,14 @@ def test_bad_verdicts_change_nothing(data: Path, tmp_path: Path, content: str, e
     (tmp_path / "v.json").write_text(content)
     before = contents(data)
     with pytest.raises(MarathonError, match=error):
-        apply(data, load_known(), read_verdicts(tmp_path / "v.json"))
+        apply(data, load_known(), read_verdicts(tmp_path / "v.json", "--verdicts"))
     assert contents(data) == before
 
 
 def test_the_command_line(data: Path, tmp_path: Path) -> None:
     done = run(str(data), "--tasks", "tau", "--share", "0.05")
     assert done.returncode == 0, done.stderr
-    assert "10 of 200 rows to judge" in done.stdout
+    assert "10 of 200 rows to review" in done.stdout
     shown = Page((data / "review.html").read_text())
     rows = json.loads(shown.data)["rows"]
     path = verdict_file(
@@ -262,14 +262,13 @@ def test_the_command_line(data: Path, tmp_path: Path) -> None:
     )
     done = run(str(data), "--verdicts", str(path))
     assert (
-        "10 rows judged, 9 accepted (90.0%, 95 % CI 59.6%-98.2%); 1 rows and 1 files left the set"
-        in done.stdout
+        "10 rows reviewed, 9 accepted (90.0%, 95 % CI 59.6%-98.2%); 1 rows and 1 files removed" in done.stdout
     )
     for words, error in (
-        ((str(data), "--share", "0"), "--share: must be over 0 and at most 1, got 0.0"),
+        ((str(data), "--share", "0"), "--share: must be above 0 and at most 1, got 0.0"),
         ((str(data), "--tasks", "tua"), "Did you mean tau?"),
         ((str(tmp_path / "none"),), "no such folder"),
-        ((str(data), "--verdicts", str(tmp_path / "none.json")), "no verdicts of a review page"),
+        ((str(data), "--verdicts", str(tmp_path / "none.json")), "not a verdicts file of a review page"),
     ):
         wrong = run(*words)
         assert wrong.returncode == 2

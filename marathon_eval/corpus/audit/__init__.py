@@ -1,1 +1,1 @@
-"""Examines a data set: faults of its rows and audio, durations, a review by ear."""
+"""Examines a data set: finds faults in its rows and audio, measures durations, and prepares a review by ear."""

@@ -1,4 +1,4 @@
-"""What one audio file really holds: its header, and what decoding it all shows. Read block by block."""
+"""Reads the header of an audio file, decodes the file block by block, and measures its samples."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 DECODE_BLOCK_FRAMES = 1 << 18
-#: Below -80 dB of full scale nothing is heard; a stretch of it is digital silence.
+#: Amplitude below which a sample counts as digital silence: -80 dB of full scale.
 SILENCE = 1e-4
-#: The last step of 16 bits counts as full scale: a clipped wave stays there.
+#: Amplitude from which a sample counts as full scale; it includes the last step of 16 bits, where clipped waves stay.
 FULL_SCALE = 0.9999
-_UNKNOWN_LENGTH = (0xFFFFFFFF, 0x7FFFFFFF, 0)  # written by programs that stream
+_UNKNOWN_LENGTH = (0xFFFFFFFF, 0x7FFFFFFF, 0)  # programs that stream write these instead of a length
 _SUFFIXES = {
     "WAV": {".wav"},
     "WAVEX": {".wav"},
@@ -32,9 +32,10 @@ _SUFFIXES |= {"MP3": {".mp3"}, "AU": {".au"}, "AIFF": {".aiff", ".aif"}}
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """One file. `error` says why nothing is known; with `decoded` None only the header was read.
+    """The measurements of one audio file; `error` says why there are none.
 
-    `sha256` is that of `Audio.facts`: of the decoded sound, not of the file.
+    `decoded` counts the decoded frames; it is None if only the header was read.
+    `sha256` is the hash of the decoded samples, not of the file: the same hash as in `Audio.facts`.
     """
 
     path: Path
@@ -55,17 +56,17 @@ class DecodedFile:
 
     @property
     def seconds(self) -> float:
-        """By the header."""
+        """Duration by the header."""
         return self.frames / self.rate if self.rate else 0.0
 
     @property
     def suffix_fits(self) -> bool:
-        """Whether the name says what the container is; unknown containers always fit."""
+        """Whether the file name's suffix belongs to the container format; unknown formats accept every suffix."""
         return self.path.suffix.lower() in _SUFFIXES.get(self.container, {self.path.suffix.lower()})
 
 
 def read_header(path: Path) -> DecodedFile:
-    """The header alone, without decoding."""
+    """Read the header only, without decoding."""
     import soundfile
 
     try:
@@ -82,7 +83,7 @@ def read_header(path: Path) -> DecodedFile:
 
 
 def hear(path: Path) -> DecodedFile:
-    """The whole file, decoded once."""
+    """Decode the whole file once and return its measurements."""
     header = read_header(path)
     if header.error is not None or not header.frames:
         return header
@@ -107,7 +108,7 @@ def hear(path: Path) -> DecodedFile:
 
 
 def _decoded(path: Path) -> Iterator[NDArray[np.float32] | str]:
-    """Blocks [frames, channels]; a text instead of a block says where decoding broke."""
+    """Yield blocks [frames, channels]; if decoding fails, the last item is a text that says why."""
     import soundfile
 
     try:
@@ -115,11 +116,11 @@ def _decoded(path: Path) -> Iterator[NDArray[np.float32] | str]:
             while len(block := file.read(DECODE_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 yield block
     except soundfile.LibsndfileError as error:
-        yield f"decoding breaks ({error.error_string})"
+        yield f"decoding fails ({error.error_string})"
 
 
 class _Measures:
-    """Sums over the blocks of one file."""
+    """Accumulates the measurements over the blocks of one file."""
 
     def __init__(self, rate: int, channels: int) -> None:
         self.rate = rate
@@ -140,17 +141,17 @@ class _Measures:
         self.sum += float(np.nansum(block, dtype=np.float64)) / block.shape[1]
         self._add_silence(loud > SILENCE)
 
-    def _add_silence(self, heard: NDArray[np.bool_]) -> None:
-        """The longest run of quiet frames, also across blocks."""
+    def _add_silence(self, audible: NDArray[np.bool_]) -> None:
+        """Update the longest run of silent frames; a run may cross blocks."""
         import numpy as np
 
-        places = np.flatnonzero(heard)
+        places = np.flatnonzero(audible)
         if not len(places):
-            self._silence += len(heard)
+            self._silence += len(audible)
         else:
             inner = int(np.diff(places).max(initial=1)) - 1
             self.longest_silence = max(self.longest_silence, self._silence + int(places[0]), inner)
-            self._silence = len(heard) - 1 - int(places[-1])
+            self._silence = len(audible) - 1 - int(places[-1])
         self.longest_silence = max(self.longest_silence, self._silence)
 
     def results(self) -> dict[str, Any]:
@@ -166,7 +167,7 @@ class _Measures:
 
 
 def _shortened(header: DecodedFile, decoded: int) -> str | None:
-    """Why a file holds less than it says; libsndfile itself silently believes a WAV or Ogg that was cut."""
+    """Return how a file is truncated, or None. libsndfile itself accepts a cut WAV or Ogg without an error."""
     if decoded < header.frames:
         return f"ends {header.frames - decoded} frames before its header says"
     if header.container in ("WAV", "WAVEX"):
@@ -175,7 +176,10 @@ def _shortened(header: DecodedFile, decoded: int) -> str | None:
 
 
 def _cut_riff(path: Path, size: int) -> str | None:
-    """A WAV whose data chunk claims more bytes than the file has (RIFF: little-endian chunks, padded to even)."""
+    """Detect a WAV whose data chunk claims more bytes than the file has.
+
+    RIFF chunks are little-endian (RIFX: big-endian) and padded to an even length.
+    """
     with path.open("rb") as file:
         order = ">" if file.read(4) == b"RIFX" else "<"
         at = 12
@@ -185,17 +189,17 @@ def _cut_riff(path: Path, size: int) -> str | None:
             if name == b"data":
                 missing = at + 8 + length - size
                 lost = missing > 0 and length not in _UNKNOWN_LENGTH
-                return f"{missing} of its {length} bytes of sound are missing" if lost else None
+                return f"{missing} of its {length} bytes of audio are missing" if lost else None
             at += 8 + length + length % 2
     return None
 
 
 def _cut_ogg(path: Path, size: int) -> str | None:
-    """An Ogg stream whose last page does not carry the end-of-stream flag (RFC 3533)."""
+    """Detect an Ogg stream whose last page lacks the end-of-stream flag (RFC 3533)."""
     with path.open("rb") as file:
         file.seek(max(0, size - (1 << 16)))
         tail = file.read()
     last = tail.rfind(b"OggS")
     if last >= 0 and last + 5 < len(tail) and tail[last + 5] & 4:
         return None
-    return "its stream has no end"
+    return "the stream lacks its last page"

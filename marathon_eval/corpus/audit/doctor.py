@@ -1,4 +1,4 @@
-"""A data set examined: every row read, every file heard, every fault told, the known ones by their name."""
+"""Examines a data set: reads every row, decodes every audio file, and lists all faults, known ones by name."""
 
 from __future__ import annotations
 
@@ -33,75 +33,84 @@ def examine(
     tasks: Iterable[str] = (),
     pinned: Mapping[str, Any] | None = None,
 ) -> Examined:
-    """Look at everything below a folder, and hold it against another copy's manifest. Raises MarathonError."""
-    found = survey(root, dataset)
-    builds = builds_in(found.root)
+    """Examine all rows and audio files below a folder, and compare them with another copy's manifest (`pinned`).
+
+    `headers_only` skips decoding; `tasks` limits the examination to these tasks. Raises MarathonError.
+    """
+    surveyed = survey(root, dataset)
+    builds = builds_in(surveyed.root)
     dataset = as_built(dataset, builds)
-    wanted = set(tasks)
-    if wanted:
-        found.rows = [row for row in found.rows if row.task in wanted]
-        found.faults = [fault for fault in found.faults if fault.task in wanted]
-    places = {row.audio: (row.task, row.key.partition("#")[0]) for row in found.rows if row.audio is not None}
-    if not wanted:
+    names = set(tasks)
+    if names:
+        surveyed.rows = [row for row in surveyed.rows if row.task in names]
+        surveyed.faults = [fault for fault in surveyed.faults if fault.task in names]
+    places = {
+        row.audio: (row.task, row.key.partition("#")[0]) for row in surveyed.rows if row.audio is not None
+    }
+    if not names:
         places |= {
-            path: ("", path.relative_to(found.root).as_posix()) for path in found.files if path not in places
+            path: ("", path.relative_to(surveyed.root).as_posix())
+            for path in surveyed.files
+            if path not in places
         }
     present = sorted(path for path in places if path.is_file())
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         heard = dict(zip(present, pool.map(read_header if headers_only else hear, present), strict=True))
-    faults = [*found.faults, *_faults(found, dataset, heard, places)]
+    faults = [*surveyed.faults, *_faults(surveyed, dataset, heard, places)]
     faults += [
-        fault for task, build in builds.items() for fault in changed_faults(task, build, found.root, heard)
+        fault for task, build in builds.items() for fault in changed_faults(task, build, surveyed.root, heard)
     ]
     if pinned is not None:
-        known = pinned["tasks"]
+        pinned_tasks = pinned["tasks"]
         faults += pin_faults(
-            {task: known[task] for task in known if not wanted or task in wanted}, found, heard
+            {task: pinned_tasks[task] for task in pinned_tasks if not names or task in names}, surveyed, heard
         )
     faults.sort(key=lambda fault: (fault.task, fault.where, fault.kind))
-    return Examined(found, heard, [Finding(fault, dataset.known_as(fault)) for fault in faults])
+    return Examined(surveyed, heard, [Finding(fault, dataset.known_as(fault)) for fault in faults])
 
 
 def builds_in(root: Path) -> dict[str, dict[str, Any]]:
-    """The manifests of our own builds in a data set, by task. Raises MarathonError when one is damaged."""
-    found = {path.stem: read_manifest(path) for path in sorted((root / MANIFESTS).glob("*.json"))}
-    return {task: build for task, build in found.items() if build is not None}
+    """Return the manifests that `build` wrote into a data set, by task. Raises MarathonError when one is damaged."""
+    manifests = {path.stem: read_manifest(path) for path in sorted((root / MANIFESTS).glob("*.json"))}
+    return {task: build for task, build in manifests.items() if build is not None}
 
 
 def as_built(dataset: Dataset, builds: Mapping[str, Mapping[str, Any]]) -> Dataset:
-    """What to expect of tasks that were built here: the build's own number of rows and rate."""
+    """Return the description with the row counts and sample rates that the manifests of our builds state."""
     tasks = dict(dataset.tasks)
     for task, build in builds.items():
         rates = {line["rate"] for line in build["audio"]}
-        known = {"rows": build["counts"]["rows"], "rate": min(rates) if len(rates) == 1 else None}
-        tasks[task] = tasks.get(task, Expected()).model_copy(update=known)
+        expected = {"rows": build["counts"]["rows"], "rate": min(rates) if len(rates) == 1 else None}
+        tasks[task] = tasks.get(task, Expected()).model_copy(update=expected)
     return dataset.model_copy(update={"tasks": tasks})
 
 
 def changed_faults(
     task: str, build: Mapping[str, Any], root: Path, heard: Mapping[Path, DecodedFile]
 ) -> Iterable[Fault]:
-    """Files that are not what their build made."""
+    """Yield files whose bytes differ from those that their build wrote."""
     for line in build["audio"]:
         path = root / build["root"] / line["path"]
         if path in heard and sha256_of_file(path) != line["sha256"]:
-            yield Fault("changed", task, path.relative_to(root).as_posix(), "not the bytes of the manifest")
+            yield Fault(
+                "changed", task, path.relative_to(root).as_posix(), "its bytes differ from the manifest"
+            )
 
 
 def _faults(
-    found: Survey,
+    surveyed: Survey,
     dataset: Dataset,
     heard: Mapping[Path, DecodedFile],
     places: Mapping[Path, tuple[str, str]],
 ) -> Iterable[Fault]:
-    for row in found.rows:
+    for row in surveyed.rows:
         yield from row_faults(row)
-    for path, report in heard.items():
+    for path, file in heard.items():
         task, where = places[path]
-        yield from audio_faults(report, task, where, dataset.tasks.get(task, Expected()))
-    for task, rows in found.tasks().items():
-        source = found.metadata.get(task)
-        place = source.relative_to(found.root).as_posix() if source else task
+        yield from audio_faults(file, task, where, dataset.tasks.get(task, Expected()))
+    for task, rows in surveyed.tasks().items():
+        source = surveyed.metadata.get(task)
+        place = source.relative_to(surveyed.root).as_posix() if source else task
         yield from task_faults(task, rows, dataset.tasks.get(task, Expected()), place)
     yield from duplicate_faults(heard, places)
-    yield from orphan_faults(found.files, found.rows, found.root)
+    yield from orphan_faults(surveyed.files, surveyed.rows, surveyed.root)

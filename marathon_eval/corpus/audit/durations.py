@@ -1,6 +1,7 @@
-"""How long a data set's audio is, from headers alone: what AudioMarathon's eleven analysis scripts did, once.
+"""Measures the durations of a data set's audio from file headers, without decoding.
 
-Bins and percentiles are theirs (https://github.com/DabDans/AudioMarathon, analyse_audio_duration/).
+Replaces AudioMarathon's eleven analysis scripts and uses their bins and percentiles
+(https://github.com/DabDans/AudioMarathon, analyse_audio_duration/).
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from marathon_eval.corpus.audit.survey import survey
 DURATIONS_VERSION = 1
 BIN_EDGES = (0, 2, 5, 10, 15, 20, 25, 30, 35, 45, 60, 90, 120, 180, 300, 600, float("inf"))
 PERCENTILES = (25, 75, 90, 95, 99)
-#: What the benchmark calls long audio, in seconds.
+#: The range of durations that the benchmark calls long audio, in seconds.
 LONG_AUDIO_S = (90.0, 300.0)
 
 
 class TimedFile(NamedTuple):
-    """One audio file of a task with its length in seconds, its class and its speaker where known."""
+    """One audio file of a task with its duration in seconds, and its class and speaker where known."""
 
     task: str
     path: str
@@ -33,32 +34,33 @@ class TimedFile(NamedTuple):
 
 
 class Lengths(NamedTuple):
-    """The files that have a length, and a line for each that has none."""
+    """The files whose duration is known, and an error line for each other file."""
 
     files: list[TimedFile]
     unknown: list[str]
 
 
 def of_folder(root: Path, dataset: Dataset) -> Lengths:
-    """Every audio file below a folder once per task that uses it; files without rows under their folder's name.
+    """Measure every audio file below a folder, once per task that uses it.
 
-    Raises MarathonError when the folder holds nothing.
+    A file that no row uses gets the data set's name as its task and its folder as its class. Raises MarathonError
+    when the folder holds neither audio nor metadata.
     """
-    found = survey(root, dataset)
-    wanted: dict[tuple[str, Path], tuple[str | None, str | None]] = {}
-    for row in found.rows:
+    surveyed = survey(root, dataset)
+    files: dict[tuple[str, Path], tuple[str | None, str | None]] = {}
+    for row in surveyed.rows:
         if row.audio is not None:
-            wanted.setdefault((row.task, row.audio), (row.label, row.speaker))
-    used = {path for _, path in wanted}
-    for path in found.files:
+            files.setdefault((row.task, row.audio), (row.label, row.speaker))
+    used = {path for _, path in files}
+    for path in surveyed.files:
         if path not in used:
-            wanted[found.root.name, path] = (path.parent.relative_to(found.root).as_posix(), None)
-    named = [(task, path, label, speaker) for (task, path), (label, speaker) in wanted.items()]
-    return measured(named, found.root)
+            files[surveyed.root.name, path] = (path.parent.relative_to(surveyed.root).as_posix(), None)
+    named = [(task, path, label, speaker) for (task, path), (label, speaker) in files.items()]
+    return measured(named, surveyed.root)
 
 
 def of_docs(task: str, docs: Iterable[Any], cluster: str | None) -> Lengths:
-    """The audio of a task's documents; its class is the target, its speaker the task's `cluster` column."""
+    """Measure the audio of a task's documents; the class is the target, the speaker the task's `cluster` column."""
     named: dict[Path, tuple[str | None, str | None]] = {}
     unknown = []
     for doc in docs:
@@ -68,29 +70,32 @@ def of_docs(task: str, docs: Iterable[Any], cluster: str | None) -> Lengths:
         speaker = doc.fields.get(cluster) if cluster is not None else None
         for audio in doc.audio:
             named.setdefault(Path(audio.path), (label, None if speaker is None else str(speaker)))
-    found = measured([(task, path, *known) for path, known in named.items()], None)
-    return Lengths(found.files, [*unknown, *found.unknown])
+    lengths = measured([(task, path, *label_and_speaker) for path, label_and_speaker in named.items()], None)
+    return Lengths(lengths.files, [*unknown, *lengths.unknown])
 
 
 def measured(named: Iterable[tuple[str, Path, str | None, str | None]], root: Path | None) -> Lengths:
-    """Lengths by header of (task, path, class, speaker); a file that two tasks share is opened once."""
+    """Measure files given as (task, path, class, speaker); a file that two tasks share is opened once."""
     result = Lengths([], [])
-    known: dict[Path, float | str] = {}
+    headers: dict[Path, float | str] = {}
     for task, path, label, speaker in named:
-        if path not in known:
+        if path not in headers:
             header = read_header(path)
-            known[path] = header.error or header.seconds
-        seconds = known[path]
-        shown = path.relative_to(root).as_posix() if root is not None else str(path)
+            headers[path] = header.error or header.seconds
+        seconds = headers[path]
+        name = path.relative_to(root).as_posix() if root is not None else str(path)
         if isinstance(seconds, str):
-            result.unknown.append(f"{task} {shown}: {seconds}")
+            result.unknown.append(f"{task} {name}: {seconds}")
         else:
-            result.files.append(TimedFile(task, shown, seconds, label, speaker))
+            result.files.append(TimedFile(task, name, seconds, label, speaker))
     return result
 
 
 def summary(seconds: Sequence[float]) -> dict[str, Any]:
-    """Count, total, mean, median, population standard deviation, extremes, percentiles, histogram; in seconds."""
+    """Return count, total, mean, median, population standard deviation, extremes, percentiles and histogram.
+
+    All durations are in seconds.
+    """
     import numpy as np
 
     values = np.asarray(seconds, dtype=np.float64)
@@ -116,13 +121,13 @@ def summary(seconds: Sequence[float]) -> dict[str, Any]:
 
 
 def bin_name(place: int) -> str:
-    """`90-120` or `600+`, in seconds; a bin holds its lower edge."""
+    """Return a bin's name in seconds, `90-120` or `600+`; a bin includes its lower edge."""
     low, high = BIN_EDGES[place], BIN_EDGES[place + 1]
     return f"{low:g}+" if high == float("inf") else f"{low:g}-{high:g}"
 
 
 def outliers(files: Sequence[TimedFile]) -> list[TimedFile]:
-    """Files further than 1.5 interquartile ranges outside the quartiles (Tukey)."""
+    """Return the files that lie more than 1.5 interquartile ranges outside the quartiles (Tukey)."""
     import numpy as np
 
     if len(files) < 4:
@@ -133,7 +138,7 @@ def outliers(files: Sequence[TimedFile]) -> list[TimedFile]:
 
 
 def analysed(lengths: Lengths) -> dict[str, Any]:
-    """All figures: over everything, per task, and within a task per class and speaker."""
+    """Return all figures: over all files, per task, and within a task per class and per speaker."""
     tasks: dict[str, list[TimedFile]] = {}
     for file in lengths.files:
         tasks.setdefault(file.task, []).append(file)
@@ -146,17 +151,17 @@ def analysed(lengths: Lengths) -> dict[str, Any]:
 
 
 def _of_task(files: Sequence[TimedFile]) -> dict[str, Any]:
-    found = outliers(files)
+    far_files = outliers(files)
     return {
         **summary([file.seconds for file in files]),
         "per_class": per(files, "label"),
         "per_speaker": per(files, "speaker"),
-        "outliers": [{"path": file.path, "seconds": round(file.seconds, 6)} for file in found],
+        "outliers": [{"path": file.path, "seconds": round(file.seconds, 6)} for file in far_files],
     }
 
 
 def per(files: Sequence[TimedFile], attribute: str) -> dict[str, Any]:
-    """The figures of each class or speaker, sorted by name."""
+    """Return the figures of each class or speaker (`attribute`: label or speaker), sorted by name."""
     groups: dict[str, list[float]] = {}
     for file in files:
         value = getattr(file, attribute)
@@ -166,7 +171,7 @@ def per(files: Sequence[TimedFile], attribute: str) -> dict[str, Any]:
 
 
 def as_csv(lengths: Lengths) -> str:
-    """One line per file."""
+    """Return a CSV table with a header and one line per file."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("task", "path", "seconds", "class", "speaker"))
@@ -176,7 +181,7 @@ def as_csv(lengths: Lengths) -> str:
 
 
 def as_svg(figures: Mapping[str, Any]) -> bytes:
-    """The histogram of each task, one panel below the other; the same bytes from the same figures."""
+    """Draw the histogram of each task, one panel below the other; equal figures give equal bytes."""
     import matplotlib
 
     with matplotlib.rc_context(

@@ -1,4 +1,4 @@
-"""What the examination of a data set found."""
+"""Defines the result of examining a data set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marathon_eval.corpus.audit.survey import Survey
 
 
 class Finding(NamedTuple):
-    """A fault and, where it is one of the release's own, its name."""
+    """A fault, and the known fault of the release that explains it, if any."""
 
     fault: Fault
     known: KnownFault | None
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Examined:
-    """What was found, in order of task and place."""
+    """The rows and files of a data set, the decoded files by path, and the findings in order of task and place."""
 
     survey: Survey
     heard: Mapping[Path, DecodedFile]
@@ -30,5 +30,5 @@ class Examined:
 
     @property
     def sound(self) -> bool:
-        """Whether every row can be used: no error that is not known."""
+        """Whether every row can be used: all faults of weight "error" are known faults of the release."""
         return not any(item.fault.weight == "error" and item.known is None for item in self.findings)

@@ -1,4 +1,4 @@
-"""What is known beforehand of a released data set: layouts, counts, lengths, and its faults by name (known/*.yaml)."""
+"""Reads descriptions of released data sets (known/*.yaml): layouts, row counts, durations, known faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class Expected(Keys):
-    """One task: where its rows are (`metadata`, a file's name, and `tree`, a pattern on paths) and what to expect."""
+    """Describes one task: where its rows are, and what doctor expects of them.
+
+    `metadata` is the name of a JSON file with rows; `tree` is a pattern on the paths of files that are rows.
+    """
 
     metadata: str | None = None
     tree: str | None = None
@@ -27,47 +30,50 @@ class Expected(Keys):
     rows: int | None = None
     rate: int | None = None
     seconds: tuple[float, float] | None = None
-    promised_seconds: float = Field(90, description="the length that the data set calls long")
+    promised_seconds: float = Field(90, description="the shortest duration that the data set promises")
     label: str | None = Field(
-        None, description="the key of the class; empty for none, the answer's text where absent"
+        None,
+        description="the key of a row's class; an empty text means no class, absent means the answer's text",
     )
     speaker: str | None = None
-    also_true: str | None = Field(None, description="a list key: options named there are true as well")
-    fixed_order: bool = Field(False, description="options stand in one order on purpose")
+    also_true: str | None = Field(None, description="the key of a list of options that are true as well")
+    fixed_order: bool = Field(False, description="all rows have their options in the same order on purpose")
 
 
 class KnownFault(Keys):
-    """A fault that a release is known to have."""
+    """A fault that a release is known to have, and why."""
 
     name: str
     task: str | list[str]
     kind: str
-    match: str = Field("", description="a regular expression on the fault's place or what was seen")
+    match: str = Field(
+        "", description="a regular expression that must match the fault's `where` or `seen` text"
+    )
     why: str
 
     def covers(self, fault: Fault) -> bool:
-        """Whether a found fault is this one."""
+        """Return whether this known fault explains a fault."""
         tasks = [self.task] if isinstance(self.task, str) else self.task
         same = fault.kind == self.kind and fault.task in tasks
         return same and any(re.search(self.match, text) for text in (fault.where, fault.seen))
 
 
 class Dataset(Keys):
-    """A released data set."""
+    """The description of a released data set: its tasks and its known faults."""
 
     dataset: str
     tasks: dict[str, Expected]
     known: list[KnownFault] = Field([])
 
     def known_as(self, fault: Fault) -> KnownFault | None:
-        """The known fault that explains a found one."""
+        """Return the known fault that explains a fault, or None."""
         return next((known for known in self.known if known.covers(fault)), None)
 
 
 def load_known(paths: Iterable[Path] | None = None) -> Dataset:
-    """The shipped descriptions, or those of the given YAMLs, as one. Raises MarathonError with file and line."""
-    found = sorted((Path(__file__).parent / "known").glob("*.yaml")) if paths is None else list(paths)
-    parts = [parsed_config(load_document(path, Path), Dataset) for path in found]
+    """Merge the shipped descriptions, or those in `paths`, into one. Raises MarathonError with file and line."""
+    files = sorted((Path(__file__).parent / "known").glob("*.yaml")) if paths is None else list(paths)
+    parts = [parsed_config(load_document(path, Path), Dataset) for path in files]
     return Dataset(
         dataset=" + ".join(part.dataset for part in parts),
         tasks={name: task for part in parts for name, task in part.tasks.items()},

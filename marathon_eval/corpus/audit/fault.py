@@ -1,4 +1,4 @@
-"""Every kind of fault that is looked for, in one list; what is found; and whether it ends the row's use."""
+"""Lists every kind of fault that `doctor` looks for, with its meaning and its weight, and defines a fault."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Weight = Literal["error", "warning", "note"]
 
 
 class FaultKind(NamedTuple):
-    """`error`: the row can't be used as it is. `warning`: look at it. `note`: good to know."""
+    """A kind of fault. `error`: the row can't be used as it is. `warning`: check it. `note`: good to know."""
 
     weight: Weight
     meaning: str
@@ -18,25 +18,29 @@ FAULT_KINDS: dict[str, FaultKind] = {
     "missing": FaultKind("error", "a row's audio file is not there"),
     "outside_root": FaultKind("error", "a row's audio path leaves the data set"),
     "empty": FaultKind("error", "an audio file of no bytes or no samples"),
-    "unreadable": FaultKind("error", "a file that no decoder knows"),
+    "unreadable": FaultKind("error", "a file that cannot be decoded as audio"),
     "truncated": FaultKind("error", "a file that ends before its header says"),
-    "non_finite": FaultKind("error", "samples that are no numbers"),
-    "silent": FaultKind("error", "nothing is heard (peak under -60 dB)"),
+    "non_finite": FaultKind("error", "samples that are not finite numbers"),
+    "silent": FaultKind("error", "a silent file (peak under -60 dB of full scale)"),
     "partly_silent": FaultKind("warning", "digital silence of 10 s or more, or over half of the file"),
     "clipped": FaultKind("warning", "over 0.1 % of the samples at full scale"),
-    "dc_offset": FaultKind("warning", "the wave is off its middle by more than 5 %"),
+    "dc_offset": FaultKind(
+        "warning", "the mean of the samples differs from zero by more than 5 % of full scale"
+    ),
     "wrong_rate": FaultKind("warning", "not the task's sample rate"),
     "multi_channel": FaultKind("warning", "more than one channel"),
     "too_short": FaultKind("warning", "shorter than the task's clips are"),
     "too_long": FaultKind("warning", "longer than the task's clips are"),
-    "short_of_promise": FaultKind("note", "under the 90 s that long audio is meant to last"),
-    "wrong_container": FaultKind("warning", "the name's ending is another format's"),
+    "short_of_promise": FaultKind(
+        "note", "shorter than the data set promises its audio to be (90 s unless described otherwise)"
+    ),
+    "wrong_container": FaultKind("warning", "the file name's suffix belongs to another format"),
     "duplicate_audio": FaultKind("warning", "two files hold the same sound"),
-    "changed": FaultKind("error", "a file whose bytes are not those that its build made"),
-    "unlike_manifest": FaultKind("error", "not what the manifest given with --against says"),
-    "orphan_audio": FaultKind("note", "a file beside the others that no row uses"),
+    "changed": FaultKind("error", "a file whose bytes differ from those that its build wrote"),
+    "unlike_manifest": FaultKind("error", "a difference from the manifest of another copy"),
+    "orphan_audio": FaultKind("note", "a file that no row uses, in a folder whose other files are used"),
     "broken_metadata": FaultKind("error", "metadata that can't be read"),
-    "bad_row": FaultKind("error", "a row without the keys that a row needs"),
+    "bad_row": FaultKind("error", "a row that lacks a required key"),
     "gold_not_an_option": FaultKind("error", "the answer is none of the options"),
     "duplicate_option": FaultKind("error", "two options of a row are the same text"),
     "empty_option": FaultKind("error", "an option without text"),
@@ -47,14 +51,16 @@ FAULT_KINDS: dict[str, FaultKind] = {
     "duplicate_id": FaultKind("warning", "two rows with one id"),
     "duplicate_row": FaultKind("error", "the same question on the same audio twice"),
     "label_imbalance": FaultKind("warning", "the largest class has more than twice the rows of the smallest"),
-    "letter_imbalance": FaultKind("warning", "answer letters that chance does not explain (p < 0.001)"),
-    "option_order_bias": FaultKind("warning", "the option order gives the class away (p < 0.001)"),
-    "row_count": FaultKind("note", "another number of rows than the release"),
+    "letter_imbalance": FaultKind(
+        "warning", "answer letters are spread more unevenly than chance explains (p < 0.001)"
+    ),
+    "option_order_bias": FaultKind("warning", "the class can be guessed from the answer letter (p < 0.001)"),
+    "row_count": FaultKind("note", "another number of rows than the release has"),
 }
 
 
 class Fault(NamedTuple):
-    """One fault: which kind, in which task, at what place, and what was seen."""
+    """One fault: its kind, its task (empty for files without rows), its place, and what the check saw there."""
 
     kind: str
     task: str

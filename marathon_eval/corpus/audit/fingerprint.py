@@ -1,7 +1,8 @@
-"""What identifies a copy of a data set, to hold another one against: metadata and sounds by their hashes.
+"""Writes a manifest of hashes that identifies a copy of a data set, and compares another copy with it.
 
-Per task the metadata's sha256 (a task YAML's `expected_sha256`), and for every file its seconds and the hash of its decoded
-sound, which is the hash that results keep of every sample. No absolute path: equal copies have equal manifests.
+The manifest has for each task the metadata's sha256 (`expected_sha256` in a task YAML), and for each file its
+seconds and the hash of its decoded samples (the hash that results record). It has no absolute path: equal copies
+give equal manifests.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ if TYPE_CHECKING:
 
 
 def pin(examined: Examined) -> dict[str, Any]:
-    """The manifest of an examined copy, ready for JSON."""
+    """Return the manifest of an examined copy, ready for JSON."""
     return {"schema_version": PIN_VERSION, "tasks": tasks_of(examined.survey, examined.heard)}
 
 
-def tasks_of(found: Survey, heard: Mapping[Path, DecodedFile]) -> dict[str, Any]:
-    """Each task's part of a manifest."""
+def tasks_of(surveyed: Survey, heard: Mapping[Path, DecodedFile]) -> dict[str, Any]:
+    """Return the manifest's entry of each task."""
     tasks: dict[str, Any] = {}
-    for task, rows in sorted(found.tasks().items()):
+    for task, rows in sorted(surveyed.tasks().items()):
         files = sorted({row.audio for row in rows if row.audio is not None and row.audio in heard})
-        source = found.metadata.get(task)
+        source = surveyed.metadata.get(task)
         tasks[task] = {
             "rows": len(rows),
-            "metadata": source.relative_to(found.root).as_posix() if source else None,
+            "metadata": source.relative_to(surveyed.root).as_posix() if source else None,
             "metadata_sha256": sha256_of_file(source) if source else None,
             "audio": {
-                path.relative_to(found.root).as_posix(): {
+                path.relative_to(surveyed.root).as_posix(): {
                     "seconds": round(heard[path].seconds, 6),
                     "sha256": heard[path].sha256,
                 }
@@ -47,19 +48,21 @@ def tasks_of(found: Survey, heard: Mapping[Path, DecodedFile]) -> dict[str, Any]
 
 
 def pin_faults(
-    pinned_tasks: Mapping[str, Any], found: Survey, heard: Mapping[Path, DecodedFile]
+    pinned_tasks: Mapping[str, Any], surveyed: Survey, heard: Mapping[Path, DecodedFile]
 ) -> Iterator[Fault]:
-    """What a copy has otherwise than the manifest says; tasks that the manifest does not hold are not judged."""
-    here = tasks_of(found, heard)
+    """Yield every difference between a copy and the manifest; tasks that the manifest lacks are not compared."""
+    copy_tasks = tasks_of(surveyed, heard)
     for task, expected in pinned_tasks.items():
-        if task not in here:
+        if task not in copy_tasks:
             yield Fault("unlike_manifest", task, task, "the copy has no such task")
             continue
-        if here[task]["metadata_sha256"] != expected["metadata_sha256"]:
-            seen = f"other metadata: {here[task]['rows']} rows, the manifest has {expected['rows']}"
-            yield Fault("unlike_manifest", task, here[task]["metadata"] or task, seen)
-        for path in sorted(expected["audio"].keys() | here[task]["audio"].keys()):
-            sounds = [audio.get(path, {}).get("sha256") for audio in (expected["audio"], here[task]["audio"])]
+        if copy_tasks[task]["metadata_sha256"] != expected["metadata_sha256"]:
+            seen = f"other metadata: {copy_tasks[task]['rows']} rows, the manifest has {expected['rows']}"
+            yield Fault("unlike_manifest", task, copy_tasks[task]["metadata"] or task, seen)
+        for path in sorted(expected["audio"].keys() | copy_tasks[task]["audio"].keys()):
+            sounds = [
+                audio.get(path, {}).get("sha256") for audio in (expected["audio"], copy_tasks[task]["audio"])
+            ]
             if sounds[0] != sounds[1]:
-                told = "is not in this copy" if sounds[1] is None else "is not in the manifest"
-                yield Fault("unlike_manifest", task, path, "another sound" if all(sounds) else told)
+                difference = "is not in this copy" if sounds[1] is None else "is not in the manifest"
+                yield Fault("unlike_manifest", task, path, "another sound" if all(sounds) else difference)

@@ -1,7 +1,7 @@
-"""Manual verification: a seeded tenth of a data set to listen to, and the verdicts' way back into it.
+"""Writes a page for reviewing a random sample of a data set by ear, and removes the rows that a reviewer rejected.
 
-The paper's authors checked 10 % of AudioMarathon by hand. The page is one HTML file beside the audio; it asks no server for
-anything, keeps verdicts in the browser until they are saved as JSON, and shows all text of the data as text.
+The paper's authors checked 10 % of AudioMarathon by hand. The page is one HTML file beside the audio. It needs no
+server, keeps verdicts in the browser until the reviewer saves them as JSON, and escapes all text of the data.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from marathon_eval.errors import MarathonError, did_you_mean
 
 REVIEW_VERSION = 1
 REVIEW_VERDICTS = ("accept", "reject")
-#: Where the audio of rejected rows goes, inside the data set: nothing of a user's is deleted.
+#: Folder in the data set that the audio of rejected rows is moved to; no file of the user is deleted.
 REJECTED = "rejected"
 
 
 class ReviewVerdict(NamedTuple):
-    """What a person said of one row."""
+    """A reviewer's verdict on one row, `accept` or `reject`, and the reason."""
 
     verdict: str
     reason: str
 
 
 class Applied(NamedTuple):
-    """What was taken out of a data set."""
+    """The rows and files that were removed from a data set, and the numbers of accepted and judged rows."""
 
     rows: list[str]
     files: list[str]
@@ -43,10 +43,10 @@ class Applied(NamedTuple):
     judged: int
 
 
-def review_sample(found: Survey, share: float, seed: int) -> list[SurveyRow]:
-    """A share of each task's rows, at least one, drawn with the seed from rows sorted by name."""
+def review_sample(surveyed: Survey, share: float, seed: int) -> list[SurveyRow]:
+    """Draw a share of each task's rows, at least one, with the seed from the rows sorted by key."""
     chosen = []
-    for task, rows in sorted(found.tasks().items()):
+    for task, rows in sorted(surveyed.tasks().items()):
         ordered = sorted(rows, key=lambda row: (row.key, row.where))
         count = min(len(ordered), max(1, round(share * len(ordered))))
         drawn = random.Random(f"{seed}:review:{task}").sample(ordered, count)
@@ -54,14 +54,14 @@ def review_sample(found: Survey, share: float, seed: int) -> list[SurveyRow]:
     return chosen
 
 
-def page(found: Survey, rows: Sequence[SurveyRow], beside: Path, share: float, seed: int) -> bytes:
-    """The review page; `beside` is the folder that it will lie in, for its links to the audio."""
+def page(surveyed: Survey, rows: Sequence[SurveyRow], beside: Path, share: float, seed: int) -> bytes:
+    """Render the review page as HTML; its links to the audio are relative to `beside`, the folder of the page."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
     )
-    shown = [
+    shown_rows = [
         {
             "task": row.task,
             "key": row.key,
@@ -74,17 +74,20 @@ def page(found: Survey, rows: Sequence[SurveyRow], beside: Path, share: float, s
         }
         for row in rows
     ]
-    head = {"dataset": found.root.name, "seed": seed, "share": share, "of": len(found.rows)}
-    return environment.get_template("review.html.j2").render(rows=shown, head=head).encode()
+    head = {"dataset": surveyed.root.name, "seed": seed, "share": share, "of": len(surveyed.rows)}
+    return environment.get_template("review.html.j2").render(rows=shown_rows, head=head).encode()
 
 
-def read_verdicts(path: Path) -> dict[tuple[str, str], ReviewVerdict]:
-    """Verdicts by task and row, from the page's JSON. Raises MarathonError."""
+def read_verdicts(path: Path, flag: str) -> dict[tuple[str, str], ReviewVerdict]:
+    """Read the verdicts of a page's JSON, by task and row key.
+
+    Raises MarathonError that starts with `flag`, the command-line flag that names the file.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema_version"] != REVIEW_VERSION:
             raise MarathonError(
-                f"--verdicts: {path}: schema version {content['schema_version']} is not known here"
+                f"{flag}: {path}: schema version {content['schema_version']} is not supported, only {REVIEW_VERSION}"
             )
         entries = content["verdicts"]
         verdicts = {
@@ -93,76 +96,78 @@ def read_verdicts(path: Path) -> dict[tuple[str, str], ReviewVerdict]:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MarathonError(
-            f"--verdicts: {path}: no verdicts of a review page ({type(error).__name__}: {error})"
+            f"{flag}: {path}: not a verdicts file of a review page ({type(error).__name__}: {error})"
         ) from None
     for (task, row), verdict in verdicts.items():
         if verdict.verdict not in REVIEW_VERDICTS:
             raise MarathonError(
-                f"--verdicts: {path}: {task} {row}: '{verdict.verdict}' is not accept or reject"
+                f"{flag}: {path}: {task} {row}: '{verdict.verdict}' is not {' or '.join(REVIEW_VERDICTS)}"
             )
     return verdicts
 
 
-def rejected_rows(path: Path, task: str | None = None) -> frozenset[str]:
-    """The names of the rows that were rejected, of one task or of all. Raises MarathonError."""
-    verdicts = read_verdicts(path)
+def rejected_rows(path: Path, flag: str, task: str | None = None) -> frozenset[str]:
+    """Return the keys of the rejected rows, of one task or of all. Raises MarathonError as `read_verdicts` does."""
+    verdicts = read_verdicts(path, flag)
     return frozenset(
         row for (of, row), verdict in verdicts.items() if verdict.verdict == "reject" and task in (None, of)
     )
 
 
-def apply(root: Path, dataset: Dataset, verdicts: Mapping[tuple[str, str], ReviewVerdict]) -> Applied:
-    """Take the rejected rows out of the metadata, and audio that no row uses any more into `rejected/`.
+def apply(
+    root: Path, dataset: Dataset, verdicts: Mapping[tuple[str, str], ReviewVerdict], flag: str
+) -> Applied:
+    """Remove the rejected rows from the metadata, and move audio that no row uses any more to `rejected/`.
 
-    What was taken out is kept in `rejected/review.json`, written first, so that a killed call can be repeated.
-    Raises MarathonError for a row that is not there.
+    `rejected/review.json` records what is removed; it is written first, so that a killed call can be repeated.
+    Raises MarathonError that starts with `flag`, the flag that names the verdicts, for a row that does not exist.
     """
-    found = survey(root, dataset)
-    rows = {(row.task, row.key): row for row in found.rows}
-    before = recorded(found.root)
+    surveyed = survey(root, dataset)
+    rows = {(row.task, row.key): row for row in surveyed.rows}
+    before = recorded(surveyed.root)
     for name in verdicts:
         if name not in rows and name not in before:
-            near = did_you_mean(name[1], [known for of, known in rows if of == name[0]])
-            raise MarathonError(f"--verdicts: {name[0]} has no row '{name[1]}' in {root}.{near}")
-    gone = [rows[name] for name, said in verdicts.items() if said.verdict == "reject" and name in rows]
-    entries = {**before, **{(row.task, row.key): entry_of(found, row, verdicts) for row in gone}}
-    write_atomic(found.root / REJECTED / "review.json", entries_as_json([*entries.values()]))
-    for task in sorted({row.task for row in gone if in_metadata(found, row)}):
-        rewrite(found.metadata[task], {row.number for row in gone if row.task == task})
-    kept = [row for row in found.rows if row not in gone]
+            near = did_you_mean(name[1], [key for of, key in rows if of == name[0]])
+            raise MarathonError(f"{flag}: {name[0]} has no row '{name[1]}' in {root}.{near}")
+    gone = [rows[name] for name, verdict in verdicts.items() if verdict.verdict == "reject" and name in rows]
+    entries = {**before, **{(row.task, row.key): entry_of(surveyed, row, verdicts) for row in gone}}
+    write_atomic(surveyed.root / REJECTED / "review.json", entries_as_json([*entries.values()]))
+    for task in sorted({row.task for row in gone if in_metadata(surveyed, row)}):
+        rewrite(surveyed.metadata[task], {row.number for row in gone if row.task == task})
+    remaining = [row for row in surveyed.rows if row not in gone]
     files = move_audio(
-        found, [found.root / entry["audio"] for entry in entries.values() if entry["audio"]], kept
+        surveyed, [surveyed.root / entry["audio"] for entry in entries.values() if entry["audio"]], remaining
     )
     for task in sorted({row.task for row in gone}):
-        amend_manifest(found, task, [row.key for row in gone if row.task == task], kept)
-    accepted = sum(said.verdict == "accept" for said in verdicts.values())
+        amend_manifest(surveyed, task, [row.key for row in gone if row.task == task], remaining)
+    accepted = sum(verdict.verdict == "accept" for verdict in verdicts.values())
     return Applied([row.key for row in gone], files, accepted, len(verdicts))
 
 
-def in_metadata(found: Survey, row: SurveyRow) -> bool:
-    """Whether the row stands in a metadata file; rows that are files themselves go with their audio."""
-    file = found.metadata.get(row.task)
-    return file is not None and row.where.startswith(file.relative_to(found.root).as_posix() + "#")
+def in_metadata(surveyed: Survey, row: SurveyRow) -> bool:
+    """Return whether the row stands in a metadata file; other rows consist of their audio file only."""
+    file = surveyed.metadata.get(row.task)
+    return file is not None and row.where.startswith(file.relative_to(surveyed.root).as_posix() + "#")
 
 
 def entry_of(
-    found: Survey, row: SurveyRow, verdicts: Mapping[tuple[str, str], ReviewVerdict]
+    surveyed: Survey, row: SurveyRow, verdicts: Mapping[tuple[str, str], ReviewVerdict]
 ) -> dict[str, Any]:
-    """A row as it stood, so that a rejection can be undone by hand."""
+    """Return the record of a removed row with its content, so that a user can restore it by hand."""
     return {
         "task": row.task,
         "row": row.key,
         "reason": verdicts[row.task, row.key].reason,
-        "audio": row.audio.relative_to(found.root).as_posix() if row.audio is not None else None,
+        "audio": row.audio.relative_to(surveyed.root).as_posix() if row.audio is not None else None,
         "metadata": row.where,
-        "content": rows_in(found.metadata[row.task])[row.number]
-        if in_metadata(found, row)
+        "content": rows_in(surveyed.metadata[row.task])[row.number]
+        if in_metadata(surveyed, row)
         else row.reference,
     }
 
 
 def recorded(root: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """What former calls took out. Raises MarathonError when their record is damaged."""
+    """Read the records of rows that earlier calls removed. Raises MarathonError when the file is damaged."""
     path = root / REJECTED / "review.json"
     if not path.is_file():
         return {}
@@ -174,7 +179,7 @@ def recorded(root: Path) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def rewrite(path: Path, numbers: Iterable[int]) -> None:
-    """The metadata file without the rows of these numbers, in its own shape."""
+    """Write the metadata file without the rows of these numbers, in the same layout as before."""
     without = set(numbers)
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".jsonl":
@@ -193,13 +198,13 @@ def rewrite(path: Path, numbers: Iterable[int]) -> None:
     write_atomic(path, entries_as_json(left if key is None else {**content, key: left}))
 
 
-def move_audio(found: Survey, paths: Iterable[Path], kept: Sequence[SurveyRow]) -> list[str]:
-    """Audio of rejected rows that no other row uses, moved below `rejected/`; a transcript's line goes with it."""
-    used = {row.audio for row in kept}
+def move_audio(surveyed: Survey, paths: Iterable[Path], remaining: Sequence[SurveyRow]) -> list[str]:
+    """Move audio that no remaining row uses to `rejected/`, and remove its lines in .trans.txt; return the paths."""
+    used = {row.audio for row in remaining}
     moved = []
     for path in sorted({path for path in paths if path.is_file()} - used):
-        where = path.relative_to(found.root)
-        target = found.root / REJECTED / where
+        where = path.relative_to(surveyed.root)
+        target = surveyed.root / REJECTED / where
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, target)
         for texts in sorted(path.parent.glob("*.trans.txt")):
@@ -209,14 +214,14 @@ def move_audio(found: Survey, paths: Iterable[Path], kept: Sequence[SurveyRow]) 
     return moved
 
 
-def amend_manifest(found: Survey, task: str, gone: Sequence[str], kept: Sequence[SurveyRow]) -> None:
-    """The build's own account without what was rejected: as if it had been built with these verdicts."""
-    path = found.root / MANIFESTS / f"{task}.json"
+def amend_manifest(surveyed: Survey, task: str, gone: Sequence[str], remaining: Sequence[SurveyRow]) -> None:
+    """Rewrite a build's manifest without the rejected rows, as if it had been built with these verdicts."""
+    path = surveyed.root / MANIFESTS / f"{task}.json"
     build = read_manifest(path)
     if build is None:
         return
-    folder = found.root / build["root"]
-    used = {row.audio for row in kept if row.task == task}
+    folder = surveyed.root / build["root"]
+    used = {row.audio for row in remaining if row.task == task}
     build["audio"] = [line for line in build["audio"] if folder / line["path"] in used]
     build["rejected"] = sorted({*build["rejected"], *gone})
     build["metadata"] = {
@@ -224,7 +229,7 @@ def amend_manifest(found: Survey, task: str, gone: Sequence[str], kept: Sequence
     }
     build["counts"] = {
         "files": len(build["audio"]),
-        "rows": sum(row.task == task for row in kept),
+        "rows": sum(row.task == task for row in remaining),
         "seconds": round(sum(line["frames"] / line["rate"] for line in build["audio"]), 3),
     }
     write_atomic(path, entries_as_json(build))

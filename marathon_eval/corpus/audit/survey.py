@@ -1,7 +1,7 @@
-"""What stands in a data set's folder: every row of every metadata file, as it is written, and every audio file.
+"""Reads a data set's folder: every row of every metadata file, exactly as written, and every audio file.
 
-Unlike a task's loader this refuses nothing: what is wrong with a row is a fault to be told. Besides the known layouts any
-JSON or JSONL that lists rows with an audio path is read.
+Unlike a task's loader it raises no error for a bad row but records a fault. Besides the described layouts it reads
+any JSON or JSONL file that lists rows with an audio path.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.errors import MarathonError
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".au", ".aiff", ".aif", ".m4a"}
-#: Folders that a build or a review leaves in a data set; their content is no part of it.
+#: Folders that `build` and `review` write into a data set; their content is not part of the data.
 NOT_DATA = {"manifests", "rejected", "speech"}
 AUDIO_KEYS = ("path", "audio_path", "audio")
 ROWS_KEYS = ("tasks", "samples", "rows", "data")
@@ -29,7 +29,7 @@ ROWS_KEYS = ("tasks", "samples", "rows", "data")
 
 @dataclass(frozen=True)
 class SurveyRow:
-    """One row as written. `audio` is below the root where it was found; `answer` is the right option's place."""
+    """One row as written. `audio` is the resolved path of its file; `answer` is the index of the right option."""
 
     task: str
     where: str
@@ -51,7 +51,7 @@ class SurveyRow:
 
 @dataclass
 class Survey:
-    """A data set's rows and audio files (sorted), and what could not be read of its metadata."""
+    """A data set's rows, its audio files (sorted), its metadata files by task, and faults of unreadable metadata."""
 
     root: Path
     rows: list[SurveyRow] = field(default_factory=list)
@@ -60,67 +60,67 @@ class Survey:
     faults: list[Fault] = field(default_factory=list)
 
     def tasks(self) -> dict[str, list[SurveyRow]]:
-        """Rows by task."""
-        found: dict[str, list[SurveyRow]] = {}
+        """Return the rows by task."""
+        by_task: dict[str, list[SurveyRow]] = {}
         for row in self.rows:
-            found.setdefault(row.task, []).append(row)
-        return found
+            by_task.setdefault(row.task, []).append(row)
+        return by_task
 
 
 def survey(root: Path, dataset: Dataset) -> Survey:
-    """Everything below a folder. Raises MarathonError when it is none, or holds neither rows nor audio."""
+    """Read everything below a folder. Raises MarathonError if it does not exist or holds neither rows nor audio."""
     if not root.is_dir():
         raise MarathonError(f"{root}: no such folder")
     root = Path(os.path.abspath(root))
-    found = Survey(root)
+    surveyed = Survey(root)
     paths = [*walked(root)]
-    found.files = [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
+    surveyed.files = [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
     for path in paths:
         if path.suffix in (".json", ".jsonl"):
-            _add_metadata(found, path, dataset)
+            _add_metadata(surveyed, path, dataset)
     for task, expected in dataset.tasks.items():
         if expected.tree is not None:
-            _add_tree(found, task, expected)
-    found.rows = keyed(found.rows, root)
-    if not found.rows and not found.files:
+            _add_tree(surveyed, task, expected)
+    surveyed.rows = keyed(surveyed.rows, root)
+    if not surveyed.rows and not surveyed.files:
         raise MarathonError(f"{root}: holds neither audio nor metadata")
-    return found
+    return surveyed
 
 
 def walked(root: Path) -> Iterator[Path]:
-    """Every file, sorted, whatever order the file system lists them in."""
+    """Yield every file, sorted, so that the order does not depend on the file system."""
     for folder, inner, names in os.walk(root):
         inner[:] = sorted(name for name in inner if name not in NOT_DATA and not name.startswith("."))
         for name in sorted(names):
             yield Path(folder, name)
 
 
-def _add_metadata(found: Survey, path: Path, dataset: Dataset) -> None:
+def _add_metadata(surveyed: Survey, path: Path, dataset: Dataset) -> None:
     task = next((name for name, expected in dataset.tasks.items() if expected.metadata == path.name), None)
-    where = path.relative_to(found.root).as_posix()
+    where = path.relative_to(surveyed.root).as_posix()
     try:
         rows = rows_in(path)
     except (OSError, ValueError, RecursionError) as error:
-        found.faults.append(Fault("broken_metadata", task or path.stem, where, str(error).splitlines()[0]))
+        surveyed.faults.append(Fault("broken_metadata", task or path.stem, where, str(error).splitlines()[0]))
         return
     if task is None and not _looks_like_rows(rows):
         return
     task = task or path.stem
     if not isinstance(rows, list):
-        found.faults.append(Fault("broken_metadata", task, where, "holds no list of rows"))
+        surveyed.faults.append(Fault("broken_metadata", task, where, "holds no list of rows"))
         return
-    found.metadata[task] = path
+    surveyed.metadata[task] = path
     expected = dataset.tasks.get(task, Expected())
     for number, content in enumerate(rows):
-        row = row_of(content, task, f"{where}#{number}", number, path.parent, expected, found.root)
+        row = row_of(content, task, f"{where}#{number}", number, path.parent, expected, surveyed.root)
         if isinstance(row, Fault):
-            found.faults.append(row)
+            surveyed.faults.append(row)
         else:
-            found.rows.append(row)
+            surveyed.rows.append(row)
 
 
 def rows_in(path: Path) -> Any:
-    """The rows of a JSON (a list, or an object that holds one) or JSONL; whatever else it is otherwise."""
+    """Return the rows of a JSONL, or of a JSON that is a list or an object with a list; any other JSON as it is."""
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in text.splitlines() if line.strip()]
@@ -131,14 +131,14 @@ def rows_in(path: Path) -> Any:
 
 
 def _looks_like_rows(rows: Any) -> bool:
-    """A list of objects of which the first names an audio file."""
+    """Return whether this is a list of objects of which the first names an audio file."""
     first = rows[0] if isinstance(rows, list) and rows else None
     path = audio_path(first) if isinstance(first, dict) else None
     return path is not None and PurePosixPath(path).suffix.lower() in AUDIO_SUFFIXES
 
 
 def audio_path(content: Mapping[str, Any]) -> str | None:
-    """The audio path of a row; lists of several name their first."""
+    """Return the audio path of a row; of a list of paths, the first."""
     value = next((content[key] for key in AUDIO_KEYS if content.get(key)), None)
     value = value[0] if isinstance(value, list) and value else value
     return value if isinstance(value, str) else None
@@ -147,7 +147,7 @@ def audio_path(content: Mapping[str, Any]) -> str | None:
 def row_of(
     content: Any, task: str, where: str, number: int, folder: Path, expected: Expected, root: Path
 ) -> SurveyRow | Fault:
-    """A row, or the fault that it is none."""
+    """Return a row, or a fault if the content cannot be read as one."""
     if not isinstance(content, dict):
         return Fault("bad_row", task, where, f"is {type(content).__name__}, not an object")
     path = audio_path(content)
@@ -186,7 +186,7 @@ def _text(content: Mapping[str, Any], key: str | None) -> str | None:
 
 
 def located(path: str, folder: Path, root: Path) -> Path | None:
-    """Where a row's audio is: beside the metadata, or in its `wav` folder; None when the path leaves the root."""
+    """Return the path of a row's audio, beside the metadata or in its `wav` folder; None if it leaves the root."""
     places = [Path(os.path.normpath(folder / inner / path)) for inner in ("", "wav")]
     if PurePosixPath(path).is_absolute() or not places[0].is_relative_to(os.path.normpath(root)):
         return None
@@ -194,18 +194,24 @@ def located(path: str, folder: Path, root: Path) -> Path | None:
 
 
 def options_of(content: Mapping[str, Any]) -> tuple[str, ...]:
-    """The option texts, from `choice_a` ..., or `choices` or `options` as a list or by letter."""
+    """Return the option texts, from `choice_a` ..., or from `choices` or `options` as a list or by letter."""
     lettered = [content.get(f"choice_{letter}") for letter in string.ascii_lowercase]
     if lettered[0] is not None:
-        given = [text for text in lettered if text is not None]
+        texts = [text for text in lettered if text is not None]
     else:
-        held = content.get("choices", content.get("options")) or ()
-        given = [*held.values()] if isinstance(held, dict) else [*held] if isinstance(held, list) else []
-    return tuple("" if text is None else str(text) for text in given)
+        choices = content.get("choices", content.get("options")) or ()
+        texts = (
+            [*choices.values()]
+            if isinstance(choices, dict)
+            else [*choices]
+            if isinstance(choices, list)
+            else []
+        )
+    return tuple("" if text is None else str(text) for text in texts)
 
 
 def answer_place(gold: str, options: Sequence[str]) -> int | None:
-    """Which option the gold answer names, by letter or by its text; None when it is none of them."""
+    """Return the index of the option that the gold answer names by letter or by text; None if there is none."""
     letter = gold.strip().upper()
     if len(letter) == 1 and letter in string.ascii_uppercase[: len(options)]:
         return string.ascii_uppercase.index(letter)
@@ -213,31 +219,31 @@ def answer_place(gold: str, options: Sequence[str]) -> int | None:
     return folded.index(gold.strip().casefold()) if gold.strip().casefold() in folded else None
 
 
-def _add_tree(found: Survey, task: str, expected: Expected) -> None:
-    """Rows that are files: folders as labels, or transcripts beside them; metadata may have named them already."""
+def _add_tree(surveyed: Survey, task: str, expected: Expected) -> None:
+    """Add a row for each file whose path matches the task's pattern, unless the metadata has a row for it."""
     pattern = re.compile(expected.tree or "")
-    listed = {row.audio for row in found.rows if row.task == task}
-    for path in found.files:
-        where = path.relative_to(found.root).as_posix()
-        match = pattern.search(f"{found.root.name}/{where}")
+    listed = {row.audio for row in surveyed.rows if row.task == task}
+    for path in surveyed.files:
+        where = path.relative_to(surveyed.root).as_posix()
+        match = pattern.search(f"{surveyed.root.name}/{where}")
         if match is None or path in listed:
             continue
-        known = match.groupdict()
-        label = known.get("label")
+        groups = match.groupdict()
+        label = groups.get("label")
         answer = expected.choices.index(label) if label in expected.choices else None
         reference = reference_text(path) if expected.transcripts else None
         row = SurveyRow(
-            task, where, len(found.rows), where, path, options=tuple(expected.choices), gold=label
+            task, where, len(surveyed.rows), where, path, options=tuple(expected.choices), gold=label
         )
-        row = replace(row, answer=answer, label=label, speaker=known.get("speaker"), reference=reference)
-        found.rows.append(row)
+        row = replace(row, answer=answer, label=label, speaker=groups.get("speaker"), reference=reference)
+        surveyed.rows.append(row)
 
 
 def reference_text(path: Path) -> str:
-    """A sound's reference text: its own .txt, or its line in the folder's .trans.txt; empty where there is none."""
-    own = path.with_suffix(".txt")
-    if own.is_file():
-        return own.read_text(encoding="utf-8", errors="replace").strip()
+    """Return an audio file's reference text, from its own .txt or its line in the folder's .trans.txt; else empty."""
+    text_file = path.with_suffix(".txt")
+    if text_file.is_file():
+        return text_file.read_text(encoding="utf-8", errors="replace").strip()
     for file in sorted(path.parent.glob("*.trans.txt")):
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
             name, _, text = line.strip().partition(" ")
@@ -247,9 +253,10 @@ def reference_text(path: Path) -> str:
 
 
 def keyed(rows: Sequence[SurveyRow], root: Path) -> list[SurveyRow]:
-    """Rows with their names in a review: the audio's path below the root, and which question on it.
+    """Return the rows with their `key`, the name in a review: the audio's path below the root, and `#` with a number.
 
-    The number is the row's own `question_idx`, which stays when other rows leave; without one it is counted.
+    The number is the row's `question_idx`, which stays the same when other rows are removed. Rows without one are
+    counted, if several share their audio: `clips/1.wav#0`.
     """
     counts = Counter((row.task, row.audio) for row in rows)
     seen: Counter[tuple[str, Path | None]] = Counter()

@@ -1,1 +1,1 @@
-"""Builds long audio from source corpora by a recipe: one step per file, and a manifest of every second."""
+"""Builds long audio from source corpora by a recipe: one module per step, and a manifest of every second."""

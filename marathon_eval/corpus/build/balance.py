@@ -1,4 +1,4 @@
-"""How many files of each class stay."""
+"""Limits the number of files of each class, or draws equally many files of every class."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 def at_most(items: Sequence[Item], limits: Mapping[str, int]) -> list[Item]:
-    """The first so many files of each value of a field."""
-    kept = list(items)
+    """Keep at most `limits[field]` files of each value of a field: the first ones."""
+    remaining = list(items)
     for name, limit in limits.items():
         seen: Counter[Any] = Counter()
         chosen = []
-        for item in kept:
+        for item in remaining:
             seen[item.fields[name]] += 1
             if seen[item.fields[name]] <= limit:
                 chosen.append(item)
-        kept = chosen
-    return kept
+        remaining = chosen
+    return remaining
 
 
 def balanced_files(items: Sequence[Item], by: str, seed: int) -> list[Item]:
-    """As many files of every class as the smallest has: drawn with the seed from each class sorted by path."""
+    """Draw from every class, sorted by path, as many files as the smallest class has, with the seed."""
     classes: dict[str, list[Item]] = {}
     for item in sorted(items, key=lambda item: item.audio):
         classes.setdefault(str(item.fields[by]), []).append(item)
     smallest = min(map(len, classes.values()), default=0)
-    kept = []
+    drawn = []
     for name, members in sorted(classes.items()):
-        kept += random.Random(f"{seed}:balance:{name}").sample(members, smallest)
-    return sorted(kept, key=lambda item: item.audio)
+        drawn += random.Random(f"{seed}:balance:{name}").sample(members, smallest)
+    return sorted(drawn, key=lambda item: item.audio)

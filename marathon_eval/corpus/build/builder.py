@@ -1,7 +1,7 @@
-"""A whole build: plan, render what is not there yet, write the metadata and the manifest.
+"""Runs a whole build: plans it, renders missing files, and writes the metadata and the manifest.
 
-A killed build goes on where it stopped; a finished one is checked and repaired. Nothing carries its final name
-before it is whole, and nothing that this build did not make is overwritten.
+A killed build continues where it stopped; a finished build is checked and repaired. Files get their final name only
+when they are complete, and files that no build of this recipe made are never overwritten.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SPOKEN_EVERY_SECONDS = 60.0
 
 
 class BuildResult(NamedTuple):
-    """What a build did; `made` of `files` were rendered now, the others were there and right."""
+    """The outcome of a build; `made` of `files` were rendered now, the others existed and were unchanged."""
 
     manifest: Path
     files: int
@@ -47,7 +47,10 @@ class BuildResult(NamedTuple):
 
 
 def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: None) -> BuildResult:
-    """Make a recipe's audio, metadata and manifest below `order.output`. Raises MarathonError."""
+    """Build a recipe's audio, metadata and manifest below `order.output`. Raises MarathonError.
+
+    `told` is called with one line of progress at the start, and at most once a minute after that.
+    """
     clock = time.monotonic()
     with only_one(order.output / MANIFESTS, recipe.recipe):
         planned = plan(recipe, order)
@@ -73,7 +76,10 @@ def journal_path(order: Order, recipe: Recipe) -> Path:
 def rendered_files(
     recipe: Recipe, items: Sequence[Item], root: Path, order: Order, told: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, Any]], int]:
-    """The manifest's line of every file, by path below the root, and how many were made now. Raises MarathonError."""
+    """Render missing files; return every file's manifest entry by path, and the number of files rendered now.
+
+    Raises MarathonError.
+    """
     folder = order.output / recipe.layout.root
     journal = taken_over(recipe, items, order)
     remove_parts(folder / name for name in journal.planned)
@@ -94,7 +100,10 @@ def rendered_files(
 
 
 def taken_over(recipe: Recipe, items: Sequence[Item], order: Order) -> Journal:
-    """What earlier builds of this recipe left here. Raises MarathonError rather than lose what is not ours to lose."""
+    """Return the journal of earlier builds of this recipe, started anew for this plan.
+
+    Raises MarathonError if the build would overwrite files that were made with other settings or by something else.
+    """
     journal = Journal(journal_path(order, recipe))
     finished = read_manifest(order.output / MANIFESTS / f"{recipe.recipe}.json")
     if finished is not None:
@@ -107,7 +116,7 @@ def taken_over(recipe: Recipe, items: Sequence[Item], order: Order) -> Journal:
 
 
 def _check_same(finished: Mapping[str, Any], recipe: Recipe, items: Sequence[Item], order: Order) -> None:
-    """A finished build is checked and repaired; another one in its place must be asked for."""
+    """Raise MarathonError if a finished build was made with other settings and --replace is not given."""
     gone = {line["path"] for line in finished["audio"]} - {item.audio for item in items}
     rejected = {path.partition("#")[0].removeprefix(f"{recipe.layout.root}/") for path in order.rejected}
     changed = finished["recipe"] != recipe.model_dump(mode="json")
@@ -124,7 +133,7 @@ def _check_same(finished: Mapping[str, Any], recipe: Recipe, items: Sequence[Ite
 
 
 def _check_ours(folder: Path, items: Sequence[Item], ours: set[str]) -> None:
-    """A file under a planned name that no build of this recipe made must not be lost."""
+    """Raise MarathonError if a file with a planned name was not made by a build of this recipe."""
     for item in items:
         if item.audio not in ours and (folder / item.audio).exists():
             raise MarathonError(
@@ -140,10 +149,10 @@ def _results(
     folder: Path,
     done: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Every file's line as soon as it is there; the first failure stops the rest."""
+    """Yield every file's manifest entry as soon as it is ready; the first failure cancels the remaining files."""
     sources = Hashes(root)
     futures: list[Future[tuple[dict[str, Any], bool]]] = [
-        pool.submit(_one, item, root, folder, done.get(item.audio), sources) for item in items
+        pool.submit(_render_if_changed, item, root, folder, done.get(item.audio), sources) for item in items
     ]
     try:
         for future in as_completed(futures):
@@ -152,10 +161,13 @@ def _results(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _one(
+def _render_if_changed(
     item: Item, root: Path, folder: Path, before: Mapping[str, Any] | None, sources: Hashes
 ) -> tuple[dict[str, Any], bool]:
-    """A file's line, and whether it had to be made: not if its plan, its sources and its bytes are unchanged."""
+    """Return a file's manifest entry, and whether it was rendered now.
+
+    A file whose plan, sources and bytes are unchanged is not rendered again.
+    """
     used = {piece.source: sources[piece.source] for piece in item.pieces}
     target = folder / item.audio
     identity = identity_of(item, used)
@@ -168,16 +180,16 @@ def _one(
 
 
 class Hashes:
-    """sha256 of source files, each read once per build."""
+    """Computes the sha256 of source files, reading each once per build."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._known: dict[str, str] = {}
+        self._by_path: dict[str, str] = {}
         self._lock = Lock()
 
     def __getitem__(self, path: str) -> str:
-        if path not in self._known:
+        if path not in self._by_path:
             value = sha256_of_file(self.root / path)
             with self._lock:
-                self._known[path] = value
-        return self._known[path]
+                self._by_path[path] = value
+        return self._by_path[path]

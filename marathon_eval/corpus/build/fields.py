@@ -1,4 +1,4 @@
-"""Names in braces filled from fields: `{scene}_{part:03}`. No attributes, no calls, no nesting."""
+"""Fills names in braces from fields: `{scene}_{part:03}` gives `park_007`. No attributes, calls or nesting."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ _NAME = re.compile(r"\{(\w+)(?::0(\d))?\}")
 
 
 def filled(template: str, fields: Mapping[str, Any], where: str) -> str:
-    """The template's text; `:03` pads a number with zeros. Raises MarathonError for an unknown name."""
-    return _NAME.sub(lambda found: str(_value(found, fields, where)).zfill(int(found[2] or 0)), template)
+    """Fill a template; `:03` pads a number with zeros to three digits. Raises MarathonError for an unknown name."""
+    return _NAME.sub(lambda match: str(_value(match, fields, where)).zfill(int(match[2] or 0)), template)
 
 
 def fill_value(template: Any, fields: Mapping[str, Any], where: str) -> Any:
-    """As `fill`, but a template that is one name alone gives the value itself: a list stays a list."""
+    """Fill as `filled` does, but return the value itself, such as a list, if the template is a single name.
+
+    The values of a dict are filled one by one; other values are returned unchanged.
+    """
     if isinstance(template, dict):
         return {key: fill_value(value, fields, where) for key, value in template.items()}
     if not isinstance(template, str):
@@ -26,9 +29,9 @@ def fill_value(template: Any, fields: Mapping[str, Any], where: str) -> Any:
     return _value(whole, fields, where) if whole and not whole[2] else filled(template, fields, where)
 
 
-def _value(found: re.Match[str], fields: Mapping[str, Any], where: str) -> Any:
-    name = found[1]
+def _value(match: re.Match[str], fields: Mapping[str, Any], where: str) -> Any:
+    name = match[1]
     if name not in fields:
-        known = ", ".join(sorted(fields))
-        raise MarathonError(f"{where}: no field '{name}'.{did_you_mean(name, fields)} Known: {known}")
+        names = ", ".join(sorted(fields))
+        raise MarathonError(f"{where}: no field '{name}'.{did_you_mean(name, fields)} Known: {names}")
     return fields[name]

@@ -1,4 +1,4 @@
-"""The last stage: rows numbered and written in the released form, rejected rows left out."""
+"""Writes the metadata, the last stage of a build: rows numbered, in the release's layout, without rejected rows."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from marathon_eval.errors import MarathonError
 
 
 class Paired(NamedTuple):
-    """A file with its questions: one, none (transcripts, folders as labels), or all those of a passage."""
+    """A file with its questions: one, none (for transcripts, or folders as labels), or all questions of a passage."""
 
     item: Item
     asked: tuple[BuiltQuestion, ...]
 
 
 def with_questions(recipe: Recipe, items: Iterable[Item]) -> tuple[list[Paired], list[Left]]:
-    """Every file with its questions; files with too few false options leave. Raises MarathonError."""
+    """Pair every file with its questions; files with too few false options are left out. Raises MarathonError."""
     pairs, left = [], []
     for item in items:
         if recipe.question is None:
@@ -42,7 +42,7 @@ def with_questions(recipe: Recipe, items: Iterable[Item]) -> tuple[list[Paired],
 
 
 def row_count(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> int:
-    """How many rows were not rejected."""
+    """Count the rows that were not rejected."""
     return sum(
         row_key(recipe.layout, item, place, len(asked)) not in rejected
         for item, asked in pairs
@@ -51,15 +51,15 @@ def row_count(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str])
 
 
 def rows(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> list[dict[str, Any]]:
-    """The metadata's rows, `uniq_id` running over all, so that a rejected row leaves the others' numbers alone."""
+    """Return the metadata's rows. `uniq_id` counts rejected rows too, so that the other rows keep their numbers."""
     layout, result, number = recipe.layout, [], 0
     for item, asked in pairs:
         path = PurePosixPath(item.audio)
         if layout.audio_folder:
             path = path.relative_to(layout.audio_folder)
-        known = {**item.fields, "path": path.as_posix(), "seconds": round(item.seconds, 3)}
+        item_fields = {**item.fields, "path": path.as_posix(), "seconds": round(item.seconds, 3)}
         for place, question in enumerate(asked or (None,)):
-            fields = {**known, **(question.fields() if question else {})}
+            fields = {**item_fields, **(question.fields() if question else {})}
             fields |= {"uniq_id": number, "question_idx": place}
             number += 1
             if row_key(layout, item, place, len(asked)) not in rejected:
@@ -68,13 +68,13 @@ def rows(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> l
 
 
 def row_key(layout: RecipeLayout, item: Item, place: int, of: int) -> str:
-    """A row's name in review (survey.keyed): its audio below --output_path, and which question on it."""
+    """Return a row's key as `survey.keyed` does: its audio's path below --output_path, and `#` with a number."""
     path = (PurePosixPath(layout.root) / item.audio).as_posix()
     return f"{path}#{place}" if of > 1 or "question_idx" in layout.row else path
 
 
 def still_used(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> list[Paired]:
-    """The files of which at least one row was not rejected."""
+    """Return the files of which at least one row was not rejected."""
     return [
         pair
         for pair in pairs
@@ -86,7 +86,7 @@ def still_used(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]
 
 
 def metadata_files(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[str]) -> dict[str, bytes]:
-    """Path below the layout's root to content. Raises MarathonError when the layout names an unknown field."""
+    """Return the metadata files, by path below the layout's root. Raises MarathonError for an unknown field."""
     layout, files = recipe.layout, {}
     if layout.metadata is not None:
         content: Any = rows(recipe, pairs, rejected)
@@ -94,13 +94,13 @@ def metadata_files(recipe: Recipe, pairs: Sequence[Paired], rejected: frozenset[
             content = {**layout.head, layout.rows_key: content}
         files[layout.metadata] = entries_as_json(content)
     if layout.transcripts is not None:
-        kept = still_used(recipe, pairs, rejected)
-        files |= transcript_files(layout, [pair.item for pair in kept], recipe.recipe)
+        remaining = still_used(recipe, pairs, rejected)
+        files |= transcript_files(layout, [pair.item for pair in remaining], recipe.recipe)
     return files
 
 
 def transcript_files(layout: RecipeLayout, items: Sequence[Item], where: str) -> dict[str, bytes]:
-    """LibriSpeech's text files: one per folder, a line per sound."""
+    """Return LibriSpeech's transcript files: one per folder, with a line per audio file."""
     lines: dict[str, list[str]] = {}
     for item in items:
         name = filled(layout.transcripts or "", item.fields, f"{where}: layout.transcripts")
@@ -111,7 +111,7 @@ def transcript_files(layout: RecipeLayout, items: Sequence[Item], where: str) ->
 
 
 def collected_transcript(fields: Mapping[str, Any], where: str) -> str:
-    """A file's transcript. Raises MarathonError when the recipe collects none."""
+    """Return a file's transcript. Raises MarathonError when the recipe collects none."""
     if "transcript" not in fields:
         raise MarathonError(f"{where}: layout.transcripts needs the field 'transcript' under `collect:`")
     return str(fields["transcript"])

@@ -1,8 +1,8 @@
-"""How many clips make one file: groups in a fixed order, filled greedily to minutes.
+"""Groups clips and fills files with them greedily, in a fixed order, up to a target duration.
 
-The filling is that of AudioMarathon's released scripts, said once: TAU closes a file when the next clip would pass
-the maximum and throws a short rest away; HAD goes on while the minimum is not reached, truncates at the maximum and
-loops the last short file. All lengths are whole output frames, so that nothing is lost to rounding.
+The rules are those of AudioMarathon's released scripts: TAU closes a file when the next clip would pass the maximum
+and discards a short rest; HAD adds clips until the minimum is reached, truncates at the maximum and loops the clips
+of the last short file. All lengths are whole output frames, so that nothing is lost to rounding.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from marathon_eval.errors import MarathonError
 
 
 class Take(NamedTuple):
-    """So many output frames of the clip with this number."""
+    """The first `frames` output frames of the clip with this number."""
 
     number: int
     frames: int
@@ -26,7 +26,10 @@ class Take(NamedTuple):
 
 @dataclass(frozen=True)
 class FileBounds:
-    """The bounds of one file in output frames; `joint` frames between two clips, negative for a cross-fade."""
+    """The bounds of one file in output frames; `joint` is the gap between two clips, negative for a cross-fade.
+
+    `count` is the exact number of clips per file; `rest` says what to do with a short last file: discard, loop, keep.
+    """
 
     least: int
     most: int
@@ -37,7 +40,7 @@ class FileBounds:
 
 
 class GroupedFiles(NamedTuple):
-    """Files as lists of takes, and the clips that came into none with the reason."""
+    """The files as lists of takes, and the clips that are in no file, each with the reason."""
 
     files: list[list[Take]]
     left: list[tuple[int, str]]
@@ -46,10 +49,10 @@ class GroupedFiles(NamedTuple):
 def grouped(
     clips: Sequence[SourceClip], rule: RecipeGroup, seed: int
 ) -> dict[tuple[Any, ...], list[SourceClip]]:
-    """Clips by the values of `by`, groups and clips sorted; shuffled by (seed, group) where the rule says so."""
+    """Group clips by the values of `by`, and sort groups and clips; `shuffle` shuffles clips with (seed, group)."""
     groups: dict[tuple[Any, ...], list[SourceClip]] = {}
     for clip in sorted(clips, key=lambda clip: (clip.path, clip.start)):
-        groups.setdefault(tuple(_known(clip.fields, name) for name in rule.by), []).append(clip)
+        groups.setdefault(tuple(_field(clip.fields, name) for name in rule.by), []).append(clip)
     for values, members in groups.items():
         members.sort(key=lambda clip: tuple(_sortable(clip, name) for name in rule.order))
         if rule.shuffle:
@@ -57,74 +60,74 @@ def grouped(
     return dict(sorted(groups.items(), key=lambda group: tuple(map(str, group[0]))))
 
 
-def _known(fields: Mapping[str, Any], name: str) -> Any:
+def _field(fields: Mapping[str, Any], name: str) -> Any:
     if name not in fields:
         raise MarathonError(f"group.by: no field '{name}'; known: {', '.join(sorted(fields))}")
     return fields[name]
 
 
 def _sortable(clip: SourceClip, name: str) -> tuple[int, float, str]:
-    """Numbers by size and before texts."""
-    value = clip.start if name == "start" else _known(clip.fields, name)
+    """Return a sort key that orders numbers by size and before texts."""
+    value = clip.start if name == "start" else _field(clip.fields, name)
     return (0, value, "") if isinstance(value, (int, float)) else (1, 0.0, str(value))
 
 
-def pack(lengths: Sequence[int], filling: FileBounds) -> GroupedFiles:
-    """Fill files with clips of these lengths, in order."""
-    packed = GroupedFiles([], [])
+def pack(lengths: Sequence[int], bounds: FileBounds) -> GroupedFiles:
+    """Fill files with clips of these lengths (in frames), in order."""
+    result = GroupedFiles([], [])
     takes: list[Take] = []
     for number, frames in enumerate(lengths):
-        if _must_close(takes, frames, filling):
-            _close(takes, packed, filling)
+        if _must_close(takes, frames, bounds):
+            _close(takes, result, bounds)
             takes = []
-        if frames > filling.most and not filling.truncate:
-            packed.left.append((number, "longer than a file may be"))
+        if frames > bounds.most and not bounds.truncate:
+            result.left.append((number, "longer than a file may be"))
             continue
         takes.append(Take(number, frames))
-        over = total_frames(takes, filling.joint) - filling.most
-        if over > 0:  # only where truncation is allowed
+        over = total_frames(takes, bounds.joint) - bounds.most
+        if over > 0:  # happens only where truncation is allowed
             takes[-1] = Take(number, frames - over)
-            if takes[-1].frames <= max(0, -filling.joint):  # nothing would be heard outside the cross-fade
-                packed.left.append((takes.pop().number, "does not fit"))
-    _finish(takes, packed, filling)
-    return packed
+            if takes[-1].frames <= max(0, -bounds.joint):  # the rest would lie inside the cross-fade
+                result.left.append((takes.pop().number, "does not fit"))
+    _finish(takes, result, bounds)
+    return result
 
 
 def total_frames(takes: Sequence[Take], joint: int) -> int:
-    """Output frames of a file with these takes."""
+    """Return the output frames of a file with these takes."""
     return sum(take.frames for take in takes) + joint * max(0, len(takes) - 1)
 
 
-def _must_close(takes: Sequence[Take], frames: int, filling: FileBounds) -> bool:
+def _must_close(takes: Sequence[Take], frames: int, bounds: FileBounds) -> bool:
     if not takes:
         return False
-    now = total_frames(takes, filling.joint)
-    if filling.count is not None and len(takes) == filling.count:
+    now = total_frames(takes, bounds.joint)
+    if bounds.count is not None and len(takes) == bounds.count:
         return True
-    if now + max(0, filling.joint) >= filling.most:
+    if now + max(0, bounds.joint) >= bounds.most:
         return True
-    return now + filling.joint + frames > filling.most and (now >= filling.least or not filling.truncate)
+    return now + bounds.joint + frames > bounds.most and (now >= bounds.least or not bounds.truncate)
 
 
-def _close(takes: list[Take], packed: GroupedFiles, filling: FileBounds) -> None:
-    whole = filling.count is None or len(takes) == filling.count
-    if total_frames(takes, filling.joint) >= filling.least and whole:
-        packed.files.append(takes)
+def _close(takes: list[Take], result: GroupedFiles, bounds: FileBounds) -> None:
+    whole = bounds.count is None or len(takes) == bounds.count
+    if total_frames(takes, bounds.joint) >= bounds.least and whole:
+        result.files.append(takes)
     else:
-        packed.left.extend((take.number, "too little for a file") for take in takes)
+        result.left.extend((take.number, "too little for a file") for take in takes)
 
 
-def _finish(takes: list[Take], packed: GroupedFiles, filling: FileBounds) -> None:
-    """The last, short file: thrown away, kept, or its clips repeated from the first until the minimum is reached."""
-    short = total_frames(takes, filling.joint) < filling.least
-    if takes and short and filling.rest == "keep":
-        packed.files.append(takes)
+def _finish(takes: list[Take], result: GroupedFiles, bounds: FileBounds) -> None:
+    """Close the last file. A short one is discarded, kept, or looped: its clips repeat up to the minimum."""
+    short = total_frames(takes, bounds.joint) < bounds.least
+    if takes and short and bounds.rest == "keep":
+        result.files.append(takes)
         return
-    if takes and short and filling.rest == "loop":
+    if takes and short and bounds.rest == "loop":
         first = list(takes)
-        while total_frames(takes, filling.joint) < filling.least:
+        while total_frames(takes, bounds.joint) < bounds.least:
             again = first[len(takes) % len(first)]
-            needed = filling.least - total_frames(takes, filling.joint) - filling.joint
+            needed = bounds.least - total_frames(takes, bounds.joint) - bounds.joint
             takes.append(Take(again.number, min(again.frames, max(1, needed))))
     if takes:
-        _close(takes, packed, filling)
+        _close(takes, result, bounds)

@@ -1,4 +1,4 @@
-"""One recording to be built, and the pieces of source audio in it."""
+"""Describes an audio file before it is built: its path, its length, and the pieces of source audio in it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a source (its own frames) and where it lies in the output (output frames).
+    """A stretch of a source file (in the source's frames) and where it lies in the output (in output frames).
 
-    Fades are in output frames; `level_db` is the active level it is brought to, None for as it is.
+    Fades are in output frames; `level_db` is the active level that the piece is scaled to, None for no scaling.
     """
 
     source: str
@@ -28,7 +28,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Item:
-    """One audio file to be: its path below the layout's root, its frames, its pieces and what is known of it."""
+    """One planned audio file: its path below the layout's root, its frames, its pieces and its fields."""
 
     audio: str
     rate: int

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their final name, then renamed; and what a killed build had done."""
+"""Writes files atomically (a temporary file is renamed), and records which files a build has finished."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import replaced_atomically, write_synced
 
-#: What an unfinished file is called; a killed build's are removed when it starts again.
+#: Suffix of an unfinished file; the next build removes those that a killed build left.
 PART_SUFFIX = ".part"
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing. Raises MarathonError: disk full, not writable."""
+    """Write the whole file or nothing. Raises MarathonError: disk full, not writable."""
     part = path.with_name(path.name + PART_SUFFIX)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,12 +29,12 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def entries_as_json(content: Any) -> bytes:
-    """JSON with one line per entry, the same bytes from the same content; a file name of no encoding stays readable."""
+    """Encode JSON with one line per entry; equal content gives equal bytes. Undecodable file names are escaped."""
     return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
 def sha256_of_file(path: Path) -> str:
-    """Of a file's bytes, read block by block. Raises MarathonError."""
+    """Return the sha256 of a file's bytes, read block by block. Raises MarathonError."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -43,15 +43,15 @@ def sha256_of_file(path: Path) -> str:
 
 
 def remove_parts(paths: Iterable[Path]) -> None:
-    """What a killed build left unfinished of these files."""
+    """Remove the unfinished versions of these files that a killed build left."""
     for path in paths:
         path.with_name(path.name + PART_SUFFIX).unlink(missing_ok=True)
 
 
 class Journal:
-    """What a build has finished, one JSON line per file, so that the next one goes on from there.
+    """Records the files that a build has finished, one JSON line per file, so that the next build can continue.
 
-    The first line names all files of the plan: whatever lies under those names is this build's own.
+    The first line names all files of the plan; files with these names belong to this build and may be overwritten.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class Journal:
                 self.done[line["path"]] = line
 
     def _lines(self) -> Iterator[dict[str, Any]]:
-        """The whole lines; a kill may have torn the last one."""
+        """Yield the complete lines; if the build was killed, the last line may be incomplete."""
         if not self.path.is_file():
             return
         for text in self.path.read_text(encoding="utf-8").splitlines():
@@ -75,13 +75,13 @@ class Journal:
                 return
 
     def restart(self, planned: list[str]) -> None:
-        """Take over a plan's names; what was read is written anew, for a torn last line would spoil the next."""
+        """Add a plan's names and rewrite the journal, so that an incomplete last line does not damage the next."""
         self.planned = sorted({*self.planned, *planned})
         lines: list[dict[str, Any]] = [{"planned": self.planned}, *self.done.values()]
         write_atomic(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def add(self, line: dict[str, Any]) -> None:
-        """Append one line, at once on disk. Raises MarathonError."""
+        """Append one line and write it to disk at once. Raises MarathonError."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
@@ -91,7 +91,7 @@ class Journal:
 
 @contextmanager
 def only_one(folder: Path, name: str) -> Iterator[None]:
-    """Hold a recipe's output against a second build of the same recipe. Raises MarathonError."""
+    """Lock a recipe's output folder. Raises MarathonError if another build of the same recipe has locked it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / f".{name}.lock").open("w")

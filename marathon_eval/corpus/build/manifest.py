@@ -1,7 +1,7 @@
-"""The account of a build: for every second which source and offset it came from, and sha256 of all.
+"""Writes a build's manifest: the source and offset of every second, and the sha256 of every file.
 
-Times are frames: of the output at its rate, of each source at its own. No clock, no absolute path: the same input
-gives the same manifest.
+Times are frames, at the rate of the output or of the source. The manifest has no clock time and no absolute path:
+equal inputs give equal manifests.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ BUILD_PACKAGES = ("marathon-eval", "numpy", "soundfile", "soxr")
 
 
 def identity_of(item: Item, used: Mapping[str, str]) -> str:
-    """What decides a file's bytes: its pieces, its sources' sha256, and what decodes and encodes."""
+    """Hash everything that decides a file's bytes: its pieces, its sources' sha256, and the library versions."""
     name = item.audio.rpartition(".")[2]
     parts = [name, item.rate, item.frames, [asdict(piece) for piece in item.pieces], sorted(used.items())]
     return hashlib.sha256(json.dumps([*parts, build_versions()], sort_keys=True).encode()).hexdigest()
 
 
 def output_line(item: Item, result: Rendered, used: Mapping[str, str], identity: str) -> dict[str, Any]:
-    """What the manifest says of one file."""
+    """Return the manifest's entry of one file."""
     return {
         "path": item.audio,
         "sha256": hashlib.sha256(result.data).hexdigest(),
@@ -58,7 +58,7 @@ def manifest_of(
     rejected: frozenset[str],
     rows: int,
 ) -> dict[str, Any]:
-    """The whole manifest, ready for JSON."""
+    """Return the whole manifest, ready for JSON."""
     settings = recipe.model_dump(mode="json")
     return {
         "schema_version": MANIFEST_VERSION,
@@ -80,15 +80,15 @@ def manifest_of(
 
 @cache
 def build_versions() -> dict[str, str]:
-    """Of everything that decodes, resamples or encodes."""
+    """Return the versions of the packages that decode, resample or encode audio, and of Python."""
     import soundfile
 
-    found = {package: version(package) for package in BUILD_PACKAGES}
-    return {**found, "libsndfile": soundfile.__libsndfile_version__, "python": platform.python_version()}
+    packages = {package: version(package) for package in BUILD_PACKAGES}
+    return {**packages, "libsndfile": soundfile.__libsndfile_version__, "python": platform.python_version()}
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:
-    """A build's manifest, None where there is none. Raises MarathonError when it is damaged."""
+    """Read a build's manifest, or None if there is none. Raises MarathonError when it is damaged."""
     if not path.is_file():
         return None
     try:
@@ -96,5 +96,5 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
         if content["schema_version"] != MANIFEST_VERSION or not isinstance(content["audio"], list):
             raise ValueError("another schema version")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MarathonError(f"{path}: no manifest of this program ({error})") from None
+        raise MarathonError(f"{path}: not a manifest of a build ({error})") from None
     return dict(content)

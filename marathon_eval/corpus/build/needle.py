@@ -1,7 +1,7 @@
-"""Position probes: one labelled event in long audio, at every chosen place and length.
+"""Plans position probes: one labelled event laid over long audio, at every chosen position and length.
 
-The same event, bed and option order serve all positions of a length, so that a difference between positions is
-one of position. Levels are fixed: the bed at `bed_level_db`, the event so many dB over it.
+All positions of a length share the event, the bed and the option order, so that scores differ by position only.
+Levels are fixed: the bed at `bed_level_db`, the event `event_over_bed_db` above it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from marathon_eval.errors import MarathonError
 
 
 def plan_needles(recipe: Recipe, clips: Sequence[SourceClip], rule: Needle) -> BuildPlan:
-    """Events x lengths x positions. Raises MarathonError: no bed or event, too little bed, an event too long."""
+    """Plan a file for each event, length and position.
+
+    Raises MarathonError: no bed or no event, too little bed audio, an event longer than a file.
+    """
     clips = sorted(clips, key=lambda clip: clip.path)
     beds = [clip for clip in clips if clip.fields.get("role") == rule.bed]
     events = [clip for clip in clips if clip.fields.get("role") == rule.event]
-    for role, found in ((rule.bed, beds), (rule.event, events)):
-        if not found:
+    for role, role_clips in ((rule.bed, beds), (rule.event, events)):
+        if not role_clips:
             raise MarathonError(f"{recipe.recipe}: no clip has the role '{role}'")
     rate = one_rate(clips, recipe.rate, recipe.recipe)
     items = []
@@ -41,7 +44,7 @@ def plan_needles(recipe: Recipe, clips: Sequence[SourceClip], rule: Needle) -> B
 def bed_pieces(
     recipe: Recipe, beds: Sequence[SourceClip], frames: int, rate: int, rule: Needle
 ) -> list[Piece]:
-    """Bed clips end to end, cut at `frames`. Raises MarathonError when they do not reach."""
+    """Lay bed clips end to end and cut the last at `frames`. Raises MarathonError when the clips are too short."""
     lengths = [frames_at(clip.stop - clip.start, clip.rate, rate) for clip in beds]
     files = pack(lengths, FileBounds(least=frames, most=frames, truncate=True)).files
     if not files:
@@ -65,7 +68,7 @@ def probe(
     rate: int,
     seconds: float,
 ) -> Item:
-    """One file: the bed with the event at one place."""
+    """Plan one file: the bed with the event at one position, a name and a fraction (0 start, 1 end)."""
     frames, length = round(seconds * rate), frames_at(event.stop - event.start, event.rate, rate)
     if length > frames:
         raise MarathonError(f"{event.path}: {event.seconds:.1f} s, longer than the {seconds} s around it")

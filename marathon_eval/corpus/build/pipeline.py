@@ -1,4 +1,4 @@
-"""From a recipe and a corpus to the plan of every file: the stages in their order, nothing decoded yet."""
+"""Plans a build from a recipe and a corpus: runs the stages in their order, without decoding audio."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ from marathon_eval.errors import MarathonError
 
 @dataclass(frozen=True)
 class Order:
-    """What a user asks for: `tts` is a command, `rejected` are rows of a review, `replace` gives up a finished build."""
+    """The settings of one build.
+
+    `tts` is a command, `rejected` are row keys of a review, `limit` is a number of files, and `replace` allows
+    overwriting a finished build that was made with other settings.
+    """
 
     source: Path
     output: Path
@@ -35,7 +39,7 @@ class Order:
 
 
 class PlannedFiles(NamedTuple):
-    """Files with their questions, what was left over, and the folder that piece paths start from."""
+    """The files with their questions, the material left out, and the folder that piece paths start from."""
 
     pairs: list[Paired]
     left: list[Left]
@@ -43,47 +47,51 @@ class PlannedFiles(NamedTuple):
 
 
 def plan(recipe: Recipe, order: Order) -> PlannedFiles:
-    """Every file of a recipe, sorted by path. Raises MarathonError, also when no file can be made."""
-    found, root = source_clips(recipe, order)
-    chosen = selected_clips(binned(found, recipe.bins), recipe.select)
+    """Plan every file of a recipe, sorted by path. Raises MarathonError, also when no file can be made."""
+    all_clips, root = source_clips(recipe, order)
+    chosen = selected_clips(binned(all_clips, recipe.bins), recipe.select)
     if recipe.concatenate is not None:
-        made = plan_concatenation(recipe, chosen, recipe.concatenate)
+        planned = plan_concatenation(recipe, chosen, recipe.concatenate)
     elif recipe.needle is not None:
-        made = plan_needles(recipe, chosen, recipe.needle)
-    pairs, unasked = with_questions(recipe, sorted(made.items, key=lambda item: item.audio))
+        planned = plan_needles(recipe, chosen, recipe.needle)
+    pairs, dropped = with_questions(recipe, sorted(planned.items, key=lambda item: item.audio))
     if recipe.balance is not None:
-        kept = {
+        balanced = {
             item.audio
             for item in balanced_files([pair.item for pair in pairs], recipe.balance.by, recipe.seed)
         }
-        pairs = [pair for pair in pairs if pair.item.audio in kept]
+        pairs = [pair for pair in pairs if pair.item.audio in balanced]
     if not pairs:
-        raise MarathonError(too_little(recipe, found, chosen, [*made.left, *unasked]))
+        raise MarathonError(too_little(recipe, all_clips, chosen, [*planned.left, *dropped]))
     _check_names([pair.item for pair in pairs], recipe.recipe)
-    return PlannedFiles(pairs[: order.limit], [*made.left, *unasked], root)
+    return PlannedFiles(pairs[: order.limit], [*planned.left, *dropped], root)
 
 
 def source_clips(recipe: Recipe, order: Order) -> tuple[list[SourceClip], Path]:
-    """The corpus's clips, and the folder that their paths start from (passages are read aloud into ours)."""
+    """Return the corpus's clips, and the folder that their paths start from.
+
+    Passages are read aloud into `speech/` below the output folder.
+    """
     source = recipe.source
     if source.texts is not None:
         root = order.output / "speech" / recipe.recipe
         files = source_files(order.source, source.texts.files, recipe.recipe)
-        found = spoken(files, order.source, root, order.tts)
-        return (named_fields(found, source.pattern, recipe.recipe) if source.pattern else found), root
+        all_clips = spoken(files, order.source, root, order.tts)
+        return (named_fields(all_clips, source.pattern, recipe.recipe) if source.pattern else all_clips), root
     paths = source_files(order.source, source.audio, recipe.recipe)
-    found = clips(recipe.recipe, source, order.source, paths)
+    all_clips = clips(recipe.recipe, source, order.source, paths)
     if source.segments is not None:
-        found = cut_at_labels(found, had_labels(order.source / source.segments.file), source.segments)
-    return found, order.source
+        all_clips = cut_at_labels(all_clips, had_labels(order.source / source.segments.file), source.segments)
+    return all_clips, order.source
 
 
 def too_little(
-    recipe: Recipe, found: Sequence[SourceClip], chosen: Sequence[SourceClip], left: Sequence[Left]
+    recipe: Recipe, all_clips: Sequence[SourceClip], chosen: Sequence[SourceClip], left: Sequence[Left]
 ) -> str:
-    """Why nothing can be built, in one line."""
+    """Return the message that says why nothing can be built, in one line."""
     seconds = sum(clip.seconds for clip in chosen)
-    text = f"{recipe.recipe}: too little material: {len(chosen)} of {len(found)} clips ({seconds:.0f} s) are usable"
+    usable = f"{len(chosen)} of {len(all_clips)} clips ({seconds:.0f} s) are usable"
+    text = f"{recipe.recipe}: too little material: {usable}"
     if recipe.concatenate is not None:
         text += f", a file needs {recipe.concatenate.min_seconds:g} s of one group"
     largest = max(left, key=lambda entry: entry.seconds, default=None)

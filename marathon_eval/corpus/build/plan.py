@@ -1,4 +1,4 @@
-"""What will be written, known before any sound is decoded: every file with the stretches that it is made of."""
+"""Plans every file and the source stretches in it, before any audio is decoded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from marathon_eval.errors import MarathonError
 
 
 class Left(NamedTuple):
-    """Material that came into no file: so many clips and seconds of a group, and why."""
+    """Material that is in no file: the number of clips and seconds of a group, and why."""
 
     group: str
     why: str
@@ -27,27 +27,27 @@ class Left(NamedTuple):
 
 
 class BuildPlan(NamedTuple):
-    """All files, sorted by path, and what was left over."""
+    """The planned files, and the material that is in none of them."""
 
     items: list[Item]
     left: list[Left]
 
 
 def plan_concatenation(recipe: Recipe, clips: Sequence[SourceClip], rule: Concatenate) -> BuildPlan:
-    """Every group's clips in files. Raises MarathonError: mixed rates, no file at all, two files of one name."""
+    """Plan files for the clips of every group. Raises MarathonError: mixed sample rates, an unknown field."""
     items: list[Item] = []
     left: list[Left] = []
     for values, members in grouped(clips, recipe.group, recipe.seed).items():
         rate = one_rate(members, recipe.rate, recipe.recipe)
-        filling = filling_of(rule, rate)
+        bounds = filling_of(rule, rate)
         lengths = [frames_at(clip.stop - clip.start, clip.rate, rate) for clip in members]
-        usable = [number for number, frames in enumerate(lengths) if frames > max(0, -2 * filling.joint)]
-        packed = pack([lengths[number] for number in usable], filling)
-        known = dict(zip(recipe.group.by, values, strict=True))
-        for part, takes in enumerate(packed.files, start=1):
+        usable = [number for number, frames in enumerate(lengths) if frames > max(0, -2 * bounds.joint)]
+        files = pack([lengths[number] for number in usable], bounds)
+        group_fields = dict(zip(recipe.group.by, values, strict=True))
+        for part, takes in enumerate(files.files, start=1):
             chosen = [(members[usable[take.number]], take) for take in takes]
-            items.append(_item(recipe, rule, chosen, rate, {**known, "part": part}))
-        reasons = [(members[usable[number]], why) for number, why in packed.left]
+            items.append(_item(recipe, rule, chosen, rate, {**group_fields, "part": part}))
+        reasons = [(members[usable[number]], why) for number, why in files.left]
         shut_out = set(range(len(members))) - set(usable)
         reasons += [(members[number], "shorter than its cross-fades") for number in sorted(shut_out)]
         left += leftovers("/".join(map(str, values)), reasons)
@@ -55,7 +55,7 @@ def plan_concatenation(recipe: Recipe, clips: Sequence[SourceClip], rule: Concat
 
 
 def filling_of(rule: Concatenate, rate: int) -> FileBounds:
-    """The recipe's seconds in output frames."""
+    """Convert the recipe's bounds from seconds to output frames."""
     joint = rule.gap_seconds - rule.crossfade_seconds
     return FileBounds(
         least=round(rule.min_seconds * rate),
@@ -67,14 +67,14 @@ def filling_of(rule: Concatenate, rate: int) -> FileBounds:
     )
 
 
-def one_rate(clips: Iterable[SourceClip], wanted: int | None, where: str) -> int:
-    """The output's rate: the recipe's, else the clips' common one. Raises MarathonError when they differ."""
-    if wanted is not None:
-        return wanted
+def one_rate(clips: Iterable[SourceClip], recipe_rate: int | None, where: str) -> int:
+    """Return the output rate in Hz: the recipe's, else that of all clips. Raises MarathonError when they differ."""
+    if recipe_rate is not None:
+        return recipe_rate
     rates = Counter(clip.rate for clip in clips)
     if len(rates) > 1:
-        told = ", ".join(f"{count} clips at {rate} Hz" for rate, count in sorted(rates.items()))
-        raise MarathonError(f"{where}: {told}; say `rate:` in the recipe to resample them")
+        counts = ", ".join(f"{count} clips at {rate} Hz" for rate, count in sorted(rates.items()))
+        raise MarathonError(f"{where}: {counts}; set `rate:` in the recipe to resample them")
     return next(iter(rates))
 
 
@@ -83,7 +83,7 @@ def _item(
     rule: Concatenate,
     chosen: Sequence[tuple[SourceClip, Take]],
     rate: int,
-    known: Mapping[str, Any],
+    group_fields: Mapping[str, Any],
 ) -> Item:
     joint = round((rule.gap_seconds - rule.crossfade_seconds) * rate)
     fade = max(0, -joint)
@@ -93,20 +93,20 @@ def _item(
         ends = {"fade_in": fade if number else 0, "fade_out": fade if number + 1 < len(chosen) else 0}
         pieces.append(Piece(**{**vars(piece), **ends, "level_db": rule.level_db}))
         at += take.frames + joint
-    fields = {**known, **collected(recipe.collect, [clip for clip, _ in chosen])}
+    fields = {**group_fields, **collected(recipe.collect, [clip for clip, _ in chosen])}
     audio = filled(recipe.layout.audio, fields, f"{recipe.recipe}: layout.audio")
     return Item(audio, rate, at - joint, tuple(pieces), fields)
 
 
 def piece_of(clip: SourceClip, at: int, frames: int, rate: int, fields: Mapping[str, Any]) -> Piece:
-    """The first `frames` output frames of a clip, laid at `at`."""
+    """Return a piece: the first `frames` output frames of a clip, laid at output frame `at`."""
     needed = -(-frames * clip.rate // rate)
     stop = clip.start + min(needed, clip.stop - clip.start)
     return Piece(clip.path, clip.start, stop, clip.rate, at, frames, fields=fields)
 
 
 def collected(rules: Mapping[str, Collect], clips: Sequence[SourceClip]) -> dict[str, Any]:
-    """A file's fields from those of its clips."""
+    """Return a file's fields, made from those of its clips."""
     return {
         name: COLLECTORS[rule.how]([clip.fields[rule.source] for clip in clips])
         for name, rule in rules.items()
@@ -114,7 +114,7 @@ def collected(rules: Mapping[str, Collect], clips: Sequence[SourceClip]) -> dict
 
 
 def _longest(seconds: Sequence[Mapping[str, float]]) -> str:
-    """The class with the most seconds in all; of equals the first by name."""
+    """Return the class with the most seconds in all; of equal ones, the first by name."""
     sums: dict[str, float] = {}
     for of_clip in seconds:
         for name, length in of_clip.items():
@@ -135,7 +135,7 @@ COLLECTORS: dict[str, Callable[[Any], Any]] = {
 
 
 def leftovers(group: str, reasons: Iterable[tuple[SourceClip, str]]) -> list[Left]:
-    """Clips that came into no file, summed up by reason."""
+    """Sum up the clips that are in no file, by reason."""
     ordered = sorted(reasons, key=lambda pair: pair[1])
     summed = []
     for why, pairs in groupby(ordered, key=lambda pair: pair[1]):

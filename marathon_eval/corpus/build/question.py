@@ -1,4 +1,4 @@
-"""The question on a file, its options and the right letter; all draws come from (seed, file)."""
+"""Makes the question of a file, its options and the right letter; every random draw depends on (seed, file)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from marathon_eval.errors import MarathonError, did_you_mean
 
 
 class BuiltQuestion(NamedTuple):
-    """A question with its option texts in the order shown, and which is right."""
+    """A question with its option texts in the order shown, and the index of the right one."""
 
     question: str
     options: tuple[str, ...]
@@ -25,7 +25,7 @@ class BuiltQuestion(NamedTuple):
         return string.ascii_uppercase[self.answer]
 
     def fields(self) -> dict[str, Any]:
-        """What a layout's row may name: question, options, choices, choice_a ..., letter, answer_text."""
+        """Return the fields for a layout's row: question, options, choices, choice_a ..., letter, answer_text."""
         letters = string.ascii_uppercase[: len(self.options)]
         shown = zip(letters.lower(), self.options, strict=True)
         return {
@@ -41,22 +41,22 @@ class BuiltQuestion(NamedTuple):
 def question_for(
     rule: RecipeQuestion, fields: Mapping[str, Any], draw: random.Random, where: str
 ) -> BuiltQuestion | None:
-    """The question for one file; None when too few distractors are false. Raises MarathonError."""
+    """Return the question for one file, or None if there are too few false options. Raises MarathonError."""
     right, others = _options(rule, fields, where)
-    wanted = len(others) if rule.shown is None else rule.shown - 1
-    if len(others) < wanted:
+    count = len(others) if rule.shown is None else rule.shown - 1
+    if len(others) < count:
         return None
     if rule.shown is None and not rule.shuffle:  # all options in the recipe's own order
         texts = list(rule.choices.values())
     else:
-        texts = [right, *draw.sample(others, wanted)]
+        texts = [right, *draw.sample(others, count)]
         if rule.shuffle:
             draw.shuffle(texts)
     return BuiltQuestion(filled(rule.text, fields, where), tuple(texts), texts.index(right))
 
 
 def _options(rule: RecipeQuestion, fields: Mapping[str, Any], where: str) -> tuple[str, Sequence[str]]:
-    """The right option's text, and those of all possible distractors in a fixed order."""
+    """Return the right option's text, and the texts of all possible distractors in a fixed order."""
     value = fields.get(rule.answer)
     if value is None:
         raise MarathonError(f"{where}: no field '{rule.answer}'.{did_you_mean(rule.answer, fields)}")
@@ -66,9 +66,9 @@ def _options(rule: RecipeQuestion, fields: Mapping[str, Any], where: str) -> tup
         near = [other for other in range(max(0, number - span), number + span + 1) if other != number]
         return _numbered(template, number), [_numbered(template, other) for other in near]
     if str(value) not in rule.choices:
-        known = ", ".join(rule.choices)
+        names = ", ".join(rule.choices)
         raise MarathonError(
-            f"{where}: '{value}' is none of the choices.{did_you_mean(str(value), rule.choices)} They are: {known}"
+            f"{where}: '{value}' is none of the choices.{did_you_mean(str(value), rule.choices)} They are: {names}"
         )
     also_true = {str(other) for other in fields[rule.not_in]} if rule.not_in else set()
     right = rule.choices[str(value)]

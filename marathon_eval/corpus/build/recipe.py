@@ -1,8 +1,8 @@
-"""A recipe: the YAML that says how one source corpus becomes long audio with questions.
+"""Defines and loads recipes: YAML files that describe how one source corpus becomes long audio with questions.
 
 The stages are those of AudioMarathon's pipeline (https://github.com/DabDans/AudioMarathon): select sources, cut,
-group, join to minutes, pair with a question and options, number, write. Each is one section; what a section does
-not say is off. Names in braces, `{scene}`, stand for a clip's fields; nothing else is read inside them.
+group, join to minutes, pair with a question and options, number, write. Each stage is one section of the YAML; a
+stage without a section is skipped. In templates, a name in braces, `{scene}`, is replaced by the field of this name.
 """
 
 from __future__ import annotations
@@ -23,19 +23,23 @@ Parsed = Literal["text", "int", "float", "entities"]
 
 
 class RecipeTable(Keys):
-    """A table beside the audio; its row whose `key` equals the clip's `match` gives the clip more fields."""
+    """Adds fields from a table beside the audio: a clip gets those of the row whose `key` equals its `match`."""
 
     file: str
-    key: str = Field(description="a template over the table's columns, spaces in names as underscores")
-    match: str = Field(description="a template over the clip's fields: path, stem, and those of `pattern`")
-    fields: dict[str, str] = Field(description="a new field's name to a column")
+    key: str = Field(
+        description="a template over the table's columns; spaces in their names become underscores"
+    )
+    match: str = Field(
+        description="a template over the clip's fields: path, stem, and the groups of `pattern`"
+    )
+    fields: dict[str, str] = Field(description="maps the name of a new field to a column")
     types: dict[str, Parsed] = Field({})
     optional: bool = Field(False, description="the file may be absent")
     unmatched: Literal["error", "drop", "keep"] = "error"
 
 
 class Events(Keys):
-    """Tables with one line per labelled event: gives `events`, `event_set`, `event_seconds` of a clip."""
+    """Adds `events`, `event_set` and `event_seconds` to clips, from tables with one line per labelled event."""
 
     files: list[str]
     filename: str = "filename"
@@ -45,53 +49,55 @@ class Events(Keys):
 
 
 class Segments(Keys):
-    """A label file in HAD's form, `name 0-1.2-T/1.2-1.6-F 0`: every clip is cut at its labels."""
+    """Cuts every clip at its labels, from a label file in HAD's format, `name 0-1.2-T/1.2-1.6-F 0`."""
 
     file: str
     pool: Literal["clip", "segment"] = Field(
         "clip",
         description="clip: every segment of a clip with any fake part counts as fake, as in the release",
     )
-    tolerance_seconds: float = Field(0.05, ge=0, description="how far a label may pass the file's end")
+    tolerance_seconds: float = Field(
+        0.05, ge=0, description="how many seconds a label may pass the file's end"
+    )
 
 
 class RecipeTexts(Keys):
-    """Passages in RACE's form (JSON with article, questions, options, answers), read aloud by `--tts`."""
+    """Reads passages in RACE's format (JSON with article, questions, options, answers); `--tts` reads them aloud."""
 
     files: list[str]
 
 
 class RecipeSource(Keys):
-    """Which files are clips, and what is known of each."""
+    """Chooses the files that are clips, and the fields of each."""
 
     audio: list[str] = Field([], description="globs below --source")
-    pattern: str = Field("", description="a regular expression on the path; its named groups are fields")
+    pattern: str = Field("", description="a regular expression on the path; its named groups become fields")
     tables: list[RecipeTable] = Field([])
     events: Events | None = None
     segments: Segments | None = None
-    transcripts: str | None = Field(None, description="glob of files with lines `<stem> <text>`")
+    transcripts: str | None = Field(None, description="a glob of files with lines `<stem> <text>`")
     texts: RecipeTexts | None = None
-    known_bad: list[str] = Field([], description="files that are damaged in the corpus itself: left out")
+    known_bad: list[str] = Field([], description="files to leave out because they are damaged in the corpus")
 
 
 class Select(Keys):
-    """Which clips are used."""
+    """Selects the clips that are used."""
 
     where: dict[str, list[Text]] = Field({}, description="a field must have one of these values")
-    drop: list[dict[str, list[Text]]] = Field([], description="clips that match one of these leave")
+    drop: list[dict[str, list[Text]]] = Field([], description="clips that match one of these are left out")
     min_seconds: float = Field(0, ge=0)
     max_seconds: float | None = None
 
 
 class Bins(Keys):
-    """A number's class: `ranges` name the first and the last whole number of each."""
+    """Sorts a number into classes: `ranges` maps each class to its first and last whole number."""
 
     field: str
     ranges: dict[str, tuple[int, int]]
 
 
 class RecipeGroup(Keys):
-    """Clips that may stand in one file; sorted by `order`, or shuffled with the recipe's seed."""
+    """Groups the clips that may share a file: sorts them by `order`, or shuffles them with the recipe's seed."""
 
     by: list[str] = Field([])
     order: list[str] = Field(["path", "start"])
@@ -99,38 +105,40 @@ class RecipeGroup(Keys):
 
 
 class Concatenate(Keys):
-    """How a group's clips are joined, in seconds. Nothing is added or changed unless it is said here."""
+    """Joins a group's clips to files, unchanged unless a key here changes them; durations are in seconds."""
 
     min_seconds: float = Field(gt=0)
     max_seconds: float = Field(gt=0)
-    count: int | None = Field(None, ge=1, description="exactly so many clips per file")
+    count: int | None = Field(None, ge=1, description="the exact number of clips per file")
     when_full: Literal["close", "truncate"] = "close"
     rest: Literal["discard", "loop", "keep"] = "discard"
     gap_seconds: float = Field(0, ge=0)
     crossfade_seconds: float = Field(0, ge=0)
-    level_db: float | None = Field(None, lt=0, description="bring every clip to this active level, dBFS")
-    at_most: dict[str, int] = Field({}, description="files per value of a field, the first ones are kept")
+    level_db: float | None = Field(None, lt=0, description="scale every clip to this active level, in dBFS")
+    at_most: dict[str, int] = Field(
+        {}, description="the largest number of files per value of a field; the first files are kept"
+    )
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         if self.min_seconds > self.max_seconds:
-            raise ValueError(f"min_seconds {self.min_seconds} is over max_seconds {self.max_seconds}")
+            raise ValueError(f"min_seconds {self.min_seconds} is greater than max_seconds {self.max_seconds}")
         if self.gap_seconds and self.crossfade_seconds:
-            raise ValueError("a gap and a cross-fade exclude each other")
+            raise ValueError("gap_seconds and crossfade_seconds cannot be combined")
         return self
 
 
 class Collect(Keys):
-    """A file's field made from its clips' fields."""
+    """Makes a field of a file from a field of its clips."""
 
     source: str
     how: Literal["first", "min", "number", "sum", "count", "union", "join", "longest"]
 
 
 class Needle(Keys):
-    """Position probes: a labelled event laid over long audio at chosen places.
+    """Makes position probes: a labelled event laid over long audio at chosen positions.
 
-    `positions` are fractions of what is left when the event's own length is taken off: 0 start, 1 end.
+    `positions` are fractions of the file's length minus the event's length: 0 is the start, 1 the end.
     """
 
     bed: str = Field(description="the value of `role` that marks the long audio")
@@ -144,28 +152,34 @@ class Needle(Keys):
 
 
 class RecipeBalance(Keys):
-    """Files of the larger classes are drawn out, with the recipe's seed, until all have as many as the smallest."""
+    """Draws equally many files of every class, as many as the smallest class has, with the recipe's seed."""
 
     by: str
 
 
 class RecipeNumbers(Keys):
-    """Options that are counts: the right one and others near it, drawn without replacement."""
+    """Makes options that are numbers: the right one and others near it, drawn without replacement."""
 
     template: str = "{number}"
-    spread: float = Field(0.5, gt=0, description="how far options lie from the answer, as a fraction of it")
+    spread: float = Field(
+        0.5,
+        gt=0,
+        description="the largest distance of an option from the answer, as a fraction of the answer",
+    )
 
 
 class RecipeQuestion(Keys):
-    """The question and its options; distractors are drawn without replacement."""
+    """Makes the question and its options; distractors are drawn without replacement."""
 
     text: str
     answer: str = Field(description="the field that holds the right class or number")
-    choices: dict[str, str] = Field({}, description="class to option text")
+    choices: dict[str, str] = Field({}, description="maps a class to its option text")
     numbers: RecipeNumbers | None = None
-    shown: int | None = Field(None, ge=2, le=26, description="options per question; all where absent")
+    shown: int | None = Field(
+        None, ge=2, le=26, description="the number of options per question; all if absent"
+    )
     shuffle: bool = True
-    not_in: str | None = Field(None, description="a list field: what is in it can't be a distractor")
+    not_in: str | None = Field(None, description="a field with a list of classes that cannot be distractors")
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -177,20 +191,20 @@ class RecipeQuestion(Keys):
 
 
 class RecipeLayout(Keys):
-    """Where files go and what the metadata says: the released form of one task."""
+    """Describes where files go and what the metadata contains: the release's layout of one task."""
 
-    root: str = Field(description="folder below --output_path")
-    audio: str = Field(description="an audio file's path below root, a template")
-    audio_folder: str = Field("", description="folder below root that metadata paths do not repeat")
+    root: str = Field(description="the folder below --output_path")
+    audio: str = Field(description="a template of an audio file's path below root")
+    audio_folder: str = Field("", description="the folder below root that paths in the metadata leave out")
     metadata: str | None = Field(None, description="a JSON file below root")
-    rows_key: str | None = Field(None, description="the rows' key where the JSON is an object")
+    rows_key: str | None = Field(None, description="the key of the rows, if the JSON is an object")
     head: dict[str, Any] = Field({}, description="the object's other keys")
-    row: dict[str, Any] = Field({}, description="a row: key to template or value")
+    row: dict[str, Any] = Field({}, description="maps each key of a row to a template or a value")
     transcripts: str | None = Field(None, description="a text file per folder with lines `<stem> <text>`")
 
 
 class Recipe(Keys):
-    """One source corpus to one task."""
+    """Describes how one source corpus becomes the data of one task."""
 
     recipe: str
     version: int = Field(ge=1)
@@ -205,15 +219,17 @@ class Recipe(Keys):
     collect: dict[str, Collect] = Field({})
     balance: RecipeBalance | None = None
     question: RecipeQuestion | None = None
-    keep: list[str] = Field([], description="clip fields that the manifest repeats for every stretch")
-    rate: int | None = Field(None, ge=1000, le=192000, description="Hz; the clips' own where absent")
+    keep: list[str] = Field([], description="clip fields that the manifest records for every stretch")
+    rate: int | None = Field(
+        None, ge=1000, le=192000, description="the output rate in Hz; the clips' rate if absent"
+    )
     layout: RecipeLayout
 
 
 def recipe_schema() -> dict[str, Any]:
-    """The JSON Schema of a recipe's YAML, for editors; shipped as recipe_schema.json."""
+    """Return the JSON Schema of a recipe's YAML, for editors; shipped as recipe_schema.json."""
     schema = Recipe.model_json_schema()
-    # an include may hold the rest of the keys, so that none is needed in one file
+    # no key is required in one file, because an included file may have it
     schema.pop("required")
     include = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     schema["properties"] = {"include": include, **schema["properties"]}
@@ -225,25 +241,25 @@ def recipe_schema() -> dict[str, Any]:
 
 
 def shipped_recipes() -> Path:
-    """The folder of the recipes that came with the package."""
+    """Return the folder of the recipes that the package ships."""
     return Path(__file__).resolve().parent / "recipes"
 
 
 def recipe_path(name: str, include_path: list[str]) -> Path:
-    """A name or a path to a recipe's YAML; folders of --include_path come first. Raises MarathonError."""
+    """Return the path of a recipe given by name or path; --include_path is searched first. Raises MarathonError."""
     if name.endswith((".yaml", ".yml")):
         if not Path(name).is_file():
             raise MarathonError(f"build: {name}: no such recipe file")
         return Path(name)
     folders = [Path(folder) / "recipes" for folder in include_path] + [shipped_recipes()]
-    known = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
-    if name not in known:
-        raise unknown("build", "recipe", name, known)
-    return known[name]
+    paths = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.yaml"))}
+    if name not in paths:
+        raise unknown("build", "recipe", name, paths)
+    return paths[name]
 
 
 def load_recipe(name: str, include_path: list[str] | None = None) -> Recipe:
-    """The recipe of that name or path. Raises MarathonError with file and line of every mistake."""
+    """Load the recipe of a name or path. Raises MarathonError with file and line of every mistake."""
     include_path = include_path or []
     path = recipe_path(name, include_path)
     document = load_document(path, lambda other: recipe_path(other, include_path))
@@ -260,4 +276,4 @@ def _check_pattern(pattern: str, where: str) -> None:
     try:
         re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        raise MarathonError(f"{where}: pattern: no regular expression ({error})") from None
+        raise MarathonError(f"{where}: pattern: not a regular expression ({error})") from None

@@ -1,4 +1,4 @@
-"""One file of a plan as bytes, with the account of every sample in it."""
+"""Renders one planned file to bytes, and lists the source of every frame in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RENDER_BLOCK_FRAMES = 1 << 20
 
 
 class Rendered(NamedTuple):
-    """An encoded file and its spans: which output frames come from which frames of which source."""
+    """An encoded file, its spans (which output frames come from which frames of which source), and its peak."""
 
     data: bytes
     spans: list[dict[str, Any]]
@@ -35,7 +35,10 @@ class Rendered(NamedTuple):
 
 
 def render_file(item: Item, root: Path) -> Rendered:
-    """Decode, join and encode one file; memory is that of one file. Raises MarathonError: damaged source, silence."""
+    """Decode, join and encode one file, holding only this file in memory.
+
+    Raises MarathonError: damaged source, or a silent piece that has a target level.
+    """
     sounds, gains = [], []
     for piece in item.pieces:
         samples, gain = sound_of(piece, item.rate, root)
@@ -47,7 +50,7 @@ def render_file(item: Item, root: Path) -> Rendered:
 
 
 def sound_of(piece: Piece, rate: int, root: Path) -> tuple[NDArray[np.float32], float]:
-    """A piece's samples [length] as they go into the file, and the gain in dB that they got."""
+    """Return a piece's samples [length] as they go into the file, and the gain in dB that was applied to them."""
     import numpy as np
 
     samples = resampled(stretch(root / piece.source, piece.start, piece.stop), piece.rate, rate)
@@ -60,7 +63,7 @@ def sound_of(piece: Piece, rate: int, root: Path) -> tuple[NDArray[np.float32], 
 
 
 def stretch(path: Path, start: int, stop: int) -> NDArray[np.float32]:
-    """Mono samples [stop - start] of a file, channels averaged. Raises MarathonError when it can't give them all."""
+    """Read the mono samples [stop - start] of a file, averaging channels. Raises MarathonError if any are missing."""
     import numpy as np
     import soundfile
 
@@ -79,12 +82,12 @@ def stretch(path: Path, start: int, stop: int) -> NDArray[np.float32]:
         raise MarathonError(f"{path}: damaged ({error.error_string})") from None
     samples = np.concatenate(blocks)
     if not np.isfinite(samples).all():
-        raise MarathonError(f"{path}: damaged (samples that are no numbers)")
+        raise MarathonError(f"{path}: damaged (samples that are not finite numbers)")
     return samples
 
 
 def encoded(samples: NDArray[np.int16], item: Item) -> bytes:
-    """A mono 16-bit WAV or FLAC, by the file's name."""
+    """Encode samples as mono 16-bit FLAC if the file's name ends so, else as WAV."""
     import soundfile
 
     buffer = io.BytesIO()
@@ -94,9 +97,9 @@ def encoded(samples: NDArray[np.int16], item: Item) -> bytes:
 
 
 def spans_of(item: Item, gains: Sequence[float]) -> list[dict[str, Any]]:
-    """Every output frame's origin, in order of time; `source` None is silence that was put in.
+    """Return the source of every output frame, in order of time; `source` None marks inserted silence.
 
-    Spans overlap only where sounds are added up: cross-fades, and events over a bed.
+    Spans overlap only where sounds are mixed: in cross-fades, and where an event lies over a bed.
     """
     spans: list[dict[str, Any]] = []
     covered = 0

@@ -1,4 +1,4 @@
-"""Clips cut at the corpus's own labels (HAD: which stretches of an utterance are fake)."""
+"""Cuts clips at the segment labels of the corpus (HAD: which stretches of an utterance are fake)."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from marathon_eval.errors import MarathonError
 def cut_at_labels(
     clips: Sequence[SourceClip], labels: Mapping[str, Labelled], rule: Segments
 ) -> list[SourceClip]:
-    """One clip per labelled segment, with `label` (its pool: real or fake) and `genuine` (its own truth).
+    """Return one clip per labelled segment, with the fields `label` (its pool, real or fake) and `genuine`.
 
-    As released, a whole clip with any fake part goes to the fake pool, genuine stretches too (`pool: clip`).
+    As in the release, all segments of a clip with any fake part go to the fake pool, genuine ones too
+    (`pool: clip`); `genuine` is True for a segment that is not fake itself.
     Raises MarathonError for an unlabelled clip and for a label outside its file.
     """
     return [part for clip in clips for part in _parts(clip, labels, rule)]
@@ -36,6 +37,6 @@ def _parts(clip: SourceClip, labels: Mapping[str, Labelled], rule: Segments) -> 
         stop = min(clip.start + round(segment.stop * clip.rate), clip.stop)
         fake = labelled.has_fake if rule.pool == "clip" else not segment.genuine
         if start < stop:
-            known = {**clip.fields, "label": "fake" if fake else "real", "genuine": segment.genuine}
-            parts.append(SourceClip(clip.path, start, stop, clip.rate, clip.channels, known))
+            fields = {**clip.fields, "label": "fake" if fake else "real", "genuine": segment.genuine}
+            parts.append(SourceClip(clip.path, start, stop, clip.rate, clip.channels, fields))
     return parts

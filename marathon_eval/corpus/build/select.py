@@ -1,4 +1,4 @@
-"""Which clips are used, and their classes made from numbers."""
+"""Selects the clips to use by their fields and durations, and sorts numbers into classes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from marathon_eval.corpus.build.source import SourceClip
 
 
 def binned(clips: Sequence[SourceClip], bins: Mapping[str, Bins]) -> list[SourceClip]:
-    """The clips with a class for each number; clips without the number or outside every range leave."""
+    """Add to each clip the class of its number; clips without the number or outside every range are dropped."""
     for name, rule in bins.items():
         classes = ((clip, _range_of(clip.fields.get(rule.field), rule)) for clip in clips)
-        clips = [clip.knowing(**{name: found}) for clip, found in classes if found is not None]
+        clips = [clip.knowing(**{name: class_name}) for clip, class_name in classes if class_name is not None]
     return list(clips)
 
 
@@ -25,7 +25,7 @@ def _range_of(number: Any, rule: Bins) -> str | None:
 
 
 def selected_clips(clips: Iterable[SourceClip], rule: Select) -> list[SourceClip]:
-    """The clips that the rule keeps; values are compared as text."""
+    """Return the clips that the rule selects; values are compared as text."""
     longest = float("inf") if rule.max_seconds is None else rule.max_seconds
     return [
         clip
@@ -36,5 +36,5 @@ def selected_clips(clips: Iterable[SourceClip], rule: Select) -> list[SourceClip
     ]
 
 
-def _matches(fields: Mapping[str, Any], wanted: Mapping[str, Sequence[Any]]) -> bool:
-    return all(str(fields.get(name)) in {str(value) for value in values} for name, values in wanted.items())
+def _matches(fields: Mapping[str, Any], allowed: Mapping[str, Sequence[Any]]) -> bool:
+    return all(str(fields.get(name)) in {str(value) for value in values} for name, values in allowed.items())

@@ -1,6 +1,6 @@
-"""The clips of a source corpus: which files, how long by their headers, and what the corpus says of each.
+"""Lists the clips of a source corpus, with durations from file headers and fields from names and tables.
 
-Everything is sorted by path, so that no file system's own order shows in what is built.
+All lists are sorted by path, so that a build does not depend on the order of the file system.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from marathon_eval.errors import MarathonError
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A stretch of a source file, in frames of its own rate, with what is known of it."""
+    """A stretch of a source file, in frames at the file's rate, with the fields that describe it."""
 
     path: str
     start: int
@@ -33,42 +33,45 @@ class SourceClip:
         return (self.stop - self.start) / self.rate
 
     def knowing(self, **fields: Any) -> SourceClip:
-        """The same stretch with more fields."""
+        """Return the same stretch with more fields."""
         return replace(self, fields={**self.fields, **fields})
 
 
 def source_files(root: Path, patterns: Iterable[str], where: str) -> list[str]:
-    """The files below `root` that match any glob, by POSIX path, sorted. Raises MarathonError when there is none."""
+    """List the files below `root` that match any glob, as sorted POSIX paths. Raises MarathonError if none does."""
     if not root.is_dir():
         raise MarathonError(f"--source: {root}: no such folder")
     patterns = list(patterns)
     for pattern in patterns:
         if pattern.startswith("/") or ".." in PurePosixPath(pattern).parts:
-            raise MarathonError(f"{where}: {pattern!r} leaves --source")
-    found = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
-    if not found:
+            raise MarathonError(f"{where}: {pattern!r} points outside --source")
+    matches = {path for pattern in patterns for path in root.glob(pattern) if path.is_file()}
+    if not matches:
         raise MarathonError(f"{where}: no file below {root} matches {' or '.join(patterns)}")
-    paths = sorted(path.relative_to(root).as_posix() for path in found)
+    paths = sorted(path.relative_to(root).as_posix() for path in matches)
     for path in paths:
         if any("\ud800" <= mark <= "\udfff" for mark in path):
-            raise MarathonError(f"{where}: {path!a}: the file's name is in no encoding; rename it")
+            raise MarathonError(f"{where}: {path!a}: the file name is not valid in any encoding; rename it")
     return paths
 
 
 def clips(recipe: str, source: RecipeSource, root: Path, paths: Sequence[str]) -> list[SourceClip]:
-    """Every clip with its fields, sorted by path. Raises MarathonError: unreadable, unmatched, broken table."""
-    found = [header(root, path) for path in paths if path not in source.known_bad]
+    """Return every clip with its fields, sorted by path.
+
+    Raises MarathonError: an unreadable file, a clip without a row in a table, a broken table.
+    """
+    all_clips = [header(root, path) for path in paths if path not in source.known_bad]
     if source.pattern:
-        found = named_fields(found, source.pattern, recipe)
+        all_clips = named_fields(all_clips, source.pattern, recipe)
     for table in source.tables:
-        found = joined_with_table(found, table, root, recipe)
+        all_clips = joined_with_table(all_clips, table, root, recipe)
     if source.transcripts is not None:
-        found = with_transcripts(found, root, source_files(root, [source.transcripts], recipe))
-    return with_events(found, source.events, root) if source.events else found
+        all_clips = with_transcripts(all_clips, root, source_files(root, [source.transcripts], recipe))
+    return with_events(all_clips, source.events, root) if source.events else all_clips
 
 
 def header(root: Path, path: str) -> SourceClip:
-    """A whole file as a clip, from its header. Raises MarathonError when it is no audio or holds none."""
+    """Read a file's header and return the whole file as a clip. Raises MarathonError if it holds no audio."""
     import soundfile
 
     try:
@@ -78,15 +81,15 @@ def header(root: Path, path: str) -> SourceClip:
     if info.frames <= 0:
         raise MarathonError(f"{root / path}: holds no audio")
     pure = PurePosixPath(path)
-    known = {"path": path, "stem": pure.stem, "name": pure.name, "folder": pure.parent.name}
-    return SourceClip(path, 0, info.frames, info.samplerate, info.channels, known)
+    fields = {"path": path, "stem": pure.stem, "name": pure.name, "folder": pure.parent.name}
+    return SourceClip(path, 0, info.frames, info.samplerate, info.channels, fields)
 
 
-def named_fields(found: Sequence[SourceClip], pattern: str, where: str) -> list[SourceClip]:
-    """The named groups of `pattern` as fields. Raises MarathonError when a path does not match."""
+def named_fields(all_clips: Sequence[SourceClip], pattern: str, where: str) -> list[SourceClip]:
+    """Add the named groups of `pattern` as fields. Raises MarathonError when a path does not match."""
     expression = re.compile(pattern)
     result = []
-    for clip in found:
+    for clip in all_clips:
         match = expression.search(clip.path)
         if match is None:
             raise MarathonError(f"{where}: source.pattern does not match {clip.path}")
@@ -95,15 +98,15 @@ def named_fields(found: Sequence[SourceClip], pattern: str, where: str) -> list[
 
 
 def joined_with_table(
-    found: Sequence[SourceClip], table: RecipeTable, root: Path, where: str
+    all_clips: Sequence[SourceClip], table: RecipeTable, root: Path, where: str
 ) -> list[SourceClip]:
-    """The clips with a table's columns; a field that an earlier table gave stays. Raises MarathonError."""
+    """Add a table's columns as fields; fields that a clip already has are not replaced. Raises MarathonError."""
     path = root / table.file
     if table.optional and not path.exists():
-        return list(found)
+        return list(all_clips)
     rows = keyed_lines(path, table)
     result, unmatched = [], []
-    for clip in found:
+    for clip in all_clips:
         line = rows.get(filled(table.match, clip.fields, where))
         if line is not None:
             result.append(clip.knowing(**{**_columns(line, table), **clip.fields}))
@@ -112,12 +115,14 @@ def joined_with_table(
         else:
             unmatched.append(clip.path)
     if unmatched and table.unmatched == "error":
-        raise MarathonError(f"{path}: has no row for {unmatched[0]} ({len(unmatched)} of {len(found)} clips)")
+        raise MarathonError(
+            f"{path}: has no row for {unmatched[0]} ({len(unmatched)} of {len(all_clips)} clips)"
+        )
     return result
 
 
 def keyed_lines(path: Path, table: RecipeTable) -> dict[str, Line]:
-    """A table's rows by key; the same key twice must say the same of the wanted fields. Raises MarathonError."""
+    """Return a table's rows by key. Raises MarathonError if two rows of one key differ in a column in use."""
     rows: dict[str, Line] = {}
     for line in table_lines(path):
         for column in table.fields.values():
@@ -126,15 +131,15 @@ def keyed_lines(path: Path, table: RecipeTable) -> dict[str, Line]:
         key = filled(
             table.key, {name.replace(" ", "_"): cell for name, cell in line.values.items()}, line.where
         )
-        wanted = {column: line.values[column] for column in table.fields.values()}
-        first = rows.setdefault(key, Line(line.where, wanted))
-        if first.values != wanted:
-            raise MarathonError(f"{line.where}: says something else of {key} than {first.where}")
+        values = {column: line.values[column] for column in table.fields.values()}
+        first = rows.setdefault(key, Line(line.where, values))
+        if first.values != values:
+            raise MarathonError(f"{line.where}: gives other values for {key} than {first.where}")
     return rows
 
 
 def _columns(line: Line, table: RecipeTable) -> dict[str, Any]:
-    """The wanted fields; an empty cell gives no number."""
+    """Return the fields that the recipe takes from a row; an empty cell of a number gives no field."""
     values = {}
     for name, column in table.fields.items():
         kind, text = table.types.get(name, "text"), line.values[column]
@@ -143,19 +148,19 @@ def _columns(line: Line, table: RecipeTable) -> dict[str, Any]:
     return values
 
 
-def with_transcripts(found: Sequence[SourceClip], root: Path, files: Sequence[str]) -> list[SourceClip]:
-    """The clips with `transcript`, by file name. Raises MarathonError when one has none."""
+def with_transcripts(all_clips: Sequence[SourceClip], root: Path, files: Sequence[str]) -> list[SourceClip]:
+    """Add `transcript` to every clip, by file name. Raises MarathonError when one is missing."""
     texts = dict(pair for file in files for pair in transcripts(root / file))
-    for clip in found:
+    for clip in all_clips:
         if clip.fields["stem"] not in texts:
             raise MarathonError(f"{root / clip.path}: has no transcript")
-    return [clip.knowing(transcript=texts[clip.fields["stem"]]) for clip in found]
+    return [clip.knowing(transcript=texts[clip.fields["stem"]]) for clip in all_clips]
 
 
-def with_events(found: Sequence[SourceClip], events: Events, root: Path) -> list[SourceClip]:
-    """The clips with `events` (classes, sorted), `event_set` (the same as text) and `event_seconds` per class."""
-    seconds: dict[str, dict[str, float]] = {clip.fields["name"]: {} for clip in found}
-    lengths = {clip.fields["name"]: clip.seconds for clip in found}
+def with_events(all_clips: Sequence[SourceClip], events: Events, root: Path) -> list[SourceClip]:
+    """Add to every clip `events` (sorted classes), `event_set` (joined with `+`) and `event_seconds` (per class)."""
+    seconds: dict[str, dict[str, float]] = {clip.fields["name"]: {} for clip in all_clips}
+    lengths = {clip.fields["name"]: clip.seconds for clip in all_clips}
     for file in source_files(root, events.files, "events"):
         for line in table_lines(root / file):
             _note_event(line, events, seconds, lengths)
@@ -165,7 +170,7 @@ def with_events(found: Sequence[SourceClip], events: Events, root: Path) -> list
             event_set="+".join(sorted(seconds[clip.fields["name"]])),
             event_seconds=seconds[clip.fields["name"]],
         )
-        for clip in found
+        for clip in all_clips
     ]
 
 
@@ -176,7 +181,7 @@ def _note_event(
     if missing:
         raise MarathonError(f"{line.where}: no column '{min(missing)}', it has {', '.join(line.values)}")
     name, label = PurePosixPath(line.values[events.filename]).name, line.values[events.label]
-    if name not in seconds or not label:  # files without events have a line with empty cells
+    if name not in seconds or not label:  # a file without events has a line with empty cells
         return
     onset, offset = (
         parsed_cell(line.values[column], "float", line.where) for column in (events.onset, events.offset)

@@ -1,4 +1,4 @@
-"""The text files that corpora carry beside their audio, each read to plain rows; a mistake is told with its line.
+"""Reads the text files that corpora have beside their audio; errors name the file and the line.
 
 TAU: https://zenodo.org/records/3819968. VoxCeleb: https://www.robots.ox.ac.uk/~vgg/data/voxceleb/. SLUE:
 https://arxiv.org/abs/2111.10367. DESED: https://project.inria.fr/desed/. HAD: https://zenodo.org/records/10377492.
@@ -17,14 +17,14 @@ from marathon_eval.errors import MarathonError
 
 
 class Line(NamedTuple):
-    """One row of a table and where it stands."""
+    """One row of a table, with its file and line (`meta.csv:5`)."""
 
     where: str
     values: dict[str, str]
 
 
 class Segment(NamedTuple):
-    """A labelled stretch of a HAD clip in seconds; `genuine` False where the sound was put in."""
+    """A labelled stretch of a HAD clip in seconds; `genuine` is False where fake speech was inserted."""
 
     start: float
     stop: float
@@ -32,7 +32,7 @@ class Segment(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """A HAD clip: its segments in time order, and whether any part of it is fake."""
+    """The label line of a HAD clip: its segments in time order, and whether any part of the clip is fake."""
 
     where: str
     segments: tuple[Segment, ...]
@@ -40,7 +40,7 @@ class Labelled(NamedTuple):
 
 
 def read_text(path: Path) -> str:
-    """A corpus's text file, without a byte-order mark. Raises MarathonError."""
+    """Read a corpus's text file, without a byte-order mark. Raises MarathonError."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -50,12 +50,15 @@ def read_text(path: Path) -> str:
 
 
 def table_lines(path: Path) -> Iterator[Line]:
-    """The rows of a CSV or TSV with a header; the separator is the one that the header holds. Spaces are stripped."""
+    """Yield the rows of a CSV or TSV with a header, with spaces stripped from cells. Raises MarathonError.
+
+    The separator is the tab, semicolon or comma that is most frequent in the header.
+    """
     lines = read_text(path).split("\n")
     if not lines[0].strip():
         raise MarathonError(f"{path}:1: empty, a header was expected")
     delimiter = max("\t;,", key=lambda mark: (lines[0].count(mark), mark == ","))
-    # quotation marks in a TSV are text
+    # in a TSV, quotation marks are part of the text
     quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting)
     try:
@@ -72,8 +75,8 @@ def table_lines(path: Path) -> Iterator[Line]:
 
 
 def had_labels(path: Path) -> dict[str, Labelled]:
-    """Clip name to its labels, from lines `name 0-1.20-T/1.20-1.56-F/1.56-3.40-T 0`. Raises MarathonError."""
-    found: dict[str, Labelled] = {}
+    """Read the labels of each clip from lines `name 0-1.20-T/1.20-1.56-F/1.56-3.40-T 0`. Raises MarathonError."""
+    labels: dict[str, Labelled] = {}
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         where = f"{path}:{number}"
         if not line.strip():
@@ -81,11 +84,11 @@ def had_labels(path: Path) -> dict[str, Labelled]:
         parts = line.split()
         if len(parts) != 3 or parts[2] not in ("0", "1"):
             raise MarathonError(f"{where}: expected `name start-end-T/... 0|1`, got {line.strip()[:80]!r}")
-        if parts[0] in found:
-            raise MarathonError(f"{where}: {parts[0]} was already labelled in {found[parts[0]].where}")
+        if parts[0] in labels:
+            raise MarathonError(f"{where}: {parts[0]} was already labelled in {labels[parts[0]].where}")
         segments = sorted(_segment(text, where) for text in parts[1].split("/"))
-        found[parts[0]] = Labelled(where, tuple(segments), parts[2] == "0")
-    return found
+        labels[parts[0]] = Labelled(where, tuple(segments), parts[2] == "0")
+    return labels
 
 
 def _segment(text: str, where: str) -> Segment:
@@ -101,7 +104,7 @@ def _segment(text: str, where: str) -> Segment:
 
 
 def transcripts(path: Path) -> Iterator[tuple[str, str]]:
-    """Clip name and text from lines `1089-134686-0000 HE HOPED THERE WOULD BE STEW`."""
+    """Yield clip name and text from lines `1089-134686-0000 HE HOPED THERE WOULD BE STEW`. Raises MarathonError."""
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         if line.strip():
             name, _, text = line.strip().partition(" ")
@@ -111,7 +114,10 @@ def transcripts(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def parsed_cell(text: str, kind: str, where: str) -> Any:
-    """A cell as the recipe's type: text, int, float, or `entities`, a list of [type, start, length] to its types."""
+    """Convert a cell to the recipe's type: text, int, float or entities. Raises MarathonError.
+
+    `entities` reads a list of [type, start, length], such as `[['GPE', 4, 6]]`, and returns the types.
+    """
     try:
         return _PARSERS[kind](text)
     except (ValueError, SyntaxError, TypeError, IndexError, OverflowError, RecursionError):
@@ -121,7 +127,7 @@ def parsed_cell(text: str, kind: str, where: str) -> Any:
 def _entities(text: str) -> list[str]:
     if text in ("", "None", "nan", "[]"):
         return []
-    items = ast.literal_eval(text)  # literals only: names and calls are refused
+    items = ast.literal_eval(text)  # accepts literals only, no names and no calls
     if not isinstance(items, list) or not all(isinstance(item[0], str) for item in items):
         raise ValueError
     return [item[0] for item in items]
