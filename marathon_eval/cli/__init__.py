@@ -1,1 +1,1 @@
-"""The command line: parsing, the terminal, and one file per verb in verbs/."""
+"""Implements the command line: argument parsing, terminal output, and one file per verb in verbs/."""

@@ -1,4 +1,4 @@
-"""A dry run as text: rows and hours per task, what is to be asked, the checks, and one sample as the model gets it."""
+"""Formats a dry run as text: rows and hours per task, expected cost, checks, and the first request to the model."""
 
 from __future__ import annotations
 
@@ -15,33 +15,37 @@ if TYPE_CHECKING:
 HEADINGS = ("task", "rows", "errors", "requests", "clips", "hours")
 
 
-def lines(found: DryRun) -> Iterator[str]:
-    """Everything but the faults, which end the command."""
+def lines(plan: DryRun) -> Iterator[str]:
+    """Yield the lines of the printout; the caller raises the faults."""
     rows = [
         (
             name,
             *(str(count) for count in (task.rows, task.errors, task.requests, task.clips)),
             f"{task.hours:.2f}",
         )
-        for name, task in found.tasks.items()
+        for name, task in plan.tasks.items()
     ]
     yield from table_columns(
-        [HEADINGS, *rows, ("in all, each clip once", "", "", "", str(found.clips), f"{found.hours:.2f}")]
+        [
+            HEADINGS,
+            *rows,
+            ("total (each clip counted once)", "", "", "", str(plan.clips), f"{plan.hours:.2f}"),
+        ]
     )
-    yield from (f"  {name}: {task.error}" for name, task in found.tasks.items() if task.error)
+    yield from (f"  {name}: {task.error}" for name, task in plan.tasks.items() if task.error)
     yield ""
-    for cost in found.costs:
+    for cost in plan.costs:
         yield from asked(cost)
     yield ""
-    width = max(len(check.name) for check in found.checks)
-    for check in found.checks:
+    width = max(len(check.name) for check in plan.checks)
+    for check in plan.checks:
         yield f"{check.name:<{width}}  {'FAILS' if check.fault else 'ok   '}  {check.said}"
-    if found.sample is not None:
-        yield from first_request(found.sample)
+    if plan.sample is not None:
+        yield from first_request(plan.sample)
 
 
 def table_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The first to the left, numbers to the right."""
+    """Yield the rows as aligned text: the first column to the left, the others to the right."""
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     for row in rows:
         numbers = (f"{text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True))
@@ -49,34 +53,34 @@ def table_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def asked(cost: Cost) -> Iterator[str]:
-    """One model's part of the run, in a line or two."""
-    said = f"{cost.label}: " if cost.label else ""
-    said += f"{cost.misses} to ask on {hours(cost.audio_hours * 3600)} of audio, {cost.hits} in the cache"
+    """Yield one or two lines on the requests that one model would get, and their expected cost."""
+    line = f"{cost.label}: " if cost.label else ""
+    line += f"{cost.misses} requests to run on {hours(cost.audio_hours * 3600)} of audio, {cost.hits} in the cache"
     if cost.unheard:
-        said += f", {cost.unheard} on clips that cannot be heard"
-    yield said
+        line += f", {cost.unheard} whose audio cannot be read"
+    yield line
     if cost.misses:
         yield "  " + ", ".join(_estimates(cost))
 
 
 def _estimates(cost: Cost) -> Iterable[str]:
     if cost.audio_tokens is None:
-        yield "audio tokens unknown: the model has no fixed rate"
+        yield "number of audio tokens unknown: the model has no fixed rate"
     else:
         yield f"about {cost.audio_tokens} audio tokens ({cost.token_rate:g} a second, before any press)"
-    yield f"at most {cost.most_output_tokens} tokens of answers"
+    yield f"at most {cost.most_output_tokens} generated tokens"
     if cost.forecast_s is None:
-        yield "no forecast: no timed answer of this model is in the cache (a run with --limit 20 makes some)"
+        yield "time unknown: the cache has no timed answer of this model (a run with --limit 20 adds some)"
     else:
-        yield f"about {duration(cost.forecast_s)} after loading, by {cost.timed} answers in the cache"
+        yield f"about {duration(cost.forecast_s)} after loading the model, estimated from {cost.timed} answers in the cache"
 
 
-def first_request(found: dict[str, Any]) -> Iterator[str]:
-    """The first request, whole."""
+def first_request(sample: dict[str, Any]) -> Iterator[str]:
+    """Yield the audio paths, prompts and gold answer of the first request."""
     yield ""
-    yield f"row {found['doc_id']} of {found['task']}, asked as"
-    yield from (f"  audio: {path}" for path in found["audio"])
+    yield f"first request: row {sample['doc_id']} of {sample['task']}"
+    yield from (f"  audio: {path}" for path in sample["audio"])
     for part in ("system", "prompt"):
-        if found[part]:
-            yield from (f"  {line}" for line in f"{part}: {found[part]}".splitlines())
-    yield f"  right answer: {shorten(str(found['target']), 100, placeholder=' …')}"
+        if sample[part]:
+            yield from (f"  {line}" for line in f"{part}: {sample[part]}".splitlines())
+    yield f"  right answer: {shorten(str(sample['target']), 100, placeholder=' …')}"

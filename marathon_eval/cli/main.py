@@ -1,4 +1,7 @@
-"""The command line: one verb per file in verbs/; bare flags mean `run`. A user's mistake is one line and exit code 2."""
+"""Parses the command line and runs one verb; each file in verbs/ is a verb, and flags without a verb mean `run`.
+
+A user's mistake is printed as one line on standard error, with exit code 2.
+"""
 
 from __future__ import annotations
 
@@ -16,54 +19,59 @@ from typing import NoReturn
 from marathon_eval import __version__
 from marathon_eval.errors import MarathonError, did_you_mean
 
-COMMANDS = Path(__file__).parent / "verbs"
+VERBS_FOLDER = Path(__file__).parent / "verbs"
 EXIT_WHOLE, EXIT_MISTAKE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 3, 130, 143
-#: Of a disk, as one that standard output goes to.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Errors of a full disk, to which standard output may be redirected.
+FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Termination:
-    """SIGTERM, as a scheduler sends it: the finished part is saved as after Ctrl-C. A second one kills."""
+    """Handles SIGTERM, which schedulers send, like Ctrl-C: finished rows are saved. A second SIGTERM kills."""
 
     def __init__(self) -> None:
-        self.came = False
+        self.received = False
 
     def listen(self) -> None:
+        """Install the signal handler in this process."""
         signal.signal(signal.SIGTERM, self._interrupt)
 
     def _interrupt(self, number: int, frame: object) -> NoReturn:
-        self.came = True
+        self.received = True
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise KeyboardInterrupt
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse with the nearest flag in its errors, and no silent abbreviations."""
+    """Parses flags with argparse; errors are one line that suggests the nearest flag."""
 
     def error(self, message: str) -> NoReturn:
-        found = re.match(r"unrecognized arguments: (\S+)", message)
-        if found:
+        """Print the message and exit with code 2."""
+        unrecognized = re.match(r"unrecognized arguments: (\S+)", message)
+        if unrecognized:
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-            message += f".{did_you_mean(found.group(1).split('=')[0], flags)} See {self.prog} --help"
+            message += f".{did_you_mean(unrecognized.group(1).split('=')[0], flags)} See {self.prog} --help"
         print(f"marathon-eval: error: {printable(message)}", file=sys.stderr)
         raise SystemExit(EXIT_MISTAKE)
 
 
 def verbs() -> list[str]:
-    """The names of the files in verbs/."""
-    return sorted(path.stem for path in COMMANDS.glob("*.py") if not path.stem.startswith("_"))
+    """Return the sorted names of all verbs, which are the names of the files in verbs/."""
+    return sorted(path.stem for path in VERBS_FOLDER.glob("*.py") if not path.stem.startswith("_"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb and return its exit code: 0 whole, 2 a mistake, 3 incomplete coverage, 130 Ctrl-C, 143 SIGTERM."""
+    """Run one verb and return its exit code.
+
+    0: complete. 2: a mistake of the user. 3: rows without a score, or faults found. 130: Ctrl-C. 143: SIGTERM.
+    """
     termination = Termination()
-    if argv is None:  # a process of our own: inside another program its signals are not ours
+    if argv is None:  # only in our own process: a program that calls main() keeps its signal handlers
         termination.listen()
     code = _exit_code(argv)
-    return EXIT_TERMINATED if termination.came and code == EXIT_INTERRUPTED else code
+    return EXIT_TERMINATED if termination.received and code == EXIT_INTERRUPTED else code
 
 
-def _answered(arguments: list[str]) -> int:
+def _run_arguments(arguments: list[str]) -> int:
     if arguments[:1] in ([], ["-h"], ["--help"]):
         print(overview())
         return EXIT_WHOLE if arguments else EXIT_MISTAKE
@@ -76,11 +84,11 @@ def _answered(arguments: list[str]) -> int:
 def _exit_code(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # text of the data may hold what is no UTF-8
+        if isinstance(stream, io.TextIOWrapper):  # data may hold characters that the encoding lacks
             stream.reconfigure(errors="backslashreplace")
     code = EXIT_WHOLE
     try:
-        code = _answered(arguments)
+        code = _run_arguments(arguments)
         sys.stdout.flush()
         return code
     except MarathonError as error:
@@ -93,21 +101,22 @@ def _exit_code(argv: Sequence[str] | None) -> int:
         return code
     except OSError as error:
         where = error.filename
-        if where is None and error.errno in FULL:
+        if where is None and error.errno in FULL_DISK_ERRORS:
             where = "output"
-            sys.stdout = io.StringIO()  # what cannot be written is not tried again at the exit
-        if where is None:  # not about a place that a user named
+            sys.stdout = io.StringIO()  # else Python would try to flush the old one again at exit
+        if where is None:  # not about a path that the user named: a bug
             raise
         print(f"marathon-eval: error: {printable(str(where))}: {error.strerror}", file=sys.stderr)
         return EXIT_MISTAKE
 
 
 def printable(text: str) -> str:
-    """Control characters, which a name out of a file may hold, as escapes: a terminal would obey them."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
+    """Escape control characters, such as `\\x1b`: names from files may hold them, and a terminal would obey."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: ascii(match[0])[1:-1], text)
 
 
 def dispatch(arguments: list[str]) -> int:
+    """Parse the flags of a verb, run it and return its exit code. Raises MarathonError for an unknown verb."""
     verb, rest = (arguments[0], arguments[1:]) if not arguments[0].startswith("-") else ("run", arguments)
     if verb not in verbs():
         raise MarathonError(f"no verb '{verb}'.{did_you_mean(verb, verbs())} Verbs: {', '.join(verbs())}")
@@ -124,14 +133,19 @@ def dispatch(arguments: list[str]) -> int:
 
 
 def sentence(verb: str) -> str:
-    """The first line of a verb's file, read and not imported: one verb may need what takes longer than all of --help."""
-    with (COMMANDS / f"{verb}.py").open(encoding="utf-8") as file:
+    """Return the first line of a verb's docstring. The file is read, not imported, so that --help stays fast."""
+    with (VERBS_FOLDER / f"{verb}.py").open(encoding="utf-8") as file:
         return file.readline().strip().strip('"')
 
 
 def overview() -> str:
-    """`--help`: every verb with the first sentence of its file."""
-    lines = ["usage: marathon-eval [VERB] ...      (bare flags mean `run`; VERB --help says more)", ""]
+    """Return the text of `marathon-eval --help`: every verb with the first line of its docstring."""
+    lines = [
+        "usage: marathon-eval [VERB] ...",
+        "",
+        "Without a VERB the flags are those of `run`. `marathon-eval VERB --help` explains a verb's flags.",
+        "",
+    ]
     lines += [f"  {verb:<18}{sentence(verb)}" for verb in verbs()]
     example = "marathon-eval --model qwen_omni --model_args press=dart,ratio=0.5 --tasks vox_age,gtzan"
     return "\n".join([*lines, "", f"example: {example}"])

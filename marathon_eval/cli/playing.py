@@ -1,4 +1,4 @@
-"""Playing a clip by whatever player the system has: what the model hears, mono at 16 kHz."""
+"""Plays a clip as the model hears it, mono at 16 kHz, with an audio player of the system."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.errors import MarathonError
 
 PLAYBACK_RATE = 16_000
-#: Tried in this order; each gets the path of a WAV file last, and ends with it.
+#: Players in order of preference, with their flags; the path of a WAV file follows, and the player exits at its end.
 PLAYERS = {
     "pw-play": (),
     "paplay": (),
@@ -24,12 +24,17 @@ PLAYERS = {
 
 
 def play(audio: Audio) -> None:
-    """Play a stretch to its end. Raises AudioError, or MarathonError where no player is there or it fails."""
+    """Play a clip to its end.
+
+    Raises AudioError if the clip cannot be read, MarathonError if no player is installed or the player fails.
+    """
     import soundfile
 
     player = next((name for name in PLAYERS if shutil.which(name)), None)
     if player is None:
-        raise MarathonError(f"--play: no player found ({', '.join(PLAYERS)}); the clip is {audio.path}")
+        raise MarathonError(
+            f"--play: no audio player found (install one of {', '.join(PLAYERS)}); the clip is {audio.path}"
+        )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.wav"
         soundfile.write(path, audio.samples(PLAYBACK_RATE), PLAYBACK_RATE, subtype="PCM_16")

@@ -1,4 +1,4 @@
-"""How far a run is, in hours of audio: a live bar in a terminal, a line a minute elsewhere. Always on stderr."""
+"""Reports a run's progress on standard error: a live bar in a terminal, otherwise one line a minute."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ LINE_EVERY_SECONDS = 60.0
 
 
 def terminal_progress() -> Progress:
-    """The bar where a person watches, plain lines where a log does."""
+    """Return a live bar if standard error is a terminal, else plain lines for a log."""
     return BarProgress() if sys.stderr.isatty() else LineProgress()
 
 
 class LineProgress(Progress):
-    """Plain lines: at the start, once a minute, and at the end."""
+    """Prints plain lines: at the start, once a minute, and at the end."""
 
     def start(self, hits: int, misses: int, seconds: float) -> None:
         self._misses, self._seconds = misses, seconds
         self._errors = 0
         self._forecast = Forecast()
-        self._began = self._spoke = self._latest = time.monotonic()
-        self.say(f"asking {misses} requests, {hours(seconds)} of audio; {hits} answers are in the cache")
+        self._began = self._printed = self._latest = time.monotonic()
+        self.say(f"running {misses} requests on {hours(seconds)} of audio; {hits} answers are in the cache")
 
     def advance(self, answered: CachedResponse, seconds: float) -> None:
         now = time.monotonic()
         self._forecast.add(seconds, now - self._latest)
         self._latest = now
         self._errors += answered.response.status == "error"
-        if now - self._spoke >= LINE_EVERY_SECONDS:
-            self._spoke = now
+        if now - self._printed >= LINE_EVERY_SECONDS:
+            self._printed = now
             self.say(self.state())
 
     def stop(self) -> None:
@@ -47,23 +47,24 @@ class LineProgress(Progress):
             self.say(self.state())
 
     def state(self) -> str:
-        """`12/40 answers, 0.31/1.02 h of audio, 1 failed, 95 s, about 210 s left`."""
+        """Return `12/40 answers, 0.31 h of 1.02 h of audio, 1 failed, 95 s, about 210 s left`."""
         done, heard = self._forecast.answers, self._forecast.audio
         passed = time.monotonic() - self._began
         text = f"{done}/{self._misses} answers, {hours(heard)} of {hours(self._seconds)} of audio"
         text += f", {self._errors} failed, {passed:.0f} s"
         left = self._forecast.left(self._misses - done, self._seconds - heard)
         if done < self._misses and left is not None:
-            # what has passed since the latest answer belongs to the next
+            # the time since the latest answer has gone into the next one
             text += f", about {max(0.0, left - (time.monotonic() - self._latest)):.0f} s left"
         return text
 
     def say(self, text: str) -> None:
+        """Print one line on standard error."""
         print(f"marathon-eval: {text}", file=sys.stderr, flush=True)
 
 
 class BarProgress(LineProgress):
-    """The same facts in one line that rich keeps up to date."""
+    """Shows the same facts in one line that rich keeps up to date."""
 
     _bar: RichProgress
     _row: TaskID
@@ -94,4 +95,5 @@ class BarProgress(LineProgress):
 
 
 def hours(seconds: float) -> str:
+    """Return a length of audio such as `1.02 h`, or `35 s` below 36 seconds."""
     return f"{seconds / 3600:.2f} h" if seconds >= 36 else f"{seconds:.0f} s"

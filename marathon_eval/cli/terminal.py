@@ -1,4 +1,4 @@
-"""A run as a table in the terminal: one row per task and reading; everything else stands in results.json."""
+"""Prints a run as a table with one row per task and reading; results.json holds everything else."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ RIGHT_ALIGNED = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "par
 
 
 def table_console(width_of_a_pipe: int) -> Console:
-    """Standard output, as wide as the terminal; what looks like markup is text, for names come from files."""
+    """Return a console on standard output, as wide as the terminal or, in a pipe, `width_of_a_pipe` characters.
+
+    Text that looks like rich markup is printed as it is, because names come from files.
+    """
     from rich.console import Console
 
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else width_of_a_pipe, markup=False)
 
 
 def print_run(result: RunResult) -> None:
-    """The headline of each task first, its other readings below, groups at the end, and what the cache saved."""
+    """Print each task with its headline reading first, then the groups, then the footer."""
     from rich import box
     from rich.table import Table
 
@@ -33,7 +36,7 @@ def print_run(result: RunResult) -> None:
     title = f"{result.model}{press_label(result.fingerprint)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     for heading in LEFT:
-        # the longest names of all go on in a second line: cut, they would name nothing
+        # a long name continues on a second line instead of being cut
         table.add_column(heading, overflow="fold", min_width=len("librispeech"))
     for heading in RIGHT_ALIGNED:
         table.add_column(heading, justify="right", no_wrap=True)
@@ -47,12 +50,13 @@ def print_run(result: RunResult) -> None:
 
 
 def press_label(fingerprint: dict[str, Any]) -> str:
+    """Return `, press dart, ratio 0.5`, or an empty text for a model without a press."""
     press = fingerprint.get("press")
     return f", press {press['press']}, ratio {press['ratio']:g}" if press else ""
 
 
 def add_task(table: Table, task: TaskResult) -> None:
-    """One row per reading; what all readings share stands in the first row only."""
+    """Add one row per reading; the first row alone holds the values that all readings share."""
     shared = [str(task.n_scored), f"{task.coverage:.1%}"]
     took = "" if task.answer_s is None else duration(task.answer_s)
     rows = sorted(task.readings, key=lambda reading: not _is_headline(task, reading)) or [""]
@@ -73,7 +77,7 @@ def add_task(table: Table, task: TaskResult) -> None:
 
 
 def parsed_share(task: TaskResult, reading: str) -> str:
-    """The share of the scored answers in which the reading found one."""
+    """Return the percentage of scored rows in whose response the reading's filters found an answer."""
     unanswered = task.n_unanswered.get(reading)
     if unanswered is None or not task.n_scored:
         return ""
@@ -81,7 +85,7 @@ def parsed_share(task: TaskResult, reading: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`8.31 s`, `74 s`, `12 min`, `3.4 h`."""
+    """Return a duration as text: `8.31 s`, `74 s`, `12 min` or `3.4 h`."""
     if seconds < 100:
         return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
@@ -92,15 +96,15 @@ def _is_headline(task: TaskResult, reading: str) -> bool:
 
 
 def main_metric(task: TaskResult, reading: str) -> tuple[str, MetricValue | None]:
-    """The headline's metric where the reading has it, else its first one."""
+    """Return name and value of the headline's metric if the reading has it, else of the reading's first metric."""
     metrics = task.readings.get(reading, {})
-    wanted = task.headline["metric"] if task.headline else None
-    name = wanted if wanted in metrics else next(iter(metrics), "")
+    headline = task.headline["metric"] if task.headline else None
+    name = headline if headline in metrics else next(iter(metrics), "")
     return name or "", metrics.get(name or "")
 
 
 def add_group(table: Table, name: str, group: dict[str, Any]) -> None:
-    """The group's mean of headlines (0-100) and those of its sub-groups."""
+    """Add a row with the group's mean of headline scores (0-100), and one for each of its sub-groups."""
     score = group.get("score")
     table.add_row(
         name,
@@ -114,7 +118,7 @@ def add_group(table: Table, name: str, group: dict[str, Any]) -> None:
 
 
 def without_mean(groups: dict[str, Any]) -> Iterator[str]:
-    """Which tasks a group lacks for its mean."""
+    """Yield a line for each group without a mean that names the tasks that were not run."""
     for name, group in groups.items():
         if absent := group.get("missing"):
             more = f" and {len(absent) - 2} more" if len(absent) > 2 else ""
@@ -123,6 +127,7 @@ def without_mean(groups: dict[str, Any]) -> Iterator[str]:
 
 
 def numbers(value: MetricValue) -> tuple[str, str]:
+    """Return the value with four digits and its 95 % interval with three, as texts."""
     if value.value is None:
         return "none", ""
     interval = "" if value.ci95 is None else f"{value.ci95[0]:.3f} - {value.ci95[1]:.3f}"
@@ -130,10 +135,12 @@ def numbers(value: MetricValue) -> tuple[str, str]:
 
 
 def three_digits(value: MetricValue | None) -> str:
+    """Return the value with three digits, or an empty text if there is none."""
     return "" if value is None or value.value is None else f"{value.value:.3f}"
 
 
 def footer(result: RunResult) -> str:
+    """Return the line below the table: cache use, duration, and everything that makes the run incomplete."""
     hits, misses = result.cache["hits"], result.cache["misses"]
     text = f"* headline. {hits} answers from the cache, {misses} asked, {result.wall_s:.1f} s."
     failed = sum(task.n_errors for task in result.tasks.values())
@@ -141,13 +148,13 @@ def footer(result: RunResult) -> str:
         text += f" {failed} rows FAILED."
     unverified = sum(task.n_unverified for task in result.tasks.values())
     if unverified:
-        text += f" {unverified} answers UNVERIFIED: nobody can say how much of the audio was heard."
+        text += f" {unverified} answers UNVERIFIED: the server does not report how much of the audio the model received."
     if result.interrupted:
-        text += " INTERRUPTED: the rows not asked are errors; the same command goes on from here."
+        text += " INTERRUPTED: rows without a response count as errors; the same command continues where this one stopped."
     elif not result.whole:
         empty = [task.task for task in result.tasks.values() if not task.n_loaded]
         if empty:
-            text += f" NO ROWS in {', '.join(empty)}: all were filtered out or are missing."
+            text += f" NO ROWS in {', '.join(empty)}: every row was filtered out or lacks its audio."
         if len(empty) < sum(task.coverage < 1 for task in result.tasks.values()):
             text += " INCOMPLETE: see the rows with status error in samples_<task>.jsonl."
     return text

@@ -1,1 +1,1 @@
-"""Results folders made visible: leaderboards, plots, one HTML page that opens from disk. Reads files only."""
+"""Shows result folders as leaderboards, plots and one HTML page that opens from disk; it only reads files."""

@@ -1,4 +1,4 @@
-"""One cell's answers to one task taken apart: confusion, letter positions, clip duration, classes, timing."""
+"""Breaks one run's answers to one task down: confusion, answer letters, accuracy by duration, class and field."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from marathon_eval.results.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNS
 from marathon_eval.scoring.stats import wilson
 
 NO_ANSWER, OTHER = "no answer", "other"
-#: More labels than this are no classes but open answers.
+#: A task with more different gold labels than this counts as one with open answers, not classes.
 MOST_LABELS = 30
 MOST_DURATION_BINS = 6
 
 
 @dataclass(frozen=True)
 class Share:
-    """`right` of `n` rows, with a 95 % Wilson interval; rows of one clip count as independent here."""
+    """Counts `right` of `n` rows, with a 95 % Wilson interval that takes rows of one clip as independent."""
 
     name: str
     right: int
@@ -29,13 +29,18 @@ class Share:
 
     @classmethod
     def of(cls, name: str, right: int, n: int) -> Share:
+        """Compute the interval for the counts."""
         interval = wilson(right, n)
         return cls(name, right, n, round(interval.low, 4), round(interval.high, 4))
 
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Empty tuples where a part does not apply (no classes, no letters, no durations, no right or wrong)."""
+    """Holds the parts of a breakdown; a part that does not apply (no classes, letters or durations) is empty.
+
+    `confusion` has a row per label and a column per entry of `answers`; `letters` are (letter, times gold, times
+    answered); `majority` is the accuracy (0-1) of always giving the most frequent gold label.
+    """
 
     counts: dict[str, int]
     labels: tuple[str, ...]
@@ -58,20 +63,20 @@ class _Row:
 
 
 def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown:
-    """All parts under one reading; failed rows are counted and otherwise left out."""
+    """Break a run's answers down under one reading; failed rows appear in `counts` only."""
     codes = cell.readings[reading].codes if reading in cell.readings else []
     rows = list(_scored_rows(task, cell, cell.readings.get(reading, ReadingColumns())))
     labels = _labels(rows)
-    judged = [] if any(row.code == GRADED for row in rows) else rows
+    right_or_wrong = [] if any(row.code == GRADED for row in rows) else rows
     return Breakdown(
         counts=outcome_counts(codes),
         labels=labels,
         answers=(*labels, OTHER, NO_ANSWER) if labels else (),
         confusion=_confusion(rows, labels),
         letters=_letters(rows, labels),
-        by_duration=_by_duration(judged),
-        by_class=_shares((row.target, row) for row in judged) if labels else (),
-        by_field=_by_field(judged),
+        by_duration=_by_duration(right_or_wrong),
+        by_class=_shares((row.target, row) for row in right_or_wrong) if labels else (),
+        by_field=_by_field(right_or_wrong),
         majority=_majority(rows) if labels else None,
     )
 
@@ -84,43 +89,44 @@ def _scored_rows(task: TaskColumns, cell: CellColumns, reading: ReadingColumns) 
 
 
 def _labels(rows: Sequence[_Row]) -> tuple[str, ...]:
-    found = sorted({row.target for row in rows})
-    open_answers = len(found) > MOST_LABELS or 2 * len(found) > len(rows) > 4
-    return () if open_answers or any(row.code == GRADED for row in rows) else tuple(found)
+    """Return the different gold labels; none for a task with open or graded answers."""
+    targets = sorted({row.target for row in rows})
+    open_answers = len(targets) > MOST_LABELS or 2 * len(targets) > len(rows) > 4
+    return () if open_answers or any(row.code == GRADED for row in rows) else tuple(targets)
 
 
 def _confusion(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Counts [gold label, answer]: the labels, then OTHER, then NO_ANSWER."""
+    """Count rows by [gold label, answer]; the columns are the labels, then OTHER, then NO_ANSWER."""
     pairs = Counter((row.target, _column(row, labels)) for row in rows)
-    return tuple(tuple(pairs[gold, given] for given in (*labels, OTHER, NO_ANSWER)) for gold in labels)
+    return tuple(tuple(pairs[gold, answer] for answer in (*labels, OTHER, NO_ANSWER)) for gold in labels)
 
 
 def _column(row: _Row, labels: Sequence[str]) -> str:
     if row.code == UNANSWERED or row.answer is None:
         return NO_ANSWER
-    # a right answer may be spelled otherwise than the gold label
+    # a right answer counts as the gold label, even if it is spelled differently
     return row.target if row.code == RIGHT else row.answer if row.answer in labels else OTHER
 
 
 def _letters(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[str, int, int], ...]:
-    """(letter, times gold, times answered): a model that likes one position shows here."""
+    """Return (letter, times gold, times answered) per letter, which shows a model's preference for one position."""
     if not labels or not all(len(label) == 1 and label.isalpha() for label in labels):
         return ()
     gold = Counter(row.target for row in rows)
-    given = Counter(row.answer for row in rows)
-    letters = sorted({*labels, *(a for a in given if a is not None and len(a) == 1)})
-    return tuple((letter, gold[letter], given[letter]) for letter in letters)
+    answered = Counter(row.answer for row in rows)
+    letters = sorted({*labels, *(a for a in answered if a is not None and len(a) == 1)})
+    return tuple((letter, gold[letter], answered[letter]) for letter in letters)
 
 
 def _by_duration(rows: Sequence[_Row]) -> tuple[Share, ...]:
-    """Bins of about equally many rows, equal durations never split."""
-    known = sorted((row.seconds, row.code == RIGHT) for row in rows if row.seconds is not None)
-    if not known:
+    """Return accuracy in bins with about the same number of rows; rows of equal duration share a bin."""
+    timed = sorted((row.seconds, row.code == RIGHT) for row in rows if row.seconds is not None)
+    if not timed:
         return ()
-    wanted = min(MOST_DURATION_BINS, max(1, len(known) // 20))
-    edges = sorted({known[len(known) * part // wanted][0] for part in range(1, wanted)})
+    n_bins = min(MOST_DURATION_BINS, max(1, len(timed) // 20))
+    edges = sorted({timed[len(timed) * part // n_bins][0] for part in range(1, n_bins)})
     bins: list[list[tuple[float, bool]]] = [[] for _ in range(len(edges) + 1)]
-    for seconds, right in known:
+    for seconds, right in timed:
         bins[sum(edge <= seconds for edge in edges)].append((seconds, right))
     return tuple(
         Share.of(f"{part[0][0]:.0f}–{part[-1][0]:.0f} s", sum(right for _, right in part), len(part))
@@ -130,14 +136,14 @@ def _by_duration(rows: Sequence[_Row]) -> tuple[Share, ...]:
 
 
 def _by_field(rows: Sequence[_Row]) -> dict[str, tuple[Share, ...]]:
-    """Every breakdown field with 2 to MOST_LABELS different values."""
+    """Return accuracy by value for every breakdown field with 2 to MOST_LABELS different values."""
     names = dict.fromkeys(name for row in rows for name in row.fields)
-    found = {}
+    shares = {}
     for name in names:
         values = {_name(row.fields.get(name)) for row in rows}
         if 1 < len(values) <= MOST_LABELS:
-            found[name] = _shares((_name(row.fields.get(name)), row) for row in rows)
-    return found
+            shares[name] = _shares((_name(row.fields.get(name)), row) for row in rows)
+    return shares
 
 
 def _name(value: Any) -> str:
@@ -154,5 +160,5 @@ def _shares(named: Iterable[tuple[str, _Row]]) -> tuple[Share, ...]:
 
 
 def _majority(rows: Sequence[_Row]) -> float | None:
-    """Accuracy of always answering the most frequent gold label."""
+    """Return the accuracy of always answering with the most frequent gold label."""
     return max(Counter(row.target for row in rows).values()) / len(rows) if rows else None

@@ -1,4 +1,4 @@
-"""One cell's answers to one task in a figure: confusion, letter positions, accuracy by duration and class."""
+"""Draws a breakdown: confusion, answer letters, accuracy by duration and class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Panel = Callable[["Axes"], None]
 
 
 def breakdown_plot(parts: Breakdown, title: str) -> Figure | None:
-    """The panels that apply, side by side; None where none does."""
+    """Draw the panels that apply side by side; return None if none applies."""
     panels: list[Panel] = []
     if parts.labels:
         panels.append(lambda axes: _confusion(axes, parts))

@@ -1,4 +1,4 @@
-"""The clips of a report: links relative to the page, and small previews inside it where asked for."""
+"""Lists the clips of a report: as links relative to the page, and on request as MP3 previews inside it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from urllib.parse import quote
 from marathon_eval.api.audio import Audio
 from marathon_eval.errors import AudioError
 
-#: MP3 plays in every browser; speech stays intelligible at this rate.
+#: Sample rate and size of MP3 previews: speech stays intelligible, and every browser plays MP3.
 PREVIEW_RATE = 16_000
 PREVIEW_BYTES_PER_SECOND = 3_000
 SHORTEST_PREVIEW_SECONDS = 5.0
@@ -22,7 +22,10 @@ SHORTEST_PREVIEW_SECONDS = 5.0
 
 @dataclass
 class ReportClips:
-    """Every different stretch of audio once; `page` is the folder where the HTML file will lie."""
+    """Collects every distinct stretch of audio once; `page` is the folder of the HTML file.
+
+    `listed` is what the page's script gets per clip: path, url, start, stop, transform, and paths of further clips.
+    """
 
     page: Path
     listed: list[dict[str, Any]] = field(default_factory=list)
@@ -30,14 +33,17 @@ class ReportClips:
     _files: list[Path | None] = field(default_factory=list)
 
     def number(self, audio: Sequence[Mapping[str, Any]], root: str | None = None) -> int | None:
-        """Number of a document's clip; None where it has none. Of several clips the first is played."""
+        """Return the number of a document's first clip in `listed`, adding it if it is new; None without audio.
+
+        `root` is the data folder that relative paths start from.
+        """
         if not audio:
             return None
         first = audio[0]
         key = (first["path"], first.get("start"), first.get("stop"), first.get("transform"))
         if key not in self._numbers:
             self._numbers[key] = len(self.listed)
-            path = _found(str(first["path"]), root)
+            path = _existing_path(str(first["path"]), root)
             self._files.append(path)
             self.listed.append(
                 {
@@ -52,18 +58,18 @@ class ReportClips:
         return self._numbers[key]
 
     def embed(self, budget_bytes: int) -> dict[int, str]:
-        """Base64 MP3 previews by clip number, together within the budget.
+        """Return base64 MP3 previews by clip number, all together within the budget.
 
-        All clips are cut to the same length, so that all fit; where that would be under five seconds, the
-        first clips get five and the rest none. Sets `preview` (seconds carried) on each embedded clip.
+        All previews have the same length, chosen so that all fit. If that were under five seconds, the first
+        clips get five seconds and the others none. Sets `preview` (seconds) on each embedded clip in `listed`.
         """
-        # base64 writes three bytes as four
+        # base64 turns three bytes into four
         seconds_in_all = budget_bytes * 3 / 4 / PREVIEW_BYTES_PER_SECOND
         each = max(SHORTEST_PREVIEW_SECONDS, seconds_in_all / max(1, len(self.listed)))
         embedded: dict[int, str] = {}
         left = budget_bytes
         for number, (clip, path) in enumerate(zip(self.listed, self._files, strict=True)):
-            preview = None if path is None else preview_of(_heard(path, clip), each)
+            preview = None if path is None else preview_of(_as_audio(path, clip), each)
             if preview is None:
                 continue
             text = base64.b64encode(preview.mp3).decode("ascii")
@@ -77,18 +83,18 @@ class ReportClips:
 
 @dataclass(frozen=True)
 class Preview:
-    """The beginning of a clip as MP3, and how many seconds of it."""
+    """Holds the beginning of a clip as MP3, and its length in seconds."""
 
     mp3: bytes
     seconds: float
 
 
 def preview_of(audio: Audio, seconds: float) -> Preview | None:
-    """The first `seconds` of a clip as the model heard it, at about 24 kbit/s; None where unreadable."""
+    """Return the first `seconds` of a clip as the model heard it, at about 24 kbit/s; None if it is unreadable."""
     import soundfile
 
     try:
-        # a transform may look at the whole stretch, so all of it is decoded and the rest dropped
+        # decode the whole stretch and cut afterwards, because a transform may depend on all of it
         samples = audio.samples(PREVIEW_RATE)[: int(seconds * PREVIEW_RATE)]
     except AudioError:
         return None
@@ -105,29 +111,29 @@ def preview_of(audio: Audio, seconds: float) -> Preview | None:
     return Preview(buffer.getvalue(), len(samples) / PREVIEW_RATE)
 
 
-def _heard(path: Path, clip: Mapping[str, Any]) -> Audio:
+def _as_audio(path: Path, clip: Mapping[str, Any]) -> Audio:
     return Audio(str(path), clip["start"], clip["stop"], clip["transform"])
 
 
 def relative_url(path: Path, page: Path) -> str:
-    """A link from the page's folder that a browser resolves on disk; never absolute, never with a scheme."""
+    """Return a link relative to the page's folder; it always begins with `./`, so no path can act as a URL scheme."""
     relative = Path(os.path.relpath(path.resolve(), page.resolve())).as_posix()
     return "./" + quote(relative.encode("utf-8", "surrogateescape"))
 
 
 def shown_path(path: str, root: str | None) -> str:
-    """The path as a reader is told it: below the data folder, since a page that travels need not name a machine's."""
+    """Return the path as the page shows it: relative to the data folder, so that it does not reveal the machine's."""
     for folder in (Path(root), Path(root).resolve()) if root else ():
         if Path(path).is_relative_to(folder):
             return Path(path).relative_to(folder).as_posix()
     return path
 
 
-def _found(path: str, root: str | None) -> Path | None:
+def _existing_path(path: str, root: str | None) -> Path | None:
     for candidate in (Path(path), Path(root or ".") / path):
         try:
             if candidate.is_file():
                 return candidate
-        except (OSError, ValueError):  # a name that no file can have
+        except (OSError, ValueError):  # not a valid file name
             continue
     return None

@@ -1,4 +1,4 @@
-"""Score against ratio per press, and score against prefill time with the Pareto front."""
+"""Computes score against ratio for each press, and score against prefill time with the Pareto front."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from marathon_eval.report.runs import ReportRun
 
 @dataclass(frozen=True)
 class Point:
-    """A cell at its ratio; score on the 0-100 scale."""
+    """Places a run at its ratio; the score is on the 0-100 scale."""
 
     ratio: float
     score: Score
@@ -20,7 +20,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Curves:
-    """Points by series, by rising ratio; `baselines` are the uncompressed runs, `tasks` what is averaged."""
+    """Holds each series' points by rising ratio, the uncompressed runs as `baselines`, and the averaged tasks."""
 
     series: dict[str, tuple[Point, ...]]
     baselines: tuple[Point, ...]
@@ -29,7 +29,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """A cell by median prefill seconds and score; `front`: no other is as good in both and better in one."""
+    """Places a run by median prefill seconds and score; `front` says whether it is on the Pareto front."""
 
     label: str
     series: str
@@ -39,7 +39,7 @@ class Tradeoff:
 
 
 def shared_tasks(cells: Sequence[ReportRun]) -> tuple[str, ...]:
-    """Tasks that every cell has a headline score for: only over these can cells be compared."""
+    """Return the tasks for which every run has a headline score; only over these can runs be compared."""
     if not cells:
         return ()
     return tuple(
@@ -50,7 +50,7 @@ def shared_tasks(cells: Sequence[ReportRun]) -> tuple[str, ...]:
 
 
 def curves(cells: Sequence[ReportRun], tasks: Sequence[str]) -> Curves | None:
-    """Curves over the mean of these tasks; None where no cell has a press."""
+    """Return curves of the mean score over these tasks; None if no run has a press."""
     series: dict[str, list[Point]] = {}
     baselines = []
     for cell in cells:
@@ -69,36 +69,39 @@ def curves(cells: Sequence[ReportRun], tasks: Sequence[str]) -> Curves | None:
 
 
 def mean_score(cell: ReportRun, tasks: Iterable[str]) -> Score | None:
-    """Plain mean of the tasks' headlines; its interval takes the tasks' errors as independent."""
+    """Return the plain mean of the tasks' headline scores; None if one is missing.
+
+    The interval takes the tasks' errors as independent.
+    """
     scores = [score_of(cell.tasks[name]) if name in cell.tasks else None for name in tasks]
-    known = [score for score in scores if score is not None]
-    if not known or len(known) < len(scores):
+    present = [score for score in scores if score is not None]
+    if not present or len(present) < len(scores):
         return None
-    mean = sum(score.value for score in known) / len(known)
-    low, high = mean_interval(mean, known)
-    return Score(mean, low, high, all(score.whole for score in known))
+    mean = sum(score.value for score in present) / len(present)
+    low, high = mean_interval(mean, present)
+    return Score(mean, low, high, all(score.whole for score in present))
 
 
 def tradeoffs(
     cells: Sequence[ReportRun], prefill: Mapping[str, float | None], tasks: Sequence[str]
 ) -> list[Tradeoff]:
-    """Cells with a known median prefill time (by label), the Pareto front marked, fastest first."""
-    known = []
+    """Return the runs that have a median prefill time in `prefill` (seconds by label), fastest first."""
+    timed = []
     for cell in cells:
         score, seconds = mean_score(cell, tasks), prefill.get(cell.label)
         if score is not None and seconds is not None:
-            known.append((seconds, score, cell))
-    points = [(seconds, score.value) for seconds, score, _ in known]
+            timed.append((seconds, score, cell))
+    points = [(seconds, score.value) for seconds, score, _ in timed]
     return sorted(
         (
             Tradeoff(cell.label, cell.series, seconds, score, on_front((seconds, score.value), points))
-            for seconds, score, cell in known
+            for seconds, score, cell in timed
         ),
         key=lambda item: item.seconds,
     )
 
 
 def on_front(point: tuple[float, float], points: Iterable[tuple[float, float]]) -> bool:
-    """Whether no other (seconds, score) is as fast and as good, and better in one of them."""
+    """Return whether no other (seconds, score) is at least as fast and as good, and better in one of the two."""
     seconds, score = point
     return not any(other != point and other[0] <= seconds and other[1] >= score for other in points)

@@ -1,4 +1,4 @@
-"""A task's columns as the JSON that the page unpacks: numbers instead of texts, every text once."""
+"""Turns a task's columns into the JSON that the page unpacks; texts are stored once and referred to by number."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from marathon_eval.results.outcomes import ABSENT
 def embedded_samples(
     task: TaskColumns, clips: Sequence[int | None], prompts: Mapping[str, str], limit: int
 ) -> dict[str, Any]:
-    """The JSON of a task: `clips` numbers each document's audio, `prompts` gives text by prompt_sha256.
+    """Return a task's JSON. `clips` has each document's clip number, `prompts` the prompt text by prompt_sha256.
 
-    Texts are numbered document by document, so that answers to one clip lie side by side and compress;
-    none is longer than `limit` characters.
+    Texts are numbered document by document, so that answers to one clip lie side by side and compress well.
+    Texts longer than `limit` characters are cut.
     """
     texts = EmbeddedTexts()
     length = len(task.places)
@@ -43,21 +43,22 @@ def embedded_samples(
 
 
 class EmbeddedTexts:
-    """Every different text once, numbered in the order of first use; number 0 is no text."""
+    """Numbers every distinct text in the order of first use; number 0 stands for no text."""
 
     def __init__(self) -> None:
         self._numbers: dict[str | None, int] = {None: 0}
 
     def number(self, text: str | None) -> int:
+        """Return the text's number, a new one for a new text."""
         return self._numbers.setdefault(text, len(self._numbers))
 
     def cut_to(self, limit: int) -> list[str | None]:
-        """All texts by number, none longer than `limit` characters; a cut one says so."""
+        """Return all texts by number; one longer than `limit` characters is cut, with a note at its end."""
         return [None if text is None else _cut(text, limit) for text in self._numbers]
 
 
 def fitting_length(lengths: Iterable[int], budget: int) -> int:
-    """The length to cut to so that all together stay within the budget, but at least 200."""
+    """Return the length to which texts must be cut so that all fit the budget (characters), but at least 200."""
     ordered = sorted(lengths)
     left = budget
     for place, length in enumerate(ordered):
@@ -74,7 +75,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 class _PackedCell:
-    """One cell's columns spread over all documents, absent ones marked."""
+    """Spreads one run's columns over all documents of the task and marks documents that it lacks."""
 
     def __init__(self, length: int, columns: CellColumns) -> None:
         self._errors = columns.errors
@@ -85,7 +86,7 @@ class _PackedCell:
             if any(value is not None for value in values)
         }
         self._codes = {name: [ABSENT] * length for name in columns.readings}
-        self._found = {name: ([0] * length, [0] * length) for name in columns.readings}
+        self._answers = {name: ([0] * length, [0] * length) for name in columns.readings}
         self._graded: dict[str, dict[int, float]] = {name: {} for name in columns.readings}
         self._cached = [0] * length
 
@@ -95,7 +96,7 @@ class _PackedCell:
         for name, values in self._usage.items():
             values[place] = columns.usage[name][row]
         for name, reading in columns.readings.items():
-            answers, rules = self._found[name]
+            answers, rules = self._answers[name]
             self._codes[name][place] = reading.codes[row]
             answers[place] = texts.number(reading.answers[row])
             rules[place] = texts.number(reading.rules[row])
@@ -106,7 +107,9 @@ class _PackedCell:
     def as_json(self, texts: EmbeddedTexts) -> dict[str, Any]:
         readings = {
             name: {"codes": "".join(codes), "answer": answers, "rule": rules, "score": self._graded[name]}
-            for (name, codes), (answers, rules) in zip(self._codes.items(), self._found.values(), strict=True)
+            for (name, codes), (answers, rules) in zip(
+                self._codes.items(), self._answers.values(), strict=True
+            )
         }
         return {
             "response": self._response,
@@ -122,6 +125,6 @@ def _fields_text(fields: Mapping[str, Any]) -> str | None:
 
 
 def _prompt(shas: Iterable[str | None], prompts: Mapping[str, str]) -> str | None:
-    """The document's prompt; where models were asked differently, each wording."""
-    found = dict.fromkeys(prompts[sha] for sha in shas if sha is not None and sha in prompts)
-    return "\n\n— another model was asked —\n\n".join(found) or None
+    """Return the document's prompt; if models got different prompts, all of them, one after the other."""
+    texts = dict.fromkeys(prompts[sha] for sha in shas if sha is not None and sha in prompts)
+    return "\n\n— prompt of another model —\n\n".join(texts) or None

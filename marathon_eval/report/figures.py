@@ -1,4 +1,4 @@
-"""Which figures a report has; inline for the page, as files for papers."""
+"""Draws all figures that a report has data for: as inline SVG for the page, or as SVG and PNG files."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ TITLES = {
 
 
 def inline(report: Report) -> dict[str, str]:
-    """SVG elements by name, for the page."""
+    """Return the figures as SVG elements by name, for the page."""
     return {name: inline_svg(figure, name, TITLES[name]) for name, figure in drawn(report)}
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
-    """All figures as SVG and PNG, and a breakdown of every cell and task. Raises MarathonError."""
+    """Write all figures as SVG and PNG, and a breakdown of every run and task. Raises MarathonError."""
     from marathon_eval.report.breakdown_plot import breakdown_plot
 
     written = [path for name, figure in drawn(report) for path in save(figure, folder, name)]
@@ -48,12 +48,12 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
 
 
 def file_name(text: str) -> str:
-    """A label as part of a file's name."""
+    """Return a label with all characters replaced that a file name should not hold, cut to 80 characters."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", text)[:80].strip("_.")
 
 
 def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
-    """Name and figure of all that these runs have data for."""
+    """Yield name and figure of everything that these runs have data for."""
     radar = plots.radar(report.runs_board, report.board.columns)
     if radar is not None:
         yield "radar", radar
@@ -64,14 +64,14 @@ def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
 
 
 def _over_ratios(report: Report) -> Iterator[tuple[str, Figure]]:
-    """Curves and the front compare the cells of models that have a press, over the tasks that all have."""
+    """Yield the curves and the Pareto front of models that have a run with a press, over the tasks all runs share."""
     models = {cell.model for cell in report.cells if cell.press}
     compared = [cell for cell in report.cells if cell.model in models]
     tasks = curves.shared_tasks(compared)
-    found = curves.curves(compared, tasks)
-    if found is None:
+    mean_curves = curves.curves(compared, tasks)
+    if mean_curves is None:
         return
-    yield "ratio", plots.ratio_curves(found, f"mean of {', '.join(tasks)}")
+    yield "ratio", plots.ratio_curves(mean_curves, f"mean of {', '.join(tasks)}")
     by_task = {task: curves.curves(compared, [task]) for task in tasks}
     if len(tasks) > 1:
         yield "ratio_by_task", plots.ratio_by_task({t: c for t, c in by_task.items() if c is not None})
@@ -79,14 +79,14 @@ def _over_ratios(report: Report) -> Iterator[tuple[str, Figure]]:
     seconds = {label: spread.median if spread else None for label, spread in medians.items()}
     items = curves.tradeoffs(compared, seconds, tasks)
     if items:
-        yield "pareto", plots.pareto(items, list(found.series))
+        yield "pareto", plots.pareto(items, list(mean_curves.series))
 
 
 def _spreads(report: Report) -> dict[str, dict[str, Spread]]:
-    """By cell and stage; cells without any timing left out."""
-    found: dict[str, dict[str, Spread]] = {}
+    """Return the spread of seconds by run and stage; runs without timing are left out."""
+    spreads: dict[str, dict[str, Spread]] = {}
     for label, timing in report.gathered.timings.items():
         by_stage = {stage: spread for stage in STAGES if (spread := timing.spread(stage)) is not None}
         if by_stage:
-            found[label] = by_stage
-    return found
+            spreads[label] = by_stage
+    return spreads

@@ -1,4 +1,4 @@
-"""Gathers result folders into what the report's page shows."""
+"""Gathers what a report shows from result folders: leaderboard, samples, breakdowns and timings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from marathon_eval.results.files import read_samples
 
 @dataclass
 class Gathered:
-    """Everything that was read from the samples files, by task and by cell label."""
+    """Holds what was read from the samples files.
+
+    `breakdowns` are by task and run label, `timings` by run label; `without_samples` names runs and tasks
+    (`label: task`) whose samples file is missing.
+    """
 
     tasks: list[TaskColumns]
     breakdowns: dict[str, dict[str, Breakdown]]
@@ -26,7 +30,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Report:
-    """What a page is made of; `figures` are also what --plots writes."""
+    """Holds everything that a report's page and figures show; `benchmark` is None if no task belongs to one."""
 
     cells: Sequence[ReportRun]
     board: Board
@@ -35,17 +39,18 @@ class Report:
 
     @property
     def runs_board(self) -> list[LeaderboardRow]:
+        """The leaderboard's rows of runs, without published models."""
         return [row for row in self.board.rows if row.kind == "run"]
 
 
 def make_report(cells: Sequence[ReportRun], with_published: bool = False) -> Report:
-    """Read all samples once. Raises MarathonError for a damaged file."""
-    known = benchmark_of(task for cell in cells for task in cell.tasks)
-    return Report(cells, make_board(cells, known, with_published), known, gather(cells))
+    """Build the leaderboard and read all samples files once. Raises MarathonError for a damaged file."""
+    benchmark = benchmark_of(task for cell in cells for task in cell.tasks)
+    return Report(cells, make_board(cells, benchmark, with_published), benchmark, gather(cells))
 
 
 def gather(cells: Sequence[ReportRun]) -> Gathered:
-    """Columns, breakdowns and timings of every task that has samples."""
+    """Read the samples of every task and run into columns, breakdowns and timings. Raises MarathonError."""
     gathered = Gathered([], {}, {cell.label: Timing() for cell in cells}, [])
     for name in dict.fromkeys(task for cell in cells for task in cell.tasks):
         columns = TaskColumns(name)
@@ -55,10 +60,10 @@ def gather(cells: Sequence[ReportRun]) -> Gathered:
             if not (cell.folders[name] / f"samples_{name}.jsonl").is_file():
                 gathered.without_samples.append(f"{cell.label}: {name}")
                 continue
-            added = columns.add_cell(number, cell.tasks[name], read_samples(cell.folders[name], name))
-            gathered.timings[cell.label].add(added)
+            cell_columns = columns.add_cell(number, cell.tasks[name], read_samples(cell.folders[name], name))
+            gathered.timings[cell.label].add(cell_columns)
             gathered.breakdowns.setdefault(name, {})[cell.label] = broken_down(
-                columns, added, columns.primary
+                columns, cell_columns, columns.primary
             )
         if columns.cells:
             gathered.tasks.append(columns)

@@ -1,4 +1,4 @@
-"""The leaderboard: runs, and on request the published models, in the benchmark's column order."""
+"""Builds the leaderboard: one row per run and, on request, per published model; columns in the benchmark's order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marathon_eval.report.runs import ReportRun
 
 @dataclass(frozen=True)
 class Score:
-    """One number, with its 95 % interval where there is one; `whole` False: not every row was scored."""
+    """Holds a score (of a run: 0-100) and its 95 % interval; `whole` is False if some rows were not scored."""
 
     value: float
     low: float | None = None
@@ -23,7 +23,7 @@ class Score:
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """One line: a cell's scores by task, or a published model's. `kind` is run, published or reference."""
+    """Holds the scores by task of a run or a published model; `kind` is run, published or reference."""
 
     name: str
     kind: str
@@ -33,7 +33,7 @@ class LeaderboardRow:
 
 @dataclass(frozen=True)
 class Champion:
-    """The best of a category: the published model, and the best run here."""
+    """Names the best published model, run and reference of a category, each with its mean score."""
 
     group: str
     columns: tuple[str, ...]
@@ -44,7 +44,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Board:
-    """Columns in order, rows by falling average. `averaged` says whether an Avg column makes sense."""
+    """Holds the columns in order and the rows by falling average; `averaged` says whether any row has an average."""
 
     columns: tuple[PublishedColumn, ...]
     rows: tuple[LeaderboardRow, ...]
@@ -54,12 +54,16 @@ class Board:
 def make_board(
     cells: Sequence[ReportRun], benchmark: Benchmark | None = None, with_published: bool = False
 ) -> Board:
-    """The benchmark's columns that a row has a score in; tasks of no benchmark follow, not averaged."""
+    """Build the leaderboard of these runs.
+
+    The benchmark's columns come first: all of them `with_published`, else those of tasks that were run. Tasks
+    outside the benchmark follow and do not count in the average.
+    """
     tasks = list(dict.fromkeys(task for cell in cells for task in cell.tasks))
-    own = benchmark.columns if benchmark else ()
-    inside = tuple(column for column in own if with_published or column.task in tasks)
-    known = {column.task for column in own}
-    outside = tuple(PublishedColumn(task, task, "") for task in tasks if task not in known)
+    columns = benchmark.columns if benchmark else ()
+    inside = tuple(column for column in columns if with_published or column.task in tasks)
+    benchmark_tasks = {column.task for column in columns}
+    outside = tuple(PublishedColumn(task, task, "") for task in tasks if task not in benchmark_tasks)
     rows = [_cell_row(cell, benchmark, tasks) for cell in cells]
     if benchmark and with_published:
         rows += published_rows(benchmark)
@@ -68,26 +72,26 @@ def make_board(
 
 
 def score_of(task: TaskResult) -> Score | None:
-    """The task's headline on its 0-100 scale."""
-    found = task.headline_value()
-    if found is None or found.value is None:
+    """Return the task's headline score on the 0-100 scale; None if it has none."""
+    headline = task.headline_value()
+    if headline is None or headline.value is None:
         return None
-    low, high = sorted(found.ci95) if found.ci95 else (None, None)
-    return Score(found.value, low, high, task.coverage == 1.0)
+    low, high = sorted(headline.ci95) if headline.ci95 else (None, None)
+    return Score(headline.value, low, high, task.coverage == 1.0)
 
 
 def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]) -> LeaderboardRow:
     scores = {name: score for name, task in cell.tasks.items() if (score := score_of(task)) is not None}
-    wanted = [column.task for column in benchmark.columns] if benchmark else list(tasks)
-    complete = len(wanted) > 1 and all(name in scores for name in wanted)
-    average = _average({name: scores[name] for name in wanted}, benchmark) if complete else None
+    averaged = [column.task for column in benchmark.columns] if benchmark else list(tasks)
+    complete = len(averaged) > 1 and all(name in scores for name in averaged)
+    average = _average({name: scores[name] for name in averaged}, benchmark) if complete else None
     return LeaderboardRow(cell.label, "run", scores, average)
 
 
 def _average(scores: Mapping[str, Score], benchmark: Benchmark | None) -> Score | None:
-    """The benchmark's average; its interval adds the tasks' half-widths as independent errors.
+    """Return the benchmark's average; its interval adds the tasks' half-widths as independent errors.
 
-    Exact for plain means over tasks that share no clips; where the average is none, there is no interval.
+    The interval is exact for a plain mean over tasks that share no clips; other averages have no interval.
     """
     values: dict[str, float | None] = {name: score.value for name, score in scores.items()}
     plain = benchmark is None or benchmark.averaged == "columns"
@@ -102,7 +106,7 @@ def _average(scores: Mapping[str, Score], benchmark: Benchmark | None) -> Score 
 
 
 def mean_interval(mean: float, scores: Sequence[Score]) -> tuple[float | None, float | None]:
-    """Interval of a plain mean of independent scores; none unless each has its own."""
+    """Return the interval of a plain mean of independent scores; (None, None) unless each has an interval."""
     below, above = 0.0, 0.0
     for score in scores:
         if score.low is None or score.high is None:
@@ -113,7 +117,7 @@ def mean_interval(mean: float, scores: Sequence[Score]) -> tuple[float | None, f
 
 
 def published_rows(benchmark: Benchmark) -> list[LeaderboardRow]:
-    """The benchmark's own table, averages as printed."""
+    """Return the rows of the benchmark's published table, with the averages that it prints."""
     return [
         LeaderboardRow(
             row.name,
@@ -126,7 +130,7 @@ def published_rows(benchmark: Benchmark) -> list[LeaderboardRow]:
 
 
 def champions(board: Board, benchmark: Benchmark) -> list[Champion]:
-    """Per category the published model, the run and the reference with the highest mean over its columns."""
+    """Return for each category the published model, run and reference with the highest mean over its columns."""
     rows = {"published": published_rows(benchmark), "run": [r for r in board.rows if r.kind == "run"]}
     rows["reference"] = [row for row in rows["published"] if row.kind == "reference"]
     rows["published"] = [row for row in rows["published"] if row.kind == "published"]

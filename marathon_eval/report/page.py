@@ -1,6 +1,6 @@
-"""Cells -> one self-contained HTML file: tables and figures, and the samples as compressed columns.
+"""Renders a gathered report as one self-contained HTML page with tables, figures and compressed samples.
 
-The page asks nobody for anything: a Content-Security-Policy forbids it, whatever a model's answer holds.
+The page loads nothing from the network: its Content-Security-Policy forbids it, whatever text a model's answer holds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from marathon_eval.report import figures, prompts
 from marathon_eval.report.clips import ReportClips
@@ -26,16 +26,19 @@ from marathon_eval.report.summary import run_facts, task_lines, timing_lines
 from marathon_eval.report.tables import one_line
 from marathon_eval.results.outcomes import NAMES
 
-#: Characters of text that a page carries before the longest answers are cut.
+#: Characters of text in a page; if there are more, the longest texts are cut.
 TEXT_BUDGET = 32_000_000
-#: Of all samples, compressed; where texts compress badly the budget is halved until they fit.
+#: Bytes of all compressed samples; TEXT_BUDGET is halved until they fit, but not below LEAST_TEXT_BUDGET.
 SAMPLES_BYTES = 14_000_000
 LEAST_TEXT_BUDGET = 100_000
 FOLDER = Path(__file__).parent
 
 
 def render_page(report: Report, page: Path, with_published: bool = False, embed_bytes: int = 0) -> str:
-    """The HTML text of a page that will lie at `page`; audio is linked relative to it."""
+    """Return the HTML of a page that will be written to the path `page`, to which its audio links are relative.
+
+    `with_published` adds the tables of other benchmarks; `embed_bytes` is the size of all audio previews together.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -43,17 +46,17 @@ def render_page(report: Report, page: Path, with_published: bool = False, embed_
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     script, style = (_part(name) for name in ("page.js.j2", "page.css.j2"))
-    blocks, clips, previews = packed_samples(report, page.parent, embed_bytes)
+    samples = packed_samples(report, page.parent, embed_bytes)
     drawn = figures.inline(report)
     text: str = environment.get_template("page.html.j2").render(
         script=Markup(script),
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(style),
         figures={name: Markup(svg) for name, svg in drawn.items()},
-        data=_safe_json(page_data(report, clips)),
-        blocks=blocks,
+        data=_safe_json(page_data(report, samples.clips)),
+        blocks=samples.blocks,
         breakdowns=compressed(_breakdown_data(report)),
-        previews=previews,
+        previews=samples.previews,
         report=report,
         one_line=one_line,
         champions=champions(report.board, report.benchmark) if report.benchmark else [],
@@ -62,14 +65,20 @@ def render_page(report: Report, page: Path, with_published: bool = False, embed_
         timing_lines=timing_lines(report.gathered.timings),
         runs=[run_facts(cell) for cell in report.cells],
     )
-    # a lone surrogate in a name has no UTF-8
+    # a lone surrogate in a name cannot be encoded as UTF-8
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def packed_samples(
-    report: Report, folder: Path, embed_bytes: int
-) -> tuple[list[str], list[dict[str, Any]], dict[int, str]]:
-    """A compressed block per task, the clips that they name, and previews by clip number."""
+class PageSamples(NamedTuple):
+    """Holds a compressed block per task, the clips that the blocks number, and previews by clip number."""
+
+    blocks: list[str]
+    clips: list[dict[str, Any]]
+    previews: dict[int, str]
+
+
+def packed_samples(report: Report, folder: Path, embed_bytes: int) -> PageSamples:
+    """Compress all samples for a page in `folder`, with at most `embed_bytes` of audio previews."""
     tasks = report.gathered.tasks
     texts = prompts.prompts_by_sha(prompts.cache_files(report.cells))
     clips = ReportClips(folder)
@@ -79,7 +88,7 @@ def packed_samples(
     }
     blocks = _blocks(tasks, numbers, texts)
     previews = clips.embed(embed_bytes) if embed_bytes else {}
-    return blocks, clips.listed, previews
+    return PageSamples(blocks, clips.listed, previews)
 
 
 def _blocks(
@@ -95,7 +104,7 @@ def _blocks(
 
 
 def page_data(report: Report, clips: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the script needs before any block is unpacked."""
+    """Return the JSON that the page's script needs before it unpacks a block."""
     return {
         "cells": [cell.label for cell in report.cells],
         "tasks": [{"name": task.task, "reading": task.primary} for task in report.gathered.tasks],
@@ -105,9 +114,9 @@ def page_data(report: Report, clips: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def compressed(value: Any) -> str:
-    """JSON, gzip, base64: small, and without a character that HTML could misread."""
+    """Return the value as JSON, compressed with gzip and encoded in base64, which HTML cannot misread."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    # a lone surrogate from a broken decoder has no UTF-8; it is shown as a question mark
+    # a lone surrogate, from a broken decoder, cannot be encoded as UTF-8; it becomes a question mark
     packed = gzip.compress(text.encode("utf-8", "replace"), compresslevel=7, mtime=0)
     return base64.b64encode(packed).decode("ascii")
 
@@ -121,9 +130,9 @@ def _breakdown_data(report: Report) -> dict[str, Any]:
 
 
 def _other_tables(report: Report) -> list[tuple[Benchmark, list[LeaderboardRow]]]:
-    """The published tables of the benchmarks that these runs are not of."""
-    own = report.benchmark.name if report.benchmark else None
-    others = [published_benchmark(name) for name in benchmark_names() if name != own]
+    """Return the published tables of all benchmarks but the report's own."""
+    shown = report.benchmark.name if report.benchmark else None
+    others = [published_benchmark(name) for name in benchmark_names() if name != shown]
     return [(other, published_rows(other)) for other in others]
 
 
@@ -137,7 +146,7 @@ def _part(name: str) -> str:
 
 
 def _safe_json(value: Mapping[str, Any]) -> Any:
-    """JSON for a script element: nothing in it can end the element."""
+    """Return JSON for a script element, escaped so that nothing in it can end the element."""
     from jinja2.utils import htmlsafe_json_dumps
 
     return htmlsafe_json_dumps(value, ensure_ascii=True, separators=(",", ":"))

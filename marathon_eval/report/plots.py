@@ -1,6 +1,6 @@
-"""The report's figures, drawn by matplotlib: radar, score against ratio, score against prefill time, timing.
+"""Draws the report's figures with matplotlib: radar, score against ratio, score against prefill time, timing.
 
-No pyplot, so no global state. Every text is drawn as it is: model names are no formulas.
+It avoids pyplot, which keeps global state. Texts are drawn literally, so `$` in a name starts no formula.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from marathon_eval.report.leaderboard import LeaderboardRow
     from marathon_eval.report.published import PublishedColumn
 
-#: More lines than this cannot be told apart in a radar.
+#: Lines in a radar; more could not be distinguished.
 MOST_IN_RADAR = 8
 NAMED_STAGES = dict(zip(STAGES, ("encode", "prefill", "decode"), strict=True))
 
 
 def radar(rows: Sequence[LeaderboardRow], columns: Sequence[PublishedColumn]) -> Figure | None:
-    """Scores 0-100 by task, one line per row (at most MOST_IN_RADAR); None below three tasks.
+    """Draw scores (0-100) by task, one line per row, at most MOST_IN_RADAR; return None below three tasks.
 
-    A row without a score in every column is left out: a gap would look like a zero.
+    A row that lacks a score in some column is left out, because the gap would look like a zero.
     """
     whole = [row for row in rows if all(column.task in row.scores for column in columns)]
     if len(columns) < 3 or not whole:
@@ -51,7 +51,7 @@ def radar(rows: Sequence[LeaderboardRow], columns: Sequence[PublishedColumn]) ->
 
 
 def ratio_curves(curves: Curves, title: str) -> Figure:
-    """Score against the fraction of audio tokens removed, one line and band per press; baselines dashed."""
+    """Draw score against the fraction of audio tokens removed: a line and band per press, baselines dashed."""
     with drawing() as new_figure:
         figure = new_figure(6.4, 4.6)
         axes = figure.add_subplot()
@@ -64,7 +64,7 @@ def ratio_curves(curves: Curves, title: str) -> Figure:
 
 
 def ratio_by_task(by_task: Mapping[str, Curves]) -> Figure:
-    """The same for every task, as small panels with one legend."""
+    """Draw score against ratio for every task, as small panels with one legend."""
     wide = min(4, len(by_task))
     high = math.ceil(len(by_task) / wide)
     with drawing() as new_figure:
@@ -103,25 +103,27 @@ def _draw_curves(axes: Axes, curves: Curves) -> None:
 
 
 def _with_start(points: Sequence[Point], baselines: Sequence[Point]) -> list[Point]:
-    """A press at ratio 0 is the uncompressed run, where there is just one."""
+    """Return the points with the uncompressed run as ratio 0 in front, if there is exactly one."""
     if len(baselines) == 1 and points[0].ratio > 0:
         return [baselines[0], *points]
     return list(points)
 
 
 def pareto(items: Sequence[Tradeoff], order: Sequence[str]) -> Figure:
-    """Score against median prefill seconds; the front joined by a line and named.
+    """Draw score against median prefill seconds; runs on the Pareto front are labelled and joined by a line.
 
-    `order` names the series that the curves have, so that a press has one colour in both.
+    `order` lists the series of the curves, so that a press has the same colour in both figures.
     """
     with drawing() as new_figure:
         figure = new_figure(6.4, 4.6)
         axes = figure.add_subplot()
         names = list(dict.fromkeys([*order, *(item.series for item in items)]))
         for number, name in enumerate(names):
-            own = [item for item in items if item.series == name]
+            points = [item for item in items if item.series == name]
             look = {**_look(number), "linestyle": "none"}
-            axes.plot([i.seconds for i in own], [i.score.value for i in own], label=_label(name), **look)
+            axes.plot(
+                [i.seconds for i in points], [i.score.value for i in points], label=_label(name), **look
+            )
         front = [item for item in items if item.front]
         axes.plot(
             [i.seconds for i in front], [i.score.value for i in front], color=INK, linewidth=1.0, zorder=1
@@ -143,7 +145,7 @@ def pareto(items: Sequence[Tradeoff], order: Sequence[str]) -> Figure:
 
 
 def timing_boxes(spreads: Mapping[str, Mapping[str, Spread]]) -> Figure:
-    """Per stage a panel of boxes, one per cell: median, quartiles, 5 % and 95 %. `spreads[cell][stage]`."""
+    """Draw a panel per stage with a box per run: median, quartiles, 5 % and 95 %. Takes `spreads[run][stage]`."""
     stages = [stage for stage in STAGES if any(stage in by_stage for by_stage in spreads.values())]
     with drawing() as new_figure:
         figure = new_figure(2.2 + 2.1 * len(stages), 0.9 + 0.24 * len(spreads))
@@ -186,7 +188,7 @@ def _box_look() -> dict[str, Any]:
 
 
 def _look(number: int) -> dict[str, Any]:
-    """Colour, marker and dash together: a series is known without seeing colours."""
+    """Return a series' colour, marker and dash, which also differ for readers who do not see the colours."""
     return {
         "color": SERIES[number % len(SERIES)],
         "marker": MARKERS[number % len(MARKERS)],
@@ -197,7 +199,7 @@ def _look(number: int) -> dict[str, Any]:
 
 
 def _label(name: str) -> str:
-    """A legend leaves out names that begin with an underscore; a long one would squeeze the plot."""
+    """Shorten a long name, and put a space before `_`, because matplotlib omits such names from legends."""
     text = one_line(name)
     text = text if len(text) <= 60 else f"{text[:44]}…{text[-15:]}"
     return f" {text}" if text.startswith("_") else text

@@ -1,4 +1,4 @@
-"""The prompts behind a run's hashes, from the answer caches: samples files hold only `prompt_sha256`."""
+"""Looks up prompt texts in the response caches, because samples files hold only each prompt's hash."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FROM {TABLE} WHERE key LIKE 'response/%'
 
 
 def cache_files(cells: Iterable[ReportRun]) -> list[Path]:
-    """The cache files that the runs may have filled and that are still there, each once."""
+    """Return the existing cache files that the runs may have written to, each once."""
     folders = [default_folder()]
     for cell in cells:
         folders += [Path(config["use_cache"]) for config in cell.configs.values() if config.get("use_cache")]
@@ -27,7 +27,10 @@ def cache_files(cells: Iterable[ReportRun]) -> list[Path]:
 
 
 def prompts_by_sha(files: Iterable[Path]) -> dict[str, str]:
-    """Prompt text, the system text before it, by prompt_sha256. A file that is no cache gives none."""
+    """Return prompt texts, after their system prompt if there is one, by prompt_sha256.
+
+    A file that is not a response cache adds nothing.
+    """
     return {
         sha256_of([system, prompt]): prompt if system is None else f"[system] {system}\n\n{prompt}"
         for path in files
@@ -40,5 +43,5 @@ def _stored(path: Path) -> Iterator[tuple[str | None, str]]:
         with closing(read_only(path)) as connection:
             yield from connection.execute(_QUERY)
     except sqlite3.DatabaseError:
-        # prompts are an extra: the report says "not in a cache at hand" where one is missing
+        # prompts are optional: the page says that the text was not found
         return

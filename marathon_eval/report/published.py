@@ -1,4 +1,4 @@
-"""The tables that the benchmarks published, as CSV; data/published.json says where each comes from."""
+"""Reads the benchmarks' published tables from data/*.csv; data/published.json names columns and source of each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DATA = PACKAGE / "data"
 
 @dataclass(frozen=True)
 class PublishedColumn:
-    """One task's column, with the benchmark's short name and category; `rows` weighs averages by rows."""
+    """Describes one task's column: the benchmark's short name, its category, and its number of rows as a weight."""
 
     task: str
     short: str
@@ -25,18 +25,21 @@ class PublishedColumn:
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A published model; a score is None where the benchmark prints none. `average` is the printed one."""
+    """Holds a published model's scores (None where the benchmark prints none) and its printed average."""
 
     name: str
     scores: dict[str, float | None]
     average: float | None
-    #: No model, but what models are held against: humans, random guessing.
+    #: True for what models are compared with, such as humans or random guessing.
     reference: bool
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark's columns in its own order, its published rows, and how it averages."""
+    """Describes a benchmark: its columns in its own order, its published rows, and how it averages.
+
+    `averaged` is "columns" (plain mean), "rows" (weighted by rows) or "groups" (mean of the categories' means).
+    """
 
     name: str
     title: str
@@ -52,18 +55,21 @@ class Benchmark:
         return list(dict.fromkeys(column.group for column in self.columns))
 
     def average(self, scores: Mapping[str, float | None]) -> float | None:
-        """The benchmark's own average of the columns that have a score; None when none has."""
+        """Average the columns that have a score as the benchmark does.
+
+        None if no column has a score, or if the categories are averaged and one of them is incomplete.
+        """
         if self.averaged == "groups":
             means = [self.group_mean(group, scores) for group in self.groups]
             return None if None in means else _mean([(mean, 1) for mean in means if mean is not None])
         weight_by_rows = self.averaged == "rows"
-        known = [(scores.get(c.task), c.rows if weight_by_rows else 1) for c in self.columns]
-        return _mean([(score, weight) for score, weight in known if score is not None])
+        weighted = [(scores.get(c.task), c.rows if weight_by_rows else 1) for c in self.columns]
+        return _mean([(score, weight) for score, weight in weighted if score is not None])
 
     def group_mean(self, group: str, scores: Mapping[str, float | None]) -> float | None:
-        """Plain mean over a category's columns; None unless every one has a score."""
-        found = [scores.get(column.task) for column in self.columns if column.group == group]
-        return None if None in found else _mean([(score, 1) for score in found if score is not None])
+        """Return the plain mean over a category's columns; None unless every column has a score."""
+        values = [scores.get(column.task) for column in self.columns if column.group == group]
+        return None if None in values else _mean([(score, 1) for score in values if score is not None])
 
 
 def _mean(weighted: list[tuple[float, int]]) -> float | None:
@@ -72,29 +78,29 @@ def _mean(weighted: list[tuple[float, int]]) -> float | None:
 
 
 def benchmark_names() -> list[str]:
-    """Names of the shipped tables."""
+    """Return the names of the shipped tables."""
     return list(_described())
 
 
 def published_benchmark(name: str) -> Benchmark:
-    """One shipped table. Raises KeyError for a name that is not in `benchmark_names`."""
+    """Read one shipped table. Raises KeyError for a name that is not in `benchmark_names`."""
     described = _described()[name]
     columns = tuple(PublishedColumn(**column) for column in described["columns"])
     with (DATA / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = tuple(_row(line, columns, described) for line in csv.DictReader(file))
-    kept = {key: described[key] for key in ("title", "source", "unit", "averaged")}
-    return Benchmark(name=name, columns=columns, rows=rows, **kept)
+    facts = {key: described[key] for key in ("title", "source", "unit", "averaged")}
+    return Benchmark(name=name, columns=columns, rows=rows, **facts)
 
 
 def benchmark_of(tasks: Iterable[str]) -> Benchmark | None:
-    """The benchmark whose columns name most of these tasks; None where no column does."""
-    wanted = set(tasks)
-    counted = {
-        name: sum(column["task"] in wanted for column in described["columns"])
+    """Return the benchmark whose columns name most of these tasks; None if no benchmark has a column for them."""
+    names = set(tasks)
+    matches = {
+        name: sum(column["task"] in names for column in described["columns"])
         for name, described in _described().items()
     }
-    best = max(counted, key=lambda name: counted[name])
-    return published_benchmark(best) if counted[best] else None
+    best = max(matches, key=lambda name: matches[name])
+    return published_benchmark(best) if matches[best] else None
 
 
 def _row(

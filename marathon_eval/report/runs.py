@@ -1,4 +1,4 @@
-"""Run folders become cells: one model with one press and ratio, its tasks, and a name of its own."""
+"""Reads run folders into ReportRuns: one model with one press and ratio, its tasks, and a distinct label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from marathon_eval.results.files import read_results
 
 @dataclass(frozen=True)
 class ReportRun:
-    """What one model with one press has answered. `folders` says for each task where its samples lie."""
+    """Holds the results of one model with one press and ratio, called a cell in this package.
+
+    `folders` and `configs` give for each task the run folder with its samples, and that run's config.
+    """
 
     label: str
     model: str
@@ -34,25 +37,25 @@ class ReportRun:
 
     @property
     def series(self) -> str:
-        """What a curve over ratios is named after: the label without the ratio."""
+        """The name of the curve that the run belongs to: its label without the ratio."""
         return self.label.removesuffix(f" {self.ratio:g}") if self.press else self.label
 
 
 def read_cells(paths: Sequence[str | Path]) -> list[ReportRun]:
-    """The cells of all paths, uncompressed first, then by press and ratio. Raises MarathonError.
+    """Read the runs of all paths, uncompressed ones first, then by press and ratio. Raises MarathonError.
 
-    A run's own folder is a cell. A parent gives one cell per fingerprint below it: each of its tasks from the
-    newest run that has the task.
+    The folder of a run gives that run. A folder above several gives one merged run per fingerprint, with each task
+    from the newest run that has it.
     """
-    found: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
     for path in map(Path, paths):
         if (path / "results.json").is_file():
-            found.append(_one_run(path))
+            runs.append(_one_run(path))
         else:
-            found += _below(path)
-    found.sort(key=lambda run: (_press_of(run)[0] is not None, run["model"], _press_of(run), run["started"]))
-    names = labels([run["fingerprint"] for run in found], [run["started"] for run in found])
-    return [_cell(run, name) for run, name in zip(found, names, strict=True)]
+            runs += _merged_runs_below(path)
+    runs.sort(key=lambda run: (_press_of(run)[0] is not None, run["model"], _press_of(run), run["started"]))
+    names = labels([run["fingerprint"] for run in runs], [run["started"] for run in runs])
+    return [_cell(run, name) for run, name in zip(runs, names, strict=True)]
 
 
 def _one_run(folder: Path) -> dict[str, Any]:
@@ -65,8 +68,8 @@ def _one_run(folder: Path) -> dict[str, Any]:
     }
 
 
-def _below(parent: Path) -> list[dict[str, Any]]:
-    """One merged run per fingerprint, newest tasks first. Raises MarathonError where there is no run."""
+def _merged_runs_below(parent: Path) -> list[dict[str, Any]]:
+    """Return one merged run per fingerprint, with the newest of each task. Raises MarathonError without any run."""
     files = sorted(parent.glob("**/results.json"), key=lambda file: file.parent.name, reverse=True)
     if not files:
         raise MarathonError(f"{parent}: no results.json here or below")
@@ -83,7 +86,7 @@ def _below(parent: Path) -> list[dict[str, Any]]:
 
 def _cell(run: Mapping[str, Any], label: str) -> ReportRun:
     press, ratio = _press_of(run)
-    kept = {part: run[part] for part in ("model", "fingerprint", "fingerprint_sha256", "folders", "configs")}
+    facts = {part: run[part] for part in ("model", "fingerprint", "fingerprint_sha256", "folders", "configs")}
     return ReportRun(
         label=label,
         press=press,
@@ -93,14 +96,14 @@ def _cell(run: Mapping[str, Any], label: str) -> ReportRun:
         wall_s=run["wall_s"],
         interrupted=run["interrupted"],
         versions=run["versions"],
-        **kept,
+        **facts,
     )
 
 
 def task_from(name: str, summary: Mapping[str, Any]) -> TaskResult:
-    """The TaskResult that `TaskResult.summary` was made of."""
-    known = {f.name for f in fields(TaskResult)} - {"task", "readings"}
-    counts = {key: value for key, value in summary.items() if key in known}
+    """Rebuild the TaskResult whose `summary` stands in results.json."""
+    names = {f.name for f in fields(TaskResult)} - {"task", "readings"}
+    counts = {key: value for key, value in summary.items() if key in names}
     readings = {
         reading: {metric: _metric(value) for metric, value in summary[reading].items()}
         for reading in summary["readings"]
@@ -114,7 +117,7 @@ def _metric(value: Mapping[str, Any]) -> MetricValue:
 
 
 def _press_of(run: Mapping[str, Any]) -> tuple[str | None, float]:
-    """The press's name and the fraction removed; a press in stages counts with its last one."""
+    """Return the press's name and the fraction removed; of a press with several ratios the last one."""
     press = run["fingerprint"].get("press")
     if not press:
         return None, 0.0
@@ -123,20 +126,23 @@ def _press_of(run: Mapping[str, Any]) -> tuple[str | None, float]:
 
 
 def labels(fingerprints: Sequence[Mapping[str, Any]], started: Sequence[str]) -> list[str]:
-    """One different name each: model, what else sets it apart from the others of that model, press, ratio."""
+    """Return a distinct name for each run: model, the settings in which runs of that model differ, press, ratio.
+
+    Runs that are still alike get the time they started, then a number.
+    """
     texts = [
         _label(fingerprint, _differing(fingerprint["model"], fingerprints)) for fingerprint in fingerprints
     ]
-    texts = _apart(texts, [" @ " + moment for moment in started])
-    return _apart(texts, [f" #{number}" for number in range(1, len(texts) + 1)])
+    texts = _with_endings(texts, [" @ " + moment for moment in started])
+    return _with_endings(texts, [f" #{number}" for number in range(1, len(texts) + 1)])
 
 
 def _differing(model: str, fingerprints: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Scalar settings, press settings included, that are not the same in all fingerprints of a model."""
+    """Return the settings, press settings included, that are not the same in all fingerprints of a model."""
     seen: dict[str, dict[str, set[str]]] = {}
     for fingerprint in fingerprints:
         if fingerprint["model"] == model:
-            # settings of different presses are not compared: they are other things
+            # settings of different presses are not compared, even if they have the same name
             for owner, settings in (("", fingerprint), (*_owner(fingerprint),)):
                 for key, value in settings.items():
                     seen.setdefault(owner, {}).setdefault(key, set()).add(json.dumps(value, sort_keys=True))
@@ -156,9 +162,9 @@ def _owner(fingerprint: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 def _label(fingerprint: Mapping[str, Any], differing: Sequence[str]) -> str:
     press = fingerprint.get("press") or {}
-    own = [f"{key}={_short(fingerprint[key])}" for key in differing if _telling(fingerprint.get(key))]
+    of_model = [f"{key}={_short(fingerprint[key])}" for key in differing if _readable(fingerprint.get(key))]
     of_press = [f"{key}={_short(press[key])}" for key in differing if key in press]
-    words = [str(fingerprint["model"]), *own]
+    words = [str(fingerprint["model"]), *of_model]
     if press:
         ratio = press.get("ratio", 0.0)
         last = ratio[-1] if isinstance(ratio, list) else ratio
@@ -166,8 +172,8 @@ def _label(fingerprint: Mapping[str, Any], differing: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _telling(value: Any) -> bool:
-    """Whether a setting reads as part of a name: no nested value, no hash."""
+def _readable(value: Any) -> bool:
+    """Return whether a setting can be part of a name: it is neither nested nor a hash."""
     if not isinstance(value, (str, int, float)) or isinstance(value, bool):
         return isinstance(value, bool)
     text = str(value)
@@ -175,12 +181,12 @@ def _telling(value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    """The end of a path or hub name, which is what tells two apart."""
+    """Return the last part of a path or hub name, cut to 40 characters."""
     text = str(value).rstrip("/").rpartition("/")[2]
     return text if len(text) <= 40 else f"…{text[-39:]}"
 
 
-def _apart(texts: Sequence[str], endings: Sequence[str]) -> list[str]:
-    """Texts that occur more than once get their ending."""
+def _with_endings(texts: Sequence[str], endings: Sequence[str]) -> list[str]:
+    """Add its ending to every text that occurs more than once."""
     counted = Counter(texts)
     return [text + ending if counted[text] > 1 else text for text, ending in zip(texts, endings, strict=True)]

@@ -1,6 +1,6 @@
-"""The samples of one task over all cells, as columns: one value per document, every text stored once.
+"""Collects the samples of one task from all runs as columns: one value per document, every text stored once.
 
-A row costs a few bytes instead of a kilobyte: so one page can hold a quarter of a million answers.
+A row then costs a few bytes instead of a kilobyte, so that one page can hold a quarter of a million answers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from marathon_eval.api.results import TaskResult
 from marathon_eval.results.outcomes import outcome_of
 
-#: What a report shows of an answer's cost; seconds and counts.
+#: The usage fields that a report shows: seconds, bytes and token counts.
 USAGE = (
     "heard_seconds",
     "audio_tokens",
@@ -25,14 +25,14 @@ USAGE = (
     "peak_bytes",
     "kv_bytes",
 )
-#: A transcript is in the response already; as an answer it is shown by its beginning.
+#: Extracted answers are cut to this length: a longer one, such as a transcript, is in the response in full.
 SHOWN_ANSWER_CHARS = 300
 BETWEEN_REPEATS = "\n\n— next repeat —\n\n"
 
 
 @dataclass
 class ReadingColumns:
-    """One reading's column of answers, with the rule that found each and the outcome's letter."""
+    """Holds one reading's columns: answer, rule of the filter that extracted it, outcome code, and score."""
 
     answers: list[str | None] = field(default_factory=list)
     rules: list[str | None] = field(default_factory=list)
@@ -42,7 +42,7 @@ class ReadingColumns:
 
 @dataclass
 class CellColumns:
-    """One cell's column values; `places` says which document each belongs to."""
+    """Holds one run's columns; `places` says which document of the task each value belongs to."""
 
     places: list[int] = field(default_factory=list)
     responses: list[str | None] = field(default_factory=list)
@@ -54,7 +54,7 @@ class CellColumns:
 
 
 class TaskColumns:
-    """All cells' samples of one task. Documents are numbered in the order in which the cells bring them."""
+    """Holds all runs' samples of one task; documents are numbered in the order in which the runs name them."""
 
     def __init__(self, task: str) -> None:
         self.task = task
@@ -65,10 +65,10 @@ class TaskColumns:
         self.fields: list[dict[str, Any]] = []
         self.cells: dict[int, CellColumns] = {}
         self.primary: str = ""
-        self._known: dict[str, str] = {}
+        self._texts: dict[str, str] = {}
 
     def add_cell(self, number: int, result: TaskResult, rows: Iterable[Mapping[str, Any]]) -> CellColumns:
-        """Read a cell's samples; the headline's reading comes first."""
+        """Add a run's samples as cell `number`, the reading of the headline first, and return its columns."""
         headline = result.headline or {}
         names = sorted(result.readings, key=lambda name: name != headline.get("reading"))
         self.primary = self.primary or (names[0] if names else "")
@@ -91,30 +91,30 @@ class TaskColumns:
             values.append(_rounded(row["usage"].get(name)))
         for name, reading in columns.readings.items():
             outcome = outcome_of(row, name, metric)
-            read = row["readings"].get(name) or {}
+            extracted = row["readings"].get(name) or {}
             reading.codes.append(outcome.code)
             reading.scores.append(outcome.score)
-            reading.answers.append(self._shared(_beginning(read.get("answer"))))
-            reading.rules.append(self._shared(read.get("rule")))
+            reading.answers.append(self._shared(_beginning(extracted.get("answer"))))
+            reading.rules.append(self._shared(extracted.get("rule")))
 
     def _add_document(self, row: Mapping[str, Any]) -> None:
-        known = [clip["seconds"] for clip in row["audio"] if clip.get("seconds") is not None]
+        lengths = [clip["seconds"] for clip in row["audio"] if clip.get("seconds") is not None]
         self.targets.append(self._shared(joined_text(row["target"], " | ")))
-        self.seconds.append(round(sum(known), 2) if known else None)
+        self.seconds.append(round(sum(lengths), 2) if lengths else None)
         self.audio.append(row["audio"])
         self.fields.append(row["fields"])
 
     def _shared(self, text: str | None) -> str | None:
-        """The one copy of a text: 37 cells give the same four letters."""
-        return None if text is None else self._known.setdefault(text, text)
+        """Return the stored copy of an equal text: many runs give the same four letters."""
+        return None if text is None else self._texts.setdefault(text, text)
 
     def text_lengths(self) -> Iterable[int]:
-        """Lengths of all different texts."""
-        return map(len, self._known)
+        """Return the lengths of all distinct texts in characters."""
+        return map(len, self._texts)
 
 
 def joined_text(value: Any, between: str) -> str | None:
-    """A target or response as one text; repeats and several right answers joined."""
+    """Return a target or response as one text; a list of repeats or right answers is joined by `between`."""
     if isinstance(value, list):
         return between.join("" if part is None else str(part) for part in value)
     return None if value is None else str(value)
@@ -127,7 +127,7 @@ def _beginning(answer: str | None) -> str | None:
 
 
 def _rounded(value: Any) -> float | None:
-    """Three digits: more is noise in a timing, and costs half a megabyte a column. Counts stay whole."""
+    """Round seconds to three digits; more is noise and costs half a megabyte a column. Integers stay as they are."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value - value != 0:
         return None
     return value if isinstance(value, int) else float(f"{value:.3g}")

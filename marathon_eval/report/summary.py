@@ -1,4 +1,4 @@
-"""The report's plain tables: what each run is, each task's counts, and timing."""
+"""Computes the rows of the report's plain tables: each run's settings, each task's counts, and timing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marathon_eval.scoring.usage import STAGES
 
 @dataclass(frozen=True)
 class TaskLine:
-    """One cell's result on one task; fractions are 0-1, None where not known."""
+    """Holds one run's result on one task; fractions are 0-1, and None if they are not known."""
 
     cell: str
     task: str
@@ -35,7 +35,7 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class TimingLine:
-    """One cell's medians in seconds, audio seconds per second, audio tokens kept (0-1), peak memory in GB."""
+    """Holds one run's median seconds per stage, audio seconds per second, share of audio tokens kept, peak GB."""
 
     cell: str
     medians: tuple[float | None, ...]
@@ -47,7 +47,7 @@ class TimingLine:
 def task_lines(
     cells: Sequence[ReportRun], breakdowns: Mapping[str, Mapping[str, Breakdown]]
 ) -> list[TaskLine]:
-    """Task by task, cells in order."""
+    """Return one line per task and run, task by task."""
     names = dict.fromkeys(name for cell in cells for name in cell.tasks)
     return [
         _task_line(cell.label, cell.tasks[name], breakdowns.get(name, {}).get(cell.label))
@@ -86,7 +86,7 @@ def _value(task: TaskResult, reading: str, *names: str) -> float | None:
 
 
 def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:
-    """Cells whose answers have any timing."""
+    """Return one line per run whose answers have any timing."""
     lines = []
     for label, timing in timings.items():
         spreads = [timing.spread(stage) for stage in STAGES]
@@ -98,7 +98,7 @@ def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:
 
 
 def run_facts(cell: ReportRun) -> dict[str, Any]:
-    """What identifies a run: settings, where it lies, when and with which packages it was made."""
+    """Return what identifies a run: settings, folders, start time, duration, package versions, row limits."""
     settings = {key: value for key, value in cell.fingerprint.items() if value is not None}
     return {
         "label": cell.label,
@@ -114,6 +114,6 @@ def run_facts(cell: ReportRun) -> dict[str, Any]:
 
 
 def _selection(config: Mapping[str, Any]) -> str:
-    """Which rows were asked for, where not all of the task's own."""
-    named = [(name, config.get(name)) for name in ("subset", "limit", "samples", "gen_kwargs")]
-    return ", ".join(f"{name}={value}" for name, value in named if value)
+    """Return the settings that changed which rows were run, or how answers were generated, as text."""
+    settings = [(name, config.get(name)) for name in ("subset", "limit", "samples", "gen_kwargs")]
+    return ", ".join(f"{name}={value}" for name, value in settings if value)

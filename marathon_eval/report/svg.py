@@ -1,4 +1,4 @@
-"""How figures look, and how they become SVG inside a page or SVG and PNG files."""
+"""Sets the look of figures, and saves them as SVG inside a page or as SVG and PNG files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marathon_eval.errors import MarathonError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: In a page these become CSS variables, so that one drawing serves light and dark.
+#: Colours of series; a page replaces them by CSS variables, so that one drawing serves light and dark themes.
 SERIES = ("#0b62c4", "#c8401f", "#1d8348", "#8646bb", "#b86e00", "#00808f", "#b0307f", "#6b6f00")
 INK, LINE = "#1b1c1e", "#d4d6da"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -42,7 +42,7 @@ _SETTINGS: Any = {
 
 @contextmanager
 def drawing() -> Iterator[Callable[[float, float], Figure]]:
-    """Within it, `figure(width, height)` in inches makes figures with our look."""
+    """Yield a function `figure(width, height)`, in inches, that makes figures with the report's look."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -54,15 +54,15 @@ def drawing() -> Iterator[Callable[[float, float], Figure]]:
 
 
 def inline_svg(figure: Figure, name: str, title: str) -> str:
-    """An <svg> element for a page: no XML prologue, ids of its own, colours by CSS variables.
+    """Return an <svg> element for a page, without XML prologue, with unique ids and colours from CSS variables.
 
-    Text is escaped by matplotlib's XML writer; `name` must be a plain word.
+    matplotlib's XML writer escapes the text; `name`, the prefix of the ids, must be a plain word.
     """
     text = _svg_text(figure, salt=name)
     text = text[text.index("<svg") :]
     for unwanted in ("metadata", "style"):
         text = re.sub(rf"<{unwanted}.*?</{unwanted}>", "", text, count=1, flags=re.DOTALL)
-    # inside tags only: a label may well hold the text of a colour
+    # replace colours inside tags only, because a label may hold the text of a colour
     text = re.sub(r"<[^>]*>", lambda tag: _themed(tag.group(), name), text)
     opening = (
         f'<svg role="img" aria-label="{escape(title)}" stroke-linejoin="round" '
@@ -80,7 +80,7 @@ def _themed(tag: str, name: str) -> str:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """`name`.svg and `name`.png in the folder, which is made. Raises MarathonError when it cannot."""
+    """Write `name`.svg and `name`.png to the folder, creating it. Raises MarathonError if it cannot be written."""
     import matplotlib
 
     paths = [folder / f"{name}.svg", folder / f"{name}.png"]
@@ -98,7 +98,7 @@ def _svg_text(figure: Figure, salt: str) -> str:
     import matplotlib
 
     buffer = io.StringIO()
-    # the salt and the missing date make the same figure the same bytes
+    # with a fixed salt and without a date, the same figure always gives the same bytes
     with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": salt}), _unknown_glyphs_allowed():
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return buffer.getvalue()
@@ -106,7 +106,7 @@ def _svg_text(figure: Figure, salt: str) -> str:
 
 @contextmanager
 def _unknown_glyphs_allowed() -> Iterator[None]:
-    """A name in a script that the measuring font lacks is still shown by the browser's own fonts."""
+    """Silence warnings about glyphs that matplotlib's font lacks; the browser's own fonts will show them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         warnings.filterwarnings("ignore", message="Matplotlib currently does not support")

@@ -1,4 +1,4 @@
-"""A leaderboard as Markdown, LaTeX or JSON; names are escaped for where they go."""
+"""Formats a leaderboard as Markdown, LaTeX or JSON, and escapes names for each format."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u206
 
 
 def one_line(text: str) -> str:
-    """Without line breaks, control characters and marks that turn the direction of what follows."""
+    """Replace line breaks, control characters and text-direction marks by spaces."""
     return _CONTROL.sub(" ", text)
 
 
 def for_markdown(text: str) -> str:
-    """Text that no Markdown renderer takes for markup, nor for HTML."""
+    """Escape the text so that no Markdown renderer reads it as markup or HTML."""
     text = one_line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*\[\]|~])", r"\\\1", text)
 
 
 def for_latex(text: str) -> str:
+    """Escape the text so that LaTeX prints it literally."""
     return "".join(_LATEX.get(letter, letter) for letter in one_line(text))
 
 
 def markdown(board: Board, intervals: bool = False) -> str:
-    """The table as GitHub renders it; runs in bold."""
+    """Return the leaderboard as a Markdown table for GitHub; runs are in bold."""
 
     def name(row: LeaderboardRow) -> str:
         text = for_markdown(row.name)
@@ -50,7 +51,7 @@ def markdown(board: Board, intervals: bool = False) -> str:
 
 
 def latex(board: Board, intervals: bool = False) -> str:
-    r"""A tabular with booktabs rules; needs \usepackage{booktabs}."""
+    r"""Return the leaderboard as a LaTeX tabular with booktabs rules; it needs \usepackage{booktabs}."""
 
     def number(score: Score | None) -> str:
         return cell_text(score, intervals).replace(INCOMPLETE, r"$^\dagger$").replace("–", "--")
@@ -72,7 +73,7 @@ def latex(board: Board, intervals: bool = False) -> str:
 
 
 def table_as_json(board: Board) -> dict[str, Any]:
-    """Columns and rows with unrounded numbers."""
+    """Return the leaderboard's columns and rows with unrounded numbers."""
     return {
         "columns": [asdict(column) for column in board.columns],
         "rows": [{**asdict(row), "average": row.average and asdict(row.average)} for row in board.rows],
@@ -80,20 +81,20 @@ def table_as_json(board: Board) -> dict[str, Any]:
 
 
 def champions_markdown(champions: Iterable[Champion]) -> str:
-    """One line per category: what it holds, the published champion, the best run, and the reference."""
+    """Return a Markdown table of the best published model, run and reference of each category."""
     lines = [
         "| category | tasks | published champion | best run | reference |",
         "| --- | --- | --- | --- | --- |",
     ]
     for champion in champions:
-        found = [champion.published, champion.run, champion.reference]
-        texts = ["" if pair is None else f"{for_markdown(pair[0])} {pair[1]:.1f}" for pair in found]
+        best = [champion.published, champion.run, champion.reference]
+        texts = ["" if pair is None else f"{for_markdown(pair[0])} {pair[1]:.1f}" for pair in best]
         lines.append("| " + " | ".join([champion.group, ", ".join(champion.columns), *texts]) + " |")
     return "\n".join(lines) + "\n"
 
 
 def cell_text(score: Score | None, intervals: bool) -> str:
-    """`70.5`, `70.5 [68.1, 72.9]`, `70.5†`, or a dash where there is no score."""
+    """Return `70.5`, `70.5 [68.1, 72.9]`, `70.5†` (incomplete), or a dash if there is no score."""
     if score is None:
         return "–"
     text = f"{score.value:.1f}" + ("" if score.whole else INCOMPLETE)

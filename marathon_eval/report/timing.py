@@ -1,4 +1,4 @@
-"""What a cell's answers cost: spread of encode, prefill and decode seconds, and audio heard per second."""
+"""Summarises the usage of a run's answers: spread of encode, prefill and decode seconds, speed, tokens kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from marathon_eval.scoring.usage import STAGES
 
 @dataclass(frozen=True)
 class Spread:
-    """Quantiles of one stage's seconds over answers; n of them."""
+    """Holds quantiles of one stage's seconds over `n` answers."""
 
     p5: float
     q1: float
@@ -24,7 +24,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread | None:
-        """None without values."""
+        """Compute the quantiles; return None if there are no values."""
         if not values:
             return None
         if len(values) == 1:
@@ -36,7 +36,7 @@ class Spread:
 
 @dataclass
 class Timing:
-    """Collected over the tasks of one cell. `array`s, because a report reads a quarter of a million rows."""
+    """Collects usage over the tasks of one run. Stages are `array`s, because a report may read 250,000 rows."""
 
     stages: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in STAGES})
     heard_seconds: float = 0.0
@@ -46,14 +46,16 @@ class Timing:
     peak_bytes: int = 0
 
     def add(self, cell: CellColumns) -> None:
-        """Take in one task's answers."""
+        """Add the usage of one task's answers."""
         usage = cell.usage
         for name, values in self.stages.items():
             values.extend(value for value in usage[name] if value is not None)
-        for heard, *spent in zip(usage["heard_seconds"], *(usage[name] for name in STAGES), strict=True):
-            seconds = sum(value for value in spent if value is not None)
-            if heard is not None and seconds > 0:
-                self.heard_seconds += heard
+        for audio_seconds, *stage_seconds in zip(
+            usage["heard_seconds"], *(usage[name] for name in STAGES), strict=True
+        ):
+            seconds = sum(value for value in stage_seconds if value is not None)
+            if audio_seconds is not None and seconds > 0:
+                self.heard_seconds += audio_seconds
                 self.busy_seconds += seconds
         for before, after in zip(usage["audio_tokens"], usage["kept_tokens"], strict=True):
             if before is not None and after is not None:
@@ -62,14 +64,15 @@ class Timing:
         self.peak_bytes = max([self.peak_bytes, *(int(v) for v in usage["peak_bytes"] if v is not None)])
 
     def spread(self, stage: str) -> Spread | None:
+        """Return the quantiles of a stage's seconds; None if no answer has them."""
         return Spread.of(self.stages[stage])
 
     @property
     def speed(self) -> float | None:
-        """Seconds of audio heard per second of encode, prefill and decode."""
+        """Seconds of audio processed per second of encode, prefill and decode; None without timing."""
         return self.heard_seconds / self.busy_seconds if self.busy_seconds else None
 
     @property
     def kept(self) -> float | None:
-        """Fraction of the audio tokens that stayed."""
+        """Fraction (0-1) of the audio tokens that the press kept; None without counts."""
         return self.kept_tokens / self.audio_tokens if self.audio_tokens else None

@@ -1,4 +1,4 @@
-"""Leaderboards: the published tables, whose row is whose, and text that no renderer takes for markup."""
+"""Tests leaderboards: the published tables, rows and averages, labels of runs, and escaped text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: every sample gets into the page whole, the page stays small, the verb says what is wrong."""
+"""Tests the report: every sample is complete in the page, the page stays small, mistakes give one clear line."""
 
 from __future__ import annotations
 

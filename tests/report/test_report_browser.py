@@ -1,4 +1,4 @@
-"""The report in a real browser: it works from disk, alone, on a phone and a desk, in light and dark."""
+"""Tests the report in a real browser: from disk, without network, at phone and desktop width, light and dark."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report's numbers and figures: breakdowns, curves, the Pareto front, timing, plots."""
+"""Tests the report's numbers and figures: breakdowns, curves, the Pareto front, timing, plots."""
 
 from __future__ import annotations
 

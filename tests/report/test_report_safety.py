@@ -1,4 +1,4 @@
-"""The report's page: nothing in it runs but its script, nothing is fetched, clips are linked or carried."""
+"""Tests the page's safety: only its own script runs, nothing is fetched, clips are linked or embedded."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One verb of the command line per file; files that begin with an underscore are shared by several."""
+"""Holds one verb of the command line per file; files whose names begin with an underscore are shared by verbs."""

@@ -1,4 +1,4 @@
-"""`cache show|verify|prune|export|merge`: flags and the cache's folder in, an exit code out."""
+"""Implements `cache show|verify|prune|export|merge`; each function takes the flags and the cache's folder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def show(arguments: argparse.Namespace, folder: Path) -> int:
 
 def verify(arguments: argparse.Namespace, folder: Path) -> int:
     path = folder / FILE_NAME
-    found = [f"sqlite: {line}" for line in entries.sqlite_faults(path)]
-    found += [f"{key[:32]}: {fault}" for key, fault in entries.faults(path)]
-    for line in found:
+    damages = [f"sqlite: {line}" for line in entries.sqlite_faults(path)]
+    damages += [f"{key[:32]}: {fault}" for key, fault in entries.faults(path)]
+    for line in damages:
         print(f"marathon-eval: error: {path}: {line}", file=sys.stderr)
-    print(f"{path}: {len(found)} damaged" if found else f"{path}: every entry is whole")
-    return EXIT_MISTAKE if found else EXIT_WHOLE
+    print(f"{path}: {len(damages)} damaged" if damages else f"{path}: every entry is whole")
+    return EXIT_MISTAKE if damages else EXIT_WHOLE
 
 
 def prune(arguments: argparse.Namespace, folder: Path) -> int:
@@ -37,17 +37,17 @@ def prune(arguments: argparse.Namespace, folder: Path) -> int:
     everything = chosen == Selection()
     if everything and not (arguments.gone_audio or arguments.damaged):
         raise MarathonError(
-            "cache prune: say what: --model, --fingerprint, --older_than, --gone_audio or --damaged "
-            f"(to drop all answers, remove {path})"
+            "cache prune: choose entries with --model, --fingerprint, --older_than, --gone_audio or --damaged "
+            f"(to delete the whole cache, remove {path})"
         )
     keys = entries.prunable(path, None if everything else chosen, arguments.gone_audio, arguments.damaged)
     answers = sum(key.startswith(RESPONSE) for key in keys)
     what = f"{answers} answers and {len(keys) - answers} other entries"
     if not arguments.yes:
-        print(f"{path}: {what} would go; --yes does it")
+        print(f"{path}: {what} would be deleted; --yes deletes them")
         return EXIT_WHOLE
     entries.delete(path, keys)
-    print(f"{path}: {what} are gone")
+    print(f"{path}: {what} deleted")
     return EXIT_WHOLE
 
 
@@ -56,7 +56,7 @@ def export(arguments: argparse.Namespace, folder: Path) -> int:
     if target.suffix != ".jsonl":
         raise MarathonError(f"cache export: {target} must end in .jsonl")
     if target.exists():
-        raise MarathonError(f"cache export: {target} is there already")
+        raise MarathonError(f"cache export: {target} exists already")
     rows = exchange.exported_entries(folder / FILE_NAME, selection(arguments))
     write_atomically(target, (json_line(row) for row in rows))
     return EXIT_WHOLE
@@ -64,16 +64,17 @@ def export(arguments: argparse.Namespace, folder: Path) -> int:
 
 def merge(arguments: argparse.Namespace, folder: Path) -> int:
     for source in arguments.sources:
-        done = exchange.merge_caches(Path(source), folder)
+        merged = exchange.merge_caches(Path(source), folder)
         print(
-            f"{source}: {done.added} answers added, {done.kept} were here, "
-            f"{done.conflicts} differ (ours kept), {done.refused} refused (key and content do not match)"
+            f"{source}: {merged.added} answers added, {merged.kept} present already, "
+            f"{merged.conflicts} with another text (not replaced), "
+            f"{merged.refused} refused (key and content do not match)"
         )
     return EXIT_WHOLE
 
 
 def selection(arguments: argparse.Namespace) -> Selection:
-    """The selecting flags. Raises MarathonError."""
+    """Return --fingerprint, --model and --older_than as a Selection. Raises MarathonError."""
     if arguments.older_than is not None and arguments.older_than < 0:
         raise MarathonError(f"--older_than: must not be negative, got {arguments.older_than:g}")
     return Selection(arguments.fingerprint, arguments.model, arguments.older_than)

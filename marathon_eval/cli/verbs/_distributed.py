@@ -1,4 +1,4 @@
-"""A verb as one of several processes: rank 0 does it, the others answer what it asks and exit as it does."""
+"""Runs a verb in several processes: rank 0 executes it, the other ranks run the model on requests it sends."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.distributed.ranks import Ranks
 
-_EXIT_BROKEN = 1
+#: Exit code of all ranks when rank 0 fails with an unexpected exception.
+_EXIT_UNEXPECTED = 1
 
 
 def as_rank(ranks: Ranks, work: Callable[[Leader], int]) -> int:
-    """`work` where this is rank 0; its exit code in every process."""
-    # before torch is imported: of a store that is gone it prints a page of C++ frames, we say one line
+    """Call `work` on rank 0 and follow its orders on every other rank; return rank 0's exit code on all of them."""
+    # Set before torch is imported: when the store is gone, torch prints a page of C++ frames; our error is one line
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from marathon_eval.evaluator.distributed.follower import follow
     from marathon_eval.evaluator.distributed.leader import Leader
@@ -27,9 +28,9 @@ def as_rank(ranks: Ranks, work: Callable[[Leader], int]) -> int:
 
     if ranks.rank != LEADER:
         return follow(ranks, EXIT_INCOMPLETE)
-    link = Channel.connect(ranks)
-    leader, code = Leader(link), _EXIT_BROKEN
-    with Pulse(link):
+    channel = Channel.connect(ranks)
+    leader, code = Leader(channel), _EXIT_UNEXPECTED
+    with Pulse(channel):
         try:
             code = work(leader)
         except MarathonError:
@@ -39,7 +40,8 @@ def as_rank(ranks: Ranks, work: Callable[[Leader], int]) -> int:
             code = EXIT_INTERRUPTED
             raise
         finally:
-            # all is written: a launcher that sees one process leave before the others must not cut this short
+            # All output is written by now. Launchers terminate the other ranks as soon as one has exited; ignore
+            # that signal, so that rank 0 can still send its exit code
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             leader.end(code)
     return code

@@ -1,4 +1,7 @@
-"""Make long audio with questions from a source corpus, by a recipe; the manifest says where every second comes from."""
+"""Build long audio with questions from a corpus of short recordings, following a recipe.
+
+The data set's manifest records for every second of audio which source file it comes from.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,42 @@ from marathon_eval.errors import MarathonError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "recipe", metavar="RECIPE", help="a shipped recipe (tau, gtzan, had, ...) or a path to one"
+        "recipe",
+        metavar="RECIPE",
+        help="name of a shipped recipe (tau, gtzan, had, ...), or the path of a recipe's YAML file",
     )
     parser.add_argument(
-        "--source", required=True, metavar="DIR", help="the source corpus, as it is distributed"
+        "--source",
+        required=True,
+        metavar="DIR",
+        help="folder of the source corpus, unpacked as its publishers distribute it",
     )
     parser.add_argument(
-        "--output_path", "-o", required=True, metavar="DIR", help="the data set to write into"
+        "--output_path", "-o", required=True, metavar="DIR", help="folder of the data set to write"
     )
-    parser.add_argument("--include_path", nargs="+", default=[], metavar="DIR", help="folders with recipes/")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="files made at the same time")
-    parser.add_argument("--seed", type=int, metavar="N", help="instead of the recipe's own")
-    parser.add_argument("--limit", "-L", type=int, metavar="N", help="the first N files only")
-    parser.add_argument("--tts", metavar="COMMAND", help='reads texts aloud: "espeak-ng -f {text} -w {wav}"')
-    parser.add_argument("--verdicts", metavar="FILE", help="of a review: rejected rows are left out")
-    parser.add_argument("--replace", action="store_true", help="in place of a finished build that differs")
+    parser.add_argument(
+        "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with more recipes/"
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of files to build at the same time (default 1)",
+    )
+    parser.add_argument("--seed", type=int, metavar="N", help="seed to use instead of the recipe's")
+    parser.add_argument("--limit", "-L", type=int, metavar="N", help="build only the first N files")
+    parser.add_argument(
+        "--tts",
+        metavar="COMMAND",
+        help='command that reads the file {text} aloud into {wav}, such as "espeak-ng -f {text} -w {wav}"',
+    )
+    parser.add_argument(
+        "--verdicts", metavar="FILE", help="verdicts.json of a `review`; rows rejected there are not built"
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="overwrite a finished build that was made with other settings"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,23 +70,23 @@ def run(arguments: argparse.Namespace) -> int:
         output=Path(arguments.output_path),
         jobs=arguments.jobs,
         tts=arguments.tts,
-        rejected=rejected_rows(Path(arguments.verdicts), recipe.recipe)
+        rejected=rejected_rows(Path(arguments.verdicts), "--verdicts", recipe.recipe)
         if arguments.verdicts
         else frozenset(),
         limit=arguments.limit,
         replace=arguments.replace,
     )
-    done = build(
+    built = build(
         recipe, order, told=lambda text: print(f"marathon-eval: {text}", file=sys.stderr, flush=True)
     )
     print(
-        f"{done.files} files, {done.rows} rows, {done.seconds / 3600:.2f} h: {done.made} made, the rest was there"
+        f"{built.files} files, {built.rows} rows, {built.seconds / 3600:.2f} h: {built.made} new, the others existed already"
     )
-    for entry in done.left[:20]:
+    for entry in built.left[:20]:
         print(
             f"  left out: {entry.clips} clips, {entry.seconds:.0f} s of {entry.group or 'all'}: {entry.why}"
         )
-    if len(done.left) > 20:
-        print(f"  left out: {len(done.left) - 20} more groups, all in the manifest")
-    print(f"manifest: {done.manifest}  ({done.seconds / max(done.wall_s, 1e-9):.0f} x real time)")
+    if len(built.left) > 20:
+        print(f"  left out: {len(built.left) - 20} more groups, all in the manifest")
+    print(f"manifest: {built.manifest}  ({built.seconds / max(built.wall_s, 1e-9):.0f} x real time)")
     return EXIT_WHOLE

@@ -1,12 +1,14 @@
-"""Look into the cache of answers, check it, clean it, or carry answers between caches.
+"""List, explain, verify, delete, export or merge cached responses.
 
-ls       every model and press with its number of answers
-why      for a run's flags: what differs from the nearest cached answers
-show     one answer with its request and its model's fingerprint
-verify   check every entry against its key; exit code 2 where one is damaged
-prune    take answers out, by model, fingerprint or age
-export   answers as JSON lines, to carry elsewhere
-merge    add the answers of other caches or exports
+ls       list every model and press with the number of its cached responses
+why      explain why a run's requests are not in the cache: how they differ from the closest cached ones
+show     print one cached response with its request and its model's fingerprint
+verify   check every entry against its key; the exit code is 2 if an entry is damaged
+prune    delete cached responses by model, fingerprint or age, or damaged and useless entries
+export   write cached responses to a .jsonl file, to merge them into another cache
+merge    add the responses of other caches or exported files to this cache
+
+`marathon-eval cache COMMAND --help` explains the flags of one command.
 """
 
 from __future__ import annotations
@@ -19,51 +21,82 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cli.main import EXIT_WHOLE
-from marathon_eval.cli.verbs import run as run_command
+from marathon_eval.cli.verbs._run_flags import add_run_arguments, run_config
 from marathon_eval.files import default_folder, sha256_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VERBS = {
-    "ls": "every model and press with its number of answers",
-    "why": "for a run's flags: what differs from the nearest cached answers",
-    "show": "one answer with its request and its model's fingerprint",
+    "ls": "list every model and press with the number of its cached responses",
+    "why": "explain how a run's requests differ from the closest cached ones",
+    "show": "print one cached response with its request and its model's fingerprint",
     "verify": "check every entry against its key",
-    "prune": "take answers out",
-    "export": "answers as JSON lines",
-    "merge": "add the answers of other caches or exports",
+    "prune": "delete cached responses or damaged entries",
+    "export": "write cached responses to a .jsonl file",
+    "merge": "add the responses of other caches or exported files",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="what", required=True, metavar="|".join(VERBS))
-    verbs = {name: kinds.add_parser(name, help=text, allow_abbrev=False) for name, text in VERBS.items()}
-    run_command.add_run_arguments(verbs["why"])
+    verbs = {
+        name: kinds.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+        )
+        for name, text in VERBS.items()
+    }
+    add_run_arguments(verbs["why"])
     for name, verb in verbs.items():
         if name != "why":
             verb.add_argument(
-                "--use_cache", "-c", metavar="DIR", help="the cache folder, when not the user's"
+                "--use_cache",
+                "-c",
+                metavar="DIR",
+                help="the cache's folder (default: $MARATHON_EVAL_CACHE, or ~/.cache/marathon_eval)",
             )
-    verbs["show"].add_argument("key", metavar="KEY", help="the beginning of an answer's key")
-    verbs["export"].add_argument("file", metavar="FILE", help="a new .jsonl file")
+    verbs["show"].add_argument(
+        "key",
+        metavar="KEY",
+        help="the key of a cached response, as `show TASK DOC` prints it, or its first characters",
+    )
+    verbs["export"].add_argument("file", metavar="FILE", help="the .jsonl file to create")
     verbs["merge"].add_argument(
-        "sources", nargs="+", metavar="SOURCE", help="a cache's folder, its file, or an exported .jsonl"
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="the folder of another cache, its answers.sqlite, or an exported .jsonl file",
     )
     for name in ("prune", "export"):
         add_selection(verbs[name])
     prune = verbs["prune"]
-    prune.add_argument("--gone_audio", action="store_true", help="hashes of audio files that are gone")
-    prune.add_argument("--damaged", action="store_true", help="entries that verify finds damaged")
-    prune.add_argument("--yes", action="store_true", help="do it; without, only say what would go")
+    prune.add_argument(
+        "--gone_audio",
+        action="store_true",
+        help="delete the stored hashes of audio files that no longer exist",
+    )
+    prune.add_argument(
+        "--damaged", action="store_true", help="delete entries that `cache verify` reports as damaged"
+    )
+    prune.add_argument(
+        "--yes",
+        action="store_true",
+        help="delete the entries; without this flag only their number is printed",
+    )
 
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="", metavar="NAME", help="answers of this model")
+    """Add the flags that select responses by model, fingerprint and age."""
+    parser.add_argument("--model", default="", metavar="NAME", help="select responses of this model")
     parser.add_argument(
-        "--fingerprint", default="", metavar="HASH", help="answers whose fingerprint begins so; see ls"
+        "--fingerprint",
+        default="",
+        metavar="HASH",
+        help="select responses of the fingerprint that begins with HASH, as `cache ls` prints it",
     )
-    parser.add_argument("--older_than", type=float, metavar="DAYS", help="answers made that long ago")
+    parser.add_argument(
+        "--older_than", type=float, metavar="DAYS", help="select responses older than DAYS days"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -83,11 +116,12 @@ def _printed(lines: list[str]) -> int:
 
 
 def folder_of(use_cache: str | None) -> Path:
+    """Return the cache's folder: the value of --use_cache, else the user's."""
     return Path(use_cache) if use_cache else default_folder()
 
 
 def fingerprint_lines(folder: Path) -> list[str]:
-    """One line per fingerprint: number of answers, hash, and its settings."""
+    """Return a title, then one line per fingerprint: number of responses, hash, and settings as JSON."""
     answers, fingerprints = contents(folder)
     counts = Counter(row["fingerprint"] for row in answers)
     lines = [f"{folder / FILE_NAME}: {len(answers)} answers of {len(counts)} models"]
@@ -98,7 +132,7 @@ def fingerprint_lines(folder: Path) -> list[str]:
 
 
 def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """All stored answers, and the fingerprints by their hash. Raises MarathonError."""
+    """Return all cached responses, and the fingerprints by their hash. Raises MarathonError."""
     from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
     from marathon_eval.cache.entry import RESPONSE
 
@@ -107,12 +141,15 @@ def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, An
 
 
 def explained(arguments: argparse.Namespace) -> list[str]:
-    """How many requests would hit, and for the misses the nearest stored answer and what differs."""
+    """Return how many of the run's requests the cache holds, and how the others differ from the closest cached ones.
+
+    Raises MarathonError.
+    """
     from marathon_eval.api.registry import Registry
     from marathon_eval.evaluator.evaluator import build_model, load_tasks
     from marathon_eval.evaluator.requests import cache_folder, requests_of_tasks
 
-    config = run_command.run_config(arguments)
+    config = run_config(arguments)
     registry = Registry(config.include_path)
     tasks, _ = load_tasks(registry, config.tasks)
     model = build_model(registry, config.model, config.model_args)
@@ -125,7 +162,10 @@ def explained(arguments: argparse.Namespace) -> list[str]:
         stored = cache.get_many(entry.key for entry in keyed.values())
     misses = [entry.described for entry in keyed.values() if entry.key not in stored]
     lines = [f"{len(keyed) - len(misses)} of {len(keyed)} requests are in the cache"]
-    lines += [f"{len(failed)} cannot be asked: {reason}" for reason in list(failed.values())[:1]]
+    lines += [
+        f"{len(failed)} requests cannot be made, the first because: {reason}"
+        for reason in list(failed.values())[:1]
+    ]
     if misses:
         answers, fingerprints = contents(folder_of(arguments.use_cache))
         lines += reasons(misses, fingerprint, answers, fingerprints)
@@ -138,28 +178,30 @@ def reasons(
     answers: list[dict[str, Any]],
     fingerprints: Mapping[str, Mapping[str, Any]],
 ) -> list[str]:
-    """Misses grouped by what differs from the stored answer that differs least."""
-    sides = [
+    """Count the missing requests by their differences from the cached request that differs least."""
+    cached_requests = [
         {**flat(row["request"]), **flat(fingerprints.get(row["fingerprint"], {}), "model.")}
         for row in answers
     ]
     by_audio: dict[str, list[dict[str, Any]]] = {}
-    for side in sides:
-        by_audio.setdefault(side["audio"], []).append(side)
+    for cached in cached_requests:
+        by_audio.setdefault(cached["audio"], []).append(cached)
     counts: Counter[str] = Counter()
     for miss in misses:
-        wanted = {**flat(miss), **flat(fingerprint, "model.")}
-        # the same clip first: a whole scan per miss would be quadratic
-        near = by_audio.get(wanted["audio"]) or sides[:200]
+        request = {**flat(miss), **flat(fingerprint, "model.")}
+        # only requests on the same clip, if there are any: comparing every pair would be quadratic
+        candidates = by_audio.get(request["audio"]) or cached_requests[:200]
         differing = min(
-            ([*differences(side, wanted)] for side in near), key=len, default=["nothing stored yet"]
+            ([*differences(cached, request)] for cached in candidates),
+            key=len,
+            default=["the cache is empty"],
         )
         counts["; ".join(differing)] += 1
-    return [f"{count} missed: {reason}" for reason, count in counts.most_common(10)]
+    return [f"{count} not in the cache: {reason}" for reason, count in counts.most_common(10)]
 
 
 def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"press": {"ratio": 0.5}}` to `{"press.ratio": 0.5}`; lists and tuples as the same text."""
+    """Turn `{"press": {"ratio": 0.5}}` into `{"press.ratio": 0.5}`; lists and tuples become the same JSON text."""
     result: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, dict):
@@ -169,14 +211,15 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return result
 
 
-def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
-    """`model.press.ratio: 0.5 stored, 0.3 asked` for every key that differs."""
-    for key in sorted(stored.keys() | wanted.keys()):
-        old, new = stored.get(key), wanted.get(key)
+def differences(stored: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a text such as `model.press.ratio: 0.5 stored, 0.3 asked` for every key that differs."""
+    for key in sorted(stored.keys() | request.keys()):
+        old, new = stored.get(key), request.get(key)
         if old != new:
             yield f"{key}: {shortened_repr(old)} stored, {shortened_repr(new)} asked"
 
 
 def shortened_repr(value: Any) -> str:
+    """Return the value's repr, with the middle of a long one left out."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:40]}…{text[-16:]}"

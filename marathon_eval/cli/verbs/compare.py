@@ -1,4 +1,4 @@
-"""Compare two runs document by document: differences with intervals, McNemar's test, and what flipped."""
+"""Compare two runs document by document: score differences with intervals, McNemar's test, changed documents."""
 
 from __future__ import annotations
 
@@ -28,36 +28,48 @@ COMPARE_COLUMNS = (
     "p (Holm)",
     "n",
 )
-#: Columns of text; all others are numbers.
+#: The first columns hold text and are left-aligned; the others hold numbers.
 TEXT_COLUMN_COUNT = 3
 COMPARED_ANSWER_CHARS = 60
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_a", metavar="RUN_A", help="a run's folder, or a parent: its newest run")
-    parser.add_argument("run_b", metavar="RUN_B", help="the run that is held against it")
     parser.add_argument(
-        "--flips", type=int, default=10, metavar="N", help="list N changed documents per task (10)"
+        "run_a", metavar="RUN_A", help="folder of run A, or a folder above it (its newest run is taken)"
+    )
+    parser.add_argument("run_b", metavar="RUN_B", help="the same for run B; differences are B minus A")
+    parser.add_argument(
+        "--flips",
+        type=int,
+        default=10,
+        metavar="N",
+        help="list up to N documents per task whose outcome differs (default 10)",
     )
     parser.add_argument(
-        "--force", action="store_true", help="compare also runs on different data or with different prompts"
+        "--force",
+        action="store_true",
+        help="compare even if the two runs used different data or different prompts",
     )
-    parser.add_argument("--json", action="store_true", help="unrounded numbers and all flips, for machines")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON instead of a table, with unrounded numbers and all changed documents",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.results.compare import compare_runs
 
-    found = compare_runs(Path(arguments.run_a), Path(arguments.run_b), arguments.force)
+    comparison = compare_runs(Path(arguments.run_a), Path(arguments.run_b), arguments.force)
     if arguments.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(comparison, indent=1))
     else:
-        print_comparison(found, arguments.flips)
+        print_comparison(comparison, arguments.flips)
     return EXIT_WHOLE
 
 
-def print_comparison(found: Mapping[str, Any], flips: int) -> None:
-    """The table, what was left out, and the first `flips` changed documents of each task."""
+def print_comparison(comparison: Mapping[str, Any], flips: int) -> None:
+    """Print the table, the notes, and the first `flips` changed documents of each task."""
     from rich import box
     from rich.table import Table
 
@@ -67,24 +79,25 @@ def print_comparison(found: Mapping[str, Any], flips: int) -> None:
     table = Table(box=box.SIMPLE_HEAD)
     for place, heading in enumerate(COMPARE_COLUMNS):
         table.add_column(heading, no_wrap=True, justify="left" if place < TEXT_COLUMN_COUNT else "right")
-    for task in found["tasks"].values():
+    for task in comparison["tasks"].values():
         _add(table, task)
-    lines = [f"{side.upper()}: {title(found[side])}" for side in "ab"]
+    lines = [f"{side.upper()}: {title(comparison[side])}" for side in "ab"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
-    for line in (*notes(found), *changed_row_line(found, flips)):
+    for line in (*notes(comparison), *changed_row_line(comparison, flips)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def title(side: Mapping[str, Any]) -> str:
+    """Return a run's model, press, ratio and folder as one text."""
     press = side["press"]
     with_press = f", press {press['press']}, ratio {press['ratio']:g}" if press else ""
     return f"{side['model']}{with_press} ({side['folder']})"
 
 
 def _add(table: Table, task: Mapping[str, Any]) -> None:
-    """One row per reading, the headline's first and starred."""
+    """Add one row per reading, the headline's first and starred."""
     headline = task["headline"] or {}
     readings = sorted(task["readings"], key=lambda name: name != headline.get("reading"))
     for place, name in enumerate(readings):
@@ -115,35 +128,37 @@ def interval(ends: Any) -> str:
     return "" if ends is None else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
 
 
-def notes(found: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader must know beside the table: rows and tasks left out, metrics without an interval."""
-    for reason in found["forced"]:
+def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines below the table: rows and tasks left out, metrics without a difference, how to read it."""
+    for reason in comparison["forced"]:
         yield f"FORCED: {reason}"
-    for task in found["tasks"].values():
+    for task in comparison["tasks"].values():
         if task["n_only_a"] or task["n_only_b"]:
-            yield f"{task['task']}: scored in one run alone and left out: {task['n_only_a']} in A, {task['n_only_b']} in B"
+            yield f"{task['task']}: left out because only one run scored them: {task['n_only_a']} rows of A, {task['n_only_b']} of B"
         for reading, difference in task["readings"].items():
             for metric, value in difference["metrics"].items():
                 if value["reason"] is not None:
                     yield f"{task['task']}, {reading}, {metric}: no difference: {value['reason']}"
     for side in "ab":
-        if found[f"only_{side}"]:
-            yield f"only in {side.upper()}: {', '.join(found[f'only_{side}'])}"
-    yield "* headline. Intervals resample clips; p: exact McNemar test; Holm: over the tasks of one reading."
+        if comparison[f"only_{side}"]:
+            yield f"tasks of run {side.upper()} alone: {', '.join(comparison[f'only_{side}'])}"
+    yield "* headline metric. Intervals resample clips. only A, only B: documents that only this run has right."
+    yield "p: exact McNemar test; p (Holm): corrected over the tasks of one reading."
 
 
-def changed_row_line(found: Mapping[str, Any], most: int) -> Iterator[str]:
-    """`race 17: right -> wrong, target C: 'C' -> 'A'`."""
-    for task in found["tasks"].values():
+def changed_row_line(comparison: Mapping[str, Any], most: int) -> Iterator[str]:
+    """Yield a line such as `race 17: right -> wrong, target C: 'C' -> 'A'` per changed document."""
+    for task in comparison["tasks"].values():
         for flip in task["flips"][: max(0, most)]:
             a, b = flip["a"], flip["b"]
             answers = f"{short_answer(a['answer'])} -> {short_answer(b['answer'])}"
             yield f"{task['task']} {flip['doc_id']}: {a['outcome']} -> {b['outcome']}, target {short_answer(flip['target'])}: {answers}"
         more = len(task["flips"]) - max(0, most)
         if most > 0 and more > 0:
-            yield f"{task['task']}: {more} more changed; --flips N lists more, --json all"
+            yield f"{task['task']}: {more} more changed; --flips N lists more of them, --json lists all"
 
 
 def short_answer(value: Any) -> str:
+    """Return the answer's repr, cut to COMPARED_ANSWER_CHARS."""
     text = "none" if value is None else repr(value)
     return text if len(text) <= COMPARED_ANSWER_CHARS else text[: COMPARED_ANSWER_CHARS - 1] + "…"

@@ -1,4 +1,8 @@
-"""Examine a data set: missing, damaged, silent or clipped audio, wrong rows, unbalanced letters; known faults by name."""
+"""Check a data set for missing, damaged, silent or clipped audio, wrong rows and unbalanced answer letters.
+
+Faults that a benchmark's release is known to have are listed apart, by name. The exit code is 3 if there is any other
+fault that makes a row unusable (weight "error").
+"""
 
 from __future__ import annotations
 
@@ -18,22 +22,55 @@ SHOWN_FAULTS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="a data set in a released or built layout")
-    parser.add_argument("--tasks", "-t", nargs="+", default=[], metavar="TASK", help="only these")
-    parser.add_argument("--kinds", action="store_true", help="list every kind of fault and stop")
-    parser.add_argument("--headers_only", action="store_true", help="decode nothing: fast, finds less")
     parser.add_argument(
-        "--known", nargs="+", metavar="FILE", help="other descriptions of released data than ours"
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="folder of a data set, as the benchmark released it or as `build` wrote it",
     )
     parser.add_argument(
-        "--manifest", metavar="FILE", help="write what identifies this copy, to compare and pin"
+        "--tasks",
+        "-t",
+        nargs="+",
+        default=[],
+        metavar="TASK",
+        help="check the rows and files of these tasks only",
     )
     parser.add_argument(
-        "--against", metavar="FILE", help="a manifest of another copy: what differs is a fault"
+        "--kinds", action="store_true", help="print every kind of fault with its meaning, and exit"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="files heard at the same time")
-    parser.add_argument("--all", action="store_true", help="every fault, not the first five of each kind")
-    parser.add_argument("--json", action="store_true", help="every fault as JSON")
+    parser.add_argument(
+        "--headers_only",
+        action="store_true",
+        help="read only the audio files' headers: faster, but finds fewer kinds of fault",
+    )
+    parser.add_argument(
+        "--known",
+        nargs="+",
+        metavar="FILE",
+        help="descriptions of released data sets and their known faults, used instead of the shipped ones",
+    )
+    parser.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="write hashes that identify this copy, for --against here and --manifest of `run`",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="FILE",
+        help="a manifest of another copy; every difference from it is reported as a fault",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        metavar="N",
+        help="number of audio files to check at the same time (default 1)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="print every fault instead of the first five of each kind per task"
+    )
+    parser.add_argument("--json", action="store_true", help="print every fault as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,47 +85,49 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(f"{name:<20}{kind.weight:<9}{kind.meaning}" for name, kind in FAULT_KINDS.items()))
         return EXIT_WHOLE
     if arguments.folder is None:
-        raise MarathonError("doctor: give a data set's folder, or --kinds")
+        raise MarathonError("doctor: give the folder of a data set, or --kinds")
     if (arguments.manifest or arguments.against) and arguments.headers_only:
-        raise MarathonError("--manifest, --against: need the sounds' hashes, so not with --headers_only")
+        raise MarathonError(
+            "--headers_only: cannot be combined with --manifest or --against, which need the decoded audio's hashes"
+        )
     known = load_known([Path(path) for path in arguments.known] if arguments.known else None)
     names = [name for item in arguments.tasks for name in item.split(",") if name]
     pinned = read_pin(Path(arguments.against), "--against") if arguments.against else None
-    found = examine(Path(arguments.folder), known, arguments.jobs, arguments.headers_only, names, pinned)
+    examined = examine(Path(arguments.folder), known, arguments.jobs, arguments.headers_only, names, pinned)
     if arguments.manifest:
-        write_atomic(Path(arguments.manifest), entries_as_json(pin(found)))
+        write_atomic(Path(arguments.manifest), entries_as_json(pin(examined)))
     if arguments.json:
-        print(json.dumps(as_report(found), indent=1, ensure_ascii=False))
+        print(json.dumps(as_report(examined), indent=1, ensure_ascii=False))
     else:
-        text = "\n".join(told(found, None if arguments.all else SHOWN_FAULTS))
+        text = "\n".join(told(examined, None if arguments.all else SHOWN_FAULTS))
         print(text.encode("utf-8", "backslashreplace").decode())  # file names may be in no encoding
-    return EXIT_WHOLE if found.sound else EXIT_INCOMPLETE
+    return EXIT_WHOLE if examined.sound else EXIT_INCOMPLETE
 
 
-def as_report(found: Examined) -> dict[str, Any]:
-    """Everything found, for programs."""
+def as_report(examined: Examined) -> dict[str, Any]:
+    """Return all counts and faults as JSON for --json."""
     return {
-        "folder": str(found.survey.root),
-        "rows": {task: len(rows) for task, rows in sorted(found.survey.tasks().items())},
-        "files": len(found.heard),
-        "sound": found.sound,
+        "folder": str(examined.survey.root),
+        "rows": {task: len(rows) for task, rows in sorted(examined.survey.tasks().items())},
+        "files": len(examined.heard),
+        "sound": examined.sound,
         "faults": [
             {
                 **item.fault._asdict(),
                 "weight": item.fault.weight,
                 "known": item.known.name if item.known else None,
             }
-            for item in found.findings
+            for item in examined.findings
         ],
     }
 
 
-def told(found: Examined, shown: int | None) -> list[str]:
-    """Counts, then the faults: those to repair, then those that the release is known for."""
-    rows = ", ".join(f"{task} {len(rows)}" for task, rows in sorted(found.survey.tasks().items()))
-    hours = sum(report.seconds for report in found.heard.values()) / 3600
-    lines = [f"rows: {rows or 'none'}", f"audio: {len(found.heard)} files, {hours:.2f} h"]
-    named = [(item, item.known) for item in found.findings if item.known is not None]
+def told(examined: Examined, shown: int | None) -> list[str]:
+    """Return the report's lines: counts, known faults, then up to `shown` other faults of each kind and task."""
+    rows = ", ".join(f"{task} {len(rows)}" for task, rows in sorted(examined.survey.tasks().items()))
+    hours = sum(report.seconds for report in examined.heard.values()) / 3600
+    lines = [f"rows: {rows or 'none'}", f"audio: {len(examined.heard)} files, {hours:.2f} h"]
+    named = [(item, item.known) for item in examined.findings if item.known is not None]
     counts = Counter(
         (known.task if isinstance(known.task, str) else item.fault.task, known.name) for item, known in named
     )
@@ -98,7 +137,7 @@ def told(found: Examined, shown: int | None) -> list[str]:
         for (task, name), count in sorted(counts.items())
     ]
     seen: Counter[tuple[str, str]] = Counter()
-    for fault in (item.fault for item in found.findings if item.known is None):
+    for fault in (item.fault for item in examined.findings if item.known is None):
         seen[fault.task, fault.kind] += 1
         if shown is None or seen[fault.task, fault.kind] <= shown:
             lines.append(f"{fault.weight:<9}{fault.kind}: {fault.where}: {fault.seen}")

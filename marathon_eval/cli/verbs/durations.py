@@ -1,4 +1,7 @@
-"""How long the audio of tasks or of a folder is: totals, percentiles, histogram, per class and speaker; decodes nothing."""
+"""Measure how long the audio of tasks or of a folder is: totals, percentiles, histogram, per class and speaker.
+
+Durations come from file headers; no audio is decoded. The exit code is 3 if the length of a clip is unknown.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +24,20 @@ DURATIONS_PIPE_WIDTH = 140
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "what", nargs="+", metavar="TASK|DIR", help="tasks and groups with --data_dir, or one folder"
+        "what",
+        nargs="+",
+        metavar="TASK|DIR",
+        help="tasks or groups of tasks (then give --data_dir), or one folder of audio files",
     )
     parser.add_argument("--data_dir", metavar="DIR", help="a local copy of the tasks' dataset")
-    parser.add_argument("--subset", metavar="NAME", help="a row selection that the tasks define: paper, full")
     parser.add_argument(
-        "--include_path", nargs="+", default=[], metavar="DIR", help="folders with more tasks/"
+        "--subset", metavar="NAME", help="a row selection that the tasks define, such as paper or full"
     )
-    parser.add_argument("--per_class", action="store_true", help="also a line per class")
-    parser.add_argument("--per_speaker", action="store_true", help="also a line per speaker")
+    parser.add_argument(
+        "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with more tasks/"
+    )
+    parser.add_argument("--per_class", action="store_true", help="also print a line per class")
+    parser.add_argument("--per_speaker", action="store_true", help="also print a line per speaker")
     parser.add_argument(
         "--output_path", "-o", metavar="DIR", help="write durations.json, .csv and .svg into DIR"
     )
@@ -55,12 +63,15 @@ def run(arguments: argparse.Namespace) -> int:
     for line in lengths.unknown[:20]:
         print(f"marathon-eval: no length: {line}", file=sys.stderr)
     if len(lengths.unknown) > 20:
-        print(f"marathon-eval: no length: {len(lengths.unknown) - 20} more, all in --json", file=sys.stderr)
+        print(
+            f"marathon-eval: no length: {len(lengths.unknown) - 20} more clips; --json lists all",
+            file=sys.stderr,
+        )
     return EXIT_INCOMPLETE if lengths.unknown else EXIT_WHOLE
 
 
 def found(arguments: argparse.Namespace) -> Lengths:
-    """The lengths of one folder, or of the named tasks' documents. Raises MarathonError."""
+    """Return the lengths of one folder's audio, or of the named tasks' documents. Raises MarathonError."""
     from marathon_eval.corpus.audit.durations import of_folder
     from marathon_eval.corpus.audit.expected import load_known
 
@@ -71,7 +82,7 @@ def found(arguments: argparse.Namespace) -> Lengths:
 
 
 def of_tasks(names: list[str], arguments: argparse.Namespace) -> Lengths:
-    """Every task of the names, groups unfolded."""
+    """Return the lengths of every named task and of every task in a named group. Raises MarathonError."""
     from marathon_eval.api.registry import Registry
     from marathon_eval.corpus.audit.durations import Lengths, of_docs
     from marathon_eval.evaluator.evaluator import load_tasks
@@ -89,7 +100,7 @@ def of_tasks(names: list[str], arguments: argparse.Namespace) -> Lengths:
 
 
 def print_durations(figures: Mapping[str, Any], per_class: bool, per_speaker: bool) -> None:
-    """One line per task, and the histogram of all in text."""
+    """Print one table row per task, and a text histogram over all tasks."""
     from rich.table import Table
 
     from marathon_eval.cli.terminal import table_console
@@ -101,8 +112,8 @@ def print_durations(figures: Mapping[str, Any], per_class: bool, per_speaker: bo
         table.add_column(name, justify="right")
     for task, entry in figures["tasks"].items():
         table.add_row(task, *cells(entry))
-        for wanted, key in ((per_class, "per_class"), (per_speaker, "per_speaker")):
-            for name, inner in entry[key].items() if wanted else ():
+        for is_shown, key in ((per_class, "per_class"), (per_speaker, "per_speaker")):
+            for name, inner in entry[key].items() if is_shown else ():
                 table.add_row(f"  {name}", *cells(inner))
         if entry["outliers"]:
             table.add_row(f"  {len(entry['outliers'])} outliers")
@@ -115,7 +126,7 @@ def print_durations(figures: Mapping[str, Any], per_class: bool, per_speaker: bo
 
 
 def cells(entry: Mapping[str, Any]) -> list[str]:
-    """The columns of one line."""
+    """Return the number columns of one row; the total is in hours, all others in seconds."""
     if not entry["count"]:
         return ["0"]
     values = {**entry, "total": entry["total"] / 3600}

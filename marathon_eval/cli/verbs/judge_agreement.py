@@ -1,4 +1,8 @@
-"""How far two judges agree, or a judge and people: agreement, Cohen's kappa, and each judge's position bias."""
+"""Measure how far two judges (models or people) agree: agreement, Cohen's kappa, and each judge's position bias.
+
+marathon-eval judge_agreement RUN_1 RUN_2      two runs whose open answers were graded with --judge_model
+marathon-eval judge_agreement RUN labels.csv   a judge model and labels that people gave
+"""
 
 from __future__ import annotations
 
@@ -21,13 +25,14 @@ LABEL_KINDS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    for name in ("one", "other"):
-        parser.add_argument(
-            name,
-            metavar=name.upper(),
-            help="a judged run's folder (the same answers in both), or a json, jsonl or csv file of labels: "
-            "doc_id, and label (win, tie, loss, an option's letter, none) or score; task where there are several",
-        )
+    parser.add_argument(
+        "one",
+        metavar="ONE",
+        help="folder of a run with --judge_model (both runs must hold the same answers), or a .json, .jsonl or "
+        ".csv file of labels with the keys doc_id, label (win, tie, loss, an option's letter or none) or "
+        "score, and task if the labels are of several tasks",
+    )
+    parser.add_argument("other", metavar="OTHER", help="the second judge: a folder or file as for ONE")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
@@ -39,11 +44,11 @@ def run(arguments: argparse.Namespace) -> int:
         if not Path(path).exists():
             raise MarathonError(f"judge_agreement: {path}: no such file or folder")
     one, other = judgements(Path(arguments.one)), judgements(Path(arguments.other))
-    found, biases = compared_labels(one, other), (bias(one), bias(other))
+    agreements, biases = compared_labels(one, other), (bias(one), bias(other))
     if arguments.json:
-        print(json.dumps(agreement_as_json(found, *biases), indent=1))
+        print(json.dumps(agreement_as_json(agreements, *biases), indent=1))
         return EXIT_WHOLE
-    for agreement in found:
+    for agreement in agreements:
         print("\n".join(agreement_lines(agreement)))
     for path, judge in zip((arguments.one, arguments.other), biases, strict=True):
         if judge.n:
@@ -51,30 +56,32 @@ def run(arguments: argparse.Namespace) -> int:
     return EXIT_WHOLE
 
 
-def agreement_lines(found: Agreement) -> list[str]:
-    """One kind of judging in one task."""
+def agreement_lines(compared: Agreement) -> list[str]:
+    """Return the lines about one task and one kind of judging."""
     lines = [
-        f"{found.task or 'all rows'}: {LABEL_KINDS.get(found.kind, found.kind)}, {found.n} rows judged by both"
+        f"{compared.task or 'all rows'}: {LABEL_KINDS.get(compared.kind, compared.kind)}, {compared.n} rows judged by both"
     ]
-    if found.n_one_alone or found.n_other_alone:
-        lines[0] += f" ({found.n_one_alone} and {found.n_other_alone} by one alone)"
-    if found.agreement is not None and found.ci95 is not None:
-        low, high = found.ci95
-        lines.append(f"  agreement        {found.agreement:.1%}  [{low:.1%}, {high:.1%}]")
+    if compared.n_one_alone or compared.n_other_alone:
+        lines[0] += (
+            f" ({compared.n_one_alone} by the first alone, {compared.n_other_alone} by the second alone)"
+        )
+    if compared.agreement is not None and compared.ci95 is not None:
+        low, high = compared.ci95
+        lines.append(f"  agreement        {compared.agreement:.1%}  [{low:.1%}, {high:.1%}]")
     for name, value in (
-        ("Cohen's kappa", found.kappa),
-        ("weighted kappa", found.weighted_kappa),
-        ("Spearman", found.spearman),
-        ("mean difference", found.mean_difference),
+        ("Cohen's kappa", compared.kappa),
+        ("weighted kappa", compared.weighted_kappa),
+        ("Spearman", compared.spearman),
+        ("mean difference", compared.mean_difference),
     ):
         if value is not None:
             lines.append(f"  {name:<16} {value:.3f}")
     return lines
 
 
-def order_told(path: str, found: Bias) -> str:
-    """What one judge makes of the order of answers."""
+def order_told(path: str, judge: Bias) -> str:
+    """Return the line on how the order of the two answers influences one judge."""
     return (
-        f"{path}: position bias {found.position_bias:+.3f} points for the second place, verdict turns with the order "
-        f"in {found.flip_rate:.1%} of {found.n} rows, win rate {found.win_rate:.1%}"
+        f"{path}: position bias {judge.position_bias:+.3f} points for the second place; the verdict changes with the "
+        f"order in {judge.flip_rate:.1%} of {judge.n} rows; win rate {judge.win_rate:.1%}"
     )

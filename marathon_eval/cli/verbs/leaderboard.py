@@ -1,4 +1,4 @@
-"""Print the leaderboard of finished runs as a table for a README or a paper."""
+"""Print the leaderboard of finished runs as a Markdown or LaTeX table, or as JSON."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="DIR",
-        help="a run's folder, or a parent: its newest run of each model and press",
+        help="folder of a run, or a folder above several (of each model and press the newest run is taken)",
     )
     parser.add_argument(
-        "--with_published", action="store_true", help="add the models that the benchmark published"
+        "--with_published", action="store_true", help="add the models of the benchmark's published table"
     )
-    parser.add_argument("--ci", action="store_true", help="95 %% intervals beside the scores")
+    parser.add_argument("--ci", action="store_true", help="print 95 %% intervals beside the scores")
     parser.add_argument(
-        "--champions", action="store_true", help="the best of each of the benchmark's categories instead"
+        "--champions",
+        action="store_true",
+        help="print only the best published model and the best run of each category of the benchmark",
     )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="a Markdown table (the default)")
-    form.add_argument("--latex", action="store_true", help="a LaTeX tabular with booktabs rules")
-    form.add_argument("--json", action="store_true", help="unrounded numbers for machines")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table (the default)")
+    form.add_argument("--latex", action="store_true", help="print a LaTeX tabular with booktabs rules")
+    form.add_argument("--json", action="store_true", help="print JSON with unrounded numbers")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def text(arguments: argparse.Namespace) -> str:
-    """What is printed. Raises MarathonError."""
+    """Return the text that the flags ask for. Raises MarathonError."""
     from marathon_eval.errors import MarathonError
     from marathon_eval.report import leaderboard, published, tables
     from marathon_eval.report.runs import read_cells
@@ -41,7 +43,7 @@ def text(arguments: argparse.Namespace) -> str:
     benchmark = published.benchmark_of(task for cell in cells for task in cell.tasks)
     if benchmark is None and (arguments.with_published or arguments.champions):
         raise MarathonError(
-            "leaderboard: none of these tasks belongs to a benchmark whose table is shipped: "
+            "leaderboard: --with_published and --champions need runs on a benchmark with a published table: "
             + ", ".join(published.benchmark_names())
         )
     board = leaderboard.make_board(cells, benchmark, arguments.with_published)

@@ -1,4 +1,4 @@
-"""List tasks, models, presses or metrics; presses with their rule and where it comes from."""
+"""List the available tasks, models, presses, metrics or filters; presses with their rule and its source."""
 
 from __future__ import annotations
 
@@ -16,10 +16,16 @@ PLUGIN_KINDS = {"tasks": "task", "models": "model", "presses": "press"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=[*PLUGIN_KINDS, "metrics", "filters"])
-    parser.add_argument("--names", action="store_true", help="presses: the names alone")
     parser.add_argument(
-        "--include_path", nargs="+", default=[], metavar="DIR", help="folders with more of them"
+        "what", choices=[*PLUGIN_KINDS, "metrics", "filters"], help="the kind of names to list"
+    )
+    parser.add_argument("--names", action="store_true", help="list presses without their rules")
+    parser.add_argument(
+        "--include_path",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of yours with more tasks/, models/ or presses/",
     )
 
 
@@ -33,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def names(what: str, include_path: list[str]) -> list[str]:
-    """Sorted names; tasks, models and presses from file names alone."""
+    """Return the sorted names; those of tasks, models and presses are read from file names without importing them."""
     if what == "metrics":
         from marathon_eval.scoring.metrics.build import metric_names
 
@@ -50,7 +56,7 @@ def names(what: str, include_path: list[str]) -> list[str]:
 
 
 def presses(registry: Registry) -> list[str]:
-    """Name, kind, one-line rule, paper, own settings and support, a press per line; prunings first.
+    """Return one line per press: name, kind, rule, paper, settings and supported models; pruning presses first.
 
     Raises MarathonError.
     """
@@ -65,9 +71,9 @@ def presses(registry: Registry) -> list[str]:
 
 
 def press_line(press: type[Press]) -> str:
-    """`pruning   Rule. [URL of the paper] (own settings: a, b; supports x, y)`.
+    """Return `pruning   Rule. URL of the paper (own settings: a, b; supports x, y)`.
 
-    From the class's docstring, its file's, and what it says of itself.
+    The rule is the first line of the class's docstring, the URL the first one in its file's docstring.
     """
     from marathon_eval.api.press import PruningPress
 
@@ -75,7 +81,7 @@ def press_line(press: type[Press]) -> str:
     rule = (press.__doc__ or "").strip().partition("\n")[0]
     paper = re.search(r"https?://[^\s,;)]*[^\s,;).]", sys.modules[press.__module__].__doc__ or "")
     source = f" {paper.group()}" if paper else ""
-    own = [name for name in press.arguments() if name in vars(press).get("__annotations__", {})]
-    told = [f"own settings: {', '.join(own)}"] if own else []
-    told += [f"supports {', '.join(press.supports())}"] if press.supports() else []
-    return f"{kind}  {rule}{source}" + (f" ({'; '.join(told)})" if told else "")
+    settings = [name for name in press.arguments() if name in vars(press).get("__annotations__", {})]
+    details = [f"own settings: {', '.join(settings)}"] if settings else []
+    details += [f"supports {', '.join(press.supports())}"] if press.supports() else []
+    return f"{kind}  {rule}{source}" + (f" ({'; '.join(details)})" if details else "")

@@ -1,4 +1,7 @@
-"""Make one archive of a finished run: results, samples, tasks, documents, prompt hashes, versions, cache rows."""
+"""Pack a finished run into one archive that `unpack_verify` can score again on another machine.
+
+The archive holds results, samples, task files, documents, prompt hashes, package versions and cached responses.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,15 @@ from marathon_eval.errors import MarathonError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's folder, or a parent (then its newest run)")
-    parser.add_argument("--output", "-o", metavar="FILE", help="default: <run's folder>.tar.gz, beside it")
+    parser.add_argument(
+        "run", metavar="RUN", help="folder of a finished run, or a folder above it (its newest run is taken)"
+    )
+    parser.add_argument(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="the archive to write (default: the run's folder name with .tar.gz, beside that folder)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Make one HTML page of finished runs: leaderboard, plots, and every sample with its audio."""
+"""Write one HTML page about finished runs: leaderboard, plots, and every sample with its audio."""
 
 from __future__ import annotations
 
@@ -21,25 +21,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="DIR",
-        help="a run's folder, or a parent: its newest run of each model and press",
+        help="folder of a run, or a folder above several (of each model and press the newest run is taken)",
     )
     parser.add_argument(
-        "--output_path", "-o", default="report.html", metavar="FILE", help="the page (default: report.html)"
+        "--output_path",
+        "-o",
+        default="report.html",
+        metavar="FILE",
+        help="the page to write (default: report.html)",
     )
-    parser.add_argument("--with_published", action="store_true", help="add the benchmarks' published tables")
+    parser.add_argument(
+        "--with_published", action="store_true", help="add the tables that the benchmarks' authors published"
+    )
     parser.add_argument(
         "--embed_audio",
         nargs="?",
         type=float,
         const=PREVIEWS_MB,
         metavar="MB",
-        help=f"carry the beginning of every clip as MP3, together at most MB (default {PREVIEWS_MB:g})",
+        help="store the beginning of every clip in the page as MP3, all together at most MB megabytes "
+        f"(without a number: {PREVIEWS_MB:g})",
     )
-    parser.add_argument("--plots", metavar="DIR", help="write every figure as SVG and PNG, for papers")
+    parser.add_argument("--plots", metavar="DIR", help="also write every figure to DIR as SVG and PNG")
     parser.add_argument(
-        "--markdown", action="store_true", help="write the leaderboard beside the page as .md"
+        "--markdown", action="store_true", help="also write the leaderboard as a .md file beside the page"
     )
-    parser.add_argument("--latex", action="store_true", help="write the leaderboard beside the page as .tex")
+    parser.add_argument(
+        "--latex", action="store_true", help="also write the leaderboard as a .tex file beside the page"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write_report_files(report: Report, page: Path, arguments: argparse.Namespace) -> list[Path]:
-    """Write the page and what else was asked for; the files' paths. Raises MarathonError."""
+    """Write the page, tables and plots that the flags name, and return their paths. Raises MarathonError."""
     from marathon_eval.files import write_atomically
     from marathon_eval.report.figures import write_plots
     from marathon_eval.report.page import render_page

@@ -1,4 +1,8 @@
-"""Listen to a tenth of a data set and judge it: writes a page with players, and takes rejected rows out by --verdicts."""
+"""Check a random tenth of a data set by ear: write a page with audio players, then remove the rows you reject.
+
+marathon-eval review DIR                            write DIR/review.html; judge the clips there, save verdicts.json
+marathon-eval review DIR --verdicts verdicts.json   remove the rejected rows; their audio moves to DIR/rejected/
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,29 @@ from marathon_eval.errors import MarathonError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", metavar="DIR", help="a data set in a released or built layout")
-    parser.add_argument("--tasks", "-t", nargs="+", default=[], metavar="TASK", help="only these")
     parser.add_argument(
-        "--share", type=float, default=0.1, metavar="X", help="of each task's rows; default 0.1"
+        "folder",
+        metavar="DIR",
+        help="folder of a data set, as the benchmark released it or as `build` wrote it",
     )
-    parser.add_argument("--seed", type=int, default=42, metavar="N")
-    parser.add_argument("--page", metavar="FILE", help="the page to write; DIR/review.html by default")
     parser.add_argument(
-        "--verdicts", metavar="FILE", help="apply what was judged: rejected rows leave the set"
+        "--tasks", "-t", nargs="+", default=[], metavar="TASK", help="review the rows of these tasks only"
+    )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=0.1,
+        metavar="X",
+        help="fraction of each task's rows to review (default 0.1)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=42, metavar="N", help="seed of the random choice of rows (default 42)"
+    )
+    parser.add_argument("--page", metavar="FILE", help="the page to write (default DIR/review.html)")
+    parser.add_argument(
+        "--verdicts",
+        metavar="FILE",
+        help="the file saved from the page: remove the rows that it rejects from the data set",
     )
 
 
@@ -32,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write_review_page(folder: Path, arguments: argparse.Namespace) -> int:
-    """The page of a seeded sample."""
+    """Write the page of a random sample of rows and return the exit code. Raises MarathonError."""
     from marathon_eval.corpus.audit.expected import load_known
     from marathon_eval.corpus.audit.review import page, review_sample
     from marathon_eval.corpus.audit.survey import survey
@@ -40,36 +58,36 @@ def write_review_page(folder: Path, arguments: argparse.Namespace) -> int:
     from marathon_eval.errors import unknown
 
     if not 0 < arguments.share <= 1:
-        raise MarathonError(f"--share: must be over 0 and at most 1, got {arguments.share}")
-    found = survey(folder, load_known())
+        raise MarathonError(f"--share: must be above 0 and at most 1, got {arguments.share}")
+    dataset = survey(folder, load_known())
     names = [name for item in arguments.tasks for name in item.split(",") if name]
     for name in names:
-        if name not in found.tasks():
-            raise unknown("--tasks", f"task in {folder}", name, found.tasks())
+        if name not in dataset.tasks():
+            raise unknown("--tasks", f"task in {folder}", name, dataset.tasks())
     if names:
-        found.rows = [row for row in found.rows if row.task in names]
-    if not found.rows:
+        dataset.rows = [row for row in dataset.rows if row.task in names]
+    if not dataset.rows:
         raise MarathonError(f"review: {folder} holds no rows to review")
-    rows = review_sample(found, arguments.share, arguments.seed)
-    target = Path(arguments.page).absolute() if arguments.page else found.root / "review.html"
-    write_atomic(target, page(found, rows, target.parent, arguments.share, arguments.seed))
-    print(f"{len(rows)} of {len(found.rows)} rows to judge: open {target} in a browser")
+    rows = review_sample(dataset, arguments.share, arguments.seed)
+    target = Path(arguments.page).absolute() if arguments.page else dataset.root / "review.html"
+    write_atomic(target, page(dataset, rows, target.parent, arguments.share, arguments.seed))
+    print(f"{len(rows)} of {len(dataset.rows)} rows to review: open {target} in a browser")
     print(f"then: marathon-eval review {folder} --verdicts verdicts.json")
     return EXIT_WHOLE
 
 
 def applied(folder: Path, path: Path) -> int:
-    """Rejected rows leave the set."""
+    """Remove the rejected rows and their files from the data set and return the exit code. Raises MarathonError."""
     from marathon_eval.corpus.audit.expected import load_known
     from marathon_eval.corpus.audit.review import apply, read_verdicts
     from marathon_eval.scoring.stats import wilson
 
-    done = apply(folder, load_known(), read_verdicts(path))
-    text = f"{done.judged} rows judged, {done.accepted} accepted"
-    if done.judged:
-        interval = wilson(done.accepted, done.judged)
-        text += f" ({done.accepted / done.judged:.1%}, 95 % CI {interval.low:.1%}-{interval.high:.1%})"
-    print(f"{text}; {len(done.rows)} rows and {len(done.files)} files left the set")
-    for row in done.rows:
+    outcome = apply(folder, load_known(), read_verdicts(path, "--verdicts"), "--verdicts")
+    text = f"{outcome.judged} rows reviewed, {outcome.accepted} accepted"
+    if outcome.judged:
+        interval = wilson(outcome.accepted, outcome.judged)
+        text += f" ({outcome.accepted / outcome.judged:.1%}, 95 % CI {interval.low:.1%}-{interval.high:.1%})"
+    print(f"{text}; {len(outcome.rows)} rows and {len(outcome.files)} files removed")
+    for row in outcome.rows:
         print(f"  rejected: {row}")
     return EXIT_WHOLE

@@ -1,132 +1,58 @@
-"""Evaluate a model on tasks; answers come from the cache where it has them."""
+"""Evaluate a model on tasks; responses that the cache holds are reused instead of running the model again."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
+from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
 
 if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult
+    from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
 
 ONE_ON_THE_CPU = (
-    "marathon-eval: note: without MPI `accelerate launch --cpu` starts one process, whatever --num_processes says; "
-    "--multi_gpu starts so many, also where there is no GPU"
+    "marathon-eval: note: without MPI `accelerate launch --cpu` starts one process and ignores --num_processes; "
+    "`accelerate launch --multi_gpu` starts that number of processes, even on a machine without a GPU"
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run_arguments(parser)
     parser.add_argument(
-        "--output_path", "-o", metavar="DIR", help="write results.json and samples_<task>.jsonl below DIR"
+        "--output_path",
+        "-o",
+        metavar="DIR",
+        help="write results.json and samples_<task>.jsonl to a new folder below DIR",
     )
-    parser.add_argument("--no_log_samples", action="store_true", help="write results.json alone")
-    parser.add_argument("--log_samples", "-s", action="store_true", help="as lm-eval; on by default here")
     parser.add_argument(
-        "--predict_only", "-x", action="store_true", help="ask and keep answers, score nothing"
+        "--no_log_samples", action="store_true", help="write results.json without samples_<task>.jsonl"
     )
-    parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    parser.add_argument(
+        "--log_samples",
+        "-s",
+        action="store_true",
+        help="accepted for lm-eval's sake; samples are always written unless --no_log_samples",
+    )
+    parser.add_argument(
+        "--predict_only", "-x", action="store_true", help="write the model's responses without scoring them"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the contents of results.json instead of a table"
+    )
     parser.add_argument(
         "--export",
         choices=["lm_eval"],
-        help="write the run in lm-eval's files too, in lm_eval/ of its folder",
+        help="also write the run in the file format of lm-evaluation-harness, to lm_eval/ in its folder",
     )
     add_dry_run(parser)
-
-
-def add_dry_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--dry_run",
-        action="store_true",
-        help="check everything, say what would be asked, and stop before that",
-    )
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that say what is asked of whom; shared with the verbs that need a model and tasks."""
-    parser.add_argument(
-        "--model", "-M", required=True, help="a name of `marathon-eval ls models`, a path, or pkg.mod:Class"
-    )
-    parser.add_argument(
-        "--model_args",
-        "-a",
-        default="",
-        metavar="A=B,…",
-        help="the model's and the press's arguments, or JSON",
-    )
-    parser.add_argument(
-        "--tasks", "-t", nargs="+", required=True, metavar="TASK", help="tasks and groups, by comma or space"
-    )
-    parser.add_argument(
-        "--include_path",
-        nargs="+",
-        default=[],
-        metavar="DIR",
-        help="folders with more tasks/, models/, presses/",
-    )
-    parser.add_argument("--data_dir", metavar="DIR", help="a local copy of the dataset")
-    parser.add_argument("--subset", metavar="NAME", help="a row selection that the tasks define: paper, full")
-    parser.add_argument(
-        "--limit", "-L", type=float, metavar="N", help="the first N rows of each task, or a fraction below 1"
-    )
-    parser.add_argument(
-        "--samples", "-E", metavar="JSON", help="""rows by number: '{"gtzan": [0, 3]}' or a file"""
-    )
-    parser.add_argument(
-        "--gen_kwargs", default="", metavar="A=B,…", help="laid over the tasks' generation_kwargs"
-    )
-    parser.add_argument("--batch_size", "-b", metavar="N", help="model_args batch_size: a number, or auto")
-    parser.add_argument("--device", metavar="DEVICE", help="model_args device")
-    parser.add_argument(
-        "--use_cache", "-c", metavar="DIR", help="keep answers in DIR, not in the user's cache folder"
-    )
-    parser.add_argument("--no_cache", action="store_true", help="neither read nor keep answers")
-    parser.add_argument(
-        "--retry_errors", action="store_true", help="ask failed requests once more at the end"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="for sampled answers")
-    add_control_arguments(parser)
-    add_judge_arguments(parser)
-
-
-def add_control_arguments(parser: argparse.ArgumentParser) -> None:
-    """How much of a score is listening (controls.py), and how much the recording's quality (build/transforms.py)."""
-    parser.add_argument(
-        "--manifest", metavar="FILE", help="of doctor: a clip that sounds otherwise is an error row"
-    )
-    parser.add_argument(
-        "--transform", default="", metavar="TEXT", help="change the audio: noise, codec, speed, silence, rate"
-    )
-    parser.add_argument(
-        "--no_audio",
-        nargs="?",
-        const="silence",
-        choices=["silence", "none"],
-        help="ask without the sound: silence of the same length (default), or no audio at all",
-    )
-    parser.add_argument("--swap_audio", action="store_true", help="ask each row on another row's clip")
-    parser.add_argument(
-        "--permute_choices", type=int, metavar="K", help="ask with the options in K cyclic orders"
-    )
-
-
-def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
-    """Who judges open answers (judge.py)."""
-    parser.add_argument("--judge_model", metavar="NAME", help="the model that judges open answers")
-    parser.add_argument("--judge_args", default="", metavar="A=B,…", help="the judge's arguments, or JSON")
-    parser.add_argument(
-        "--judge_gen_kwargs", default="", metavar="A=B,…", help="as --gen_kwargs, for the judge"
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -143,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
-    """The run, by this process; a `leader` shares out what must be asked."""
+    """Evaluate in this process; a `leader` distributes the requests over all ranks. Return the exit code."""
     from marathon_eval.api.model import complete
     from marathon_eval.cli.progress import terminal_progress
     from marathon_eval.evaluator.evaluator import evaluate
@@ -151,7 +77,7 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
 
     config = run_config(arguments)
     if arguments.export and config.output_path is None:
-        raise MarathonError("--export: give --output_path, below which the files are written")
+        raise MarathonError("--export: give --output_path DIR, the folder to write below")
     if config.output_path is not None:
         check_writable(Path(config.output_path))
     through = complete if leader is None else leader.asker(config)
@@ -171,7 +97,7 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
 
 
 def planned(config: RunConfig) -> DryRun:
-    """The run up to its first question. Raises MarathonError."""
+    """Prepare the run without running the model, and return its expected cost and checks. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator.dry_run import dry_run
     from marathon_eval.evaluator.evaluator import documents_and_requests, run_parts
@@ -185,78 +111,18 @@ def planned(config: RunConfig) -> DryRun:
         return dry_run(RunBeforeStart(tasks, pool, (model,), judge, config, cache))
 
 
-def show_dry_run(found: DryRun, as_json: bool) -> int:
-    """Print it. Raises MarathonError for what would stop the run."""
+def show_dry_run(plan: DryRun, as_json: bool) -> int:
+    """Print the dry run. Raises MarathonError that names every failed check."""
     from marathon_eval.cli.dry_run_table import lines
 
-    print(json.dumps(found.as_json(), indent=1) if as_json else "\n".join(lines(found)))
-    if found.faults:
-        raise MarathonError("; and ".join(found.faults))
+    print(json.dumps(plan.as_json(), indent=1) if as_json else "\n".join(lines(plan)))
+    if plan.faults:
+        raise MarathonError("; and ".join(plan.faults))
     return EXIT_WHOLE
 
 
-def run_config(arguments: argparse.Namespace) -> RunConfig:
-    """The flags as a RunConfig. Raises MarathonError."""
-    model_args = parse_args(arguments.model_args, "--model_args")
-    if arguments.batch_size is not None:
-        from marathon_eval.backends.hf.batching import parse_batch_size
-
-        model_args["batch_size"] = parse_batch_size(arguments.batch_size)
-    if arguments.device is not None:
-        model_args["device"] = arguments.device
-    if arguments.limit is not None and arguments.samples:
-        raise MarathonError("--limit and --samples both choose rows: give one")
-    config = RunConfig(
-        model=arguments.model,
-        tasks=tuple(name for item in arguments.tasks for name in item.split(",") if name),
-        model_args=model_args,
-        include_path=tuple(arguments.include_path),
-        data_dir=arguments.data_dir,
-        subset=arguments.subset,
-        limit=checked_limit(arguments.limit),
-        samples=parse_samples(arguments.samples) if arguments.samples else None,
-        gen_kwargs=parse_args(arguments.gen_kwargs, "--gen_kwargs"),
-        use_cache=arguments.use_cache,
-        no_cache=arguments.no_cache,
-        retry_errors=arguments.retry_errors,
-        seed=arguments.seed,
-        no_audio=arguments.no_audio,
-        swap_audio=arguments.swap_audio,
-        permute_choices=arguments.permute_choices,
-        transform=canonical_transform(arguments.transform),
-        manifest=arguments.manifest,
-        judge_model=arguments.judge_model,
-        judge_args=parse_args(arguments.judge_args, "--judge_args"),
-        judge_gen_kwargs=parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
-    )
-    if not hasattr(arguments, "predict_only"):
-        return config
-    return replace(
-        config,
-        output_path=arguments.output_path,
-        log_samples=not arguments.no_log_samples,
-        predict_only=arguments.predict_only,
-    )
-
-
-def canonical_transform(text: str) -> str:
-    """The transform in its one spelling, which is part of the cache key. Raises MarathonError."""
-    if not text:
-        return ""
-    from marathon_eval.api.transforms import canonical_steps
-
-    return canonical_steps(text)
-
-
-def checked_limit(limit: float | None) -> float | None:
-    # what is no number passes no comparison, and infinity has no whole part
-    if limit is not None and not (0 < limit < 1 or (1 <= limit < math.inf and limit == int(limit))):
-        raise MarathonError(f"--limit: must be a whole number of rows or a fraction below 1, got {limit:g}")
-    return limit
-
-
 def check_writable(folder: Path) -> None:
-    """An output folder that cannot be written stops the run before weights load."""
+    """Check that the output folder can be written, before the weights are loaded. Raises MarathonError."""
     import tempfile
 
     try:
@@ -268,6 +134,7 @@ def check_writable(folder: Path) -> None:
 
 
 def print_results(result: RunResult, as_json: bool) -> None:
+    """Print results.json or a table, and below it the effect of the option order after --permute_choices."""
     if as_json:
         summary: dict[str, Any] = result.summary()
         print(json.dumps(summary, indent=1))
@@ -282,6 +149,7 @@ def print_results(result: RunResult, as_json: bool) -> None:
 
 
 def exit_code(result: RunResult) -> int:
+    """Return 130 for an interrupted run, 3 for one with rows that were not scored, else 0."""
     if result.interrupted:
         return EXIT_INTERRUPTED
     return EXIT_WHOLE if result.whole else EXIT_INCOMPLETE

@@ -1,8 +1,8 @@
-"""Score answers without asking a model: a finished run's with today's task files, or a file of predictions.
+"""Score existing responses without running a model: those of a finished run, or those in a predictions file.
 
-marathon-eval score RUN
-marathon-eval score --task mmar --predictions FILE
-marathon-eval score RUN --export official --output_path DIR
+marathon-eval score RUN                                      score a finished run again with the current task files
+marathon-eval score --task mmar --predictions FILE           score responses that another program produced
+marathon-eval score RUN --export official --output_path DIR  write them for the benchmark's own scoring script
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
-from marathon_eval.cli.verbs.run import add_judge_arguments, check_writable, print_results
+from marathon_eval.cli.verbs._run_flags import add_judge_arguments
+from marathon_eval.cli.verbs.run import check_writable, print_results
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
 
@@ -30,30 +31,58 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "run", nargs="?", metavar="RUN", help="a run's folder, or a parent (then its newest run)"
+        "run",
+        nargs="?",
+        metavar="RUN",
+        help="folder of a finished run, or a folder above it (its newest run is taken)",
     )
     parser.add_argument(
-        "--task", "-t", nargs="+", default=[], metavar="TASK", help="with --predictions: tasks and groups"
+        "--task",
+        "-t",
+        nargs="+",
+        default=[],
+        metavar="TASK",
+        help="tasks or groups of tasks that the --predictions belong to",
     )
     parser.add_argument(
-        "--predictions", metavar="FILE", help="answers made elsewhere: the dataset's rows with a prediction"
+        "--predictions",
+        metavar="FILE",
+        help="responses of another program: the dataset's rows, each with its prediction (.json or .jsonl)",
     )
-    parser.add_argument("--prediction_key", metavar="KEY", help="the key that holds it, when not a usual one")
-    parser.add_argument("--subset", metavar="NAME", help="with --predictions: a row selection of the tasks")
     parser.add_argument(
-        "--include_path", nargs="+", default=[], metavar="DIR", help="folders with changed tasks/"
+        "--prediction_key",
+        metavar="KEY",
+        help="key or column of the prediction in FILE, if its name is not a common one",
     )
-    parser.add_argument("--data_dir", metavar="DIR", help="where the data is now, when it has moved")
+    parser.add_argument(
+        "--subset", metavar="NAME", help="row selection that the tasks define, for --predictions"
+    )
+    parser.add_argument(
+        "--include_path",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders whose tasks/ are used before the shipped ones",
+    )
+    parser.add_argument(
+        "--data_dir", metavar="DIR", help="local copy of the dataset, if it is not where the run found it"
+    )
     add_judge_arguments(parser)
-    parser.add_argument("--use_cache", "-c", metavar="DIR", help="where the judge's replies are kept")
-    parser.add_argument("--no_cache", action="store_true", help="neither read nor keep the judge's replies")
-    parser.add_argument("--output_path", "-o", metavar="DIR", help="write the new results below DIR")
+    parser.add_argument(
+        "--use_cache", "-c", metavar="DIR", help="folder of the cache for the judge's replies"
+    )
+    parser.add_argument("--no_cache", action="store_true", help="neither read nor write cached judge replies")
+    parser.add_argument(
+        "--output_path", "-o", metavar="DIR", help="write the new results to a new folder below DIR"
+    )
     parser.add_argument(
         "--export",
         choices=["official"],
-        help="write RUN's answers below DIR as the benchmarks' scripts read them",
+        help="write RUN's responses below --output_path in the format that the benchmarks' scoring scripts read",
     )
-    parser.add_argument("--json", action="store_true", help="print results.json instead of a table")
+    parser.add_argument(
+        "--json", action="store_true", help="print the contents of results.json instead of a table"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,14 +90,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     names = [name for item in arguments.task for name in item.split(",") if name]
     if (arguments.run is None) == (arguments.predictions is None):
-        raise MarathonError("score: give a RUN's folder, or --predictions FILE with --task")
+        raise MarathonError("score: give either the folder of a run, or --predictions FILE with --task")
     if (arguments.predictions is None) != (not names):
-        raise MarathonError("score: --task and --predictions go together")
+        raise MarathonError(
+            "score: --task and --predictions need each other: give both, or the folder of a run alone"
+        )
     if arguments.output_path is not None:
         check_writable(Path(arguments.output_path))
     if arguments.export is not None:
         if arguments.run is None or arguments.output_path is None:
-            raise MarathonError("--export: needs a RUN's folder and --output_path")
+            raise MarathonError("--export: give the folder of a run, and --output_path DIR to write to")
         return export_official(newest_run(Path(arguments.run)), arguments)
     if arguments.predictions is not None:
         return predicted(names, arguments)
@@ -76,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequence[str] = ()) -> int:
-    """Write and show a result."""
+    """Write the result below --output_path, print it, and return the exit code."""
     from marathon_eval.results.files import run_folder, write_run
 
     if arguments.output_path is not None:
@@ -85,37 +116,43 @@ def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequenc
         print(f"results: {folder}", file=sys.stderr)
     print_results(result, as_json=arguments.json)
     if printout and not arguments.json:
-        print("\nThe benchmark's own script prints of these answers:", *printout, sep="\n")
+        print("\nFor these answers the benchmark's own script prints:", *printout, sep="\n")
     return EXIT_WHOLE if result.whole else EXIT_INCOMPLETE
 
 
 def judge_config(arguments: argparse.Namespace, old: Mapping[str, Any] | None = None) -> RunConfig:
-    """The config of a run, or an empty one, with what the flags say of data, cache and judge laid over it."""
-    known = {field.name for field in fields(RunConfig)}
-    kept = {"model": "", "tasks": (), **{key: value for key, value in (old or {}).items() if key in known}}
-    config = replace(RunConfig(**kept), tasks=tuple(kept["tasks"]))
+    """Return the run's config, or an empty one, with the flags for data, cache and judge overriding it."""
+    names = {field.name for field in fields(RunConfig)}
+    settings = {
+        "model": "",
+        "tasks": (),
+        **{key: value for key, value in (old or {}).items() if key in names},
+    }
+    config = replace(RunConfig(**settings), tasks=tuple(settings["tasks"]))
     flags = vars(arguments)
-    given = {key: flags[key] for key in ("data_dir", "use_cache", "judge_model") if flags[key] is not None}
+    overrides = {
+        key: flags[key] for key in ("data_dir", "use_cache", "judge_model") if flags[key] is not None
+    }
     if arguments.include_path:
-        given["include_path"] = tuple(arguments.include_path)
-    named = flags if arguments.judge_model or not old else old
+        overrides["include_path"] = tuple(arguments.include_path)
+    judge_source = flags if arguments.judge_model or not old else old
     config = replace(
         config,
-        **given,
-        judge_args=_arguments(named, "judge_args"),
-        judge_gen_kwargs=_arguments(named, "judge_gen_kwargs"),
+        **overrides,
+        judge_args=_judge_arguments(judge_source, "judge_args"),
+        judge_gen_kwargs=_judge_arguments(judge_source, "judge_gen_kwargs"),
     )
     return replace(config, no_cache=arguments.no_cache or config.judge_model is None)
 
 
-def _arguments(named: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A flag's text, or what results.json kept of it."""
-    value = named.get(key) or {}
+def _judge_arguments(source: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """Return the arguments under `key`: parsed from a flag's text, or copied from the config in results.json."""
+    value = source.get(key) or {}
     return parse_args(value, f"--{key}") if isinstance(value, str) else dict(value)
 
 
 def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
-    """Score a predictions file."""
+    """Score a predictions file and return the exit code. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator.evaluator import build_judge
     from marathon_eval.evaluator.requests import cache_folder
@@ -123,7 +160,7 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
 
     config = judge_config(arguments)
     with ResponseCache(cache_folder(config)) as cache:
-        found = score_predictions(
+        scored = score_predictions(
             names,
             Path(arguments.predictions),
             include_path=arguments.include_path,
@@ -134,11 +171,11 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
             key=arguments.prediction_key,
             judge_generation=config.judge_gen_kwargs,
         )
-    return finished(found.result, arguments, found.printout)
+    return finished(scored.result, arguments, scored.printout)
 
 
 def export_official(folder: Path, arguments: argparse.Namespace) -> int:
-    """Write a run's answers in the benchmarks' own formats."""
+    """Write a run's responses in the benchmarks' own formats and print the paths. Raises MarathonError."""
     from marathon_eval.evaluator.evaluator import load_tasks
     from marathon_eval.evaluator.requests import docs_of
     from marathon_eval.evaluator.rescore.official_output import write_official
@@ -154,7 +191,7 @@ def export_official(folder: Path, arguments: argparse.Namespace) -> int:
 
 
 def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
-    """The run again, with scores made anew from the stored texts. Raises MarathonError."""
+    """Return the run with scores computed anew from its stored responses. Raises MarathonError."""
     from marathon_eval.api.results import RunResult
     from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator.evaluator import (
@@ -177,8 +214,8 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     tasks = in_orders(as_judged(tasks, judge), config)
     docs = {name: docs_of(task, config) for name, task in tasks.items()}
     with ResponseCache(cache_folder(config)) as cache:
-        asked = judge_with(judge, cache, config.judge_gen_kwargs)
-        scored = {name: score_again(task, docs[name], folder, asked) for name, task in tasks.items()}
+        cached_judge = judge_with(judge, cache, config.judge_gen_kwargs)
+        scored = {name: score_again(task, docs[name], folder, cached_judge) for name, task in tasks.items()}
     samples = {name: rows for name, (rows, _) in scored.items()}
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
     return RunResult(
@@ -199,7 +236,10 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
 def score_again(
     task: Task, docs: DocSet, folder: Path, judge: Judge | None
 ) -> tuple[list[Sample], dict[str, Any]]:
-    """Every document with the response that the run stored for it, and what the judge says of itself."""
+    """Score every document from its stored response; also return the judge's facts for the run's manifest.
+
+    Raises MarathonError if the run has no row for a document.
+    """
     from marathon_eval.evaluator.score_run import judged_by, scored_sample
     from marathon_eval.results.files import read_samples
 
@@ -207,7 +247,7 @@ def score_again(
     missing = [doc.doc_id for doc in docs.docs if doc.doc_id not in stored]
     if missing:
         raise MarathonError(
-            f"{folder}: {task.name} has no row {missing[0]} ({len(missing)} rows lack an answer)"
+            f"{folder}: samples_{task.name}.jsonl lacks row {missing[0]} ({len(missing)} rows without a response)"
         )
     answers = [(doc, responses_of(stored[doc.doc_id])) for doc in docs.docs]
     judged = judged_by(judge, task, answers)
@@ -220,10 +260,11 @@ def score_again(
 
 
 def responses_of(row: dict[str, Any]) -> list[Response]:
+    """Rebuild the responses, one per repeat, that a row of samples_<task>.jsonl was written from."""
     from marathon_eval.api.model import Response, Usage
 
     texts = row["response"] if isinstance(row["response"], list) else [row["response"]]
-    known = {key: value for key, value in row["usage"].items() if key in Usage.__dataclass_fields__}
+    usage = {key: value for key, value in row["usage"].items() if key in Usage.__dataclass_fields__}
     return [
-        Response(text or "", status=row["status"], error=row["error"], usage=Usage(**known)) for text in texts
+        Response(text or "", status=row["status"], error=row["error"], usage=Usage(**usage)) for text in texts
     ]

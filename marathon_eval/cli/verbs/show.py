@@ -1,4 +1,4 @@
-"""One document up close: rendered prompt, choices, audio, and every cached answer to it."""
+"""Show one document of a task: its rendered prompt, target, fields, audio, and every cached response to it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,35 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("task")
-    parser.add_argument("doc", type=int, help="the row's number, from 0")
-    parser.add_argument("--data_dir", metavar="DIR", help="a local copy of the dataset")
-    parser.add_argument("--subset", metavar="NAME")
-    parser.add_argument("--model", metavar="NAME", help="whose prompt variant to render")
-    parser.add_argument("--include_path", nargs="+", default=[], metavar="DIR")
-    parser.add_argument("--use_cache", "-c", metavar="DIR", help="the cache folder, when not the user's")
-    parser.add_argument("--play", action="store_true", help="play the audio, where the system has a player")
+    parser.add_argument(
+        "task", metavar="TASK", help="a name that `marathon-eval ls tasks` prints, not a group"
+    )
+    parser.add_argument(
+        "doc", type=int, metavar="DOC", help="number of the document's row in the dataset, counted from 0"
+    )
+    parser.add_argument(
+        "--data_dir", metavar="DIR", help="a local copy of the dataset (default: download the needed files)"
+    )
+    parser.add_argument(
+        "--subset", metavar="NAME", help="a row selection that the task defines, such as paper or full"
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="render the prompt variant that the task defines for this model"
+    )
+    parser.add_argument(
+        "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with more tasks/"
+    )
+    parser.add_argument(
+        "--use_cache",
+        "-c",
+        metavar="DIR",
+        help="the cache's folder (default: $MARATHON_EVAL_CACHE, or ~/.cache/marathon_eval)",
+    )
+    parser.add_argument(
+        "--play",
+        action="store_true",
+        help="play the audio with a player of the system (aplay, ffplay, mpv, ...)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def play_audio(task: Task, doc: Doc, model: str | None) -> None:
-    """All clips of the document, one after the other. Raises MarathonError."""
+    """Play all clips of the document, one after the other. Raises MarathonError if it has none or playing fails."""
     from marathon_eval.cli.playing import play
 
     audios = () if doc.error is not None else task.requests(doc, model)[0].audios
@@ -60,6 +81,7 @@ def play_audio(task: Task, doc: Doc, model: str | None) -> None:
 
 
 def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[str]:
+    """Return the lines that `show` prints: audio, target, fields, prompts and cached responses."""
     lines = [f"task     {task.name}, row {doc.doc_id}"]
     if doc.error is not None:
         return [*lines, f"error    {doc.error}"]
@@ -67,12 +89,12 @@ def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[s
     with ResponseCache(None) as memo:
         facts, errors = memo.facts(request.audios)
     for audio in request.audios:
-        known = (
+        description = (
             f"{facts[audio].seconds:.2f} s, sha256 {facts[audio].sha256[:12]}"
             if audio in facts
             else errors[audio]
         )
-        lines.append(f"audio    {audio.path}: {known}")
+        lines.append(f"audio    {audio.path}: {description}")
     lines += [
         f"target   {task.target(doc)}",
         f"fields   {json.dumps(doc.fields, ensure_ascii=False, default=str)}",
@@ -88,7 +110,7 @@ def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[s
 
 
 def cached_answers(request: Request, shas: list[str], use_cache: str | None) -> list[str]:
-    """One line per model and press that answered this prompt on this audio."""
+    """Return one line per cached response to this prompt and audio: key, model and press, date, text."""
     path = folder_of(use_cache) / FILE_NAME
     if not path.is_file():
         return []
@@ -96,8 +118,8 @@ def cached_answers(request: Request, shas: list[str], use_cache: str | None) -> 
     with opened_read_only(path) as connection:
         models = fingerprints(connection)
         for key, row in stored(connection, RESPONSE):
-            asked = row["request"]
-            if asked["prompt"] == request.prompt and asked["audio"] == shas:
+            cached = row["request"]
+            if cached["prompt"] == request.prompt and cached["audio"] == shas:
                 model = named(models.get(row["fingerprint"], {}))
                 short = key.removeprefix(RESPONSE)[:12]
                 lines.append(f"  {short}  {model}  {row['created']}  {row['response']['text']!r}")
@@ -105,7 +127,7 @@ def cached_answers(request: Request, shas: list[str], use_cache: str | None) -> 
 
 
 def named(fingerprint: Mapping[str, Any]) -> str:
-    """`qwen_omni dart 0.5`: whose answer it is."""
+    """Return the model with its press and ratio as text, such as `qwen_omni dart 0.5`."""
     press = fingerprint.get("press") or {}
     words = [fingerprint.get("model", "unknown model"), press.get("press"), press.get("ratio")]
     return " ".join(str(word) for word in words if word is not None)

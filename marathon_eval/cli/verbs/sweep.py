@@ -1,4 +1,8 @@
-"""Ask a whole grid of presses and ratios in one pass, and say what compression costs."""
+"""Evaluate a model under every combination of presses and ratios, and compare each with the uncompressed model.
+
+A press removes part of the audio tokens inside the model; its ratio is the fraction that it removes. All combinations
+are evaluated in one pass that shares the audio encoder's work.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
-from marathon_eval.cli.verbs.run import (
-    add_dry_run,
-    add_run_arguments,
-    check_writable,
-    run_config,
-    show_dry_run,
-)
+from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
+from marathon_eval.cli.verbs.run import check_writable, show_dry_run
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -37,32 +36,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--presses",
         required=True,
         metavar="A,B,…",
-        help="names of `marathon-eval ls presses`; `none` is the uncompressed model, which all are held against",
+        help="presses that `marathon-eval ls presses` prints, and `none` for the uncompressed model, "
+        "which the others are compared with",
     )
     parser.add_argument(
         "--ratios",
         default="0.1:0.9:0.2",
         metavar="R",
-        help="fractions of audio tokens removed: first:last:step, or a list (default 0.1:0.9:0.2)",
+        help="fractions of audio tokens to remove: first:last:step, or a list such as 0.3,0.5 (default 0.1:0.9:0.2)",
     )
     parser.add_argument(
         "--layers",
         default="",
         metavar="K,…",
-        help="layers at which pruning presses cut (default: the press's own)",
+        help="decoder layers at which pruning presses remove tokens (default: set by each press)",
     )
     parser.add_argument(
         "--output_path",
         "-o",
         metavar="DIR",
-        help="write sweep.json, and an ordinary results folder per cell, below DIR",
+        help="write below DIR sweep.json, and one results folder per press and ratio as `run` writes it",
     )
     parser.add_argument(
         "--encoder_cache",
         metavar="DIR",
-        help="keep what the audio encoder gave in DIR, for later sweeps (model_args encoder_cache)",
+        help="store the audio encoder's outputs in DIR for later sweeps; the same as encoder_cache in --model_args",
     )
-    parser.add_argument("--json", action="store_true", help="print sweep.json instead of a table")
+    parser.add_argument(
+        "--json", action="store_true", help="print the contents of sweep.json instead of a table"
+    )
     add_dry_run(parser)
 
 
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def sweep_in_process(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
-    """The sweep, by this process; a `leader` shares out what must be asked."""
+    """Evaluate the grid in this process; a `leader` distributes the requests over all ranks. Return the exit code."""
     from marathon_eval.cli.progress import terminal_progress
     from marathon_eval.evaluator.sweep import sweep
     from marathon_eval.evaluator.sweep_table import SweepTable
@@ -96,24 +98,24 @@ def sweep_in_process(arguments: argparse.Namespace, leader: Leader | None = None
         through = filling(leader, config, grid)
     if arguments.dry_run:
         return show_dry_run(planned_sweep(config, grid), as_json=arguments.json)
-    table, clock, whole = SweepTable(), time.monotonic(), []
+    table, clock, complete = SweepTable(), time.monotonic(), []
 
     def take(cell: SweepCell, result: RunResult) -> None:
-        whole.append(result.whole)
+        complete.append(result.whole)
         table.add(cell, result, write_cell(result, output))
 
     finished = sweep(config, grid, take, terminal_progress(), through)
     table.finish()
-    found = {**table.as_json(), "config": config.recorded(), "interrupted": not finished}
-    found["wall_s"] = round(time.monotonic() - clock, 3)
-    print_sweep(table, found, output, arguments.json)
+    summary = {**table.as_json(), "config": config.recorded(), "interrupted": not finished}
+    summary["wall_s"] = round(time.monotonic() - clock, 3)
+    print_sweep(table, summary, output, arguments.json)
     if not finished:
         return EXIT_INTERRUPTED
-    return EXIT_WHOLE if all(whole) else EXIT_INCOMPLETE
+    return EXIT_WHOLE if all(complete) else EXIT_INCOMPLETE
 
 
 def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
-    """The sweep up to its first question. Raises MarathonError."""
+    """Prepare the sweep without running a model, and return its expected cost and checks. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator.dry_run import dry_run
     from marathon_eval.evaluator.evaluator import pinned_pool, run_parts
@@ -132,18 +134,18 @@ def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:
 
 
 def grid_of(arguments: argparse.Namespace) -> Grid:
-    """The flags as a Grid. Raises MarathonError."""
+    """Return --presses, --ratios and --layers as a Grid. Raises MarathonError."""
     from marathon_eval.evaluator.sweep_cells import Grid, parse_ratios
 
     presses = tuple(name.strip() for name in arguments.presses.split(",") if name.strip())
     layers = [part.strip() for part in arguments.layers.split(",") if part.strip()]
     if not all(part.isdecimal() for part in layers):
-        raise MarathonError(f"--layers: '{arguments.layers}' is no list of whole numbers, as 2,4")
+        raise MarathonError(f"--layers: '{arguments.layers}' is not a list of whole numbers such as 2,4")
     return Grid(presses, parse_ratios(arguments.ratios), tuple(dict.fromkeys(map(int, layers))))
 
 
 def write_cell(result: RunResult, output: Path | None) -> Path | None:
-    """The cell's own results folder."""
+    """Write one cell's results folder below `output` and return its path; write nothing without `output`."""
     from marathon_eval.results.files import run_folder, write_run
 
     if output is None:
@@ -153,10 +155,11 @@ def write_cell(result: RunResult, output: Path | None) -> Path | None:
     return folder
 
 
-def print_sweep(table: SweepTable, found: dict[str, Any], output: Path | None, as_json: bool) -> None:
+def print_sweep(table: SweepTable, summary: dict[str, Any], output: Path | None, as_json: bool) -> None:
+    """Write sweep.json below `output`, and print it or the table. Raises MarathonError if it cannot be written."""
     from marathon_eval.files import write_atomically
 
-    text = json.dumps(found, indent=1) + "\n"
+    text = json.dumps(summary, indent=1) + "\n"
     if output is not None:
         write_atomically(output / "sweep.json", [text])
         print(f"results: {output / 'sweep.json'}", file=sys.stderr)
@@ -169,22 +172,22 @@ def print_sweep(table: SweepTable, found: dict[str, Any], output: Path | None, a
 
     console = table_console(SWEEP_PIPE_WIDTH)
     console.print(sweep_table_lines(table))
-    console.print(sweep_footer(found), markup=False, highlight=False, soft_wrap=True)
+    console.print(sweep_footer(summary), markup=False, highlight=False, soft_wrap=True)
 
 
-def sweep_footer(found: dict[str, Any]) -> str:
-    """How the numbers are meant, and what the pass itself took."""
-    cells = found["cells"]
+def sweep_footer(summary: dict[str, Any]) -> str:
+    """Explain the table's numbers and report the time and cache use of the whole sweep."""
+    cells = summary["cells"]
     asked = sum(cell["cache"]["misses"] for cell in cells)
     hits = sum(cell["cache"]["hits"] for cell in cells)
     text = (
-        "Differences are paired by document, intervals resample clips; lost and won: right without the press alone, "
-        "with it alone; p: exact McNemar, Holm over the task's cells.\n"
-        "Seconds are per answer and what the cell would take alone: shared stages were measured once and count in each. "
-        f"This pass: {found['wall_s']:.1f} s, {asked} answers asked, {hits} from the cache."
+        "Differences are paired by document; intervals resample clips. lost: right only without the press; "
+        "won: right only with it; p: exact McNemar test, Holm-corrected over the task's cells.\n"
+        "Seconds are per answer, as if each cell ran alone: a stage that cells share was measured once and counts in each. "
+        f"The whole sweep: {summary['wall_s']:.1f} s, {asked} answers asked, {hits} from the cache."
     )
     if not any(cell["press"] is None for cell in cells):
-        text += "\nNo differences: --presses lacks `none`."
-    if found["interrupted"]:
-        text += "\nINTERRUPTED: the rows not asked are errors; the same command goes on from here."
+        text += "\nNo differences are shown: add `none` to --presses for the uncompressed model."
+    if summary["interrupted"]:
+        text += "\nINTERRUPTED: rows without a response count as errors; the same command continues where this one stopped."
     return text

@@ -1,4 +1,4 @@
-"""Check task files before any weight loads: keys, templates, filters, metrics and, where data is at hand, rows."""
+"""Check task files without loading a model: keys, templates, filters, metrics and, with --data_dir, data rows."""
 
 from __future__ import annotations
 
@@ -11,24 +11,34 @@ from marathon_eval.cli.main import EXIT_MISTAKE, EXIT_WHOLE
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names", nargs="*", metavar="TASK", help="tasks, groups or YAML paths; none: all that are known"
+        "names",
+        nargs="*",
+        metavar="TASK",
+        help="tasks, groups of tasks or paths of YAML files (default: every task)",
     )
     parser.add_argument(
-        "--tasks", "-t", nargs="+", default=[], metavar="TASK", help="the same, as lm-eval spells it"
+        "--tasks",
+        "-t",
+        nargs="+",
+        default=[],
+        metavar="TASK",
+        help="the same as the TASK arguments, for commands written for lm-eval",
     )
     parser.add_argument(
-        "--include_path", nargs="+", default=[], metavar="DIR", help="folders with more tasks/"
+        "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with more tasks/"
     )
-    parser.add_argument("--data_dir", metavar="DIR", help="a local copy of the dataset: rows are checked too")
+    parser.add_argument(
+        "--data_dir", metavar="DIR", help="a local copy of the dataset; its rows are checked as well"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.evaluator.validate_task import validate_task
 
     registry = Registry(arguments.include_path)
-    asked = [name for item in [*arguments.names, *arguments.tasks] for name in item.split(",") if name]
+    names = [name for item in [*arguments.names, *arguments.tasks] for name in item.split(",") if name]
     failed = 0
-    for name in asked or registry.names("task"):
+    for name in names or registry.names("task"):
         problems = validate_task(registry.task_path(name), registry.task_path, arguments.data_dir)
         failed += bool(problems)
         for problem in problems:

@@ -1,0 +1,214 @@
+"""Declares the flags that `run`, `sweep`, `score` and `cache why` share, and reads them into a RunConfig."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import replace
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
+
+
+def add_dry_run(parser: argparse.ArgumentParser) -> None:
+    """Add --dry_run."""
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="check packages, data, scorers and disk, print the expected cost, and stop before the model is run",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the model, the tasks, their rows, the cache, the controls and the judge."""
+    parser.add_argument(
+        "--model",
+        "-M",
+        required=True,
+        metavar="NAME",
+        help="a name that `marathon-eval ls models` prints, the path of a .py file, or package.module:Class",
+    )
+    parser.add_argument(
+        "--model_args",
+        "-a",
+        default="",
+        metavar="A=B,…",
+        help="arguments of the model and of its press, such as pretrained=PATH,press=dart,ratio=0.5, or JSON",
+    )
+    parser.add_argument(
+        "--tasks",
+        "-t",
+        nargs="+",
+        required=True,
+        metavar="TASK",
+        help="tasks or groups of tasks, separated by commas or spaces; `marathon-eval ls tasks` prints all",
+    )
+    parser.add_argument(
+        "--include_path",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of yours whose tasks/, models/ and presses/ are searched before the shipped ones",
+    )
+    parser.add_argument(
+        "--data_dir",
+        metavar="DIR",
+        help="a local copy of the dataset (default: download the needed files from the Hugging Face hub)",
+    )
+    parser.add_argument(
+        "--subset",
+        metavar="NAME",
+        help="a row selection that the tasks define, such as paper (the default) or full",
+    )
+    parser.add_argument(
+        "--limit",
+        "-L",
+        type=float,
+        metavar="N",
+        help="evaluate the first N rows of each task, or this fraction of them if N is below 1",
+    )
+    parser.add_argument(
+        "--samples",
+        "-E",
+        metavar="JSON",
+        help="""evaluate only these row numbers: '{"gtzan": [0, 3]}', or a JSON file""",
+    )
+    parser.add_argument(
+        "--gen_kwargs",
+        default="",
+        metavar="A=B,…",
+        help="generation settings that override the tasks' generation_kwargs, such as max_new_tokens=64",
+    )
+    parser.add_argument(
+        "--batch_size",
+        "-b",
+        metavar="N",
+        help="requests per batch: a number, or auto; the same as batch_size in --model_args",
+    )
+    parser.add_argument(
+        "--device", metavar="DEVICE", help="where the model runs; the same as device in --model_args"
+    )
+    parser.add_argument(
+        "--use_cache",
+        "-c",
+        metavar="DIR",
+        help="folder of the response cache (default: $MARATHON_EVAL_CACHE, or ~/.cache/marathon_eval)",
+    )
+    parser.add_argument("--no_cache", action="store_true", help="neither read nor write cached responses")
+    parser.add_argument(
+        "--retry_errors", action="store_true", help="send failed requests a second time at the end of the run"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of sampled responses (default: 0)"
+    )
+    add_control_arguments(parser)
+    add_judge_arguments(parser)
+
+
+def add_control_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that change or remove the audio or the option order, for control runs."""
+    parser.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="a manifest from `doctor --manifest`; a row whose audio differs from it becomes an error row",
+    )
+    parser.add_argument(
+        "--transform",
+        default="",
+        metavar="STEPS",
+        help="change the audio before the model gets it: steps noise, codec, speed, silence and rate, "
+        "such as noise:snr=10+codec:name=mp3",
+    )
+    parser.add_argument(
+        "--no_audio",
+        nargs="?",
+        const="silence",
+        choices=["silence", "none"],
+        help="control run without the recordings: silence of the same length (default), or no audio input (none)",
+    )
+    parser.add_argument(
+        "--swap_audio",
+        action="store_true",
+        help="control run in which every row gets the audio of another row of its task",
+    )
+    parser.add_argument(
+        "--permute_choices",
+        type=int,
+        metavar="K",
+        help="control run that repeats each multiple-choice row with its options in K cyclic orders",
+    )
+
+
+def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose the judge model, which grades open answers (evaluator/judge.py)."""
+    parser.add_argument("--judge_model", metavar="NAME", help="the model that grades open answers")
+    parser.add_argument(
+        "--judge_args", default="", metavar="A=B,…", help="arguments of the judge model, as in --model_args"
+    )
+    parser.add_argument(
+        "--judge_gen_kwargs",
+        default="",
+        metavar="A=B,…",
+        help="generation settings of the judge model, as in --gen_kwargs",
+    )
+
+
+def run_config(arguments: argparse.Namespace) -> RunConfig:
+    """Return the parsed flags as a RunConfig. Raises MarathonError for values that make no sense."""
+    model_args = parse_args(arguments.model_args, "--model_args")
+    if arguments.batch_size is not None:
+        from marathon_eval.backends.hf.batching import parse_batch_size
+
+        model_args["batch_size"] = parse_batch_size(arguments.batch_size)
+    if arguments.device is not None:
+        model_args["device"] = arguments.device
+    if arguments.limit is not None and arguments.samples:
+        raise MarathonError("--limit and --samples both choose rows: give one")
+    config = RunConfig(
+        model=arguments.model,
+        tasks=tuple(name for item in arguments.tasks for name in item.split(",") if name),
+        model_args=model_args,
+        include_path=tuple(arguments.include_path),
+        data_dir=arguments.data_dir,
+        subset=arguments.subset,
+        limit=checked_limit(arguments.limit),
+        samples=parse_samples(arguments.samples) if arguments.samples else None,
+        gen_kwargs=parse_args(arguments.gen_kwargs, "--gen_kwargs"),
+        use_cache=arguments.use_cache,
+        no_cache=arguments.no_cache,
+        retry_errors=arguments.retry_errors,
+        seed=arguments.seed,
+        no_audio=arguments.no_audio,
+        swap_audio=arguments.swap_audio,
+        permute_choices=arguments.permute_choices,
+        transform=canonical_transform(arguments.transform),
+        manifest=arguments.manifest,
+        judge_model=arguments.judge_model,
+        judge_args=parse_args(arguments.judge_args, "--judge_args"),
+        judge_gen_kwargs=parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
+    )
+    if not hasattr(arguments, "predict_only"):
+        return config
+    return replace(
+        config,
+        output_path=arguments.output_path,
+        log_samples=not arguments.no_log_samples,
+        predict_only=arguments.predict_only,
+    )
+
+
+def canonical_transform(text: str) -> str:
+    """Return the transform in its canonical spelling, which is part of the cache key. Raises MarathonError."""
+    if not text:
+        return ""
+    from marathon_eval.api.transforms import canonical_steps
+
+    return canonical_steps(text)
+
+
+def checked_limit(limit: float | None) -> float | None:
+    """Return the limit if it is a whole number of rows or a fraction below 1. Raises MarathonError otherwise."""
+    # NaN fails every comparison; infinity has no integer value and must not reach int()
+    if limit is not None and not (0 < limit < 1 or (1 <= limit < math.inf and limit == int(limit))):
+        raise MarathonError(f"--limit: must be a whole number of rows or a fraction below 1, got {limit:g}")
+    return limit
