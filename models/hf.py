@@ -1,7 +1,7 @@
-"""Any audio model of transformers by arguments: `--model hf --model_args pretrained=X,model_class=Y,token="<audio>"`.
+"""Runs any audio model of transformers, described by `--model_args pretrained=X,model_class=Y,token="<audio>"`.
 
-The checkpoint's own processor builds the inputs, so whatever it does to long clips happens here too: the truncation
-guard holds the tokens that it makes of a clip against the rate at which it hears two short ones.
+The checkpoint's own processor builds the inputs, so clips are also cut if that processor cuts them. To detect a cut,
+the number of tokens it makes of a clip is compared with its token rate, which two short clips show.
 """
 
 from __future__ import annotations
@@ -27,42 +27,49 @@ if TYPE_CHECKING:
     from marathon_eval.backends.hf.engine.loaded import Loaded
     from marathon_eval.backends.hf.inputs import Inputs
 
-#: Seconds of the two clips that tell a processor's token rate: no model's limit is below them.
+#: Seconds of the two silent clips that measure a processor's token rate; no model's limit is below them.
 SHORT, LONGER = 8, 24
-#: What belongs to the words; all else that a processor returns belongs to the sounds.
+#: The tensors of the text; all other tensors that a processor returns belong to the audio.
 IDS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
 
 class HfSettings(ChatSettings):
-    """What other adapters say in their class."""
+    """Holds the arguments of every chat model, and what other adapters define in their class."""
 
     model_class: str
     """The class in transformers that loads the weights."""
     token: str
     """The placeholder that stands for audio in the prompt."""
     template: Literal["processor", "tokenizer"] = "processor"
-    """Who holds the chat template."""
+    """Whether the chat template lies with the processor or with the tokenizer."""
     parts: bool = True
-    """Whether the template takes a turn in parts; false: as one text."""
+    """Whether the template accepts turns made of parts; false: the turn is one text."""
     segment_seconds: float | None = Field(default=None, gt=0)
-    """Split longer clips into pieces of so many seconds."""
+    """Split longer clips into pieces of this many seconds."""
     token_rate: float | None = Field(default=None, gt=0)
-    """Audio tokens per second; measured where it is not given."""
+    """Audio tokens per second; measured if not set."""
 
 
 class Hf(ChatModel):
-    """Heard seconds follow from the audio tokens in the prompt and the token rate."""
+    """Answers with any checkpoint; the seconds heard are the prompt's audio tokens divided by the token rate.
+
+    - Chat: the processor's or the tokenizer's template (`template=`), audio before the question (`audio_first=`).
+    - Audio: as long as the processor allows; `segment_seconds=` splits longer clips. The token rate is measured, or
+      set by `token_rate=`.
+    - Presses: all pruning and eviction presses.
+    - Source: https://huggingface.co/docs/transformers
+    """
 
     Settings = HfSettings
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         super().__init__(settings, press)
-        self.given = cast("HfSettings", settings)
-        self.weights_class, self.parts = self.given.model_class, self.given.parts
-        self.segment_seconds, self.token_rate = self.given.segment_seconds, self.given.token_rate
+        self.hf_settings = cast("HfSettings", settings)
+        self.weights_class, self.parts = self.hf_settings.model_class, self.hf_settings.parts
+        self.segment_seconds, self.token_rate = self.hf_settings.segment_seconds, self.hf_settings.token_rate
 
     def extractor(self, folder: Path) -> Any:
-        """The whole processor. Raises MarathonError where no token rate is given and none can be measured."""
+        """Load the whole processor. Raises MarathonError if no token rate is set and none can be measured."""
         import transformers
 
         import marathon_eval.backends.hf.engine  # noqa: F401 - before transformers: hides a broken torchvision
@@ -70,21 +77,21 @@ class Hf(ChatModel):
         processor = transformers.AutoProcessor.from_pretrained(
             folder, trust_remote_code=self.args.trust_remote_code
         )
-        told = Told(processor, self.given.token)
-        self.token_rate = self.given.token_rate or told.rate
-        return told
+        features = Told(processor, self.hf_settings.token)
+        self.token_rate = self.hf_settings.token_rate or features.rate
+        return features
 
     def begin(self, loaded: Loaded) -> None:
         self.token_id = loaded.features.token_id
-        self.token_rate = self.given.token_rate or loaded.features.rate
+        self.token_rate = self.hf_settings.token_rate or loaded.features.rate
 
     def prepare(self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]) -> Inputs:
         self.begin(loaded)
         return super().prepare(loaded, requests, waves)
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
-        """Features as the processor makes them of clips without words."""
-        inputs = loaded.features.made([self.given.token] * len(clips), clips)
+        """Compute features by calling the processor with the clips and no text."""
+        inputs = loaded.features.made([self.hf_settings.token] * len(clips), clips)
         tokens = loaded.features.tokens(inputs)
         sent = [len(clip) / RATE for clip in clips]
         rate = cast("float", self.token_rate)
@@ -98,21 +105,26 @@ class Hf(ChatModel):
         pieces: Sequence[Sequence[Wave]],
         tokens: Sequence[Sequence[int]],
     ) -> dict[str, Tensor]:
-        """Ids as the processor makes them of chats and clips. Raises RowError for a placeholder in the question."""
+        """Compute ids by calling the processor with chats and clips.
+
+        Raises RowError for a placeholder in the question.
+        """
         texts = [
             self.chat(loaded, request, len(each)) for request, each in zip(requests, pieces, strict=True)
         ]
         for text, each in zip(texts, pieces, strict=True):
-            expanded_placeholders(text, self.given.token, [""] * len(each))
+            expanded_placeholders(text, self.hf_settings.token, [""] * len(each))
         inputs = loaded.features.made(texts, [clip for each in pieces for clip in each])
         return {name: inputs[name] for name in IDS if name in inputs}
 
     def chat_template(self, loaded: Loaded) -> str | None:
-        held: str | None = loaded.tokenizer.chat_template
-        return held if self.given.template == "tokenizer" else loaded.features.processor.chat_template or held
+        template: str | None = loaded.tokenizer.chat_template
+        if self.hf_settings.template == "processor":
+            template = loaded.features.processor.chat_template or template
+        return template
 
     def placeholder(self, loaded: Loaded) -> str:
-        return self.given.token
+        return self.hf_settings.token
 
     def audio_token_id(self, model: Any) -> int:
         return int(self.token_id)
@@ -120,7 +132,7 @@ class Hf(ChatModel):
 
 @dataclass(frozen=True)
 class Told:
-    """A checkpoint's processor, and the placeholder that it repeats once per audio token."""
+    """Calls a checkpoint's processor, and counts the placeholders that it writes, one per audio token."""
 
     processor: Any
     token: str
@@ -131,25 +143,28 @@ class Told:
 
     @cached_property
     def rate(self) -> float:
-        """Audio tokens per second, from silences of two lengths. Raises MarathonError where they make as many."""
+        """Measure the audio tokens per second with silences of two lengths.
+
+        Raises MarathonError if both make the same number of tokens.
+        """
         import numpy as np
 
         silences = [np.zeros(seconds * RATE, np.float32) for seconds in (SHORT, LONGER)]
         short, longer = (self.tokens(self.made([self.token], [silence]))[0] for silence in silences)
         if longer <= short:
             raise MarathonError(
-                f"--model_args: {SHORT} s and {LONGER} s of audio make {short} and {longer} times {self.token}: "
-                "give token_rate=, the audio tokens per second"
+                f"--model_args: the processor makes {short} and {longer} {self.token} tokens of {SHORT} s and "
+                f"{LONGER} s of audio, which shows no token rate: set token_rate=, the audio tokens per second"
             )
         return (longer - short) / (LONGER - SHORT)
 
     def tokens(self, inputs: Mapping[str, Tensor]) -> list[int]:
-        """Audio tokens of each row."""
+        """Count the audio tokens of each row."""
         counts: list[int] = (inputs["input_ids"] == self.token_id).sum(dim=1).tolist()
         return counts
 
     def made(self, texts: Sequence[str], clips: Sequence[Wave]) -> dict[str, Tensor]:
-        """The processor's tensors for texts that hold as many placeholders as there are clips."""
+        """Call the processor with texts that contain one placeholder per clip, and return its tensors."""
         text = {"padding": True, "padding_side": "left"}
         audio: dict[str, Any] = {"audio": [*clips], "audio_kwargs": {"sampling_rate": RATE}} if clips else {}
         return dict(self.processor(text=[*texts], return_tensors="pt", text_kwargs=text, **audio))

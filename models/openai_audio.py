@@ -1,5 +1,6 @@
-"""Any server with OpenAI's chat completions and audio in: OpenAI, vLLM, SGLang, `transformers serve`.
+"""Sends requests to a server with OpenAI's chat completions and audio input.
 
+Such servers are OpenAI's, vLLM, SGLang and `transformers serve`. Sources:
 https://platform.openai.com/docs/guides/audio, https://docs.vllm.ai/en/latest/features/multimodal_inputs.html
 """
 
@@ -20,19 +21,27 @@ from marathon_eval.backends.http.attempts import HOOKS, AttemptClock
 from marathon_eval.backends.http.payload import EncodedClip
 from marathon_eval.backends.http.reply import NoAnswer, ServerReply
 
-#: Statuses that say nothing of one request: the key, what it may do, the model's name or the path.
+#: Status codes with which every request would fail: the key, its permissions, the model's name or the path.
 _EVERYBODY = (401, 403, 404)
 
 
 class _Settings(APISettings):
-    #: audio_url (a data: URL) is an extension of vLLM, SGLang and transformers serve.
+    """Holds the arguments of every API adapter, and those of OpenAI-compatible servers."""
+
+    #: How audio is sent; `audio_url` (a data: URL) is an extension of vLLM, SGLang and transformers serve.
     audio_part: Literal["input_audio", "audio_url"] = "input_audio"
-    #: Laid over the request's body: what only one server knows, such as {"top_k": 1}.
+    #: Merged into the request's body: parameters that only some servers know, such as {"top_k": 1}.
     extra_body: dict[str, Any] = Field(default_factory=dict)
 
 
 class OpenAIAudio(APIAudio):
-    """Audio by value in a user message; the key is OPENAI_API_KEY, needed by OpenAI alone."""
+    """Answers with a model behind an OpenAI-compatible server; only OpenAI's own needs the key OPENAI_API_KEY.
+
+    - Chat: one user message, audio before the prompt (`audio_first=`); the server fills the model's template.
+    - Audio: the server's limits; the token rate is measured, or set by `audio_tokens_per_second=`.
+    - Presses: none.
+    - Source: https://platform.openai.com/docs/guides/audio
+    """
 
     Settings: ClassVar[type[APISettings]] = _Settings
     settings: _Settings
@@ -60,7 +69,7 @@ class OpenAIAudio(APIAudio):
         return answer.reply()
 
     def body(self, request: Request, clips: Sequence[EncodedClip]) -> dict[str, Any]:
-        """The arguments of chat.completions.create; what changes here raises `version`."""
+        """Return the arguments of chat.completions.create; any change here must raise `version`."""
         text = {"type": "text", "text": request.prompt}
         audio = [self._part(clip) for clip in clips]
         messages: list[dict[str, Any]] = []
@@ -68,19 +77,19 @@ class OpenAIAudio(APIAudio):
             messages.append({"role": "system", "content": request.system})
         content = [*audio, text] if self.settings.audio_first else [text, *audio]
         messages.append({"role": "user", "content": content if clips else request.prompt})
-        wanted = request.generation
+        generation = request.generation
         body: dict[str, Any] = {
             "model": self.settings.model,
             "messages": messages,
-            self._limit_name(): wanted.max_new_tokens,
-            "temperature": wanted.temperature,
+            self._limit_name(): generation.max_new_tokens,
+            "temperature": generation.temperature,
         }
-        if wanted.top_p != 1.0:
-            body["top_p"] = wanted.top_p
-        if wanted.stop:
-            body["stop"] = list(wanted.stop)
-        if wanted.seed is not None:
-            body["seed"] = wanted.seed
+        if generation.top_p != 1.0:
+            body["top_p"] = generation.top_p
+        if generation.stop:
+            body["stop"] = list(generation.stop)
+        if generation.seed is not None:
+            body["seed"] = generation.seed
         return {**body, "extra_body": self.settings.extra_body} if self.settings.extra_body else body
 
     def _part(self, clip: EncodedClip) -> dict[str, Any]:
@@ -90,14 +99,14 @@ class OpenAIAudio(APIAudio):
         return {"type": "audio_url", "audio_url": {"url": f"data:audio/{clip.format};base64,{data}"}}
 
     def _limit_name(self) -> str:
-        """OpenAI has deprecated max_tokens; not every other server knows its successor."""
+        """Return the name of the token limit: OpenAI deprecated max_tokens, but other servers may know no other."""
         host = urlsplit(self.url).hostname or ""
         return "max_completion_tokens" if host.endswith("openai.com") else "max_tokens"
 
     def failure(self, error: Exception) -> CallFailure:
         from openai import APIConnectionError, APIError, APIStatusError, APITimeoutError
 
-        # A stream that stalls raises the HTTP client's own error, which the SDK lets through.
+        # When a stream stalls, the SDK does not wrap the HTTP client's own error.
         stalled = type(error).__name__ == "ReadTimeout"
         if stalled or (
             isinstance(error, APITimeoutError) and "Connect" not in type(error.__cause__).__name__
@@ -116,16 +125,21 @@ class OpenAIAudio(APIAudio):
 
 
 @asynccontextmanager
-async def _closing(openai: Any, key: str, base_url: str, made: _Settings) -> AsyncIterator[Any]:
+async def _closing(openai: Any, key: str, base_url: str, settings: _Settings) -> AsyncIterator[Any]:
+    """Open the SDK's asynchronous client, and close it on exit."""
     http = openai.DefaultAsyncHttpxClient(event_hooks=HOOKS)
     async with openai.AsyncOpenAI(
-        api_key=key, base_url=base_url, timeout=made.timeout, max_retries=made.retries, http_client=http
+        api_key=key,
+        base_url=base_url,
+        timeout=settings.timeout,
+        max_retries=settings.retries,
+        http_client=http,
     ) as client:
         yield client
 
 
 class _Streamed:
-    """A streamed completion, put together chunk by chunk."""
+    """Collects a streamed completion from its chunks."""
 
     def __init__(self, clock: AttemptClock) -> None:
         self.clock = clock
@@ -150,7 +164,7 @@ class _Streamed:
             self.finish = choice.finish_reason or self.finish
 
     def reply(self) -> ServerReply:
-        """Raises NoAnswer when the stream ended before the answer did."""
+        """Return the complete reply. Raises NoAnswer when the stream ended before the answer."""
         if self.finish is None:
             text = "".join(self.text)
             raise NoAnswer(
@@ -169,6 +183,7 @@ class _Streamed:
 
 
 def _read_whole(completion: Any, clock: AttemptClock) -> ServerReply:
+    """Read a completion that was not streamed. Raises NoAnswer when it holds no choices."""
     choices = getattr(completion, "choices", None)
     if not choices:
         raise NoAnswer("the server's reply holds no choices")
@@ -218,7 +233,7 @@ def _reply(
 
 
 def _said(error: Any) -> str:
-    """The server's own sentence, without the JSON around it where it has the usual shape."""
+    """Return the server's error message, without the JSON around it if the JSON has the usual shape."""
     body = error.body
     if isinstance(body, Mapping):
         return str(body.get("message") or body.get("detail") or body)

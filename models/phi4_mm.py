@@ -1,8 +1,9 @@
-"""Phi-4-Multimodal: https://huggingface.co/microsoft/Phi-4-multimodal-instruct
+"""Adapts Phi-4-Multimodal: https://huggingface.co/microsoft/Phi-4-multimodal-instruct
 
-The layout that transformers' own class loads; the hub's main branch holds remote code for old releases. Without its
-speech adapter (`speech-lora/`) the model answers badly and says nothing about it, so a checkpoint that lacks it is
-refused. One clip at a time: the encoder mixes padding into unequal clips, and fails above 40 s.
+It loads the layout of transformers' own class; the hub's main branch holds remote code for old releases. Without its
+speech adapter (`speech-lora/`) the model answers badly and gives no warning, so a checkpoint without it is refused.
+Clips are encoded one at a time, because in a batch of unequal clips the encoder mixes padding into the shorter ones
+and fails above 40 s.
 """
 
 from __future__ import annotations
@@ -21,22 +22,29 @@ if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
+#: The folder of the speech adapter in a checkpoint, and its files.
 LORA = "speech-lora"
 LORA_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 class Phi4MMSettings(ChatSettings):
-    """As every chat model's."""
+    """Holds the arguments of every chat model."""
 
     pretrained: str = "microsoft/Phi-4-multimodal-instruct"
 
 
 class Phi4MM(ChatModel):
-    """12.5 audio tokens per second, batches of one."""
+    """Answers with Phi-4-Multimodal and its speech adapter, one request at a time.
+
+    - Chat: the checkpoint's template with turns of plain text, audio before the question, one clip per question.
+    - Audio: 12.5 tokens per second; its length is limited only by the model's positions.
+    - Presses: all pruning and eviction presses.
+    - Source: https://huggingface.co/microsoft/Phi-4-multimodal-instruct
+    """
 
     Settings: ClassVar[type[ModelSettings]] = Phi4MMSettings
     weights_class = "Phi4MultimodalForCausalLM"
-    #: Where the converted layout lies on the hub.
+    #: The revision on the hub that holds the layout of transformers' own class.
     pinned: ClassVar[Mapping[str, str]] = {"microsoft/Phi-4-multimodal-instruct": "refs/pr/70"}
     token_rate = 12.5
     parts = False
@@ -46,12 +54,12 @@ class Phi4MM(ChatModel):
     needs: ClassVar[Mapping[str, str]] = {"peft": "phi4"}
 
     def identity(self) -> dict[str, Any]:
-        """The speech adapter's content too; on the hub the commit says it."""
+        """Add the speech adapter's hashes for a folder; on the hub the commit identifies the adapter too."""
         folder = weights.local_folder(self.args.pretrained, self.flags.args)
-        known = super().identity()
+        identity = super().identity()
         if folder is None:
-            return known
-        return known | {LORA: [weights.file_hash(file) for file in _lora(folder, self.flags.args)]}
+            return identity
+        return identity | {LORA: [weights.file_hash(file) for file in _lora(folder, self.flags.args)]}
 
     def check(self) -> None:
         super().check()
@@ -61,8 +69,8 @@ class Phi4MM(ChatModel):
 
     def folder(self) -> Path:
         folder = super().folder()
-        there = all((folder / LORA / name).is_file() for name in LORA_FILES)
-        if weights.local_folder(self.args.pretrained, self.flags.args) is None and not there:
+        complete = all((folder / LORA / name).is_file() for name in LORA_FILES)
+        if weights.local_folder(self.args.pretrained, self.flags.args) is None and not complete:
             from huggingface_hub import snapshot_download
 
             snapshot_download(self.args.pretrained, revision=self.commit, allow_patterns=[f"{LORA}/*"])
@@ -89,7 +97,7 @@ class Phi4MM(ChatModel):
 
 
 def _lora(folder: Path, flag: str) -> list[Path]:
-    """The speech adapter's files. Raises MarathonError where they are missing."""
+    """Return the speech adapter's files. Raises MarathonError when one is missing."""
     files = [folder / LORA / name for name in LORA_FILES]
     for file in files:
         if not file.is_file():

@@ -1,6 +1,7 @@
-"""Qwen2-Audio 7B: https://huggingface.co/Qwen/Qwen2-Audio-7B-Instruct
+"""Adapts Qwen2-Audio 7B: https://huggingface.co/Qwen/Qwen2-Audio-7B-Instruct
 
-It hears 30 s and not a sample more, without a word about it, so longer clips are asked as numbered 30 s pieces.
+The model hears at most 30 s and cuts longer audio without a warning, so longer clips are split into 30 s pieces,
+which its chat template numbers.
 """
 
 from __future__ import annotations
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
 
 
 class Qwen2AudioSettings(ChatSettings):
-    """No system sentence of ours: the checkpoint's template adds its own."""
+    """Holds the arguments of every chat model. The checkpoint's template adds its own system prompt."""
 
     pretrained: str = "Qwen/Qwen2-Audio-7B-Instruct"
 
 
 class Qwen2Audio(ChatModel):
-    """25 audio tokens per second, 30 s per piece."""
+    """Answers with Qwen2-Audio.
+
+    - Chat: the checkpoint's template, which adds a system turn of its own; audio comes before the question.
+    - Audio: 25 tokens per second; longer clips are split into pieces of 30 s, all in one turn.
+    - Presses: all pruning and eviction presses.
+    - Source: https://huggingface.co/Qwen/Qwen2-Audio-7B-Instruct
+    """
 
     Settings: ClassVar[type[ModelSettings]] = Qwen2AudioSettings
     weights_class = "Qwen2AudioForConditionalGeneration"

@@ -1,6 +1,7 @@
-"""Qwen3-Omni 30B-A3B, by the thinker alone: https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct
+"""Adapts Qwen3-Omni 30B-A3B, of which only the thinker is loaded.
 
-Features are the official processor's for one clip at a time: its own padding of unequal clips reaches into their ends.
+Source: https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct. Features equal the official processor's for one clip
+at a time; when that processor pads clips of unequal length, the padding changes the features at their ends.
 """
 
 from __future__ import annotations
@@ -19,13 +20,19 @@ if TYPE_CHECKING:
 
 
 class Qwen3OmniSettings(ChatSettings):
-    """The model card asks for no system sentence when only text is wanted."""
+    """Holds the arguments of every chat model. The model card requires no system prompt for text output."""
 
     pretrained: str = "Qwen/Qwen3-Omni-30B-A3B-Instruct"
 
 
 class Qwen3Omni(ChatModel):
-    """13 audio tokens per second; no limit on length but the model's positions."""
+    """Answers with the thinker of Qwen3-Omni, in text only.
+
+    - Chat: the checkpoint's template without a system turn, audio before the question.
+    - Audio: 13 tokens per second; its length is limited only by the model's positions.
+    - Presses: all pruning and eviction presses.
+    - Source: https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct
+    """
 
     Settings: ClassVar[type[ModelSettings]] = Qwen3OmniSettings
     weights_class = "Qwen3OmniMoeThinkerForConditionalGeneration"
@@ -45,13 +52,17 @@ class Qwen3Omni(ChatModel):
 
 
 def audio_tokens(frames: int, chunk: int) -> int:
-    """Tokens of `frames` mel frames: three halvings, rounded up, in chunks of `chunk` frames, which are 13 each."""
+    """Count the audio tokens of `frames` mel frames.
+
+    The encoder works in chunks of `chunk` frames and halves each chunk three times, rounding up; a whole chunk of 100
+    frames makes 13 tokens.
+    """
     rest = frames % chunk
     return frames // chunk * halved(chunk) + halved(rest)
 
 
 def halved(frames: int) -> int:
-    """What three convolutions of stride 2 leave of `frames`."""
+    """Return how many frames three convolutions of stride 2 leave of `frames`."""
     for _ in range(3):
         frames = -(-frames // 2)
     return frames

@@ -1,8 +1,8 @@
-"""Qwen2.5-Omni 3B and 7B, by the thinker alone: https://huggingface.co/Qwen/Qwen2.5-Omni-7B
+"""Adapts Qwen2.5-Omni 3B and 7B, of which only the thinker is loaded: https://huggingface.co/Qwen/Qwen2.5-Omni-7B
 
-Inputs are built from tokenizer and feature extractor, so that hearing needs neither torchvision nor Pillow, and the
-features cover the clip's real length where the official processor computes 300 s for every clip (and cuts what is
-longer). A test holds ids and features against that processor.
+Inputs are built from the tokenizer and the feature extractor, so that audio needs neither torchvision nor Pillow. The
+features cover the clip's real length; the official processor computes 300 s for every clip and cuts longer ones. A
+test compares ids and features with that processor's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
-#: The system sentence that the model card asks for and the official processor warns about when it differs.
+#: The system prompt that the model card requires; the official processor warns when another one is used.
 SYSTEM = (
     "You are Qwen, a virtual human developed by the Qwen Team, Alibaba Group, "
     "capable of perceiving auditory and visual inputs, as well as generating text and speech."
@@ -27,14 +27,21 @@ SYSTEM = (
 
 
 class QwenOmniSettings(ChatSettings):
-    """`system_prompt=` (empty: no system turn) and `audio_first=` beside what every local model takes."""
+    """Holds the arguments of every chat model; the default `system_prompt` is the model card's."""
 
+    #: A folder or a name on the hub; `nano` is the small model that this package ships (docs/nano.md).
     pretrained: str = "Qwen/Qwen2.5-Omni-7B"
     system_prompt: str = SYSTEM
 
 
 class QwenOmni(ChatModel):
-    """25 audio tokens per second; no limit on length but the model's positions."""
+    """Answers with the thinker of Qwen2.5-Omni, in text only.
+
+    - Chat: the checkpoint's template; the system turn is the model card's sentence, audio comes before the question.
+    - Audio: 25 tokens per second; its length is limited only by the model's positions.
+    - Presses: all pruning and eviction presses.
+    - Source: https://huggingface.co/Qwen/Qwen2.5-Omni-7B
+    """
 
     Settings: ClassVar[type[ModelSettings]] = QwenOmniSettings
     version: ClassVar[int] = 1

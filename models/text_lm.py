@@ -1,6 +1,7 @@
-"""A local text model behind transformers: no ears, for judging (--judge_model) and for reading in a cascade.
+"""Runs a local text model with transformers, as a judge (--judge_model) or as the reader of a cascade.
 
-Any checkpoint of `AutoModelForCausalLM`; its own chat template is used where it has one, else the prompt as it stands.
+Any checkpoint of `AutoModelForCausalLM` works; audio does not. The prompt is put into the checkpoint's own chat
+template, or used as it is if there is none.
 """
 
 from __future__ import annotations
@@ -23,13 +24,20 @@ if TYPE_CHECKING:
 
 
 class TextLMSettings(HFSettings):
-    """`chat_args` go to the chat template, such as {"enable_thinking": false}."""
+    """Holds the arguments of every local model, and those of the chat template."""
 
+    #: Passed to the chat template, such as {"enable_thinking": false}.
     chat_args: dict[str, Any] = Field(default_factory=dict)
 
 
 class TextLM(HFAudio):
-    """One prompt at a time; sampled answers depend on their own seed alone."""
+    """Answers text prompts one at a time; a sampled response depends only on the request's seed.
+
+    - Chat: the checkpoint's template with an optional system turn; without a template, the prompt as it is.
+    - Audio: none; a request with audio becomes an error row.
+    - Presses: none.
+    - Source: https://huggingface.co/docs/transformers/model_doc/auto (AutoModelForCausalLM)
+    """
 
     Settings: ClassVar[type[ModelSettings]] = TextLMSettings
     settings: TextLMSettings
@@ -39,7 +47,7 @@ class TextLM(HFAudio):
     _template: str | None = None
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """As promised by `Model`. Raises MarathonError when the weights cannot be had or loaded."""
+        """Answer as `Model.generate` does. Raises MarathonError when the weights cannot be downloaded or loaded."""
         if self._model is None:
             self._load()
         for request in requests:
@@ -59,12 +67,12 @@ class TextLM(HFAudio):
     def _load(self) -> None:
         self.check()
         folder = self.folder()
-        # first of all: it hides a torchvision that would break the import of transformers
+        # imported first, because it hides a torchvision that would break the import of transformers
         from marathon_eval.backends.hf.engine.load import chosen_device, quiet  # isort: split
 
         import transformers
 
-        trusted = {"trust_remote_code": self.args.trust_remote_code}
+        trust = {"trust_remote_code": self.args.trust_remote_code}
         try:
             with quiet():
                 model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -72,9 +80,9 @@ class TextLM(HFAudio):
                     dtype=self.args.dtype,
                     attn_implementation=self.args.attn_implementation,
                     device_map=self.args.device_map,
-                    **trusted,
+                    **trust,
                 )
-                self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trusted)
+                self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise MarathonError(
@@ -86,7 +94,7 @@ class TextLM(HFAudio):
         self._model = model.eval()
 
     def _answered(self, request: Request) -> Response:
-        """Raises RowError for audio, and for a prompt that does not fit."""
+        """Answer one request. Raises RowError for audio, and for a prompt longer than the model's positions."""
         import torch
         from transformers import GenerationConfig
 
@@ -96,28 +104,28 @@ class TextLM(HFAudio):
             self._chat(request), return_tensors="pt", add_special_tokens=self._template is None
         )
         ids = encoded["input_ids"].to(self._model.device)
-        wanted = request.generation
+        generation = request.generation
         limit = getattr(self._model.config, "max_position_embeddings", None)
-        if limit is not None and ids.shape[1] + wanted.max_new_tokens > limit:
+        if limit is not None and ids.shape[1] + generation.max_new_tokens > limit:
             raise RowError(
-                f"prompt and answer take {ids.shape[1] + wanted.max_new_tokens} tokens, the model has {limit}"
+                f"prompt and answer take {ids.shape[1] + generation.max_new_tokens} tokens, the model has {limit}"
             )
         config = GenerationConfig(
-            max_new_tokens=wanted.max_new_tokens,
-            do_sample=wanted.temperature > 0,
+            max_new_tokens=generation.max_new_tokens,
+            do_sample=generation.temperature > 0,
             eos_token_id=self._ends(),
             pad_token_id=self._ends()[0] if self._ends() else None,
-            **self._sampling(wanted.temperature, wanted.top_p),
+            **self._sampling(generation.temperature, generation.top_p),
         )
-        if wanted.seed is not None:
-            torch.manual_seed(wanted.seed)
+        if generation.seed is not None:
+            torch.manual_seed(generation.seed)
         with torch.inference_mode():
             out = self._model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)[0]
-        spoken = out[ids.shape[1] :].tolist()
-        text = self._tokenizer.decode(spoken, skip_special_tokens=True)
-        cut = min((text.index(stop) for stop in wanted.stop if stop in text), default=len(text))
-        ended = cut < len(text) or bool(spoken and spoken[-1] in self._ends())
-        usage = Usage(input_tokens=ids.shape[1], output_tokens=len(spoken), heard_seconds=0.0)
+        generated = out[ids.shape[1] :].tolist()
+        text = self._tokenizer.decode(generated, skip_special_tokens=True)
+        cut = min((text.index(stop) for stop in generation.stop if stop in text), default=len(text))
+        ended = cut < len(text) or bool(generated and generated[-1] in self._ends())
+        usage = Usage(input_tokens=ids.shape[1], output_tokens=len(generated), heard_seconds=0.0)
         return Response(text[:cut], "stop" if ended else "length", usage=usage)
 
     def _chat(self, request: Request) -> str:
@@ -134,12 +142,14 @@ class TextLM(HFAudio):
         return chat
 
     def _ends(self) -> list[int]:
-        """Every token that ends an answer."""
-        named = (self._model.generation_config.eos_token_id, self._tokenizer.eos_token_id)
-        listed = [one for ids in named for one in (ids if isinstance(ids, list) else [ids])]
-        return list(dict.fromkeys(one for one in listed if one is not None))
+        """Return the ids of all tokens that end an answer."""
+        settings = (self._model.generation_config.eos_token_id, self._tokenizer.eos_token_id)
+        ids = [
+            token for setting in settings for token in (setting if isinstance(setting, list) else [setting])
+        ]
+        return list(dict.fromkeys(token for token in ids if token is not None))
 
     @staticmethod
     def _sampling(temperature: float, top_p: float) -> Mapping[str, Any]:
-        """What a checkpoint suggests for sampling never leaks into an answer."""
+        """Return the sampling settings in full, so that those which the checkpoint suggests are not used."""
         return {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature > 0 else {}

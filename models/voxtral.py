@@ -1,7 +1,7 @@
-"""Voxtral Mini 3B and Small 24B: https://huggingface.co/mistralai/Voxtral-Mini-3B-2507
+"""Adapts Voxtral Mini 3B and Small 24B: https://huggingface.co/mistralai/Voxtral-Mini-3B-2507
 
-Its chat has no template: Mistral's own tokenizer writes it, counts the audio tokens from a WAV file that it is handed,
-and pads each clip to whole windows of 30 s, as the features here do.
+The checkpoint has no chat template: Mistral's tokenizer writes the chat. It computes the number of audio tokens from
+a WAV file and pads each clip to whole windows of 30 s; the features are padded in the same way.
 """
 
 from __future__ import annotations
@@ -21,18 +21,24 @@ if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
-#: The projector makes one token of eight mel frames.
+#: The number of mel frames that the projector turns into one token.
 FRAMES_PER_TOKEN = 8
 
 
 class VoxtralSettings(ChatSettings):
-    """Mistral advises against a system prompt beside audio."""
+    """Holds the arguments of every chat model. Mistral advises against a system prompt together with audio."""
 
     pretrained: str = "mistralai/Voxtral-Mini-3B-2507"
 
 
 class Voxtral(ChatModel):
-    """12.5 audio tokens per second, 375 for each 30 s that are begun."""
+    """Answers with Voxtral.
+
+    - Chat: written by Mistral's tokenizer (mistral-common), audio before the question.
+    - Audio: 12.5 tokens per second, 375 for each 30 s begun; its length is limited only by the model's positions.
+    - Presses: all pruning and eviction presses.
+    - Source: https://huggingface.co/mistralai/Voxtral-Mini-3B-2507
+    """
 
     Settings: ClassVar[type[ModelSettings]] = VoxtralSettings
     weights_class = "VoxtralForConditionalGeneration"
@@ -69,7 +75,7 @@ class Voxtral(ChatModel):
 
 
 def _windows(loaded: Loaded, clip: Wave, window: int, frames: int) -> Tensor:
-    """[windows, mel, frames]: the clip's features, scaled by the loudest frame of the whole clip."""
+    """Compute the clip's features [windows, mel, frames], scaled by the loudest frame of the whole clip."""
     out = loaded.features(
         clip,
         sampling_rate=RATE,
@@ -83,7 +89,7 @@ def _windows(loaded: Loaded, clip: Wave, window: int, frames: int) -> Tensor:
 
 
 def wav(clip: Wave) -> str:
-    """The clip as a WAV file of floats, in base64."""
+    """Encode the clip as a WAV file of floats, in base64."""
     import soundfile
 
     file = io.BytesIO()

@@ -1,10 +1,11 @@
-"""Whisper, a real speech recogniser: https://github.com/openai/whisper, by WhisperForConditionalGeneration.
+"""Transcribes with Whisper, a speech recogniser, by transformers: https://github.com/openai/whisper
 
-It answers every request with the transcript of its audio, whatever the prompt says (which stays in the cache key all
-the same). Long audio is cut into windows of at most 29.5 s at the quietest moment of their last ten seconds and the
-windows are decoded together, greedily and without the text before: no window can be skipped or spoil the next, and
-nothing is random. Whisper at times ends its text before the window ends; what follows its last timestamp is then
-decoded as a window of its own, as the original's sequential algorithm does, unless it is quiet. Generation settings other than greedy decoding are refused; length is limited per window.
+It answers every request with the transcript of its audio, whatever the prompt; the prompt is still part of the cache
+key. Long audio is cut into windows of at most 29.5 s, at the quietest moment of their last ten seconds. The windows
+are decoded together, greedily and without the text before them, so that no window is skipped, no error carries over
+and nothing is random. Sometimes Whisper ends its text before the window ends; unless the audio after its last
+timestamp is quiet, that audio is then decoded as another window, as in the original's sequential algorithm.
+Generation settings other than greedy decoding are refused; the number of tokens is limited per window.
 """
 
 from __future__ import annotations
@@ -28,26 +29,28 @@ if TYPE_CHECKING:
 
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
+#: The seconds of a window between which it may be cut.
 EARLIEST_CUT, LATEST_CUT = 20.0, 29.5
-#: How long a moment must be quiet to be a good place for a cut, and how finely places are tried.
+#: The seconds over which the loudness around a cut is measured, and the step in seconds between cuts that are tried.
 QUIET_SECONDS, QUIET_STEP = 0.2, 0.01
-#: Whisper's own limit of text per window; 30 s of fast speech take about 150 tokens.
+#: Whisper's own limit of tokens per window; 30 s of fast speech take about 150 tokens.
 WINDOW_TOKENS = 224
-#: A timestamp counts in steps of two mel frames, which are 20 ms.
+#: The number of mel frames in one step of a timestamp, which is 20 ms.
 FRAMES_PER_STAMP = 2
-#: A rest shorter than this many frames, or whose loudest frame is this far below the window's loudest (in the
-#: features' own unit, 0.25 being 10 dB), holds no speech that was left out.
+#: Audio after the last timestamp counts as silent if it is shorter than this many frames, or if its loudest frame is
+#: this far below the window's loudest (in the features' unit, of which 0.25 is 10 dB).
 SHORT_REST, QUIET_REST = 100, 0.75
-#: A window that reaches the limit runs in circles: it is decoded again with repeats of this length forbidden.
+#: A window that reaches the token limit is decoded again, with repeated n-grams of this length forbidden.
 REPEAT_TOKENS = 6
 
 
 class WhisperSettings(HFSettings):
-    """`language=` and `task=` are for multilingual checkpoints; without a language each window's is detected."""
+    """Holds the arguments of every local model, and those of Whisper."""
 
     pretrained: str = "openai/whisper-large-v3"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
     batch_size: int = Field(default=4, ge=1, description="windows decoded together")
+    #: `language` and `task` apply to multilingual checkpoints; without a language, it is detected in each window.
     language: str | None = None
     task: Literal["transcribe", "translate"] = "transcribe"
 
@@ -56,13 +59,14 @@ class WhisperSettings(HFSettings):
     def _in_windows(cls, value: Any, field: ValidationInfo) -> Any:
         if value == "auto" or field.field_name == "max_batch_tokens":
             raise PydanticCustomError(
-                "windows", "whisper decodes windows of one length: batch_size= says how many at once"
+                "windows",
+                "whisper decodes windows of one length: set batch_size= to the number of windows decoded together",
             )
         return value
 
 
 class Decoded(NamedTuple):
-    """One window's text, its tokens, whether it ran into the limit twice, and the frame where its text ends."""
+    """Holds a window's text, its tokens, whether it reached the token limit, and the frame where its text ends."""
 
     text: str
     tokens: int
@@ -71,7 +75,13 @@ class Decoded(NamedTuple):
 
 
 class Whisper(HFAudio):
-    """Any whisper checkpoint; carries no press, for audio is not among its tokens."""
+    """Transcribes with any Whisper checkpoint in transformers' layout.
+
+    - Chat: none; the prompt is ignored.
+    - Audio: any length, in windows of up to 29.5 s; no audio tokens in a prompt.
+    - Presses: none, because its decoder reads no audio tokens.
+    - Source: https://github.com/openai/whisper
+    """
 
     Settings: ClassVar[type[ModelSettings]] = WhisperSettings
     settings: WhisperSettings
@@ -79,13 +89,13 @@ class Whisper(HFAudio):
     weights_class = "WhisperForConditionalGeneration"
 
     def requests_at_once(self) -> int:
-        """`batch_size` counts windows here."""
+        """Return 1: a batch is one request, and `batch_size` counts its windows."""
         return 1
 
     def prepare(
         self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[NDArray[np.float32]]]
     ) -> Inputs:
-        """`input_features` [windows, mel, 3000] and their mask, all clips of the one request in order."""
+        """Build `input_features` [windows, mel, 3000] and their mask from the clips of the one request, in order."""
         (request,), (clips,) = requests, waves
         if not clips:
             raise RowError("whisper needs audio: this request has none")
@@ -103,7 +113,7 @@ class Whisper(HFAudio):
         )
 
     def answer(self, loaded: Loaded, requests: Sequence[Request], inputs: Inputs) -> list[Response]:
-        """The transcript, windows joined by a space."""
+        """Return the transcript: the texts of the windows, joined by spaces."""
         started = time.perf_counter()
         size, count = self.settings.batch_size, len(inputs.tensors["input_features"])
         parts = [
@@ -111,11 +121,11 @@ class Whisper(HFAudio):
             for first in range(0, count, size)
             for part in self._parts(loaded, inputs, slice(first, min(first + size, count)))
         ]
-        decoded = [window for windows_of_one in parts for window in windows_of_one]
-        runaway = sum(window.runaway for window in decoded)
+        decoded = [part for window in parts for part in window]
+        runaway = sum(part.runaway for part in decoded)
         usage = Usage(
             heard_seconds=round(inputs.heard_seconds[0], 3),
-            output_tokens=sum(window.tokens for window in decoded),
+            output_tokens=sum(part.tokens for part in decoded),
             details={
                 **inputs.details,
                 "resumed_windows": len(decoded) - count,
@@ -123,26 +133,27 @@ class Whisper(HFAudio):
                 "transcribe_s": round(time.perf_counter() - started, 3),
             },
         )
-        text = " ".join(window.text for window in decoded if window.text)
+        text = " ".join(part.text for part in decoded if part.text)
         return [Response(text, finish_reason="length" if runaway else "stop", usage=usage)]
 
     def _parts(self, loaded: Loaded, inputs: Inputs, rows: slice) -> list[list[Decoded]]:
-        """For each window its text, and the text of every rest that a decoding left out."""
+        """Decode each window, and then the audio after its last timestamp, until only silence is left."""
         features, mask = inputs.tensors["input_features"][rows], inputs.tensors["attention_mask"][rows]
         lengths = mask.sum(dim=1).tolist()
-        found: list[list[Decoded]] = [[] for _ in lengths]
+        parts: list[list[Decoded]] = [[] for _ in lengths]
         begins = dict.fromkeys(range(len(lengths)), 0)
         while begins:
-            asked = list(begins)
-            stretches = [features[row, :, begins[row] : lengths[row]] for row in asked]
-            for row, part in zip(asked, self._decode(loaded, stretches), strict=True):
-                found[row].append(part)
+            open_rows = list(begins)
+            stretches = [features[row, :, begins[row] : lengths[row]] for row in open_rows]
+            for row, part in zip(open_rows, self._decode(loaded, stretches), strict=True):
+                parts[row].append(part)
                 begin = begins.pop(row) + (part.end or 0)
                 if part.end and not _is_silent(features[row, :, : lengths[row]], begin):
                     begins[row] = begin
-        return found
+        return parts
 
     def _decode(self, loaded: Loaded, stretches: Sequence[Tensor]) -> list[Decoded]:
+        """Decode stretches [mel, n]; those that reach the token limit a second time, with repeats forbidden."""
         decoded = self._generate(loaded, stretches)
         for place, part in enumerate(decoded):
             if part.runaway:
@@ -159,7 +170,7 @@ class Whisper(HFAudio):
         if getattr(loaded.model.generation_config, "is_multilingual", False):
             more |= {"language": settings["language"], "task": settings["task"]}
         features, mask = _padded(stretches, loaded.features.nb_max_frames)
-        # otherwise told at every call: our limit wins over the checkpoint's
+        # without quiet(), transformers warns at every call that this limit replaces the checkpoint's
         with quiet(), torch.inference_mode():
             out = loaded.model.generate(
                 features.to(loaded.device, loaded.model.dtype),
@@ -185,18 +196,18 @@ class Whisper(HFAudio):
 
 
 def _left_off(tokens: Sequence[int], first_stamp: int, end: int) -> int | None:
-    """The frame where a text was left off; None where whisper says, by one closing timestamp, that nothing follows.
+    """Return the frame where the text ends before the audio; None if it ends with a single closing timestamp.
 
-    A pair of timestamps at the end closes one segment and opens the next, which was never written.
+    Two timestamps at the end close one segment and open the next, whose text Whisper did not write.
     """
-    said = [token for token in tokens if token != end]
-    if len(said) < 2 or min(said[-2:]) < first_stamp:
+    written = [token for token in tokens if token != end]
+    if len(written) < 2 or min(written[-2:]) < first_stamp:
         return None
-    return (said[-1] - first_stamp) * FRAMES_PER_STAMP or None
+    return (written[-1] - first_stamp) * FRAMES_PER_STAMP or None
 
 
 def _padded(stretches: Sequence[Tensor], frames: int) -> tuple[Tensor, Tensor]:
-    """Stretches [mel, n] as one batch [B, mel, frames] with zeros behind, and the mask of real frames [B, frames]."""
+    """Pad stretches [mel, n] with zeros to one batch [B, mel, frames]; return it with the mask [B, frames]."""
     import torch
 
     features = torch.zeros(len(stretches), stretches[0].shape[0], frames)
@@ -208,13 +219,13 @@ def _padded(stretches: Sequence[Tensor], frames: int) -> tuple[Tensor, Tensor]:
 
 
 def _is_silent(window: Tensor, begin: int) -> bool:
-    """Whether what follows frame `begin` of [mel, n] features is too short or too quiet to hold speech."""
+    """Return whether the features [mel, n] after frame `begin` are too short or too quiet to contain speech."""
     rest = window[:, begin:]
     return rest.shape[1] < SHORT_REST or float(rest.max()) < float(window.max()) - QUIET_REST
 
 
 def windows(wave: NDArray[np.float32]) -> list[tuple[int, int]]:
-    """First and one-past-last sample of each window: together they are the whole clip, and none overlaps another."""
+    """Return first and one-past-last sample of each window; the windows cover the whole clip and do not overlap."""
     cuts, start = [], 0
     while len(wave) - start > LATEST_CUT * RATE:
         cut = start + quietest(wave[start : start + int(LATEST_CUT * RATE)])
@@ -224,7 +235,7 @@ def windows(wave: NDArray[np.float32]) -> list[tuple[int, int]]:
 
 
 def quietest(wave: NDArray[np.float32]) -> int:
-    """The sample in the middle of the quietest moment after EARLIEST_CUT."""
+    """Return the sample in the middle of the quietest moment after EARLIEST_CUT."""
     import numpy as np
 
     first, span, step = int(EARLIEST_CUT * RATE), int(QUIET_SECONDS * RATE), int(QUIET_STEP * RATE)

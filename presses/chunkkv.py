@@ -1,7 +1,8 @@
-"""Keep runs of neighbouring keys whole, so that what is kept stays a phrase.
+"""Keeps keys in whole chunks of neighbours, so that the kept audio consists of stretches and not of single keys.
 
 Liu et al., ChunkKV: Semantic-Preserving KV Cache Compression for Efficient Long-Context LLM Inference,
-https://arxiv.org/abs/2502.00299. Ours fills the last chunk partly, with its best keys, to hit the budget exactly.
+https://arxiv.org/abs/2502.00299. Unlike the paper, this press meets the budget exactly: of the last chunk it keeps
+only the best keys.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChunkKV(EvictionPress):
-    """Chunks of `chunk` audio keys by their mean SnapKV score over all heads, the best chunks first."""
+    """Keeps the chunks of `chunk` audio keys with the highest mean SnapKV score over keys and heads.
+
+    Parameters
+    ----------
+    window : int, default 64, at least 1
+        Number of queries at the end of the context whose attention is averaged (see `snapkv`).
+    kernel : int, default 5, at least 1
+        Number of neighbouring keys over which the attention is averaged.
+    chunk : int, default 20, at least 1
+        Number of audio keys in a chunk.
+    """
 
     window: int = 64
     kernel: int = 5
@@ -40,7 +51,7 @@ class ChunkKV(EvictionPress):
         chunks = torch.arange(len(view.audio), device=scores.device) // self.chunk
         sums = torch.zeros(int(chunks[-1]) + 1, device=scores.device).index_add_(0, chunks, scores)
         means = sums / chunks.bincount()
-        # order by chunk first, by the key's own score inside a chunk: the cut falls inside one chunk at most
+        # sort by the chunk's rank, then by the key's score within its chunk, so that at most one chunk is split
         rank = means.argsort(descending=True, stable=True).argsort()
         order = scores.argsort(descending=True, stable=True)
         order = order[rank[chunks[order]].argsort(stable=True)]

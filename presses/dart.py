@@ -1,8 +1,9 @@
-"""DART: keep a few pivots and the audio tokens least like them, so that what goes is what stands there twice.
+"""Removes duplicates: keeps a few pivot tokens and the audio tokens that are least similar to them (DART).
 
 Wen et al., Stop Looking for Important Tokens in Multimodal Language Models: Duplication Matters More,
-https://arxiv.org/abs/2502.11494. As in AudioMarathon, pivots are the tokens with the largest key norm, among the audio
-and among the text after it. Ours hits the budget exactly: what does not divide evenly is spread over the first pivots.
+https://arxiv.org/abs/2502.11494. As in AudioMarathon, the pivots are the tokens with the largest key norm, some among
+the audio tokens and some among the text tokens after them. Unlike the released code, this press meets the budget
+exactly: if the budget does not divide evenly among the pivots, the first pivots pick one token more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dart(PruningPress):
-    """Pivots by L1 key norm in layer K-1; each picks its share of tokens by lowest cosine to its normed state."""
+    """Keeps tokens with the largest L1 key norm in layer K-1 as pivots, and per pivot those with the lowest cosine.
+
+    The cosine is that of the hidden states at layer K after the decoder's final norm: cos(norm(h_pivot), norm(h_j)).
+
+    Parameters
+    ----------
+    audio_pivots : int, default 4, at least 1
+        Number of pivots among the audio tokens; they are kept and count towards the budget.
+    text_pivots : int, default 4, at least 0
+        Number of pivots among the text tokens after the audio.
+    """
 
     released: ClassVar[bool] = True
     audio_pivots: int = 4
@@ -30,13 +41,13 @@ class Dart(PruningPress):
         if self.audio_pivots < 1 or self.text_pivots < 0:
             raise MarathonError(
                 f"press=dart: audio_pivots={self.audio_pivots},text_pivots={self.text_pivots}: "
-                "at least 1 audio pivot and 0 text pivots"
+                "audio_pivots must be at least 1 and text_pivots at least 0"
             )
 
     def kept(self, length: int, ratio: float) -> int:
         if not self.compat or ratio == 0:
             return super().kept(length, ratio)
-        # released: the audio pivots, and as many picks as divide evenly among all pivots
+        # the released code keeps the audio pivots and the same number of picks for every pivot
         pivots = self.audio_pivots + self.text_pivots
         return min(length, self.audio_pivots + pivots * int(length * (1 - ratio) / pivots))
 
@@ -48,20 +59,21 @@ class Dart(PruningPress):
         after = torch.arange(int(view.audio[-1]) + 1, len(norms), device=norms.device)
         pivots = torch.cat([audio_pivots, _largest(after, norms, min(self.text_pivots, len(after)))])
         states = torch.nn.functional.normalize(view.normed.float(), dim=-1)
-        likeness = states[pivots] @ states[view.audio].T
-        likeness.masked_fill_(torch.isin(view.audio, audio_pivots), torch.inf)
-        kept = [audio_pivots]
+        cosine = states[pivots] @ states[view.audio].T
+        cosine.masked_fill_(torch.isin(view.audio, audio_pivots), torch.inf)
+        chosen = [audio_pivots]
         for row, share in enumerate(_shares(view.keep - len(audio_pivots), len(pivots))):
-            picked = likeness[row].topk(share, largest=False).indices
-            likeness[:, picked] = torch.inf
-            kept.append(view.audio[picked])
-        return cast("LongTensor", torch.cat(kept))
+            picked = cosine[row].topk(share, largest=False).indices
+            cosine[:, picked] = torch.inf
+            chosen.append(view.audio[picked])
+        return cast("LongTensor", torch.cat(chosen))
 
 
 def _largest(positions: Tensor, norms: Tensor, count: int) -> Tensor:
+    """Return the `count` positions with the largest norms."""
     return positions[norms[positions].topk(count).indices]
 
 
 def _shares(total: int, parts: int) -> list[int]:
-    """`total` in `parts` nearly equal whole shares, the larger ones first: (7, 3) is [3, 2, 2]."""
+    """Divide `total` into `parts` nearly equal whole numbers, the larger ones first: (7, 3) gives [3, 2, 2]."""
     return [total // parts + (part < total % parts) for part in range(parts)]

@@ -1,7 +1,8 @@
-"""Keep the most diverse tokens: each new one is the farthest from all that are kept.
+"""Keeps the most diverse tokens: each chosen token is the one farthest from all tokens chosen before.
 
 Alvar et al., DivPrune: Diversity-based Visual Token Pruning for Large Multimodal Models,
-https://arxiv.org/abs/2503.02175. Asks nothing of the question; n steps over all L tokens, so slower than the others.
+https://arxiv.org/abs/2503.02175. The rule does not look at the question. It takes n steps over all L tokens, so it is
+slower than the other presses.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DivPrune(PruningPress):
-    """Greedy max-min of 1 - cosine between the hidden states at layer K, begun at the token least like the mean."""
+    """Chooses tokens by greedy max-min of 1 - cos(h_i, h_j) at layer K, starting with the token least like the mean.
+
+    Takes no parameters beyond those of `PruningPress`.
+    """
 
     def select(self, view: PruningView) -> LongTensor:
         import torch

@@ -1,4 +1,4 @@
-"""Drop the quietest stretches: a loudness gate, the simplest voice-activity detector there is."""
+"""Drops the quietest audio, like a loudness gate, which is the simplest voice-activity detector."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Energy(PruningPress):
-    """Top n tokens by the root mean square of the samples that each token stands for."""
+    """Keeps the n tokens with the largest root mean square of the samples that each token stands for.
+
+    Takes no parameters beyond those of `PruningPress`.
+    """
 
     needs_loudness: ClassVar[bool] = True
 

@@ -1,8 +1,8 @@
-"""Keep what future queries are expected to attend to.
+"""Keeps the keys to which future queries are expected to attend most.
 
 Devoto et al., Expected Attention: KV Cache Compression by Estimating Attention from Future Queries Distribution,
-https://arxiv.org/abs/2510.00636. Queries before rotation are taken as Gaussian; their mean and covariance are turned
-by the mean rotation of the next `future` positions, and E[exp(q.k / sqrt d)] has a closed form.
+https://arxiv.org/abs/2510.00636. The rule treats the queries before rotation as Gaussian and turns their mean mu and
+covariance S by the mean rotation of the next `future` positions; E[exp(q.k / sqrt d)] then has a closed form.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ExpectedAttention(EvictionPress):
-    """Score: softmax(mu.k / sqrt d + k'Sk / 2d), mean over a key head's queries, times the value's norm."""
+    """Scores a key by softmax(mu.k / sqrt d + k'Sk / 2d), averaged over a key head's query heads, times ||v||.
+
+    Parameters
+    ----------
+    future : int, default 512, at least 1
+        Number of positions after the context for which the mean rotation is computed.
+    sinks : int, default 4, at least 0
+        Number of positions at the start of the context that are left out of the statistics and never evicted.
+    """
 
     needs_queries: ClassVar[bool] = True
     future: int = 512
@@ -40,6 +48,6 @@ class ExpectedAttention(EvictionPress):
         logits = (keys * mean).sum(-1) / size**0.5 + ((keys @ covariance) * keys).sum(-1) / (2 * size)
         expected = logits.softmax(-1).unflatten(0, (len(view.keys), groups)).mean(dim=1)
         scores = expected * view.values[:, self.sinks :].float().norm(dim=-1)
-        # the first tokens are outliers: kept out of the statistics, and never evicted
+        # the first tokens are outliers, so they are left out of the statistics and never evicted
         first = (scores.max() + 1).expand(len(scores), min(self.sinks, view.keys.shape[1]))
         return torch.cat([first, scores], dim=1)

@@ -1,7 +1,6 @@
-"""FastV: keep the audio tokens that the end of the prompt attends to most.
+"""Keeps the audio tokens to which the last prompt token attends most (FastV).
 
-Chen et al., An Image is Worth 1/2 Tokens After Layer 2, https://arxiv.org/abs/2403.06764. The score of a token is the
-attention that the last prompt token pays to it in layer K-1, mean over heads.
+Chen et al., An Image is Worth 1/2 Tokens After Layer 2, https://arxiv.org/abs/2403.06764.
 """
 
 from __future__ import annotations
@@ -17,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FastV(PruningPress):
-    """Top n by the last token's attention, n being the budget."""
+    """Keeps the n audio tokens with the largest attention of the last prompt token in layer K-1, averaged over heads.
+
+    Takes no parameters beyond those of `PruningPress`; `layer` must be at least 1.
+    """
 
     released: ClassVar[bool] = True
     needs_attention: ClassVar[bool] = True

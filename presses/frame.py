@@ -1,6 +1,6 @@
-"""Keep evenly spaced audio tokens: lowers the frame rate and looks at nothing.
+"""Keeps evenly spaced audio tokens, which lowers the frame rate; the rule looks at no content.
 
-AudioMarathon's "frame" (https://github.com/DabDans/AudioMarathon): token floor(i * L / n) for i = 0 .. n-1.
+AudioMarathon's "frame" (https://github.com/DabDans/AudioMarathon).
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame(PruningPress):
-    """The first of every L/n tokens, n being the budget."""
+    """Keeps token floor(i * L / n) for i = 0 .. n-1: the first of every L/n tokens, where n is the budget.
+
+    Takes no parameters beyond those of `PruningPress`.
+    """
 
     released: ClassVar[bool] = True
 

@@ -1,4 +1,4 @@
-"""Evict audio keys evenly over time: `frame` in the cache, so that pruning and eviction share a baseline."""
+"""Keeps evenly spaced audio keys: the rule of `frame` in the KV cache, a baseline for eviction."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FrameKV(EvictionPress):
-    """Key floor(i * L / n) for i = 0 .. n-1, n being the budget."""
+    """Keeps key floor(i * L / n) for i = 0 .. n-1 in every layer and head, where n is the budget.
+
+    Takes no parameters beyond those of `EvictionPress`; `smooth` must be 0, because the rule has no score.
+    """
 
     scored: ClassVar[bool] = False
 

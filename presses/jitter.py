@@ -1,4 +1,4 @@
-"""Keep one random token of every bin: the frame rate goes down without the fixed stride's aliasing."""
+"""Keeps one random token of every bin, which lowers the frame rate without the aliasing of a fixed stride."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Jitter(PruningPress):
-    """The audio in n nearly equal bins, n being the budget, and from each a uniformly drawn token."""
+    """Divides the audio into n nearly equal bins and keeps one uniformly drawn token of each; n is the budget.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Seed of the draw, together with the audio's content and the prompt.
+    """
 
     def select(self, view: PruningView) -> LongTensor:
         import torch

@@ -1,4 +1,4 @@
-"""Keep the keys that differ most from the others.
+"""Keeps the keys that differ most from the other keys.
 
 Park et al., KeyDiff: Key Similarity-Based KV Cache Eviction, https://arxiv.org/abs/2504.15364.
 """
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KeyDiff(EvictionPress):
-    """Score: minus the cosine between the key and the mean of all normalised keys of its head."""
+    """Scores a key by -cos(k, mean of k / ||k||), where the mean is over all keys of its head.
+
+    Takes no parameters beyond those of `EvictionPress`.
+    """
 
     def score(self, view: EvictionView) -> Tensor:
         from torch.nn.functional import cosine_similarity, normalize

@@ -1,4 +1,4 @@
-"""Keep the keys with the smallest norm, which tend to be attended to most.
+"""Keeps the keys with the smallest norm, to which models tend to attend most.
 
 Devoto et al., A Simple and Effective L2 Norm-Based Strategy for KV Cache Compression,
 https://arxiv.org/abs/2406.11430.
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Knorm(EvictionPress):
-    """Score: minus the key's L2 norm, per key head."""
+    """Scores a key by its negative L2 norm, -||k||, per key head.
+
+    Takes no parameters beyond those of `EvictionPress`.
+    """
 
     def score(self, view: EvictionView) -> Tensor:
         norms: Tensor = view.keys.float().norm(dim=-1)

@@ -1,7 +1,7 @@
-"""Replace every m neighbouring audio tokens by their mean: nothing is dropped, detail in time is.
+"""Replaces every m neighbouring audio tokens by their mean: no token is dropped, but time resolution is lost.
 
-The plain average pooling that token compressors are compared with. It takes `m=` where other presses take `ratio=`,
-and its ratio is what that removes: 1 - 1/m.
+This is the average pooling that token compressors are compared with. The press takes `m=` where other presses take
+`ratio=`; its ratio is the fraction that the pooling removes, 1 - 1/m.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pool(PruningPress):
-    """The hidden states at layer K in n = L/m nearly equal bins; a bin's mean stands where its middle token stood."""
+    """Averages the hidden states at layer K in n = L/m nearly equal bins; each mean takes its bin's middle position.
+
+    Parameters
+    ----------
+    m : int, at least 1, required
+        Number of neighbouring audio tokens that are averaged into one.
+    """
 
     staged: ClassVar[bool] = False
     m: int = 0
@@ -27,7 +33,9 @@ class Pool(PruningPress):
     def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
         m = args.get("m")
         if "ratio" in args:
-            raise MarathonError("press=pool takes m=, the number of neighbours in a mean, not ratio=")
+            raise MarathonError(
+                "press=pool takes no ratio=; it takes m=, the number of tokens averaged into one"
+            )
         if not isinstance(m, int) or isinstance(m, bool) or m < 1:
             raise MarathonError(f"press=pool: m={m}: must be a whole number of at least 1")
         return {**args, "ratio": 1 - 1 / m}
@@ -47,7 +55,7 @@ class Pool(PruningPress):
 
 
 def _edges(length: int, parts: int) -> Tensor:
-    """Where each of `parts` nearly equal bins of `length` begins, and the end."""
+    """Return the start of each of `parts` nearly equal bins of `length` items, and the end of the last bin."""
     import torch
 
     return torch.arange(parts + 1) * length // parts

@@ -1,8 +1,8 @@
-"""SnapKV's scores with a budget that falls from the first layer to the last.
+"""Keeps the keys with the best SnapKV scores, more of them in the first layers than in the last.
 
 Cai et al., PyramidKV: Dynamic KV Cache Compression based on Pyramidal Information Funneling,
-https://arxiv.org/abs/2406.02069. Ours keeps the mean over layers at the budget exactly, so that a ratio means the
-same number of keys as in every other press.
+https://arxiv.org/abs/2406.02069. Unlike the paper, this press keeps the mean over layers exactly at the budget, so
+that a ratio means the same number of keys as in every other press.
 """
 
 from __future__ import annotations
@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PyramidKV(EvictionPress):
-    """The last layer keeps 1/`beta` of the mean where the first layer's share allows it, the others lie on a line."""
+    """Keeps (2 - 1/beta) * budget keys in the first layer, falling linearly to budget / beta in the last.
+
+    Keys are scored as in `snapkv`.
+
+    If the first layer would get more keys than there are, the line is flattened; the mean stays the budget.
+
+    Parameters
+    ----------
+    window : int, default 64, at least 1
+        Number of queries at the end of the context whose attention is averaged (see `snapkv`).
+    kernel : int, default 5, at least 1
+        Number of neighbouring keys over which the attention is averaged.
+    beta : float, default 20.0, at least 1
+        The mean number of keys per layer divided by the last layer's; 1 gives every layer the same number.
+    """
 
     window: int = 64
     kernel: int = 5
@@ -36,7 +50,7 @@ class PyramidKV(EvictionPress):
 
     def budgets(self, length: int, layers: int) -> list[int]:
         mean = budget(length, self.ratio)
-        # first + last = 2 * mean keeps the mean; no layer can keep more than there is, or nothing
+        # first + last = 2 * mean preserves the mean; every layer keeps at least 1 key and at most `length`
         last = max(mean / self.beta, 2 * mean - length, 1)
         slope = 2 * (mean - last) / max(layers - 1, 1)
         exact = (

@@ -1,4 +1,4 @@
-"""Keep audio tokens at random: the floor that every rule must beat."""
+"""Keeps audio tokens at random: the baseline that every other rule must beat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Random(PruningPress):
-    """A uniformly drawn subset of exactly the budget's size, the same for the same seed, audio and prompt."""
+    """Keeps n uniformly drawn tokens, the same ones for the same seed, audio and prompt; n is the budget.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Seed of the draw, together with the audio's content and the prompt.
+    """
 
     released: ClassVar[bool] = True
 

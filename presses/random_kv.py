@@ -1,4 +1,4 @@
-"""Evict audio keys at random, the same ones in every layer and head: the floor for eviction, as `random` is for pruning."""
+"""Evicts audio keys at random, the same ones in every layer and head: the baseline for eviction rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomKV(EvictionPress):
-    """Score: a uniform draw per position, from (seed, audio, prompt)."""
+    """Scores each position by a uniform draw that depends on seed, audio and prompt.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Seed of the draw, together with the audio's content and the prompt.
+    """
 
     def score(self, view: EvictionView) -> Tensor:
         import torch

@@ -1,7 +1,7 @@
-"""The best-attended tokens of every stretch of the recording, so that no part of it falls silent.
+"""Keeps the tokens with the most attention in every segment of the recording, so that no segment is lost.
 
-Segment-wise top-k pruning for audio LLMs, https://arxiv.org/abs/2511.14293. Ours spreads what does not divide evenly
-over the first segments, and so hits the budget exactly.
+Segment-wise top-k pruning for audio LLMs, https://arxiv.org/abs/2511.14293. Unlike the paper, this press meets the
+budget exactly: segments' shares differ by one token where the budget does not divide evenly.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SegmentTopK(PruningPress):
-    """The audio in `segments` equal parts; of each its share of the budget, by the last token's attention."""
+    """Keeps from each of `segments` equal parts of the audio the tokens to which the last prompt token attends most.
+
+    The attention is that of layer K-1, averaged over heads, as in `fastv`; `layer` must be at least 1.
+
+    Parameters
+    ----------
+    segments : int, default 10, at least 1
+        Number of segments, which share the budget equally; if fewer tokens are kept, there are only as many segments.
+    """
 
     segments: int = 10
     needs_attention: ClassVar[bool] = True
@@ -34,11 +42,11 @@ class SegmentTopK(PruningPress):
         if view.attention is None:
             raise ValueError("segment_topk needs the last token's attention")
         length, parts = len(view.audio), min(self.segments, view.keep)
-        kept = []
+        chosen = []
         for part in range(parts):
             first, last = part * length // parts, (part + 1) * length // parts
-            # shares in proportion to running lengths: they add up to the budget, and none exceeds its segment
+            # a difference of running totals, so that shares add up to the budget and none exceeds its segment
             share = view.keep * last // length - view.keep * first // length
-            stretch = view.audio[first:last]
-            kept.append(stretch[view.attention[stretch].topk(share).indices])
-        return cast("LongTensor", torch.cat(kept))
+            segment = view.audio[first:last]
+            chosen.append(segment[view.attention[segment].topk(share).indices])
+        return cast("LongTensor", torch.cat(chosen))

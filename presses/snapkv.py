@@ -1,7 +1,8 @@
-"""Keep what the end of the context attends to, smoothed over neighbours.
+"""Keeps the keys to which the end of the context attends most, smoothed over neighbouring keys.
 
 Li et al., SnapKV: LLM Knows What You are Looking for Before Generation, https://arxiv.org/abs/2404.14469. With
-`evict=context` the window is the last audio tokens, so the rule does not know the question; with `evict=prompt` it does.
+`evict=context` the window holds the last audio tokens, so the rule cannot depend on the question; with `evict=prompt`
+the window is the end of the prompt, which contains the question.
 """
 
 from __future__ import annotations
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SnapKV(EvictionPress):
-    """Score: mean attention of the last `window` queries, averaged over `kernel` neighbours; the window stays."""
+    """Scores a key by the mean attention of the last `window` queries, averaged over `kernel` neighbours.
+
+    The keys of the window itself are kept.
+
+    Parameters
+    ----------
+    window : int, default 64, at least 1
+        Number of queries at the end of the context whose attention is averaged.
+    kernel : int, default 5, at least 1
+        Number of neighbouring keys over which the attention is averaged.
+    """
 
     window: int = 64
     kernel: int = 5

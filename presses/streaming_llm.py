@@ -1,7 +1,7 @@
-"""Keep the first few audio keys and the last ones: attention sinks and recency, blind to content.
+"""Keeps the first few audio keys (attention sinks) and the most recent ones, whatever their content.
 
-Xiao et al., Efficient Streaming Language Models with Attention Sinks, https://arxiv.org/abs/2309.17453. The prompt's
-own first tokens are text and stay in any case; `sinks` counts audio keys.
+Xiao et al., Efficient Streaming Language Models with Attention Sinks, https://arxiv.org/abs/2309.17453. The first
+tokens of the prompt are text and are never evicted; `sinks` counts audio keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StreamingLLM(EvictionPress):
-    """Score: the position, except that the first `sinks` audio keys come before all."""
+    """Scores a key by its position, except that the first `sinks` audio keys have the highest scores.
+
+    Parameters
+    ----------
+    sinks : int, default 4, at least 0
+        Number of audio keys at the start that are kept, at most the budget.
+    """
 
     sinks: int = 4
 

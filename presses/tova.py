@@ -1,7 +1,7 @@
-"""Keep what the last token of the context attends to.
+"""Keeps the keys to which the last token of the context attends most.
 
 Oren et al., Transformers are Multi-State RNNs, https://arxiv.org/abs/2401.06104. With `evict=context` the last token
-is the last of the audio, so the rule does not know the question; with `evict=prompt` it does.
+is the last audio token, so the rule cannot depend on the question; with `evict=prompt` it is the prompt's last token.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Tova(EvictionPress):
-    """Score: the last query's attention, mean over all heads; the last key itself always stays."""
+    """Scores a key by the attention of the last query, averaged over all heads; the last key is always kept.
+
+    Parameters
+    ----------
+    window : int, default 1, at least 1
+        Number of last queries that the harness computes; the rule uses the last one only.
+    """
 
     window: int = 1
 

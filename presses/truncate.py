@@ -1,4 +1,4 @@
-"""Cut one end of the recording off: the control that shows whether a task needs all of it."""
+"""Cuts off one end of the recording: a control that shows whether a task needs the whole recording."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Truncate(PruningPress):
-    """`cut=tail` keeps the first n audio tokens, `cut=head` the last n, n being the budget."""
+    """Keeps the first n audio tokens (`cut=tail`) or the last n (`cut=head`), where n is the budget.
+
+    Parameters
+    ----------
+    cut : {"tail", "head"}, default "tail"
+        The end that is removed.
+    """
 
     cut: str = "tail"
 

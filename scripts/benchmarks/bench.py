@@ -1,8 +1,9 @@
-"""The harness's own cost: start-up of each verb, a run's fixed part, each stage per 1,000 rows, a cached rescore, decoding.
+"""Measures what the harness itself costs, from the start-up of each verb to a cached rescore.
 
-Every command is a process of its own on one core; figures are medians of CPU seconds (user + system) and peak megabytes. The
-released metadata layouts are made from a seed with one tiny distinct sound per row (6,567 rows); the dummy model answers
-them once, and every later run only scores. `--peers` adds other harnesses on equal text rows. Prints figures, judges nothing.
+Every command is a process of its own on one core; figures are medians of CPU seconds (user + system) and peak
+megabytes. The released metadata layouts are made from a seed with one tiny distinct sound per row (6,567 rows). The
+dummy model answers them once, and every later run only scores. `--peers` adds other harnesses on equal text rows. The
+script prints figures and does not fail on them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ WANTED = {
 
 
 def start_up(env: dict[str, str], repeats: int) -> list[Figure]:
-    """What must answer at once, beside Python itself; then each verb's own --help."""
+    """Measure the commands that must answer at once, Python alone for comparison, and each verb's --help."""
     commands = {
         "--help": ["--help"],
         "ls tasks": ["ls", "tasks"],
@@ -51,7 +52,7 @@ def start_up(env: dict[str, str], repeats: int) -> list[Figure]:
 
 
 def runs(data: Path, folder: Path, env: dict[str, str], repeats: int) -> list[Figure]:
-    """The whole command: on one row, on all rows that nobody answered yet, and again on all of them."""
+    """Measure whole commands: one row, all rows without cached responses, and all rows from the cache."""
     flags = ["--model", "dummy", "--model_args", "mode=random", "--data_dir", str(data)]
     one = typical(marathon(*flags, "--tasks", "gtzan", "--limit", "1", "--no_cache"), env, repeats)
     command = marathon(
@@ -80,7 +81,7 @@ def runs(data: Path, folder: Path, env: dict[str, str], repeats: int) -> list[Fi
 
 
 def stages(data: Path, env: dict[str, str]) -> list[Figure]:
-    """Inside the process."""
+    """Measure the stages of a run inside one process (bench_stages.py)."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "benchmarks" / "bench_stages.py"), str(data)],
         env=env,

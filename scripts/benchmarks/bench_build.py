@@ -1,7 +1,7 @@
-"""What building long audio costs: hours of TAU-like clips (44.1 kHz) to 16 kHz files, a process of its own.
+"""Measures what building long audio costs: hours of TAU-like clips (44.1 kHz) to 16 kHz files, in a process of its own.
 
-The memory of one hour against that of ten says whether it grows. Clips are hard links to a few different sounds, so that the
-source needs little disk; each is opened, decoded and resampled as if it were alone.
+The peak memory of one hour and of ten shows whether it grows. Clips are hard links to a few different sounds, so that
+the source needs little disk; each is opened, decoded and resampled as if it were a file of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ DIFFERENT = 21
 
 
 def corpus(root: Path, hours: float) -> Path:
-    """Clips of 10 s in TAU's own layout: ten scenes, places of 210 s."""
+    """Write clips of 10 s in TAU's own layout: seven scenes, places of 210 s."""
     (root / "audio").mkdir(parents=True)
     draw = np.random.default_rng(0)
     sounds = []
@@ -43,7 +43,7 @@ def corpus(root: Path, hours: float) -> Path:
 
 
 def measured(hours: float, jobs: int) -> dict[str, float]:
-    """Wall and CPU seconds, times real time, and peak megabytes of one build."""
+    """Return wall and CPU seconds, times real time, and peak megabytes of one build."""
     with tempfile.TemporaryDirectory() as folder:
         source = corpus(Path(folder) / "source", hours)
         command = [sys.executable, "-m", "marathon_eval", "build", "tau", "--source", str(source)]

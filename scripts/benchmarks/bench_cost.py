@@ -1,7 +1,7 @@
-"""What one command costs, as a process of its own on one core, and how figures are told.
+"""Measures what one command costs, as a process of its own on one core, and prints figures.
 
-CPU seconds, since wall time says more of the neighbours than of the program. Python's compiled files are written and
-used, as in an installed package, whatever the environment says.
+Costs are CPU seconds, because wall time depends on other processes. Python's compiled files are written and used, as
+in an installed package, whatever the environment sets.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROBE = (
 
 
 class Cost(NamedTuple):
-    """Of one whole process: user + system CPU seconds, wall seconds, peak resident megabytes."""
+    """Holds the cost of a whole process: user + system CPU seconds, wall seconds, peak resident megabytes."""
 
     cpu_s: float
     wall_s: float
@@ -37,7 +37,7 @@ class Cost(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """One line of the table; `wanted` is what the project asks of itself, None where it asks nothing."""
+    """Holds a line of the table; `wanted` is the project's own limit, or None if there is none."""
 
     group: str
     name: str
@@ -47,7 +47,7 @@ class Figure(NamedTuple):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The children's: offline, one thread, this checkout's package, compiled files kept."""
+    """Return the environment of measured processes: offline, one thread, this checkout's package."""
     own = {
         "HF_HUB_OFFLINE": "1",
         "OMP_NUM_THREADS": "1",
@@ -64,7 +64,7 @@ def measured(
     allowed: Sequence[int] = (0,),
     folder: Path | None = None,
 ) -> Cost:
-    """Run a command pinned to one core, in `folder`. Ends the bench where it fails."""
+    """Run a command pinned to one core, in `folder`. Ends the benchmark when the command fails."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, *command],
         capture_output=True,
@@ -80,7 +80,7 @@ def measured(
 
 
 def typical(command: Sequence[str], env: Mapping[str, str], repeats: int) -> Cost:
-    """The median of each number over the repeats."""
+    """Return the median of each cost over the repeats."""
     costs = [measured(command, env) for _ in range(repeats)]
     return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
 
@@ -90,7 +90,7 @@ def marathon(*arguments: str) -> list[str]:
 
 
 def machine() -> dict[str, Any]:
-    """What kind of machine it was: never its name."""
+    """Describe the kind of machine, without its name."""
     model = next(
         (
             line.partition(":")[2].strip()
@@ -109,7 +109,7 @@ def machine() -> dict[str, Any]:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """A group after the other, values to three significant digits."""
+    """Format the figures by group, with values to three significant digits."""
     lines, group = [], ""
     for figure in figures:
         if figure.group != group:
@@ -122,7 +122,7 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def told(figures: Sequence[Figure], as_json: bool) -> None:
-    """Print them all, with the machine."""
+    """Print all figures and the machine."""
     if as_json:
         rows = [figure._asdict() for figure in figures]
         print(json.dumps({"machine": machine(), "figures": rows}, indent=1))

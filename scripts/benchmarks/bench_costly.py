@@ -1,4 +1,4 @@
-"""The dummy model with the costs that a model on this machine reports: a dozen numbers, different for every answer."""
+"""Adds to the dummy model's responses the costs that a local model reports: a dozen numbers, different each time."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""What is lost between two batches: a whole run's seconds over the seconds that its model was at work.
+"""Measures the time lost between two batches: a whole run's seconds divided by the seconds in which its model worked.
 
-The run is the ordinary `evaluate` on a checkpoint of the real architecture with few weights (tests/helpers/tiny_checkpoints.py) whose
-language model also sleeps in every forward pass, as a GPU would be busy without the CPU. All else is real: reading
-tasks, hashing and decoding FLAC, features, the audio encoder, batching, cache, scoring. Handing the weights over and
-the first import are not in the figure. Prints figures, judges nothing.
+The run is the ordinary `evaluate` on a checkpoint of the real architecture with few weights
+(tests/helpers/tiny_checkpoints.py), whose language model also sleeps in every forward pass, as a GPU works without
+the CPU. All else is real: reading tasks, hashing and decoding FLAC, features, the audio encoder, batching, cache,
+scoring. The figures exclude loading and the first import. The script prints figures and does not fail on them.
 
-first run   one clip at a time, none ever heard of: all are hashed before the first is asked
-alone       the same with other questions, as every later run: the cache knows the clips
-together    by a budget of tokens, two clips and more
-in turns    as alone, but the next batch is prepared when the model has answered: what overlapping is worth
+first run   one clip at a time, with clips that are not in the cache: all are hashed before the first request
+alone       the same with other questions, as in every later run: the cache has the clips' hashes
+together    two clips and more at a time, by a budget of tokens
+in turns    as alone, but without overlap: the next batch is prepared when the model has answered
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ metric_list:
 
 @dataclass
 class Busy:
-    """Seconds that the model was at work, in all its forward passes and its encoder's."""
+    """Adds up the seconds in which the model worked, in its forward passes and its encoder's."""
 
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Figures:
-    """One run: seconds in all and the model's own; `batch` is the most clips that were asked together."""
+    """Holds a run's total seconds, the model's own seconds, and the largest number of clips in one batch."""
 
     way: str
     clips: int
@@ -77,7 +77,7 @@ class Figures:
 
 
 def data(folder: Path, clips: int, seconds: float) -> Path:
-    """A task with one question on each of so many clips, FLAC at 44.1 kHz, as the released ones need resampling."""
+    """Write a task with one question on each clip, as FLAC at 44.1 kHz, which needs resampling."""
     folder.mkdir(parents=True)
     rows = []
     for clip in range(clips):
@@ -90,7 +90,7 @@ def data(folder: Path, clips: int, seconds: float) -> Path:
 
 @contextmanager
 def sleepy(model: Any, sleep: float) -> Iterator[Busy]:
-    """The language model sleeps `sleep` seconds per second of audio in its prefill, and 0.02 s per token."""
+    """Let the language model sleep `sleep` seconds per second of audio in its prefill, and 0.02 s per token."""
     busy = Busy()
     forward = model.forward
 
@@ -109,7 +109,7 @@ def sleepy(model: Any, sleep: float) -> Iterator[Busy]:
 
 @contextmanager
 def in_turns() -> Iterator[None]:
-    """The next batch is prepared when it is asked for."""
+    """Switch off overlapping: prepare the next batch only when the engine needs it."""
 
     class Later(Future[Any]):
         def __init__(self, owner: runner.Runner, batch: list[Any]) -> None:
@@ -124,7 +124,7 @@ def in_turns() -> Iterator[None]:
 
 
 def measured(way: str, folder: Path, work: Path, loaded: Any, sleep: float) -> Figures:
-    """One run whose questions nobody asked before."""
+    """Measure one run whose requests are not in the cache."""
     (folder / "heard.yaml").write_text(TASK.format(way=way))
     args: dict[str, Any] = {"pretrained": str(work / "tiny"), "device": "cpu"}
     if way == "together":
@@ -155,9 +155,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--seconds", type=float, default=95.0, help="of each clip")
+    parser.add_argument("--seconds", type=float, default=95.0, help="length of each clip")
     parser.add_argument(
-        "--sleep", type=float, default=0.02, help="of the model, per second of audio (default: %(default)s)"
+        "--sleep",
+        type=float,
+        default=0.02,
+        help="seconds that the model sleeps per second of audio (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()

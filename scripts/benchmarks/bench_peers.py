@@ -1,10 +1,11 @@
-"""Other harnesses on the same text rows, in the same run: lm-eval, lmms-eval and inspect_ai.
+"""Compares other harnesses on the same text rows, in the same run: lm-eval, lmms-eval and inspect_ai.
 
-Questions with four options, a free answer, exact match; a dummy model that answers at once; every sample written, which
-inspect_ai does by itself and the others where asked. One YAML serves all but inspect_ai, which gets the same prompts and
-targets from a file in its own manner. What differs: lm-eval's dummy says "lol" where all others say "A"; inspect_ai compares
-without regard to case, asks many rows at once, and writes each event of a sample besides. A run that leaves out rows ends the
-bench, whatever its exit code was. A harness that cannot be installed is told as not run.
+The rows are questions with four options, a free answer and exact match. A dummy model answers at once, and every
+sample is written, which inspect_ai does by default and the others with a flag. One YAML serves all but inspect_ai,
+whose task file has the same prompts and targets. Differences remain: lm-eval's dummy answers "lol" and all others
+"A"; inspect_ai compares without regard to case, runs many rows at once, and writes each event of a sample too. A run
+that leaves out rows ends the benchmark, whatever its exit code. A harness that cannot be installed is reported as not
+run.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ WORDS = "river mill train rain dog station glass window of heard loud quiet befo
 
 
 def task_of(folder: Path, count: int) -> Path:
-    """The YAML's folder, with so many rows beside it."""
+    """Write the task's YAML with `count` rows beside it, and return the folder."""
     draw, words = random.Random(0), WORDS.split()
     folder.mkdir(parents=True)
     with (folder / "rows.jsonl").open("w") as file:
@@ -38,7 +39,7 @@ def task_of(folder: Path, count: int) -> Path:
 
 
 def peers(folder: Path, count: int) -> list[Figure]:
-    """CPU seconds and peak memory of all sides without a cache, and again with every answer kept."""
+    """Measure CPU seconds and peak memory of all harnesses: no cache, a new cache, and a full cache."""
     task = task_of(folder / "peer", count)
     env = environment(
         MARATHON_EVAL_CACHE=str(folder / "peer-cache"), HF_DATASETS_CACHE=str(folder / "datasets")
@@ -61,7 +62,7 @@ def peers(folder: Path, count: int) -> list[Figure]:
 
 
 def available(task: Path, out: Path) -> list[Peer]:
-    """Those that could be installed; the others are told."""
+    """Return the harnesses that could be installed; report the others on stderr."""
     found = []
     for make in (lm_eval, lmms_eval, inspect_ai):
         try:
@@ -72,7 +73,7 @@ def available(task: Path, out: Path) -> list[Peer]:
 
 
 def whole(peer: Peer, kept: bool, count: int, env: dict[str, str], folder: Path) -> Cost:
-    """What a run over all rows costs; a run with less ends the bench."""
+    """Measure a run over all rows; ends the benchmark when the harness answered fewer."""
     cost = measured([*peer.command, *(peer.keeping if kept else [])], env, folder=folder)
     if peer.answered() != count:
         raise SystemExit(f"{peer.name} answered {peer.answered()} of {count} rows")
@@ -80,7 +81,7 @@ def whole(peer: Peer, kept: bool, count: int, env: dict[str, str], folder: Path)
 
 
 def compared(group: str, own: Cost, theirs: dict[str, Cost]) -> list[Figure]:
-    """Every cost, and how many times ours each peer's is."""
+    """Return every cost, and each harness's cost divided by this one's."""
     found = []
     for name, cost in {"marathon-eval": own, **theirs}.items():
         found.append(Figure(group, name, cost.cpu_s, "CPU-s"))

@@ -1,9 +1,9 @@
-"""How each other harness is installed below build/peers, asked the text rows, and held to have answered all of them.
+"""Installs each other harness below build/peers, runs it on the text rows, and counts the rows that it answered.
 
-lm-eval and lmms-eval read torch, transformers and datasets from this project's environment (a .pth file), so that all run on
-the same versions and nothing large is fetched. Of lmms-eval's 60 requirements only those are installed that a text task and
-its dummy model import, so its figures are the least that it can cost. inspect_ai needs no torch and gets what it asks for.
-https://github.com/EleutherAI/lm-evaluation-harness, https://github.com/EvolvingLMMs-Lab/lmms-eval,
+lm-eval and lmms-eval read torch, transformers and datasets from this project's environment (a .pth file), so that all
+run on the same versions and nothing large is downloaded. Of lmms-eval's 60 requirements only those are installed that
+a text task and its dummy model import, so its figures are a lower bound. inspect_ai needs no torch and gets all of
+its requirements. https://github.com/EleutherAI/lm-evaluation-harness, https://github.com/EvolvingLMMs-Lab/lmms-eval,
 https://github.com/UKGovernmentBEIS/inspect_ai
 """
 
@@ -82,7 +82,7 @@ def text():
 
 
 class Peer(NamedTuple):
-    """A harness that can be run: `keeping` is what it is told beside to keep every answer."""
+    """Describes an installed harness; `keeping` holds the additional flags that make it store every answer."""
 
     name: str
     command: list[str]
@@ -92,7 +92,7 @@ class Peer(NamedTuple):
 
 
 def installed(name: str, *installs: Iterable[str], shared: str = "") -> Path:
-    """The bin folder of a peer's environment, made on the first call: what `shared` says goes into its .pth file.
+    """Create a harness's environment on the first call and return its bin folder; `shared` becomes its .pth file.
 
     Raises subprocess.CalledProcessError where pip cannot; pip has said why.
     """
@@ -110,7 +110,7 @@ def installed(name: str, *installs: Iterable[str], shared: str = "") -> Path:
 
 
 def packages(home: Path) -> Path:
-    """Where an environment below `home` keeps its packages: its Python is ours."""
+    """Return the site-packages of an environment below `home`, which uses this process's Python."""
     return Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
 
 
@@ -168,7 +168,7 @@ def inspect_ai(task: Path, out: Path) -> Peer:
 
 
 def lines(folder: Path) -> int:
-    """Of the newest file of samples, as lm-eval and lmms-eval write them."""
+    """Count the lines of the newest samples file, as lm-eval and lmms-eval write it."""
     with newest(folder.rglob("*samples_text*.jsonl")).open() as file:
         return sum(1 for _ in file)
 

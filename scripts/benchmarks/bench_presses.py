@@ -1,19 +1,20 @@
-"""What presses save, against what the work model says they could: prefills of one random-weight model, in one process.
+"""Compares measured prefill speed-ups of presses with the theoretical ones, on one random-weight model.
 
-The model is a Qwen2.5-Omni thinker whose language model has the real one's proportions (the encoder is small on a CPU,
-for it is not what is measured). Every repeat asks all variants in turn, so that a busy machine slows all of them.
-Random weights choose random tokens, which take the same time. Prints figures, judges nothing.
+The model is a Qwen2.5-Omni thinker whose language model has the real one's proportions. On a CPU the encoder is
+small, because it is not measured. Every repeat runs all variants in turn, so that other load on the machine slows all
+of them. Random weights generate random tokens, which take the same time. The script prints figures and does not fail
+on them.
 
-A long measurement can be taken in pieces: `--rounds FILE` adds this call's rounds to a file of lines, and the figures
-are those of all rounds in it at this size, length and layer, whichever presses each of them ran.
+A long measurement can be taken in pieces: `--rounds FILE` adds this call's rounds to a file of JSON lines, and the
+figures are those of all rounds in it with this size, length and layer, whichever presses they ran.
 
-On a machine that others use too, `--clock cpu` with OMP_NUM_THREADS=1 counts the seconds that this process computed, not
-those that it waited for its turn; alone on a machine, both clocks say the same.
+On a machine with other work, `--clock cpu` with OMP_NUM_THREADS=1 counts the seconds in which this process computed,
+not those in which it waited. Without other work, both clocks agree.
 
-plain   transformers' generate, nothing of this harness around it; its time includes the encoder
-none    this harness without a press: `x plain` compares the two, encoder and first token together
-press   measured speed-up of the prefill over `none`, over the theoretical one; `select` is its share of the prefill
-peak    with `--memory`: what a whole answer holds at most above the weights, in MB, as the allocator tells it
+plain   transformers' generate without this harness; its time includes the encoder
+none    this harness without a press; `x plain` compares the two, encoder and first token together
+press   measured speed-up of the prefill over `none`, and over the theoretical one; `select` is its share of the prefill
+peak    with `--memory`: the most memory that a whole answer allocates above the weights, in MB
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ WARM_UP_TOKENS = 250
 
 
 class Size(NamedTuple):
-    """Of language model and encoder; heads of the language model have 128 numbers."""
+    """Holds the sizes of language model and encoder; the heads of the language model have 128 numbers."""
 
     hidden: int
     layers: int
@@ -86,7 +87,7 @@ SIZES = {
 
 
 def built(size: str, device: torch.device) -> Loaded:
-    """A model of that size with random weights: float32 on a CPU, bfloat16 on a GPU."""
+    """Build a model of that size with random weights: float32 on a CPU, bfloat16 on a GPU."""
     tokenizer = tiny_checkpoints.byte_tokenizer(
         tiny_checkpoints.QWEN_TOKENS, tiny_checkpoints.QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>"
     )
@@ -103,7 +104,7 @@ def built(size: str, device: torch.device) -> Loaded:
 
 
 def thinker(size: Size, ids: dict[str, int]) -> Any:
-    """Its config."""
+    """Return the thinker's config."""
     text = {
         "vocab_size": size.vocabulary,
         "hidden_size": size.hidden,
@@ -144,7 +145,7 @@ def thinker(size: Size, ids: dict[str, int]) -> Any:
 
 
 def adapter(press: str | None, ratio: float, layer: int) -> QwenOmni:
-    """The adapter with that press; its weights are handed to it, not loaded."""
+    """Build the adapter with that press; the benchmark passes it the weights, so that it loads none."""
     settings = QwenOmni.Settings.model_validate({"pretrained": "random"})
     if press is None:
         return QwenOmni(settings)
@@ -154,7 +155,7 @@ def adapter(press: str | None, ratio: float, layer: int) -> QwenOmni:
 
 
 def asked(path: Path, tokens: int) -> tuple[Request, list[list[np.ndarray[Any, np.dtype[np.float32]]]]]:
-    """A question on as many seconds of noise as make that many audio tokens."""
+    """Return a request on noise that is long enough for `tokens` audio tokens, and the noise."""
     import soundfile
 
     wave = np.random.default_rng(tokens).standard_normal(tokens * RATE // TOKENS_PER_SECOND) * 0.1
@@ -164,7 +165,7 @@ def asked(path: Path, tokens: int) -> tuple[Request, list[list[np.ndarray[Any, n
 
 
 def plainly(loaded: Loaded, inputs: Inputs) -> float:
-    """Seconds of transformers' own generate, up to the first token."""
+    """Measure the seconds of transformers' own generate, up to the first token."""
     tensors = {name: tensor.to(loaded.device) for name, tensor in inputs.tensors.items()}
     started = now(loaded.device)
     with torch.inference_mode():
@@ -173,7 +174,7 @@ def plainly(loaded: Loaded, inputs: Inputs) -> float:
 
 
 class Wanted(NamedTuple):
-    """What one call measures."""
+    """Holds what one call measures."""
 
     presses: Sequence[str]
     ratios: Sequence[float]
@@ -184,7 +185,7 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True)
 class Bench:
-    """One question of a length, and every variant's adapter."""
+    """Runs one request with every variant's adapter."""
 
     loaded: Loaded
     request: Request
@@ -204,7 +205,7 @@ class Bench:
         return response.usage
 
     def round(self, beside: bool) -> dict[str, Any]:
-        """Every variant once, `beside` transformers' own generate: a `Round` without its setting and its memory."""
+        """Run every variant once, and transformers' own generate if `beside`; return most fields of a `Round`."""
         plain = plainly(self.loaded, self.inputs) if beside else None
         used = {name: self.answer(name) for name in self.variants}
         return {
@@ -217,7 +218,7 @@ class Bench:
 
 
 def compared(loaded: Loaded, folder: Path, setting: Setting, wanted: Wanted) -> Iterator[Round]:
-    """Rounds at one length, after a short one that warms up and, if asked for, one that tells the memory."""
+    """Yield rounds at one length, after a short round to warm up and, with `memory`, one that measures memory."""
     Bench.of(loaded, folder, setting.layer, wanted, WARM_UP_TOKENS).round(wanted.plain)
     bench = Bench.of(loaded, folder, setting.layer, wanted, setting.tokens)
     works = {name: partial(bench.answer, name) for name in bench.variants} if wanted.memory else {}
@@ -227,7 +228,7 @@ def compared(loaded: Loaded, folder: Path, setting: Setting, wanted: Wanted) -> 
 
 
 def peak_mb(device: torch.device, work: Callable[[], Usage]) -> float:
-    """What the work allocates at most, in MB: on a CPU by torch's profiler, which sees every allocation."""
+    """Return the peak of memory that `work` allocates, in MB; on a CPU, torch's profiler sees every allocation."""
     if device.type == "cuda":
         return (work().peak_bytes or 0) / 1e6
     with torch.profiler.profile(
@@ -240,7 +241,7 @@ def peak_mb(device: torch.device, work: Callable[[], Usage]) -> float:
 
 
 def measured(loaded: Loaded, settings: Sequence[Setting], wanted: Wanted, file: Path | None) -> list[Round]:
-    """New rounds of every setting, each written down as soon as it is over."""
+    """Run the rounds of every setting, and write each to the file as soon as it ends."""
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
         for setting in settings:
@@ -265,11 +266,13 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument(
-        "--rounds", type=Path, help="a file of lines to add this call's rounds to, and to count"
+        "--rounds", type=Path, help="a file of JSON lines: add this call's rounds, and count all in it"
     )
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
-    parser.add_argument("--without_plain", action="store_true", help="for a piece that is to be short")
-    parser.add_argument("--memory", action="store_true", help="one more pass, which tells what is allocated")
+    parser.add_argument(
+        "--without_plain", action="store_true", help="leave out transformers' generate, for a shorter call"
+    )
+    parser.add_argument("--memory", action="store_true", help="measure the peak of memory in one more pass")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     device = chosen_device(given.device)

@@ -1,8 +1,9 @@
-"""100,000 questions to the dummy model in one run: answers a second, and whether memory grows with them.
+"""Measures one run of 100,000 requests to the dummy model: responses per second, and whether memory grows with them.
 
-Resident megabytes when asking begins (rows and requests are held until all is scored), after 5,000, 20,000 and all
-answers, when all is scored and written, and at most at any time. The dummy model reports no costs; `--costly` takes one
-that does, which is more to hold. Prints figures, judges nothing.
+It prints resident megabytes when the first request is sent (rows and requests stay in memory until all is scored),
+after 5,000, 20,000 and all responses, when all is scored and written, and the maximum. The dummy model reports no
+costs; `--costly` uses a model that does, which takes more memory. The script prints figures and does not fail on
+them.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ WORDS = [
 
 
 def written(folder: Path, rows: int) -> Path:
-    """A task of so many different questions."""
+    """Write a task of `rows` different questions."""
     draw = random.Random(0)
     with (folder / "rows.jsonl").open("w") as file:
         for number in range(rows):
@@ -74,7 +75,7 @@ def resident_mb() -> float:
 
 
 class Watch(Progress):
-    """Notes the memory at the marks."""
+    """Records the memory when the number of responses reaches each of MARKS."""
 
     def __init__(self) -> None:
         self.answered = 0
@@ -95,7 +96,7 @@ class Watch(Progress):
 
 
 def inside(folder: Path, model: str) -> dict[str, object]:
-    """The run itself, in a process that did nothing before."""
+    """Do the run, in a process that did nothing before."""
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.evaluator import evaluate
     from marathon_eval.results.files import run_folder, write_run
@@ -122,7 +123,7 @@ def inside(folder: Path, model: str) -> dict[str, object]:
 
 
 def figures(folder: Path, rows: int, costly: bool) -> list[Figure]:
-    """Of one run on so many rows."""
+    """Measure one run on `rows` rows."""
     command = [sys.executable, __file__, "--inside", str(written(folder, rows))]
     command += ["--costly"] if costly else []
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
@@ -143,7 +144,7 @@ def main() -> None:
     )
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument(
-        "--costly", action="store_true", help="answers with a dozen numbers of what they cost"
+        "--costly", action="store_true", help="use a model that reports a dozen costs per response"
     )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)

@@ -1,6 +1,7 @@
 """Measures the CPU time of each stage of a run in one process: build, cache write and read, score, decode, features.
 
-Rows are the released layouts' (tests/helpers/make_audiomarathon_data.py), answered by the dummy model. Prints JSON; scripts/bench tells it.
+Rows have the released layouts (tests/helpers/make_audiomarathon_data.py) and are answered by the dummy model. Prints
+JSON, which scripts/bench formats.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
-"""What sharing saves: a grid in one pass against one run per cell, and several questions on a clip against none shared.
+"""Measures what sharing saves: a grid in one pass against one run per cell, and several questions on a clip.
 
 The model is bench_presses.py's of size `small` (random weights, the 7B's proportions of language model and encoder);
-bench_sweep_part.py measures. Each side is a process of its own, for its peak memory, and what was measured is kept under
-build/: a run that is broken off, or ended by --minutes, goes on when the same command is given again. Prints figures,
-judges nothing.
+bench_sweep_part.py measures. Each side is a process of its own, for its peak memory, and measurements are stored
+under build/: a run that is interrupted, or ended by --minutes, resumes when the same command is given again. The
+script prints figures and does not fail on them.
 
 eviction    {knorm, snapkv, tova, streaming_llm} x 6 ratios and none
 pruning     {dart, frame, random, fastv} x 9 ratios at layer 2 and none
 questions   a plain run on five questions per clip, with sharing and without
 
-`--cells N` draws N cells of a grid by a fixed seed, for the pass and for the separate runs, and extrapolates both from
-their seconds: what the pass shares is paid once, a cell's own mean as often as the grid has cells. Such figures are
-marked. Peak memory is the GPU's, or on a CPU the process's own with the weights (and without them in brackets).
+`--cells N` draws N cells of a grid by a fixed seed, for the pass and for the separate runs, and extrapolates both
+from their seconds: the shared work counts once, and the mean cost of a cell as often as the grid has cells. Such
+figures are marked. Peak memory is the GPU's, or on a CPU the process's own with the weights (and without them in
+brackets).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ STATE = ROOT / "build" / "bench_sweep.jsonl"
 
 @dataclass(frozen=True)
 class Figures:
-    """Both sides' seconds, for all cells of the grid; `measured` of them were timed on their own."""
+    """Holds both sides' seconds for all cells of the grid; `measured` cells were timed in separate runs."""
 
     part: Part
     cells: int
@@ -53,12 +54,12 @@ class Figures:
 
     @property
     def times(self) -> float:
-        """How many times less wall time sharing takes."""
+        """Return the wall time of separate runs divided by that of the shared pass."""
         return self.apart_s / self.together_s
 
 
 def known(part: Part, state: Path) -> list[Measured]:
-    """What the state file has of a part."""
+    """Read the state file's measurements of a part."""
     if not state.exists():
         return []
     rows = [Measured(**json.loads(row)) for row in state.read_text(encoding="utf-8").splitlines()]
@@ -66,13 +67,13 @@ def known(part: Part, state: Path) -> list[Measured]:
 
 
 def measure_pass(part: Part, state: Path, until: float) -> None:
-    """The side that shares, where the state file lacks it."""
+    """Measure the shared pass if the state file lacks it."""
     if not any(row.side == "together" for row in known(part, state)) and time.time() < until:
         child(part, state, until)
 
 
 def measure_runs(part: Part, state: Path, until: float) -> None:
-    """The separate runs that the state file lacks: the first in a process of its own, for its peak memory.
+    """Measure the separate runs that the state file lacks; the first in a process of its own, for its peak memory.
 
     The others come in an order drawn by a fixed seed, so that those measured until the time is up are a fair sample.
     """
@@ -93,7 +94,7 @@ def child(part: Part, state: Path, until: float, *more: str) -> None:
 
 
 def figures(part: Part, found: Sequence[Measured]) -> Figures | None:
-    """None where one of the sides was not measured at all."""
+    """Compute the figures of a part; None if one of the sides was not measured."""
     passes = [row for row in found if row.side == "together"]
     alone = {row.cell: row for row in found if row.side == "alone"}
     if not passes or not alone:
@@ -121,7 +122,7 @@ def figures(part: Part, found: Sequence[Measured]) -> Figures | None:
 
 
 def extrapolated(whole: Measured, cells: int) -> float:
-    """Seconds of a pass over all cells. The cell that was asked first paid for what is shared."""
+    """Extrapolate the seconds of a pass to all cells; the first cell includes the cost of what is shared."""
     own = mean(list(whole.own.values())[1:])
     return whole.wall_s + own * (cells - len(whole.own))
 
@@ -151,9 +152,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--bench", nargs="+", choices=[*GRIDS, "questions"], default=[*GRIDS, "questions"])
     parser.add_argument("--tokens", type=int, nargs="+", default=[2250])
     parser.add_argument("--clips", type=int, default=8)
-    parser.add_argument("--cells", type=int, default=0, help="draw so many of each grid (default: all)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="start nothing after so long")
-    parser.add_argument("--fresh", action="store_true", help="forget what was measured before")
+    parser.add_argument(
+        "--cells", type=int, default=0, help="draw this number of cells of each grid (default: all)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="start no measurement after this time"
+    )
+    parser.add_argument("--fresh", action="store_true", help="delete earlier measurements")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(argv)
     if given.fresh:

@@ -1,8 +1,8 @@
 """Measures one side of bench_sweep.py in a process of its own: a pass over a grid, or separate runs, cell after cell.
 
-The weights are made here and handed to every run, so that loading (which separate runs pay each time, and a sweep once)
-is in no figure. Both sides are the ordinary `sweep` and `evaluate`, each with a cache of its own. What was measured goes
-to the state file line by line, so that a part that is broken off is taken up where it stopped.
+The weights are made here and passed to every run, so that no figure includes loading, which separate runs pay each
+time and a sweep once. Both sides are the ordinary `sweep` and `evaluate`, each with a cache of its own. Measurements
+are appended to the state file line by line, so that an interrupted part resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ QUESTIONS = 5
 
 @dataclass(frozen=True)
 class Part:
-    """Describes what is measured: with `cells` 0 the whole grid, else that number of its cells, drawn by a fixed seed."""
+    """Describes what is measured: the whole grid (`cells` 0), or that number of its cells, drawn by a fixed seed."""
 
     size: str
     device: str

@@ -1,5 +1,6 @@
-"""Rounds of scripts/benchmarks/bench_presses.py, kept in a file of lines so that a long measurement can be taken in pieces, and
-the figures made of them.
+"""Stores rounds of scripts/benchmarks/bench_presses.py as JSON lines, and computes figures from them.
+
+A long measurement can so be taken in pieces.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 
 class Setting(NamedTuple):
-    """What two rounds must share to be counted together."""
+    """Holds what two rounds must have in common to be counted together."""
 
     tokens: int
     size: str
@@ -24,7 +25,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Round:
-    """Every variant once, in turn. Seconds by variant; `plain` is up to the first token, encoder included."""
+    """Holds one run of every variant, in seconds; `plain` counts up to the first token, encoder included."""
 
     setting: Setting
     plain: float | None
@@ -37,7 +38,7 @@ class Round:
 
 @dataclass(frozen=True)
 class Figures:
-    """One variant at one length: medians over the repeats."""
+    """Holds a variant's figures at one length: medians over the repeats."""
 
     tokens: int
     variant: str
@@ -51,12 +52,12 @@ class Figures:
 
     @property
     def efficiency(self) -> float | None:
-        """Measured over theoretical speed-up."""
+        """Return the measured speed-up divided by the theoretical one."""
         return self.measured / self.theoretical if self.measured and self.theoretical else None
 
 
 def figures(rounds: Sequence[Round]) -> list[Figures]:
-    """One setting's medians. Ratios are taken within each round, so that a busy minute counts on both sides."""
+    """Compute one setting's medians. Ratios are taken within a round, so that other load affects both sides."""
     if not rounds:
         return []
     plain = [one.plain for one in rounds if one.plain is not None]
@@ -66,7 +67,7 @@ def figures(rounds: Sequence[Round]) -> list[Figures]:
 
 
 def _variant(ran: Sequence[Round], name: str) -> Figures:
-    """Of the rounds that ran it."""
+    """Compute one variant's figures from the rounds that ran it."""
     seconds = median(one.prefill[name] for one in ran)
     peak = next((one.peak_mb[name] for one in reversed(ran) if name in one.peak_mb), None)
     tokens, count = ran[0].setting.tokens, len(ran)
@@ -87,7 +88,7 @@ def _variant(ran: Sequence[Round], name: str) -> Figures:
 
 
 def kept_rounds(file: Path | None) -> list[Round]:
-    """The rounds that earlier calls left in the file."""
+    """Read the rounds that earlier calls wrote to the file."""
     if file is None or not file.exists():
         return []
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -1,1 +1,1 @@
-"""The parts of scripts/demo/make_mini: where sound comes from, how clips are made, what each task's folder looks like."""
+"""Builds the demo dataset (scripts/demo/make_mini): sources of sound, clips, and each task's folder."""

@@ -1,4 +1,4 @@
-"""`scripts/demo/make_mini OUT`: builds what is not yet there, says what is real, and leaves a manifest beside it."""
+"""Runs `scripts/demo/make_mini OUT`: builds missing tasks, prints what is real, and writes a manifest."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def chosen(names: str) -> list[str]:
-    """The named tasks. Raises MarathonError for one that does not exist."""
+    """Return the named tasks. Raises MarathonError for one that does not exist."""
     tasks = [name.strip() for name in names.split(",") if name.strip()]
     for name in tasks:
         if name not in BUILDERS:
@@ -60,7 +60,7 @@ def chosen(names: str) -> list[str]:
 
 
 def build(out: Path, tasks: list[str], seed: int, shelf: Shelf) -> list[str]:
-    """Each task that does not stand yet; a finished one is noted at once. Returns why tasks could not be built.
+    """Build each incomplete task and record it at once; return why tasks could not be built.
 
     Raises MarathonError when nothing can be written.
     """
@@ -90,7 +90,7 @@ def build(out: Path, tasks: list[str], seed: int, shelf: Shelf) -> list[str]:
 
 
 def told(kit: Kit) -> str:
-    """`8 clips, 13.4 min, 8 real`."""
+    """Return a summary such as `8 clips, 13.4 min, 8 real`."""
     sources = Counter(str(row["source"]) for row in kit.rows)
     minutes = sum(float(row["seconds"]) for row in kit.rows) / 60
     counts = ", ".join(f"{count} {source}" for source, count in sorted(sources.items()))

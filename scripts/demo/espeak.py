@@ -1,4 +1,4 @@
-"""A process that speaks: `python -m demo.espeak LIBRARY DATA_FOLDER` with one JSON utterance on standard input.
+"""Speaks one utterance: `python -m demo.espeak LIBRARY DATA_FOLDER` with the utterance as JSON on standard input.
 
 Writes the sample rate as an ASCII line, then 16-bit mono samples. A process of its own, because eSpeak NG keeps
 state from one utterance to the next, and a clip must not depend on which clips were made before it.

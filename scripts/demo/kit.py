@@ -1,4 +1,4 @@
-"""What every task's builder works with: where clips go, and the record of where each came from."""
+"""Provides what every task's builder needs: writing clips, and the record of where each came from."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ To build a task again, delete its folder.
 
 @dataclass
 class Kit:
-    """One task being built below `out`. `rows` says of every clip what it is and where it came from."""
+    """Builds one task below `out`; `rows` records for every clip what it is and where it came from."""
 
     task: str
     out: Path
@@ -49,11 +49,11 @@ class Kit:
         self.random = self.chance(self.task)
 
     def chance(self, name: str) -> np.random.Generator:
-        """Draws that depend on the seed and a name alone, not on what was drawn before."""
+        """Return a generator that depends on the seed and the name only, not on earlier draws."""
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])
 
     def clip(self, relative: str, recording: Recording, rate: int = RATE) -> dict[str, str]:
-        """Write one clip; returns what its metadata rows say of its origin. Raises ValueError for a wrong length."""
+        """Write one clip; return the origin for its metadata rows. Raises ValueError for a wrong length."""
         length = seconds(recording.wave, rate)
         if not SHORTEST <= length <= LONGEST:
             raise ValueError(f"{relative}: {length:.1f} s is not within {SHORTEST:.0f}-{LONGEST:.0f} s")
@@ -65,13 +65,13 @@ class Kit:
         return {"source": recording.origin.source, "provenance": recording.origin.provenance}
 
     def metadata(self, relative: str, content: Any) -> None:
-        """A task's JSON file, as the release has it."""
+        """Write a task's JSON file in the layout of the release."""
         path = self.out / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def shuffled(self, right: str, wrong: list[str]) -> tuple[list[str], int]:
-        """Options in random order, and where the right one stands: each place once before any comes again."""
+        """Return options in random order and the right one's position; all positions come once before one repeats."""
         if not self.places:
             self.places = [int(place) for place in self.random.permutation(len(wrong) + 1)]
         place = self.places.pop()
@@ -79,7 +79,7 @@ class Kit:
         return [*options[:place], right, *options[place:]], place
 
     def choices(self, right: str, labels: list[str]) -> tuple[list[str], int]:
-        """The right label among three others drawn from `labels`, and its position."""
+        """Return the right label among three others drawn from `labels`, and its position."""
         others = [label for label in labels if label != right]
         return self.shuffled(right, [others[i] for i in self.random.permutation(len(others))[:3]])
 
@@ -88,12 +88,12 @@ Builder = Callable[[Kit], None]
 
 
 def lettered(options: list[str]) -> dict[str, str]:
-    """`choice_a` ... as most of the released files spell them."""
+    """Return `choice_a` ... as most of the released files spell them."""
     return {f"choice_{letter}": option for letter, option in zip("abcde", options, strict=False)}
 
 
 class Manifest:
-    """`mini_manifest.json`: for each task its recipe, seed, clips and the packages that could not be had."""
+    """Reads and writes `mini_manifest.json`: for each task its recipe, seed, clips and missing packages."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -103,7 +103,7 @@ class Manifest:
             self.tasks = json.loads(self.path.read_text(encoding="utf-8"))["tasks"]
 
     def done(self, task: str, seed: int) -> bool:
-        """Whether the task stands as this recipe and seed make it, every clip at its size."""
+        """Return whether the task is complete for this recipe and seed: every clip exists with its recorded size."""
         entry = self.tasks.get(task)
         if entry is None or (entry["recipe"], entry["seed"]) != (RECIPE, seed):
             return False
@@ -111,7 +111,7 @@ class Manifest:
         return all(path.is_file() and path.stat().st_size == size for path, size in clips)
 
     def add(self, kit: Kit, missing: Mapping[str, str]) -> None:
-        """Note a finished task; the file is replaced whole, so that a kill never leaves half of it."""
+        """Record a finished task; the file is replaced atomically, so that a kill never leaves half of it."""
         self.tasks[kit.task] = {
             "recipe": RECIPE,
             "seed": kit.seed,
@@ -127,7 +127,7 @@ class Manifest:
 
 
 def readme(tasks: Mapping[str, Mapping[str, Any]]) -> str:
-    """What is in the folder, for who finds it later."""
+    """Return the README of the data folder."""
     lines = [README_HEAD]
     licences: dict[str, str] = {}
     for task, entry in tasks.items():

@@ -1,4 +1,4 @@
-"""Scenes and household sounds made with numpy: plain recipes, told apart by ear, not lifelike."""
+"""Computes scenes and household sounds with numpy; listeners can tell them apart, but they are not lifelike."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ def _time(length: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
 
 
 def noise(random: Random, length: float, low: float, high: float) -> Wave:
-    """White noise between two frequencies."""
+    """Return white noise between two frequencies."""
     return banded(random.standard_normal(round(length * RATE)).astype(np.float32), low, high)
 
 
 def ring(hertz: float, length: float, decay: float) -> Wave:
-    """A struck tone with two overtones that dies away by 1/e every `decay` seconds."""
+    """Return a struck tone with two overtones that decays by 1/e every `decay` seconds."""
     t = _time(length)
     tone = sum(np.sin(2 * np.pi * hertz * k * t) / k**1.5 for k in (1, 2.01, 3.03))
     return np.asarray(tone * np.exp(-t / decay), np.float32)
 
 
 def hum(hertz: float, length: float, wobble: float = 0.0) -> Wave:
-    """A motor: eight harmonics, their pitch swaying by `wobble` every four seconds."""
+    """Return a motor's sound: eight harmonics, whose pitch sways by `wobble` every four seconds."""
     t = _time(length)
     phase = 2 * np.pi * hertz * (t + wobble * np.sin(2 * np.pi * t / 4) * 4 / (2 * np.pi))
     return np.asarray(sum(np.sin(k * phase) / k for k in range(1, 9)), np.float32)
 
 
 def glide(points: tuple[float, ...], length: float) -> Wave:
-    """A tone whose pitch goes through `points`, faded in and out: a bird, a cat, a squealing wheel."""
+    """Return a tone whose pitch follows `points`, faded in and out: a bird, a cat, a squealing wheel."""
     t = _time(length)
     hertz = np.interp(t, np.linspace(0, length, len(points)), points)
     phase = 2 * np.pi * np.cumsum(hertz) / RATE
@@ -45,12 +45,12 @@ def glide(points: tuple[float, ...], length: float) -> Wave:
 
 
 def swell(wave: Wave) -> Wave:
-    """Louder towards the middle, as something that passes by."""
+    """Make the wave louder towards the middle, like something that passes by."""
     return wave * np.hanning(len(wave)).astype(np.float32)
 
 
 def clicks(random: Random, length: float, per_second: float, low: float, high: float) -> Wave:
-    """Short bursts at random moments: steps, crackling, cutlery."""
+    """Return short bursts at random moments: steps, crackling, cutlery."""
     wave = np.zeros(round(length * RATE), np.float32)
     burst = noise(random, 0.05, low, high) * np.exp(-_time(0.05) / 0.01).astype(np.float32)
     for first in random.integers(0, len(wave) - len(burst), round(length * per_second)):
@@ -59,7 +59,7 @@ def clicks(random: Random, length: float, per_second: float, low: float, high: f
 
 
 def babble(random: Random, length: float) -> Wave:
-    """A crowd: speech-band noise in many slow rhythms."""
+    """Return a crowd: speech-band noise in many slow rhythms."""
     crowd = noise(random, length, 250, 3500)
     t = _time(length)
     rhythm = sum(1 + np.sin(2 * np.pi * f * t + random.uniform(0, 6)) for f in (2.3, 3.1, 4.7, 0.4))
@@ -147,7 +147,7 @@ EVENTS: dict[str, Sound] = {
 
 
 def scene(random: Random, label: str, length: float) -> Wave:
-    """A soundscape of `length` seconds."""
+    """Return a soundscape of `length` seconds."""
     bed, happenings = SCENES[label]
     mixed = levelled(repeat(bed(random, 30.0), length), 0.03)
     for sound, per_minute, loudness in happenings:

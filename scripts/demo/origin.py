@@ -1,4 +1,4 @@
-"""Where a sound comes from: said of every clip."""
+"""Records where a sound comes from, for every clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Origin:
-    """Whether a recording of the real thing or made by a program; the package and file; its declared licence."""
+    """Says whether a sound is real or synthetic, its package and file, and the licence that the package declares."""
 
     source: Literal["real", "synthetic"]
     provenance: str
@@ -21,7 +21,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Recording:
-    """Mono float32 samples [n]; `text` is what is said, where that is known."""
+    """Holds mono float32 samples [n]; `text` is the spoken text, if known."""
 
     wave: NDArray[np.float32]
     origin: Origin
@@ -33,7 +33,7 @@ COMPUTED = Origin("synthetic", "computed with numpy by scripts/demo/make_mini", 
 
 
 def joined(origins: Sequence[Origin], note: str = "") -> Origin:
-    """Of a clip made from several: real if all are; every package named once."""
+    """Return the origin of a clip made from several sounds: real if all are, every package named once."""
     real = all(origin.source == "real" for origin in origins)
     provenance = "; ".join(sorted({origin.provenance for origin in origins}))
     licence = "; ".join(sorted({origin.licence for origin in origins}))

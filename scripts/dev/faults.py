@@ -1,9 +1,9 @@
-"""Disturb real runs, sweeps, judgings and builds, then finish them: how many answers were lost or changed?
+"""Interrupts real runs, sweeps, judged runs and builds, finishes them, and counts lost or changed responses.
 
-kill -9 at seeded moments from the start of a process to its end, each finished by the same command; SIGINT and SIGTERM;
-a wall clock that jumps by up to a year; a limit on the size of files (sqlite meets it as a full disk) and, where mounting
-is allowed, a disk of 4 MB that another process fills; ENOSPC while results are written; a folder that cannot be written; and four
-commands on one cache folder of which one is killed.
+The faults are: kill -9 at seeded moments from the start of a process to its end, each finished by the same command;
+SIGINT and SIGTERM; a wall clock that jumps by up to a year; a limit on the size of files (sqlite reports it as a full
+disk) and, if this user may mount, a disk of 4 MB that another process fills; ENOSPC while results are written; a
+folder that cannot be written; and four commands on one cache folder, of which one is killed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ os.fsync = refuse
 
 
 class Outcome(NamedTuple):
-    """One disturbed command: how it ended, what was asked twice, and whether the finished one is the undisturbed one."""
+    """Holds a disturbed command's exit, the responses generated twice, and whether its results are unchanged."""
 
     fault: str
     verb: str
@@ -98,7 +98,7 @@ def unwritable(job: Job) -> tuple[int, str]:
 
 @contextmanager
 def small_disk(place: Path) -> Iterator[bool]:
-    """A disk of 4 MB at `place`; False where this user may not mount one."""
+    """Mount a disk of 4 MB at `place`; yield False if this user may not mount."""
     place.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)]
     mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -110,7 +110,7 @@ def small_disk(place: Path) -> Iterator[bool]:
 
 
 def filled_meanwhile(job: Job) -> tuple[int, str]:
-    """Its cache lies on a disk that another process fills; room is made before the command is run again."""
+    """Fill the disk of the command's cache from another process; free it before the command runs again."""
     ballast = job.kept / "ballast"
     process = job.start(SLEEP)
     job.wait(40, process)
@@ -126,7 +126,7 @@ def filled_meanwhile(job: Job) -> tuple[int, str]:
 
 
 def judged(fault: str, job: Job, disturb: Disturb, right: Any) -> Outcome:
-    """Disturb, finish, and compare."""
+    """Disturb a job, finish it, and compare its results with the undisturbed ones."""
     code, said = disturb(job)
     before = sum(job.finished().values())
     same = job.finish() == right
@@ -134,7 +134,7 @@ def judged(fault: str, job: Job, disturb: Disturb, right: Any) -> Outcome:
 
 
 def kills(draw: random.Random, count: int, seconds: dict[str, float]) -> Iterator[tuple[str, str, Disturb]]:
-    """kill -9 over all verbs in turn, every fourth of them with a jumping clock."""
+    """Send kill -9 to all verbs in turn, every fourth time with a jumping clock."""
     for number in range(count):
         verb = tuple(seconds)[number % len(seconds)]
         wait = draw.uniform(0.05, seconds[verb])
@@ -160,12 +160,12 @@ def others(draw: random.Random, seconds: dict[str, float]) -> Iterator[tuple[str
 
 
 def answering(verbs: Iterable[str]) -> list[str]:
-    """Those that keep answers; build makes audio."""
+    """Return the verbs that store responses; build makes audio instead."""
     return [verb for verb in verbs if verb in VERBS]
 
 
 def one_cache(folder: Path, data: Path, right: dict[str, Any], wait: float) -> Iterator[Outcome]:
-    """Run, sweep, judge and a second run on one cache folder at once; the second run is killed."""
+    """Start run, sweep, a judged run and a second run on one cache folder at once, and kill the second run."""
     jobs = [
         Job(verb, data, folder / f"{verb}{n}", folder / "cache") for n, verb in enumerate((*VERBS, "run"))
     ]
@@ -177,7 +177,7 @@ def one_cache(folder: Path, data: Path, right: dict[str, Any], wait: float) -> I
 
 
 def disturbed(folder: Path, data: Path, arguments: argparse.Namespace) -> Iterator[Outcome]:
-    """Every outcome, one after the other."""
+    """Yield the outcomes, one after the other."""
     right, seconds = {}, {}
     for verb in arguments.verbs:
         job, clock = Job(verb, data, folder / "whole" / verb), time.monotonic()
@@ -199,7 +199,7 @@ def disturbed(folder: Path, data: Path, arguments: argparse.Namespace) -> Iterat
 
 
 def told(found: list[Outcome]) -> Iterator[str]:
-    """The totals by verb: what survived, and what was asked again."""
+    """Return the totals by verb: outcomes survived, and responses generated twice."""
     for verb in dict.fromkeys(one.verb for one in found):
         mine = [one for one in found if one.verb == verb]
         killed = [one for one in mine if one.fault.startswith("kill")]
@@ -215,7 +215,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument(
-        "--verbs", nargs="+", choices=ALL, default=ALL, help="four commands on one cache need all"
+        "--verbs",
+        nargs="+",
+        choices=ALL,
+        default=ALL,
+        help="verbs to interrupt; the test of four commands on one cache needs all",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE", help="write every outcome to FILE")

@@ -1,7 +1,7 @@
-"""Kill -9 one of four processes of a run at seeded moments, then finish the run by one: what was lost, what was asked again?
+"""Kills one of a run's four processes at seeded moments, finishes the run in one process, and counts lost responses.
 
-Half of the runs are torchrun's, which stops the other processes; half have no launcher, as under a cluster's own, where
-they go on. The model writes down each answer that it finished, so that lost ones can be counted.
+Half of the runs are started by torchrun, which stops the other processes. Half have no launcher, as under a cluster's
+own, and the other processes go on. The model logs each answer that it finishes, so that lost ones can be counted.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Logged(Dummy):
 
 
 class Outcome(NamedTuple):
-    """One run that lost a process."""
+    """Holds the counts of one run that lost a process."""
 
     victim: int
     seconds: float

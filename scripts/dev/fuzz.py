@@ -1,7 +1,8 @@
-"""Look for bytes that break a door of tests/helpers/fuzz_targets.py, guided by coverage: https://github.com/google/atheris.
+"""Searches for bytes that break a function of tests/helpers/fuzz_targets.py, with https://github.com/google/atheris.
 
-Every door has a process of its own and an equal share of the time, beginning from its folder in tests/fuzz_corpus. What breaks
-it is kept in `--output_path` with the name of the error; what reaches new code stays there too and is not kept in git.
+The search is guided by coverage. Every function (a "door") has a process of its own and an equal share of the time,
+and starts from its folder in tests/fuzz_corpus. Inputs that break it are stored in `--output_path` under the name of
+the error; inputs that reach new code are stored there too, outside of git.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ MEMORY_MB = 2000
 
 
 class Found(NamedTuple):
-    """What one door's session came to: cases tried, and the files of those that broke it."""
+    """Holds the result of fuzzing one function: cases tried, and the files of those that broke it."""
 
     door: str
     cases: int
@@ -33,7 +34,7 @@ class Found(NamedTuple):
 
 
 def session(door: str, seconds: int, output: Path) -> Found:
-    """One process after the other, for each ends at its first fault; the time is shared."""
+    """Fuzz one function in a new process after each fault, within its share of the time."""
     folder = output / door
     (folder / "reached").mkdir(parents=True, exist_ok=True)
     faults = folder / "faults"
@@ -49,7 +50,7 @@ def session(door: str, seconds: int, output: Path) -> Found:
 
 
 def one_process(door: str, seconds: int, folder: Path, faults: Path) -> tuple[int, int]:
-    """Cases, and seconds that it took."""
+    """Fuzz in one process; return the number of cases and the seconds it took."""
     command = [
         sys.executable,
         __file__,
@@ -75,7 +76,7 @@ def one_process(door: str, seconds: int, folder: Path, faults: Path) -> tuple[in
 
 
 def explore(door: str, flags: list[str]) -> None:
-    """This process calls one door until it breaks or the time is over."""
+    """Call one function in this process until it breaks or the time is over."""
     import atheris
 
     folder = tempfile.TemporaryDirectory()
@@ -103,9 +104,9 @@ def lines(found: list[Found]) -> Iterator[str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=600, help="for all doors together")
+    parser.add_argument("--seconds", type=int, default=600, help="time for all doors together")
     parser.add_argument("--output_path", default="fuzzed", help="a folder for faults and logs")
-    parser.add_argument("--doors", nargs="+", help="only these")
+    parser.add_argument("--doors", nargs="+", help="fuzz only these doors (default: all)")
     parser.add_argument("--door", help=argparse.SUPPRESS)
     arguments, flags = parser.parse_known_args()
     if arguments.door:

@@ -1,1 +1,1 @@
-"""The demonstration model: the sounds it is taught on, its tokenizer, its training, its test data."""
+"""Trains the demonstration model nano: its training sounds, tokenizer, training and test data."""

@@ -1,4 +1,4 @@
-"""The training sounds, analysed once: a few thousand pieces, each with its class and its voice."""
+"""Analyses the training sounds once: a few thousand pieces, each with its class and its voice."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOM_SECONDS = 20.0
 
 
 class Piece(NamedTuple):
-    """`kind` is genre, place, event, room, acted or spoken; `voice` is gender and name."""
+    """Holds one sound; `kind` is genre, place, event, room, acted or spoken, `voice` is gender and name."""
 
     kind: str
     label: str
@@ -31,7 +31,7 @@ class Piece(NamedTuple):
 
 
 def bank(folder: Path, seed: int) -> list[Piece]:
-    """The pieces of this seed, from the folder if they were made before."""
+    """Return the pieces of this seed, from the folder if they were made before."""
     file = folder / f"bank_{seed}.npz"
     if not file.is_file():
         made = list(_made(seed))

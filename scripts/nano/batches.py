@@ -1,4 +1,4 @@
-"""Questions as token ids, and batches of them with audio vectors in the places of the audio tokens."""
+"""Turns questions into token ids, and into batches with audio vectors in the places of the audio tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOT_ASKED = -100
 
 
 class Question(NamedTuple):
-    """Ids before and after the audio; `ends`: where in `after` each option ends; `options`: the class of each."""
+    """Holds ids before and after the audio, where in `after` each option ends (`ends`), and each option's class."""
 
     before: list[int]
     after: list[int]
@@ -33,7 +33,7 @@ class Question(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Right-padded. `ends` [B, 4] are -1 where a question has no options to point at."""
+    """Holds a right-padded batch; `ends` [B, 4] is -1 if a question has no options to point at."""
 
     ids: Tensor
     positions: Tensor
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
 
 
 class Questions:
-    """A stock of rendered and tokenised questions for every class."""
+    """Holds rendered and tokenised questions for every class."""
 
     def __init__(self, tokenizer: Any, system: str, random: Random, each: int) -> None:
         self.tokenizer, self.system = tokenizer, system
@@ -84,7 +84,7 @@ class Questions:
 
 
 def chat(asked: Asked, system: str) -> str:
-    """The chat as the adapter writes it, with one audio token."""
+    """Return the chat as the adapter writes it, with one audio token."""
     told = asked.request.system if asked.request.system is not None else system
     return (
         f"<|im_start|>system\n{told}<|im_end|>\n<|im_start|>user\n<|audio_bos|><|AUDIO|><|audio_eos|>"
@@ -97,7 +97,7 @@ def _token(offsets: Sequence[tuple[int, int]], character: int) -> int:
 
 
 def bare(question: Question) -> Question:
-    """Only the options: what is learnt first."""
+    """Return only the options, which the model learns first."""
     if not question.ends:
         return question._replace(before=question.before[-1:])
     cut, last = question.first - 1, question.ends[-1] + 1
@@ -108,7 +108,7 @@ def bare(question: Question) -> Question:
 
 
 def batch(questions: Questions, random: Random, asked: Sequence[Question], counts: Sequence[int]) -> Batch:
-    """The questions with so many audio tokens each. In half of them the audio is spread over a long stretch of positions."""
+    """Build a batch with the audio tokens of each question; half of the rows spread them over a long range."""
     rows = []
     for question, count in zip(asked, counts, strict=True):
         head = question.before + [questions.audio] * count
@@ -139,7 +139,7 @@ def batch(questions: Questions, random: Random, asked: Sequence[Question], count
 
 
 def _spread(random: Random, start: int, count: int, length: int) -> Any:
-    """Positions of a row whose `count` audio tokens stand for a clip up to FURTHEST tokens long."""
+    """Return positions of a row whose `count` audio tokens stand for a clip of up to FURTHEST tokens."""
     far = int(np.exp(random.uniform(np.log(count + 1), np.log(FURTHEST))))
     audio = start + np.sort(random.choice(far, count, replace=False)) if count else np.zeros(0, int)
     rest = start + far + np.arange(length - start - count)

@@ -1,7 +1,8 @@
-"""Between the encoder's training and the language model's: what the encoder says is brought to where it is expected.
+"""Adjusts the encoder after its training, so that its outputs are close to what the language model has learnt.
 
-The encoder learns to tell classes apart, which leaves a large part common to all that it says: what it denies. Taken
-out of its last layer's bias, and scaled, its tokens are close to the class vectors that the language model has learnt.
+The encoder learns to tell classes apart. Its outputs then share a large common part, which stands for the classes
+that are absent. This part is subtracted from the bias of its last layer, and the outputs are scaled; its tokens are
+then close to the class vectors that the language model has learnt.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SPEECH = ("mood", "gender")
 
 
 def centred(learner: Learner, mixer: Mixer, random: Random) -> None:
-    """Change the last layer so that a class that is not spoken of has a share of 0 in the mean, and one that is, of 1."""
+    """Change the last layer so that the mean share of an absent class is 0, and that of a present class 1."""
     tower = learner.thinker.get_encoder(modality="audio")
     denied: list[list[float]] = [[] for _ in range(CLASSES)]
     said = []
@@ -46,12 +47,12 @@ def centred(learner: Learner, mixer: Mixer, random: Random) -> None:
 
 
 def _shares(learner: Learner, tower: Any, features: Any) -> torch.Tensor:
-    """[CLASSES] in the mean over a clip's tokens."""
+    """Return the mean share of each class over a clip's tokens [CLASSES]."""
     chunks = torch.from_numpy(features).unflatten(1, (WINDOWS, PER_CHUNK)).transpose(0, 1)
     return encoded(tower, chunks).mean(dim=(0, 1)) @ learner.classes.T / (EMBEDDED**2 * HIDDEN)
 
 
 def _denied(kind: str) -> list[int]:
-    """The classes that a clip of this kind says nothing of."""
+    """Return the classes that are absent from a clip of this kind."""
     spoken_of = SPEECH if ASKED[kind] in SPEECH else (ASKED[kind],)
     return [place for group, span in SPAN.items() if group not in spoken_of for place in range(*span)]

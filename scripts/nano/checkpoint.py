@@ -1,4 +1,4 @@
-"""The trained model as a checkpoint that loads by the ordinary path: half precision, safetensors, no pickle."""
+"""Writes the trained model as a checkpoint for the ordinary loader: half precision, safetensors, no pickle."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILES = (
 
 
 def write(folder: Path, learner: Learner, tokenizer: Any) -> None:
-    """Config, weights, tokenizer, chat template and feature extractor, in `folder`."""
+    """Write config, weights, tokenizer, chat template and feature extractor to `folder`."""
     from safetensors.torch import load_file, save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def write(folder: Path, learner: Learner, tokenizer: Any) -> None:
 
 
 def _round_numbers(folder: Path) -> None:
-    """Stored in half precision, computed in single: `dtype=auto` then is right on a CPU too."""
+    """Store in half precision but declare single, so that `dtype=auto` computes correctly on a CPU too."""
     file = folder / "config.json"
     config = json.loads(file.read_text(encoding="utf-8"))
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):

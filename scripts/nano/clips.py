@@ -1,4 +1,4 @@
-"""Training clips put together from pieces, with what can be heard at every audio token."""
+"""Joins pieces to training clips, and records what can be heard at every audio token."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ ASKED = {"genre": "genre", "place": "place", "event": "event", "acted": "mood", 
 
 
 def place_of(group: str, label: str) -> int:
-    """The class's column."""
+    """Return the class's column."""
     return SPAN[group][0] + GROUPS[group].index(label)
 
 
 class Clip(NamedTuple):
-    """`features` [BINS, T]; `heard` [T / 4, groups]: the class's number in its group, -1 for none, -2 for not known."""
+    """Holds `features` [BINS, T] and `heard` [T / 4, groups]: the class in its group, -1 for none, -2 for unknown."""
 
     features: NDArray[np.float32]
     heard: NDArray[np.int64]
 
 
 class Mixer:
-    """Puts clips of one class together."""
+    """Joins clips of one class."""
 
     def __init__(self, bank: Sequence[Piece]) -> None:
         self.pieces: dict[tuple[str, str], list[Piece]] = defaultdict(list)
@@ -50,7 +50,7 @@ class Mixer:
             self.voices[piece.kind, piece.label][piece.voice].append(piece)
 
     def clip(self, random: Random, kind: str, label: str, frames: int) -> Clip:
-        """A clip of so many mel frames."""
+        """Return a clip of the given number of mel frames."""
         if kind == "event":
             mel, sounding = self._events(random, label, frames)
         else:
@@ -60,7 +60,7 @@ class Mixer:
     def _joined(
         self, random: Random, kind: str, label: str, frames: int
     ) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-        """Cuts of the class's pieces one after the other; speech of one voice. And who sounds at each token."""
+        """Join cuts of the class's pieces, for speech of one voice; return also who sounds at each token."""
         voices = self.voices[kind, label]
         voice = str(random.choice(sorted(voices)))
         mels: list[NDArray[np.float16]] = []
@@ -80,7 +80,7 @@ class Mixer:
     def _events(
         self, random: Random, label: str, frames: int
     ) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-        """A room in which the event is heard, rarely or often."""
+        """Return a room in which the event occurs, rarely or often."""
         mel, _ = self._joined(random, "room", "room", frames)
         active = np.zeros(frames, bool)
         share, sounds = random.uniform(0.1, 0.7), self.pieces["event", label]
@@ -107,7 +107,7 @@ class Mixer:
 
 
 def _roughened(random: Random, mel: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
-    """Louder or softer, through another tone control; how loud a voice is says something of its mood."""
+    """Change loudness and tone; the loudness of a voice stays informative of its mood."""
     gain = random.uniform(-0.12, 0.12) if kind == "acted" else random.uniform(-0.5, 0.5)
     tilt = np.linspace(-1, 1, BINS, dtype=np.float32)[:, None] * np.float32(random.uniform(-0.25, 0.25))
     if kind in ("acted", "spoken"):
@@ -116,7 +116,7 @@ def _roughened(random: Random, mel: NDArray[np.float32], kind: str) -> NDArray[n
 
 
 def _stretched(mel: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
-    """Another throat: all frequencies up or down by a few bands."""
+    """Shift all frequencies up or down by a few bands, like another throat."""
     at = np.clip(np.arange(BINS) * factor, 0, BINS - 1.001)
     low, share = at.astype(int), (at % 1)[:, None].astype(np.float32)
     return np.asarray(mel[low] * (1 - share) + mel[low + 1] * share, np.float32)

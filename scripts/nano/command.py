@@ -1,4 +1,4 @@
-"""`scripts/nano/train_nano`: trains the demonstration model, or tests it; both go on where they stopped."""
+"""Runs `scripts/nano/train_nano`: trains the demonstration model, or tests it; both resume where they stopped."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ def main() -> int:
         "docs/nano.md.",
     )
     parser.add_argument("work", type=Path, help="folder to work in; run again to go on")
-    parser.add_argument("--seed", type=int, default=SEED, help="of training, or of the test clips")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of training, or of the test clips")
     parser.add_argument(
-        "--threads", type=int, default=1, help="for training; the seed's result depends on it"
+        "--threads", type=int, default=1, help="CPU threads for training; results depend on their number"
     )
     parser.add_argument("--evaluate", action="store_true", help="test instead of training")
     parser.add_argument(
-        "--model", default="nano", help="what to test: a folder, or the shipped one (default)"
+        "--model", default="nano", help="the model to test: a folder, or the shipped model (default)"
     )
     parser.add_argument("--clips", type=int, default=100, help="test clips for each task")
-    parser.add_argument("--swept", type=int, default=40, help="of them, how many are asked under presses")
     parser.add_argument(
-        "--tables", action="store_true", help="print the tables of what was asked, and ask nothing"
+        "--swept", type=int, default=40, help="number of test clips that are run under presses"
+    )
+    parser.add_argument(
+        "--tables", action="store_true", help="print the tables of cached responses, and run nothing"
     )
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Test data, then the ordinary commands on it: the model as it is, without sound, and under presses."""
+"""Builds test data and runs the ordinary commands on it: the plain model, without sound, and under presses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SWEPT = ("gtzan", "desed")
 
 
 def evaluate(work: Path, model: str, clips: int, swept: int, seed: int) -> None:
-    """Build what is not there yet, ask what is not in the cache yet, print the tables of docs/nano.md."""
+    """Build missing test data, run what is not in the cache, and print the tables of docs/nano.md."""
     data = work / "test"
     build(data, tuple(TASKS), clips, seed)
     told = ["--model", "qwen_omni", "--model_args", f"pretrained={model}", "--data_dir", str(data)]
@@ -40,7 +40,7 @@ def _marathon(words: Sequence[str]) -> None:
 
 
 def tables(results: Path) -> Iterator[str]:
-    """Markdown: accuracy with and without sound, and per press and ratio."""
+    """Return Markdown tables: accuracy with and without sound, and per press and ratio."""
     heard, deaf = (_newest(results / name, "results.json")["tasks"] for name in ("plain", "no_audio"))
     yield "| task | clips | accuracy | chance | without sound |"
     yield "| --- | --- | --- | --- | --- |"
@@ -56,7 +56,7 @@ def tables(results: Path) -> Iterator[str]:
 
 
 def _told(result: dict[str, Any]) -> str:
-    """`0.93 (0.88 - 0.97)`."""
+    """Format a value with its interval, such as `0.93 (0.88 - 0.97)`."""
     accuracy = result["strict"]["accuracy"]
     low, high = accuracy["ci95"]
     return f"{accuracy['value']:.2f} ({low:.2f} - {high:.2f})"
@@ -68,7 +68,7 @@ def _newest(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _swept(task: str, sweep: dict[str, Any]) -> Iterator[str]:
-    """Accuracy per press and ratio, and in brackets the paired interval of its difference to no press."""
+    """Return accuracy per press and ratio, and the paired interval of its difference to no press in brackets."""
     cells = sweep["tasks"][task]
     first = next(cell for cell in cells.values() if cell["difference"])
     accuracy = _accuracy(first)

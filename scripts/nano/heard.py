@@ -1,4 +1,4 @@
-"""What the trained encoder makes of the training sounds, kept, so that long clips cost only the language model's time."""
+"""Stores the trained encoder's outputs for the training sounds, so that long clips need no encoder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEPT, CLIP = 120, 6
 
 
 class Heard:
-    """Encoded windows [n, 50, HIDDEN] of every class."""
+    """Holds encoded windows [n, 50, HIDDEN] of every class."""
 
     def __init__(self, tower: Any, mixer: Mixer, random: Random) -> None:
         self.windows: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
@@ -34,7 +34,7 @@ class Heard:
                         self.windows[kind, label].append(encoded(tower, chunks).half())
 
     def clip(self, random: Random, kind: str, label: str, tokens: int) -> Tensor:
-        """[tokens, HIDDEN]: windows of the class in random order; of speech, one voice's come together."""
+        """Return [tokens, HIDDEN]: windows of the class in random order; for speech, grouped by voice."""
         groups = self.windows[kind, label]
         found: list[Tensor] = []
         while sum(each.shape[0] * 50 for each in found) < tokens:

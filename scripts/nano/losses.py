@@ -1,4 +1,4 @@
-"""What the three stages of training minimise."""
+"""Defines the losses of the three stages of training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHARPNESS, NONE = 8.0, 0.5
 
 
 class Learner(nn.Module):
-    """The thinker, and what only training needs: a fixed vector per class, and two readings of the options."""
+    """Holds the thinker, and what only training needs: a fixed vector per class, and two heads on the options."""
 
     classes: Tensor
 
@@ -35,7 +35,7 @@ def _seeded(seed: int) -> torch.Generator:
 
 
 class Told(NamedTuple):
-    """A loss, and how often the answer was right."""
+    """Holds a loss, and the share of right answers."""
 
     loss: Tensor
     right: float
@@ -50,7 +50,7 @@ def answered(
     ending: float = 0.1,
     letters: float = 1.0,
 ) -> Told:
-    """The answer's letter and the end of the turn; beside it, at each option: is it right, and which letter is it?
+    """Compute the loss of the answer's letter and the turn's end, and at each option of its truth and its letter.
 
     `audio` [all audio tokens of the batch, HIDDEN]. With `deaf` text hears nothing in the first layers, so that what
     is heard must still be there after a press has cut. `ending` weighs the end of the turn, `letters` the letter.
@@ -80,7 +80,7 @@ def _options(learner: Learner, batch: Batch, middle: Tensor) -> Tensor:
 
 
 def _deaf(batch: Batch) -> Tensor:
-    """[B, 1, T, T]: causal, and what comes after the audio does not attend it."""
+    """Return a mask [B, 1, T, T]: causal, and tokens after the audio do not attend to it."""
     length = batch.ids.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     hears = ~(batch.after_audio[:, :, None] & batch.is_audio[:, None, :])
@@ -88,7 +88,7 @@ def _deaf(batch: Batch) -> Tensor:
 
 
 def classified(learner: Learner, tokens: Tensor, heard: Tensor) -> Told:
-    """Audio tokens [N, 50, HIDDEN] against what is heard [N, 50, groups] (-1 none, -2 not known)."""
+    """Compute the loss of audio tokens [N, 50, HIDDEN] against labels [N, 50, groups] (-1 none, -2 unknown)."""
     shares = tokens @ learner.classes.T / (EMBEDDED**2 * HIDDEN)
     losses, right, known = [], 0.0, 0.0
     for number, (first, last) in enumerate(SPAN[group] for group in GROUPS):

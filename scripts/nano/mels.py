@@ -1,6 +1,6 @@
-"""Mel spectra as powers, so that sounds can be laid over each other after they were analysed: by the thousand, and fast.
+"""Computes mel spectra as powers, so that thousands of analysed sounds can be mixed quickly.
 
-What the model hears in the end is what its feature extractor would make of the mixed sound; a test compares the two.
+The model's features are those that its feature extractor would compute from the mixed sound; a test compares the two.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Mel = NDArray[np.float16]
 
 @cache
 def extractor() -> Any:
-    """The feature extractor that ships with the checkpoint: Whisper's, with 64 bands."""
+    """Return the feature extractor that ships with the checkpoint: Whisper's, with 64 bands."""
     return transformers.WhisperFeatureExtractor(
         feature_size=BINS, chunk_length=300, return_attention_mask=True
     )
 
 
 def log_mel(wave: Wave) -> Mel:
-    """log10 of the mel powers [BINS, n // HOP] of a wave at 16 kHz, not yet normalised."""
+    """Return log10 of the mel powers [BINS, n // HOP] of a wave at 16 kHz, not yet normalised."""
     filters = torch.from_numpy(np.asarray(extractor().mel_filters, np.float32))
     spectrum = torch.stft(torch.from_numpy(wave), WINDOW, HOP, window=_window(), return_complex=True)
     power = filters.T @ spectrum[:, :-1].abs() ** 2
@@ -46,7 +46,7 @@ def _window() -> Tensor:
 
 
 def features(mel: NDArray[Any]) -> NDArray[np.float32]:
-    """What the extractor makes of such powers: 80 dB below the loudest at least, and scaled."""
+    """Turn powers into the extractor's features: clamped to 80 dB below the loudest, and scaled."""
     loud = mel.astype(np.float32)
     return np.asarray((np.maximum(loud, loud.max() - 8.0) + 4.0) / 4.0, np.float32)
 

@@ -1,4 +1,4 @@
-"""The model: Qwen2.5-Omni's thinker in a small size, and its forward pass in pieces, as training needs it."""
+"""Builds the model, a small Qwen2.5-Omni thinker, and runs its forward pass in the parts that training needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ AUDIO = {
 
 
 def thinker(tokenizer: Any, seed: int) -> Any:
-    """The network with random weights."""
+    """Return the network with random weights."""
     from nano.words import SPECIAL
 
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in SPECIAL}
@@ -79,7 +79,7 @@ def thinker(tokenizer: Any, seed: int) -> Any:
 
 
 def encoded(tower: Any, chunks: Tensor) -> Tensor:
-    """Audio tokens [N, 50, HIDDEN] of windows of two seconds [N, BINS, 200].
+    """Encode windows of two seconds [N, BINS, 200] to audio tokens [N, 50, HIDDEN].
 
     The same as the tower's own forward pass, which goes through windows one by one.
     """
@@ -107,14 +107,14 @@ def _attended(attention: Any, hidden: Tensor) -> Tensor:
 
 
 class Seen(NamedTuple):
-    """Hidden states [B, T, HIDDEN] after the auxiliary layer and at the end."""
+    """Holds hidden states [B, T, HIDDEN] after the auxiliary layer and at the end."""
 
     middle: Tensor
     last: Tensor
 
 
 def read(stack: Any, embedded: Tensor, positions: Tensor, deaf: Tensor | None) -> Seen:
-    """The decoder on embeddings [B, T, HIDDEN] at `positions` [B, T].
+    """Run the decoder on embeddings [B, T, HIDDEN] at `positions` [B, T].
 
     `deaf` [B, 1, T, T] says what may be attended in the first DEAF_LAYERS layers; None: all that came before.
     """

@@ -1,4 +1,4 @@
-"""Short pieces of sound of every class, drawn from a seed: what training clips and test clips are put together from.
+"""Makes short sounds of every class from a seed; training clips and test clips are joined from them.
 
 The recipes are those of scripts/demo, varied: tempo, key, timbre, spectrum and loudness differ from piece to piece.
 """
@@ -51,7 +51,7 @@ ACCENTS = ("en-us", "en-029", "en-gb-x-rp", "en-gb-scotland")
 
 
 def music(random: Random, genre: str, seconds: float = TUNE_SECONDS) -> Wave:
-    """A tune in the genre's style, with tempo, key, timbre and decay of its own."""
+    """Return a tune in the genre's style, with a random tempo, key, timbre and decay."""
     style, key = STYLES[genre], int(random.integers(-3, 4))
     own = varied(style, random, key)
     wave = resampled(tune(random, genre, seconds, own), TUNE_RATE, RATE)
@@ -60,7 +60,7 @@ def music(random: Random, genre: str, seconds: float = TUNE_SECONDS) -> Wave:
 
 
 def varied(style: Style, random: Random, key: int) -> Style:
-    """The style, `key` semitones higher, with small changes that keep it what it is."""
+    """Return the style, `key` semitones higher, with small changes that preserve its character."""
     return style._replace(
         tempo=round(style.tempo * random.uniform(0.93, 1.07)),
         chords=tuple(tuple(step + key for step in chord) for chord in style.chords),
@@ -71,32 +71,32 @@ def varied(style: Style, random: Random, key: int) -> Style:
 
 
 def place(random: Random, label: str, seconds: float = SCENE_SECONDS) -> Wave:
-    """A soundscape."""
+    """Return a soundscape."""
     return levelled(coloured(random, scene(random, label, seconds)), random.uniform(0.05, 0.11))
 
 
 def event(random: Random, label: str) -> Wave:
-    """One household sound, EVENT_SECONDS at most: faster or slower, and played more than once where it is short."""
+    """Return one household sound of EVENT_SECONDS at most, faster or slower; short sounds are repeated."""
     wave = EVENTS[label](random)
     wave = resampled(wave, RATE, round(RATE * random.uniform(0.87, 1.15)))
     return levelled(coloured(random, wave), random.uniform(0.04, 0.08))[: round(EVENT_SECONDS * RATE)]
 
 
 def room(random: Random, seconds: float) -> Wave:
-    """The faint noise that events are laid over."""
+    """Return the faint noise under events."""
     wave = noise(random, seconds, random.uniform(30, 80), random.uniform(700, 2500))
     return levelled(wave, random.uniform(0.003, 0.009))
 
 
 def coloured(random: Random, wave: Wave) -> Wave:
-    """Through a gentle tone control: up to 4 dB up or down from the lowest to the highest frequency."""
+    """Apply a gentle tone control: up to 4 dB up or down from the lowest to the highest frequency."""
     spectrum = np.fft.rfft(wave)
     tilt = np.linspace(-1, 1, len(spectrum)) * random.uniform(-4, 4) / 20
     return np.fft.irfft(spectrum * 10**tilt, len(wave)).astype(np.float32)
 
 
 def acted(random: Random, speaker: Speaker, name: str, mood: str, sentence: str) -> Wave:
-    """A sentence in a mood, by its pace, pitch, range and loudness: settings that stand for an emotion."""
+    """Speak a sentence in a mood, by pace, pitch, range and loudness, which stand for an emotion."""
     _, pace, pitch, spread, loudness = EMOTIONS[mood]
     voice = Voice(
         f"{ACCENTS[int(random.integers(len(ACCENTS)))]}+{name}",
@@ -108,7 +108,7 @@ def acted(random: Random, speaker: Speaker, name: str, mood: str, sentence: str)
 
 
 def spoken(random: Random, speaker: Speaker, name: str, sentence: str) -> Wave:
-    """A sentence in a voice of its natural pitch."""
+    """Speak a sentence in a voice at its natural pitch."""
     voice = Voice(
         f"{ACCENTS[int(random.integers(len(ACCENTS)))]}+{name}",
         int(random.integers(140, 190)),
@@ -119,7 +119,7 @@ def spoken(random: Random, speaker: Speaker, name: str, sentence: str) -> Wave:
 
 
 def sentence(random: Random, part: str) -> str:
-    """A sentence that only this part of the data says: the texts are split, and names are filled in."""
+    """Return a sentence of this part of the data only: the texts are split, and names are filled in."""
     material = texts("sentences")
     known = [*material["report_templates"], *material["neutral"]]
     mine = known[0::2] if part == "train" else known[1::2]

@@ -1,4 +1,4 @@
-"""The tasks' own prompts, rendered with the options in every order, and where in them the options end."""
+"""Renders the tasks' prompts with the options in every order, and finds where in them the options end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ASKS = {
 
 
 class Asked(NamedTuple):
-    """A rendered question, its answer's letter, its options' labels, and the right one's number."""
+    """Holds a rendered question, its answer's letter, its options' labels, and the right one's number."""
 
     request: Request
     letter: str
@@ -51,7 +51,7 @@ class Asked(NamedTuple):
 
 
 def option(kind: str, label: str) -> str:
-    """The option's text, as the datasets write it."""
+    """Return the option's text, as the datasets write it."""
     if kind == "genre":
         return f"{label.capitalize()} - {label}"
     if kind == "place":
@@ -62,7 +62,7 @@ def option(kind: str, label: str) -> str:
 
 
 def row(random: Random, kind: str, label: str, question: str | None = None) -> dict[str, Any]:
-    """A row of the task's metadata about a clip of this class, its options drawn and shuffled."""
+    """Return a metadata row of the task for a clip of this class, with drawn and shuffled options."""
     question = question or str(random.choice(ASKS[kind]))
     if kind == "spoken":
         return {"question": question, "choice_a": "Male", "choice_b": "Female", "answer_gt": label}
@@ -78,7 +78,7 @@ def row(random: Random, kind: str, label: str, question: str | None = None) -> d
 
 
 class Asker:
-    """Renders questions by the tasks' YAMLs."""
+    """Renders questions with the tasks' YAMLs."""
 
     def __init__(self) -> None:
         registry = Registry()
@@ -88,7 +88,7 @@ class Asker:
         }
 
     def ask(self, random: Random, kind: str, label: str) -> Asked:
-        """A question about a clip of this class."""
+        """Return a question about a clip of this class."""
         fields = row(random, kind, label)
         task = self.tasks[kind]
         request = task.requests(Doc(0, fields))[0]

@@ -1,4 +1,4 @@
-"""The stages of training, each a way to make a batch of step number n: the same seed gives the same batches."""
+"""Defines the stages of training, each by its batch of step number n; the same seed gives the same batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ BUDGET = 4500
 
 
 class Stage(NamedTuple):
-    """`rate` is the highest learning rate, reached after `warm` steps; `after` is done once, at the end."""
+    """Describes a stage; `rate` is the highest learning rate, reached after `warm` steps, and `after` runs at the end."""
 
     name: str
     steps: int
@@ -42,13 +42,13 @@ class Stage(NamedTuple):
 
 
 def drawn(random: Random, count: int, weights: Mapping[str, float] = WEIGHTS) -> list[tuple[str, str]]:
-    """Kinds and classes."""
+    """Draw kinds and classes."""
     kinds = random.choice(KINDS, count, p=[weights[kind] for kind in KINDS])
     return [(str(kind), str(random.choice(LABELS[str(kind)]))) for kind in kinds]
 
 
 def reading(questions: Questions, only_options: bool, rows: int) -> Callable[[Learner, Random], Told]:
-    """Questions about made-up audio tokens: blurred class vectors stand for what an encoder might say."""
+    """Return questions about made-up audio tokens: blurred class vectors replace the encoder's output."""
 
     def loss(learner: Learner, random: Random) -> Told:
         wanted = drawn(random, rows)
@@ -62,7 +62,7 @@ def reading(questions: Questions, only_options: bool, rows: int) -> Callable[[Le
 
 
 def tagged(learner: Learner, random: Random, kind: str, label: str, count: int) -> Tensor:
-    """[count, HIDDEN]: the class's vector in a part of the tokens, others of its group mixed in, and noise."""
+    """Return [count, HIDDEN]: the class's vector in a part of the tokens, others of its group mixed in, and noise."""
     group = ASKED[kind]
     first, last = SPAN[group]
     shares = np.zeros((count, CLASSES), np.float32)
@@ -82,7 +82,7 @@ def tagged(learner: Learner, random: Random, kind: str, label: str, count: int) 
 
 
 def listening(mixer: Mixer) -> Callable[[Learner, Random], Told]:
-    """The encoder alone: what is heard at every token of clips of two windows."""
+    """Return a batch for the encoder alone: the label of every token, of clips of two windows."""
 
     def loss(learner: Learner, random: Random) -> Told:
         clips = [mixer.clip(random, kind, label, 2 * PER_CHUNK) for kind, label in drawn(random, CLIPS)]
@@ -98,7 +98,7 @@ def listening(mixer: Mixer) -> Callable[[Learner, Random], Told]:
 def answering(
     questions: Questions, heard: Callable[[Learner], Heard], longest: float, ending: float = 0.1
 ) -> Callable[[Learner, Random], Told]:
-    """Questions about clips that the trained encoder heard, of four seconds up to `longest`."""
+    """Return questions about clips encoded by the trained encoder, of four seconds up to `longest`."""
 
     def loss(learner: Learner, random: Random) -> Told:
         seconds = float(np.exp(random.uniform(np.log(4), np.log(longest))))
@@ -118,7 +118,7 @@ def answering(
 def unheard(
     questions: Questions, heard: Callable[[Learner], Heard], longest: float
 ) -> Callable[[Learner, Random], Told]:
-    """The turn ends after the letter, whatever is heard; every other step asks as before, lest it be forgotten."""
+    """Teach the turn to end after the letter for any audio; every other step repeats the old task."""
     asks = answering(questions, heard, longest, ending=1.0)
 
     def loss(learner: Learner, random: Random) -> Told:
@@ -138,6 +138,6 @@ def unheard(
 
 
 def strange(learner: Learner, random: Random, tokens: Tensor) -> Tensor:
-    """As if a source sounded that nobody has heard yet: every class's share is moved, through all of the clip."""
+    """Imitate an unknown sound source: shift every class's share through the whole clip."""
     moved = random.standard_normal(CLASSES).astype(np.float32) * STRANGE
     return tokens + torch.from_numpy(moved) @ learner.classes

@@ -1,4 +1,4 @@
-"""Test clips of 90 to 150 seconds in the released layout: other seeds, other sentences, other voices than training's."""
+"""Makes test clips of 90 to 150 s in the released layout, with other seeds, sentences and voices than training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST_SEED = 1_000_000
 
 
 class Place(NamedTuple):
-    """Where a task's clips and metadata lie, as in the release."""
+    """Says where a task's clips and metadata lie, as in the release."""
 
     clips: str
     metadata: str
@@ -57,7 +57,7 @@ def build(
     longest: float = LONGEST,
     between: tuple[float, float] = (0.0, 1.0),
 ) -> None:
-    """`count` clips for each kind, its classes in turn. What stands in `out` already is left as it is.
+    """Write `count` clips for each kind, its classes in turn. Files that already exist in `out` are not changed.
 
     `between` is the part of the clip in which sound events are heard.
 
@@ -98,7 +98,7 @@ def clip(
     speaker: Speaker | None = None,
     between: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[str, Wave]:
-    """Whose voice it is (empty without one), and a clip of its class."""
+    """Return the voice (empty if there is none) and a clip of its class."""
     if kind == "event":
         return "", events(random, label, seconds, between)
     if kind == "genre":
@@ -117,7 +117,7 @@ def clip(
 
 
 def events(random: Random, label: str, seconds: float, between: tuple[float, float] = (0.0, 1.0)) -> Wave:
-    """A room in which the event is heard every few seconds, in the given part of the clip."""
+    """Return a room in which the event occurs every few seconds, in the given part of the clip."""
     mixed = pieces.room(random, seconds)
     moment = between[0] * seconds + float(random.uniform(0.2, 3))
     while moment < between[1] * seconds - 1:
@@ -130,7 +130,7 @@ def events(random: Random, label: str, seconds: float, between: tuple[float, flo
 
 
 def _filled(seconds: float, piece: Callable[[], Wave]) -> Wave:
-    """Pieces one after the other."""
+    """Join pieces until the clip is full."""
     waves: list[Wave] = []
     while sum(map(len, waves)) < seconds * RATE:
         waves.append(piece())

@@ -1,4 +1,4 @@
-"""Training: stages one after the other, resumable, with a checkpoint every five minutes."""
+"""Trains the stages one after the other, with a checkpoint every five minutes from which training resumes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SAVE_SECONDS, TELL_STEPS = 300.0, 20
 
 
 def words(seed: int) -> Any:
-    """The tokenizer, learnt from a few thousand rendered prompts."""
+    """Return the tokenizer, learnt from a few thousand rendered prompts."""
     random, asker = np.random.default_rng([seed, 2]), Asker()
     texts = [SYSTEM] * 200
     for kind, labels in LABELS.items():
@@ -39,7 +39,7 @@ def words(seed: int) -> Any:
 
 
 def stages(folder: Path, seed: int, known: Any) -> list[Stage]:
-    """What is learnt, in order."""
+    """Return the stages in order."""
     questions = Questions(known, SYSTEM, np.random.default_rng([seed, 3]), 150)
 
     @cache
@@ -74,7 +74,7 @@ def stages(folder: Path, seed: int, known: Any) -> list[Stage]:
 
 
 def train(folder: Path, seed: int, tell: Callable[[str], None] = print) -> Learner:
-    """All stages, from where the folder's checkpoint stands."""
+    """Train all stages, starting from the folder's checkpoint."""
     known = words(seed)
     learner = Learner(thinker(known, seed), seed)
     file = folder / "training.pt"
@@ -128,7 +128,7 @@ def _learn(
 
 
 def _trained(learner: Learner, name: str) -> list[torch.nn.Parameter]:
-    """The encoder learns in its own stage only; nothing ever looks, so the picture encoder stays as it is."""
+    """Return the parameters to train: the encoder's in its own stage only, the unused picture encoder's never."""
     own = "audio_tower" if name == "listening" else ""
     return [
         weight
@@ -138,13 +138,13 @@ def _trained(learner: Learner, name: str) -> list[torch.nn.Parameter]:
 
 
 def _share(step: int, stage: Stage) -> float:
-    """Of the highest learning rate: up at once, then down along a cosine to a twentieth."""
+    """Return the share of the highest learning rate: a linear rise, then a cosine down to a twentieth."""
     warm = min(1.0, (step + 1) / stage.warm)
     return warm * (0.05 + 0.95 * 0.5 * (1 + float(np.cos(np.pi * step / stage.steps))))
 
 
 def _save(file: Path, learner: Learner, state: dict[str, Any]) -> None:
-    """Whole or not at all."""
+    """Save the state atomically."""
     unfinished = file.with_suffix(".part")
     torch.save({**state, "learner": learner.state_dict()}, unfinished)
     unfinished.replace(file)

@@ -1,4 +1,4 @@
-"""The model's tokenizer, made for this project: bytes, and the words of the tasks' prompts as tokens of their own."""
+"""Makes the model's tokenizer: bytes, and the words of the tasks' prompts as tokens of their own."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TEMPLATE = """\
 
 
 def tokenizer(texts: Iterable[str]) -> Any:
-    """Byte-level pair encoding learnt from the texts; any text goes through it and comes back."""
+    """Train a byte-level pair encoding on the texts; every text can be encoded and decoded without loss."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -60,7 +60,7 @@ def test_merging_keeps_ours_and_refuses_what_does_not_match_its_key(
     change(path, by_prompt["d"], json.dumps(stored))  # an answer to something else
     assert cache("merge", str(theirs), folder=ours) == 0
     out = capsys.readouterr().out
-    assert "1 answers added, 1 were here, 1 differ (ours kept), 1 refused" in out
+    assert "1 answers added, 1 present already, 1 with another text (not replaced), 1 refused" in out
     assert entries.look_up(ours / FILE_NAME, by_prompt["a"])["response"]["text"] == "yes a"
     assert by_prompt["c"] in keys(ours / FILE_NAME)
     assert by_prompt["d"] not in keys(ours / FILE_NAME)

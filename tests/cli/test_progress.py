@@ -1,4 +1,4 @@
-"""What a run says on its way: how far it is, and how long the rest will take."""
+"""Tests the progress lines of a run: requests done, failures, and the forecast of the remaining time."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_lines_tell_hours_failures_and_the_rest(
     clock.now += 10
     assert float(re.findall(r"about (\d+) s left", lines.state())[0]) == pytest.approx(truth - 10, abs=1)
     said = capsys.readouterr().err.splitlines()
-    assert "asking 100 requests" in said[0]
+    assert "running 100 requests" in said[0]
     assert "7 answers are in the cache" in said[0]
     # one line a minute, not one per answer
     assert 20 < len(said) < 50

@@ -1,4 +1,4 @@
-"""`show TASK DOC`: keys of cached answers, and `--play`."""
+"""Tests `show TASK DOC`: the keys of cached responses, and `--play`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_play_without_a_player_names_the_clip(
 ) -> None:
     clip = make_wav()
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
-    with pytest.raises(MarathonError, match=rf"no player found .*{re.escape(os.fspath(clip))}"):
+    with pytest.raises(MarathonError, match=rf"no audio player found .*{re.escape(os.fspath(clip))}"):
         play(Audio(str(clip)))
     player(tmp_path / "bin", code=3)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))

@@ -1,4 +1,4 @@
-"""The table at the end of a run: what it says, and that it fits."""
+"""Tests the table that ends a run: its numbers, its width and its escaping."""
 
 from __future__ import annotations
 

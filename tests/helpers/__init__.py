@@ -1,1 +1,1 @@
-"""What tests share: data sets, checkpoints, servers and models that are made on the spot."""
+"""Provides what tests share: data sets, checkpoints, servers and models that are made during the test."""

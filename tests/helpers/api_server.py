@@ -1,7 +1,7 @@
-"""A server on loopback that speaks OpenAI's and Gemini's API and misbehaves where a prompt asks it to.
+"""Serves OpenAI's and Gemini's API on loopback, and fails as a prompt asks it to.
 
-A prompt holding `[429]` gets that fault: see FAULTS. Otherwise the answer is "A", and the token counts are those of a
-model that hears `rate` tokens per second of at most `hears` seconds. Every call is kept in `calls`.
+A prompt that contains `[429]` gets that fault: see FAULTS. Otherwise the answer is "A", and the token counts are
+those of a model that hears `rate` tokens per second, and at most `hears` seconds. Every call is recorded in `calls`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FAULTS = (
 
 @dataclass
 class Call:
-    """One request as the server saw it."""
+    """Holds one request as the server received it."""
 
     path: str
     headers: dict[str, str]
@@ -85,7 +85,7 @@ class FakeServer:
         return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def asked(self, prompt: str) -> int:
-        """How often a prompt reached the server."""
+        """Return how often a prompt reached the server."""
         return sum(call.prompt == prompt for call in self.calls)
 
     def audio_tokens(self, call: Call) -> int:
@@ -95,7 +95,7 @@ class FakeServer:
         return round(sum(heard) * self.rate)
 
     def counts(self, call: Call) -> tuple[int, int]:
-        """Prompt tokens and, of these, audio tokens."""
+        """Return the prompt tokens and, of these, the audio tokens."""
         audio = self.audio_tokens(call)
         words = len(re.findall(r"\w+|[^\w\s]", call.prompt + " " + (call.system or "")))
         return audio + words + TEMPLATE_TOKENS, audio
@@ -106,7 +106,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # with the usual 5, the sixth connection at once waits for a second
 
     def handle_error(self, *_: object) -> None:
-        """A client that went away is what some tests are about."""
+        """Ignore the error: some tests let the client disconnect on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
-        """Quiet."""
+        """Print nothing."""
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(200, {})
 
     def _upload(self, body: bytes) -> None:
-        """The Files API's two steps: where to, then the bytes."""
+        """Serve the Files API's two steps: the upload address, then the bytes."""
         if self.headers["x-goog-upload-command"] == "start":
             number = len(self.fake.files)
             self.fake.files[f"f{number}"] = b""
@@ -215,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _understood(path: str, headers: dict[str, str], body: dict[str, Any], files: dict[str, bytes]) -> Call:
-    """The prompt and the audio of either API; audio that cannot be decoded fails here, in the server."""
+    """Return the prompt and the audio of either API; audio that cannot be decoded fails here, in the server."""
     call = Call(path, headers, body)
     sounds: list[bytes] = []
     if "messages" in body:
@@ -250,7 +250,7 @@ def _understood(path: str, headers: dict[str, str], body: dict[str, Any], files:
 
 
 def _camel(value: Any) -> Any:
-    """Keys as protobuf's JSON names them: like Google's servers, both spellings are taken."""
+    """Rename keys to protobuf's JSON names; like Google's servers, accept both spellings."""
     if isinstance(value, list):
         return [_camel(item) for item in value]
     if not isinstance(value, dict):
@@ -259,7 +259,7 @@ def _camel(value: Any) -> Any:
 
 
 def _openai(fake: FakeServer, call: Call) -> list[dict[str, Any]]:
-    """The chunks of a stream: text, finish, usage."""
+    """Return the chunks of a stream: text, finish, usage."""
     head = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": call.body["model"]}
     if "[empty]" in call.prompt:
         return [{**head, "choices": []}]
@@ -313,7 +313,7 @@ def _gemini(fake: FakeServer, call: Call) -> list[dict[str, Any]]:
 
 
 def _merged(chunks: list[dict[str, Any]]) -> dict[str, Any]:
-    """The unstreamed reply that says what the chunks say."""
+    """Merge the chunks into an unstreamed reply."""
     whole: dict[str, Any] = {}
     for chunk in chunks:
         merged = {**whole, **chunk}

@@ -1,4 +1,4 @@
-"""What the ten tasks ask for the rows of golden/rows.json: the content of golden/prompts.json."""
+"""Renders the prompts of the ten tasks for the rows of golden/rows.json: the content of golden/prompts.json."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 
 
 def golden_rows() -> dict[str, dict[str, Any]]:
-    """Per task: `file` with its `content` and `audio`, or bare `files`, or `transcripts` by clip."""
+    """Return per task: `file` with its `content` and `audio`, or bare `files`, or `transcripts` by clip."""
     rows: dict[str, dict[str, Any]] = json.loads((GOLDEN / "rows.json").read_text())
     return rows
 
 
 def lay_out(root: Path, entry: dict[str, Any]) -> None:
-    """Write one task's rows in the released layout; the clips are empty files, for nothing listens."""
+    """Write one task's rows in the released layout; the clips are empty files, because no model hears them."""
     clips = [*entry.get("files", []), *entry.get("transcripts", {})]
     if "file" in entry:
         metadata = root / entry["file"]
@@ -41,8 +41,10 @@ def load_shipped(name: str) -> Task:
 
 
 def rendered(root: Path) -> dict[str, list[dict[str, Any]]]:
-    """Per task and row: everything of the request that can change an answer, and the target; then what models that have a
-    wording of their own are asked instead."""
+    """Return per task and row every part of the request that can change a response, and the target.
+
+    Then follow the prompts for models that have a wording of their own.
+    """
     shown: dict[str, list[dict[str, Any]]] = {}
     for name, entry in golden_rows().items():
         lay_out(root, entry)

@@ -1,4 +1,4 @@
-"""What AIR-Bench, MMAR and MMAU ask, models and judges, on rows made from a seed."""
+"""Renders the prompts of AIR-Bench, MMAR and MMAU, for models and judges, on rows made from a seed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SAID = "<think>It rattles.</think>{gold}, I think."
 
 
 def rendered_benchmarks(folder: Path) -> dict[str, Any]:
-    """The first row's prompt of every different wording, and every judge's first prompt about one answer."""
+    """Return the first row's prompt of every wording, and every judge's first prompt about one answer."""
     make_air_bench_mmar_data.foundation(folder / "air", rows=1)
     make_air_bench_mmar_data.chat(folder / "air", rows=1)
     make_air_bench_mmar_data.mmar(folder / "mmar", rows=1)

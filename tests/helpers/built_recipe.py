@@ -1,4 +1,4 @@
-"""What a recipe makes of a fake corpus, and every sample of it made again from the manifest alone."""
+"""Builds a recipe from fake corpora, and recomputes every sample from the manifest alone."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ soundfile.write(sys.argv[2], np.concatenate(sound), 4000)
 
 
 def reader(folder: Path) -> str:
-    """A --tts program that reads every word as half a second of its own noise."""
+    """Write a --tts program that reads every word as half a second of noise, different for every word."""
     script = folder / "reader.py"
     script.write_text(READER)
     return f"{sys.executable} {script} {{text}} {{wav}}"
 
 
 def at_test_rate(name: str) -> Recipe:
-    """The shipped recipe at the fakes' sample rate: the same plan with a quarter of the samples."""
+    """Return the shipped recipe at the fakes' sample rate: the same plan with a quarter of the samples."""
     return load_recipe(name).model_copy(update={"rate": make_source_corpora.RATE})
 
 
 class Made:
-    """A corpus and what a recipe made of it."""
+    """Holds a corpus and what a recipe built from it."""
 
     def __init__(self, recipe: Recipe, folder: Path, tts: str | None = None) -> None:
         self.recipe = recipe
@@ -61,7 +61,7 @@ class Made:
         return {line["path"]: line["seconds"] for line in self.manifest["audio"]}
 
     def check_every_sample(self, sounds_at_once: int) -> None:
-        """Every file made again from the manifest and the sources alone, by other arithmetic than the builder's."""
+        """Recompute every file from the manifest and the sources alone, by other arithmetic than the builder's."""
         for line in self.manifest["audio"]:
             data, _ = soundfile.read(self.root / line["path"], dtype="int16")
             again = np.zeros(line["frames"])
@@ -76,7 +76,7 @@ class Made:
             np.testing.assert_allclose(data, again, atol=0 if exact else 3)
 
     def stretch(self, span: dict[str, Any]) -> Any:
-        """A span's samples on the 16-bit scale, gain and fades applied."""
+        """Return a span's samples on the 16-bit scale, with gain and fades applied."""
         path, ends = self.source_of(span["source"]), (span["source_start"], span["source_stop"])
         samples, rate = soundfile.read(path, dtype="float64", start=ends[0], stop=ends[1])
         assert rate == span["source_rate"] == make_source_corpora.RATE
@@ -91,7 +91,7 @@ class Made:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file's bytes, locks apart."""
+    """Return every file's bytes, except locks."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""A headless Chromium for the report's tests: where it is, how it starts, and what a page did in it."""
+"""Runs a headless Chromium for the report's tests: finds it, starts it, and records what a page does."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RULES = "axe.run(document, {resultTypes: ['violations']}).then((found) => JSON.s
 
 @dataclass
 class Opened:
-    """A page, and what it said and asked for since it was opened."""
+    """Holds a page, and its messages and requests since it was opened."""
 
     page: Page
     devtools: CDPSession
@@ -44,11 +44,14 @@ class Opened:
 
     @property
     def outside(self) -> list[str]:
-        """Every address that is not on this disk."""
+        """Return every requested address that is not on this disk."""
         return [url for url in self.requests if not url.startswith(LOCAL)]
 
     def serious_faults(self) -> list[str]:
-        """What axe-core calls serious or critical. It gets in by the devtools: the page's policy admits no script."""
+        """Return the serious and critical findings of axe-core.
+
+        It is injected by the devtools, because the page's policy admits no script.
+        """
         self.devtools.send("Runtime.evaluate", {"expression": AXE_SCRIPT})
         asked = {"expression": RULES, "awaitPromise": True, "returnByValue": True}
         found: list[dict[str, Any]] = json.loads(
@@ -64,7 +67,7 @@ class Opened:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Debian's Chromium, a system's own, or the unpacked one; without any the test fails and says why."""
+    """Return Debian's Chromium, a system's own, or the unpacked one; fail the test if there is none."""
     names = ("chromium", "chromium-browser", "google-chrome")
     executable = next((found for found in map(shutil.which, names) if found), None)
     env: dict[str, str | float | bool] = dict(os.environ)
@@ -86,7 +89,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def opened(browser: Browser, file: Path, width: int = 1400, scheme: Any = "light") -> Iterator[Opened]:
-    """The report at `file`, its samples unpacked, in a window of its own."""
+    """Open the report at `file`, with its samples unpacked, in a window of its own."""
     context = browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme)
     page = context.new_page()
     seen = Opened(page, context.new_cdp_session(page))

@@ -1,4 +1,4 @@
-"""A sound little data set, and for every kind of fault that doctor lists a way to plant it there."""
+"""Makes a small data set without faults, and plants in it every kind of fault that doctor lists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ tasks:
 
 
 def tone(path: Path, seconds: float = 20.0, rate: int = RATE, channels: int = 1) -> None:
-    """Noise that only this path has."""
+    """Return noise that is different for every path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(list(path.name.encode()))
     soundfile.write(path, draw.uniform(-0.4, 0.4, (round(seconds * rate), channels)), rate, subtype="PCM_16")
@@ -43,7 +43,7 @@ def save(folder: Path, content: Any) -> None:
 
 
 def clean_data(folder: Path) -> Path:
-    """40 questions on 40 sounds, classes and letters even, and two transcribed sounds."""
+    """Write 40 questions on 40 sounds, with even classes and letters, and two transcribed sounds."""
     draw, content = random.Random(0), []
     for number in range(40):
         label, slot = CLASSES[number % 4], number // 4 % 4
@@ -61,7 +61,7 @@ def clean_data(folder: Path) -> Path:
 
 
 def change(number: int, **values: Any) -> Callable[[Path], None]:
-    """A plant that changes one row's keys; None takes a key away."""
+    """Return a function that plants a change of one row's keys; None removes a key."""
 
     def plant(folder: Path) -> None:
         content = rows(folder)
@@ -74,7 +74,7 @@ def change(number: int, **values: Any) -> Callable[[Path], None]:
 
 
 def sound(make: Callable[[Path], None]) -> Callable[[Path], None]:
-    """A plant that changes one sound."""
+    """Return a function that plants a change of one sound."""
     return lambda folder: make(folder / "quiz" / "07.wav")
 
 
@@ -95,7 +95,7 @@ def cut(path: Path) -> None:
 
 
 def flac_cut(path: Path) -> None:
-    """Truncated where libsndfile says so itself: FLAC carries the number of samples."""
+    """Truncate a FLAC file, which contains its number of samples, so that libsndfile reports the cut."""
     write(path, noise(), format="FLAC")
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -118,7 +118,7 @@ def skewed_labels(folder: Path) -> None:
 
 
 def skewed_letters(folder: Path) -> None:
-    """Every answer moved to the first place."""
+    """Move every answer to the first place."""
     content = rows(folder)
     for row in content:
         right = f"choice_{row['answer_gt'].lower()}"
@@ -127,7 +127,7 @@ def skewed_letters(folder: Path) -> None:
 
 
 def telling_letters(folder: Path) -> None:
-    """Each class always at its own place: letters even, but they give the class away."""
+    """Give each class a fixed place: letters stay even, but they give the class away."""
     content = rows(folder)
     for row in content:
         for letter, name in zip("abcd", CLASSES, strict=True):
@@ -143,7 +143,7 @@ def repeated_question(folder: Path) -> None:
 
 
 def built(folder: Path) -> None:
-    """A build of ours of which one file was changed afterwards."""
+    """Build a data set and change one of its files afterwards."""
     build(
         load_recipe("tau").model_copy(update={"rate": RATE}),
         Order(make_source_corpora.tau(folder.parent / "source"), folder),
@@ -223,6 +223,6 @@ ALSO = {
 
 
 def as_other(path: Path) -> None:
-    """The same sound as another row's, in another container."""
+    """Write the same sound as another row's, in another container."""
     samples, rate = soundfile.read(path.with_name("08.wav"), dtype="int16")
     write(path, samples, rate)

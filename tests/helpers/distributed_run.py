@@ -1,4 +1,4 @@
-"""One run by several processes, started by accelerate or one by one as a cluster's own launcher would."""
+"""Does one run with several processes, started by accelerate or one by one, as a cluster's own launcher does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def flags(data: Path, folder: Path, model: str = "dummy", args: str = "mode=rand
 
 
 def alone(arguments: list[str], code: int = 0) -> subprocess.CompletedProcess[str]:
-    """The run by one process."""
+    """Do the run with one process."""
     command = [sys.executable, "-m", "marathon_eval", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == code, done.stderr
@@ -39,14 +39,14 @@ def alone(arguments: list[str], code: int = 0) -> subprocess.CompletedProcess[st
 
 
 def accelerated(arguments: list[str], world: int = 2) -> subprocess.CompletedProcess[str]:
-    """The run by `accelerate launch`; by module, for its script imports whatever else is installed."""
+    """Do the run with `accelerate launch`, by module, because its script imports whatever else is installed."""
     where = ["--main_process_port", str(free_port()), "--num_processes", str(world)]
     command = [sys.executable, "-m", *ACCELERATE, *where, "-m", "marathon_eval", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def start(arguments: list[str], world: int = 2) -> list[subprocess.Popen[str]]:
-    """The run by processes that no launcher looks after."""
+    """Start the run's processes without a launcher that watches them."""
     place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [
         subprocess.Popen(
@@ -61,7 +61,7 @@ def start(arguments: list[str], world: int = 2) -> list[subprocess.Popen[str]]:
 
 
 def ended(ranks: list[subprocess.Popen[str]], seconds: float = 90) -> list[tuple[int, str, str]]:
-    """Exit code, output and errors of each; fails where one does not end."""
+    """Return exit code, output and errors of each process; fail if one does not end."""
     limit = time.monotonic() + seconds
     found = []
     try:
@@ -75,7 +75,7 @@ def ended(ranks: list[subprocess.Popen[str]], seconds: float = 90) -> list[tuple
 
 
 def answers(file: Path) -> int:
-    """How many answers a cache file holds."""
+    """Count the answers in a cache file."""
     if not file.exists():
         return 0
     with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=30) as connection:
@@ -87,26 +87,26 @@ def answers(file: Path) -> int:
 
 
 def wait_for(processes: list[subprocess.Popen[str]], there: Callable[[], bool]) -> None:
-    """Until it is so; fails where the first process ends before."""
+    """Wait until the condition holds; fail if the first process ends before."""
     while not there():
         assert processes[0].poll() is None, processes[0].communicate()
         time.sleep(0.05)
 
 
 def wait_for_answers(ranks: list[subprocess.Popen[str]], cache: Path, count: int) -> None:
-    """Until the first follower has written so many answers."""
+    """Wait until the first follower has written `count` answers."""
     wait_for(ranks, lambda: answers(cache / "answers.rank-1.sqlite") >= count)
 
 
 def torchrun(arguments: list[str], world: int) -> list[subprocess.Popen[str]]:
-    """The launcher, which starts the processes itself."""
+    """Start the launcher, which starts the processes itself."""
     where = ["--master_port", str(free_port()), "--nproc_per_node", str(world)]
     command = [sys.executable, "-m", "torch.distributed.run", *where, "-m", "marathon_eval", *arguments]
     return [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)]
 
 
 def children(parent: subprocess.Popen[str], count: int) -> list[int]:
-    """The process numbers of so many children, in the order in which they were started."""
+    """Return the process numbers of `count` children, in the order in which they were started."""
     tasks = Path(f"/proc/{parent.pid}/task")
 
     def found() -> list[int]:
@@ -117,7 +117,7 @@ def children(parent: subprocess.Popen[str], count: int) -> list[int]:
 
 
 def files(out: Path) -> dict[str, Any]:
-    """The newest run's results.json and samples, without times and places."""
+    """Return the newest run's results.json and samples, without times and paths."""
     folder = max(path.parent for path in out.rglob("results.json"))
     found = {
         path.name: [json.loads(line) for line in path.read_text().splitlines()]

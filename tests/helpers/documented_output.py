@@ -1,6 +1,6 @@
-"""What each verb's output looks like: a document's command must print it, not merely something.
+"""Checks that each command in a document prints the output of its verb.
 
-A verb that is not here fails the test of the documents: say what a reader who types its command gets to see.
+A verb that is not in SHAPES fails the test of the documents: add what its command prints.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "run": (RUN_TABLE, RUN_ROW, r"\d+ answers from the cache, \d+ asked, \d+\.\d s\."),
     "--dry_run": (
         r"^task\s+rows\s+errors\s+requests\s+clips\s+hours$",
-        r"^\d+ to ask on .* in the cache",
+        r"^\d+ requests to run on .* in the cache",
         r"^scorers  +ok",
     ),
     "sweep": (
@@ -54,11 +54,11 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "cache show": (r'"request": \{', r'"fingerprint": ', r'"response": \{'),
     "cache why": (r"^\d+ of \d+ requests are in the cache$",),
     "cache verify": (r": every entry is whole$",),
-    "cache merge": (r": \d+ answers added, \d+ were here, \d+ differ",),
-    "cache prune": (r": \d+ answers and \d+ other entries would go",),
+    "cache merge": (r": \d+ answers added, \d+ present already, \d+ with another text",),
+    "cache prune": (r": \d+ answers and \d+ other entries would be deleted",),
     "cache export": (),
     "build": (r"^manifest: .* x real time\)$",),
-    "review": (r"rows to judge: open .* in a browser$|files left the set$",),
+    "review": (r"rows to review: open .* in a browser$|files removed$",),
     "pack": (r": \d+ files$",),
     "unpack_verify": (r" samples scored again, \d+ cached answers: the same, bit for bit$",),
     "judge_agreement": (r"kappa",),
@@ -66,7 +66,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
 
 
 class Printed(NamedTuple):
-    """A finished command: its words after `marathon-eval`, what it printed, and where it ran."""
+    """Holds a finished command: its words after `marathon-eval`, what it printed, and where it ran."""
 
     words: list[str]
     stdout: str
@@ -75,7 +75,7 @@ class Printed(NamedTuple):
 
 
 def wrong(printed: Printed) -> str | None:
-    """Why the output is not what the verb promises; None where it is."""
+    """Return why the output is not the verb's; None if it is."""
     verb = verb_of(printed.words)
     if verb not in SHAPES:
         return f"tests/helpers/documented_output.py does not say what `{verb}` prints"
@@ -91,7 +91,7 @@ def wrong(printed: Printed) -> str | None:
 
 
 def verb_of(words: list[str]) -> str:
-    """`run` for bare flags; `cache why`; `leaderboard --champions` and `--dry_run`, which print another table."""
+    """Return the verb: `run` for bare flags, `cache why`, and variants with another table (`--dry_run`)."""
     if "--dry_run" in words:
         return "--dry_run"
     if words[0].startswith("-"):
@@ -115,7 +115,7 @@ def _wrong_json(printed: Printed) -> str | None:
 
 
 def _wrong_written(verb: str, printed: Printed) -> str | None:
-    """The files that a command names must be there, and hold something."""
+    """Return the first named output file that is missing or empty."""
     checks: dict[str, Callable[[], str | None]] = {
         "run": lambda: _wrong_files(printed, "--output_path", "**/results.json"),
         "score": lambda: _wrong_files(printed, "--output_path", "**/results.json"),

@@ -1,4 +1,4 @@
-"""Answer caches filled by a model that says what it is told, and ways to look at and damage them."""
+"""Fills response caches by a model with given answers, and damages and inspects them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from marathon_eval.cli.main import main
 
 
 class Said(Model):
-    """Answers `says`, and the prompt."""
+    """Answers with `says` and the prompt."""
 
     class Settings(ModelSettings):
         says: str = "yes"
@@ -31,7 +31,7 @@ class Said(Model):
 def fill(
     folder: Path, says: str = "yes", prompts: Sequence[str] = ("a", "b"), audio: Path | None = None
 ) -> Path:
-    """A cache with one answer per prompt; its file."""
+    """Fill a cache with one answer per prompt, and return its file."""
     audios = () if audio is None else (Audio(str(audio)),)
     with ResponseCache(folder) as cache:
         list(cache.answer(Said.from_args({"says": says}), [Request(prompt, audios) for prompt in prompts]))

@@ -1,4 +1,4 @@
-"""How hostile input is made and judged: many drawn cases, each ending in success or in an error that a user can read."""
+"""Draws hostile input, and checks that each case ends in success or in an error that a user can read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FACTOR = int(os.environ.get("MARATHON_EVAL_FUZZ", "1"))
 
 
 def cases(number: int) -> Callable[[Any], Any]:
-    """So many cases, none over ten seconds."""
+    """Set the number of cases, each limited to ten seconds."""
     return settings(
         max_examples=number * FACTOR,
         deadline=10_000,
@@ -28,7 +28,7 @@ def cases(number: int) -> Callable[[Any], Any]:
 
 
 def survives(action: Callable[[], Any]) -> Any:
-    """What the action gives; None where it ends in a MarathonError with something to say. All else goes through."""
+    """Return the action's result, or None for a MarathonError with a message. Other errors propagate."""
     try:
         return action()
     except MarathonError as error:
@@ -38,7 +38,7 @@ def survives(action: Callable[[], Any]) -> Any:
 
 
 def texts(most: int = 20) -> st.SearchStrategy[str]:
-    """Text as JSON can hold it: lone surrogates, NUL and all."""
+    """Draw texts that JSON can hold, including lone surrogates and NUL."""
     return st.text(st.characters(), max_size=most) | st.sampled_from(
         [
             "",
@@ -61,7 +61,7 @@ def texts(most: int = 20) -> st.SearchStrategy[str]:
 
 
 def values() -> st.SearchStrategy[Any]:
-    """JSON values of every kind."""
+    """Draw JSON values of every kind."""
     plain = st.none() | st.booleans() | st.integers() | st.floats() | texts()
     return st.recursive(
         plain,
@@ -71,7 +71,7 @@ def values() -> st.SearchStrategy[Any]:
 
 
 def mutated(content: bytes, draw: st.DrawFn) -> bytes:
-    """Content with a few bytes changed, cut out, doubled, or cut off."""
+    """Draw content with a few bytes changed, cut out or doubled, or with its end cut off."""
     found = bytearray(content)
     for _ in range(draw(st.integers(1, 6))):
         if not found:

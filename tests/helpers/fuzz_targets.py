@@ -1,7 +1,8 @@
-"""Every door through which bytes of strangers come in, as a function of bytes; what a user cannot read goes through.
+"""Defines a function of bytes for every place ("door") where the package reads bytes from others.
 
-`tests/whole/test_corpus.py` replays the kept bytes of tests/fuzz_corpus/<door>/, `scripts/fuzz` looks for new ones by coverage. A door
-takes a folder to work in and gives the function that is called again and again.
+Errors that a user cannot read propagate. `tests/whole/test_fuzz_corpus.py` replays the stored bytes of
+tests/fuzz_corpus/<door>/, `scripts/fuzz` searches for new ones by coverage. A door takes a folder to work in and
+returns the function, which is called many times.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def text_of(content: bytes) -> str:
 
 
 def task_yaml(folder: Path) -> Try:
-    """A task's file, and where it is sound its row."""
+    """Return a function that loads a task file and, if it is valid, its row."""
     path, find = folder / "task.yaml", Registry().task_path
     (folder / "rows.json").write_text('[{"q": "?", "a": "x", "c": ["x", "y"]}]')
 
@@ -73,7 +74,7 @@ def template(folder: Path) -> Try:
 
 
 def rows(folder: Path) -> Try:
-    """A metadata file, all the way to a result. The first byte chooses json, jsonl, csv or parquet."""
+    """Return a function that runs a metadata file to a result. The first byte selects json, jsonl, csv or parquet."""
     task = load(write_task(folder, CHOICE, [{"q": "?", "a": "x", "c": ["x", "y"], "path": "a.wav"}]))
     (folder / "a.wav").touch()
 
@@ -124,7 +125,7 @@ def model_args(folder: Path) -> Try:
 
 
 def predictions(folder: Path) -> Try:
-    """A predictions file: the first byte chooses its kind."""
+    """Return a function that reads a predictions file; the first byte selects its kind."""
     keys = "doc_to_text: q\ndoc_to_target: a\nmetric_list: [{metric: exact_match}]\n"
     task = write_task(folder, keys, [{"q": "?", "a": "x", "id": 0}, {"q": "!", "a": "y", "id": 1}])
 
@@ -138,7 +139,10 @@ def predictions(folder: Path) -> Try:
 
 
 def cache_rows(folder: Path) -> Try:
-    """An answer's stored bytes: taken where they are an answer, else asked again. (Whoever writes a cache can forge.)"""
+    """Return a function that reads stored responses: valid ones are used, others are generated again.
+
+    A process that can write the cache can forge responses.
+    """
     file = fill(folder, prompts=["a"])
     model, requests = Said.from_args({}), [Request("a")]
 
@@ -156,7 +160,7 @@ def cache_rows(folder: Path) -> Try:
 
 
 def cache_file(folder: Path) -> Try:
-    """The whole sqlite file with bytes changed: pairs of a place (two bytes) and a value."""
+    """Return a function that changes bytes of the whole sqlite file: pairs of a position (two bytes) and a value."""
     sound = fill(folder / "sound", prompts=["a", "b"]).read_bytes()
     model, requests = Said.from_args({}), [Request("a"), Request("b")]
     target = folder / "answers.sqlite"
@@ -180,7 +184,7 @@ def answered(folder: Path, model: Said, requests: list[Request]) -> list[Any]:
 
 
 def exported(folder: Path) -> Try:
-    """A cache's export from elsewhere."""
+    """Return a function that imports another cache's export."""
     path = folder / "x.jsonl"
 
     def one(content: bytes) -> None:
@@ -191,7 +195,7 @@ def exported(folder: Path) -> Try:
 
 
 def said(folder: Path) -> Try:
-    """What a model says, in every filter that needs no settings."""
+    """Return a function that passes a model's text through every filter that needs no settings."""
     context = FilterContext(("dog", "cat, or not", "A"), ("A", "B", "C"), {"choices": ["dog", "cat", "A"]})
     bare = [name for name in filter_names() if name not in ("take_first_k",)]
     pipelines = [build_pipeline({"name": "n", "filter": [{"function": name}]}, "x:1") for name in bare]

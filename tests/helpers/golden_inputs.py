@@ -1,7 +1,8 @@
-"""The inputs that qwen_omni builds, as kept in golden/inputs_qwen_omni.json under the adapter's version.
+"""Computes the inputs that qwen_omni builds, which golden/inputs_qwen_omni.json stores by the adapter's version.
 
-They are in every cached answer's past: when they change, `QwenOmni.version` must rise, or old answers would be taken
-for new ones. `python tests/helpers/golden_inputs.py` then writes the entry of the new version; old entries stay.
+Every cached response was made from such inputs: when they change, `QwenOmni.version` must rise, or cached responses
+to the old inputs would be used for the new ones. `python tests/helpers/golden_inputs.py` then writes the new
+version's entry; old entries stay.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ PATH = Path(__file__).resolve().parents[1] / "golden" / "inputs_qwen_omni.json"
 
 
 def built(checkpoint: Path) -> dict[str, Any]:
-    """Ids, shapes and some values of the inputs for two fixed chats."""
+    """Return ids, shapes and some values of the inputs for two fixed chats."""
     from helpers.tiny_press_run import Tiny, noise
     from marathon_eval.api.audio import Audio
     from marathon_eval.api.model import Request

@@ -1,4 +1,4 @@
-"""A run folder in which every text tries to leave its place on the page."""
+"""Writes a run folder in which every text tries to break out of its place on the page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOSTILE = (
 
 
 def hostile_run(folder: Path, task: str = "gtzan") -> None:
-    """Every text of a run, from the model's name to the fields, tries to leave its place."""
+    """Return a run whose texts, from the model's name to the fields, all try to break out of their place."""
     run = make_result_folders.fabricate(Made(model=HOSTILE.replace("/", ""), rows={task: 5}))
     row = Sample(
         task=task,

@@ -1,4 +1,4 @@
-"""How the API tests ask: clips of the lengths that matter, and answers by prompt."""
+"""Sends requests for the API tests: clips of the lengths that matter, and responses by prompt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECONDS = (5, 95, 300, 330)
 
 
 def make_clips(folder: Path) -> dict[int, Audio]:
-    """Quiet noise, by its seconds."""
+    """Write quiet noise, and return its files by seconds."""
     noise = np.random.default_rng(0).standard_normal(max(SECONDS) * 8000).astype(np.float32) / 20
     for seconds in SECONDS:
         soundfile.write(folder / f"{seconds}.wav", noise[: seconds * 8000], 8000)

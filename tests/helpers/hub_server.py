@@ -1,4 +1,4 @@
-"""A model hub on loopback that serves one folder as one repository and remembers which files were asked for."""
+"""Serves one folder as one repository of a model hub on loopback, and records which files were requested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class FakeHub:
-    """`files`: names whose content was sent; `url` goes into HF_ENDPOINT."""
+    """Holds the names whose content was sent (`files`), and the address for HF_ENDPOINT (`url`)."""
 
     folder: Path
     repository: str

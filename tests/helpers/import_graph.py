@@ -23,7 +23,7 @@ RANKS = {room: rank for rank, line in enumerate(LAYERS.splitlines()) for room in
 
 
 def modules(root: Path) -> dict[str, Path]:
-    """Every module of a checkout by its dotted name; models and presses by the name under which they are installed."""
+    """Return every module of a checkout by its dotted name; models and presses by their installed name."""
     places = {"marathon_eval": root / "marathon_eval"}
     places |= {f"marathon_eval.{name}": root / name for name in ("models", "presses")}
     linked = {root / "marathon_eval" / name for name in ("models", "presses", "tasks")}
@@ -54,13 +54,13 @@ def _called(function: ast.expr) -> str:
 
 
 def room(module: str) -> str | None:
-    """`cache` for `marathon_eval.cache.answers`; None for the package itself and for `__main__`."""
+    """Return `cache` for `marathon_eval.cache.answers`; None for the package itself and for `__main__`."""
     part = module.split(".")[1] if "." in module else ""
     return part if part in RANKS else None
 
 
 def upward(module: str, source: str, names: Mapping[str, object]) -> list[str]:
-    """The imports of a module that break the layering, as `line: what it imports`."""
+    """Return the imports of a module that break the layering, as `line: what it imports`."""
     own = room(module)
     if own is None:
         return []

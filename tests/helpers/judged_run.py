@@ -1,4 +1,4 @@
-"""A scripted judge, the data it judges, and the log of its calls."""
+"""Makes a scripted judge, the data that it judges, and the log of its calls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rules = list[dict[str, Any]]
 
 
 class Court:
-    """A scripted judge and the log of its calls."""
+    """Holds a scripted judge and the log of its calls."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -36,13 +36,13 @@ class Court:
         )
 
     def calls(self) -> list[tuple[str, str | None, dict[str, Any]]]:
-        """Prompt, system and generation of every call so far."""
+        """Return prompt, system and generation of every call so far."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         return [tuple(json.loads(line)) for line in lines]
 
 
 def order(question: str, straight: list[str], swapped: list[str], said: str = "It buzzes.") -> Rules:
-    """The judge's replies on one question: the answer stands second in the straight pass."""
+    """Return the judge's replies on one question; the answer is second in the first pass."""
     return [
         {"has": [question, f"[Assistant 2 answers]\n{said}"], "replies": straight},
         {"has": [question, f"[Assistant 1 answers]\n{said}"], "replies": swapped},
@@ -50,6 +50,6 @@ def order(question: str, straight: list[str], swapped: list[str], said: str = "I
 
 
 def sound_questions(court: Court) -> list[str]:
-    """The questions of chat's sound line: three of sound_QA, three of sound_generation_QA."""
+    """Return the questions of chat's sound line: three of sound_QA, three of sound_generation_QA."""
     rows = make_air_bench_mmar_data.chat(court.folder / "data", rows=3)
     return [row["question"] for row in rows if row["task_name"] in ("sound_QA", "sound_generation_QA")]

@@ -1,6 +1,7 @@
-"""Real commands that can be broken off at any moment, and what was lost when they were.
+"""Runs real commands that can be interrupted at any moment, and counts what was lost.
 
-A `Job` is one verb with its flags, its folder and its data. `start` it, disturb it, `finish` it, and ask what it `lost`.
+A `Job` is one verb with its flags, its folder and its data. A test calls `start`, disturbs the process, calls
+`finish`, and then compares what was lost.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _PASSING = {"cache", "seconds", "path", "folder", "usage", "cached"}
 
 
 def make_data(root: Path, rows: int = 200) -> Path:
-    """Rows of race, chat rows for a judge, and sources for a build."""
+    """Write rows of race, chat rows for a judge, and sources for a build."""
     make_audiomarathon_data.build(root, {"race": rows})
     make_air_bench_mmar_data.chat(root, rows=rows // 8)
     make_source_corpora.needle(root / "needle_source")
@@ -38,7 +39,7 @@ def make_data(root: Path, rows: int = 200) -> Path:
 
 
 def stored(cache: Path) -> int:
-    """Answers in a cache folder; 0 while there is none."""
+    """Count the answers in a cache folder; 0 if there is none."""
     path = cache / "answers.sqlite"
     if not path.exists():
         return 0
@@ -50,7 +51,7 @@ def stored(cache: Path) -> int:
 
 @dataclass
 class Job:
-    """One command; all that it leaves lies in `folder`, where `cache` may be shared with other jobs."""
+    """Runs one command; all its output lies in `folder`, but `cache` may be shared with other jobs."""
 
     verb: str
     data: Path
@@ -59,12 +60,12 @@ class Job:
 
     @property
     def kept(self) -> Path:
-        """Its cache folder."""
+        """Return its cache folder."""
         return self.cache or self.folder / "kept"
 
     @property
     def log(self) -> Path:
-        """A line for every answer that a model finished."""
+        """Return the file with a line for every answer that a model finished."""
         return self.folder / "finished.log"
 
     def flags(self) -> list[str]:
@@ -92,7 +93,7 @@ class Job:
     def start(
         self, sleep: float = 0.01, env: Mapping[str, str] | None = None, first: Path | None = None, **how: Any
     ) -> subprocess.Popen[str]:
-        """The command, with so many seconds for each answer; a sitecustomize.py of `first` goes before ours."""
+        """Start the command with a delay per answer; a sitecustomize.py of `first` is imported before the job's."""
         self.folder.mkdir(parents=True, exist_ok=True)
         told = {"LOGGED_TO": str(self.log), "LOGGED_SLEEP": str(sleep), "HF_HUB_OFFLINE": "1", **(env or {})}
         path = os.pathsep.join(
@@ -110,7 +111,7 @@ class Job:
         )
 
     def finish(self, env: Mapping[str, str] | None = None) -> Any:
-        """The same command to its end: what it says, less what no two passes share."""
+        """Run the same command to its end; return its results without what differs between any two runs."""
         process = self.start(0.0, env)
         stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
@@ -120,7 +121,7 @@ class Job:
         return [lasting({part: said.get(part) for part in ("cells", "tasks", "groups")}), self.samples()]
 
     def samples(self) -> dict[str, list[Any]]:
-        """The lines of the newest results of every model, each document once."""
+        """Return the lines of the newest results of every model, each document once."""
         found: dict[str, list[Any]] = {}
         for model in sorted((self.folder / "out").glob("*/")):
             # by the file system's clock: the run's own may have jumped
@@ -133,22 +134,22 @@ class Job:
         return found
 
     def finished(self) -> Counter[str]:
-        """How often each answer was finished."""
+        """Return how often each answer was finished."""
         return Counter(self.log.read_text().splitlines()) if self.log.exists() else Counter()
 
     def asked_again(self) -> int:
-        """Answers that were finished more than once: the earlier ones were lost."""
+        """Count the answers that were finished more than once, so the earlier ones were lost."""
         return sum(count - 1 for count in self.finished().values())
 
     def wait(self, answers: int, process: subprocess.Popen[str]) -> None:
-        """Until the model has finished so many."""
+        """Wait until the model has finished `count` answers."""
         while not self.log.exists() or self.log.stat().st_size < 65 * answers:
             assert process.poll() is None, "ended too early"
             time.sleep(0.002)
 
 
 def lasting(value: Any) -> Any:
-    """JSON without times, places and whether the cache had it."""
+    """Return JSON without times, paths and whether a response came from the cache."""
     if isinstance(value, dict):
         return {
             name: lasting(item)
@@ -159,7 +160,7 @@ def lasting(value: Any) -> Any:
 
 
 def built(folder: Path) -> dict[str, bytes]:
-    """Every file of a build but its locks."""
+    """Return every file of a build except its locks."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))

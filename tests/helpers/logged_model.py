@@ -1,7 +1,7 @@
-"""A model that notes every answer when it has finished it: `--model tests/helpers/logged_model.py`.
+"""Logs every answer when it is finished: `--model tests/helpers/logged_model.py`.
 
-Told by the environment, so that a run's flags and cache keys stay the same: LOGGED_TO (the file of notes) and
-LOGGED_SLEEP (seconds per answer). An answer follows from the request and the fingerprint alone.
+Environment variables configure it, so that a run's flags and cache keys stay the same: LOGGED_TO (the log file) and
+LOGGED_SLEEP (seconds per answer). An answer depends on the request and the fingerprint alone.
 """
 
 from __future__ import annotations

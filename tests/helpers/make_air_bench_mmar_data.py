@@ -1,4 +1,4 @@
-"""The released layouts of AIR-Bench, MMAR and MMAU, made from a seed: same folders and keys, tiny distinct sounds."""
+"""Makes AIR-Bench, MMAR and MMAU in their released layouts from a seed, with tiny distinct sounds."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ LAYERS = ["Signal Layer", "Perception Layer", "Semantic Layer", "Cultural Layer"
 
 
 class Clips(Sounds):
-    """As `Sounds`, in the container that the path's suffix says."""
+    """Writes sounds as `Sounds` does, in the container of the path's suffix."""
 
     def __call__(self, path: Path) -> None:
         if path.suffix == ".wav":
@@ -72,7 +72,7 @@ class Clips(Sounds):
 
 
 def foundation(root: Path, rows: int = 2, seed: int = 0, seconds: float = 0.1) -> list[dict[str, Any]]:
-    """`rows` rows of each of the 25 subsets, shuffled together as one file holds them; returns them."""
+    """Write `rows` rows of each of the 25 subsets, shuffled into one file; return them."""
     draw, clip = random.Random(seed), Clips(seconds)
     meta = []
     for task, dataset, suffix, options in FOUNDATION:
@@ -95,7 +95,7 @@ def foundation(root: Path, rows: int = 2, seed: int = 0, seconds: float = 0.1) -
 
 
 def chat(root: Path, rows: int = 2, seed: int = 0) -> list[dict[str, Any]]:
-    """`rows` rows of each of the ten folders; returns them."""
+    """Write `rows` rows of each of the ten folders; return them."""
     draw, clip = random.Random(seed), Clips(0.1)
     meta = []
     for task, dataset in CHAT:
@@ -118,7 +118,7 @@ def chat(root: Path, rows: int = 2, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def mmar(root: Path, rows: int = 12, seed: int = 0) -> list[dict[str, Any]]:
-    """`MMAR-meta.jsonl` of 2026 without a newline at its end, and `audio/`; returns the rows."""
+    """Write `MMAR-meta.jsonl` of 2026 without a newline at its end, and `audio/`; return the rows."""
     draw, clip = random.Random(seed), Clips(0.1)
     meta = []
     for number in range(rows):
@@ -154,7 +154,7 @@ def mmar(root: Path, rows: int = 12, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def mmau(root: Path, rows: int = 9, seed: int = 0) -> list[dict[str, Any]]:
-    """`mmau-test-mini.json` and `test-mini-audios/`; one category is a list, as in the release; returns the rows."""
+    """Write `mmau-test-mini.json` and `test-mini-audios/`; one category is a list, as released. Return the rows."""
     draw, clip = random.Random(seed), Clips(0.1)
     meta = []
     for number in range(rows):

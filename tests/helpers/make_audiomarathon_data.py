@@ -1,4 +1,4 @@
-"""The ten released layouts of AudioMarathon, made from a seed: same folders and keys, tiny distinct sounds.
+"""Makes AudioMarathon's ten tasks in their released layouts from a seed: same folders and keys, tiny distinct sounds.
 
 For tests and benches of everything that is not listening. `build(root, rows)` writes `rows[task]` rows of each task;
 `NOMINAL` are the released counts (6,567 in all).
@@ -77,7 +77,7 @@ WORDS = [
 
 
 class Sounds:
-    """Writes WAV files that all differ, without a library: a ramp whose step counts up."""
+    """Writes WAV files that all differ, without a library: each is a ramp with another step."""
 
     def __init__(self, seconds: float) -> None:
         self.frames = int(seconds * 16000)
@@ -103,7 +103,7 @@ def build(root: Path, rows: Mapping[str, int] | int = 6, seed: int = 0, seconds:
 
 
 def lettered(draw: random.Random, right: str, others: list[str], letters: str = "abcd") -> dict[str, str]:
-    """choice_a… with `right` at a drawn place, and answer_gt."""
+    """Return choice_a… with `right` at a drawn place, and answer_gt."""
     texts = [right, *draw.sample([other for other in others if other != right], len(letters) - 1)]
     draw.shuffle(texts)
     row = {f"choice_{letter}": text for letter, text in zip(letters, texts, strict=True)}

@@ -1,4 +1,4 @@
-"""Result folders of runs that never were, by the real dataclasses: what the report's tests look at."""
+"""Writes result folders of invented runs, by the real dataclasses, for the report's tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = TEXT.split()
 
 @dataclass(frozen=True)
 class Made:
-    """What a fabricated run is: `skill` is the chance of a right answer."""
+    """Describes an invented run; `skill` is the chance of a right answer."""
 
     model: str = "qwen_omni"
     press: str | None = None
@@ -50,7 +50,7 @@ def write(made: Made, folder: Path, started: str = "2026-11-21T05:00:00Z") -> Pa
 
 
 def write_sweep(folder: Path) -> Path:
-    """One model without a press, and two presses at three ratios, on three tasks."""
+    """Write one model without a press, and two presses at three ratios, on three tasks."""
     rows = {"gtzan": 30, "race": 60, "librispeech": 5}
     write(Made(rows=rows), folder)
     for press, loss in (("dart", 0.2), ("random", 0.6)):
@@ -60,7 +60,7 @@ def write_sweep(folder: Path) -> Path:
 
 
 def write_released_size(folder: Path, rows: Mapping[str, int]) -> Path:
-    """37 cells: the uncompressed model, and four presses at nine ratios."""
+    """Write 37 cells: the uncompressed model, and four presses at nine ratios."""
     write(Made(rows=rows), folder)
     for press in ("dart", "fastv", "random", "frame"):
         for tenth in range(1, 10):

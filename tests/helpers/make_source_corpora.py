@@ -1,4 +1,4 @@
-"""Small fakes of the source corpora in their own layouts: same folders, names, tables and labels, sounds from numpy.
+"""Makes small fakes of the source corpora in their own layouts: same folders, names, tables and labels.
 
 Lengths are those of the real clips, so that recipes run unchanged; the sample rate is low, so that they run fast.
 """
@@ -26,7 +26,7 @@ class Writer:
         self.files: dict[str, Callable[[Path], None]] = {}
 
     def sound(self, path: str, seconds: float, rate: int = RATE) -> None:
-        """Noise that only this path has, at a level of its own."""
+        """Add noise that is different for every path, at a random level."""
 
         def write(target: Path) -> None:
             draw = np.random.default_rng(list(path.encode()))
@@ -50,7 +50,7 @@ class Writer:
 
 
 def copied(source: Path, target: Path, order: int) -> Path:
-    """The same corpus elsewhere, its files written in another order: some file systems list them in that order."""
+    """Copy the corpus in another order of files, because some file systems list them in order of creation."""
     paths = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
     random.Random(order).shuffle(paths)
     for path in paths:
@@ -64,7 +64,7 @@ def tsv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def tau(root: Path) -> Path:
-    """Four scenes, one of them with two places; metro and metro_station, which the release mixed up."""
+    """Write four scenes, one with two places; metro and metro_station are those that the release mixed up."""
     corpus, rows = Writer(root), []
     counts = {
         ("metro", "lyon-1"): 12,
@@ -82,7 +82,7 @@ def tau(root: Path) -> Path:
 
 
 def gtzan(root: Path) -> Path:
-    """Two genres: 17 and 8 readable clips, and the damaged jazz clip of the widespread copy."""
+    """Write two genres of 17 and 8 readable clips, and the damaged jazz clip of the widespread copy."""
     corpus = Writer(root)
     for genre, numbers in (("blues", range(17)), ("jazz", range(50, 59))):
         for number in numbers:
@@ -95,7 +95,7 @@ def gtzan(root: Path) -> Path:
 
 
 def had(root: Path) -> Path:
-    """90 genuine utterances (about 450 s) and 30 with a fake part (about 150 s), cut in three by the labels."""
+    """Write 90 genuine utterances (about 450 s) and 30 with a fake part (about 150 s), cut in three by the labels."""
     corpus, lines = Writer(root), []
     for number in range(120):
         seconds = 4.0 + number % 3
@@ -109,7 +109,7 @@ def had(root: Path) -> Path:
 
 
 def voxceleb(root: Path) -> Path:
-    """Three speakers, the first in two age groups; one only in the table of VoxCeleb1, one video without an age."""
+    """Write three speakers, the first in two age groups; one only in VoxCeleb1's table, one video without an age."""
     corpus, ages = Writer(root), []
     for speaker, videos in (("id00012", 2), ("id00017", 2), ("id10003", 1)):
         for video in range(videos):
@@ -137,7 +137,7 @@ def voxceleb(root: Path) -> Path:
 
 
 def vesus(root: Path) -> Path:
-    """Two actors, three emotions; one of them too short for a file."""
+    """Write two actors and three emotions; one of them is too short for a file."""
     corpus = Writer(root)
     for person, emotion, count in ((1, "Angry", 50), (1, "Neutral", 35), (2, "Sad", 34), (2, "Happy", 12)):
         for number in range(count):
@@ -146,7 +146,7 @@ def vesus(root: Path) -> Path:
 
 
 def slue(root: Path) -> Path:
-    """40 sentences of 10 s with 0-3 named entities each."""
+    """Write 40 sentences of 10 s with 0-3 named entities each."""
     corpus, rows = Writer(root), []
     for number in range(40):
         name = f"20150518-0900-PLENARY-{number}-en"
@@ -160,7 +160,7 @@ def slue(root: Path) -> Path:
 
 
 def desed(root: Path) -> Path:
-    """Clips of one class, of two, of eight (no distractor left), and without any."""
+    """Write clips of one class, of two, of eight (no distractor left), and without any."""
     corpus = Writer(root)
     rows: list[tuple[str, float | str, float | str, str]] = []
     eight = ("Cat", "Dog", "Dishes", "Frying", "Speech", "Blender", "Running_water", "Vacuum_cleaner")
@@ -181,7 +181,7 @@ def desed(root: Path) -> Path:
 
 
 def race(root: Path) -> Path:
-    """Three passages; read at one word in half a second (see `reader`), one of them is too short."""
+    """Write three passages; at one word in half a second (see `reader`), one of them is too short."""
     corpus = Writer(root)
     for level, number, words in (("high", 1, 260), ("middle", 2, 300), ("high", 3, 40)):
         passage = {
@@ -199,7 +199,7 @@ def race(root: Path) -> Path:
 
 
 def librispeech(root: Path) -> Path:
-    """Two chapters of one speaker, utterances of 15 s."""
+    """Write two chapters of one speaker, with utterances of 15 s."""
     corpus = Writer(root)
     for chapter, count in (("134686", 20), ("134691", 5)):
         folder = f"LibriSpeech/test-clean/1089/{chapter}"
@@ -213,7 +213,7 @@ def librispeech(root: Path) -> Path:
 
 
 def needle(root: Path) -> Path:
-    """Two beds of three minutes and three events."""
+    """Write two beds of three minutes and three events."""
     corpus = Writer(root)
     for number in range(2):
         corpus.sound(f"bed/noise{number}.wav", 180.0)

@@ -1,4 +1,4 @@
-"""A task of the tests' own: a YAML and a json beside it."""
+"""Writes a task for tests: a YAML and a JSON file beside it."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def make_task(folder: Path, keys: str, rows: Any = ()) -> Task:
 
 
 def touch(path: Path) -> Path:
-    """An empty file where a clip should be; nothing listens in these tests."""
+    """Create an empty file in place of a clip; no test hears it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     return path
 
 
 def docs_of(folder: Path, keys: str, rows: Any, **choice: Any) -> DocSet:
-    """The documents of a task of one's own, its audio below `folder`."""
+    """Return the documents of a task file, with its audio below `folder`."""
     return make_task(folder, keys, rows).docs(str(folder), **choice)
 
 
 def errors(docset: DocSet) -> list[str]:
-    """Why rows cannot be asked, in order."""
+    """Return the errors of the rows that cannot become requests, in order."""
     return [doc.error for doc in docset.docs if doc.error is not None]

@@ -1,4 +1,4 @@
-"""A task of a few recordings with several questions on each, and sweeps over it."""
+"""Writes a task of a few recordings with several questions on each, and sweeps over it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ QUESTIONS = ("What is heard?", "Who is speaking there?", "Where?")
 
 
 def data(folder: Path, clips: int = 2, questions: Sequence[str] = QUESTIONS) -> Path:
-    """A task of `clips` recordings with several questions on each."""
+    """Write a task of `clips` recordings with several questions on each."""
     rows = []
     for clip in range(clips):
         soundfile.write(folder / f"{clip}.wav", noise(2 + clip, seed=clip), 16000)
@@ -56,7 +56,7 @@ def config(folder: Path, checkpoint: Path, cache: Path, **model_args: Any) -> Ru
 
 
 class Taken(dict[str, RunResult]):
-    """The results of a sweep by cell."""
+    """Holds the results of a sweep by cell."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Taken(dict[str, RunResult]):
 
 
 def told(sample: Sample) -> dict[str, Any]:
-    """A sample without what two machines, or two passes, may measure differently."""
+    """Return a sample without the fields that differ between machines or passes."""
     line = sample.line()
     usage = line.pop("usage")
     del line["cached"]
@@ -77,7 +77,7 @@ def told(sample: Sample) -> dict[str, Any]:
 
 
 def first_logits(patch: pytest.MonkeyPatch) -> dict[str, Tensor]:
-    """The first token's logits by press, question and clip, as the output head gives them; filled by later runs."""
+    """Record the first token's logits by press, question and clip, as the output head of later runs returns them."""
     seen: dict[str, Tensor] = {}
     original = adapter.HFAudio.answer
 

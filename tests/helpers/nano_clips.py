@@ -1,4 +1,4 @@
-"""Clips for the demonstration model, made on the spot, and how many of them each cell of a sweep gets right."""
+"""Makes clips for the demonstration model, and counts how many of them each cell of a sweep answers correctly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SECONDS = 40.0
 
 
 def events(folder: Path, count: int, between: tuple[float, float]) -> Path:
-    """A copy of desed's layout whose events are all heard in one part of the clip, (0, 1) being all of it."""
+    """Write a copy of desed's layout whose events all occur in one part of the clip; (0, 1) is the whole clip."""
     random = np.random.default_rng(7)
     place = testset.LAYOUT["event"]
     rows = []
@@ -39,7 +39,7 @@ def events(folder: Path, count: int, between: tuple[float, float]) -> Path:
 def right(
     folder: Path, presses: Sequence[str], ratios: Sequence[float], layers: Sequence[int] = ()
 ) -> dict[str, int]:
-    """Right answers of each cell, by its label."""
+    """Count the right answers of each cell, by its label."""
     found: dict[str, int] = {}
 
     def count(cell: SweepCell, result: RunResult) -> None:

@@ -1,7 +1,7 @@
-"""What the official Qwen2.5-Omni processor makes of chats: `python official_inputs.py CHECKPOINT WAVES.npz OUT.npz`.
+"""Computes inputs by the official Qwen2.5-Omni processor: `python FILE CHECKPOINT WAVES.npz OUT.npz`, FILE being this one.
 
-A process of its own: that processor imports torchvision, whose CUDA wheel loads beside CPU torch only after two operator
-schemas were registered, and everything else here runs without torchvision.
+It is a process of its own, because that processor imports torchvision, whose CUDA wheel loads beside CPU torch only
+after two operator schemas were registered; all other code here runs without torchvision.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Any chat model answered by the press machinery, and the same answer by definition.
+"""Answers with any chat model under a press, by the harness and by the definition of the press.
 
-The definition is one pass of the model over prompt and answer, without cache, hooks of ours or generate, in which
-attention is written out and nobody sees what the press took away: from the cut's layer on for pruning, per layer and
-head for eviction. It never shortens anything, so that it shares no idea with what it checks.
+The definition is one pass of the model over prompt and answer, without cache, hooks or generate. Attention is
+computed explicitly, and the removed tokens are masked: from the cut's layer on for pruning, per layer and head for
+eviction. It never shortens a tensor, so it shares no code with what it checks.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STEPS = 4
 
 @dataclass
 class Answered:
-    """Logits [B, step, vocabulary] of a greedy answer, its tokens [B, step], keys cached by layer after the prefill."""
+    """Holds a greedy answer's logits [B, step, vocabulary] and tokens [B, step], and the keys cached per layer."""
 
     logits: Tensor
     tokens: Tensor
@@ -49,7 +49,7 @@ class Answered:
 
 
 def inputs_of(there: Bench, *seconds: float, first: int = 0) -> Inputs:
-    """A batch of prompts of different lengths, each with so many seconds of noise; the rows from `first` on."""
+    """Build a batch of prompts of different lengths, each with noise; return the rows from `first` on."""
     rows = range(first, first + len(seconds))
     waves = [[noise(length, row)] for row, length in zip(rows, seconds, strict=True)]
     requests = [Request("What is heard?" + " Say it." * row, (Audio("unread.wav"),)) for row in rows]
@@ -59,7 +59,7 @@ def inputs_of(there: Bench, *seconds: float, first: int = 0) -> Inputs:
 
 
 def written(there: Bench) -> list[int]:
-    """Ids that an answer may not hold: a placeholder in it would stand for audio in the definition's pass."""
+    """Return ids that an answer must not contain: the definition's pass would take a placeholder for audio."""
     named = [there.loaded.tokenizer.convert_tokens_to_ids(token) for token in SPECIAL]
     decoder = there.decoder
     return sorted({*decoder.audio_token_ids, *there.loaded.tokenizer.all_special_ids, *filter(None, named)})
@@ -75,7 +75,7 @@ def generated(
     early_exit: bool = True,
     seeds: Sequence[int] = (11, 12),
 ) -> Answered:
-    """What `model.generate` makes of the batch, under the press."""
+    """Answer the batch with `model.generate`, under the press."""
     config = GenerationConfig(
         max_new_tokens=STEPS,
         do_sample=False,
@@ -106,7 +106,7 @@ def generated(
 def after_eviction(
     there: Bench, inputs: Inputs, press: EvictionPress, seed: int = 1, keep_all: bool = False
 ) -> Answered:
-    """What the two-stage loop makes of one prompt."""
+    """Answer one prompt with the two-stage loop of eviction."""
     ids, decoder = inputs.tensors["input_ids"], there.decoder
     audio = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids)).nonzero().squeeze(1)
     length = context_length(press, ids, audio)
@@ -128,7 +128,7 @@ def after_eviction(
 
 
 class Chosen:
-    """What a press named and merged, call by call."""
+    """Holds what a press selected and merged, call by call."""
 
     def __init__(self) -> None:
         self.named: list[Tensor] = []
@@ -137,7 +137,7 @@ class Chosen:
 
 @contextmanager
 def recorded(press: Press | None) -> Iterator[Chosen]:
-    """Watch the press choose."""
+    """Record what the press selects."""
     seen = Chosen()
     if press is None:
         yield seen
@@ -157,7 +157,7 @@ def recorded(press: Press | None) -> Iterator[Chosen]:
 
 
 def by_definition(there: Bench, inputs: Inputs, done: Answered, press: Press) -> Tensor:
-    """Logits [step, vocabulary] of one sample's answer, with what the press named taken from everybody's sight."""
+    """Return the logits [step, vocabulary] of one sample's answer, with the tokens that the press removed masked."""
     ids = torch.cat([inputs.tensors["input_ids"], done.tokens[:, : STEPS - 1]], dim=1)
     whole = {**inputs.tensors, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
     decoder = there.decoder
@@ -200,7 +200,7 @@ def unseen_later(audio: Tensor, stays: Sequence[Tensor], length: int) -> Sight:
 
 @contextmanager
 def attending(there: Bench, hide: Sight) -> Iterator[None]:
-    """Attention of the language model's layers written out; a dropped token still sees itself."""
+    """Compute the attention of the language model's layers explicitly; a dropped token still attends to itself."""
     layers = there.decoder.layers
     numbers = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(layers)}
     original = ALL_ATTENTION_FUNCTIONS["sdpa"]
@@ -227,7 +227,7 @@ def attending(there: Bench, hide: Sight) -> Iterator[None]:
 
 @contextmanager
 def carrying(there: Bench, layer: int, places: Tensor, states: Tensor) -> Iterator[None]:
-    """The tokens at `places` enter `layer` with these states; layer 0 is what the stack gets."""
+    """Let the tokens at `places` enter `layer` with these states; layer 0 is the input of the stack."""
     decoder = there.decoder
 
     def written_over(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""A report's page as a parser of HTML sees it, its samples unpacked."""
+"""Reads a report's page with an HTML parser, with its samples unpacked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from marathon_eval.report.runs import read_cells
 
 
 class Parsed(HTMLParser):
-    """A page as an HTML parser sees it."""
+    """Holds a page as an HTML parser reads it."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""A judge with known replies: `--judge_model tests/helpers/scripted_judge.py --judge_args script=rules.json,log=calls.jsonl`.
+"""Judges with scripted replies: `--judge_model tests/helpers/scripted_judge.py --judge_args script=rules.json,log=FILE`.
 
-The script is a list of {"has": [texts in the prompt], "replies": [one per try] or [[one per try] per rater]}; the first
-rule whose texts all stand in the prompt speaks. "FAIL" fails the call, "REFUSE" refuses it.
+The script is a list of {"has": [texts in the prompt], "replies": [one per try] or [[one per try] per rater]}. The
+first rule whose texts all occur in the prompt decides. "FAIL" fails the call, "REFUSE" refuses it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checkpoints of every chat model's real architecture, small and with random weights, in the layout that the hub has.
+"""Writes checkpoints of every chat model's real architecture, small and with random weights, in the hub's layout.
 
 Each builder writes a folder that `pretrained=` loads by the ordinary path; `BUILDERS` names it after the adapter.
 """
@@ -21,7 +21,7 @@ FLAMINGO_TEMPLATE = CHAT_TEMPLATE.replace("<|audio_bos|><|AUDIO|><|audio_eos|>",
 
 
 def make_qwen2_audio(folder: Path) -> Path:
-    """Qwen2-Audio: 30 s of Whisper features, pooled to 25 tokens per second."""
+    """Write Qwen2-Audio: 30 s of Whisper features, pooled to 25 tokens per second."""
     tokenizer = byte_tokenizer(QWEN_TOKENS, QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>")
     config = transformers.Qwen2AudioConfig(
         audio_config=whisper_like(
@@ -36,7 +36,7 @@ def make_qwen2_audio(folder: Path) -> Path:
 
 
 def make_audio_flamingo(folder: Path) -> Path:
-    """Audio Flamingo 3: one placeholder per clip, heard in windows of 30 s."""
+    """Write Audio Flamingo 3: one placeholder per clip, heard in windows of 30 s."""
     tokenizer = byte_tokenizer((*QWEN_TOKENS, "<sound>"), {}, pad="<|endoftext|>", eos="<|im_end|>")
     config = transformers.AudioFlamingo3Config(
         audio_config=flamingo_encoder(),
@@ -48,7 +48,7 @@ def make_audio_flamingo(folder: Path) -> Path:
 
 
 def make_music_flamingo(folder: Path) -> Path:
-    """Music Flamingo: as Audio Flamingo 3, with delimiters around the audio and a clock in its features."""
+    """Write Music Flamingo: Audio Flamingo 3 with delimiters around the audio and time embeddings in its features."""
     tokens = (*QWEN_TOKENS, "<sound>", "<|sound_bos|>", "<|sound_eos|>")
     tokenizer = byte_tokenizer(tokens, {}, pad="<|endoftext|>", eos="<|im_end|>")
     ids = tokenizer.convert_tokens_to_ids(["<sound>", "<|sound_bos|>", "<|sound_eos|>"])
@@ -62,7 +62,7 @@ def make_music_flamingo(folder: Path) -> Path:
 
 
 def make_voxtral(folder: Path) -> Path:
-    """Voxtral: Mistral's tokenizer instead of a chat template."""
+    """Write Voxtral, with Mistral's tokenizer instead of a chat template."""
     folder.mkdir(exist_ok=True)
     (folder / "tekken.json").write_text(json.dumps(tekken()), encoding="utf-8")
     tokenizer = transformers.MistralCommonBackend(tokenizer_path=str(folder / "tekken.json"))
@@ -79,7 +79,7 @@ def make_voxtral(folder: Path) -> Path:
 
 
 def make_qwen3_omni(folder: Path) -> Path:
-    """Qwen3-Omni: the whole model's layout with a thinker of four experts."""
+    """Write Qwen3-Omni: the whole model's layout with a thinker of four experts."""
     tokenizer = byte_tokenizer(QWEN_TOKENS, QWEN_NAMED, pad="<|endoftext|>", eos="<|im_end|>")
     ids = dict(zip(QWEN_TOKENS, tokenizer.convert_tokens_to_ids(list(QWEN_TOKENS)), strict=True))
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 1, 1], "interleaved": True}
@@ -115,7 +115,7 @@ def make_qwen3_omni(folder: Path) -> Path:
 
 
 def make_phi4_mm(folder: Path) -> Path:
-    """Phi-4-Multimodal: the converted layout, with its speech adapter in a folder of its own."""
+    """Write Phi-4-Multimodal: the converted layout, with its speech adapter in a folder of its own."""
     import torch
     from peft import LoraConfig, get_peft_model_state_dict
     from safetensors.torch import save_file
@@ -162,7 +162,7 @@ PHI_TEMPLATE = (
 
 
 def make_gemma4(folder: Path) -> Path:
-    """Gemma 4 without an eye: sliding and full layers, some of which share their cache."""
+    """Write Gemma 4 without a vision tower: sliding and full layers, some of which share their cache."""
     named = {"audio_token": "<|audio|>", "boa_token": "<|audio>", "eoa_token": "<audio|>"}
     named |= {"image_token": "<|image|>", "boi_token": "<|image>", "eoi_token": "<image|>"}
     tokens = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", "<|video|>", *named.values())
@@ -205,7 +205,7 @@ GEMMA_TEMPLATE = """\
 
 
 def make_gemma3n(folder: Path) -> Path:
-    """Gemma 3n, with the smallest eye that timm knows: 20 MB."""
+    """Write Gemma 3n, with the smallest vision tower that timm knows: 20 MB."""
     named = {"image_token": "<image_soft_token>", "audio_token": "<audio_soft_token>"}
     named |= {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     named |= {"boa_token": "<start_of_audio>", "eoa_token": "<end_of_audio>"}
@@ -251,7 +251,10 @@ def make_gemma3n(folder: Path) -> Path:
 
 
 def make_granite_speech(folder: Path) -> Path:
-    """Granite Speech without a LoRA; its feature extractor's config is written by hand, for it needs torchaudio."""
+    """Write Granite Speech without a LoRA.
+
+    Its feature extractor's config is written by hand, because the class needs torchaudio.
+    """
     tokens = ("<|end_of_text|>", "<|start_of_role|>", "<|end_of_role|>", "<|audio|>")
     tokenizer = byte_tokenizer(tokens, {}, pad="<|end_of_text|>", eos="<|end_of_text|>")
     tokenizer.chat_template = GRANITE_TEMPLATE
@@ -296,7 +299,7 @@ GRANITE_TEMPLATE = (
 
 
 def make_with_processor(folder: Path) -> Path:
-    """Qwen2-Audio with its official processor's config, for the model that is told everything by arguments."""
+    """Write Qwen2-Audio with its official processor's config, for the model `hf`."""
     make_qwen2_audio(folder)
     parts = (mel(), transformers.AutoTokenizer.from_pretrained(folder))
     transformers.Qwen2AudioProcessor(*parts, chat_template=CHAT_TEMPLATE).save_pretrained(folder)

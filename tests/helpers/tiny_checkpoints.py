@@ -1,4 +1,4 @@
-"""Checkpoints of the real architectures, a few hundred kilobytes each, with random weights.
+"""Writes checkpoints of the real architectures, a few hundred kilobytes each, with random weights.
 
 They are loaded by the ordinary path (`pretrained=FOLDER`), so that everything but the quality of an answer is real:
 tokenizer, chat template, feature extractor, audio encoder, language model. What they answer is noise.
@@ -141,7 +141,7 @@ def make_whisper(folder: Path, multilingual: bool = False, seed: int = 0) -> Pat
 
 
 def byte_tokenizer(tokens: tuple[str, ...], named: dict[str, str], pad: str, eos: str) -> Any:
-    """A fast tokenizer of 256 bytes and `tokens`: any text goes through it and comes back."""
+    """Return a fast tokenizer of 256 bytes and `tokens`; it encodes and decodes any text without loss."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -264,7 +264,7 @@ _TOKEN2WAV = {
 
 
 def _reshard(folder: Path) -> None:
-    """Split the saved weights (which bear the hub's names): the thinker in the first shard, the rest in the second."""
+    """Split the saved weights, under the hub's names: the thinker in the first shard, the rest in the second."""
     from safetensors.torch import load_file, save_file
 
     shards: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""The chat models under test, each on its tiny checkpoint, and what asking them needs."""
+"""Lists the chat models under test, each on its tiny checkpoint, with what their requests need."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FEW = Generation(max_new_tokens=4)
 
 @dataclass(frozen=True)
 class Case:
-    """A model on its tiny checkpoint: which adapter, its arguments, and the audio tokens that seconds must make."""
+    """Describes a model on its tiny checkpoint: the adapter, its arguments, and the expected audio tokens."""
 
     model: str
     tokens: Callable[[float], int]
@@ -44,7 +44,7 @@ class Case:
     """It carries presses that drop tokens before the first layer, and no others."""
 
     def refuses(self, press: type[Press]) -> str | None:
-        """What it says to such a press, where it can't carry it."""
+        """Return the expected refusal of a press that the model can't carry."""
         if not self.at_input:
             return None
         if not issubclass(press, PruningPress):
@@ -57,12 +57,12 @@ def per_second(rate: float) -> Callable[[float], int]:
 
 
 def per_window(tokens: int) -> Callable[[float], int]:
-    """So many for every 30 s that are begun."""
+    """Return a function that counts a fixed number of tokens for every 30 s begun."""
     return lambda seconds: tokens * int(np.ceil(seconds / 30))
 
 
 def three_per_window(seconds: float) -> int:
-    """Granite's projector: three for every 15 encoder frames that are begun."""
+    """Count as Granite's projector: three tokens for every 15 encoder frames begun."""
     return 3 * int(np.ceil((int(seconds * RATE) // 160 + 1) // 2 / 15))
 
 
@@ -99,7 +99,7 @@ MODELS = {"qwen_omni": Case("qwen_omni", per_second(25)), **CASES}
 
 @dataclass(frozen=True)
 class Bench:
-    """One case's checkpoint with its weights in memory once, and adapters that use them."""
+    """Holds one case's checkpoint with its weights in memory once, and adapters that use them."""
 
     case: Case
     folder: Path
@@ -107,7 +107,7 @@ class Bench:
     known: dict[Request, Response] = field(default_factory=dict)
 
     def plain(self, request: Request) -> Response:
-        """The answer without a press, asked once however many presses are held against it."""
+        """Return the answer without a press, computed once for all presses that are compared with it."""
         if request not in self.known:
             (self.known[request],) = answers(self.adapter(), [request])
         return self.known[request]
@@ -121,7 +121,7 @@ class Bench:
 
     @cached_property
     def decoder(self) -> Decoder:
-        """What presses work on. A question goes first, for `hf` learns its placeholder from it."""
+        """Return the parts that presses work on, after one request, because `hf` learns its placeholder from it."""
         adapter = self.adapter()
         adapter.prepare(self.loaded, [asked(Audio("unread.wav"))], [[noise(1.0)]])
         return adapter.decoder(self.loaded.model)
@@ -135,7 +135,7 @@ def built(case: Case, folder: Path, press: Press | None = None, **args: Any) -> 
 
 
 def benches(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    """Each case's checkpoint, written and loaded when first asked for."""
+    """Return each case's checkpoint, written and loaded on first use."""
 
     @cache
     def make(name: str) -> Bench:
@@ -146,7 +146,7 @@ def benches(tmp_path_factory: pytest.TempPathFactory) -> Benches:
 
 
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    """Noise of so many seconds."""
+    """Return noise of the given seconds."""
 
     folder = tmp_path_factory.mktemp("clips")
 
@@ -173,7 +173,7 @@ def answers(model: ChatModel, requests: Sequence[Request]) -> list[Response]:
 
 
 def press_of(name: str, case: Case, ratio: float = 0.5) -> Press:
-    """The press with settings that the case's model can carry, if it can carry it at all."""
+    """Build the press with settings that the case's model can carry, if it can carry it at all."""
     press_class = PRESSES[name]
     arguments: dict[str, Any] = {"m": 2} if name == "pool" else {"ratio": ratio}
     if case.at_input and issubclass(press_class, PruningPress) and not press_class.needs_attention:
@@ -182,7 +182,7 @@ def press_of(name: str, case: Case, ratio: float = 0.5) -> Press:
 
 
 def first_logits(there: Bench, inputs: Inputs) -> torch.Tensor:
-    """[B, vocabulary] at the end of the prompt, over the positions that every batch has."""
+    """Return the logits [B, vocabulary] at the end of the prompt, over the positions that every batch has."""
     with torch.inference_mode():
         logits: torch.Tensor = there.loaded.model(**inputs.tensors).logits[:, -1]
     return logits

@@ -1,4 +1,4 @@
-"""What the tiny checkpoints share: a language model, Whisper's features, and how a checkpoint is written."""
+"""Provides what the tiny checkpoints share: a language model, Whisper's features, and saving a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ WEIGHT_SCALE = 4.0
 
 
 def whisper_like(**sizes: Any) -> dict[str, Any]:
-    """An audio encoder's config over 32 mel bins and 30 s."""
+    """Return an audio encoder's config over 32 mel bins and 30 s."""
     return {"num_mel_bins": 32, "max_source_positions": 1500, **sizes}
 
 
 def flamingo_encoder() -> dict[str, Any]:
-    """Audio Flamingo's names for the same."""
+    """Return the same encoder config under Audio Flamingo's names."""
     return whisper_like(num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, hidden_size=HIDDEN)
 
 
 def mel(**settings: Any) -> Any:
-    """Whisper's feature extractor."""
+    """Return Whisper's feature extractor."""
     settings = {"feature_size": 32, "return_attention_mask": True} | settings
     return transformers.WhisperFeatureExtractor(**settings)
 
 
 def language(tokenizer: Any, kind: str = "", /, **more: Any) -> dict[str, Any]:
-    """A decoder-only language model for the tokenizer's vocabulary."""
+    """Return a decoder-only language model's config for the tokenizer's vocabulary."""
     named = {} if not kind else {"model_type": kind}
     return {
         **named,
@@ -51,7 +51,7 @@ def language(tokenizer: Any, kind: str = "", /, **more: Any) -> dict[str, Any]:
 def saved(
     folder: Path, model_class: Any, config: Any, tokenizer: Any, features: Any, template: str | None
 ) -> Path:
-    """Random weights of the config's architecture and everything beside them, in `folder`."""
+    """Write random weights of the config's architecture and all other files to `folder`."""
     import torch
 
     from marathon_eval.backends.hf.engine.load import quiet

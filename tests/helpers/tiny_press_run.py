@@ -1,4 +1,4 @@
-"""A tiny model in memory and one way to run it with its machinery in sight, for the press tests."""
+"""Runs a tiny model in memory and exposes its internals, for the press tests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NEW_TOKENS = 8
 
 @dataclass
 class Run:
-    """Logits [B, step, vocabulary] of a greedy answer, with what was cached and kept."""
+    """Holds a greedy answer's logits [B, step, vocabulary], with what was cached and kept."""
 
     logits: Tensor
     sequences: Tensor
@@ -37,7 +37,7 @@ class Run:
 
 @dataclass
 class Tiny:
-    """A loaded tiny Qwen2.5-Omni."""
+    """Holds a loaded tiny Qwen2.5-Omni."""
 
     adapter: QwenOmni
     loaded: Loaded
@@ -53,7 +53,7 @@ class Tiny:
         return self.adapter.decoder(self.loaded.model)
 
     def inputs(self, *seconds: float) -> Inputs:
-        """A batch of prompts of different lengths, each with so many seconds of noise."""
+        """Build a batch of prompts of different lengths, each with the given seconds of noise."""
         waves = [[noise(length, seed)] for seed, length in enumerate(seconds)]
         requests = [Request("What is heard?" + " Say it." * row) for row in range(len(seconds))]
         # one placeholder per clip: the request's own audio is not read here
@@ -71,7 +71,7 @@ class Tiny:
         seeds: Sequence[int] = (11, 12),
         **generation: Any,
     ) -> Run:
-        """Greedy answer of NEW_TOKENS tokens."""
+        """Generate a greedy answer of NEW_TOKENS tokens."""
         config = GenerationConfig(
             max_new_tokens=NEW_TOKENS,
             do_sample=False,
@@ -97,7 +97,7 @@ class Tiny:
         )
 
     def hooks(self) -> int:
-        """Every hook that hangs on any module."""
+        """Return every hook of every module."""
         return sum(
             len(module._forward_hooks) + len(module._forward_pre_hooks)
             for module in self.loaded.model.modules()
@@ -105,7 +105,7 @@ class Tiny:
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Noise whose loudness swells and falls, so that no two audio tokens are alike."""
+    """Return noise whose loudness swells and falls, so that no two audio tokens are alike."""
     generator = np.random.default_rng(seed)
     count = int(seconds * RATE)
     swell = 0.05 + 0.2 * np.sin(np.linspace(0, 7 + seed, count)) ** 2
@@ -119,7 +119,7 @@ def _with_audio(request: Request) -> Request:
 
 
 class CutAt(NamedTuple):
-    """At the input of `layer`: the audio tokens that stay, by place among what is still there; what they carry on."""
+    """Describes a cut at the input of `layer`: the kept audio tokens, by place among those left, and their states."""
 
     layer: int
     kept: Tensor
@@ -134,10 +134,11 @@ def recomputed(
     cuts: Sequence[CutAt] = (),
     markers: int = 0,
 ) -> Tensor:
-    """Logits [step, vocabulary] of one sample without cache, hooks, generate or batch: the definition of pruning.
+    """Compute the logits [step, vocabulary] of one sample by the definition of pruning, in one pass without hooks.
 
-    Layers before a cut see every token, the others text, the kept audio tokens and the answer so far; masks are written
-    out, positions are those of the whole sequence. `markers`: how many tokens on either side of the audio may go too.
+    The pass uses no cache, no generate and no batch. Layers before a cut see every token, the others the text, the
+    kept audio tokens and the answer so far. Masks are built explicitly, and positions are those of the whole
+    sequence. `markers` is the number of tokens on either side of the audio that may be removed too.
     """
     model: Any = tiny.loaded.model
     stack: Any = tiny.decoder.stack

@@ -1,6 +1,6 @@
-"""A Qwen2-Audio checkpoint of a few hundred kilobytes with random weights, and `transformers serve` to serve it.
+"""Writes a Qwen2-Audio checkpoint of a few hundred kilobytes with random weights, and serves it.
 
-The real one hears 30 s; `window` makes a tiny one that hears more, for a server that does hear all.
+`transformers serve` serves it. The real model hears 30 s; `window` makes a tiny one that hears more.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def make_qwen2_audio(folder: Path, window: int = 30) -> Path:
 
 @contextmanager
 def served(log: Path) -> Iterator[str]:
-    """`transformers serve` on a free port of loopback, until the block ends; gives its base URL."""
+    """Run `transformers serve` on a free port of loopback until the block ends; yield its base URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

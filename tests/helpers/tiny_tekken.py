@@ -1,4 +1,4 @@
-"""A tokenizer file of Mistral's newer kind, tekken.json, for a vocabulary of 256 bytes."""
+"""Writes a tokenizer file of Mistral's newer kind, tekken.json, for a vocabulary of 256 bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TEKKEN_SPECIAL, TEKKEN_AUDIO = 40, 24
 
 
 def tekken() -> dict[str, Any]:
-    """A vocabulary of Mistral's newer kind: 256 bytes after 40 special tokens."""
+    """Return a vocabulary of Mistral's newer kind: 256 bytes after 40 special tokens."""
     named = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"]
     named += [
         "[TOOL_RESULTS]",

@@ -1,4 +1,4 @@
-"""A text model of a few thousand weights in the real format: random, or taught one answer."""
+"""Writes a text model of a few thousand weights in the real format: random, or taught one answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TEMPLATE = (
 
 
 def make_text_lm(folder: Path, says: str | None = None, positions: int = 2048) -> Path:
-    """A Llama with a tokenizer of bytes; with `says` it answers every prompt with that text."""
+    """Write a Llama with a tokenizer of bytes; with `says` it answers every prompt with that text."""
     # first of all: it hides a torchvision that would break the next imports
     import_module("marathon_eval.backends.hf.engine")
     import torch
@@ -49,7 +49,7 @@ def make_text_lm(folder: Path, says: str | None = None, positions: int = 2048) -
 
 
 def teach(model: object, ids: list[int]) -> None:
-    """Until every token of `ids` is followed by the next, whatever stands before."""
+    """Train until every token of `ids` is followed by the next, whatever comes before."""
     import torch
 
     draw = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Clips of falling length on a tiny model, and what each is answered alone: what batches are held against."""
+"""Makes clips of falling length on a tiny model, with the answer to each alone, which batches are compared with."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS = (8.0, 7.5, 6.0, 4.0, 3.0, 2.5, 2.0, 1.5, 1.0)
 
 
 def falling(folder: Path) -> list[Request]:
-    """Longest first, as the evaluator hands them over."""
+    """Return requests with the longest first, in the evaluator's order."""
     for seed, seconds in enumerate(SECONDS):
         soundfile.write(folder / f"{seed}.wav", noise(seconds, seed), RATE)
     return [
@@ -45,7 +45,7 @@ def answers(model: Model, requests: Sequence[Request]) -> list[Response]:
 
 
 def answered_alone(checkpoint: Path, requests: Sequence[Request]) -> list[str]:
-    """What each request is answered in a batch of its own."""
+    """Return the response to each request in a batch of its own."""
     found = answers(omni(checkpoint), requests)
     assert [one.status for one in found] == ["ok"] * len(requests)
     assert len({one.text for one in found}) > 5, "weights that always say the same would prove nothing"
@@ -60,7 +60,7 @@ def sizes(found: Sequence[Response]) -> list[int]:
 def short_of_memory(
     model: QwenOmni, fails: Callable[[torch.Tensor], BaseException | None]
 ) -> Iterator[list[int]]:
-    """Every prompt that reaches the language model is first shown to `fails`; yields the sizes of those batches."""
+    """Call `fails` with every prompt before it reaches the language model; yield the sizes of those batches."""
     seen: list[int] = []
     (loading,) = answers(model, [Request("Load.", (), FEW)])
     assert loading.status == "ok"

@@ -1,7 +1,7 @@
-"""`python with_torchvision.py PYTEST_ARGUMENTS`: pytest in a process where torchvision can be imported.
+"""Runs pytest in a process where torchvision can be imported: `python with_torchvision.py PYTEST_ARGUMENTS`.
 
-Some official processors, and Gemma 3n's unused eye, import torchvision, whose CUDA wheel loads beside CPU torch only
-after two operator schemas were registered. Everything else here runs without torchvision.
+Some official processors, and Gemma 3n's unused vision tower, import torchvision, whose CUDA wheel loads beside CPU
+torch only after two operator schemas were registered. All other code here runs without torchvision.
 """
 
 from __future__ import annotations

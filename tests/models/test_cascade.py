@@ -1,4 +1,4 @@
-"""models/cascade.py and models/embedder.py: who is asked what, how often, and what the reader gets to see."""
+"""Tests models/cascade.py and models/embedder.py: the requests to each stage and the reader's prompt."""
 
 from __future__ import annotations
 

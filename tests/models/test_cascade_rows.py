@@ -1,4 +1,4 @@
-"""The text pipelines of the published tables: MMAR's caption + LLM, AIR-Bench's Whisper + LLM, as cascade commands."""
+"""Tests the published tables' text pipelines as cascade commands: MMAR's caption + LLM, AIR-Bench's Whisper + LLM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""models/dummy.py: what other tests lean on."""
+"""Tests models/dummy.py, on which other tests depend."""
 
 from __future__ import annotations
 

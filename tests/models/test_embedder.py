@@ -1,4 +1,4 @@
-"""models/embedder.py and marathon_eval/backends/transcript_prompt.py: transcript, question and options, and the option that is nearest."""
+"""Tests models/embedder.py and transcript_prompt.py: transcript, question, options, and the nearest option."""
 
 from __future__ import annotations
 

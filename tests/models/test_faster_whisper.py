@@ -1,4 +1,4 @@
-"""faster_whisper: every second is fed, weights are converted once, and real ones say what transformers makes them say."""
+"""Tests faster_whisper: no second is lost, weights are converted once, and texts agree with transformers'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Gemini adapter against a server on loopback that really decodes what it is sent."""
+"""Tests the Gemini adapter against a server on loopback that really decodes the audio it receives."""
 
 from __future__ import annotations
 

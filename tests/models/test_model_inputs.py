@@ -1,4 +1,4 @@
-"""Inputs held against the official processors, and what single chat models alone do."""
+"""Compares models' inputs with the official processors', and tests what single chat models need."""
 
 from __future__ import annotations
 

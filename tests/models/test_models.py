@@ -1,4 +1,4 @@
-"""Every chat model in models/ on a tiny checkpoint of its architecture: it hears all, in batches too, with every press."""
+"""Tests every chat model in models/ on a tiny checkpoint: all audio is heard, in batches too, with every press."""
 
 from __future__ import annotations
 

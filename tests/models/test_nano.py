@@ -1,4 +1,4 @@
-"""The demonstration model: what ships, and that its training computes what the engine computes."""
+"""Tests the demonstration model: what ships, and that its training computes what the engine computes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The OpenAI adapter against a server on loopback that really decodes what it is sent."""
+"""Tests the OpenAI adapter against a server on loopback that really decodes the audio it receives."""
 
 from __future__ import annotations
 

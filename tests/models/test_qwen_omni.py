@@ -1,4 +1,4 @@
-"""qwen_omni from request to response, on a tiny checkpoint: its inputs, what it refuses, and what it says it cost."""
+"""Tests qwen_omni from request to response on a tiny checkpoint: inputs, refusals and usage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A local text model: greedy and sampled answers, its chat template, and what it refuses."""
+"""Tests local text models: greedy and sampled responses, chat template, and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""whisper: every second of a clip is fed, in windows cut where it is quiet; on a tiny checkpoint with random weights."""
+"""Tests whisper on a tiny checkpoint: it decodes every second of a clip, in windows cut at quiet moments."""
 
 from __future__ import annotations
 

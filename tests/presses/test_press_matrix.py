@@ -1,4 +1,4 @@
-"""Every press in presses/ on every chat model in models/: right by definition, or refused with the reason.
+"""Tests every press on every chat model: right by its definition, or refused with the reason.
 
 qwen_omni stands in tests/presses/test_presses.py and tests/backends/hf/test_eviction.py, under more kernels, layers and schedules. Here a few
 pairs run always, the rest with `scripts/test --full`.

@@ -1,4 +1,4 @@
-"""Every press in the folder on a tiny real model: what must hold for any rule."""
+"""Tests what must hold for every press in the folder, on a tiny real model."""
 
 from __future__ import annotations
 

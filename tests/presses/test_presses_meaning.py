@@ -1,4 +1,4 @@
-"""Presses on a model that listens: what they keep, what they lose, and that a wrong one is noticed.
+"""Tests presses on a model that hears: which events they keep and lose, and that a planted fault is detected.
 
 The clips are 40 s of household sounds with four options, so chance is a quarter.
 """

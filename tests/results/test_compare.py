@@ -1,4 +1,4 @@
-"""Two runs paired by document, against scipy and counts made by hand."""
+"""Tests the comparison of two runs, paired by document, against scipy and counts made by hand."""
 
 from __future__ import annotations
 

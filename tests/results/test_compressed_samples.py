@@ -1,4 +1,4 @@
-"""Samples kept as compressed lines: what goes in comes out, in the file's own bytes, and takes little room."""
+"""Tests that compressed samples return what was stored, give the file's exact bytes, and take little memory."""
 
 from __future__ import annotations
 

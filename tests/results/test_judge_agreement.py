@@ -1,4 +1,4 @@
-"""Agreement of judges: statistics held against hand-made and published values, runs and labels of people."""
+"""Tests the agreement of judges: statistics against hand-made and published values, runs and people's labels."""
 
 from __future__ import annotations
 
@@ -98,7 +98,8 @@ def test_two_judges_of_the_same_answers(
     assert main(["judge_agreement", *two_runs]) == 0
     text = capsys.readouterr().out
     assert (
-        "air_bench_chat_sound: answer against reference, 5 rows judged by both (0 and 1 by one alone)" in text
+        "air_bench_chat_sound: answer against reference, 5 rows judged by both "
+        "(0 by the first alone, 1 by the second alone)" in text
     )
     assert "agreement        60.0%" in text
     assert "position bias +0.600 points for the second place" in text

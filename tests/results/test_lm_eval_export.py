@@ -1,4 +1,4 @@
-"""`--export lm_eval`: a run in the files that lm-eval's tools read."""
+"""Tests `--export lm_eval`: the files of a run in lm-eval's format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's files that are a stranger's: whatever is wrong with them is one line, in every verb that reads them."""
+"""Tests that every verb reports malformed files of a run in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/demo/make_mini: the released layout, honest about its sources, the same bytes every time, no network needed here."""
+"""Tests scripts/demo/make_mini without network: released layout, true sources, the same bytes every time."""
 
 from __future__ import annotations
 

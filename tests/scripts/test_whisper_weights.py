@@ -1,4 +1,4 @@
-"""scripts/demo/whisper_weights.py: CTranslate2's container read, and the same weights under transformers' names."""
+"""Tests scripts/demo/whisper_weights.py: it reads CTranslate2's container and renames its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole command against a server on loopback that misbehaves."""
+"""Tests the whole command against a server on loopback that misbehaves."""
 
 from __future__ import annotations
 

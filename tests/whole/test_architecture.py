@@ -1,4 +1,4 @@
-"""Holds the structure: which room imports which, what stays light, how long a file may be."""
+"""Tests the structure: which room imports which, which imports are late, how long a file may be."""
 
 from __future__ import annotations
 

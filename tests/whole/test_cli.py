@@ -1,4 +1,4 @@
-"""The command line as a user meets it: whole processes, exit codes, one-line errors."""
+"""Tests the command line as users see it: whole processes, exit codes, errors of one line."""
 
 from __future__ import annotations
 

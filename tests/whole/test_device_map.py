@@ -1,4 +1,4 @@
-"""`device_map=`: weights loaded through accelerate answer as those loaded in one piece, under the same cache key."""
+"""Tests `device_map=`: weights loaded through accelerate give the same responses under the same cache key."""
 
 from __future__ import annotations
 

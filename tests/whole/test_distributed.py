@@ -1,4 +1,4 @@
-"""Several processes, one run: the same files as one process, and nothing lost when one of them dies."""
+"""Tests runs by several processes: the same files as by one process, and nothing lost when one dies."""
 
 from __future__ import annotations
 

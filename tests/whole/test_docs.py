@@ -1,4 +1,4 @@
-"""The documents are true: the tree is the tree, and every command in them runs."""
+"""Tests that the documents are true: every room is named, and every command in them runs."""
 
 from __future__ import annotations
 

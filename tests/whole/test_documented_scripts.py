@@ -1,4 +1,4 @@
-"""Every script that a document names runs, in a small form, and prints the figures that the document has."""
+"""Tests that every script named in a document runs, on small input, and prints the documented figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disturb real commands in every way that a machine does, and look at what is left. `scripts/faults` does it longer."""
+"""Interrupts real commands by many kinds of faults, and tests what is left. `scripts/faults` does it longer."""
 
 from __future__ import annotations
 

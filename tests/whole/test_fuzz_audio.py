@@ -1,4 +1,4 @@
-"""Audio files whose bytes were changed: heard, or refused by name."""
+"""Tests audio files with changed bytes: they are decoded, or refused with their name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile bytes that were made by hand or found by `scripts/fuzz`, once more: each ends in success or in a readable error."""
+"""Replays hostile bytes, made by hand or found by `scripts/fuzz`: each ends in success or a readable error."""
 
 from __future__ import annotations
 

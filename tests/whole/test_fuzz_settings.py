@@ -1,4 +1,4 @@
-"""Templates, arguments, predictions and cache rows of any kind."""
+"""Tests random templates, arguments, predictions and cache rows."""
 
 from __future__ import annotations
 

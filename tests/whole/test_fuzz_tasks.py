@@ -1,4 +1,4 @@
-"""Task files and rows that mean harm or nothing: a task, an error row, or one readable error."""
+"""Tests hostile and random task files and rows: each gives a task, an error row, or one readable error."""
 
 from __future__ import annotations
 

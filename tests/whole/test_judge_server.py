@@ -1,4 +1,4 @@
-"""A judged run from end to end against a real server: `transformers serve` with a tiny text model on loopback."""
+"""Tests a judged run against a real server: `transformers serve` with a tiny text model on loopback."""
 
 from __future__ import annotations
 

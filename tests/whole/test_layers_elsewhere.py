@@ -1,4 +1,4 @@
-"""`device_map=auto`: one model over all devices. Here is one device, so accelerate's hooks are put on every layer by force."""
+"""Tests `device_map=auto`, one model over all devices, by adding accelerate's hooks to every layer on one device."""
 
 from __future__ import annotations
 

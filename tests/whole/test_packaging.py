@@ -1,4 +1,4 @@
-"""What is installed is what is in git: every module, YAML and template."""
+"""Tests that the installed package contains every module, YAML and template that git tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What asks the model again and what does not: the cache key holds the request and the model, nothing of the task."""
+"""Tests what generates responses again: the cache key holds the request and the model, nothing of the task."""
 
 from __future__ import annotations
 

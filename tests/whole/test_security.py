@@ -1,4 +1,4 @@
-"""What SECURITY.md promises: templates cannot get out, nothing is unpickled, no shell, no path outside, no key kept."""
+"""Tests SECURITY.md's promises: sandboxed templates, no pickle, no shell, no path outside, no stored key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole command against a real server: `transformers serve` with tiny checkpoints on loopback.
+"""Tests the whole command against a real server: `transformers serve` with tiny checkpoints on loopback.
 
 Qwen2-Audio hears 30 s there and says nothing of it, whatever is sent: the truncation guard must find out.
 """

@@ -1,4 +1,4 @@
-"""Write tests/golden/kvpress_scores.npz: what NVIDIA kvpress scores on a model that it supports natively.
+"""Writes tests/golden/kvpress_scores.npz: scores of NVIDIA kvpress on a model that kvpress supports.
 
 Runs in an environment of its own, for kvpress pins transformers below 5.3:
 
@@ -24,7 +24,7 @@ LENGTH, WINDOW = 96, 16
 
 
 def scored_layer() -> dict[str, Any]:
-    """Inputs of layer 1 of a small random Llama on 96 tokens, and every press's scores for it."""
+    """Return the inputs of layer 1 of a small random Llama on 96 tokens, and every press's scores for it."""
     from kvpress import ExpectedAttentionPress, KeyDiffPress, KnormPress, SnapKVPress, TOVAPress
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -75,7 +75,7 @@ def scored_layer() -> dict[str, Any]:
 
 
 def captured(model: Any, module: Any, ids: torch.Tensor) -> dict[str, Any]:
-    """What the attention module is called with, and the cache after the pass."""
+    """Return the arguments of the attention module, and the cache after the pass."""
     seen: dict[str, Any] = {}
 
     def look(_: Any, args: Any, kwargs: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
-"""Write the golden files anew: `python scripts/dev/golden/update_goldens.py [prompts schema ...]`. Read the diff before committing.
+"""Writes the golden files anew: `python scripts/dev/golden/update_goldens.py [prompts schema ...]`.
 
-A changed prompt asks every model again and moves scores: raise the task's `metadata.version` with it.
+Read the diff before committing. A changed prompt makes cached responses useless and moves scores: raise the task's
+`metadata.version` with it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 
 def prompts() -> None:
-    """tests/golden/prompts.json: what the ten tasks ask."""
+    """Write tests/golden/prompts.json: the prompts of the ten tasks."""
     from helpers.audiomarathon_prompts import GOLDEN, rendered
 
     with tempfile.TemporaryDirectory() as folder:
@@ -26,7 +27,7 @@ def prompts() -> None:
 
 
 def benchmark_prompts() -> None:
-    """tests/golden/benchmark_prompts.json: what AIR-Bench, MMAR and MMAU ask, their judges included."""
+    """Write tests/golden/benchmark_prompts.json: the prompts of AIR-Bench, MMAR and MMAU, and of their judges."""
     from helpers.benchmark_prompts import rendered_benchmarks
 
     with tempfile.TemporaryDirectory() as folder:
@@ -34,12 +35,12 @@ def benchmark_prompts() -> None:
 
 
 def schema() -> None:
-    """marathon_eval/task/yaml/schema.json and corpus/build/recipe_schema.json: what editors complete in a YAML."""
+    """Write the JSON schemas for editors: task/yaml/schema.json and corpus/build/recipe_schema.json."""
     from marathon_eval.corpus.build import recipe
-    from marathon_eval.task.yaml.config import json_schema
+    from marathon_eval.task.yaml.config import task_schema
 
-    write(ROOT / "marathon_eval" / "task" / "yaml" / "schema.json", json_schema())
-    write(ROOT / "marathon_eval" / "corpus" / "build" / "recipe_schema.json", recipe.json_schema())
+    write(ROOT / "marathon_eval" / "task" / "yaml" / "schema.json", task_schema())
+    write(ROOT / "marathon_eval" / "corpus" / "build" / "recipe_schema.json", recipe.recipe_schema())
 
 
 def write(path: Path, content: Any) -> None:
