@@ -16,8 +16,8 @@ class LabelF1(Metric):
     """Averages F1 over the labels that are the target of some row.
 
     An unanswered row is a miss for its target and no false alarm; so is an answer that is no row's target.
-    It equals scikit-learn's `f1_score(gold, said, labels=<labels in gold>, average=..., zero_division=0)` with a word
-    that is no label in place of "no answer". In a draw of the bootstrap the labels are the targets of that draw.
+    It equals scikit-learn's `f1_score(gold, predicted, labels=<labels in gold>, average=..., zero_division=0)` with a
+    word that is no label in place of "no answer". In a draw of the bootstrap the labels are the targets of that draw.
     """
 
     def __init__(self, average: Literal["macro", "weighted"]) -> None:
@@ -29,12 +29,12 @@ class LabelF1(Metric):
         return is_hit(row)
 
     def tally(self) -> Tally:
-        """Return a tally of [right, said, gold] for every label, label by label."""
-        return Labels(_gold_and_said, _all_labels)
+        """Return a tally of [right, predicted, gold] for every label, label by label."""
+        return Labels(_gold_and_predicted, _all_labels)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
-        right, said, gold = (sums[:, part::3] for part in range(3))
-        scores = f1(right, said, gold)
+        right, predicted, gold = (sums[:, part::3] for part in range(3))
+        scores = f1(right, predicted, gold)
         weights = gold if self._weighted else (gold > 0).astype(float)
         return ratio((scores * weights).sum(axis=1), weights.sum(axis=1))
 
@@ -51,13 +51,13 @@ class BinaryF1(Metric):
         return is_hit(row)
 
     def tally(self) -> Tally:
-        """Return a tally of [right, said, gold] of the positive label."""
+        """Return a tally of [right, predicted, gold] of the positive label."""
         return NumberTally(3, self._numbers)
 
     def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float, float]:
         gold = same_label(row.label) == self._positive
-        said = same_label(row.answer.value or "") == self._positive
-        return gold and said, said, gold
+        predicted = same_label(row.answer.value or "") == self._positive
+        return gold and predicted, predicted, gold
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return f1(sums[:, 0], sums[:, 1], sums[:, 2])
@@ -83,41 +83,41 @@ class Majority(Metric):
         return ratio(sums.max(axis=1), sums.sum(axis=1))
 
 
-def _gold_and_said(row: ScoredRow, score: float | None) -> tuple[str, str]:
+def _gold_and_predicted(row: ScoredRow, score: float | None) -> tuple[str, str]:
     gold = same_label(row.label)
     return gold, gold if score else same_label(said_like(row, row.label) or "")
 
 
 def _all_labels(pairs: Sequence[tuple[str, str]]) -> NDArray[Any]:
-    gold, said = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    return label_counts(gold, said, sorted(set(gold)))
+    gold, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return label_counts(gold, predicted, sorted(set(gold)))
 
 
 def _gold_alone(gold: Sequence[str]) -> NDArray[Any]:
     return label_counts(gold, gold, sorted(set(gold)))[:, 2::3]
 
 
-def label_counts(gold: Sequence[str], said: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:
-    """Return counts per row [n, 3 x labels]: right, said, gold of each label; other texts are not counted."""
+def label_counts(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:
+    """Return counts per row [n, 3 x labels]: right, predicted, gold of each label; other texts are not counted."""
     import numpy as np
 
     places = {label: place for place, label in enumerate(labels)}
     counts = np.zeros((len(gold), len(labels), 3))
     golds = np.fromiter((places.get(label, -1) for label in gold), np.intp, len(gold))
-    saids = np.fromiter((places.get(label, -1) for label in said), np.intp, len(said))
+    predictions = np.fromiter((places.get(label, -1) for label in predicted), np.intp, len(predicted))
     rows = np.arange(len(gold))
     for part, place, chosen in (
-        (0, golds, (golds == saids) & (golds >= 0)),
-        (1, saids, saids >= 0),
+        (0, golds, (golds == predictions) & (golds >= 0)),
+        (1, predictions, predictions >= 0),
         (2, golds, golds >= 0),
     ):
         counts[rows[chosen], place[chosen], part] = 1
     return counts.reshape(len(gold), -1)
 
 
-def f1(right: NDArray[Any], said: NDArray[Any], gold: NDArray[Any]) -> NDArray[Any]:
-    """Return 2 right / (said + gold); 0 for a label that no row has as answer or target."""
-    return ratio(2 * right, said + gold, empty=0.0)
+def f1(right: NDArray[Any], predicted: NDArray[Any], gold: NDArray[Any]) -> NDArray[Any]:
+    """Return 2 right / (predicted + gold); 0 for a label that no row has as answer or target."""
+    return ratio(2 * right, predicted + gold, empty=0.0)
 
 
 def binary_f1(pos_label: str | int = 1) -> Metric:

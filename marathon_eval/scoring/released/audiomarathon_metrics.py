@@ -135,9 +135,9 @@ class ParsedF1(Metric):
         tables = sums.reshape(len(sums), labels, labels + 1)
         in_use = tables.sum(axis=2) > 0 if self._labels is None else np.ones((len(sums), labels), bool)
         pairs = tables[:, :, :labels] * in_use[:, None, :]
-        gold, said = pairs.sum(axis=2), pairs.sum(axis=1)
-        scores = f1(np.diagonal(pairs, axis1=1, axis2=2), said, gold)
-        counted = (gold + said > 0) if self._over_seen else in_use
+        gold, predicted = pairs.sum(axis=2), pairs.sum(axis=1)
+        scores = f1(np.diagonal(pairs, axis1=1, axis2=2), predicted, gold)
+        counted = (gold + predicted > 0) if self._over_seen else in_use
         weights = gold if self._weighted else counted.astype(float)
         averaged = ratio((scores * weights).sum(axis=1), weights.sum(axis=1), empty=0.0)
         return np.where(gold.sum(axis=1) > 0, averaged, 0.0)
