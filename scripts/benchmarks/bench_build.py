@@ -58,7 +58,7 @@ def measured(hours: float, jobs: int) -> dict[str, float]:
     return {"hours": built / 3600, "wall_s": wall, "cpu_s": cpu, "x_real_time": built / wall, "peak_mb": peak}
 
 
-#: The peak is the child's own, read in a parent that did nothing else.
+#: Runs the command from a fresh parent process, so that the peak is the command's own.
 PROBE = (
     "import json, resource, subprocess, sys\n"
     "subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)\n"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-#: The peak is the child's own: read by a fresh parent that did nothing else.
+#: Runs the command from a fresh parent process, so that the peak is the command's own.
 PROBE = (
     "import json, os, resource, subprocess, sys, time\n"
     "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"

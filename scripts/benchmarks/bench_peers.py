@@ -19,7 +19,7 @@ from pathlib import Path
 from bench_cost import Cost, Figure, environment, marathon, measured
 from bench_peers_commands import LM_EVAL, TASK, Peer, inspect_ai, lm_eval, lmms_eval
 
-#: What is asked of the quotient: the others are told as they are.
+#: The project's own limit for the quotient; the other quotients have none.
 WANTED = {LM_EVAL: ">= 8"}
 WORDS = "river mill train rain dog station glass window of heard loud quiet before after two three"
 
@@ -52,29 +52,29 @@ def peers(folder: Path, count: int) -> list[Figure]:
         measured([*peer.command, "--limit", "8"], theirs, folder=task)
     flags = ["--model", "dummy", "--tasks", "text", "--include_path", str(task)]
     ours = marathon(*flags, "--output_path", str(folder / "ours"))
-    found = []
+    figures = []
     for name in ("no cache", "first run, answers kept", "rerun, all answers kept"):
-        kept = name != "no cache"
-        own = measured(ours if kept else [*ours, "--no_cache"], env)
-        costs = {peer.name: whole(peer, kept, count, theirs, task) for peer in others}
-        found += compared(f"{count:,} text rows, dummy model: {name}", own, costs)
-    return found
+        cached = name != "no cache"
+        own = measured(ours if cached else [*ours, "--no_cache"], env)
+        costs = {peer.name: whole(peer, cached, count, theirs, task) for peer in others}
+        figures += compared(f"{count:,} text rows, dummy model: {name}", own, costs)
+    return figures
 
 
 def available(task: Path, out: Path) -> list[Peer]:
     """Return the harnesses that could be installed; report the others on stderr."""
-    found = []
+    harnesses = []
     for make in (lm_eval, lmms_eval, inspect_ai):
         try:
-            found.append(make(task, out))
+            harnesses.append(make(task, out))
         except subprocess.CalledProcessError as problem:
             print(f"not run: {make.__name__}: not installed ({problem})", file=sys.stderr)
-    return found
+    return harnesses
 
 
-def whole(peer: Peer, kept: bool, count: int, env: dict[str, str], folder: Path) -> Cost:
+def whole(peer: Peer, cached: bool, count: int, env: dict[str, str], folder: Path) -> Cost:
     """Measure a run over all rows; ends the benchmark when the harness answered fewer."""
-    cost = measured([*peer.command, *(peer.keeping if kept else [])], env, folder=folder)
+    cost = measured([*peer.command, *(peer.keeping if cached else [])], env, folder=folder)
     if peer.answered() != count:
         raise SystemExit(f"{peer.name} answered {peer.answered()} of {count} rows")
     return cost
@@ -82,11 +82,11 @@ def whole(peer: Peer, kept: bool, count: int, env: dict[str, str], folder: Path)
 
 def compared(group: str, own: Cost, theirs: dict[str, Cost]) -> list[Figure]:
     """Return every cost, and each harness's cost divided by this one's."""
-    found = []
+    figures = []
     for name, cost in {"marathon-eval": own, **theirs}.items():
-        found.append(Figure(group, name, cost.cpu_s, "CPU-s"))
-        found.append(Figure(group, f"{name}, peak", cost.peak_mb, "MB"))
-    return found + [
+        figures.append(Figure(group, name, cost.cpu_s, "CPU-s"))
+        figures.append(Figure(group, f"{name}, peak", cost.peak_mb, "MB"))
+    return figures + [
         Figure(group, f"times less CPU than {name}", cost.cpu_s / own.cpu_s, "x", WANTED.get(name))
         for name, cost in theirs.items()
     ]

@@ -274,18 +274,22 @@ def main() -> None:
     )
     parser.add_argument("--memory", action="store_true", help="measure the peak of memory in one more pass")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    device = chosen_device(given.device)
-    size = given.size or ("3b" if device.type == "cuda" else "cpu")
-    if given.clock == "cpu":
+    arguments = parser.parse_args()
+    device = chosen_device(arguments.device)
+    size = arguments.size or ("3b" if device.type == "cuda" else "cpu")
+    if arguments.clock == "cpu":
         time.perf_counter = time.process_time
-    settings = [Setting(tokens, size, device.type, given.layer, given.clock) for tokens in given.tokens]
-    wanted = Wanted(given.press, given.ratio, given.repeats, given.memory, not given.without_plain)
-    rounds = kept_rounds(given.rounds)
-    if given.repeats:
-        rounds += measured(built(size, device), settings, wanted, given.rounds)
+    settings = [
+        Setting(tokens, size, device.type, arguments.layer, arguments.clock) for tokens in arguments.tokens
+    ]
+    wanted = Wanted(
+        arguments.press, arguments.ratio, arguments.repeats, arguments.memory, not arguments.without_plain
+    )
+    rounds = kept_rounds(arguments.rounds)
+    if arguments.repeats:
+        rounds += measured(built(size, device), settings, wanted, arguments.rounds)
     rows = [row for setting in settings for row in figures([one for one in rounds if one.setting == setting])]
-    if given.json:
+    if arguments.json:
         print(json.dumps([{**asdict(row), "efficiency": row.efficiency} for row in rows], indent=1))
     else:
         print(table(rows))

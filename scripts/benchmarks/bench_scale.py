@@ -127,14 +127,14 @@ def figures(folder: Path, rows: int, costly: bool) -> list[Figure]:
     command = [sys.executable, __file__, "--inside", str(written(folder, rows))]
     command += ["--costly"] if costly else []
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True)
-    found = json.loads(done.stdout)
-    if found["scored"] != rows:
-        raise SystemExit(f"{rows} rows, and {found['scored']} scored")
+    measured = json.loads(done.stdout)
+    if measured["scored"] != rows:
+        raise SystemExit(f"{rows} rows, and {measured['scored']} scored")
     group = f"{rows:,} requests in one run"
     return [
-        *(Figure(group, name, value, "MB") for name, value in found["resident"].items()),
-        Figure(group, "asked and kept", rows / found["asking_s"], "answers per CPU-s"),
-        Figure(group, "all in, per 1,000", found["all_s"] * 1000 / rows, "CPU-s"),
+        *(Figure(group, name, value, "MB") for name, value in measured["resident"].items()),
+        Figure(group, "asked and kept", rows / measured["asking_s"], "answers per CPU-s"),
+        Figure(group, "all in, per 1,000", measured["all_s"] * 1000 / rows, "CPU-s"),
     ]
 
 

@@ -160,14 +160,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--fresh", action="store_true", help="delete earlier measurements")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args(argv)
-    if given.fresh:
+    arguments = parser.parse_args(argv)
+    if arguments.fresh:
         STATE.unlink(missing_ok=True)
-    until = time.time() + 60 * given.minutes
+    until = time.time() + 60 * arguments.minutes
     parts = [
-        Part(given.size, given.device, bench, tokens, given.clips, 0 if bench == "questions" else given.cells)
-        for tokens in given.tokens
-        for bench in given.bench
+        Part(
+            arguments.size,
+            arguments.device,
+            bench,
+            tokens,
+            arguments.clips,
+            0 if bench == "questions" else arguments.cells,
+        )
+        for tokens in arguments.tokens
+        for bench in arguments.bench
     ]
     STATE.parent.mkdir(parents=True, exist_ok=True)
     for part in parts:
@@ -177,10 +184,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         measure_runs(part, STATE, time.time() + (until - time.time()) / left)
         row = figures(part, known(part, STATE))
         rows += [row] if row else []
-        if not given.json:
-            told = line(row) if row else f"{part.bench:<10}{part.tokens:>5} tokens: not measured yet"
-            print(told, flush=True)
-    if given.json:
+        if not arguments.json:
+            text = line(row) if row else f"{part.bench:<10}{part.tokens:>5} tokens: not measured yet"
+            print(text, flush=True)
+    if arguments.json:
         print(json.dumps([{**asdict(row), "times": row.times} for row in rows], indent=1))
 
 

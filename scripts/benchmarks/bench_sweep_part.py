@@ -233,14 +233,14 @@ def main() -> None:
     parser.add_argument("state", type=Path)
     parser.add_argument("--cells", help="labels of separate runs as JSON; without it the pass is measured")
     parser.add_argument("--until", type=float, default=float("inf"), help="start no run after this time")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measuring = Measuring(given.part, given.state, Path(folder))
+        measuring = Measuring(arguments.part, arguments.state, Path(folder))
         with handed(measuring.loaded):
-            if given.cells is None:
+            if arguments.cells is None:
                 measuring.together()
-            for label in json.loads(given.cells or "[]"):
-                if time.time() < given.until:
+            for label in json.loads(arguments.cells or "[]"):
+                if time.time() < arguments.until:
                     measuring.alone(label)
 
 

@@ -59,7 +59,7 @@ class Outcome(NamedTuple):
         return self.same and self.clean and self.asked_again <= MOST_LOST
 
 
-#: Disturbs a job to its end and gives exit code and stderr.
+#: Disturbs a job until it ends, and returns its exit code and stderr.
 Disturb = Callable[[Job], tuple[int, str]]
 
 

@@ -67,7 +67,7 @@ def one_process(door: str, seconds: int, folder: Path, faults: Path) -> tuple[in
     ]
     command += [str(folder / "reached"), str(CORPUS / door)]
     with (folder / "log.txt").open("a") as log:
-        # where a fuzzed name can mean no file of ours
+        # in the door's own folder, where a fuzzed file name cannot match a file of the checkout
         subprocess.run(command, stdout=log, stderr=log, check=False, cwd=folder)
     text = (folder / "log.txt").read_text(errors="replace")
     cases = [int(number) for number in re.findall(r"number_of_executed_units: (\d+)", text)]

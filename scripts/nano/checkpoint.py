@@ -10,7 +10,7 @@ from nano.losses import Learner
 from nano.mels import extractor
 from nano.words import TEMPLATE
 
-#: Nothing but these is shipped.
+#: The files that are shipped.
 FILES = (
     "config.json",
     "generation_config.json",

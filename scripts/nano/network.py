@@ -48,7 +48,7 @@ def thinker(tokenizer: Any, seed: int) -> Any:
         "pad_token_id": ids["<|endoftext|>"],
         "eos_token_id": ids["<|im_end|>"],
     }
-    # nobody sends pictures: the smallest that the class allows
+    # images are never sent, so the vision tower is the smallest that the class allows
     vision = {
         "depth": 1,
         "hidden_size": 16,
