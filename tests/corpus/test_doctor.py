@@ -196,7 +196,7 @@ def test_the_command_line(clean: Path, tmp_path: Path) -> None:
     listed = run("--kinds")
     assert len(listed.stdout.splitlines()) == len(FAULT_KINDS)
     for words, error in (
-        ((), "doctor: give a data set's folder, or --kinds"),
+        ((), "doctor: give the folder of a data set, or --kinds"),
         ((str(tmp_path / "none"),), "no such folder"),
         ((str(clean), "--headers_only", "--manifest", "x"), "not with --headers_only"),
         ((str(clean), "--against", known), "not a manifest of doctor"),

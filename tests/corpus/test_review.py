@@ -148,7 +148,7 @@ def test_rejected_rows_leave_a_built_set_as_if_it_had_been_built_without_them(
     source = make_source_corpora.CORPORA[name](tmp_path / "source")
     build(at_test_rate(name), Order(source, tmp_path / "reviewed", tts=tts))
     path = verdict_file(tmp_path / "verdicts.json", [(name, row, "reject") for row in REJECTED[name]])
-    done = apply(tmp_path / "reviewed", load_known(), read_verdicts(path, "--verdicts"))
+    done = apply(tmp_path / "reviewed", load_known(), read_verdicts(path, "--verdicts"), "--verdicts")
     assert sorted(done.rows) == sorted(REJECTED[name])
     order = Order(source, tmp_path / "rebuilt", tts=tts, rejected=rejected_rows(path, "--verdicts", name))
     build(at_test_rate(name), order)
@@ -246,7 +246,7 @@ def test_bad_verdicts_change_nothing(data: Path, tmp_path: Path, content: str, e
     (tmp_path / "v.json").write_text(content)
     before = contents(data)
     with pytest.raises(MarathonError, match=error):
-        apply(data, load_known(), read_verdicts(tmp_path / "v.json", "--verdicts"))
+        apply(data, load_known(), read_verdicts(tmp_path / "v.json", "--verdicts"), "--verdicts")
     assert contents(data) == before
 
 

@@ -150,7 +150,7 @@ def test_show_prints_prompt_audio_and_answers(data: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Which genre is heard?" in done.stdout
     assert "1 in the cache" in done.stdout
-    refused(marathon("show", "gtzan", "99", "--data_dir", data), "no row 99")
+    refused(marathon("show", "gtzan", "99", "--data_dir", data), "row 99 is not among the 6")
 
 
 @pytest.mark.parametrize(

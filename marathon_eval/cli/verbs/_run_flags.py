@@ -21,6 +21,14 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose the model, the tasks, their rows, the cache, the controls and the judge."""
+    _add_model_arguments(parser)
+    _add_row_arguments(parser)
+    _add_request_arguments(parser)
+    add_control_arguments(parser)
+    add_judge_arguments(parser)
+
+
+def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         "-M",
@@ -50,6 +58,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folders of yours whose tasks/, models/ and presses/ are searched before the shipped ones",
     )
+
+
+def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data_dir",
         metavar="DIR",
@@ -73,6 +84,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="""evaluate only these row numbers: '{"gtzan": [0, 3]}', or a JSON file""",
     )
+
+
+def _add_request_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how requests are made and where responses are cached."""
     parser.add_argument(
         "--gen_kwargs",
         default="",
@@ -101,8 +116,6 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="seed of sampled responses (default: 0)"
     )
-    add_control_arguments(parser)
-    add_judge_arguments(parser)
 
 
 def add_control_arguments(parser: argparse.ArgumentParser) -> None:
