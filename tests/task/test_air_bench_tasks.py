@@ -162,14 +162,17 @@ def test_strict_counts_unread_rows_and_paper_leaves_them_out(air: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "rule"),
-    [("mmar", make_air_bench_mmar_data.mmar, mmar), ("mmau", make_air_bench_mmar_data.mmau, mmau)],
+    ("name", "make", "verdict_of", "key"),
+    [
+        ("mmar", make_air_bench_mmar_data.mmar, mmar.mmar_verdict, mmar.MMAR_PREDICTION_KEYS[0]),
+        ("mmau", make_air_bench_mmar_data.mmau, mmau.mmau_verdict, mmau.MMAU_PREDICTION_KEYS[0]),
+    ],
 )
-def test_word_inclusion_tasks(tmp_path: Path, name: str, make: Any, rule: Any) -> None:
+def test_word_inclusion_tasks(tmp_path: Path, name: str, make: Any, verdict_of: Any, key: str) -> None:
     rows = make(tmp_path)
     answer = "It is not the pigeon, C"
     result = simple_evaluate("dummy", [name], {"answer": answer}, data_dir=str(tmp_path), no_cache=True)
-    verdicts = [rule.verdict({**row, rule.PREDICTION_KEYS[0]: answer}) for row in rows]
+    verdicts = [verdict_of({**row, key: answer}) for row in rows]
     assert [s.readings["paper"].scores["accuracy"] for s in result.samples[name]] == [
         float(verdict == "right") for verdict in verdicts
     ]

@@ -1,6 +1,6 @@
 """Renders templates in a sandbox with a budget of steps and characters.
 
-A task may be hostile, and Jinja2's own sandbox does not limit time or memory. Limited are: loop iterations and calls
+A task may be hostile, and Jinja2's sandbox does not limit time or memory. This one limits loop iterations and calls
 per rendering, repeated text and lists, powers, widths of padding filters, string methods and format strings, and the
 size of values that are printed, assigned, joined or passed to a filter or a call.
 See https://jinja.palletsprojects.com/en/stable/sandbox/.

@@ -158,9 +158,9 @@ def wording(source: str, where: str) -> FromRow:
     return Template(source, where) if "{" in source else PlainText(source, where)
 
 
-def check_names(rule: Named, known: Iterable[str]) -> None:
+def check_names(rule: Named, available: Iterable[str]) -> None:
     """Raise MarathonError when the rule needs a name that no row of the whole dataset has."""
-    names = set(known)
+    names = set(available)
     for name in sorted(rule.names - names):
         raise MarathonError(
             f"{rule.where}: no row has '{name}'.{did_you_mean(name, names)} Rows have: {', '.join(sorted(names))}"
