@@ -167,7 +167,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert "2 files, 2 rows, 0.09 h: 2 made" in done.stdout
+    assert "2 files, 2 rows, 0.09 h: 2 new" in done.stdout
     assert "left out: 5 clips, 50 s of park/milan-4: too little for a file" in done.stdout
     for words, error in (
         (

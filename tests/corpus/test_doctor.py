@@ -198,7 +198,7 @@ def test_the_command_line(clean: Path, tmp_path: Path) -> None:
     for words, error in (
         ((), "doctor: give the folder of a data set, or --kinds"),
         ((str(tmp_path / "none"),), "no such folder"),
-        ((str(clean), "--headers_only", "--manifest", "x"), "not with --headers_only"),
+        ((str(clean), "--headers_only", "--manifest", "x"), "--headers_only: cannot be combined"),
         ((str(clean), "--against", known), "not a manifest of doctor"),
         ((str(clean), "--known", str(clean / "quiz/quiz.json")), "must be a mapping"),
     ):
