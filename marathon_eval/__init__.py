@@ -1,6 +1,6 @@
-"""marathon_eval: one harness for long-audio language models.
+"""Evaluates long-audio language models.
 
-The public names, loaded when they are used: `import marathon_eval` costs nothing.
+`import marathon_eval` loads nothing else: each public name is imported from its module on first use.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from marathon_eval.errors import MarathonError
     from marathon_eval.evaluator.evaluator import simple_evaluate
 
-_HOMES = {
+#: The module below `marathon_eval` that defines each public name.
+_MODULES = {
     "Audio": "api.audio",
     "MarathonError": "errors",
     "simple_evaluate": "evaluator.evaluator",
@@ -25,8 +26,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'marathon_eval' has no attribute '{name}'")
     from importlib import import_module
 
-    return getattr(import_module(f"marathon_eval.{_HOMES[name]}"), name)
+    return getattr(import_module(f"marathon_eval.{_MODULES[name]}"), name)

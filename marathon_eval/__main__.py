@@ -1,4 +1,4 @@
-"""`python -m marathon_eval` is `marathon-eval`."""
+"""Runs the `marathon-eval` command for `python -m marathon_eval`."""
 
 import sys
 

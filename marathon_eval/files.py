@@ -1,4 +1,4 @@
-"""Paths of the installed package."""
+"""Writes files atomically, serialises JSON, hashes JSON values, and locates the package and its cache folder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError
 
-#: marathon_eval/ itself: it holds data/ and the links models, presses and tasks
+#: The folder marathon_eval/, which holds data/ and links to models, presses and tasks.
 PACKAGE = Path(__file__).resolve().parent
 
-
-#: What JSON has no form for, as a date of a breakdown column, is written as its label is: as text.
+#: Values that JSON has no type for, such as a date in a breakdown column, are written as text, as in their labels.
 _LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 @contextmanager
 def replaced_atomically(path: Path, temporary: Path | None = None) -> Iterator[Path]:
-    """Yield the path of a temporary file to write; rename it to `path` when the block ends, delete it when it raises.
+    """Yield a temporary path to write to; rename it to `path` when the block ends, or delete it when the block raises.
 
-    Readers therefore see the old file or the whole new one. `temporary` must lie in the folder of `path`; by default it
-    is `.NAME.PID`. Raises OSError when the rename fails.
+    Readers therefore see the old file or the whole new one. `temporary` must lie in the folder of `path`; by
+    default it is `.NAME.PID`. Raises OSError when the rename fails.
     """
     temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -55,40 +54,45 @@ def write_atomically(path: Path, parts: Iterable[str] | Iterable[bytes]) -> None
 
 
 def json_line(row: Mapping[str, Any]) -> str:
+    """Return the row as one line of JSON with its newline; lone surrogates, which UTF-8 can't encode, are escaped."""
     text = _LINE.encode(row)
     try:
         text.encode()
-    except UnicodeEncodeError:  # a lone surrogate, from the data or a model, is no UTF-8; its escape is JSON
+    except (
+        UnicodeEncodeError
+    ):  # the data or a model may contain a lone surrogate, which only a JSON escape can write
         text = json.dumps(row, separators=(",", ":"), default=str)
     return text + "\n"
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON text of a value: what is hashed."""
+    """Return the JSON text of a value that hashes are computed over: sorted keys, no spaces."""
     return _CANONICAL.encode(value)
 
 
 def sha256_of(value: Any) -> str:
-    # a lone surrogate, as a row's JSON may hold, is no UTF-8, and must cost its row alone
+    """Return the SHA-256 of a value's canonical JSON, in hex."""
+    # utf8() also encodes lone surrogates, which a row's JSON may contain: one such row must not stop the run
     return hashlib.sha256(utf8(canonical_json(value))).hexdigest()
 
 
 def default_folder() -> Path:
-    """`$MARATHON_EVAL_CACHE`, else the user's cache folder."""
-    named = os.environ.get("MARATHON_EVAL_CACHE")
-    if named:
-        return Path(named)
+    """Return the cache folder: `$MARATHON_EVAL_CACHE`, else `marathon_eval` in the user's cache folder."""
+    folder = os.environ.get("MARATHON_EVAL_CACHE")
+    if folder:
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "marathon_eval"
 
 
-#: Made once: json.dumps makes an encoder for every call with settings of its own.
+#: One encoder for all calls: json.dumps would build a new one for each call with these settings.
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def utf8(text: str) -> bytes:
+    """Encode text as UTF-8. A surrogate pair becomes its character, a lone surrogate the three bytes of its code."""
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # two halves of a pair, as a server may send them apart, are one character once they were written as JSON
+        # a server may send the two halves of a pair apart; a round trip through JSON joins them to one character
         paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
         return paired.encode(errors="surrogatepass")

@@ -1,4 +1,4 @@
-"""Audio by reference: a stretch of a file, decoded when it is asked for and dropped after."""
+"""Refers to a section of an audio file, which is decoded when it is needed and not kept in memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BLOCK_SAMPLES = 1 << 18
-#: A header may claim any length; nothing in the field is longer, and a decompression bomb would be.
+#: Longer files are refused: a header may claim any length, and no dataset of the field has longer recordings.
 MAX_SECONDS = 4 * 3600.0
-#: Frames times channels: four hours of stereo at 48 kHz. A megabyte of FLAC can hold silence at 655,350 Hz for as long.
+#: Limit for frames times channels: four hours of stereo at 48 kHz. One megabyte of FLAC can hold four hours of
+#: silence at 655,350 Hz.
 MAX_SAMPLES = 4 * 3600 * 48_000 * 2
 _WITH_NAN = ("FLOAT", "DOUBLE")
 
 
 class AudioFacts(NamedTuple):
-    """What is known of a decoded stretch: its content hash and its length in seconds."""
+    """Holds the content hash and the length in seconds of a decoded section."""
 
     sha256: str
     seconds: float
@@ -33,9 +34,9 @@ class AudioFacts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """A stretch of an audio file; `start` and `stop` in seconds, `stop=None` to the end.
+    """Names a section of an audio file; `start` and `stop` in seconds, `stop=None` for the end of the file.
 
-    `transform` changes what is heard of it, not the file: see build/transforms.py.
+    `transform` changes the decoded sound, not the file: see transforms.py.
     """
 
     path: str
@@ -45,7 +46,7 @@ class Audio:
 
     @property
     def stretch(self) -> str:
-        """What is heard of the file, as text; with the file's size and time it identifies the sound."""
+        """Section and transform as text, e.g. `0.0:None`; with the path, size and time of the file it is unique."""
         text = f"{self.start}:{self.stop}"
         if not self.transform:
             return text
@@ -55,17 +56,17 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds, from the header alone. Raises AudioError."""
+        """Length in seconds, read from the header without decoding. Raises AudioError."""
         with _opened(self) as file:
             first, last = _frames(self, file)
             return self._seconds_after((last - first) / float(file.samplerate))
 
     def facts(self) -> AudioFacts:
-        """Hash and length of the decoded stretch at its native rate, block by block. Raises AudioError.
+        """Decode the section at its native rate, block by block, and return its hash and length. Raises AudioError.
 
-        The hash covers rate, channel count and float32 samples, not the container: the same
-        sound as WAV and as FLAC has one hash, and new tags in a header change nothing. A
-        transformed stretch has the hash of the original and of the transform's text.
+        The hash covers rate, channel count and float32 samples, not the container: the same sound as WAV and as
+        FLAC has one hash, and edited tags in a header do not change it. With a transform, the hash covers the
+        original sound and the text of the transform.
         """
         with _opened(self) as file:
             digest = hashlib.sha256(f"{file.samplerate}:{file.channels}:".encode())
@@ -79,7 +80,7 @@ class Audio:
         return AudioFacts(digest.hexdigest(), seconds)
 
     def samples(self, rate: int) -> NDArray[np.float32]:
-        """Mono float32 samples [n] at `rate` Hz: channels averaged, resampled by soxr. Raises AudioError."""
+        """Return mono float32 samples [n] at `rate` Hz: channels averaged, resampled by soxr. Raises AudioError."""
         import numpy as np
 
         with _opened(self) as file:
@@ -110,7 +111,10 @@ class Audio:
 
 
 def memo_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, str]]:
-    """The memo's key of each stretch; a file that is not there has an error instead."""
+    """Return the cache key of each section's facts, and an error for each section whose file does not exist.
+
+    A key is `audio/PATH|SIZE|MTIME|SECTION`.
+    """
     keys: dict[Audio, str] = {}
     errors: dict[Audio, str] = {}
     for audio in dict.fromkeys(audios):
@@ -119,8 +123,8 @@ def memo_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, st
         except OSError:
             errors[audio] = f"{audio.path}: no such audio file"
             continue
-        place = os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
-        keys[audio] = f"audio/{place}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
+        path = os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
+        keys[audio] = f"audio/{path}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
     return keys, errors
 
 
@@ -140,9 +144,9 @@ def _opened(audio: Audio) -> Any:
 
 
 def _frames(audio: Audio, file: Any) -> tuple[int, int]:
-    """First and one-past-last frame of the stretch."""
+    """Return the first frame of the section and the frame after its last."""
     rate, total = int(file.samplerate), int(file.frames)
-    # a row may ask for second 1e308, or NaN: neither is a frame's number
+    # a row may contain second 1e308 or NaN, which can't be rounded to a frame number
     if not all(math.isfinite(edge * rate) for edge in (audio.start, audio.stop or 0.0)):
         raise AudioError(f"{audio.path}: stretch {audio.start}-{audio.stop} s is not inside it")
     if total / rate > MAX_SECONDS:
@@ -161,13 +165,16 @@ def _frames(audio: Audio, file: Any) -> tuple[int, int]:
 
 
 def _blocks(audio: Audio, file: Any) -> Iterator[NDArray[np.float32]]:
-    """Float32 blocks [frames, channels] of the stretch; fewer frames than the header says is an error."""
+    """Yield float32 blocks [frames, channels] of the section.
+
+    Raises AudioError for fewer frames than the header says.
+    """
     import numpy as np
     import soundfile
 
     first, last = _frames(audio, file)
     left = last - first
-    # the whole block is allocated before it is read, and a header may claim a thousand channels
+    # soundfile allocates a block before it reads it, and a header may claim a thousand channels
     most = max(1, BLOCK_SAMPLES // int(file.channels))
     try:
         file.seek(first)

@@ -1,4 +1,4 @@
-"""Documents of a task: one row each, with its fields, its audio and its target."""
+"""Defines the documents of a task: one row of the dataset each, with its fields, its audio and its target."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from marathon_eval.api.audio import Audio
 
 @dataclass(frozen=True, slots=True)
 class Doc:
-    """One document. `doc_id` is the row's number in its file, from 0, whatever subset or limit is chosen."""
+    """Holds one document. `doc_id` is the row's number in its file, from 0; subsets and limits do not change it."""
 
     doc_id: int
     fields: Mapping[str, Any]
     audio: tuple[Audio, ...] = ()
     error: str | None = None
-    #: Option texts, and the target as scores compare it; None where the row has no usable one.
+    #: Option texts, and the target as metrics compare it; the target is None where the row has no usable one.
     choices: tuple[str, ...] = ()
     target: str | tuple[str, ...] | None = None
-    #: Audio names as the dataset has them, below its root.
+    #: Audio paths as written in the dataset, relative to its root.
     audio_names: tuple[str, ...] = ()
-    #: The rows of its solved examples.
+    #: The rows of the few-shot examples in its prompt.
     examples: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class DocSet:
-    """The documents of one run of a task, and the count of every row that is not among them."""
+    """Holds the documents of a task in one run, and counts the rows that were left out."""
 
     docs: list[Doc]
     n_meta: int
@@ -39,22 +39,22 @@ class DocSet:
     source: str
     subset: str | None = None
     metadata_sha256: str | None = None
-    #: The release that the metadata file is, "unknown" where the task knows some and it is none of them.
+    #: The dataset release of the metadata file; "unknown" if it is none of the releases in the task's YAML.
     version: str | None = None
 
     @property
     def n_loaded(self) -> int:
-        """Documents to be asked, error rows among them."""
+        """Number of documents in the run, including error rows."""
         return len(self.docs)
 
     @property
     def manifest_sha256(self) -> str:
-        """Hash over row numbers, audio names below the root, and targets: what was asked, on any machine."""
+        """SHA-256 over row numbers, audio paths below the root, and targets; equal on all machines."""
         rows = [[doc.doc_id, doc.audio_names, doc.target] for doc in self.docs]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode(errors="surrogatepass")).hexdigest()
 
     def manifest(self) -> dict[str, Any]:
-        """What results.json keeps of the dataset."""
+        """Return the entry that results.json keeps about the dataset."""
         return {
             "source": self.source,
             "subset": self.subset,
@@ -65,6 +65,6 @@ class DocSet:
             "n_loaded": self.n_loaded,
             "n_missing": self.n_missing,
             "n_filtered": self.n_filtered,
-            # a limit is no property of the dataset, but without it the counts would not add up
+            # a limit is not a property of the dataset, but the counts must add up to n_meta
             "n_not_asked": self.n_meta - self.n_missing - self.n_filtered - self.n_loaded,
         }

@@ -1,4 +1,4 @@
-"""Filters extract the answer from the texts of a response."""
+"""Defines filters, which extract the answer from the texts of a response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from marathon_eval.errors import MarathonError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a reading makes of a response. `value` None: no answer was found; `rule` says why or how."""
+    """Holds what a reading extracted from a response.
+
+    `value` None: no answer; `rule` says which rule matched or why not.
+    """
 
     value: str | None
     rule: str
@@ -19,7 +22,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class FilterContext:
-    """What a filter may know of the row. `choices` and `letters` are empty for open questions.
+    """Holds what a filter may use of the row. `choices` and `letters` are empty for open questions.
 
     `letters` are in the layout's case: ("A", "B", ...) or ("a", "b", ...).
     """
@@ -30,20 +33,20 @@ class FilterContext:
 
 
 class Held(NamedTuple):
-    """A text on its way through a pipeline. `found` False: nothing was found in it, and nothing will be."""
+    """Holds an intermediate text of a pipeline. `found` False: it has no answer, and later filters skip it."""
 
     text: str
     rule: str = "response"
     found: bool = True
 
 
-#: One filter: the texts of a row's repeats -> as many texts, or fewer.
+#: A filter: turns the texts of a row's repeats into the same number of texts, or fewer.
 FilterStep = Callable[[Sequence[Held], FilterContext], Sequence[Held]]
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One reading: a name and its filters in order.
+    """Defines a reading: a name and its filters in order.
 
     `needs_choices`: a filter reads options, so the pipeline refuses an open question. Where several repeats are left
     after the last filter, the first of them is taken, as lm-eval does by default.
@@ -54,15 +57,18 @@ class Pipeline:
     needs_choices: bool = False
 
     def apply(self, texts: Sequence[str], context: FilterContext) -> Answer:
-        """The answer in a row's responses, one text per repeat. Raises MarathonError where options are missing."""
+        """Extract the answer from a row's responses, one text per repeat.
+
+        Raises MarathonError where options are missing.
+        """
         if self.needs_choices and not context.choices:
             raise MarathonError(f"filter '{self.name}': reads options, and the row has none (doc_to_choice)")
-        held: Sequence[Held] = [Held(text) for text in texts]
+        results: Sequence[Held] = [Held(text) for text in texts]
         for step in self.steps:
-            held = step(held, context)
-        if not held:
+            results = step(results, context)
+        if not results:
             return Answer(None, "empty")
-        text, rule, found = held[0]
+        text, rule, found = results[0]
         if not found:
             return Answer(None, rule)
         return Answer(text, rule) if text.strip() else Answer(None, "empty")

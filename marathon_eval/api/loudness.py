@@ -1,8 +1,8 @@
-"""How loud a clip is: ITU-R BS.1770-5 integrated loudness, or active level where it is too short for that.
+"""Measures how loud a clip is: ITU-R BS.1770-5 integrated loudness, or the active level of a short clip.
 
-Source: https://www.itu.int/rec/R-REC-BS.1770 (K-weighting, 400 ms blocks with 75 % overlap, gates at -70 LUFS and 10 LU
-below the ungated mean). The standard gives its filters for 48 kHz; here the two analogue prototypes behind them are
-transformed anew for each rate, so that 48 kHz gives the standard's own coefficients.
+Source: https://www.itu.int/rec/R-REC-BS.1770 (K-weighting, 400 ms blocks with 75 % overlap, gates at -70 LUFS and
+10 LU below the ungated mean). The standard gives its filters for 48 kHz; here the two analogue prototypes behind
+them are transformed for each rate, so that 48 kHz gives the standard's own coefficients.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Method = Literal["bs1770", "active_rms"]
 
 BLOCK_SECONDS = 0.4
 STEP_SECONDS = 0.1
-#: Frames of the active level, and how far below the loudest of them a frame counts as a pause.
+#: Frame length of the active level. A frame more than ACTIVE_RANGE_DB below the loudest one counts as a pause.
 FRAME_SECONDS = 0.05
 ACTIVE_RANGE_DB = 40.0
 ABSOLUTE_GATE = -70.0
@@ -29,32 +29,38 @@ _OFFSET = -0.691
 #: High shelf: corner in Hz, gain in dB, quality; high-pass: corner in Hz, quality.
 _SHELF = (1681.974450955533, 3.999843853973347, 0.7071752369554196)
 _HIGH_PASS = (38.13547087602444, 0.5003270373238773)
-#: The high-pass rings for less than this; zeros after the clip keep its tail from wrapping round.
+#: Zeros appended to the clip, so that the tail of the high-pass, which is shorter, does not wrap round to the start.
 _TAIL_SECONDS = 0.5
 
 
 class Loudness(NamedTuple):
-    """A level: LUFS for `bs1770`, dB relative to full scale for `active_rms`. The two do not compare."""
+    """Holds a level: in LUFS for `bs1770`, in dB relative to full scale for `active_rms`.
+
+    The two are not comparable.
+    """
 
     level: float
     method: Method
 
 
 def method_for(seconds: float) -> Method:
-    """`bs1770` from its first whole block on."""
+    """Return `bs1770` for clips of at least one block (0.4 s), else `active_rms`."""
     return "bs1770" if seconds >= BLOCK_SECONDS else "active_rms"
 
 
 def loudness(samples: NDArray[np.float32], rate: int, method: Method | None = None) -> Loudness:
-    """Level of mono samples [n] at `rate` Hz. Raises MarathonError for silence and for samples that are no numbers."""
+    """Measure mono samples [n] at `rate` Hz.
+
+    Raises MarathonError for silence and for samples that are not numbers.
+    """
     import numpy as np
 
     method = method or method_for(len(samples) / rate)
     if not len(samples) or not np.isfinite(samples).all():
-        raise MarathonError("loudness: the clip is empty or holds samples that are no numbers")
+        raise MarathonError("loudness: the clip is empty or holds samples that are not numbers")
     level = _integrated(samples, rate) if method == "bs1770" else _active_rms(samples, rate)
     if level is None:
-        raise MarathonError("loudness: the clip is silent, so that it has no level")
+        raise MarathonError("loudness: the clip is silent, so it has no level")
     return Loudness(level, method)
 
 
@@ -68,7 +74,7 @@ def _integrated(samples: NDArray[np.float32], rate: int) -> float | None:
 
 
 def _active_rms(samples: NDArray[np.float32], rate: int) -> float | None:
-    """RMS over the frames that are not pauses; a clip shorter than a frame is one frame."""
+    """Return the RMS in dB over the frames that are not pauses; a clip shorter than a frame counts as one frame."""
     frame = min(max(1, round(FRAME_SECONDS * rate)), len(samples))
     powers = _block_powers(samples.astype("float64"), frame, frame)
     loudest = float(powers.max())
@@ -79,7 +85,7 @@ def _active_rms(samples: NDArray[np.float32], rate: int) -> float | None:
 
 
 def _block_powers(samples: NDArray[np.float64], length: int, step: int) -> NDArray[np.float64]:
-    """Mean square of each whole block, from running sums."""
+    """Return the mean square of each whole block, computed from running sums."""
     import numpy as np
 
     length = min(length, len(samples))
@@ -90,7 +96,7 @@ def _block_powers(samples: NDArray[np.float64], length: int, step: int) -> NDArr
 
 
 def _weighted(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
-    """The K-weighted clip: both filters at once as a product of spectra, the same as running them in time."""
+    """Apply both K-weighting filters as a product of spectra, which equals filtering in time."""
     import numpy as np
 
     size = 1 << (len(samples) + round(_TAIL_SECONDS * rate) - 1).bit_length()
@@ -103,7 +109,7 @@ def _weighted(samples: NDArray[np.float32], rate: int) -> NDArray[np.float64]:
 
 
 def _shelf(rate: int) -> tuple[list[float], list[float]]:
-    """Numerator and denominator of the head filter, by bilinear transform of its prototype."""
+    """Return numerator and denominator of the high shelf, by bilinear transform of its prototype."""
     corner, gain, quality = _SHELF
     k, high = math.tan(math.pi * corner / rate), 10 ** (gain / 20)
     middle = high**0.4996667741545416
@@ -114,7 +120,7 @@ def _shelf(rate: int) -> tuple[list[float], list[float]]:
 
 
 def _high_pass(rate: int) -> tuple[list[float], list[float]]:
-    """The low-frequency filter; its numerator is not normalised, as in the standard."""
+    """Return numerator and denominator of the high-pass; the numerator is not normalised, as in the standard."""
     corner, quality = _HIGH_PASS
     k = math.tan(math.pi * corner / rate)
     scale = 1 + k / quality + k * k

@@ -1,4 +1,9 @@
-"""What a metric keeps of rows that pass by: a few numbers each, or labels, and never the rows themselves."""
+"""Defines metrics, and the tallies that collect their counts.
+
+A `Metric` scores one row (`score`) and computes its value from counts that are summed over rows (`value`). Bootstrap
+intervals resample those counts. A `Tally` collects the counts while rows pass: it keeps a few numbers or a label per
+row and never the row itself, so that memory stays small.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +19,24 @@ from marathon_eval.api.filter import Answer, FilterContext
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
-
-_Kept = TypeVar("_Kept", bound=Hashable)
+_Label = TypeVar("_Label", bound=Hashable)
 
 
 class Tally(ABC):
-    """One metric over the rows of one task."""
+    """Collects the counts of one metric over the rows of one task."""
 
     @abstractmethod
     def add(self, row: ScoredRow, score: float | None) -> None:
-        """One more row; `score` is the metric's own number for it."""
+        """Add a row; `score` is what `Metric.score` returned for it."""
 
     @abstractmethod
     def counts(self) -> NDArray[Any]:
-        """Additive counts per row [n, k], in the order of the rows."""
+        """Return the additive counts per row [n, k], in the order of the rows."""
 
 
 class NumberTally(Tally):
-    """So many numbers of each row, which are its counts."""
+    """Keeps `width` numbers per row, which are its counts."""
 
     def __init__(self, width: int, numbers: Callable[[ScoredRow, float | None], Iterable[float]]) -> None:
         self._width = width
@@ -50,22 +52,22 @@ class NumberTally(Tally):
         return np.array(self._column, dtype=float).reshape(-1, self._width)
 
 
-class Labels(Tally, Generic[_Kept]):
-    """What counts are made from once all rows are known, as their labels; equal ones are held once."""
+class Labels(Tally, Generic[_Label]):
+    """Keeps a label per row, and computes the counts from all labels at the end; equal labels share memory."""
 
     def __init__(
         self,
-        label: Callable[[ScoredRow, float | None], _Kept],
-        counts: Callable[[Sequence[_Kept]], NDArray[Any]],
+        label: Callable[[ScoredRow, float | None], _Label],
+        counts: Callable[[Sequence[_Label]], NDArray[Any]],
     ) -> None:
         self._label = label
         self._counts = counts
-        self._known: dict[_Kept, _Kept] = {}
-        self._labels: list[_Kept] = []
+        self._shared: dict[_Label, _Label] = {}
+        self._labels: list[_Label] = []
 
     def add(self, row: ScoredRow, score: float | None) -> None:
         label = self._label(row, score)
-        self._labels.append(self._known.setdefault(label, label))
+        self._labels.append(self._shared.setdefault(label, label))
 
     def counts(self) -> NDArray[Any]:
         return self._counts(self._labels)
@@ -73,7 +75,7 @@ class Labels(Tally, Generic[_Kept]):
 
 @dataclass(frozen=True, slots=True)
 class ScoredRow:
-    """One scored row: what a reading found, what was right (several: any of them), and the clip it belongs to."""
+    """Holds a row to score: the extracted answer, the right answer (several: any of them is right), and its clip."""
 
     answer: Answer
     target: str | tuple[str, ...]
@@ -87,30 +89,33 @@ class ScoredRow:
 
     @property
     def label(self) -> str:
-        """The one right answer that the row is counted under: the first."""
+        """The right answer that the row is counted under: the first of `targets`."""
         return self.targets[0] if self.targets else ""
 
 
 class Metric(ABC):
-    """One entry of `metric_list`. `name` is its key in the results."""
+    """Computes one entry of `metric_list`. `name` is its key in the results."""
 
     name: str
     higher_is_better: bool = True
-    #: The entry that it was built from.
+    #: The entry of `metric_list` that it was built from.
     spec: Mapping[str, Any] = MappingProxyType({})
-    #: Whether counts need more of a row than its own number.
+    #: Whether the tally reads the row itself and not only its score.
     reads_rows: ClassVar[bool] = True
 
     @abstractmethod
     def score(self, row: ScoredRow) -> float | None:
-        """The row's own number, as samples_*.jsonl keeps it; None where the metric says nothing of it."""
+        """Return the row's score, as written to samples_*.jsonl; None where the metric does not apply to the row."""
 
     @abstractmethod
     def tally(self) -> Tally:
-        """What takes rows as they pass, and gives their additive counts [n, k]."""
+        """Return a new tally that collects the additive counts [n, k] of this metric."""
 
     def counts(self, rows: Sequence[ScoredRow]) -> NDArray[Any]:
-        """Additive counts per row [n, k]; k depends on the rows (labels), so one call covers all that are compared."""
+        """Return additive counts per row [n, k].
+
+        k depends on the rows' labels, so pass all compared rows in one call.
+        """
         tally = self.tally()
         for row in rows:
             tally.add(row, self.score(row))
@@ -118,14 +123,14 @@ class Metric(ABC):
 
     @abstractmethod
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
-        """Summed counts [draws, k] -> metric values [draws]; nan where a draw has no value."""
+        """Compute metric values [draws] from summed counts [draws, k]; nan where a draw has no value."""
 
     def aggregate(self, rows: Sequence[ScoredRow]) -> float | None:
-        """The metric over rows; None where it has no value (no rows, no options)."""
+        """Compute the metric over rows; None where it has no value (no rows, no options)."""
         return self.total(self.counts(rows)) if rows else None
 
     def total(self, counts: NDArray[Any]) -> float | None:
-        """The metric of counts [n, k]; None where it has no value."""
+        """Compute the metric from counts [n, k]; None where it has no value."""
         import numpy as np
 
         value = float(self.value(counts.sum(axis=0, keepdims=True))[0])
@@ -133,7 +138,7 @@ class Metric(ABC):
 
 
 class Mean(Metric):
-    """The plain mean of a number per row; rows without one are left out."""
+    """Averages a score over rows; rows without a score are left out."""
 
     reads_rows: ClassVar[bool] = False
 
@@ -153,7 +158,7 @@ class Mean(Metric):
         return self._score(row)
 
     def tally(self) -> Tally:
-        """[sum, rows]."""
+        """Collect [sum of scores, number of scored rows]."""
         return NumberTally(2, lambda row, score: counted_score(score))
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -161,12 +166,12 @@ class Mean(Metric):
 
 
 def counted_score(score: float | None) -> tuple[float, float]:
-    """A row's number and 1 for the row; zeros for a row without one."""
+    """Return the score and 1, the count of the row; two zeros for a row without a score."""
     return (0.0, 0.0) if score is None else (score, 1.0)
 
 
 def ratio(above: NDArray[Any], below: NDArray[Any], empty: float = float("nan")) -> NDArray[Any]:
-    """Elementwise above / below, `empty` where below is 0."""
+    """Divide above by below elementwise; the result is `empty` where below is 0."""
     import numpy as np
 
     result: NDArray[Any] = np.full(np.broadcast(above, below).shape, empty)

@@ -1,6 +1,6 @@
-"""The one generation API: requests in, responses out, whatever stands behind.
+"""Defines the interface of models: requests in, responses out, for local weights and servers alike.
 
-A backend is one file in models/ with one subclass of `Model`. It knows nothing of tasks, metrics or the cache.
+A model is one file in models/ with one subclass of `Model`. It imports nothing of tasks, metrics or the cache.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Status = Literal["ok", "error", "refused", "unverified"]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """How to decode. `temperature` 0 is greedy; `seed` is None for greedy decoding."""
+    """Sets how a model decodes. `temperature` 0 is greedy; `seed` is None for greedy decoding."""
 
     max_new_tokens: int = 16
     stop: tuple[str, ...] = ()
@@ -35,7 +35,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """All that can change an answer, and nothing else."""
+    """Holds everything that can change a response, and nothing else: it is what the cache key is computed from."""
 
     prompt: str
     audios: tuple[Audio, ...] = ()
@@ -43,13 +43,13 @@ class Request:
     system: str | None = None
 
 
-#: One for all answers that have none, of which there may be many; a dict, for `asdict` copies no other mapping.
+#: One empty dict shared by all responses without details, to save memory; `asdict` can't copy other mappings.
 NO_DETAILS: Mapping[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one answer cost. Seconds and bytes; None where a backend cannot know."""
+    """Counts what one response cost, in tokens, seconds and bytes; None where the model can't know."""
 
     heard_seconds: float | None = None
     audio_tokens: int | None = None
@@ -66,7 +66,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, or why there is none. Only `ok` and `unverified` responses are scored."""
+    """Holds what a model said, or why it said nothing. Only `ok` and `unverified` responses are scored."""
 
     text: str
     finish_reason: str = "stop"
@@ -76,12 +76,12 @@ class Response:
 
     @classmethod
     def failed(cls, reason: str, usage: Usage | None = None) -> Response:
-        """An error row: not scored, lowers coverage, asked again by `--retry_errors`."""
+        """Build a failed response: not scored, lowers coverage, and requested again by `--retry_errors`."""
         return cls("", finish_reason="error", status="error", error=reason, usage=usage or Usage())
 
 
 class CachedResponse(NamedTuple):
-    """One request with its response, and whether the cache had it."""
+    """Pairs a request with its response, and says whether the response came from the cache."""
 
     request: Request
     response: Response
@@ -89,17 +89,17 @@ class CachedResponse(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One row of the cache, as stored."""
+    """Holds one entry of the cache, as stored."""
 
     key: str
     value: Any
 
 
 class AnswerStore(Protocol):
-    """What a model may use of the response cache: hashes of audio, small values by key, and other models' responses."""
+    """Gives a model access to the cache: hashes of audio, small values by key, and other models' responses."""
 
     def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
-        """Return hash and seconds of each clip, and for clips that cannot be decoded the reason."""
+        """Return hash and seconds of each clip, and the reason for each clip that can't be decoded."""
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """Return the stored values of those keys that exist."""
@@ -108,16 +108,16 @@ class AnswerStore(Protocol):
         """Store a JSON value."""
 
     def known(self, model: Model, requests: Sequence[Request]) -> dict[Request, Entry]:
-        """Return the cache entries of those requests that `model` has answered."""
+        """Return the cache entries of those requests for which `model` has a stored response."""
 
     def answer(self, model: Model, requests: Sequence[Request]) -> Iterator[CachedResponse]:
         """Yield every request with its response, from the cache or from `model`."""
 
 
 class ModelFlags(NamedTuple):
-    """Names the two flags that choose a model on the command line, so that its errors speak of them.
+    """Names the two flags that chose a model on the command line, for its error messages.
 
-    The judge is a model too, and has `--judge_model` and `--judge_args`.
+    The judge is a model too; its flags are `--judge_model` and `--judge_args`.
     """
 
     model: str = "--model"
@@ -129,34 +129,34 @@ JUDGE_FLAGS = ModelFlags("--judge_model", "--judge_args")
 
 
 class ModelSettings(BaseModel):
-    """A model's arguments: declared, typed, unknown names refused."""
+    """Declares a model's arguments and their types; unknown names are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    #: The flags that the arguments came from; no argument itself, and in no fingerprint.
+    #: The flags that the arguments came from; not an argument itself, and not part of the fingerprint.
     _flags: ModelFlags = PrivateAttr(default=MODEL_FLAGS)
 
 
 def flags_of(settings: ModelSettings) -> ModelFlags:
-    """Return the flags that these arguments came from: for an adapter's `__init__`, before `Model.flags` is there."""
+    """Return the flags that these arguments came from; for an `__init__` that can't use `Model.flags` yet."""
     return settings._flags
 
 
 class Model(ABC):
-    """One adapter. Weights load on the first `generate`, never in `__init__`."""
+    """Answers requests with one kind of model. Weights load on the first `generate`, never in `__init__`."""
 
     Settings: ClassVar[type[ModelSettings]] = ModelSettings
-    #: Raised when the inputs that this adapter builds change: it is part of every cache key.
+    #: Increase it when the inputs that this adapter builds change: it is part of every cache key.
     version: ClassVar[int] = 1
-    #: Settings that cannot change an answer and so stay out of the fingerprint.
+    #: Settings that can't change a response, and are therefore left out of the fingerprint.
     transport: ClassVar[frozenset[str]] = frozenset(
         {"device", "batch_size", "timeout", "retries", "concurrency"}
     )
 
-    #: Modules beyond the plain installation that are imported on the first cache miss, and the extra that brings each.
+    #: Modules imported on the first cache miss that the plain installation lacks, with the extra that installs each.
     needs: ClassVar[Mapping[str, str]] = {}
 
-    #: Kinds of press that this model can carry: none unless its language model runs here, on audio tokens.
+    #: Press classes that this model supports; none unless its language model runs in this process on audio tokens.
     carries: ClassVar[tuple[type[Press], ...]] = ()
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
@@ -170,14 +170,17 @@ class Model(ABC):
             )
         self.settings = settings
         self.press = press
-        #: Set by the evaluator: models that ask other models keep those answers here too.
+        #: Set by the evaluator, for models that store hashes or send requests to other models.
         self.cache: AnswerStore | None = None
 
     @classmethod
     def from_args(
         cls, args: Mapping[str, Any], press: Press | None = None, flags: ModelFlags = MODEL_FLAGS
     ) -> Model:
-        """Build a model from its arguments. Raises MarathonError naming the flag, the argument and what is allowed."""
+        """Build a model from its arguments.
+
+        Raises MarathonError naming the flag, the argument and what is allowed.
+        """
         try:
             settings = cls.Settings.model_validate(dict(args))
             settings._flags = flags
@@ -192,60 +195,64 @@ class Model(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The file's name, which is the name on the command line."""
+        """Return the name on the command line, which is the file's name."""
         return cls.__module__.rpartition(".")[2]
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """All that distinguishes this model's answers from another's; JSON, known without weights."""
+        """Everything that distinguishes this model's responses from another's, as JSON; loads no weights."""
         settings = self.settings.model_dump(mode="json", exclude=set(self.transport))
         return {
             "model": self.name(),
             "adapter_version": self.version,
-            # a key changes no answer, and this is written into caches and results
+            # an API key can't change a response, and the fingerprint is written into caches and results
             **without_secrets(settings),
             **self.identity(),
             "press": self.press.fingerprint if self.press else None,
         }
 
     def identity(self) -> dict[str, Any]:
-        """What stands behind the settings: weights, revision, chat template. Needs no weights in memory."""
+        """Return what the settings refer to: weights, revision, chat template. Loads no weights."""
         return {}
 
     def stages(self) -> tuple[Model, ...]:
-        """The models that answer for this one, itself first."""
+        """Return this model and the models that it sends requests to, itself first."""
         return (self,)
 
     def memo(self, requests: Sequence[Request]) -> dict[str, Any]:
-        """Entries of its cache, by key, that answering these requests would look up: for a process that lacks the file."""
+        """Return the cache entries, by key, that this model will look up for these requests.
+
+        Rank 0 sends them to ranks that can't read the cache file.
+        """
         return {}
 
     def check(self) -> None:  # noqa: B027 - most models need nothing from elsewhere
-        """Raise MarathonError when what stands behind cannot be had; quick, and before anything slow."""
+        """Raise MarathonError when weights, keys or modules are missing; quick, and before anything slow."""
 
     @abstractmethod
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """Yield each request with its response as soon as it is finished, in any order.
 
-        One failing request becomes `Response.failed`; it never ends the others.
+        A failing request becomes `Response.failed`; the other requests are still answered.
         """
 
     def close(self) -> None:  # noqa: B027 - most models have nothing to free
-        """Free what `generate` loaded; models that load nothing need not say so."""
+        """Free what `generate` loaded; models that load nothing need not override this."""
 
 
-#: Who asks a model: `complete`, or what shares the requests out among processes.
+#: Sends requests to a model: `complete`, or a function that distributes them over processes.
 Through = Callable[[Model, Sequence[Request]], Iterator[tuple[Request, Response]]]
 
-#: An adapter that raises this often in a row, with no answer between, is broken for all that is left.
+#: After this many exceptions in a row without a response, the remaining requests fail.
 FAILURES_IN_A_ROW = 3
 
 
 def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-    """`model.generate`, held to its promise: every request gets one response, whatever the adapter does.
+    """Run `model.generate` and yield exactly one response per request, even where the adapter raises or skips some.
 
-    An exception is charged to the first request still waiting, and the others are asked again; after three in
-    a row without an answer the rest fails with the same reason. MarathonError (weights missing) goes through.
+    An exception fails the first request that has no response yet, and the others are sent again; after three
+    exceptions in a row without a response, all remaining requests fail with the same reason. MarathonError (weights
+    missing) is not caught.
     """
     waiting = dict.fromkeys(requests)
     failures = 0
@@ -259,12 +266,12 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
                     yield request, response
         except MarathonError:
             raise
-        except Exception as error:  # noqa: BLE001 - one bad sample must not cost the others their answers
+        except Exception as error:  # noqa: BLE001 - one bad sample must not fail the others
             reason = without_keys(f"{type(error).__name__}: {error}")
         if waiting:
             failures += 1
-            charged = list(waiting) if failures >= FAILURES_IN_A_ROW else [next(iter(waiting))]
-            for request in charged:
+            failed = list(waiting) if failures >= FAILURES_IN_A_ROW else [next(iter(waiting))]
+            for request in failed:
                 del waiting[request]
                 yield request, Response.failed(reason)
 
@@ -289,4 +296,5 @@ def argument_errors(
 
 
 def listed_names(names: Iterable[str]) -> str:
+    """Join argument names for a message; `no arguments` when there are none."""
     return ", ".join(names) or "no arguments"

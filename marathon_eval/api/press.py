@@ -1,7 +1,8 @@
-"""Presses: what a compression method is, and what `ratio` means. Imports no torch.
+"""Defines presses, the methods that compress a sample's audio tokens, and what `ratio` means. Imports no torch.
 
-A press is frozen settings and one pure rule. `ratio` is the fraction of a sample's audio tokens that is REMOVED, for
-every press alike. How a rule reaches a model is the business of marathon_eval/hf; a press never sees the model.
+A press consists of frozen settings and one pure rule. `ratio` is the fraction of a sample's audio tokens that is
+REMOVED, for every press alike. marathon_eval/backends/hf/engine applies the rule to a model; a press never sees the
+model itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ P = TypeVar("P", bound="Press")
 
 
 def budget(length: int, ratio: float) -> int:
-    """How many of `length` tokens stay when the fraction `ratio` is removed: at least one, all at 0.
+    """Return how many of `length` tokens stay when the fraction `ratio` is removed: at least one, all at 0.
 
     The small constant undoes binary rounding: 10 * (1 - 0.9) is 0.9999999999999998. Raises ValueError.
     """
@@ -37,11 +38,11 @@ def budget(length: int, ratio: float) -> int:
 
 @dataclass(frozen=True)
 class Press(ABC):
-    """Frozen settings; a subclass's own fields are its own arguments. Raises MarathonError for a wrong value."""
+    """Holds a press's settings, with a subclass's arguments as fields. Raises MarathonError for a wrong value."""
 
     ratio: float
     seed: int = 0
-    #: Raised when the rule itself changes: it is part of every cache key.
+    #: Increase it when the rule itself changes: it is part of every cache key.
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -55,23 +56,23 @@ class Press(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The file's name, which is the name on the command line."""
+        """Return the name on the command line, which is the file's name."""
         return cls.__module__.rpartition(".")[2]
 
     @classmethod
     def arguments(cls) -> dict[str, type]:
-        """Name and type of every setting that a user may give, in order."""
+        """Return name and type of every argument, in order."""
         hints = typing.get_type_hints(cls)
         return {item.name: hints[item.name] for item in fields(cls) if item.metadata.get("argument", True)}
 
     @classmethod
     def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
-        """The arguments with what follows from them; a press that is told something else than `ratio` says so here."""
+        """Fill in derived arguments. A press without the argument `ratio` overrides this to compute it."""
         return args
 
     @classmethod
     def supports(cls) -> tuple[str, ...]:
-        """What it can be asked for beyond its settings, in a word or two each."""
+        """List what the press can do besides its settings, e.g. `("layer=0", "stages", "batches")`."""
         return ()
 
     @property
@@ -85,21 +86,21 @@ class Press(ABC):
 class PruningPress(Press):
     """Drops audio tokens at the input of decoder layer `layer`, in the prefill; the layers before see all of them.
 
-    `layer=2+8,ratio=0.3+0.7` cuts twice: each ratio is the fraction of the original audio tokens that is gone by then.
+    `layer=2+8,ratio=0.3+0.7` cuts twice: each ratio is the fraction of the original audio tokens removed by then.
     """
 
     layer: int = 2
     compat: str = ""
-    """`audiomarathon`: begin and end markers may go too, and budgets are cut off as in the released code."""
-    #: Every cut as (layer, fraction gone), when there are several; `ratio` is then the last one's.
+    """`audiomarathon`: begin and end markers may be dropped too; budgets are rounded down as in the released code."""
+    #: Every cut as (layer, fraction removed), when there are several; `ratio` is then that of the last cut.
     stages: tuple[tuple[int, float], ...] = field(default=(), metadata={"argument": False})
-    #: Asks for `PruningView.attention`; left out otherwise, for it costs a pass over the keys.
+    #: The rule reads `PruningView.attention`, which is only computed then, because it costs a pass over the keys.
     needs_attention: ClassVar[bool] = False
-    #: Asks for `PruningView.loudness`.
+    #: The rule reads `PruningView.loudness`.
     needs_loudness: ClassVar[bool] = False
-    #: The released code has this rule, so `compat=audiomarathon` says something.
+    #: AudioMarathon's released code has this rule, so that `compat=audiomarathon` is allowed.
     released: ClassVar[bool] = False
-    #: Can cut several times (`layer=2+8`).
+    #: The press can cut several times (`layer=2+8`).
     staged: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -137,7 +138,7 @@ class PruningPress(Press):
 
     @property
     def cuts(self) -> tuple[tuple[int, float], ...]:
-        """(layer, fraction of the original audio tokens that is gone from there on), ascending."""
+        """Every cut as (layer, fraction of the original audio tokens that is removed up to there), ascending."""
         return self.stages or ((self.layer, self.ratio),)
 
     @property
@@ -146,60 +147,63 @@ class PruningPress(Press):
         return {**super().fingerprint, **stages}
 
     def kept(self, length: int, ratio: float) -> int:
-        """How many of `length` prunable tokens stay when `ratio` of them has gone."""
+        """Return how many of `length` prunable tokens stay when the fraction `ratio` is removed."""
         return max(1, int(length * (1 - ratio))) if self.compat else budget(length, ratio)
 
     @abstractmethod
     def select(self, view: PruningView) -> LongTensor:
-        """`view.keep` different entries of `view.audio`, in any order."""
+        """Return `view.keep` different entries of `view.audio`, in any order."""
 
     def merged(self, view: PruningView, kept: LongTensor) -> Tensor | None:
-        """[keep, h] what the kept tokens carry on, in the order of `kept`; None: what they carried before."""
+        """Return new hidden states [keep, h] of the tokens in `kept`, in that order; None leaves them unchanged."""
         return None
 
 
 @dataclass(frozen=True)
 class PruningView:
-    """One sample at the input of decoder layer K, padding cut away. T prompt tokens, L of them audio, h hidden size."""
+    """Shows a rule one sample at the input of decoder layer K, without padding.
+
+    T prompt tokens, L of them audio, h hidden size.
+    """
 
     hidden: Tensor
-    """[T, h] what layer K would read."""
+    """[T, h] input of layer K."""
     norm: Callable[[Tensor], Tensor]
     """The decoder's final norm."""
     keys: Tensor
     """[key heads, T, head size] of layer K-1, positions already rotated in; for K = 0 the embeddings, as one head."""
     attention: Tensor | None
-    """[T] softmax attention of the last prompt token in layer K-1, mean over heads; None unless asked for."""
+    """[T] softmax attention of the last prompt token in layer K-1, mean over heads; None unless `needs_attention`."""
     audio: LongTensor
-    """[L] positions of the audio tokens that are still there, ascending."""
+    """[L] positions of the remaining audio tokens, ascending."""
     keep: int
-    """How many of them must stay."""
+    """Number of audio tokens that must stay."""
     generator: Generator
-    """On the CPU, seeded from (press seed, audio content, prompt): never from the order of samples."""
+    """On the CPU, seeded from (press seed, audio content, prompt), so that the order of samples has no influence."""
     loudness: Tensor | None = None
-    """[L] root mean square of the samples that each audio token stands for; None unless asked for."""
+    """[L] root mean square of the sound samples that each audio token stands for; None unless `needs_loudness`."""
 
     @cached_property
     def normed(self) -> Tensor:
-        """[T, h] hidden states after the decoder's final norm; made when first asked for."""
+        """[T, h] hidden states after the decoder's final norm; computed on first use."""
         return self.norm(self.hidden)
 
 
 @dataclass(frozen=True)
 class EvictionPress(Press):
-    """Shrinks every layer's key-value cache after the audio was heard; text keys and delimiters stay."""
+    """Removes audio keys from every layer's KV cache after the audio's prefill; text keys and delimiters stay."""
 
     evict: str = "context"
-    """`context`: before the question is read. `prompt`: after, as released code does; cannot change the first token."""
+    """`context`: before the question's prefill. `prompt`: after it, as in released code; the first token is fixed then."""
     smooth: float = 0.0
-    """Share of the score's spectrum over time that is cut away, from the top (AudioKV's low-pass); 0 is off."""
-    #: How many of the context's last queries the rule looks at (`EvictionView.queries`); 0 for none.
+    """Fraction of the score's spectrum over time that is removed from the top (AudioKV's low-pass); 0 is off."""
+    #: How many of the context's last queries the rule reads (`EvictionView.queries`); 0 for none.
     window: int = 0
-    #: Asks for `EvictionView.unrotated`, every query of the context.
+    #: The rule reads `EvictionView.unrotated`, every query of the context.
     needs_queries: ClassVar[bool] = False
-    #: Keys stay by their score; a rule that only counts places has none that could be smoothed.
+    #: The rule scores keys. False for a rule that goes by positions alone, where `smooth` makes no sense.
     scored: ClassVar[bool] = True
-    #: Scores beside the model, from its attention modules, by `made().score(...)` (kvpress).
+    #: The rule scores while the model runs, from its attention modules, by `made().score(...)` (kvpress).
     needs_module: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -218,30 +222,33 @@ class EvictionPress(Press):
         return ("evict=context", "evict=prompt", *(["smooth"] if cls.scored else []))
 
     def made(self) -> Any:
-        """The object that scores, for a press with `needs_module`."""
+        """Build the object that scores, for a press with `needs_module`."""
         raise NotImplementedError(f"press={self.name()} scores by itself")
 
     def budgets(self, length: int, layers: int) -> list[int]:
-        """How many of `length` audio keys stay in each layer; their mean is `budget(length, ratio)`."""
+        """Return how many of `length` audio keys stay in each layer; the mean is `budget(length, ratio)`."""
         return [budget(length, self.ratio)] * layers
 
     @abstractmethod
     def score(self, view: EvictionView) -> Tensor:
-        """[key heads, T] or [T]: the higher a key's score, the longer it stays. Text keys' scores are not used."""
+        """Return scores [key heads, T] or [T].
+
+        The audio keys with the highest scores stay; scores of text keys are unused.
+        """
 
     def select(self, view: EvictionView) -> LongTensor:
-        """[key heads, keep] positions of the audio keys that stay: the best by (smoothed) score."""
+        """Return the positions [key heads, keep] of the audio keys with the highest (smoothed) scores."""
         scores = self.smoothed(self.score(view).float().expand(len(view.keys), -1)[:, view.audio])
         return cast("LongTensor", view.audio[scores.topk(view.keep, dim=-1).indices])
 
     def smoothed(self, scores: Tensor) -> Tensor:
-        """[heads, L] scores of the audio keys in order, low-passed over time when `smooth` asks for it."""
+        """Low-pass the scores [heads, L] of the audio keys over time, where `smooth` is set."""
         return low_passed(scores, self.smooth) if self.smooth else scores
 
 
 @dataclass(frozen=True)
 class EvictionView:
-    """One layer of one sample after the context. T context tokens, L of them audio, d head size."""
+    """Shows a rule one layer of one sample after the context. T context tokens, L of them audio, d head size."""
 
     layer: int
     layers: int
@@ -250,7 +257,7 @@ class EvictionView:
     values: Tensor
     """[key heads, T, d]."""
     queries: Tensor | None
-    """[heads, w, d] the context's last w queries, rotated; w is `window` or less. None when not asked for."""
+    """[heads, w, d] the context's last w queries, rotated; w is `window` or less. None where `window` is 0."""
     unrotated: Tensor | None
     """[heads, T, d] every query before rotation; None unless `needs_queries`."""
     rotation: Callable[[int], Tensor] | None
@@ -258,19 +265,19 @@ class EvictionView:
     audio: LongTensor
     """[L] positions of the audio keys, ascending."""
     keep: int
-    """How many of them must stay in this layer."""
+    """Number of audio keys that must stay in this layer."""
     generator: Generator
-    """Seeded from (press seed, audio content, prompt) and the same in every layer."""
+    """Seeded from (press seed, audio content, prompt), alike in every layer."""
     scores: Tensor | None = None
-    """[key heads, T] what was scored while the model ran; None unless `needs_module`."""
+    """[key heads, T] scores computed while the model ran; None unless `needs_module`."""
 
     @cached_property
     def attention(self) -> Tensor:
-        """[heads, w, T] softmax attention of the last w queries, causal, in float32."""
+        """[heads, w, T] causal softmax attention of the last w queries, in float32; computed on first use."""
         import torch
 
         if self.queries is None:
-            raise ValueError("this press looks at queries: its window must be above 0")
+            raise ValueError("this press reads queries: its window must be above 0")
         heads, window, size = self.queries.shape
         keys = self.keys.repeat_interleave(heads // len(self.keys), dim=0).float()
         scores = self.queries.float() @ keys.transpose(1, 2) / size**0.5
@@ -281,26 +288,26 @@ class EvictionView:
 
 @dataclass(frozen=True)
 class Decoder:
-    """All that the press machinery may know of a model."""
+    """Names the parts of a model that the engine needs to apply a press."""
 
     root: Module
-    """Its forward gets `input_ids` [B, T] and the padding mask [B, T]."""
+    """The module whose forward gets `input_ids` [B, T] and the padding mask [B, T]."""
     stack: Module
-    """Its forward runs the layers on `past_key_values`."""
+    """The module whose forward runs the layers on `past_key_values`."""
     layers: Sequence[Module]
-    """Each with a `self_attn`, called with `position_embeddings` and `attention_mask` by keyword."""
+    """The decoder layers, each with a `self_attn` that gets `position_embeddings` and `attention_mask` by keyword."""
     norm: Module
     """The norm after the last layer."""
     audio_token_ids: tuple[int, ...]
-    """The placeholder ids that stand where audio is; delimiters are text and always stay."""
+    """The placeholder ids of audio tokens; delimiters count as text and always stay."""
     encode_audio: Module
     """The audio encoder: its output's first dimension, or `last_hidden_state`'s, counts audio tokens."""
     cut_at_input: bool = False
-    """Its layers can't be cut in the middle (windows, shared caches): tokens go before the first one or not at all."""
+    """The layers attend in windows or share caches, so that tokens can only be dropped before the first layer."""
 
 
 def press_from_args(press_class: type[P], args: Mapping[str, Any], flag: str = "--model_args") -> P:
-    """Build a press; raises MarathonError for what is missing, unknown, of the wrong type or out of range."""
+    """Build a press. Raises MarathonError for arguments that are missing, unknown or have a wrong value."""
     name, known = press_class.name(), press_class.arguments()
     for argument in args:
         if argument not in known:
@@ -317,7 +324,7 @@ def press_from_args(press_class: type[P], args: Mapping[str, Any], flag: str = "
 
 
 def _converted(press: str, name: str, value: Any, kind: type) -> Any:
-    """The value as its declared type: whole numbers pass as float, nothing else is bent. Raises MarathonError."""
+    """Return the value as its declared type; only whole numbers are converted, to float. Raises MarathonError."""
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
@@ -327,7 +334,7 @@ def _converted(press: str, name: str, value: Any, kind: type) -> Any:
 
 
 def low_passed(scores: Tensor, cut: float) -> Tensor:
-    """[heads, L] scores over time without the top `cut` of their spectrum (AudioKV, https://arxiv.org/abs/2604.06694)."""
+    """Remove the top `cut` of the time spectrum of scores [heads, L] (AudioKV, https://arxiv.org/abs/2604.06694)."""
     import torch
 
     spectrum = torch.fft.rfft(scores)

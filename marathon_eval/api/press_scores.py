@@ -1,4 +1,4 @@
-"""Work on scores that several eviction presses share. Imports no torch at its top."""
+"""Computes scores that several eviction presses share. Imports no torch at its top."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def windowed_scores(view: EvictionView, kernel: int) -> Tensor:
-    """[key heads, T] SnapKV's rule: the window's mean attention, pooled over neighbours and a key head's queries."""
+    """Return scores [key heads, T] by SnapKV's rule: the mean attention of the window's queries.
+
+    Attention is pooled over `kernel` neighbouring keys and averaged over the query heads of a key head. The
+    window's own keys get the highest score.
+    """
     import torch
     from torch.nn.functional import avg_pool1d
 

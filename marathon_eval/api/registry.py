@@ -1,8 +1,9 @@
-"""A name to a task YAML, a model class or a press class: the file's name is the name on the command line.
+"""Finds a task YAML, a model class or a press class by name: the file's name is the name on the command line.
 
-Looked up in this order: folders given by --include_path (tasks/, models/, presses/ inside them, or the YAMLs
-themselves), a path (`./my_press.py`), `package.module:Class`, entry points `marathon_eval.models|presses|tasks`,
-and what ships. Nothing is imported to list names.
+A name may be `package.module:Class`, the path of a file (`./my_press.py`), or the name of a file. Files are
+searched in the folders given by --include_path (tasks/, models/, presses/ inside them, or the YAMLs themselves),
+then among those that ship with the package, then as entry points `marathon_eval.models|presses|tasks`. Nothing is
+imported to list names.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FLAGS: dict[PluginKind, str] = {"task": "--tasks", "model": "--model", "press": 
 
 
 class Registry:
-    """Names as one command sees them; `include_path` are folders that the user named."""
+    """Finds tasks, models and presses for one command; `include_path` lists folders given by the user."""
 
     def __init__(self, include_path: Sequence[str] = ()) -> None:
         for folder in include_path:
@@ -42,35 +43,35 @@ class Registry:
         self._listed: dict[PluginKind, list[Path]] = {}
 
     def names(self, kind: PluginKind) -> list[str]:
-        """Every name of this kind, from file names and entry points alone."""
+        """Return every name of this kind, read from file names and entry points alone."""
         files = {path.stem for path in self._files(kind)}
         return sorted(files | {point.name for point in _entry_points(FOLDERS[kind])})
 
     def task_path(self, name: str) -> Path:
-        """The YAML of a task or group; raises MarathonError with the nearest name."""
+        """Return the YAML of a task or group. Raises MarathonError with the most similar name."""
         path = self._path("task", name, FLAGS["task"])
         if path is None:
             raise self._unknown("task", name, FLAGS["task"])
         return path
 
     def model_class(self, name: str, flag: str = FLAGS["model"]) -> type[Model]:
-        """Return the adapter class of this name; `flag` named it. Raises MarathonError that speaks of the flag."""
+        """Return the model class of this name. Raises MarathonError that names `flag`."""
         from marathon_eval.api.model import Model
 
         return cast("type[Model]", self._class("model", name, Model, flag))
 
     def press_class(self, name: str) -> type[Press]:
-        """The press class behind `press=`. Raises MarathonError."""
+        """Return the press class of this name. Raises MarathonError that names `press=`."""
         from marathon_eval.api.press import Press
 
         return cast("type[Press]", self._class("press", name, Press, FLAGS["press"]))
 
     def _files(self, kind: PluginKind) -> list[Path]:
-        """Files in order of precedence; a leading underscore marks a shared base, not a name."""
+        """Return files in order of precedence, without shared bases, whose names begin with an underscore."""
         if kind not in self._listed:
             pattern = ("**/*" if kind == "task" else "*") + SUFFIXES[kind]
-            found = [path for folder in self._folders(kind) for path in sorted(folder.glob(pattern))]
-            self._listed[kind] = [path for path in found if not path.name.startswith("_")]
+            files = [path for folder in self._folders(kind) for path in sorted(folder.glob(pattern))]
+            self._listed[kind] = [path for path in files if not path.name.startswith("_")]
         return self._listed[kind]
 
     def _folders(self, kind: PluginKind) -> Iterator[Path]:
@@ -85,7 +86,7 @@ class Registry:
     def _path(self, kind: PluginKind, name: str, flag: str) -> Path | None:
         if name.endswith(SUFFIXES[kind]) or "/" in name:
             path = Path(name)
-            # False too for what can be no file's name
+            # os.path.isfile, unlike Path.is_file, also returns False for text that can't be a file name
             if os.path.isfile(path):
                 return path
             if name.endswith(SUFFIXES[kind]):
@@ -113,12 +114,12 @@ class Registry:
 
 @cache
 def shipped_folder(kind: PluginKind) -> Path:
-    """The folder of tasks, models or presses that came with the package."""
+    """Return the folder of the tasks, models or presses that ship with the package."""
     return PACKAGE / FOLDERS[kind]
 
 
 def _nested(path: Path, kind: PluginKind) -> str:
-    """`air_bench/chat` for a YAML in a sub-folder of ours."""
+    """Return `air_bench/chat` for a YAML in a sub-folder of the shipped tasks, else the file's name."""
     folder = shipped_folder(kind)
     return str(path.relative_to(folder).with_suffix("")) if path.is_relative_to(folder) else path.stem
 
@@ -131,7 +132,7 @@ def _entry_points(folder: str) -> tuple[Any, ...]:
 
 
 def _load(kind: PluginKind, path: Path, flag: str) -> ModuleType:
-    """Our own files under their package name (one file, one module); a user's file under its own."""
+    """Import a shipped file under its package name (one file, one module), a user's file under a name of its own."""
     if path.parent == shipped_folder(kind):
         return importlib.import_module(f"marathon_eval.{FOLDERS[kind]}.{path.stem}")
     name = f"marathon_eval_user.{FOLDERS[kind]}.{path.stem}"
@@ -167,8 +168,11 @@ def _from_module(name: str, parent: type, flag: str) -> type:
 
 
 def one_class(module: ModuleType, parent: type, kind: str, name: str) -> type:
-    """The one public subclass of `parent` that the module defines. Raises MarathonError."""
-    found = [
+    """Return the one public subclass of `parent` that the module defines.
+
+    Raises MarathonError for none or several.
+    """
+    classes = [
         value
         for key, value in vars(module).items()
         if inspect.isclass(value)
@@ -177,12 +181,12 @@ def one_class(module: ModuleType, parent: type, kind: str, name: str) -> type:
         and not key.startswith("_")
         and not inspect.isabstract(value)
     ]
-    if len(found) != 1:
+    if len(classes) != 1:
         raise MarathonError(
             f"{kind} {name}: {module.__file__} must define one class that extends {parent.__name__}, "
-            f"it defines {len(found)}"
+            f"it defines {len(classes)}"
         )
-    return found[0]
+    return classes[0]
 
 
 def _checked(value: Any, parent: type, flag: str, name: str) -> type:

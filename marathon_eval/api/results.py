@@ -1,4 +1,4 @@
-"""What a run found: a sample per document, a result per task, and the run with all of them."""
+"""Defines the results of a run: a sample per document, a result per task, and the run that holds them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCHEMA_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class ReadingScore:
-    """One reading (named filter pipeline) of one answer. `answer` None: no answer was found."""
+    """Holds one reading (named filter pipeline) of a response. `answer` None: the filters found no answer."""
 
     answer: str | None
     rule: str
@@ -20,7 +20,7 @@ class ReadingScore:
 
 @dataclass(frozen=True)
 class Sample:
-    """One document asked and scored: one line of samples_<task>.jsonl."""
+    """Holds one document with its response and its scores: one line of samples_<task>.jsonl."""
 
     task: str
     doc_id: int
@@ -34,30 +34,31 @@ class Sample:
     prompt_sha256: str | None
     audio: list[dict[str, Any]]
     fields: dict[str, Any] = field(default_factory=dict)
-    #: Every text of the judge by kind and call, retries included; empty for tasks that no judge sees.
+    #: Every text of the judge by kind and call, retries included; empty for tasks without a judge.
     judge: dict[str, Any] = field(default_factory=dict)
-    #: What metrics compare an answer with, and what intervals resample: with these a later command can redo both.
+    #: Option texts and letters that metrics compare an answer with, and the cluster that intervals resample: a later
+    #: command needs them to score the sample again.
     choices: list[str] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
     cluster: str | None = None
 
     def line(self) -> dict[str, Any]:
-        """The JSON line; the task is in the file's name. Its lists and dicts are the sample's own."""
-        # dataclasses.asdict copies every list and dict that is about to be written: half the time of a rescoring run
-        row = {"schema_version": SCHEMA_VERSION, **{name: getattr(self, name) for name in _KEPT}}
+        """Return the JSON row, without the task, which the file's name says. Its lists and dicts are not copied."""
+        # dataclasses.asdict would copy every list and dict, which took half the time of a rescoring run
+        row = {"schema_version": SCHEMA_VERSION, **{name: getattr(self, name) for name in _WRITTEN_FIELDS}}
         row["readings"] = {
-            name: {"answer": one.answer, "rule": one.rule, "scores": one.scores}
-            for name, one in self.readings.items()
+            name: {"answer": reading.answer, "rule": reading.rule, "scores": reading.scores}
+            for name, reading in self.readings.items()
         }
         return row
 
 
-_KEPT = tuple(one.name for one in fields(Sample) if one.name != "task")
+_WRITTEN_FIELDS = tuple(item.name for item in fields(Sample) if item.name != "task")
 
 
 @dataclass(frozen=True)
 class MetricValue:
-    """A metric over one task; `ci95` resamples clips. None where no row can be scored."""
+    """Holds a metric over one task; `ci95` resamples clips. None where no row can be scored."""
 
     value: float | None
     ci95: tuple[float, float] | None = None
@@ -65,7 +66,7 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One task's scores and the count of every row that did or did not enter them."""
+    """Holds one task's scores, and counts the rows that did and did not enter them."""
 
     task: str
     readings: dict[str, dict[str, MetricValue]]
@@ -81,18 +82,18 @@ class TaskResult:
     breakdown: dict[str, Any] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
     version: Any = None
-    #: The entry of metric_list behind each metric of each reading.
+    #: The entry of metric_list for each metric of each reading.
     metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    #: What the model spent on these answers, which no file keeps.
+    #: Seconds that the model spent on the responses; not written to any file.
     answer_s: float | None = field(default=None, compare=False)
 
     @property
     def coverage(self) -> float:
-        """Fraction of the loaded rows that were scored; 1 for a whole run."""
+        """Fraction of the loaded rows that were scored; 1 for a complete run."""
         return self.n_scored / self.n_loaded if self.n_loaded else 0.0
 
     def headline_value(self) -> MetricValue | None:
-        """The one number of the task's column, on its 0-100 scale."""
+        """Return the number of the task's column in tables, on its 0-100 scale; None where it has none."""
         if self.headline is None:
             return None
         metric = self.readings.get(self.headline["reading"], {}).get(self.headline["metric"])
@@ -103,7 +104,7 @@ class TaskResult:
         return MetricValue(metric.value * scale, interval)
 
     def summary(self) -> dict[str, Any]:
-        """The task's entry in results.json."""
+        """Return the task's entry in results.json."""
         entry: dict[str, Any] = {
             name: {metric: asdict(value) for metric, value in metrics.items()}
             for name, metrics in self.readings.items()
@@ -115,7 +116,7 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A whole run: what `results.json` holds, with the samples beside it."""
+    """Holds a whole run: the content of results.json, and the samples."""
 
     model: str
     fingerprint: dict[str, Any]
@@ -133,11 +134,11 @@ class RunResult:
 
     @property
     def whole(self) -> bool:
-        """Every loaded row was scored."""
+        """Whether the run finished and every loaded row was scored."""
         return not self.interrupted and all(task.coverage == 1.0 for task in self.tasks.values())
 
     def summary(self) -> dict[str, Any]:
-        """The content of results.json."""
+        """Return the content of results.json."""
         return {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,

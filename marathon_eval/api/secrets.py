@@ -1,4 +1,4 @@
-"""API keys: from the environment alone, and cut out of everything that is written down."""
+"""Reads API keys from the environment, and removes them from everything that is written."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ from urllib.parse import urlsplit
 
 from marathon_eval.errors import MarathonError
 
-#: What servers that ask for no key are sent, because the SDKs refuse to send nothing.
+#: Sent to servers that need no key, because the SDKs refuse to send none.
 NO_KEY = "no-key"
 REDACTED = "<redacted>"
-#: An error may quote a key that is not ours to compare with: an older one, a proxy's, one cut in its middle.
+#: An error may quote a key that differs from the one in use: an older key, a proxy's key, or a shortened one.
 _LOOKS_SECRET = re.compile(
     r"sk-[\w*.-]{6,}|AIza[\w*-]{10,}|(?<=bearer )[^\s'\"]+|(?<=[?&]key=)[^&\s'\"]+", re.IGNORECASE
 )
 _MAX_REASON = 600
 _SHORTEST_KEY = 8
 _SECRET_NAME = re.compile(r"(key|token|secret|password|authorization|credentials?)$", re.IGNORECASE)
-#: Settings that end like a secret and are none.
+#: Settings whose names end like a secret's although they hold none.
 _NO_SECRETS = frozenset({"eos_token", "bos_token", "pad_token", "audio_token", "prediction_key"})
 
 
 def key_from_environment(variables: Iterable[str], needed_by: str | None) -> str:
-    """The first of `variables` that is set; NO_KEY when nobody needs one. Raises MarathonError naming them."""
+    """Return the value of the first environment variable that is set.
+
+    Without any, returns NO_KEY where `needed_by` is None, else raises MarathonError that names the variables.
+    """
     for variable in variables:
         if key := os.environ.get(variable, "").strip():
             return key
@@ -35,7 +38,7 @@ def key_from_environment(variables: Iterable[str], needed_by: str | None) -> str
 
 
 def redacted(text: str, key: str) -> str:
-    """`text` in one line without `key` or anything that looks like one, at most 600 characters."""
+    """Return `text` in one line of at most 600 characters, without `key` and anything that looks like a key."""
     if key and key != NO_KEY:
         text = text.replace(key, REDACTED)
     line = " ".join(_LOOKS_SECRET.sub(REDACTED, text).split())
@@ -43,7 +46,7 @@ def redacted(text: str, key: str) -> str:
 
 
 def without_secrets(value: Any) -> Any:
-    """JSON in which every value under a name like `api_key` or `hf_token` is cut out, however deep it stands."""
+    """Replace every value under a name like `api_key` or `hf_token` by `<redacted>`, at any depth of the JSON."""
     if isinstance(value, Mapping):
         return {
             name: REDACTED if _names_secret(str(name)) and item is not None else without_secrets(item)
@@ -57,7 +60,7 @@ def _names_secret(name: str) -> bool:
 
 
 def without_keys(text: str) -> str:
-    """`text` without what looks like a key, and without the values of key variables of this environment."""
+    """Remove what looks like a key, and the values of this environment's key variables, from `text`."""
     for name, value in os.environ.items():
         if len(value) >= _SHORTEST_KEY and name.endswith(("_KEY", "_TOKEN", "_SECRET", "_PASSWORD")):
             text = text.replace(value, REDACTED)
@@ -65,13 +68,13 @@ def without_keys(text: str) -> str:
 
 
 def checked_url(url: str, where: str) -> str:
-    """`url` without a trailing slash. Raises MarathonError for one that is no http(s) URL or that carries a secret."""
+    """Return `url` without a trailing slash. Raises MarathonError unless it is an http(s) URL without secrets."""
     try:
         parts = urlsplit(url)
-        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # half an IPv6 address, or a port that is none
-        known = False
-    if not known:
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # an incomplete IPv6 address, or a port that is not a number
+        valid = False
+    if not valid:
         raise MarathonError(f"{where}: base_url must be http://HOST[:PORT][/PATH] or https://...")
     if parts.username or parts.password or parts.query or parts.fragment or _LOOKS_SECRET.search(url):
         raise MarathonError(

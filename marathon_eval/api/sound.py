@@ -1,4 +1,4 @@
-"""Arithmetic on mono float32 arrays [n]: resample, bring to a level, fade, lay one over another, round to 16 bits."""
+"""Resamples, levels, fades and mixes mono float32 arrays [n], and rounds them to 16 bits."""
 
 from __future__ import annotations
 
@@ -12,36 +12,40 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: The highest level that 16 bits can hold.
 CEILING = 32767 / 32768
 
 
 class Laid(NamedTuple):
-    """A sound and the output frame at which it starts."""
+    """Holds a sound and the frame of the mix at which it starts."""
 
     at: int
     samples: NDArray[np.float32]
 
 
-def frames_at(frames: int, rate: int, wanted: int) -> int:
-    """How many frames a sound of `frames` at `rate` Hz has at `wanted` Hz, rounded half up."""
-    return (frames * wanted + rate // 2) // rate
+def frames_at(frames: int, rate: int, new_rate: int) -> int:
+    """Return how many frames a sound of `frames` at `rate` Hz has at `new_rate` Hz, rounded half up."""
+    return (frames * new_rate + rate // 2) // rate
 
 
-def resampled(samples: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
-    """At another rate, with exactly `frames_at` frames: soxr's own rounding may differ by one."""
+def resampled(samples: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:
+    """Resample to `new_rate` Hz, with exactly `frames_at` frames, because soxr's own rounding may differ by one."""
     import numpy as np
 
-    if rate == wanted:
+    if rate == new_rate:
         return samples
     import soxr
 
-    length = frames_at(len(samples), rate, wanted)
-    changed = np.asarray(soxr.resample(samples, rate, wanted), dtype=np.float32)
+    length = frames_at(len(samples), rate, new_rate)
+    changed = np.asarray(soxr.resample(samples, rate, new_rate), dtype=np.float32)
     return np.pad(changed, (0, max(0, length - len(changed))))[:length]
 
 
 def gain_to(samples: NDArray[np.float32], rate: int, level_db: float, where: str) -> float:
-    """The gain in dB that brings a sound to an active level (dBFS, pauses not counted). Raises MarathonError for silence."""
+    """Return the gain in dB that brings a sound to an active level (dBFS, pauses not counted).
+
+    Raises MarathonError for silence.
+    """
     try:
         return level_db - loudness(samples, rate, "active_rms").level
     except MarathonError as error:
@@ -49,7 +53,7 @@ def gain_to(samples: NDArray[np.float32], rate: int, level_db: float, where: str
 
 
 def faded(samples: NDArray[np.float32], fade_in: int, fade_out: int) -> NDArray[np.float32]:
-    """With raised-cosine ends of so many frames; the two halves of a cross-fade sum to 1."""
+    """Fade in and out by raised cosines of `fade_in` and `fade_out` frames; both halves of a cross-fade sum to 1."""
     import numpy as np
 
     if not fade_in and not fade_out:
@@ -69,17 +73,20 @@ def _rise(frames: int) -> NDArray[np.float32]:
 
 
 def mixed_on_silence(frames: int, sounds: Iterable[Laid]) -> NDArray[np.float32]:
-    """All sounds added up on silence of `frames`; where only one is heard it is unchanged, bit by bit."""
+    """Add sounds to silence of `frames` frames.
+
+    Where sounds do not overlap, their samples stay unchanged bit by bit.
+    """
     import numpy as np
 
-    bed = np.zeros(frames, dtype=np.float32)
+    mix = np.zeros(frames, dtype=np.float32)
     for at, samples in sounds:
-        bed[at : at + len(samples)] += samples
-    return bed
+        mix[at : at + len(samples)] += samples
+    return mix
 
 
 def below_ceiling(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
-    """Turned down as a whole where a sum would clip, and by how many dB; differences within the file stay."""
+    """Scale the whole sound down where it would clip, and return it with the gain in dB (0 where unchanged)."""
     peak = float(abs(samples).max(initial=0.0))
     if peak <= 1.0:
         return samples, 0.0
@@ -89,7 +96,7 @@ def below_ceiling(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], fl
 
 
 def to_pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:
-    """16-bit samples; those that came from a 16-bit file come back bit by bit, whatever the codec's own scaling."""
+    """Round to 16-bit samples; samples that were read from a 16-bit file are restored bit by bit."""
     import numpy as np
 
     scaled = np.rint(samples * np.float32(32768))

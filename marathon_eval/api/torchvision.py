@@ -8,7 +8,7 @@ import sys
 
 
 def hide_broken_torchvision() -> bool:
-    """Make a torchvision that cannot be imported count as not installed; True when it was hidden."""
+    """Mark a torchvision that cannot be imported as not installed; return True when it was hidden."""
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision") is None:
         return False
     try:
@@ -17,15 +17,15 @@ def hide_broken_torchvision() -> bool:
         for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
             del sys.modules[name]
         sys.modules["torchvision"] = None  # type: ignore[assignment]  # how Python marks "not importable"
-        _forget_what_transformers_found()
+        _clear_transformers_checks()
         return True
     return False
 
 
-def _forget_what_transformers_found() -> None:
-    """transformers, if it was imported before us, asks again which packages there are."""
-    found = sys.modules.get("transformers.utils.import_utils")
-    for question in ("is_torchvision_available", "is_torchvision_v2_available"):
-        remembered = getattr(found, question, None)
-        if remembered is not None and hasattr(remembered, "cache_clear"):
-            remembered.cache_clear()
+def _clear_transformers_checks() -> None:
+    """Clear what transformers, if it is imported already, has cached about torchvision being installed."""
+    module = sys.modules.get("transformers.utils.import_utils")
+    for name in ("is_torchvision_available", "is_torchvision_v2_available"):
+        check = getattr(module, name, None)
+        if check is not None and hasattr(check, "cache_clear"):
+            check.cache_clear()

@@ -1,8 +1,8 @@
-"""Sound changed on its way to a model, to see what an answer survives: noise, codecs, speed, leading silence, sample rate.
+"""Changes the sound that a model gets, to test its robustness: noise, codecs, speed, leading silence, sample rate.
 
-Written `noise:snr=10,seed=1+codec:name=mp3`: steps from left to right. The text's canonical form is part of a request's key,
-so that no answer to the untouched sound is ever taken for one to the changed sound. Each step works at the file's own
-rate, before a model resamples, and draws nothing that does not come from its settings and the sound itself.
+A transform is written `noise:snr=10,seed=1+codec:name=mp3`: steps from left to right. Its canonical text is part of
+a request's cache key, so that responses to the original and to the changed sound never mix. Each step works at the
+file's own rate, before a model resamples, and depends on nothing but its settings and the sound itself.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Raised when a step's arithmetic changes: it is part of every key.
+#: Increase it when a step's arithmetic changes: it is part of every cache key of a transformed sound.
 VERSION = 1
 
 
 class Codec(NamedTuple):
-    """A container and subtype of libsndfile, and the rate that the codec works at (None: the sound's own)."""
+    """Names a container and subtype of libsndfile, and the rate that the codec works at (None: the sound's own)."""
 
     container: str
     subtype: str
@@ -45,7 +45,7 @@ CODECS = {
 
 @dataclass(frozen=True)
 class TransformStep:
-    """One change with its settings, in the order of their names."""
+    """Holds one step with its settings, in the order of their names."""
 
     name: str
     settings: tuple[tuple[str, Any], ...]
@@ -56,24 +56,27 @@ class TransformStep:
 
 @cache
 def parsed_steps(text: str, where: str = "--transform") -> tuple[TransformStep, ...]:
-    """The steps of a text; empty text is no step. Raises MarathonError: unknown step or setting, value out of bounds."""
+    """Parse a transform; empty text has no steps.
+
+    Raises MarathonError for an unknown step or setting, and for a value out of bounds.
+    """
     return tuple(_step(part.strip(), where) for part in text.split("+")) if text.strip() else ()
 
 
 def canonical_steps(text: str) -> str:
-    """The same changes in one spelling, defaults written out. Raises MarathonError."""
+    """Return the transform in its one canonical spelling, with defaults written out. Raises MarathonError."""
     return "+".join(map(str, parsed_steps(text)))
 
 
 def transformed(text: str, samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """Mono samples [n] at `rate` Hz after all steps; the length may differ. Raises MarathonError."""
+    """Apply all steps to mono samples [n] at `rate` Hz; the length may change. Raises MarathonError."""
     for step in parsed_steps(text):
         samples = TRANSFORM_STEPS[step.name].apply(samples, rate, dict(step.settings))
     return samples
 
 
 def seconds_after(text: str, seconds: float) -> float:
-    """How long a sound of so many seconds is after all steps."""
+    """Return how many seconds a sound of `seconds` lasts after all steps."""
     for step in parsed_steps(text):
         settings = dict(step.settings)
         if step.name == "speed":
@@ -84,7 +87,7 @@ def seconds_after(text: str, seconds: float) -> float:
 
 
 def noise(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """White or pink noise at `snr` dB under the sound's active level, drawn from (seed, sound)."""
+    """Add white or pink noise at `snr` dB under the sound's active level, drawn from (seed, sound)."""
     import numpy as np
 
     draw = np.random.default_rng([settings["seed"], zlib.crc32(samples.tobytes())])
@@ -99,7 +102,7 @@ def noise(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) 
 
 
 def codec(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Encoded and decoded again; telephone codecs at their 8 kHz. Same length."""
+    """Encode and decode with a codec, telephone codecs at their 8 kHz. Keeps the length. Raises MarathonError."""
     import numpy as np
     import soundfile
 
@@ -119,43 +122,46 @@ def codec(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) 
 
 
 def speed(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Played faster by `factor`, and so higher; below 1 slower and lower."""
+    """Play faster by `factor`, which raises the pitch; below 1 slower and lower."""
     return _at_rate(samples, rate * settings["factor"], rate)
 
 
 def silence(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """`seconds` of silence before the sound."""
+    """Put `seconds` of silence before the sound."""
     import numpy as np
 
     return np.pad(samples, (round(settings["seconds"] * rate), 0))
 
 
 def lower_rate(samples: NDArray[np.float32], rate: int, settings: Mapping[str, Any]) -> NDArray[np.float32]:
-    """Down to `hz` and up again: what lies over half of it is gone. Same length; unchanged where `hz` is not lower."""
+    """Resample down to `hz` and up again, which removes frequencies above `hz` / 2. Keeps the length.
+
+    The sound is unchanged where `hz` is not below its rate.
+    """
     if settings["hz"] >= rate:
         return samples
     return _fitted(_at_rate(_at_rate(samples, rate, settings["hz"]), settings["hz"], rate), len(samples))
 
 
-def _at_rate(samples: NDArray[np.float32], rate: float, wanted: float) -> NDArray[np.float32]:
+def _at_rate(samples: NDArray[np.float32], rate: float, new_rate: float) -> NDArray[np.float32]:
     import numpy as np
 
-    if rate == wanted:
+    if rate == new_rate:
         return samples
     import soxr
 
-    return np.asarray(soxr.resample(samples, rate, wanted), dtype=np.float32)
+    return np.asarray(soxr.resample(samples, rate, new_rate), dtype=np.float32)
 
 
 def _fitted(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Codecs and resamplers may add or lose samples at the end."""
+    """Pad or cut to `length`: codecs and resamplers may add or lose samples at the end."""
     import numpy as np
 
     return np.pad(samples, (0, max(0, length - len(samples))))[:length]
 
 
 class Setting(NamedTuple):
-    """A setting's type, default (None: must be given), and bounds or allowed names."""
+    """Declares a setting's type, default (None: must be given), and bounds or allowed names."""
 
     kind: type
     default: Any = None
@@ -165,7 +171,7 @@ class Setting(NamedTuple):
 
 
 class TransformKind(NamedTuple):
-    """A step's arithmetic and settings."""
+    """Pairs a step's function with its settings."""
 
     apply: Callable[[NDArray[np.float32], int, Mapping[str, Any]], NDArray[np.float32]]
     settings: Mapping[str, Setting]
@@ -191,15 +197,15 @@ def _step(text: str, where: str) -> TransformStep:
     name, _, rest = text.partition(":")
     if name not in TRANSFORM_STEPS:
         raise unknown(where, "transform", name, TRANSFORM_STEPS)
-    known = TRANSFORM_STEPS[name].settings
-    given: dict[str, str] = {}
+    settings = TRANSFORM_STEPS[name].settings
+    texts: dict[str, str] = {}
     for part in filter(None, rest.split(",")):
         key, _, value = part.partition("=")
-        if key.strip() not in known:
-            raise unknown(where, f"setting of {name}", key.strip(), known)
-        given[key.strip()] = value.strip()
+        if key.strip() not in settings:
+            raise unknown(where, f"setting of {name}", key.strip(), settings)
+        texts[key.strip()] = value.strip()
     values = {
-        key: _value(f"{where}: {name}:{key}", setting, given.get(key)) for key, setting in known.items()
+        key: _value(f"{where}: {name}:{key}", setting, texts.get(key)) for key, setting in settings.items()
     }
     return TransformStep(name, tuple(sorted(values.items())))
 
@@ -218,6 +224,6 @@ def _value(where: str, setting: Setting, text: str | None) -> Any:
     inside = setting.names or (
         (setting.low is None or value >= setting.low) and (setting.high is None or value <= setting.high)
     )
-    if not inside:  # also NaN, which no bound holds
+    if not inside:  # NaN too, since every comparison with it is false
         raise MarathonError(f"{where}: must lie in [{setting.low}, {setting.high}], got {text}")
     return value

@@ -1,8 +1,9 @@
-"""Every answer once: a sqlite file of responses, keyed by the rendered request and the model's fingerprint.
+"""Caches responses in a sqlite file, keyed by the rendered request and the model's fingerprint.
 
-Nothing of the task is in the key, so that editing a metric, a filter or a target asks the model nothing. JSON, WAL, and
-a commit after 32 answers or one second, whichever comes first, and at once after an answer that took longer than 0.1 s;
-between commits no lock is held, so that runs share a file.
+The key contains nothing of the task, so that a run with an edited metric, filter or target sends no request again.
+Entries are JSON. The file uses a write-ahead log; a commit follows 32 responses or one second, whichever comes
+first, and at once a response that took longer than 0.1 s. Between commits no lock is held, so that several runs can
+share a file.
 """
 
 from __future__ import annotations
@@ -41,24 +42,25 @@ from marathon_eval.files import sha256_of
 
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
-#: Clips decoded side by side for their hash.
+#: Clips decoded at the same time to compute their hashes.
 HASHED_AT_ONCE = 8
 COMMIT_SECONDS = 1.0
 SLOW_ANSWER_SECONDS = 0.1
+#: Keys per SELECT.
 _CHUNK = 500
-#: Requests whose stored answers are held at once.
+#: Requests whose stored responses are in memory at the same time.
 AT_ONCE = 1000
 
 
 class Keyed(NamedTuple):
-    """A request's key, and the JSON that it is the hash of (beside the model's fingerprint)."""
+    """Holds a request's key, and the JSON that the key is a hash of (together with the model's fingerprint)."""
 
     key: str
     described: dict[str, Any]
 
 
 class ResponseCache:
-    """The answers below one folder; `folder=None` keeps them in memory for this process only."""
+    """Stores responses in one folder; `folder=None` keeps them in the memory of this process only."""
 
     def __init__(self, folder: Path | None, name: str = FILE_NAME) -> None:
         self.path = None if folder is None else folder / name
@@ -85,7 +87,10 @@ class ResponseCache:
         requests: Sequence[Request],
         known: Mapping[Audio, AudioFacts] = MappingProxyType({}),
     ) -> tuple[dict[Request, Keyed], dict[Request, str]]:
-        """The key of each request, or the reason why its audio cannot be heard; `known` need not be looked up again."""
+        """Return the key of each request, or the reason why its audio can't be decoded.
+
+        `known` facts are not looked up.
+        """
         audios = [audio for request in requests for audio in request.audios]
         facts, errors = self.facts(audio for audio in audios if audio not in known)
         facts.update((audio, known[audio]) for audio in audios if audio in known)
@@ -106,51 +111,53 @@ class ResponseCache:
         return keyed, failed
 
     def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
-        """Hash and seconds of each stretch, memoised by (path, size, mtime, stretch); or why it cannot be heard."""
+        """Return hash and seconds of each clip, and the reason for each clip that can't be decoded.
+
+        Facts are cached by (path, size, mtime, section).
+        """
         keys, errors = memo_keys(audios)
         memo = self.get_many(keys.values())
-        unknown = {key: audio for audio, key in keys.items() if key not in memo}
-        told: dict[str, str] = {}
-        for key, found in zip(unknown, _hashed(list(unknown.values())), strict=True):
-            if isinstance(found, AudioFacts):
-                memo[key] = list(found)
+        missing = {key: audio for audio, key in keys.items() if key not in memo}
+        reasons: dict[str, str] = {}
+        for key, facts in zip(missing, _hashed(list(missing.values())), strict=True):
+            if isinstance(facts, AudioFacts):
+                memo[key] = list(facts)
                 self.put(key, memo[key])
             else:
-                told[key] = found
-        errors.update({audio: told[key] for audio, key in keys.items() if key in told})
-        known = {audio: AudioFacts(*memo[key]) for audio, key in keys.items() if key in memo}
-        return known, errors
+                reasons[key] = facts
+        errors.update({audio: reasons[key] for audio, key in keys.items() if key in reasons})
+        return {audio: AudioFacts(*memo[key]) for audio, key in keys.items() if key in memo}, errors
 
-    def prime(self, known: Mapping[str, Any]) -> None:
-        """Take another process's word for what it has hashed; it is not written."""
-        self._memory.update(known)
+    def prime(self, entries: Mapping[str, Any]) -> None:
+        """Add entries that another rank sent, such as audio hashes, to memory; nothing is written to disk."""
+        self._memory.update(entries)
 
     # -- entries ----------------------------------------------------------------------------------------------
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The stored values of those keys that exist."""
-        wanted = list(dict.fromkeys(keys))
-        found = {key: self._memory[key] for key in wanted if key in self._memory}
-        if self.path is None or len(found) == len(wanted):
-            return found
-        missing = [key for key in wanted if key not in found]
+        """Return the stored values of those keys that exist."""
+        unique = list(dict.fromkeys(keys))
+        values = {key: self._memory[key] for key in unique if key in self._memory}
+        if self.path is None or len(values) == len(unique):
+            return values
+        missing = [key for key in unique if key not in values]
         if not self._pending.keys().isdisjoint(missing):
             self.commit()
         try:
-            found.update(self._read(missing))
+            values.update(self._read(missing))
         except sqlite3.DatabaseError as error:
-            # damage that the opening check cannot see, such as text that is no UTF-8
-            self._mend(error)
+            # damage that the check on opening can't see, such as text that is not UTF-8
+            self._repair(error)
             try:
-                found.update(self._read(missing))
+                values.update(self._read(missing))
             except sqlite3.DatabaseError as again:
                 raise MarathonError(f"{self.path}: cannot read the cache ({again})") from None
-        return found
+        return values
 
     def _read(self, keys: Sequence[str]) -> dict[str, Any]:
-        """The stored values that are whole; a damaged one is no answer, and is asked again."""
+        """Return the stored values that are intact; a request whose entry is damaged is sent again."""
         assert self.path is not None
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         damaged = 0
         with closing(read_only(self.path)) as connection:
             for first in range(0, len(keys), _CHUNK):
@@ -160,7 +167,7 @@ class ResponseCache:
                 for key, text in rows:
                     value = _loaded(text)
                     if value is not None and is_whole(key, value):
-                        found[key] = value
+                        values[key] = value
                     else:
                         damaged += 1
         if damaged:
@@ -169,10 +176,10 @@ class ResponseCache:
                 "(`marathon-eval cache verify` names them)",
                 file=sys.stderr,
             )
-        return found
+        return values
 
-    def _mend(self, error: sqlite3.DatabaseError) -> None:
-        """Go on with what is left of a damaged file. Raises MarathonError where the file is not what is wrong."""
+    def _repair(self, error: sqlite3.DatabaseError) -> None:
+        """Rebuild a damaged file from its intact entries. Raises MarathonError where the error has another cause."""
         from marathon_eval.cache.salvage import is_damage, salvage
 
         assert self.path is not None
@@ -183,11 +190,11 @@ class ResponseCache:
             salvage(self.path)
 
     def knows(self, fingerprint: Mapping[str, Any]) -> bool:
-        """Whether this model, with exactly these settings, has answered anything."""
+        """Return whether this model, with exactly these settings, was ever sent requests through this cache."""
         return bool(self.get_many(["fingerprint/" + sha256_of(fingerprint)]))
 
     def put(self, key: str, value: Any, at_once: bool = False) -> None:
-        """Store; committed within COMMIT_SECONDS, or now."""
+        """Store a JSON value; it is committed within COMMIT_SECONDS, or now with `at_once`."""
         if self.path is None:
             self._memory[key] = value
             return
@@ -201,7 +208,7 @@ class ResponseCache:
                 self._timer.start()
 
     def commit(self) -> None:
-        """Write what is pending to disk, in one transaction. Raises MarathonError when the disk refuses."""
+        """Write pending entries to disk, in one transaction. Raises MarathonError when writing fails."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -216,12 +223,12 @@ class ResponseCache:
             self._pending.clear()
 
     def _commit_in_time(self) -> None:
-        # rows that the disk refuses stay pending: the next commit, in the run's own thread, says so
+        # entries that can't be written stay pending: the next commit, in the thread of the run, raises the error
         with suppress(MarathonError):
             self.commit()
 
     def close(self) -> None:
-        """Write what is pending, and let go of the file. Raises MarathonError when the disk refuses."""
+        """Write pending entries and close the file. Raises MarathonError when writing fails."""
         with self._lock:
             try:
                 self.commit()
@@ -230,7 +237,7 @@ class ResponseCache:
                     self._writer.close()
 
     def known(self, model: Model, requests: Sequence[Request]) -> dict[Request, Entry]:
-        """The entries of those requests that this model has answered."""
+        """Return the entries of those requests for which this model has a stored response."""
         keyed, _ = self.keyed(sha256_of(model.fingerprint), list(dict.fromkeys(requests)))
         stored = self.get_many(entry.key for entry in keyed.values())
         return {
@@ -249,18 +256,18 @@ class ResponseCache:
         through: Through = complete,
         known: Mapping[Audio, AudioFacts] = MappingProxyType({}),
     ) -> Iterator[CachedResponse]:
-        """Every request with its response: hits first, then misses as the model finishes them.
+        """Yield every request with its response: cache hits first, then misses as the model finishes them.
 
-        Equal requests are asked once. Audio that cannot be heard becomes a failed response.
-        `on_misses` hears what must be asked, before the first weight loads; `through` asks it. `known` need not be
-        looked up again.
+        Equal requests are sent once. Audio that can't be decoded becomes a failed response. `on_misses` gets the
+        requests that the cache lacks before the model loads its weights, and `through` sends them to the model.
+        `known` facts of audio are not looked up again.
         """
         fingerprint = model.fingerprint
         fingerprint_id = sha256_of(fingerprint)
         misses: dict[Request, Keyed] = {}
-        wanted = list(dict.fromkeys(requests))
-        for first in range(0, len(wanted), AT_ONCE):
-            keyed, failed = self.keyed(fingerprint_id, wanted[first : first + AT_ONCE], known)
+        unique = list(dict.fromkeys(requests))
+        for first in range(0, len(unique), AT_ONCE):
+            keyed, failed = self.keyed(fingerprint_id, unique[first : first + AT_ONCE], known)
             stored = self.get_many(entry.key for entry in keyed.values())
             for request, reason in failed.items():
                 yield CachedResponse(request, Response.failed(reason), False)
@@ -280,7 +287,7 @@ class ResponseCache:
     ) -> Iterator[CachedResponse]:
         clock = time.monotonic()
         for request, response in through(model, list(misses)):
-            # given up as it is answered, so that a long run holds no more at its end than at its beginning
+            # freed once it has a response, so that memory does not grow during a long run
             key, described = misses.pop(request)
             if cacheable(request, response):
                 row = {
@@ -296,7 +303,10 @@ class ResponseCache:
 
 
 def _hashed(audios: Sequence[Audio]) -> Iterator[AudioFacts | str]:
-    """Each stretch's facts, or why it cannot be heard, in order: several at a time, since decoding leaves Python's lock."""
+    """Yield the facts of each clip, or why it can't be decoded, in order.
+
+    Several clips are decoded at the same time, because libsndfile releases Python's global lock.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
     def facts(audio: Audio) -> AudioFacts | str:
@@ -312,13 +322,16 @@ def _hashed(audios: Sequence[Audio]) -> Iterator[AudioFacts | str]:
     try:
         yield from pool.map(facts, audios)
     finally:
-        # after Ctrl-C nobody waits for a thousand clips
+        # after Ctrl-C, do not wait for a thousand queued clips
         pool.shutdown(cancel_futures=True)
 
 
 @lru_cache(maxsize=64)
 def _as_dict(generation: Generation) -> dict[str, Any]:
-    """A run has a handful of generation settings and thousands of requests; nobody changes the dict."""
+    """Return the settings as a dict that must not be changed.
+
+    Cached, because thousands of requests share a few settings.
+    """
     return asdict(generation)
 
 

@@ -1,4 +1,4 @@
-"""The cache's file: how it is opened, and what is looked at before anything is asked."""
+"""Opens the cache's sqlite file, and refuses a file with other tables."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 TABLE = "entries"
-#: Without an expression, which only brackets inside the columns' brackets can hold.
+#: Matches a CREATE TABLE without nested parentheses, i.e. without computed columns or CHECK expressions.
 _PLAIN_TABLE = re.compile(r"CREATE TABLE [^()]*\([^()]*\)[^()]*", re.IGNORECASE)
 LOCK_SECONDS = 30.0
-#: In the name of one rank's file: see rank_files.py.
+#: Part of the name of a rank's file: see rank_files.py.
 RANK_MARK = ".rank-"
 
 
 class Connection(sqlite3.Connection):
-    """Tells damage as sqlite3.DatabaseError even where sqlite quotes what is no UTF-8 in its message."""
+    """Raises sqlite3.DatabaseError for damage even where sqlite's message quotes bytes that are not UTF-8."""
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         try:
@@ -26,9 +26,13 @@ class Connection(sqlite3.Connection):
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """A reader of the file. Text that is no UTF-8 is damage of one entry, which its checksum tells, not of all."""
-    place = f"{path.resolve().as_uri()}?mode=ro"
-    connection = sqlite3.connect(place, uri=True, timeout=LOCK_SECONDS, factory=Connection)
+    """Open the file for reading.
+
+    Bytes that are not UTF-8 are replaced: then the checksum shows that one entry is damaged, and others stay
+    readable.
+    """
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, factory=Connection)
     connection.text_factory = _replaced
     return connection
 
@@ -38,19 +42,19 @@ def _replaced(text: bytes) -> str:
 
 
 def refuse_other_tables(connection: sqlite3.Connection, schema: str = "main") -> None:
-    """Raises sqlite3.DatabaseError where the table is a stranger's: a view or a trigger may compute without end."""
-    made = connection.execute(
+    """Raise sqlite3.DatabaseError for a table of another program. Its views and triggers may never finish."""
+    definitions = connection.execute(
         f"SELECT sql FROM {schema}.sqlite_master WHERE lower(tbl_name) = ? AND sql IS NOT NULL", (TABLE,)
     )
-    for (sql,) in made:
+    for (sql,) in definitions:
         if _PLAIN_TABLE.fullmatch(str(sql)) is None:
             raise sqlite3.DatabaseError(f"is no cache of this program: {' '.join(str(sql).split())[:80]}")
 
 
 def file_id(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another that took its name; None where there is none."""
+    """Return device and inode, which differ once another file has taken the name; None where no file exists."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return stat.st_dev, stat.st_ino

@@ -1,6 +1,6 @@
-"""What is done to a whole cache file: look an answer up, check every entry, take entries out.
+"""Looks up a response in a cache file, checks every entry, and deletes entries.
 
-Every stored answer can be checked on its own: its key is the hash of what stands beside it.
+Every entry can be checked by itself: its key is the hash of the request and the fingerprint that it stores.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from marathon_eval.errors import MarathonError
 
 @dataclass(frozen=True)
 class Selection:
-    """Which answers are meant; empty parts select all."""
+    """Selects stored responses; empty fields select all."""
 
     fingerprint: str = ""
     model: str = ""
     older_than_days: float | None = None
 
     def chooser(self, fingerprints: Mapping[str, Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], bool]:
-        """A test for stored answers."""
+        """Return a function that says whether a stored response is selected."""
         limit = None
         if self.older_than_days is not None:
-            moment = time.gmtime(time.time() - self.older_than_days * 86_400)
-            limit = time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)
+            oldest = time.gmtime(time.time() - self.older_than_days * 86_400)
+            limit = time.strftime("%Y-%m-%dT%H:%M:%SZ", oldest)
 
         def chosen(row: Mapping[str, Any]) -> bool:
             identity = row["fingerprint"]
@@ -48,7 +48,7 @@ class Selection:
 
 @contextmanager
 def opened_read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    """The file, opened for reading. Raises MarathonError where it is missing, damaged or locked."""
+    """Open the file for reading. Raises MarathonError where it is missing, damaged or locked."""
     if not path.is_file():
         raise MarathonError(f"cache: {path}: no such file")
     take_in(path)
@@ -61,8 +61,8 @@ def opened_read_only(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def stored(connection: sqlite3.Connection, prefix: str) -> Iterator[Entry]:
-    """Entries whose key begins so. Raises MarathonError for a value that is no JSON."""
-    # a range, not LIKE: it uses the index, and no letter of a prefix is a wildcard
+    """Yield the entries whose key begins with `prefix`. Raises MarathonError for a value that is not JSON."""
+    # a range rather than LIKE: it uses the index, and it has no wildcards
     query = f"SELECT key, value FROM {TABLE} WHERE key >= ? AND key < ? ORDER BY key"
     for key, value in connection.execute(query, (prefix, prefix + "\U0010ffff")):
         try:
@@ -70,12 +70,12 @@ def stored(connection: sqlite3.Connection, prefix: str) -> Iterator[Entry]:
         except (ValueError, TypeError, RecursionError):
             entry = Entry(key, None)
         if not _has_its_parts(entry):
-            raise MarathonError(f"cache: {key}: damaged; `cache prune --damaged` takes such out")
+            raise MarathonError(f"cache: {key}: damaged; `cache prune --damaged` deletes damaged entries")
         yield entry
 
 
 def _has_its_parts(entry: Entry) -> bool:
-    """Whether an entry has what is read of it without proof."""
+    """Return whether an entry has the fields that readers use without verifying its key."""
     if not entry.key.startswith((RESPONSE, FINGERPRINT)):
         return entry.value is not None
     if not isinstance(entry.value, dict):
@@ -85,58 +85,66 @@ def _has_its_parts(entry: Entry) -> bool:
 
 
 def fingerprints(connection: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """All fingerprints by their hash."""
+    """Return all fingerprints by their hash."""
     return {entry.key.removeprefix(FINGERPRINT): entry.value for entry in stored(connection, FINGERPRINT)}
 
 
 def look_up(path: Path, prefix: str) -> dict[str, Any]:
-    """The answer whose key begins so, with its model's fingerprint. Raises MarathonError unless it is one."""
-    wanted = prefix.removeprefix(RESPONSE)
+    """Return the response whose key begins with `prefix`, and its model's fingerprint.
+
+    Raises MarathonError unless exactly one key matches.
+    """
+    digits = prefix.removeprefix(RESPONSE)
     with opened_read_only(path) as connection:
-        found = list(stored(connection, RESPONSE + wanted)) if wanted else []
-        if len(found) != 1:
-            keys = ", ".join(entry.key.removeprefix(RESPONSE)[:16] for entry in found[:5])
-            among = f"{len(found)} answers have such a key: {keys}" if found else "no answer has such a key"
-            raise MarathonError(f"cache show: '{prefix}': {among}; `marathon-eval show TASK DOC` prints keys")
-        identity = found[0].value["fingerprint"]
-        return {"key": found[0].key, **found[0].value, "model": fingerprints(connection).get(identity)}
+        matches = list(stored(connection, RESPONSE + digits)) if digits else []
+        if len(matches) != 1:
+            keys = ", ".join(entry.key.removeprefix(RESPONSE)[:16] for entry in matches[:5])
+            count = (
+                f"{len(matches)} answers have such a key: {keys}" if matches else "no answer has such a key"
+            )
+            raise MarathonError(f"cache show: '{prefix}': {count}; `marathon-eval show TASK DOC` prints keys")
+        identity = matches[0].value["fingerprint"]
+        return {"key": matches[0].key, **matches[0].value, "model": fingerprints(connection).get(identity)}
 
 
 def faults(path: Path) -> Iterator[tuple[str, str]]:
-    """Key and fault of every damaged entry. Raises MarathonError where the file cannot be read at all."""
+    """Yield key and fault of every damaged entry. Raises MarathonError where the file can't be read at all."""
     with opened_read_only(path) as connection:
-        known: set[str] = set()
-        # fingerprint/ sorts before response/: they are known when answers are checked
+        fingerprint_ids: set[str] = set()
+        # fingerprint/ sorts before response/, so that all fingerprints are read before the first response
         for key, text in connection.execute(f"SELECT key, value FROM {TABLE} ORDER BY key"):
-            fault = _fault(key, text, known)
+            fault = _fault(key, text, fingerprint_ids)
             if fault is not None:
                 yield key, fault
 
 
 def sqlite_faults(path: Path) -> list[str]:
-    """What sqlite's own check finds; empty for a sound file."""
+    """Return the errors of sqlite's own check; empty for an intact file."""
     with opened_read_only(path) as connection:
         return [line for (line,) in connection.execute("PRAGMA quick_check") if line != "ok"]
 
 
-def _fault(key: str, text: str, known: set[str]) -> str | None:
+def _fault(key: str, text: str, fingerprint_ids: set[str]) -> str | None:
     try:
         value = json.loads(text)
     except (ValueError, TypeError, RecursionError):
-        return "the value is no JSON"
+        return "the value is not JSON"
     if key.startswith(FINGERPRINT):
-        known.add(key.removeprefix(FINGERPRINT))
+        fingerprint_ids.add(key.removeprefix(FINGERPRINT))
     if not key.startswith((FINGERPRINT, RESPONSE, AUDIO, WEIGHTS)):
-        return "no such kind of entry"
+        return "the key has an unknown prefix"
     if not belongs(Entry(key, value)):
         return "the key is not the hash of what is stored under it"
-    if key.startswith(RESPONSE) and value["fingerprint"] not in known:
+    if key.startswith(RESPONSE) and value["fingerprint"] not in fingerprint_ids:
         return f"its model's fingerprint {value['fingerprint'][:8]} is missing"
     return None
 
 
 def prunable(path: Path, selection: Selection | None, gone_audio: bool, damaged: bool) -> list[str]:
-    """Keys of the selected answers, of remembered audio whose file is no longer there, of damaged entries."""
+    """Return the keys of selected responses, of audio facts whose file no longer exists, and of damaged entries.
+
+    `selection` None selects no responses; `gone_audio` and `damaged` add the other two.
+    """
     keys = [key for key, _ in faults(path)] if damaged else []
     with opened_read_only(path) as connection:
         if selection is not None:
@@ -144,15 +152,15 @@ def prunable(path: Path, selection: Selection | None, gone_audio: bool, damaged:
             keys += [entry.key for entry in stored(connection, RESPONSE) if chosen(entry.value)]
         if gone_audio:
             memo = (entry.key for entry in stored(connection, AUDIO))
-            # audio/<path>|<size>|<mtime>|<stretch>: a path may hold a bar itself
+            # audio/<path>|<size>|<mtime>|<section>: the path may contain a bar itself
             keys += [key for key in memo if not os.path.exists(key.removeprefix(AUDIO).rsplit("|", 3)[0])]
     return keys
 
 
 def delete(path: Path, keys: Sequence[str]) -> None:
-    """Take entries out, then fingerprints that no answer has any more, and give the space back.
+    """Delete entries and fingerprints without responses, and shrink the file.
 
-    Raises MarathonError where another process holds the file.
+    Raises MarathonError where it is locked.
     """
     answers = f"{TABLE} WHERE key LIKE 'response/%' AND json_valid(value)"
     used = f"SELECT json_extract(value, '$.fingerprint') FROM {answers}"

@@ -1,4 +1,4 @@
-"""One stored answer: how it is written down, told whole from damaged, and read again."""
+"""Serialises a cache entry, verifies its checksum, and reads the response back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marathon_eval.files import canonical_json, sha256_of, utf8
 
 
 def storable(value: Any) -> str:
-    """The value's JSON as sqlite takes it: a lone surrogate, which is no UTF-8, is written as its escape."""
+    """Return the value's canonical JSON; lone surrogates, which UTF-8 can't encode, are escaped."""
     text = canonical_json(value)
     try:
         text.encode()
@@ -22,27 +22,30 @@ def storable(value: Any) -> str:
 
 
 def cacheable(request: Request, response: Response) -> bool:
-    """Failures and refusals are asked again; a sampled answer without a seed is nobody's to repeat."""
+    """Return whether to store a response: not errors, not refusals, and not sampling without a seed."""
     repeatable = request.generation.temperature == 0 or request.generation.seed is not None
     return repeatable and response.status in ("ok", "unverified")
 
 
 def check_of(key: str, row: Mapping[str, Any]) -> str:
-    """A checksum over an answer's key and content: the key alone proves the request, not what was said to it."""
+    """Return a checksum over an entry's key and content; the key alone covers the request and not the response."""
     content = {name: value for name, value in row.items() if name != "check"}
     return f"{zlib.crc32(utf8(key + canonical_json(content))):08x}"
 
 
 def is_whole(key: str, value: Any) -> bool:
-    """Whether an entry is as it was written; one without a checksum (an early cache's) must have an answer's parts."""
+    """Return whether an entry is intact.
+
+    An entry without a checksum, as early versions wrote them, must at least have the fields of its kind.
+    """
     if isinstance(value, dict) and "check" in value:
         return bool(value["check"] == check_of(key, value))
     if key.startswith("audio/"):
         return isinstance(value, list) and list(map(type, value)) in ([str, float], [str, int])
-    return not key.startswith("response/") or _is_answer(value)
+    return not key.startswith("response/") or _holds_response(value)
 
 
-def _is_answer(value: Any) -> bool:
+def _holds_response(value: Any) -> bool:
     try:
         response = response_from(value["response"])
     except (TypeError, KeyError, ValueError):
@@ -51,15 +54,17 @@ def _is_answer(value: Any) -> bool:
 
 
 def response_from(stored: Mapping[str, Any]) -> Response:
+    """Build the response from an entry's JSON. Raises KeyError or TypeError for missing or unknown fields."""
     usage = Usage(**{**stored["usage"], "details": stored["usage"].get("details") or NO_DETAILS})
     return Response(**{**stored, "usage": usage})
 
 
+#: Prefixes of keys: responses, fingerprints of models, facts of audio, hashes of weight files.
 RESPONSE, FINGERPRINT, AUDIO, WEIGHTS = "response/", "fingerprint/", "audio/", "file/"
 
 
 def belongs(entry: Entry) -> bool:
-    """Whether an entry's key is what its content gives; for the audio memo, whether it has its two values."""
+    """Return whether an entry's key is the hash of its content; audio facts need two values, weight hashes a text."""
     key, value = entry
     try:
         if key.startswith(RESPONSE):

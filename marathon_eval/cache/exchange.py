@@ -1,4 +1,4 @@
-"""Answers that travel between caches: an export as JSON lines, and merging one cache into another."""
+"""Exports cache entries as JSON lines, and merges them into another cache."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from marathon_eval.cache.entries import Selection, fingerprints, opened_read_onl
 from marathon_eval.cache.entry import FINGERPRINT, RESPONSE, belongs
 from marathon_eval.errors import MarathonError
 
-#: The first line of an exported file.
+#: The first line of an exported file, as JSON.
 HEADER = {"marathon_eval_cache": 1}
 _CHUNK = 500
 
 
 @dataclass
 class Merged:
-    """What a merge did: `kept` had the answer already, `conflicts` had another one (ours stays)."""
+    """Counts what a merge did.
+
+    `kept` responses were there already, `conflicts` were there with another text, which stays. `refused` entries
+    have a key that is not the hash of their content.
+    """
 
     added: int = 0
     kept: int = 0
@@ -30,46 +34,46 @@ class Merged:
 
 
 def exported_entries(path: Path, selection: Selection) -> Iterator[dict[str, Any]]:
-    """The selected answers and their models' fingerprints as JSON objects; no path of this machine."""
+    """Yield the selected responses and their models' fingerprints as JSON objects, without paths of this machine."""
     yield HEADER
     with opened_read_only(path) as connection:
-        known = fingerprints(connection)
-        chosen = selection.chooser(known)
-        told: set[str] = set()
+        models = fingerprints(connection)
+        chosen = selection.chooser(models)
+        exported: set[str] = set()
         for entry in stored(connection, RESPONSE):
             identity = entry.value["fingerprint"]
             if not chosen(entry.value):
                 continue
-            if identity not in told and identity in known:
-                told.add(identity)
-                yield Entry(FINGERPRINT + identity, known[identity])._asdict()
+            if identity not in exported and identity in models:
+                exported.add(identity)
+                yield Entry(FINGERPRINT + identity, models[identity])._asdict()
             yield entry._asdict()
 
 
 def merge_caches(source: Path, folder: Path) -> Merged:
-    """Add what `source` has and the cache in `folder` lacks: another cache's folder or file, or an export.
+    """Add the entries of `source`, a cache's folder or file or an export, that the cache in `folder` lacks.
 
-    Entries whose key is not the hash of their content are refused. Raises MarathonError.
+    Entries whose key is not the hash of their content are refused. Raises MarathonError for an unreadable source.
     """
-    done = Merged()
+    counts = Merged()
     with ResponseCache(folder) as cache:
         for chunk in _chunks(_entries_of(source)):
-            ours = cache.get_many(entry.key for entry in chunk)
+            present = cache.get_many(entry.key for entry in chunk)
             for entry in chunk:
-                _merge_one(entry, ours.get(entry.key), cache, done)
-    return done
+                _merge_one(entry, present.get(entry.key), cache, counts)
+    return counts
 
 
-def _merge_one(entry: Entry, ours: Any, cache: ResponseCache, done: Merged) -> None:
+def _merge_one(entry: Entry, present: Any, cache: ResponseCache, counts: Merged) -> None:
     if not belongs(entry):
-        done.refused += 1
-    elif ours is None:
+        counts.refused += 1
+    elif present is None:
         cache.put(entry.key, entry.value)
-        done.added += entry.key.startswith(RESPONSE)
+        counts.added += entry.key.startswith(RESPONSE)
     elif entry.key.startswith(RESPONSE):
-        same = ours["response"]["text"] == entry.value["response"]["text"]
-        done.kept += same
-        done.conflicts += not same
+        same = present["response"]["text"] == entry.value["response"]["text"]
+        counts.kept += same
+        counts.conflicts += not same
 
 
 def _entries_of(source: Path) -> Iterator[Entry]:
@@ -106,8 +110,8 @@ def _exported_entries(path: Path) -> Iterator[Entry]:
 
 
 def _is_key(key: Any) -> bool:
-    """Text that sqlite takes: half a surrogate pair is no UTF-8."""
-    return isinstance(key, str) and not any("\ud800" <= sign <= "\udfff" for sign in key)
+    """Return whether sqlite can store the key: text without lone surrogates, which UTF-8 can't encode."""
+    return isinstance(key, str) and not any("\ud800" <= character <= "\udfff" for character in key)
 
 
 def _chunks(entries: Iterable[Entry]) -> Iterator[list[Entry]]:

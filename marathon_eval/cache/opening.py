@@ -1,4 +1,4 @@
-"""The connection that writes to a cache's file, and follows the file's name when another process has mended it."""
+"""Prepares a cache's file and writes to it, also after another process has replaced a damaged file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from marathon_eval.errors import MarathonError
 
 
 class Writer:
-    """Opened when it is first needed; its owner sees to it that one thread at a time uses it."""
+    """Writes to the cache file. Opens it on first use; the owner ensures that one thread at a time uses it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,13 +26,14 @@ class Writer:
         self._file: tuple[int, int] | None = None
 
     def locked(self) -> sqlite3.Connection:
-        """In a transaction on the file that has the name now: whoever mends a file takes its lock before.
+        """Begin a transaction on the file that has the name now, and return its connection.
 
-        Raises sqlite3.Error, and MarathonError where the new file cannot be used.
+        A process that repairs a file locks it first, so the file can't be replaced during the transaction. Raises
+        sqlite3.Error, and MarathonError where the new file can't be used.
         """
         while True:
             if self._connection is not None and file_id(self.path) != self._file:
-                # what goes into the old file is lost
+                # another process replaced the file: entries written to the old one would be lost
                 self.close()
                 prepare(self.path)
             if self._connection is None:
@@ -44,15 +45,17 @@ class Writer:
             self._connection.rollback()
 
     def close(self) -> None:
+        """Close the connection; the next `locked` opens it again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
 def prepare(path: Path) -> None:
-    """Make or check the file before anything is asked: writable, not locked, a sound database. Raises MarathonError.
+    """Create the file, or check that it is writable, not locked and an intact database. Raises MarathonError.
 
-    A damaged cache is set aside, and what is whole of it kept; a file that never was one is the user's to move.
+    A damaged cache is renamed, and its intact entries are copied to a new file. A file that was never a cache
+    raises: the user must move it.
     """
     advice = "--use_cache DIR names another folder, --no_cache does without"
     try:
@@ -75,13 +78,16 @@ def prepare(path: Path) -> None:
 
 
 def _open_or_make(path: Path) -> None:
-    """Raises sqlite3.DatabaseError for a damaged file, of which sqlite itself reads no more than it is asked for."""
+    """Open or create the file and check all of it. Raises sqlite3.DatabaseError for a damaged file.
+
+    The check is needed because sqlite itself notices damage only in the pages that a query reads.
+    """
     with closing(sqlite3.connect(path, timeout=5.0, factory=Connection)) as connection:
         refuse_other_tables(connection)
         connection.execute(f"PRAGMA journal_mode={'DELETE' if RANK_MARK in path.name else 'WAL'}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()
-        found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise sqlite3.DatabaseError(f"malformed: {' '.join(found.split())}")
+        result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if result != "ok":
+        raise sqlite3.DatabaseError(f"malformed: {' '.join(result.split())}")

@@ -1,8 +1,9 @@
-"""Each process of a shared run keeps its answers in a file of its own; whoever opens the folder's cache next takes them in.
+"""Names the cache file of each rank of a distributed run, and moves its entries into the folder's cache.
 
-A file of its own, for processes may be on different nodes, and sqlite's write-ahead log, which the folder's one file
-has, is for processes of one machine: https://www.sqlite.org/wal.html. A rank's file has a rollback journal instead, and
-is written again only by the rank of that number.
+Each rank writes its responses to its own file; the next process that opens the folder's cache moves them into it.
+Ranks can't share the folder's file, because they may run on different nodes, and sqlite's write-ahead log works
+only between processes of one machine: https://www.sqlite.org/wal.html. A rank's file has a rollback journal
+instead, and only the rank of that number writes to it.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ from marathon_eval.errors import MarathonError
 
 
 def rank_file(folder_file: str, rank: int) -> str:
-    """`answers.sqlite` of rank 2 is `answers.rank-2.sqlite`."""
+    """Return the file name of a rank: `answers.rank-2.sqlite` for `answers.sqlite` and rank 2."""
     path = Path(folder_file)
     return f"{path.stem}{RANK_MARK}{rank}{path.suffix}"
 
 
 def take_in(path: Path) -> None:
-    """Move what ranks left beside this cache file into it. Raises MarathonError where a file refuses.
+    """Move the entries of all rank files beside this cache file into it. Raises MarathonError where a file fails.
 
-    A rank that still runs is not disturbed: it never reads its own answers again.
+    This does not disturb a rank that still runs, because a rank never reads its own responses again.
     """
     if RANK_MARK in path.name:
         return
@@ -51,13 +52,13 @@ def _take(file: Path, path: Path) -> None:
 
 
 def _move(file: Path, path: Path) -> None:
-    """Two transactions, so that a kill between them leaves an entry in both files rather than in neither."""
+    """Copy, then delete, in two transactions: a kill between them leaves an entry in both files, never in none."""
     with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
         connection.execute("ATTACH ? AS part", (str(file),))
         refuse_other_tables(connection, "part")
-        # a rank that starts just now has its file before it has its table
-        begun = connection.execute("SELECT 1 FROM part.sqlite_master WHERE name = ?", (TABLE,)).fetchone()
-        if not begun or not connection.execute(f"SELECT 1 FROM part.{TABLE} LIMIT 1").fetchone():
+        # a rank that is just starting has created its file but not yet its table
+        has_table = connection.execute("SELECT 1 FROM part.sqlite_master WHERE name = ?", (TABLE,)).fetchone()
+        if not has_table or not connection.execute(f"SELECT 1 FROM part.{TABLE} LIMIT 1").fetchone():
             return
         with connection:
             connection.execute(f"INSERT OR IGNORE INTO main.{TABLE} SELECT key, value FROM part.{TABLE}")

@@ -1,4 +1,4 @@
-"""Audio by reference: what is decoded, hashed and refused."""
+"""Tests how sections of audio files are decoded and hashed, and which are refused."""
 
 from __future__ import annotations
 

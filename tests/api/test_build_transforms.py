@@ -1,4 +1,4 @@
-"""Sound changed on its way to a model: what each change does, and that it is part of what identifies a request."""
+"""Tests what each sound transform does, and that it is part of a request's cache key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets and arguments of presses: what ratio means, and what is refused in which words."""
+"""Tests budgets and arguments of presses: what `ratio` means, what is refused, and the error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a press is listed as, and what is refused or warned about before it could mislead."""
+"""Tests how presses are listed, and which settings are refused or warned about."""
 
 from __future__ import annotations
 

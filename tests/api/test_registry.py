@@ -1,4 +1,4 @@
-"""Names to files: what ships, what a user drops in, what is refused."""
+"""Tests which files names resolve to: shipped files, a user's files, and what is refused."""
 
 from __future__ import annotations
 

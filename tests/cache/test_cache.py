@@ -1,4 +1,4 @@
-"""One answer per rendered request and fingerprint; nothing lost, nothing mixed up."""
+"""Tests that the cache keeps one response per rendered request and fingerprint, and neither loses nor mixes any."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cache export` and `cache merge`: answers that travel."""
+"""Tests `cache export` and `cache merge`."""
 
 from __future__ import annotations
 

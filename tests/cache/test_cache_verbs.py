@@ -1,4 +1,4 @@
-"""`cache show|verify|prune`, on caches filled by a real model."""
+"""Tests `cache show|verify|prune` on caches filled by a real model."""
 
 from __future__ import annotations
 

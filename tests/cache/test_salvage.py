@@ -1,4 +1,4 @@
-"""A cache file that is cut or whose bytes are flipped: noticed, set aside, and the rest of the answers kept."""
+"""Tests that a truncated or corrupted cache file is noticed and set aside, and that its intact responses are kept."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_an_answer_that_comes_while_the_file_is_mended_is_in_the_new_one(
     with ResponseCache(tmp_path) as running:
         running.put("audio/before", ["x", 1.0], at_once=True)
         writer = threading.Thread(target=running.put, args=("audio/while", ["y", 2.0], True))
-        read = mending._found
+        read = mending._intact_entries
 
         def found(aside: Path) -> dict[str, Any]:
             writer.start()
@@ -186,7 +186,7 @@ def test_an_answer_that_comes_while_the_file_is_mended_is_in_the_new_one(
             assert writer.is_alive()  # it waits
             return read(aside)
 
-        monkeypatch.setattr(mending, "_found", found)
+        monkeypatch.setattr(mending, "_intact_entries", found)
         monkeypatch.setattr(mending, "fault_of", lambda _: "told so")
         salvage(path)
         writer.join()
