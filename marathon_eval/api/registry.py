@@ -20,7 +20,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.files import PACKAGE
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Model
@@ -115,7 +114,8 @@ class Registry:
 @cache
 def shipped_folder(kind: PluginKind) -> Path:
     """Return the folder of the tasks, models or presses that ship with the package."""
-    return PACKAGE / FOLDERS[kind]
+    # not files.PACKAGE: files.py imports hashlib and json, which `ls` does not need
+    return Path(__file__).resolve().parents[1] / FOLDERS[kind]
 
 
 def _nested(path: Path, kind: PluginKind) -> str:

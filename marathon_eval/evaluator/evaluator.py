@@ -4,7 +4,8 @@ A run has five steps:
 
 1. `run_parts` loads the tasks, the model and the judge by their names;
 2. `documents_and_requests` reads the documents and builds their requests;
-3. `requests.ask` gets a response for each request, from the cache or from the model;
+3. `requests.ask` gets a response for each request, from the cache or from the model: it calls `ResponseCache.answer`, which
+   sends what the cache lacks through `api.model.complete` to `Model.generate`;
 4. `score_responses` scores the responses and aggregates them per task and group;
 5. `results.files.write_run` (called by the command line) writes the results to a folder.
 """

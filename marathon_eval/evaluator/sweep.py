@@ -2,7 +2,8 @@
 
 A cell equals a run with the same `--model_args`: it has the same fingerprint and the same cache keys. A sweep
 therefore reuses the responses of earlier runs and the other way round, and a killed sweep continues where it stopped.
-All cells of a clip share one decode, one encoding and one prefill (backends/hf/engine).
+All cells of a clip share one decode, one encoding and one prefill (shared_clip.py and lower_layers.py in
+backends/hf/engine).
 """
 
 from __future__ import annotations

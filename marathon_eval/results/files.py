@@ -17,7 +17,7 @@ from marathon_eval.results.shape import fault_of_results, fault_of_sample, whole
 def run_folder(output_path: Path, model: str, fingerprint_sha256: str) -> Path:
     """Create `<output_path>/<model>__<fingerprint[:8]>/<UTC time>`. Raises MarathonError if it cannot be written.
 
-    A run calls this before it loads weights, so that a wrong path fails early.
+    Called when the responses are there; `check_writable` tests the path before weights load.
     """
     stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime())
     parent = output_path / f"{model}__{fingerprint_sha256[:8]}"

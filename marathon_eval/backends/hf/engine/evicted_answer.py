@@ -144,6 +144,7 @@ def _usage(
         gain = evicted_speedup(shape, context.length, kept, question)
         details["theoretical_speedup"] = round(gain, 4)
     costs = kv_bytes_per_token(cache)
+    # `kept` counts all keys of a layer; the text keys among them are never evicted
     return Usage(
         heard_seconds=round(inputs.heard_seconds[0], 3),
         audio_tokens=audio,

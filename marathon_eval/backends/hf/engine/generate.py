@@ -68,6 +68,8 @@ def generated(
         stack.enter_context(last_position_only(loaded.model))
         if isinstance(press, EvictionPress):
             return [answered_from_evicted(adapter, loaded, requests[0], inputs, press)]
+        # Without a press, several questions on one clip may continue from one prefilled context, as evicted responses do;
+        # WHOLE is the eviction press that removes nothing.
         shared = loaded.shared if press is None and EvictionPress in adapter.carries else None
         if shared is not None and shared.serves_whole(decoder, requests[0], inputs.audio_tokens):
             return [without_eviction(answered_from_evicted(adapter, loaded, requests[0], inputs, WHOLE))]

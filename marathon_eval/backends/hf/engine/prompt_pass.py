@@ -37,7 +37,10 @@ class PromptPass:
 
 @dataclass
 class KeptTokens:
-    """Counts the tokens that the last prefill kept, per sample; `lengths` maps each cut's layer to prompt lengths."""
+    """Counts tokens of the last prefill per sample: `audio` before the first cut, `kept` audio and `prompt` after the last.
+
+    `lengths` maps each cut's layer to the prompt lengths behind it.
+    """
 
     audio: list[int]
     kept: list[int]

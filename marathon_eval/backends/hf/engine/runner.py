@@ -3,6 +3,9 @@
 Requests arrive sorted by clip, and batches keep that order. While a batch runs, the next batch's audio is decoded and
 its features are computed, so at most two batches of audio are in memory. When memory runs out, the token budget is
 halved and the batch runs again in parts.
+
+The runner calls back into the adapter: `prepare` builds a batch's tensors, `answer` generates (chat models by `generated` in
+generate.py).
 """
 
 from __future__ import annotations
