@@ -15,8 +15,9 @@ from marathon_eval.task.data.rows import TableReader, columns_of
 from marathon_eval.task.data.selection import Row, Selected, only, picked, select, subset_named
 from marathon_eval.task.data.sources import Source, locate
 from marathon_eval.task.data.table import StoredAudio, Table
+from marathon_eval.task.examples import Examples
 from marathon_eval.task.prompt.choices import Choices
-from marathon_eval.task.prompt.prompt import OURS, Question, examples_for
+from marathon_eval.task.prompt.prompt import OURS, Question
 from marathon_eval.task.prompt.template import check_names, from_row
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
@@ -31,6 +32,7 @@ class DocLoader:
         self.choices = choices
         self.where = document.where("dataset_path")
         self.steps = steps_named(config.process_docs, document.where("process_docs"))
+        self.examples = Examples(config, document, question) if config.num_fewshot else None
         names = config.doc_to_audio or []
         where = f"{document.where('doc_to_audio')}: doc_to_audio"
         self.audio = [from_row(name, where) for name in ([names] if isinstance(names, str) else names)]
@@ -56,7 +58,7 @@ class DocLoader:
             table.source.fetch([name for doc in docs for name in doc.audio_names])
         docs = [_with_files(doc, table.source) for doc in docs]
         return DocSet(
-            docs=self._with_examples(docs, reader, table) if self.config.num_fewshot else docs,
+            docs=docs if self.examples is None else self.examples.added(docs, reader, table),
             n_meta=len(table.rows),
             n_missing=selected.n_missing,
             n_filtered=selected.n_filtered,
@@ -121,6 +123,7 @@ class DocLoader:
             return doc
         try:
             references = [_reference(value) for value in self._audio_values(doc.fields)]
+            self._check_audio(references)
             choices = self.choices.texts(doc.fields)
             target = self.question.gold(doc.fields)
             names = tuple(_located(table.source, folder, path) for path, _, _ in references)
@@ -136,25 +139,20 @@ class DocLoader:
         if not isinstance(fields, Mapping):
             return []
         values: list[Any] = []
+        optional = self.config.audio_optional
         for rule in self.audio:
+            if optional and any(fields.get(name) is None for name in rule.names):
+                continue
             value = rule.value(fields)
             values += value if isinstance(value, list) else [value]
-        return values
+        return [value for value in values if value is not None and value != ""] if optional else values
 
-    def _with_examples(self, docs: list[Doc], reader: TableReader, table: Table) -> list[Doc]:
-        """Add few-shot examples to each document: those of the YAML, else rows of another split, else of this one."""
-        fewshot = self.config.fewshot_config
-        pool: list[Mapping[str, Any]] = list(fewshot.samples or ())
-        if fewshot.samples is None:
-            split = reader.fewshot_split()
-            rows = (table if split == reader.test_split() else reader.read(split)).rows
-            pool = [row.values for row in rows if isinstance(row.values, dict)]
-        if fewshot.fewshot_indices is not None:
-            pool = [pool[index] for index in fewshot.fewshot_indices if 0 <= index < len(pool)]
-        return [
-            replace(doc, examples=tuple(examples_for(pool, doc.fields, doc.doc_id, self.config, self.where)))
-            for doc in docs
-        ]
+    def _check_audio(self, references: Sequence[object]) -> None:
+        """Raise RowError for a row without audio, unless the task says that audio is optional."""
+        if self.audio and not references and not self.config.audio_optional:
+            raise RowError(
+                f"{self.audio[0].where}: gives no audio; `audio_optional: true` lets rows be asked without"
+            )
 
 
 def _version(expected: str | dict[str, str] | None, sha256: str | None) -> str | None:

@@ -177,3 +177,41 @@ class TestTranscripts:
         found = self.docs(tmp_path)
         assert (found["1-2-1"], found["1-2-2"]) == ("WITH ID", "without id")
         assert "holds no transcript" in found["1-2-3"]
+
+
+class TestRowsWithoutAudio:
+    @pytest.mark.parametrize("path", [[], None, ""])
+    def test_are_error_rows(self, tmp_path: Path, path: Any) -> None:
+        touch(tmp_path / "1.wav")
+        rows = [{"q": "a", "a": "b", "path": ["1.wav"]}, {"q": "a", "a": "b", "path": path}]
+        docset = docs_of(tmp_path, HEARD, rows)
+        assert len(errors(docset)) == 1
+        assert docset.docs[1].error is not None
+        assert docset.docs[1].error.startswith("row 1: ")
+
+    @pytest.mark.parametrize("path", [[], None, ""])
+    def test_are_asked_where_the_task_says_that_audio_is_optional(self, tmp_path: Path, path: Any) -> None:
+        touch(tmp_path / "1.wav")
+        rows = [{"q": "a", "a": "b", "path": ["1.wav"]}, {"q": "a", "a": "b", "path": path}]
+        docset = docs_of(tmp_path, HEARD + "audio_optional: true\n", rows)
+        assert errors(docset) == []
+        assert [len(doc.audio) for doc in docset.docs] == [1, 0]
+
+
+class TestGoldIsText:
+    KEYS = HEARD.replace("doc_to_audio: path\n", "") + "doc_to_choice: [cat, Dog, '7']\n"
+
+    @pytest.mark.parametrize(("gold", "target"), [("cat", "cat"), (" dog ", "Dog"), (7, "7"), ("b", "B")])
+    def test_an_option_is_the_target(self, tmp_path: Path, gold: Any, target: str) -> None:
+        docset = docs_of(tmp_path, self.KEYS + "gold_is: text\n", [{"q": "q", "a": gold}])
+        assert [doc.target for doc in docset.docs] == [target]
+
+    @pytest.mark.parametrize("gold", ["cow", "", 1, "cat or Dog", ["cat", "cow"], []])
+    def test_anything_else_is_an_error_row(self, tmp_path: Path, gold: Any) -> None:
+        docset = docs_of(tmp_path, self.KEYS + "gold_is: text\n", [{"q": "q", "a": gold}])
+        assert len(errors(docset)) == 1
+        assert "row 0: " in errors(docset)[0]
+
+    def test_any_text_keeps_it_for_released_scripts(self, tmp_path: Path) -> None:
+        docset = docs_of(tmp_path, self.KEYS + "gold_is: any_text\n", [{"q": "q", "a": "cow"}])
+        assert [doc.target for doc in docset.docs] == ["cow"]

@@ -64,6 +64,7 @@ class ScoringLoader(DocLoader):
 
     def __init__(self, task: Task) -> None:
         super().__init__(task.config, task.document, task.writer.question, task.loader.choices)
+        self.examples = None
 
     def _check_columns(self, known: set[str]) -> None:
         names = known | (OURS if self.question.choices.given else frozenset())
@@ -75,6 +76,9 @@ class ScoringLoader(DocLoader):
     def _audio_values(self, fields: Any) -> list[Any]:
         has_audio = isinstance(fields, Mapping) and all(rule.names <= fields.keys() for rule in self.audio)
         return super()._audio_values(fields) if has_audio else []
+
+    def _check_audio(self, references: Sequence[object]) -> None:
+        """Accept a row without audio: a prediction is scored without its clip."""
 
 
 def score_predictions(

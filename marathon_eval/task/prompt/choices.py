@@ -128,6 +128,31 @@ def _one_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str
     raise RowError(f"{where}: gold '{text}' is none of the options {', '.join(letters)} nor their texts")
 
 
+def text_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str | tuple[str, ...]:
+    """Return the target of `gold_is: text`, where numbers and lists in text form are texts, never indices.
+
+    The option that differs only in case or outer white space is returned as the options spell it. Without options,
+    `raw` is returned as text. Raises RowError if gold is neither an option's text nor its letter.
+    """
+    if isinstance(raw, (list, tuple)) and texts:
+        if not raw:
+            raise RowError(f"{where}: the list of gold answers is empty")
+        return tuple(_one_text_gold(item, texts, letters, where) for item in raw)
+    return _one_text_gold(raw, texts, letters, where)
+
+
+def _one_text_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str:
+    gold = str(raw)
+    if not texts or gold in texts:
+        return gold
+    plain = gold.strip().casefold()
+    alike = [option for option in texts if option.strip().casefold() == plain]
+    alike += [letter for letter in letters if letter.casefold() == plain]
+    if not alike:
+        raise RowError(f"{where}: gold '{gold}' is none of the options: {', '.join(texts)}")
+    return alike[0]
+
+
 def _indexed(index: int, texts: Sequence[str], where: str) -> str:
     if not 0 <= index < len(texts):
         raise RowError(f"{where}: gold {index} is no index of {len(texts)} options")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from random import Random
 from typing import Any, NamedTuple
 
-from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.task.prompt.choices import Choices, gold_of, letters_of, option_lines
+from marathon_eval.errors import RowError
+from marathon_eval.task.prompt.choices import Choices, gold_of, letters_of, option_lines, text_gold
 from marathon_eval.task.prompt.template import FromRow, Named, from_row, wording
-from marathon_eval.task.yaml.config import FewshotConfig, Layout, PromptVariant, TaskConfig
+from marathon_eval.task.yaml.config import FewshotConfig, GoldForm, Layout, PromptVariant, TaskConfig
 from marathon_eval.task.yaml.loader import Document
 
-#: lm-eval's seed for few-shot examples. The row's number is added, so --limit and row order change no prompt.
-FEWSHOT_SEED = 1234
 #: Names that templates see in addition to the row's columns.
 OURS = frozenset({"choices", "letters", "options"})
 
@@ -34,13 +31,13 @@ class Question:
         target: FromRow | int | list[Any],
         choices: Choices,
         layout: Layout | None,
-        gold_as_text: bool = False,
+        gold_is: GoldForm = "option",
     ) -> None:
         self.text = text
         self.target = target
         self.choices = choices
         self.layout: Layout | None = layout
-        self.gold_as_text = gold_as_text
+        self.gold_is = gold_is
 
     @classmethod
     def of(cls, config: TaskConfig, document: Document, variant: PromptVariant | None = None) -> Question:
@@ -56,7 +53,7 @@ class Question:
                 config, f"{at_choices}: {'choice_columns' if config.choice_columns else 'doc_to_choice'}"
             ),
             (variant.choice_layout if variant else None) or config.choice_layout,
-            config.gold_is == "text",
+            config.gold_is,
         )
 
     def values(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -86,9 +83,12 @@ class Question:
             return gold_of(rule, texts, letters_of(len(texts), self.layout), self.choices.where)
         # formatting the options takes longer than everything else here
         raw = rule.value(self.values(fields) if rule.names & OURS else fields)
-        if self.gold_as_text:
+        if self.gold_is == "any_text":
             return str(raw)
-        return gold_of(_listed(raw), texts, letters_of(len(texts), self.layout), rule.where)
+        letters = letters_of(len(texts), self.layout)
+        if self.gold_is == "text":
+            return text_gold(raw, texts, () if self.layout == "plain" else letters, rule.where)
+        return gold_of(_listed(raw), texts, letters, rule.where)
 
     def rules(self) -> list[Named]:
         """Return the rules that read rows; the columns they need are checked against the whole dataset."""
@@ -149,22 +149,6 @@ class FewshotWriter:
         return question + self.target_delimiter + answer + self.fewshot_delimiter
 
 
-def examples_for(
-    pool: Sequence[Mapping[str, Any]], fields: Mapping[str, Any], doc_id: int, config: TaskConfig, where: str
-) -> list[Mapping[str, Any]]:
-    """Choose the rows of a document's few-shot examples, never its own row. Raises MarathonError if too few."""
-    count = config.num_fewshot
-    if config.fewshot_config.sampler == "first_n":
-        examples = [row for row in pool[: count + 1] if row != fields][:count]
-    else:
-        random = Random(f"{FEWSHOT_SEED}:{doc_id}")
-        drawn = random.sample(pool, min(count + 1, len(pool)))
-        examples = [row for row in drawn if row != fields][:count]
-    if len(examples) < count:
-        raise MarathonError(f"{where}: num_fewshot: {count}, but there are only {len(examples)} other rows")
-    return examples
-
-
 def joined_texts(first: str, second: str, delimiter: str = " ") -> str:
     """Join two texts with the delimiter, or without it if one is empty or white space separates them already."""
     if not first or not second or first[-1].isspace() or second[0].isspace():
@@ -192,7 +176,7 @@ def _overridden(fewshot: FewshotConfig, question: Question, where: str) -> Quest
         )
     if fewshot.doc_to_choice is not None:
         choices = Choices(fewshot.doc_to_choice, None, False, f"{where}: doc_to_choice")
-    return Question(text, target, choices, question.layout)
+    return Question(text, target, choices, question.layout, question.gold_is)
 
 
 def _as_text(rule: FromRow, values: Mapping[str, Any]) -> str:

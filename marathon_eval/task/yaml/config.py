@@ -15,6 +15,7 @@ from marathon_eval.task.yaml.generation import generation_settings
 __all__ = ["GroupConfig", "TaskConfig", "generation_settings", "task_schema"]
 
 Layout = Literal["A.", "A)", "A:", "(A)", "a.", "a)", "a:", "(a)", "plain"]
+GoldForm = Literal["option", "text", "any_text"]
 Scalar = str | int | float | bool
 
 
@@ -82,8 +83,12 @@ class FewshotConfig(Keys):
     samples: list[dict[str, Any]] | None = Field(
         None, description="rows to use as examples, instead of rows of a split"
     )
-    fewshot_indices: list[int] | None = None
-    process_docs: str | list[str] | None = None
+    fewshot_indices: list[int] | None = Field(
+        None, description="positions, from 0, in `samples` or among the split's rows that only_rows keeps"
+    )
+    process_docs: str | list[str] | None = Field(
+        None, description="row steps for the examples, instead of the task's process_docs"
+    )
     doc_to_text: str | None = None
     doc_to_choice: str | list[Any] | dict[str, Any] | None = None
     doc_to_target: str | int | list[Any] | None = None
@@ -173,10 +178,11 @@ class TaskConfig(Keys):
     doc_to_target: str | int | list[Any] = Field(
         description="a column or template; for multiple choice it gives a letter, an option's text or an index"
     )
-    gold_is: Literal["option", "text"] = Field(
+    gold_is: GoldForm = Field(
         "option",
         description="option: the target must be an option's letter, index or text, otherwise the row is an error; "
-        "text: the target is used unchanged, even if it is not an option",
+        "text: the same, but a number is an option's text and never an index; "
+        "any_text: the target is used unchanged, even if it is not an option, as some released scripts do",
     )
     doc_to_choice: str | list[Any] | dict[str, Any] | None = Field(
         None, description="the options: a list, a column, or a template that gives a list"
@@ -193,6 +199,11 @@ class TaskConfig(Keys):
     )
     doc_to_audio: str | list[str] | None = Field(
         None, description="column(s) or template(s) that give the audio's path"
+    )
+    audio_optional: bool = Field(
+        False,
+        description="true: a row may have no audio (an empty list or text, or null) and is asked without it; "
+        "false: such a row is an error row",
     )
     on_missing_audio: Literal["error_row", "drop"] = "error_row"
     known_missing: list[str] = Field(

@@ -1,0 +1,136 @@
+"""Reads a task's few-shot examples through the steps that its documents pass, and chooses each document's.
+
+The settings are those of lm-evaluation-harness (https://github.com/EleutherAI/lm-evaluation-harness): num_fewshot,
+fewshot_split and fewshot_config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from random import Random
+from typing import Any, NamedTuple
+
+from marathon_eval.api.doc import Doc
+from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.task.data.row_steps import RowStep, steps_named
+from marathon_eval.task.data.rows import TableReader
+from marathon_eval.task.data.selection import Row, only
+from marathon_eval.task.data.sources import Source
+from marathon_eval.task.data.table import Table
+from marathon_eval.task.prompt.prompt import FewshotWriter, Question
+from marathon_eval.task.yaml.config import TaskConfig
+from marathon_eval.task.yaml.loader import Document
+
+#: lm-eval's seed for few-shot examples. The row's number is added, so --limit and row order change no prompt.
+FEWSHOT_SEED = 1234
+
+
+class Example(NamedTuple):
+    """Holds a row that can be an example. `number` is its row number in the evaluated split, None for other rows.
+
+    `question` is the text that the task would ask for it, None if the row lacks a value that the text needs.
+    """
+
+    number: int | None
+    fields: Mapping[str, Any]
+    question: str | None
+
+
+class Examples:
+    """Chooses the examples of documents. Each row passes only_rows, the row steps and the rule for gold answers."""
+
+    def __init__(self, config: TaskConfig, document: Document, question: Question) -> None:
+        self.config = config
+        self.question = question
+        self.writer = FewshotWriter(config, document, question)
+        self.where = self.writer.where
+        own_steps = config.fewshot_config.process_docs
+        key = ("fewshot_config", "process_docs") if own_steps is not None else ("process_docs",)
+        self.steps: list[RowStep] = steps_named(
+            own_steps if own_steps is not None else config.process_docs, document.where(*key)
+        )
+
+    def added(self, docs: Sequence[Doc], reader: TableReader, table: Table) -> list[Doc]:
+        """Return the documents with their examples. `table` holds the evaluated split's rows after only_rows.
+
+        Raises MarathonError for an example of the YAML that cannot be used, and if a document has too few.
+        """
+        pool = self._pool(reader, table)
+        return [
+            doc if doc.error is not None else replace(doc, examples=tuple(self._for(doc, pool)))
+            for doc in docs
+        ]
+
+    def _pool(self, reader: TableReader, table: Table) -> list[Example]:
+        """Return every usable row. Rows with an error are left out, unless the YAML itself names them."""
+        fewshot = self.config.fewshot_config
+        evaluated, source = False, table.source
+        if fewshot.samples is not None:
+            rows = [Row(number, "", values) for number, values in enumerate(fewshot.samples)]
+        else:
+            split = reader.fewshot_split()
+            evaluated = split == reader.test_split()
+            chosen = table if evaluated else reader.read(split)
+            rows, source = only(chosen.rows, self.config.only_rows), chosen.source
+        named = fewshot.samples is not None or fewshot.fewshot_indices is not None
+        pool = []
+        for row in self._indexed(rows):
+            try:
+                pool.append(self._example(row, source, evaluated))
+            except RowError as error:
+                if named:
+                    raise MarathonError(f"{self.where}: example {row.number}: {error}") from None
+        return pool
+
+    def _indexed(self, rows: Sequence[Row]) -> Sequence[Row]:
+        indices = self.config.fewshot_config.fewshot_indices
+        if indices is None:
+            return rows
+        wrong = [index for index in indices if not 0 <= index < len(rows)]
+        if wrong:
+            raise MarathonError(
+                f"{self.where}: fewshot_indices: {wrong[0]} is not among the {len(rows)} rows"
+            )
+        return [rows[index] for index in indices]
+
+    def _example(self, row: Row, source: Source | None, evaluated: bool) -> Example:
+        """Run the row steps and write the example once, to see that it can be used. Raises RowError."""
+        if not isinstance(row.values, Mapping):
+            raise RowError(f"is {type(row.values).__name__}, not an object")
+        fields: Mapping[str, Any] = row.values
+        for step in self.steps:
+            fields = step(fields, source)
+        self.writer.write(fields)
+        return Example(row.number if evaluated else None, fields, self._text(fields))
+
+    def _text(self, fields: Mapping[str, Any]) -> str | None:
+        try:
+            return self.question.text_for(fields)
+        except RowError:
+            return None
+
+    def _for(self, doc: Doc, pool: Sequence[Example]) -> list[Mapping[str, Any]]:
+        """Choose a document's examples, never its own row nor a row that asks the same question."""
+        count, text = self.config.num_fewshot, self._text(doc.fields)
+
+        def differs(one: Example) -> bool:
+            same_text = text is not None and one.question == text
+            return not (one.number == doc.doc_id or same_text or one.fields == doc.fields)
+
+        if self.config.fewshot_config.sampler == "first_n":
+            examples = list(islice(filter(differs, pool), count))
+        else:
+            random = Random(f"{FEWSHOT_SEED}:{doc.doc_id}")
+            drawn = random.sample(pool, min(count + 1, len(pool)))
+            examples = [one for one in drawn if differs(one)][:count]
+            if len(examples) < count:
+                others = [one for one in pool if differs(one)]
+                examples = random.sample(others, min(count, len(others)))
+        if len(examples) < count:
+            raise MarathonError(
+                f"{self.where}: num_fewshot: {count}, but there are only {len(examples)} other rows that can be "
+                f"examples of row {doc.doc_id} and do not ask its own question"
+            )
+        return [one.fields for one in examples]
