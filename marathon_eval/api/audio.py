@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marathon_eval.api.file_identity import FileIdentity, file_identity
 from marathon_eval.errors import AudioError, MarathonError
 
 if TYPE_CHECKING:
@@ -110,22 +112,41 @@ class Audio:
             raise AudioError(f"{self.path}: {error}") from None
 
 
-def memo_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, str], dict[Audio, str]]:
-    """Return the cache key of each section's facts, and an error for each section whose file does not exist.
+class MemoKey(NamedTuple):
+    """Holds the key of a section's facts in the cache, its key in earlier versions, and the file's identity."""
 
-    A key is `audio/PATH|SIZE|MTIME|SECTION`.
-    """
-    keys: dict[Audio, str] = {}
+    key: str
+    earlier: str
+    identity: FileIdentity
+
+
+#: `audio/PATH|SIZE|TIMES, INODE AND BLOCKS|SECTION`; a path may contain a bar itself, and so may a section.
+_MEMO_KEY = re.compile(r"audio/(?P<path>.*)\|\d+\|-?\d+(\.\d+\.-?\d+\.\w+)?\|[-\d.einfa]+:.*", re.DOTALL)
+
+
+def memo_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, MemoKey], dict[Audio, str]]:
+    """Return the cache keys of each section's facts, and an error for each section whose file does not exist."""
+    keys: dict[Audio, MemoKey] = {}
     errors: dict[Audio, str] = {}
     for audio in dict.fromkeys(audios):
         try:
-            stat = os.stat(audio.path)
-        except OSError:
+            identity = file_identity(audio.path)
+        except (OSError, ValueError):
             errors[audio] = f"{audio.path}: no such audio file"
             continue
-        path = os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
-        keys[audio] = f"audio/{path}|{stat.st_size}|{stat.st_mtime_ns}|{audio.stretch}"
+        place = "audio/" + os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
+        keys[audio] = MemoKey(
+            f"{place}|{identity.text}|{audio.stretch}",
+            f"{place}|{identity.by_time}|{audio.stretch}",
+            identity,
+        )
     return keys, errors
+
+
+def path_of_memo_key(key: str) -> str:
+    """Return the audio file that a key of the memo stands for; the key itself, without its prefix, if it is none."""
+    match = _MEMO_KEY.fullmatch(key)
+    return match["path"] if match else key.removeprefix("audio/")
 
 
 def _opened(audio: Audio) -> Any:

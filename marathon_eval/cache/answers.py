@@ -9,7 +9,6 @@ share a file.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import sys
 import threading
@@ -22,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
-from marathon_eval.api.audio import Audio, AudioFacts, memo_keys
+from marathon_eval.api.audio import Audio, AudioFacts
 from marathon_eval.api.model import (
     CachedResponse,
     Entry,
@@ -33,17 +32,16 @@ from marathon_eval.api.model import (
     Through,
     complete,
 )
+from marathon_eval.cache.audio_memo import remembered_facts
 from marathon_eval.cache.database import TABLE, read_only
-from marathon_eval.cache.entry import cacheable, check_of, is_whole, response_from, storable
-from marathon_eval.cache.opening import Writer, prepare
+from marathon_eval.cache.entry import FINGERPRINT, cacheable, check_of, is_whole, response_from, storable
+from marathon_eval.cache.opening import Writer
 from marathon_eval.cache.rank_files import take_in
-from marathon_eval.errors import AudioError, MarathonError
+from marathon_eval.errors import MarathonError
 from marathon_eval.files import sha256_of
 
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
-#: Clips decoded at the same time to compute their hashes.
-HASHED_AT_ONCE = 8
 COMMIT_SECONDS = 1.0
 SLOW_ANSWER_SECONDS = 0.1
 #: Keys per SELECT.
@@ -69,8 +67,10 @@ class ResponseCache:
         self._pending: dict[str, str] = {}
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
-        if self.path is not None:
-            prepare(self.path)
+        #: Fingerprints of the models whose answers are pending; each commit writes them unless they are there.
+        self._owners: dict[str, str] = {}
+        if self.path is not None and self._writer is not None:
+            self._writer.begin()
             take_in(self.path)
 
     def __enter__(self) -> Self:
@@ -113,20 +113,9 @@ class ResponseCache:
     def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
         """Return hash and seconds of each clip, and the reason for each clip that can't be decoded.
 
-        Facts are cached by (path, size, mtime, section).
+        Facts are cached by the file's identity: see audio_memo.py.
         """
-        keys, errors = memo_keys(audios)
-        memo = self.get_many(keys.values())
-        missing = {key: audio for audio, key in keys.items() if key not in memo}
-        reasons: dict[str, str] = {}
-        for key, facts in zip(missing, _hashed(list(missing.values())), strict=True):
-            if isinstance(facts, AudioFacts):
-                memo[key] = list(facts)
-                self.put(key, memo[key])
-            else:
-                reasons[key] = facts
-        errors.update({audio: reasons[key] for audio, key in keys.items() if key in reasons})
-        return {audio: AudioFacts(*memo[key]) for audio, key in keys.items() if key in memo}, errors
+        return remembered_facts(self, audios)
 
     def prime(self, entries: Mapping[str, Any]) -> None:
         """Add entries that another rank sent, such as audio hashes, to memory; nothing is written to disk."""
@@ -141,8 +130,10 @@ class ResponseCache:
         if self.path is None or len(values) == len(unique):
             return values
         missing = [key for key in unique if key not in values]
-        if not self._pending.keys().isdisjoint(missing):
+        if not (self._pending.keys() | self._owners.keys()).isdisjoint(missing):
             self.commit()
+        if self._writer is not None:
+            self._writer.look()
         try:
             values.update(self._read(missing))
         except sqlite3.DatabaseError as error:
@@ -188,18 +179,26 @@ class ResponseCache:
         with self._lock:
             self.close()
             salvage(self.path)
+            if self._writer is not None:
+                self._writer.begin()
 
     def knows(self, fingerprint: Mapping[str, Any]) -> bool:
-        """Return whether this model, with exactly these settings, was ever sent requests through this cache."""
-        return bool(self.get_many(["fingerprint/" + sha256_of(fingerprint)]))
+        """Return whether the cache holds responses of this model with exactly these settings."""
+        return bool(self.get_many([FINGERPRINT + sha256_of(fingerprint)]))
 
-    def put(self, key: str, value: Any, at_once: bool = False) -> None:
-        """Store a JSON value; it is committed within COMMIT_SECONDS, or now with `at_once`."""
+    def put(self, key: str, value: Any, at_once: bool = False, model: Entry | None = None) -> None:
+        """Store a JSON value; it is committed within COMMIT_SECONDS, or now with `at_once`.
+
+        `model` is the fingerprint's entry of the model that gave the response. Each commit writes it again if it is
+        missing, in the same transaction, so that `cache prune` in another process cannot separate the two.
+        """
         if self.path is None:
-            self._memory[key] = value
+            self._memory.update({key: value, **({model.key: model.value} if model else {})})
             return
         with self._lock:
             self._pending[key] = storable(value)
+            if model is not None and model.key not in self._owners:
+                self._owners[model.key] = storable(model.value)
             if at_once or len(self._pending) >= COMMIT_ROWS:
                 self.commit()
             elif self._timer is None:
@@ -217,10 +216,12 @@ class ResponseCache:
                 return
             try:
                 with self._writer.locked() as writer:
+                    writer.executemany(f"INSERT OR IGNORE INTO {TABLE} VALUES (?, ?)", self._owners.items())
                     writer.executemany(f"REPLACE INTO {TABLE} VALUES (?, ?)", self._pending.items())
             except sqlite3.Error as error:
                 raise MarathonError(f"{self.path}: cannot write the cache ({error})") from None
             self._pending.clear()
+            self._owners.clear()
 
     def _commit_in_time(self) -> None:
         # entries that can't be written stay pending: the next commit, in the thread of the run, raises the error
@@ -235,6 +236,7 @@ class ResponseCache:
             finally:
                 if self._writer is not None:
                     self._writer.close()
+                    self._writer.look(make=False)
 
     def known(self, model: Model, requests: Sequence[Request]) -> dict[Request, Entry]:
         """Return the entries of those requests for which this model has a stored response."""
@@ -264,11 +266,14 @@ class ResponseCache:
         """
         fingerprint = model.fingerprint
         fingerprint_id = sha256_of(fingerprint)
+        owner = Entry(FINGERPRINT + fingerprint_id, fingerprint)
         misses: dict[Request, Keyed] = {}
         unique = list(dict.fromkeys(requests))
         for first in range(0, len(unique), AT_ONCE):
             keyed, failed = self.keyed(fingerprint_id, unique[first : first + AT_ONCE], known)
             stored = self.get_many(entry.key for entry in keyed.values())
+            if stored and not self.get_many([owner.key]):  # an earlier version let it be pruned
+                self.put(owner.key, owner.value)
             for request, reason in failed.items():
                 yield CachedResponse(request, Response.failed(reason), False)
             for request, entry in keyed.items():
@@ -279,11 +284,10 @@ class ResponseCache:
         if misses:
             if on_misses is not None:
                 on_misses(list(misses))
-            self.put("fingerprint/" + fingerprint_id, fingerprint)
-            yield from self._ask(model, misses, fingerprint_id, through)
+            yield from self._ask(model, misses, owner, through)
 
     def _ask(
-        self, model: Model, misses: dict[Request, Keyed], fingerprint_id: str, through: Through
+        self, model: Model, misses: dict[Request, Keyed], owner: Entry, through: Through
     ) -> Iterator[CachedResponse]:
         clock = time.monotonic()
         for request, response in through(model, list(misses)):
@@ -292,38 +296,15 @@ class ResponseCache:
             if cacheable(request, response):
                 row = {
                     "request": described,
-                    "fingerprint": fingerprint_id,
+                    "fingerprint": owner.key.removeprefix(FINGERPRINT),
                     "response": asdict(response),
                     "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 }
                 took = time.monotonic() - clock
-                self.put(key, {**row, "check": check_of(key, row)}, at_once=took > SLOW_ANSWER_SECONDS)
+                checked = {**row, "check": check_of(key, row)}
+                self.put(key, checked, at_once=took > SLOW_ANSWER_SECONDS, model=owner)
             yield CachedResponse(request, response, False)
             clock = time.monotonic()
-
-
-def _hashed(audios: Sequence[Audio]) -> Iterator[AudioFacts | str]:
-    """Yield the facts of each clip, or why it can't be decoded, in order.
-
-    Several clips are decoded at the same time, because libsndfile releases Python's global lock.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    def facts(audio: Audio) -> AudioFacts | str:
-        try:
-            return audio.facts()
-        except AudioError as error:
-            return str(error)
-
-    if len(audios) < 2:
-        yield from map(facts, audios)
-        return
-    pool = ThreadPoolExecutor(min(HASHED_AT_ONCE, os.cpu_count() or 1), thread_name_prefix="hash")
-    try:
-        yield from pool.map(facts, audios)
-    finally:
-        # after Ctrl-C, do not wait for a thousand queued clips
-        pool.shutdown(cancel_futures=True)
 
 
 @lru_cache(maxsize=64)

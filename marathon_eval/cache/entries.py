@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.audio import path_of_memo_key
 from marathon_eval.api.model import Entry
 from marathon_eval.cache.database import LOCK_SECONDS, TABLE, read_only, refuse_other_tables
 from marathon_eval.cache.entry import AUDIO, FINGERPRINT, RESPONSE, WEIGHTS, belongs
@@ -152,8 +153,7 @@ def prunable(path: Path, selection: Selection | None, gone_audio: bool, damaged:
             keys += [entry.key for entry in stored(connection, RESPONSE) if chosen(entry.value)]
         if gone_audio:
             memo = (entry.key for entry in stored(connection, AUDIO))
-            # audio/<path>|<size>|<mtime>|<section>: the path may contain a bar itself
-            keys += [key for key in memo if not os.path.exists(key.removeprefix(AUDIO).rsplit("|", 3)[0])]
+            keys += [key for key in memo if not os.path.exists(path_of_memo_key(key))]
     return keys
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,19 +56,25 @@ def merge_caches(source: Path, folder: Path) -> Merged:
     Entries whose key is not the hash of their content are refused. Raises MarathonError for an unreadable source.
     """
     counts = Merged()
+    models: dict[str, Entry] = {}
     with ResponseCache(folder) as cache:
         for chunk in _chunks(_entries_of(source)):
             present = cache.get_many(entry.key for entry in chunk)
             for entry in chunk:
-                _merge_one(entry, present.get(entry.key), cache, counts)
+                if entry.key.startswith(FINGERPRINT) and belongs(entry):
+                    models[entry.key.removeprefix(FINGERPRINT)] = entry
+                _merge_one(entry, present.get(entry.key), cache, models, counts)
     return counts
 
 
-def _merge_one(entry: Entry, present: Any, cache: ResponseCache, counts: Merged) -> None:
+def _merge_one(
+    entry: Entry, present: Any, cache: ResponseCache, models: Mapping[str, Entry], counts: Merged
+) -> None:
     if not belongs(entry):
         counts.refused += 1
     elif present is None:
-        cache.put(entry.key, entry.value)
+        of_answer = entry.key.startswith(RESPONSE)
+        cache.put(entry.key, entry.value, model=models.get(entry.value["fingerprint"]) if of_answer else None)
         counts.added += entry.key.startswith(RESPONSE)
     elif entry.key.startswith(RESPONSE):
         same = present["response"]["text"] == entry.value["response"]["text"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -24,6 +25,34 @@ class Writer:
         self.path = path
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
+        #: The file that has the name, as far as this process knows; None before `begin`.
+        self._known: tuple[int, int] | None = None
+
+    def begin(self) -> None:
+        """Make or check the file, and note which one it is. Raises MarathonError."""
+        prepare(self.path)
+        self._known = file_id(self.path)
+
+    def look(self, make: bool = True) -> None:
+        """Warn on stderr if the file was deleted or replaced since `begin`; `make`: begin a new one if it is gone.
+
+        A file that another process mended keeps its answers, and that process has said so. Raises MarathonError.
+        """
+        found = file_id(self.path)
+        if self._known is None or found == self._known:
+            return
+        mended = found and any(self.path.parent.glob(f"{self.path.stem}.damaged-*{self.path.suffix}"))
+        if not mended:
+            what = "deleted" if found is None else "replaced by another file"
+            rest = "; answers from now on go into the file of that name" if make else ""
+            print(
+                f"marathon-eval: warning: {self.path} was {what} during this run, and the answers that it held are "
+                f"no longer there{rest}",
+                file=sys.stderr,
+            )
+        self._known = found
+        if make:
+            self.begin()
 
     def locked(self) -> sqlite3.Connection:
         """Begin a transaction on the file that has the name now, and return its connection.
@@ -32,10 +61,11 @@ class Writer:
         sqlite3.Error, and MarathonError where the new file can't be used.
         """
         while True:
+            self.look()
             if self._connection is not None and file_id(self.path) != self._file:
                 # another process replaced the file: entries written to the old one would be lost
                 self.close()
-                prepare(self.path)
+                self.begin()
             if self._connection is None:
                 self._file = file_id(self.path)
                 self._connection = sqlite3.connect(self.path, timeout=LOCK_SECONDS, check_same_thread=False)

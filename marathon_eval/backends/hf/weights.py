@@ -1,7 +1,7 @@
 """Finds a model's weights and identifies them, without torch, without loading them and mostly without the network.
 
 A local folder is identified by the content of its config, tokenizer and weight files; each file's hash is memoised by
-(path, size, mtime). A name on the hub is identified by its commit: pinned by the adapter, set by `revision=`, or
+the file's path and identity (api/file_identity.py). A name on the hub is identified by its commit: pinned by the adapter, set by `revision=`, or
 resolved.
 """
 
@@ -11,10 +11,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from marathon_eval.api.file_identity import file_identity
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import PACKAGE
 
@@ -70,16 +71,34 @@ def folder_hash(folder: Path, memo: Memo | None = None, flag: str = "--model_arg
         raise MarathonError(
             f"{flag}: pretrained={folder}: holds no checkpoint (config.json and *.safetensors or *.bin)"
         )
-    keys = {path: _memo_key(path) for path in files}
-    hashes = memo.get_many(keys.values()) if memo is not None else {}
-    digests = []
-    for path, key in keys.items():
-        if key not in hashes:
-            hashes[key] = file_hash(path)
-            if memo is not None:
-                memo.put(key, hashes[key])
-        digests.append([path.name, hashes[key]])
+    hashes = _hashes(files, memo)
+    digests = [[path.name, hashes[path]] for path in files]
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
+def _hashes(files: Sequence[Path], memo: Memo | None) -> dict[Path, str]:
+    """Return each file's SHA-256, from the memo where its key holds the file's whole identity.
+
+    A key of earlier versions holds size and modification time only; its hash is taken over where the file's inode last
+    changed when its content was written.
+    """
+    identities = {path: file_identity(str(path)) for path in files}
+    keys = {path: f"file/{os.path.abspath(path)}|{one.text}" for path, one in identities.items()}
+    earlier = {
+        path: f"file/{os.path.abspath(path)}|{one.by_time}"
+        for path, one in identities.items()
+        if one.unchanged_since_written
+    }
+    known = memo.get_many([*keys.values(), *earlier.values()]) if memo is not None else {}
+    hashes: dict[Path, str] = {}
+    for path, key in keys.items():
+        if key not in known:
+            remembered = known.get(earlier.get(path, ""))
+            known[key] = file_hash(path) if remembered is None else remembered
+            if memo is not None:
+                memo.put(key, known[key])
+        hashes[path] = known[key]
+    return hashes
 
 
 def file_hash(path: Path) -> str:
@@ -89,11 +108,6 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _memo_key(path: Path) -> str:
-    stat = path.stat()
-    return f"file/{os.path.abspath(path)}|{stat.st_size}|{stat.st_mtime_ns}"
 
 
 def hub_commit(name: str, revision: str | None, flag: str = "--model_args") -> str:

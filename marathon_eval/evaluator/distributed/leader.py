@@ -223,7 +223,7 @@ def _failed(left: dict[int, _T], reason: str) -> Iterator[tuple[_T, Response]]:
 def memo(cache: ResponseCache, requests: Iterable[Request]) -> dict[str, Any]:
     """What this cache knows of the requests' audio and of weight files, by key: nobody need hash them again."""
     keys, _ = memo_keys(audio for request in requests for audio in request.audios)
-    known = cache.get_many(keys.values())
+    known = cache.get_many(one.key for one in keys.values())
     if cache.path is None:
         return known
     cache.commit()

@@ -1,0 +1,126 @@
+"""Remembers the hash and length of every clip that was decoded, and says when a remembered one is still true.
+
+A key holds the file's whole identity (api/file_identity.py). Earlier versions knew size and modification time only.
+Their entries are taken over, without decoding the clip again, where one of two facts proves that the file is
+unchanged:
+
+- its inode last changed when its content was written, so it was never replaced under its modification time;
+- an answer on this hash was stored later than the inode's last change: the model heard the file as it is now.
+
+All other clips are decoded once more, and a line on stderr says how many.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol
+
+from marathon_eval.api.audio import Audio, AudioFacts, MemoKey, memo_keys
+from marathon_eval.cache.database import TABLE, read_only
+from marathon_eval.errors import AudioError
+
+#: Clips decoded side by side for their hash.
+HASHED_AT_ONCE = 8
+
+
+class MemoStore(Protocol):
+    """What the memo needs of the response cache: values by key, and the file in which earlier answers lie."""
+
+    path: Path | None
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]: ...
+    def put(self, key: str, value: Any) -> None: ...
+
+
+def remembered_facts(
+    store: MemoStore, audios: Iterable[Audio]
+) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
+    """Return hash and seconds of each stretch, decoding those that are not remembered; or why it cannot be heard."""
+    keys, errors = memo_keys(audios)
+    memo = store.get_many(one.key for one in keys.values())
+    unknown = {one.key: (audio, one) for audio, one in keys.items() if one.key not in memo}
+    found: dict[str, Any] = _taken_over(store, [one for _, one in unknown.values()]) if unknown else {}
+    to_decode = {key: audio for key, (audio, _) in unknown.items() if key not in found}
+    reasons: dict[str, str] = {}
+    for key, facts in zip(to_decode, _hashed(list(to_decode.values())), strict=True):
+        if isinstance(facts, AudioFacts):
+            found[key] = list(facts)
+        else:
+            reasons[key] = facts
+        if key in found:
+            store.put(key, found[key])
+    memo.update(found)
+    errors.update({audio: reasons[one.key] for audio, one in keys.items() if one.key in reasons})
+    return {audio: AudioFacts(*memo[one.key]) for audio, one in keys.items() if one.key in memo}, errors
+
+
+def _taken_over(store: MemoStore, unknown: Sequence[MemoKey]) -> dict[str, Any]:
+    """Return the values of earlier versions' entries that are proved to be true, by their new key, and store them."""
+    earlier = store.get_many(one.earlier for one in unknown)
+    candidates = [one for one in unknown if one.earlier in earlier]
+    answered: Mapping[str, float] | None = None
+    taken: dict[str, Any] = {}
+    for one in candidates:
+        value = earlier[one.earlier]
+        if not one.identity.unchanged_since_written:
+            answered = _first_answers(store.path) if answered is None else answered
+            if one.identity.ctime_ns >= 1e9 * answered.get(value[0], 0.0):
+                continue
+        taken[one.key] = value
+        store.put(one.key, value)
+    if len(taken) < len(candidates):
+        print(
+            f"marathon-eval: {len(candidates) - len(taken)} clips are hashed again: an earlier version noted only their size and "
+            "time, which does not prove that they are unchanged",
+            file=sys.stderr,
+        )
+    return taken
+
+
+def _first_answers(path: Path | None) -> dict[str, float]:
+    """Return for each clip's hash when the first answer on it was stored, in seconds since 1970."""
+    first: dict[str, float] = {}
+    if path is None:
+        return first
+    query = (
+        "SELECT json_extract(value, '$.request.audio'), min(json_extract(value, '$.created')) "
+        f"FROM {TABLE} WHERE key >= 'response/' AND key < 'response0' AND json_valid(value) GROUP BY 1"
+    )
+    try:
+        with closing(read_only(path)) as connection:
+            for hashes, created in connection.execute(query):
+                moment = float(calendar.timegm(time.strptime(created, "%Y-%m-%dT%H:%M:%SZ")))
+                for sha256 in json.loads(hashes):
+                    first[sha256] = min(moment, first.get(sha256, moment))
+    except (sqlite3.DatabaseError, ValueError, TypeError):  # damage proves nothing: the clips are decoded
+        return {}
+    return first
+
+
+def _hashed(audios: Sequence[Audio]) -> Iterator[AudioFacts | str]:
+    """Each stretch's facts, or why it cannot be heard, in order: several at a time, since decoding leaves Python's lock."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def facts(audio: Audio) -> AudioFacts | str:
+        try:
+            return audio.facts()
+        except AudioError as error:
+            return str(error)
+
+    if len(audios) < 2:
+        yield from map(facts, audios)
+        return
+    pool = ThreadPoolExecutor(min(HASHED_AT_ONCE, os.cpu_count() or 1), thread_name_prefix="hash")
+    try:
+        yield from pool.map(facts, audios)
+    finally:
+        # after Ctrl-C nobody waits for a thousand clips
+        pool.shutdown(cancel_futures=True)
