@@ -62,7 +62,9 @@ class Pipeline:
         Raises MarathonError where options are missing.
         """
         if self.needs_choices and not context.choices:
-            raise MarathonError(f"filter '{self.name}': reads options, and the row has none (doc_to_choice)")
+            raise MarathonError(
+                f"reading '{self.name}': one of its filters needs options, and the row has none (doc_to_choice)"
+            )
         results: Sequence[Held] = [Held(text) for text in texts]
         for step in self.steps:
             results = step(results, context)

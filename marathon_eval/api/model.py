@@ -35,7 +35,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Holds everything that can change a response, and nothing else: it is what the cache key is computed from."""
+    """Holds what is sent to the model. The cache key is made of it, with audio as content hash, and of the model's fingerprint."""
 
     prompt: str
     audios: tuple[Audio, ...] = ()
@@ -53,6 +53,7 @@ class Usage:
 
     heard_seconds: float | None = None
     audio_tokens: int | None = None
+    #: Audio tokens after the last cut of a pruning press; under eviction the mean over layers of audio keys kept.
     kept_tokens: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -148,7 +149,7 @@ class Model(ABC):
     Settings: ClassVar[type[ModelSettings]] = ModelSettings
     #: Increase it when the inputs that this adapter builds change: it is part of every cache key.
     version: ClassVar[int] = 1
-    #: Settings that can't change a response, and are therefore left out of the fingerprint.
+    #: Settings that change a response at most by rounding, and are therefore left out of the fingerprint.
     transport: ClassVar[frozenset[str]] = frozenset(
         {"device", "batch_size", "timeout", "retries", "concurrency"}
     )

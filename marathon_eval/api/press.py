@@ -1,8 +1,8 @@
-"""Defines presses, the methods that compress a sample's audio tokens, and what `ratio` means. Imports no torch.
+"""Defines presses, the methods that compress a sample's audio tokens, and what `ratio` means.
 
 A press consists of frozen settings and one pure rule. `ratio` is the fraction of a sample's audio tokens that is
-REMOVED, for every press alike. marathon_eval/backends/hf/engine applies the rule to a model; a press never sees the
-model itself.
+REMOVED, for every press alike. marathon_eval/backends/hf/engine applies the rule to a model; a rule sees tensors of one
+sample, and an eviction rule with `needs_module` the attention modules too. torch is imported inside methods alone.
 """
 
 from __future__ import annotations
@@ -299,7 +299,7 @@ class Decoder:
     norm: Module
     """The norm after the last layer."""
     audio_token_ids: tuple[int, ...]
-    """The placeholder ids of audio tokens; delimiters count as text and always stay."""
+    """The placeholder ids of audio tokens; delimiters count as text and stay, except with `compat=audiomarathon`."""
     encode_audio: Module
     """The audio encoder: its output's first dimension, or `last_hidden_state`'s, counts audio tokens."""
     cut_at_input: bool = False

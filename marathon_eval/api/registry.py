@@ -1,9 +1,9 @@
 """Finds a task YAML, a model class or a press class by name: the file's name is the name on the command line.
 
-A name may be `package.module:Class`, the path of a file (`./my_press.py`), or the name of a file. Files are
-searched in the folders given by --include_path (tasks/, models/, presses/ inside them, or the YAMLs themselves),
-then among those that ship with the package, then as entry points `marathon_eval.models|presses|tasks`. Nothing is
-imported to list names.
+A name may be the path of a file (`./my_press.py`), the name of a file, or for models and presses
+`package.module:Class`. Files are searched in the folders given by --include_path (tasks/, models/, presses/ inside them, or the YAMLs themselves),
+then among those that ship with the package, then as entry points `marathon_eval.models|presses|tasks`; an entry point
+of a task is the path of its YAML, as text or path object. Nothing is imported to list names.
 """
 
 from __future__ import annotations
@@ -49,9 +49,12 @@ class Registry:
     def task_path(self, name: str) -> Path:
         """Return the YAML of a task or group. Raises MarathonError with the most similar name."""
         path = self._path("task", name, FLAGS["task"])
-        if path is None:
-            raise self._unknown("task", name, FLAGS["task"])
-        return path
+        if path is not None:
+            return path
+        for point in _entry_points(FOLDERS["task"]):
+            if point.name == name:
+                return _task_file(point)
+        raise self._unknown("task", name, FLAGS["task"])
 
     def model_class(self, name: str, flag: str = FLAGS["model"]) -> type[Model]:
         """Return the model class of this name. Raises MarathonError that names `flag`."""
@@ -129,6 +132,16 @@ def _entry_points(folder: str) -> tuple[Any, ...]:
     from importlib.metadata import entry_points
 
     return tuple(entry_points(group=f"marathon_eval.{folder}"))
+
+
+def _task_file(point: Any) -> Path:
+    """Return the YAML that a task's entry point names: a string or path object. Raises MarathonError."""
+    named = point.load()
+    if isinstance(named, str | os.PathLike) and os.path.isfile(named):
+        return Path(named)
+    raise MarathonError(
+        f"--tasks: {point.name}: the entry point {point.value} must be the path of a YAML file"
+    )
 
 
 def _load(kind: PluginKind, path: Path, flag: str) -> ModuleType:

@@ -89,11 +89,11 @@ class TaskResult:
 
     @property
     def coverage(self) -> float:
-        """Fraction of the loaded rows that were scored; 1 for a complete run."""
+        """Return the fraction of the loaded rows with a usable response; 1 for a complete run."""
         return self.n_scored / self.n_loaded if self.n_loaded else 0.0
 
     def headline_value(self) -> MetricValue | None:
-        """Return the number of the task's column in tables, on its 0-100 scale; None where it has none."""
+        """Return the number of the task's column in tables, times the headline's scale; None where it has none."""
         if self.headline is None:
             return None
         metric = self.readings.get(self.headline["reading"], {}).get(self.headline["metric"])

@@ -13,7 +13,7 @@ from marathon_eval.errors import MarathonError
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Holds the settings of a run, one field per flag of `run`; results.json stores them under `config`."""
+    """Holds the settings of a run that results.json stores under `config`."""
 
     model: str
     tasks: tuple[str, ...]

@@ -120,7 +120,7 @@ def documents_and_requests(
     """Return the model's fingerprint and the pool of all documents with their requests.
 
     Raises one MarathonError that lists every problem with the weights and with the data. Weights are not looked for
-    if the cache has responses of this model: a rerun that only rescores needs none.
+    if this model was sent requests through this cache before: a rerun that only rescores needs none.
     """
     problems: list[str] = []
     fingerprint: dict[str, Any] = {}
@@ -173,7 +173,8 @@ def score_responses(
 ) -> RunResult:
     """Score the responses of a run and build its result.
 
-    `started` is the UTC start time as results.json shows it, `clock` the same moment by time.monotonic. Clears
+    `started` is the UTC start time as results.json shows it, `clock` is time.monotonic() minus the seconds
+    that the run has taken so far. Clears
     `responses.by_request`: afterwards only the samples hold the texts.
     """
     from marathon_eval.evaluator.score_run import scored_task

@@ -2,8 +2,8 @@
 
 A cell equals a run with the same `--model_args`: it has the same fingerprint and the same cache keys. A sweep
 therefore reuses the responses of earlier runs and the other way round, and a killed sweep continues where it stopped.
-All cells of a clip share one decode, one encoding and one prefill (shared_clip.py and lower_layers.py in
-backends/hf/engine).
+All cells share a clip's decoded sound and its encoding; eviction cells also share the prefilled context, and pruning cells
+with the same cut layer the layers below it (shared_clip.py and lower_layers.py in backends/hf/engine).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def sweep(
 ) -> bool:
     """Ask what the cache lacks, clip by clip, then score each cell. Return False if Ctrl-C interrupted the asking.
 
-    `on_result` is called with each cell's result as soon as it is scored, the uncompressed cell first. `through` asks
+    `on_result` is called with each cell's result as soon as it is scored; an uncompressed cell comes first. `through` asks
     the cells' missing requests (default: `ask_here`). Raises MarathonError.
     """
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -113,6 +113,7 @@ def fill_cells(
     audio_seconds = sum(seconds_of(request, facts) for cell_missing in missing for request in cell_missing)
     progress.start(len(cells) * len(requests) - count, count, audio_seconds)
     try:
+        # responses go into the cache, from where `cell_responses` reads each cell's own
         for _ in through(cells, requests, missing, facts, cache, progress):
             pass
         failed = [_failed(cell, requested) for cell, requested in zip(cells, missing, strict=True)]

@@ -82,7 +82,10 @@ def parse_ratios(text: str) -> tuple[float, ...]:
 
 
 def cells_of(config: RunConfig, grid: Grid) -> list[SweepCell]:
-    """Build every cell, the uncompressed one first; their models share one set of weights. Raises MarathonError."""
+    """Build every cell, an uncompressed one first. Raises MarathonError.
+
+    Each model gets all of them as `cells`; the first that loads shares its weights and encodings with the others.
+    """
     for name in ("press", "ratio", "layer"):
         if name in config.model_args:
             raise MarathonError(

@@ -34,7 +34,8 @@ def run_folder(output_path: Path, model: str, fingerprint_sha256: str) -> Path:
 
 
 def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None:
-    """Write the samples, then results.json, each atomically: if results.json exists, its samples do too."""
+    """Write the samples, then results.json, each atomically: if results.json exists, its samples do too, unless
+    `log_samples` is False."""
     from marathon_eval.results.compressed_samples import samples_text
 
     if log_samples:

@@ -108,3 +108,24 @@ def test_a_file_with_no_class_or_broken_python_is_named(tmp_path: Path) -> None:
         registry.model_class("none")
     with pytest.raises(MarathonError, match=r"broken.py:1: "):
         registry.model_class("broken")
+
+
+def test_a_task_may_come_from_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from marathon_eval.api import registry
+
+    (tmp_path / "tasks_of_mine.py").write_text(
+        f"HERE = {str(tmp_path / 'mine.yaml')!r}\nGONE = 'none.yaml'\n"
+    )
+    (tmp_path / "mine.yaml").write_text("include: gtzan.yaml\ntask: mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    points = tuple(
+        EntryPoint(name, f"tasks_of_mine:{place}", "marathon_eval.tasks")
+        for name, place in (("mine", "HERE"), ("lost", "GONE"))
+    )
+    monkeypatch.setattr(registry, "_entry_points", lambda folder: points if folder == "tasks" else ())
+    assert "mine" in Registry().names("task")
+    assert Registry().task_path("mine") == tmp_path / "mine.yaml"
+    with pytest.raises(MarathonError, match=r"--tasks: lost: the entry point .* must be the path of a YAML"):
+        Registry().task_path("lost")

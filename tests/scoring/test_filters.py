@@ -100,7 +100,9 @@ def test_pipelines_say_whether_they_need_options() -> None:
 
 
 def test_a_choice_filter_refuses_an_open_question() -> None:
-    with pytest.raises(MarathonError, match=r"filter 'test': reads options, and the row has none"):
+    with pytest.raises(
+        MarathonError, match=r"reading 'test': one of its filters needs options, and the row has none"
+    ):
         read("B", {"function": "choice"}, context=FilterContext())
 
 

@@ -72,7 +72,7 @@ def judged(reply: ServerReply, request: Request, seconds: float, rate: AudioRate
 
     Its status is "ok" when the server answered and heard the whole clip, "refused" when it declined to answer,
     "unverified" when it answered but its token counts do not show how much it heard, and "error" when it heard fewer
-    tokens than the clip has or gave no answer.
+    tokens than the clip has or when all tokens went into thinking.
     """
     tokens = None if isinstance(rate, str) else rate.audio_tokens(reply, request)
     if reply.refusal is not None:

@@ -1,4 +1,4 @@
-"""Declares the flags that `run`, `sweep`, `score` and `cache why` share, and reads them into a RunConfig."""
+"""Declares the flags that several of `run`, `sweep`, `score` and `cache why` share, and reads a run's into a RunConfig."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluate a model under every combination of presses and ratios, and compare each with the uncompressed model.
+"""Evaluate a model under every combination of presses and ratios; with `none` among --presses, compare each with it.
 
 A press removes part of the audio tokens inside the model; its ratio is the fraction that it removes. All combinations
 are evaluated in one pass that shares the audio encoder's work.

@@ -49,6 +49,7 @@ def build_metric(spec: Mapping[str, Any], where: str) -> Metric:
     """Build the metric of one entry of `metric_list`.
 
     An entry is `{metric, name, aggregation, higher_is_better, filter_list, **options}`.
+    `aggregation` is accepted for lm-eval's sake and checked; each metric aggregates in its own way.
     `name` is the metric's key in results. `filter_list` names the readings that use it; the task evaluates that key.
     Raises MarathonError that begins with `where` (file:line) for unknown metrics, options and values.
     """

@@ -21,7 +21,7 @@ from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.models.qwen_omni import QwenOmni
 
-ALONE = "out of memory, asked alone: less would be dtype=bfloat16 or device_map=auto"
+ALONE = "out of memory even in a batch of one: dtype=bfloat16 needs less, device_map=auto spreads the model over devices"
 SHORTAGES = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
     RuntimeError("[enforce fail at alloc_cpu.cpp:119] . DefaultCPUAllocator: not enough memory: you tried"),

@@ -69,7 +69,10 @@ class BatchFailure(NamedTuple):
         if isinstance(error, RowError):
             return cls(str(error), False)
         if out_of_memory(error):
-            return cls("out of memory, asked alone: less would be dtype=bfloat16 or device_map=auto", True)
+            return cls(
+                "out of memory even in a batch of one: dtype=bfloat16 needs less, device_map=auto spreads the model over devices",
+                True,
+            )
         return cls(f"{type(error).__name__}: {error}", False)
 
 

@@ -1,6 +1,6 @@
 """Reuses the work on one clip for its other questions and for the cells of a sweep: encoding, context, lower layers.
 
-Reuse does not change responses: a stored result is returned only for inputs that are equal, bit by bit, to those that
+Reuse changes a response at most by rounding (docs/sweep.md): a stored result is returned only for inputs that are equal, bit by bit, to those that
 it was made from. In memory are the sounds of at most two batches (clip_inputs.py), one encoding, one context and the
 lower layers of one prompt (lower_layers.py); encodings may lie on disk too (encoder_cache.py). The measured seconds
 of reused work are added to the responses that reuse it (saved_seconds.py).
