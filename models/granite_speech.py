@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
+from marathon_eval.backends.hf import weights
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
@@ -51,6 +52,15 @@ class GraniteSpeech(ChatModel):
     clips_per_question = 1
     end_tokens = ("<|end_of_text|>",)
 
+    def optional_packages(self, folder: Path | None) -> dict[str, Any]:
+        """Add peft's release where the checkpoint has a speech LoRA, which all on the hub are taken to have.
+
+        Raises MarathonError for a config.json that is no JSON.
+        """
+        if folder is not None and not _has_lora(folder):
+            return super().optional_packages(folder)
+        return weights.peft_release()
+
     def extractor(self, folder: Path) -> LogMel:
         """Build the features from the checkpoint's settings. Raises MarathonError when their file is missing."""
         for name, section in (
@@ -75,6 +85,14 @@ class GraniteSpeech(ChatModel):
 
     def encoder(self, model: Any) -> Any:
         return model.model.encoder if hasattr(model.model, "encoder") else model.encoder
+
+
+def _has_lora(folder: Path) -> bool:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise MarathonError(f"{folder / 'config.json'}: not readable as JSON ({error})") from None
+    return bool(isinstance(config, dict) and config.get("has_lora_adapter"))
 
 
 @dataclass(frozen=True)

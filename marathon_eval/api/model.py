@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
+from marathon_eval.api.argument_errors import argument_errors
 from marathon_eval.api.audio import Audio, AudioFacts
-from marathon_eval.api.secrets import without_keys, without_secrets
-from marathon_eval.errors import MarathonError, did_you_mean
+from marathon_eval.api.secrets import (
+    distinguishable,
+    environment_keys,
+    secret_values,
+    without_keys,
+    without_values,
+)
+from marathon_eval.api.source import source_hashes
+from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
@@ -199,18 +207,49 @@ class Model(ABC):
         """Return the name on the command line, which is the file's name."""
         return cls.__module__.rpartition(".")[2]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Complete also a fingerprint that an adapter computes itself: secrets marked, its source files added."""
+        super().__init_subclass__(**options)
+        own = cls.__dict__.get("fingerprint")
+        if own is not None:
+            cls.fingerprint = property(lambda self: self._completed(own.__get__(self, cls)))  # type: ignore[method-assign, assignment]
+
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """Everything that distinguishes this model's responses from another's, as JSON; loads no weights."""
+        """Everything that distinguishes this model's responses from another's, as JSON; loads no weights.
+
+        Secrets are in it as slow hashes (api/secrets.py), for it is written into caches and results. A model or a press
+        that is not shipped adds the hashes of its source files as `source` and `press_source`.
+        """
         settings = self.settings.model_dump(mode="json", exclude=set(self.transport))
-        return {
-            "model": self.name(),
-            "adapter_version": self.version,
-            # an API key can't change a response, and the fingerprint is written into caches and results
-            **without_secrets(settings),
-            **self.identity(),
-            "press": self.press.fingerprint if self.press else None,
+        # pydantic writes its SecretStr as asterisks, which are the same for all secrets
+        secret = {
+            name: value.get_secret_value()
+            for name, value in self.settings
+            if name in settings and hasattr(value, "get_secret_value")
         }
+        return self._completed(
+            {
+                "model": self.name(),
+                "adapter_version": self.version,
+                **settings,
+                **distinguishable({name: {"secret": value} for name, value in secret.items()}),
+                **self.identity(),
+                "press": self.press.fingerprint if self.press else None,
+            }
+        )
+
+    def _completed(self, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+        sources = {
+            "source": source_hashes(type(self)),
+            "press_source": source_hashes(type(self.press)) if self.press else {},
+        }
+        added = {name: dict(hashes) for name, hashes in sources.items() if hashes}
+        return {**distinguishable(dict(fingerprint), self.secrets()), **added}
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the secret texts among the settings, to remove them from what a model or a server says."""
+        return secret_values(dict(self.settings))
 
     def identity(self) -> dict[str, Any]:
         """Return what the settings refer to: weights, revision, chat template. Loads no weights."""
@@ -257,6 +296,7 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
     """
     waiting = dict.fromkeys(requests)
     failures = 0
+    secrets = model.secrets()
     while waiting:
         reason = "the model gave no answer to this request"
         try:
@@ -264,11 +304,11 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
                 if request in waiting:
                     del waiting[request]
                     failures = 0
-                    yield request, response
+                    yield request, without_secrets_of(response, secrets)
         except MarathonError:
             raise
         except Exception as error:  # noqa: BLE001 - one bad sample must not fail the others
-            reason = without_keys(f"{type(error).__name__}: {error}")
+            reason = without_keys(without_values(f"{type(error).__name__}: {error}", secrets))
         if waiting:
             failures += 1
             failed = list(waiting) if failures >= FAILURES_IN_A_ROW else [next(iter(waiting))]
@@ -277,25 +317,18 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
                 yield request, Response.failed(reason)
 
 
-def argument_errors(
-    name: str, error: ValidationError, settings: type[BaseModel], flag: str = "--model_args"
-) -> str:
-    """Describe each wrong argument in a line: `--model_args: qwen_omni takes no 'dtypo'. Did you mean dtype? …`."""
-    known = list(settings.model_fields)
-    lines = []
-    for item in error.errors():
-        argument = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            lines.append(
-                f"{flag}: {name} takes no '{argument}'.{did_you_mean(argument, known)} It takes: {listed_names(known)}"
-            )
-        else:
-            lines.append(
-                f"{flag}: {name}: {argument or 'arguments'}: {item['msg']}, got {without_secrets({argument: item['input']})[argument]!r}"
-            )
-    return "\n".join(lines)
-
-
-def listed_names(names: Iterable[str]) -> str:
-    """Join argument names for a message; `no arguments` when there are none."""
-    return ", ".join(names) or "no arguments"
+def without_secrets_of(response: Response, secrets: Sequence[str]) -> Response:
+    """Return a response without the model's secrets, which a server may echo in its answer, its error or its details."""
+    if response.error is None and not response.usage.details and not secrets:
+        return response
+    error = response.error and without_keys(without_values(response.error, secrets))
+    details = without_values(response.usage.details, [*secrets, *environment_keys()])
+    return replace(
+        response,
+        text=without_values(response.text, secrets),
+        finish_reason=without_values(response.finish_reason, secrets),
+        error=error,
+        usage=response.usage
+        if details == response.usage.details
+        else replace(response.usage, details=details),
+    )

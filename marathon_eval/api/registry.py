@@ -19,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from marathon_eval.api.source import USER_PACKAGE, OwnModule, drop_stale_bytecode, own_files, own_module
 from marathon_eval.errors import MarathonError, unknown
 
 if TYPE_CHECKING:
@@ -144,13 +145,18 @@ def _task_file(point: Any) -> Path:
     )
 
 
+#: The hashes of own files by module, as they were when the module was loaded.
+_LOADED: dict[str, dict[Path, str]] = {}
+
+
 def _load(kind: PluginKind, path: Path, flag: str) -> ModuleType:
     """Import a shipped file under its package name (one file, one module), a user's file under a name of its own."""
     if path.parent == shipped_folder(kind):
         return importlib.import_module(f"marathon_eval.{FOLDERS[kind]}.{path.stem}")
-    name = f"marathon_eval_user.{FOLDERS[kind]}.{path.stem}"
+    name = f"{USER_PACKAGE}.{FOLDERS[kind]}.{path.stem}"
+    own = own_module(name, str(path))
     loaded = sys.modules.get(name)
-    if loaded is not None and loaded.__file__ == str(path):
+    if loaded is not None and loaded.__file__ == str(path) and not _edited(name, own):
         return loaded
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -166,11 +172,37 @@ def _load(kind: PluginKind, path: Path, flag: str) -> ModuleType:
     return module
 
 
+def _edited(name: str, own: OwnModule | None) -> bool:
+    """Return whether a module must be loaded: for the first time, or again because a file of it was edited.
+
+    Python then finds neither the old modules nor their compiled files, so that what runs is what the hash is of.
+    """
+    if own is None:
+        return name not in sys.modules
+    found = own_files(own)
+    if found == _LOADED.get(name):
+        return False
+    old = {key for key, module in sys.modules.items() if _file_of(module) in found and name in _LOADED}
+    inner = {key for key in sys.modules if any(key.startswith(f"{package}.") for package in old)}
+    for key in old | inner:
+        del sys.modules[key]
+    drop_stale_bytecode(own)
+    importlib.invalidate_caches()
+    _LOADED[name] = found
+    return True
+
+
+def _file_of(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    return None if file is None else Path(file).resolve()
+
+
 def _from_module(name: str, parent: type, flag: str) -> type:
     module_name, _, class_name = name.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise MarathonError(f"{flag}: {name!a}: must be package.module:Class")
     try:
+        _edited(module_name, _own_before_import(module_name))
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise MarathonError(f"{flag}: {name}: {error}") from None
@@ -178,6 +210,24 @@ def _from_module(name: str, parent: type, flag: str) -> type:
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise unknown(flag, f"class in {module_name}", class_name, classes)
     return _checked(getattr(module, class_name), parent, flag, name)
+
+
+def _own_before_import(module_name: str) -> OwnModule | None:
+    """Return where a module will be loaded from; importing it runs its packages' code, which looking here does not."""
+    top, *inner = module_name.split(".")
+    loaded = sys.modules.get(module_name)
+    if loaded is not None:
+        return own_module(module_name, getattr(loaded, "__file__", None))
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        place = Path(folder, *inner)
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return own_module(module_name, str(file))
+    return own_module(module_name, spec.origin) if spec and not inner else None
 
 
 def one_class(module: ModuleType, parent: type, kind: str, name: str) -> type:

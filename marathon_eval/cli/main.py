@@ -92,7 +92,9 @@ def _exit_code(argv: Sequence[str] | None) -> int:
         sys.stdout.flush()
         return code
     except MarathonError as error:
-        print(f"marathon-eval: error: {printable(str(error))}", file=sys.stderr)
+        from marathon_eval.api.secrets import without_all_secrets
+
+        print(f"marathon-eval: error: {printable(without_all_secrets(str(error)))}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED

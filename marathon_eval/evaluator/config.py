@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.api.secrets import without_secrets
+from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.errors import MarathonError
 
 
@@ -42,7 +42,7 @@ class RunConfig:
 
     def recorded(self) -> dict[str, Any]:
         """Return the config as results.json stores it; values under secret-like names (API keys) are removed."""
-        recorded: dict[str, Any] = without_secrets(asdict(self))
+        recorded: dict[str, Any] = without_all_secrets(asdict(self))
         return recorded
 
 

@@ -87,7 +87,7 @@ class HFAudio(Model):
         release = ".".join(version("transformers").split(".")[:2])
         folder = weights.local_folder(self.args.pretrained, self.flags.args)
         if folder is None:
-            return {"revision": self.commit, "transformers": release}
+            return {"revision": self.commit, "transformers": release, **self.optional_packages(None)}
         if self.args.revision is not None:
             raise MarathonError(
                 f"{self.flags.args}: revision={self.args.revision}: pretrained={folder} is a folder, "
@@ -100,7 +100,16 @@ class HFAudio(Model):
             "weights": weights.folder_hash(folder, self.cache, self.flags.args),
             "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
             "transformers": release,
+            **self.optional_packages(folder),
         }
+
+    def optional_packages(self, folder: Path | None) -> dict[str, Any]:
+        """Return the releases of packages whose absence changes answers without an error; `folder` None: on the hub.
+
+        transformers applies a LoRA (adapter_config.json beside the weights) where peft is installed, and skips it
+        where it is not: https://huggingface.co/docs/transformers/peft
+        """
+        return weights.peft_release() if folder and (folder / weights.LORA_CONFIG).is_file() else {}
 
     @cached_property
     def commit(self) -> str:

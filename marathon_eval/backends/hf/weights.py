@@ -24,6 +24,8 @@ CONFIG_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 WEIGHT_FILES = ("*.safetensors", "*.bin")
 #: The folder of checkpoints that come with the package, such as the demonstration model `nano`.
 SHIPPED = PACKAGE / "data"
+#: Describes a LoRA beside the weights.
+LORA_CONFIG = "adapter_config.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 #: The weight file of CTranslate2's layout, and a key that only its Whisper configs have.
@@ -108,6 +110,18 @@ def file_hash(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def peft_release() -> dict[str, str | None]:
+    """Return peft's release as part of a model's identity; None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+    from importlib.util import find_spec
+
+    try:
+        found = find_spec("peft") is not None
+        return {"peft": ".".join(version("peft").split(".")[:2]) if found else None}
+    except (PackageNotFoundError, ValueError):
+        return {"peft": None}
 
 
 def hub_commit(name: str, revision: str | None, flag: str = "--model_args") -> str:

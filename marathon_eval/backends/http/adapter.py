@@ -25,7 +25,14 @@ from marathon_eval.api.model import (
     Response,
     flags_of,
 )
-from marathon_eval.api.secrets import checked_url, key_from_environment, redacted
+from marathon_eval.api.secrets import (
+    NO_KEY,
+    SHORTEST_KEY,
+    checked_url,
+    key_from_environment,
+    redacted,
+    without_all_secrets,
+)
 from marathon_eval.backends.http.calibration import REQUEST, calibrated, sound
 from marathon_eval.backends.http.loop import Pace, as_finished, from_async
 from marathon_eval.backends.http.payload import EncodedClip, EncodedClips, Format, encode
@@ -137,6 +144,16 @@ class APIAudio(Model):
         needed_by = f"{self.flags.model} {self.name()}" if self.url == self.default_url else None
         return key_from_environment(self.key_variables, needed_by)
 
+    def secrets(self) -> tuple[str, ...]:
+        """Return the secrets among the settings, and the key."""
+        key = key_from_environment(self.key_variables, None)
+        return (*super().secrets(), *((key,) if key != NO_KEY and len(key) >= SHORTEST_KEY else ()))
+
+    @property
+    def shown_url(self) -> str:
+        """Return the server's address without secrets, for messages."""
+        return str(without_all_secrets(self.url, self.secrets()))
+
     @abstractmethod
     def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
         """Return the SDK's client, closed on exit. Raises MarathonError when the SDK is not installed."""
@@ -192,7 +209,7 @@ class APIAudio(Model):
         except Exception as error:  # noqa: BLE001 - recorded in each row's usage as the reason for "unverified"
             failure, reason = self._explained(session, error)
             if failure.everybody and not self._answered:
-                raise MarathonError(f"{self.flags.model} {self.name()}: {self.url}: {reason}") from None
+                raise MarathonError(f"{self.flags.model} {self.name()}: {self.shown_url}: {reason}") from None
             return f"the calibration calls failed: {reason}"
         self._measured = rate if isinstance(rate, AudioRate) else None
         return rate
@@ -219,7 +236,7 @@ class APIAudio(Model):
         if failure.everybody:
             session.outages, session.outage = session.outages + 1, reason
         if not self._answered and session.outages >= min(OUTAGE, session.requests):
-            raise MarathonError(f"{self.flags.model} {self.name()}: {self.url}: {reason}") from None
+            raise MarathonError(f"{self.flags.model} {self.name()}: {self.shown_url}: {reason}") from None
         return Response.failed(reason)
 
     def _explained(self, session: Session, error: Exception) -> tuple[CallFailure, str]:
@@ -230,7 +247,7 @@ class APIAudio(Model):
             failure = CallFailure(f"the reply is no JSON, or cut short ({error})")
         else:
             failure = self.failure(error)
-        return failure, redacted(failure.reason, session.key)
+        return failure, redacted(without_all_secrets(failure.reason, self.secrets()), session.key)
 
     async def _call(self, session: Session, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
         """Make a call within the limits, then correct the token limit by the call's reported tokens."""

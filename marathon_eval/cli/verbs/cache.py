@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -215,7 +216,11 @@ def differences(stored: Mapping[str, Any], request: Mapping[str, Any]) -> Iterat
     """Yield a text such as `model.press.ratio: 0.5 stored, 0.3 asked` for every key that differs."""
     for key in sorted(stored.keys() | request.keys()):
         old, new = stored.get(key), request.get(key)
-        if old != new:
+        source = re.fullmatch(r"model\.(?:press_)?source\.(.+)", key)
+        if old != new and source:
+            what = "is new" if old is None else "is gone" if new is None else "was edited"
+            yield f"source file {source[1]} {what}"
+        elif old != new:
             yield f"{key}: {shortened_repr(old)} stored, {shortened_repr(new)} asked"
 
 

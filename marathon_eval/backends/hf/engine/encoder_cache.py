@@ -71,7 +71,11 @@ class EncoderFiles:
         except OSError as error:
             raise MarathonError(f"--encoder_cache: {folder}: {error.strerror or error}") from None
         _delete_unfinished(folder)
-        fingerprint = {name: value for name, value in adapter.fingerprint.items() if name != "press"}
+        fingerprint = {
+            name: value
+            for name, value in adapter.fingerprint.items()
+            if name not in ("press", "press_source")
+        }
         owner = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
         return cls(folder, adapter.args.encoder_cache_gb * GIGABYTE, owner)
 
