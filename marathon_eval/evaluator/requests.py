@@ -90,7 +90,7 @@ def requests_of_tasks(tasks: Mapping[str, Task], config: RunConfig, model_name: 
     with seldom_collected():
         for name, task in tasks.items():
             docs[name] = docs_of(task, config)
-            doc_requests[name] = [_requests_of_doc(task, doc, config, model_name) for doc in docs[name].docs]
+            doc_requests[name] = [requests_of_doc(task, doc, config, model_name) for doc in docs[name].docs]
     return RequestPool(docs, doc_requests)
 
 
@@ -111,7 +111,8 @@ def docs_of(task: Task, config: RunConfig) -> DocSet:
     return controlled(docs, task, config.no_audio, config.swap_audio, folder / "silence")
 
 
-def _requests_of_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) -> DocRequests:
+def requests_of_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) -> DocRequests:
+    """Build a document's requests, one per repeat, as the run sends them; an error of the document is kept."""
     if doc.error is not None:
         return DocRequests(doc, [], doc.error)
     try:

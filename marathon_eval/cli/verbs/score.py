@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from marathon_eval.api.model import Response
     from marathon_eval.api.results import RunResult, Sample
     from marathon_eval.evaluator.judge import Judge
-    from marathon_eval.task.task import DocSet, Task
+    from marathon_eval.evaluator.rescore.join_rows import JoinedRows
+    from marathon_eval.task.task import Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -177,14 +178,15 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
 def export_official(folder: Path, arguments: argparse.Namespace) -> int:
     """Write a run's responses in the benchmarks' own formats and print the paths. Raises MarathonError."""
     from marathon_eval.evaluator.evaluator import load_tasks
-    from marathon_eval.evaluator.requests import docs_of
     from marathon_eval.evaluator.rescore.official_output import write_official
-    from marathon_eval.results.files import read_results, read_samples
+    from marathon_eval.results.files import read_results
 
-    config = judge_config(arguments, read_results(folder)["config"])
+    old = read_results(folder)
+    config = judge_config(arguments, old["config"])
     tasks, _ = load_tasks(Registry(config.include_path), config.tasks)
-    docs = {name: docs_of(task, config) for name, task in tasks.items()}
-    samples = {name: {row["doc_id"]: row for row in read_samples(folder, name)} for name in tasks}
+    joined = {name: rows_of_run(task, config, old["model"], folder) for name, task in tasks.items()}
+    docs = {name: rows.docs for name, rows in joined.items()}
+    samples = {name: rows.rows for name, rows in joined.items()}
     for path in write_official(tasks, docs, samples, Path(arguments.output_path)):
         print(path)
     return EXIT_WHOLE
@@ -202,7 +204,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         load_tasks,
         manifests,
     )
-    from marathon_eval.evaluator.requests import cache_folder, docs_of
+    from marathon_eval.evaluator.requests import cache_folder
     from marathon_eval.results.files import read_results
 
     clock = time.monotonic()
@@ -212,10 +214,11 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     tasks, groups = load_tasks(registry, config.tasks)
     judge = build_judge(registry, config)
     tasks = in_orders(as_judged(tasks, judge), config)
-    docs = {name: docs_of(task, config) for name, task in tasks.items()}
+    joined = {name: rows_of_run(task, config, old["model"], folder) for name, task in tasks.items()}
+    docs = {name: rows.docs for name, rows in joined.items()}
     with ResponseCache(cache_folder(config)) as cache:
         cached_judge = judge_with(judge, cache, config.judge_gen_kwargs)
-        scored = {name: score_again(task, docs[name], folder, cached_judge) for name, task in tasks.items()}
+        scored = {name: score_again(task, joined[name], cached_judge) for name, task in tasks.items()}
     samples = {name: rows for name, (rows, _) in scored.items()}
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
     return RunResult(
@@ -233,33 +236,44 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     )
 
 
-def score_again(
-    task: Task, docs: DocSet, folder: Path, judge: Judge | None
-) -> tuple[list[Sample], dict[str, Any]]:
-    """Score every document from its stored response; also return the judge's facts for the run's manifest.
+def rows_of_run(task: Task, config: RunConfig, model_name: str, folder: Path) -> JoinedRows:
+    """Join the run's rows with the task's documents, and say which rows are left out. Raises MarathonError."""
+    from marathon_eval.evaluator.rescore.join_rows import joined_rows, row_numbers
 
-    Raises MarathonError if the run has no row for a document.
-    """
-    from marathon_eval.evaluator.score_run import judged_by, scored_sample
-    from marathon_eval.results.files import read_samples
-
-    stored = {row["doc_id"]: row for row in read_samples(folder, task.name)}
-    missing = [doc.doc_id for doc in docs.docs if doc.doc_id not in stored]
-    if missing:
-        raise MarathonError(
-            f"{folder}: samples_{task.name}.jsonl lacks row {missing[0]} ({len(missing)} rows without a response)"
+    joined = joined_rows(task, config, model_name, folder)
+    if joined.left_over:
+        print(
+            f"marathon-eval: {task.name}: {row_numbers(joined.left_over)} of the run left out: "
+            "no row of the task asks this any more",
+            file=sys.stderr,
         )
-    answers = [(doc, responses_of(stored[doc.doc_id])) for doc in docs.docs]
+    return joined
+
+
+def score_again(task: Task, joined: JoinedRows, judge: Judge | None) -> tuple[list[Sample], dict[str, Any]]:
+    """Score every document from its stored response; also return the judge's facts for the run's manifest."""
+    from marathon_eval.api.model import Response
+    from marathon_eval.evaluator.score_run import judged_by, scored_sample
+
+    answers = [
+        (
+            doc,
+            responses_of(joined.rows[doc.doc_id])
+            if doc.doc_id in joined.rows
+            else [Response.failed(doc.error or "the row lacks what its prompt needs")],
+        )
+        for doc in joined.docs.docs
+    ]
     judged = judged_by(judge, task, answers)
     samples = []
     for doc, responses in answers:
-        row = stored[doc.doc_id]
+        row = joined.rows.get(doc.doc_id, {"prompt_sha256": None, "audio": []})
         sample = scored_sample(task, doc, responses, judged.verdicts.get(doc.doc_id) if judged else None)
         samples.append(replace(sample, cached=True, prompt_sha256=row["prompt_sha256"], audio=row["audio"]))
     return samples, {"judge": judged.facts} if judged else {}
 
 
-def responses_of(row: dict[str, Any]) -> list[Response]:
+def responses_of(row: Mapping[str, Any]) -> list[Response]:
     """Rebuild the responses, one per repeat, that a row of samples_<task>.jsonl was written from."""
     from marathon_eval.api.model import Response, Usage
 

@@ -1,0 +1,174 @@
+"""Joins a finished run's rows with the task's documents by what was asked, never by row number.
+
+A row was asked as its document would be asked now if the prompts have one hash, the clips have one hash each, and the
+options are the same in the same order. Rows of a predictions file, which record no prompt, are joined by their number,
+and must have kept target, options and breakdown fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
+
+from marathon_eval.api.audio import Audio, AudioFacts
+from marathon_eval.api.doc import Doc, DocSet
+from marathon_eval.api.model import Request
+from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.requests import DocRequests, cache_folder, docs_of, requests_of_doc
+from marathon_eval.files import sha256_of
+from marathon_eval.results.files import read_samples
+from marathon_eval.task.task import Task
+
+#: Row numbers that a message lists before it only counts them.
+LISTED = 20
+
+StoredRow = Mapping[str, Any]
+#: Hash of the prompt, and of each clip (its file name where the clip cannot be heard).
+AskedKey = tuple[str | None, tuple[str, ...]]
+
+
+class JoinedRows(NamedTuple):
+    """Holds the documents that a run has rows for, the rows by document number, and the numbers of rows left over.
+
+    A document that has an error now has no row. `left_over` are rows of the run that no document asks for any more.
+    """
+
+    docs: DocSet
+    rows: dict[int, StoredRow]
+    left_over: list[int]
+
+
+class _Mismatch(NamedTuple):
+    doc_id: int
+    why: str
+
+
+def joined_rows(task: Task, config: RunConfig, model_name: str, folder: Path) -> JoinedRows:
+    """Join a task's documents with the rows that `folder` holds of it.
+
+    Raises MarathonError that names the documents whose prompt, clip or options are no longer those of the run, and
+    those that the run did not ask.
+    """
+    stored = list(read_samples(folder, task.name))
+    joined, mismatches = _joined(task, docs_of(task, config), config, model_name, stored)
+    limited = config.limit is not None or config.samples is not None
+    controlled = config.swap_audio or config.no_audio is not None or config.permute_choices is not None
+    if mismatches and limited and not controlled:
+        # the order of the file may have changed, so that the first rows are others now
+        every = docs_of(task, replace(config, limit=None, samples=None))
+        joined, _ = _joined(task, every, config, model_name, stored)
+        if not joined.left_over:
+            kept = [doc for doc in every.docs if doc.doc_id in joined.rows]
+            return joined._replace(docs=replace(every, docs=kept))
+    if mismatches:
+        raise MarathonError(
+            f"{folder}: samples_{task.name}.jsonl: {len(mismatches)} of {len(stored)} rows do not fit the task "
+            f"as it is now: {_listed(mismatches)}. Run it again: answers to requests that did not change come from "
+            "the cache"
+        )
+    return joined
+
+
+def _joined(
+    task: Task, docs: DocSet, config: RunConfig, model_name: str, stored: Sequence[StoredRow]
+) -> tuple[JoinedRows, list[_Mismatch]]:
+    """Return the rows by document, and a mismatch for each document that is sound but has none."""
+    items = [requests_of_doc(task, doc, config, model_name) for doc in docs.docs]
+    facts = _facts([item.requests[0] for item in items if item.requests], config)
+    by_key: dict[AskedKey, list[StoredRow]] = {}
+    for row in stored:
+        by_key.setdefault(_key_of_row(row), []).append(row)
+    by_number = {row["doc_id"]: row for row in stored}
+    rows: dict[int, StoredRow] = {}
+    mismatches: list[_Mismatch] = []
+    for item in items:
+        if not item.requests:
+            continue  # the document's own error makes it an error row
+        found = _row_of(item, task, by_key, by_number, facts)
+        if isinstance(found, str):
+            mismatches.append(_Mismatch(item.doc.doc_id, found))
+        else:
+            rows[item.doc.doc_id] = found
+    used = {row["doc_id"] for row in rows.values()} | {item.doc.doc_id for item in items if not item.requests}
+    return JoinedRows(docs, rows, [row["doc_id"] for row in stored if row["doc_id"] not in used]), mismatches
+
+
+def _row_of(
+    item: DocRequests,
+    task: Task,
+    by_key: Mapping[AskedKey, list[StoredRow]],
+    by_number: Mapping[int, StoredRow],
+    facts: Mapping[Audio, AudioFacts],
+) -> StoredRow | str:
+    """Return the row that answers a document, or why there is none. Equal requests have equal answers."""
+    doc, request = item.doc, item.requests[0]
+    key = _key_of_request(request, facts)
+    same = by_key.get(key, [])
+    fitting = [row for row in same if _same_options(row, task, doc)]
+    if fitting:
+        return next((row for row in fitting if row["doc_id"] == doc.doc_id), fitting[0])
+    there = by_number.get(doc.doc_id)
+    if there is not None and there["prompt_sha256"] is None:
+        # it had no prompt: the row had an error, or came from a predictions file
+        fits = there["status"] not in ("ok", "unverified") or _same_row(there, task, doc)
+        return there if fits else "another row"
+    if same:
+        return "other options"
+    if there is None:
+        return "not asked"
+    if there["prompt_sha256"] == key[0]:
+        return "another clip"
+    return "another prompt"
+
+
+def _key_of_request(request: Request, facts: Mapping[Audio, AudioFacts]) -> AskedKey:
+    clips = (facts[clip].sha256 if clip in facts else PurePath(clip.path).name for clip in request.audios)
+    return sha256_of([request.system, request.prompt]), tuple(clips)
+
+
+def _key_of_row(row: StoredRow) -> AskedKey:
+    clips = (clip.get("sha256") or PurePath(str(clip.get("path"))).name for clip in row["audio"])
+    return row["prompt_sha256"], tuple(clips)
+
+
+def _same_options(row: StoredRow, task: Task, doc: Doc) -> bool:
+    context = task.context(doc)
+    return all(
+        row.get(key, now) == now
+        for key, now in (("choices", list(context.choices)), ("letters", list(context.letters)))
+    )
+
+
+def _same_row(row: StoredRow, task: Task, doc: Doc) -> bool:
+    """Compare what a row of a predictions file recorded of its document."""
+    target = list(doc.target) if isinstance(doc.target, tuple) else doc.target
+    fields = {key: doc.fields.get(key) for key in task.scorer.breakdown}
+    return _same_options(row, task, doc) and row.get("target") == target and row.get("fields", {}) == fields
+
+
+def _facts(requests: Sequence[Request], config: RunConfig) -> dict[Audio, AudioFacts]:
+    """Hash the clips; the memo of the run's cache, if it is there, saves reading those that did not change."""
+    folder = cache_folder(replace(config, no_cache=False))
+    there = folder is not None and (folder / FILE_NAME).is_file()
+    with ResponseCache(folder if there else None) as cache:
+        facts, _ = cache.facts(clip for request in requests for clip in request.audios)
+    return facts
+
+
+def _listed(mismatches: Sequence[_Mismatch]) -> str:
+    """Return the row numbers by reason, such as `another prompt: rows 0, 3; another clip: row 5`."""
+    numbers: dict[str, list[int]] = {}
+    for doc_id, why in mismatches:
+        numbers.setdefault(why, []).append(doc_id)
+    return "; ".join(f"{why}: {row_numbers(of)}" for why, of in numbers.items())
+
+
+def row_numbers(numbers: Sequence[int]) -> str:
+    """Return `row 3`, or `rows 3, 5, 8`, with the count of those that are not listed."""
+    shown = ", ".join(map(str, numbers[:LISTED]))
+    more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
+    return f"{'row' if len(numbers) == 1 else 'rows'} {shown}{more}"
