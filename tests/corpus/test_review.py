@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -169,6 +171,55 @@ def test_a_finished_build_takes_verdicts_on_being_built_again(tmp_path: Path) ->
     done = build(at_test_rate("tau"), Order(source, tmp_path / "out", rejected=frozenset(REJECTED["tau"])))
     assert (done.files, done.rows, done.made) == (2, 2, 0)
     assert not (tmp_path / "out" / REJECTED["tau"][0]).exists()
+
+
+@pytest.mark.parametrize("name", ["tau", "race", "librispeech"])
+def test_a_build_run_again_keeps_what_a_review_rejected(name: str, tmp_path: Path) -> None:
+    tts, out = reader(tmp_path), tmp_path / "out"
+    order = Order(make_source_corpora.CORPORA[name](tmp_path / "source"), out, tts=tts)
+    build(at_test_rate(name), order)
+    path = verdict_file(tmp_path / "verdicts.json", [(name, row, "reject") for row in REJECTED[name]])
+    apply(out, load_known(), read_verdicts(path, "--verdicts"), "--verdicts")
+    reviewed = contents(out)
+    said: list[str] = []
+    assert build(at_test_rate(name), order, said.append).made == 0
+    assert contents(out) == reviewed
+    assert json.loads((out / "manifests" / f"{name}.json").read_text())["rejected"] == sorted(REJECTED[name])
+    assert f"{name}: {len(REJECTED[name])} rows stay out that a review rejected" in said
+
+
+def test_the_record_of_a_review_counts_without_the_manifest(tmp_path: Path) -> None:
+    order = Order(make_source_corpora.tau(tmp_path / "source"), tmp_path / "out")
+    build(at_test_rate("tau"), order)
+    path = verdict_file(tmp_path / "v.json", [("tau", row, "reject") for row in REJECTED["tau"]])
+    apply(tmp_path / "out", load_known(), read_verdicts(path, "--verdicts"), "--verdicts")
+    shutil.rmtree(tmp_path / "out" / "TAU")
+    (tmp_path / "out" / "manifests" / "tau.json").unlink()
+    assert build(at_test_rate("tau"), order).rows == 2
+    assert not (tmp_path / "out" / REJECTED["tau"][0]).exists()
+
+
+def test_a_review_is_not_replaced_by_another_recipe(tmp_path: Path) -> None:
+    order = Order(make_source_corpora.tau(tmp_path / "source"), tmp_path / "out")
+    build(at_test_rate("tau"), replace(order, rejected=frozenset(REJECTED["tau"])))
+    before = contents(tmp_path / "out")
+    other = at_test_rate("tau").model_copy(update={"seed": 99})
+    with pytest.raises(MarathonError, match=r"--replace: a review rejected 1 rows of tau"):
+        build(other, replace(order, replace=True))
+    assert contents(tmp_path / "out") == before
+
+
+def test_edited_metadata_is_not_overwritten(tmp_path: Path) -> None:
+    order = Order(make_source_corpora.tau(tmp_path / "source"), tmp_path / "out")
+    build(at_test_rate("tau"), order)
+    (metadata,) = json.loads((tmp_path / "out/manifests/tau.json").read_text())["metadata"]
+    (file,) = (tmp_path / "out").rglob(metadata)
+    built = file.read_bytes()
+    file.write_bytes(built.replace(b"park", b"Park"))
+    with pytest.raises(MarathonError, match="was edited since it was built"):
+        build(at_test_rate("tau"), order)
+    build(at_test_rate("tau"), replace(order, replace=True))
+    assert file.read_bytes() == built
 
 
 def test_applying_twice_is_applying_once(tmp_path: Path, data: Path) -> None:

@@ -19,12 +19,11 @@ from marathon_eval.corpus.audit.survey import ROWS_KEYS, Survey, SurveyRow, rows
 from marathon_eval.corpus.build.builder import MANIFESTS
 from marathon_eval.corpus.build.journal import entries_as_json, sha256_of_file, write_atomic
 from marathon_eval.corpus.build.manifest import read_manifest
+from marathon_eval.corpus.build.rejections import REJECTED, recorded
 from marathon_eval.errors import MarathonError, did_you_mean
 
 REVIEW_VERSION = 1
 REVIEW_VERDICTS = ("accept", "reject")
-#: Folder in the data set that the audio of rejected rows is moved to; no file of the user is deleted.
-REJECTED = "rejected"
 
 
 class ReviewVerdict(NamedTuple):
@@ -164,18 +163,6 @@ def entry_of(
         if in_metadata(surveyed, row)
         else row.reference,
     }
-
-
-def recorded(root: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Read the records of rows that earlier calls removed. Raises MarathonError when the file is damaged."""
-    path = root / REJECTED / "review.json"
-    if not path.is_file():
-        return {}
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        return {(entry["task"], entry["row"]): entry for entry in entries}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MarathonError(f"{path}: damaged ({error})") from None
 
 
 def rewrite(path: Path, numbers: Iterable[int]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from marathon_eval.corpus.build.manifest import identity_of, manifest_of, output
 from marathon_eval.corpus.build.pipeline import Order, plan
 from marathon_eval.corpus.build.plan import Left
 from marathon_eval.corpus.build.recipe import Recipe
+from marathon_eval.corpus.build.rejections import rejected_before
 from marathon_eval.corpus.build.render import render_file
 from marathon_eval.errors import MarathonError
 
@@ -53,6 +55,7 @@ def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: 
     """
     clock = time.monotonic()
     with only_one(order.output / MANIFESTS, recipe.recipe):
+        order = with_earlier_rejections(recipe, order, told)
         planned = plan(recipe, order)
         pairs = still_used(recipe, planned.pairs, order.rejected)
         seconds = sum(pair.item.seconds for pair in pairs)
@@ -67,6 +70,40 @@ def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: 
         write_atomic(path, entries_as_json(content))
         journal_path(order, recipe).unlink(missing_ok=True)
     return BuildResult(path, len(pairs), rows, made, seconds, planned.left, time.monotonic() - clock)
+
+
+def with_earlier_rejections(recipe: Recipe, order: Order, told: Callable[[str], None]) -> Order:
+    """Add the rows that a review of this data set rejected, so that the build does not bring them back.
+
+    Raises MarathonError if they belong to a build of another recipe, or if somebody edited the metadata.
+    """
+    path = order.output / MANIFESTS / f"{recipe.recipe}.json"
+    before = rejected_before(order.output, recipe.recipe, path)
+    finished = read_manifest(path)
+    if finished is not None:
+        changed = finished["recipe"] != recipe.model_dump(mode="json")
+        if before and changed and order.replace:
+            raise MarathonError(
+                f"--replace: a review rejected {len(before)} rows of {path.stem} in {order.output}, which was made with "
+                "another recipe; choose another folder, so that the review is kept"
+            )
+        _check_unedited(finished, recipe, order)
+    if before - order.rejected:
+        told(f"{recipe.recipe}: {len(before)} rows stay out that a review rejected")
+    return replace(order, rejected=order.rejected | before)
+
+
+def _check_unedited(finished: Mapping[str, Any], recipe: Recipe, order: Order) -> None:
+    """Raise MarathonError if a metadata file differs from what the finished build wrote, without --replace."""
+    if order.replace or journal_path(order, recipe).exists():
+        return
+    folder = order.output / finished["root"]
+    for name, sha256 in finished["metadata"].items():
+        if (folder / name).is_file() and sha256_of_file(folder / name) != sha256:
+            raise MarathonError(
+                f"--output_path: {folder / name} was edited since it was built; choose another folder, "
+                "or --replace to write it anew"
+            )
 
 
 def journal_path(order: Order, recipe: Recipe) -> Path:
