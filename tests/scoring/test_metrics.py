@@ -235,3 +235,38 @@ def test_a_metric_of_evaluate_that_is_not_there(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("MARATHON_EVAL_TRUST_REMOTE_CODE", "1")
     with pytest.raises(MarathonError, match=r"task.yaml:9: metric 'evaluate:.*nothing' cannot be loaded"):
         metric(f"evaluate:{tmp_path / 'nothing'}", trust_remote_code=True)
+
+
+class TestGoldsInTwoForms:
+    """The same right answers, written as a letter in some rows and as the option's text in others."""
+
+    ANSWERS = ("A", "B", "B", "A", "B", "B", "A")
+    GOLDS = (0, 0, 1, 1, 0, 1, 0)
+
+    def rows(self, forms: str) -> list[ScoredRow]:
+        letters, texts = ("A", "B"), ("real", "fake")
+        context = FilterContext(texts, letters)
+        return [
+            ScoredRow(Answer(answer, "x"), (letters if form == "l" else texts)[gold], context, "clip")
+            for answer, gold, form in zip(self.ANSWERS, self.GOLDS, forms, strict=True)
+        ]
+
+    @pytest.mark.parametrize("name", ["macro_f1", "weighted_f1", "majority", "accuracy"])
+    @pytest.mark.parametrize("forms", ["ttttttt", "ltltltl", "tltltlt", "tllllll", "ltttttt"])
+    def test_are_one_class(self, name: str, forms: str) -> None:
+        one = metric(name)
+        assert one.aggregate(self.rows(forms)) == pytest.approx(one.aggregate(self.rows("lllllll")))
+
+    def test_a_binary_label_is_found_in_both_forms(self) -> None:
+        values = {
+            (label, forms): metric("f1", pos_label=label).aggregate(self.rows(forms))
+            for label in ("fake", "B")
+            for forms in ("lllllll", "ttttttt", "ltltltl")
+        }
+        assert len(set(values.values())) == 1
+
+    def test_golds_of_one_form_keep_their_classes(self) -> None:
+        """Texts stay classes where every gold is a text, although their letters change from row to row."""
+        swapped = FilterContext(("fake", "real"), ("A", "B"))
+        rows = [*self.rows("ttttttt"), ScoredRow(Answer("A", "x"), "fake", swapped, "clip")]
+        assert metric("majority").aggregate(rows) == pytest.approx(4 / 8)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from marathon_eval.api.metric import Labels, Metric, NumberTally, ScoredRow, Tally, ratio
-from marathon_eval.scoring.metrics.accuracy import is_hit, said_like, same_label
+from marathon_eval.scoring.metrics.accuracy import is_hit, same_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class LabelF1(Metric):
 
     def tally(self) -> Tally:
         """Return a tally of [right, predicted, gold] for every label, label by label."""
-        return Labels(_gold_and_predicted, _all_labels)
+        return Labels(_forms_of_row, _all_labels)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         right, predicted, gold = (sums[:, part::3] for part in range(3))
@@ -55,8 +55,8 @@ class BinaryF1(Metric):
         return NumberTally(3, self._numbers)
 
     def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float, float]:
-        gold = same_label(row.label) == self._positive
-        predicted = same_label(row.answer.value or "") == self._positive
+        gold = self._positive in label_forms(row, row.label, gold=True)
+        predicted = self._positive in label_forms(row, row.answer.value or "")
         return gold and predicted, predicted, gold
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -75,7 +75,7 @@ class Majority(Metric):
 
     def tally(self) -> Tally:
         """Return a tally with a one in the column of the row's target."""
-        return Labels(lambda row, score: same_label(row.label), _gold_alone)
+        return Labels(lambda row, score: label_forms(row, row.label, gold=True), _gold_alone)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         if not sums.shape[1]:
@@ -83,17 +83,50 @@ class Majority(Metric):
         return ratio(sums.max(axis=1), sums.sum(axis=1))
 
 
-def _gold_and_predicted(row: ScoredRow, score: float | None) -> tuple[str, str]:
-    gold = same_label(row.label)
-    return gold, gold if score else same_label(said_like(row, row.label) or "")
+class LabelForms(NamedTuple):
+    """Holds a label as the letter and as the text of an option, equal where there is only one form.
+
+    `as_letter` says in which of the two forms the row writes it; None where the forms are equal.
+    """
+
+    letter: str
+    text: str
+    as_letter: bool | None
 
 
-def _all_labels(pairs: Sequence[tuple[str, str]]) -> NDArray[Any]:
-    gold, predicted = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+def label_forms(row: ScoredRow, label: str, gold: bool = False) -> LabelForms:
+    """Return both forms of a label. A gold text that several options share means the first of them."""
+    choices, letters = row.context.choices, row.context.letters
+    letter, text, as_letter = label, label, None
+    if letters and label in letters:
+        text, as_letter = choices[letters.index(label)], True
+    elif letters and (choices.count(label) == 1 or (gold and label in choices)):
+        letter, as_letter = letters[choices.index(label)], False
+    return LabelForms(same_label(letter), same_label(text), as_letter)
+
+
+def _forms_of_row(row: ScoredRow, score: float | None) -> tuple[LabelForms, LabelForms]:
+    gold = label_forms(row, row.label, gold=True)
+    return gold, gold if score else label_forms(row, row.answer.value or "")
+
+
+def _in_letters(golds: Sequence[LabelForms]) -> bool:
+    """Return whether labels are counted as letters: the form of most golds, letters in a tie.
+
+    One form for all rows makes a gold written as a letter in one row and as its text in another one class.
+    """
+    return sum(gold.as_letter is True for gold in golds) >= sum(gold.as_letter is False for gold in golds)
+
+
+def _all_labels(pairs: Sequence[tuple[LabelForms, LabelForms]]) -> NDArray[Any]:
+    place = 0 if _in_letters([gold for gold, _ in pairs]) else 1
+    gold, predicted = [pair[0][place] for pair in pairs], [pair[1][place] for pair in pairs]
     return label_counts(gold, predicted, sorted(set(gold)))
 
 
-def _gold_alone(gold: Sequence[str]) -> NDArray[Any]:
+def _gold_alone(forms: Sequence[LabelForms]) -> NDArray[Any]:
+    place = 0 if _in_letters(forms) else 1
+    gold = [form[place] for form in forms]
     return label_counts(gold, gold, sorted(set(gold)))[:, 2::3]
 
 

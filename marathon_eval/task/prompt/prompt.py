@@ -88,7 +88,8 @@ class Question:
         letters = letters_of(len(texts), self.layout)
         if self.gold_is == "text":
             return text_gold(raw, texts, () if self.layout == "plain" else letters, rule.where)
-        return gold_of(_listed(raw), texts, letters, rule.where)
+        gold = gold_of(_listed(raw), texts, letters, rule.where)
+        return _as_texts(gold, texts, letters) if self.layout == "plain" else gold
 
     def rules(self) -> list[Named]:
         """Return the rules that read rows; the columns they need are checked against the whole dataset."""
@@ -184,6 +185,15 @@ def _as_text(rule: FromRow, values: Mapping[str, Any]) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         raise RowError(f"{rule.where}: must be text, and the row gives {type(value).__name__}")
     return str(value)
+
+
+def _as_texts(
+    gold: str | tuple[str, ...], texts: Sequence[str], letters: Sequence[str]
+) -> str | tuple[str, ...]:
+    """Return gold letters as the options' texts: options that are shown without letters are answered by their text."""
+    if isinstance(gold, tuple):
+        return tuple(texts[letters.index(one)] if one in letters else one for one in gold)
+    return texts[letters.index(gold)] if gold in letters else gold
 
 
 def _listed(raw: Any) -> Any:
