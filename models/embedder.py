@@ -7,6 +7,7 @@ checkpoint of that family by `pretrained=`.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -91,6 +92,8 @@ class Embedder(Model):
         scores = {
             letter: round(float(score), 4) for letter, score in zip(parts.options, nearest, strict=True)
         }
+        if not all(math.isfinite(score) for score in scores.values()):
+            raise RowError("the encoder's similarities are not finite numbers (NaN or infinite)")
         return Response(max(scores, key=scores.__getitem__), usage=Usage(details={"cosine": scores}))
 
     def _passages(self, stretches: tuple[str, ...]) -> NDArray[np.float32]:

@@ -96,7 +96,9 @@ class TextLM(HFAudio):
     def _answered(self, request: Request) -> Response:
         """Answer one request. Raises RowError for audio, and for a prompt longer than the model's positions."""
         import torch
-        from transformers import GenerationConfig
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, broken_logits
 
         if request.audios:
             raise RowError(f"--model {self.name()} reads text and hears nothing; the request holds audio")
@@ -119,9 +121,18 @@ class TextLM(HFAudio):
         )
         if generation.seed is not None:
             torch.manual_seed(generation.seed)
+        logits = FiniteLogits(sampling=generation.temperature > 0)
         with torch.inference_mode():
-            out = self._model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=config)[0]
+            out = self._model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                generation_config=config,
+                logits_processor=LogitsProcessorList([logits]),
+            )[0]
         generated = out[ids.shape[1] :].tolist()
+        broken = logits.broken_at(0, len(generated))
+        if broken is not None:
+            raise RowError(broken_logits(broken))
         text = self._tokenizer.decode(generated, skip_special_tokens=True)
         cut = min((text.index(stop) for stop in generation.stop if stop in text), default=len(text))
         ended = cut < len(text) or bool(generated and generated[-1] in self._ends())

@@ -163,7 +163,9 @@ class Whisper(HFAudio):
 
     def _generate(self, loaded: Loaded, stretches: Sequence[Tensor], **more: Any) -> list[Decoded]:
         import torch
+        from transformers import LogitsProcessorList
 
+        from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, broken_logits
         from marathon_eval.backends.hf.engine.load import quiet
 
         settings = self.settings.model_dump()
@@ -171,6 +173,7 @@ class Whisper(HFAudio):
             more |= {"language": settings["language"], "task": settings["task"]}
         features, mask = _padded(stretches, loaded.features.nb_max_frames)
         # without quiet(), transformers warns at every call that this limit replaces the checkpoint's
+        logits = FiniteLogits()
         with quiet(), torch.inference_mode():
             out = loaded.model.generate(
                 features.to(loaded.device, loaded.model.dtype),
@@ -179,10 +182,14 @@ class Whisper(HFAudio):
                 do_sample=False,
                 num_beams=1,
                 max_new_tokens=WINDOW_TOKENS,
+                logits_processor=LogitsProcessorList([logits]),
                 **more,
             )
         texts = loaded.tokenizer.batch_decode(out, skip_special_tokens=True)
         lengths = (out != loaded.tokenizer.pad_token_id).sum(dim=1).tolist()
+        broken = [at for row in range(len(out)) if (at := logits.broken_at(row, lengths[row])) is not None]
+        if broken:
+            raise RowError(broken_logits(broken[0]))
         first = loaded.model.generation_config.no_timestamps_token_id + 1
         return [
             Decoded(

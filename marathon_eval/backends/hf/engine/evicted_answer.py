@@ -13,6 +13,7 @@ from marathon_eval.api.model import Generation, Request, Response, Usage
 from marathon_eval.api.press import Decoder, EvictionPress
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
 from marathon_eval.backends.hf.engine.eviction_context import Context
+from marathon_eval.backends.hf.engine.finite_logits import all_finite, broken_logits
 from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
@@ -43,6 +44,8 @@ class Chooser:
     finish: str = "length"
 
     def __call__(self, logits: Tensor) -> int | None:
+        if not all_finite(logits):
+            raise RowError(broken_logits(len(self.tokens)))
         token = int(logits.argmax())
         if self.first_at is None:
             self.first_at = now(self.loaded.device)

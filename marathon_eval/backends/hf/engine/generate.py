@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, StoppingCriteria
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from marathon_eval.api.model import Generation, Request, Response, Usage
 from marathon_eval.api.press import EvictionPress, PruningPress
 from marathon_eval.backends.hf.engine.evicted_answer import answered_from_evicted
+from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, broken_logits
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
 from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.observers import WHOLE
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TimedBatch:
-    """Holds the result of one generate call: new token ids per row, the cache, seconds, and peak GPU bytes."""
+    """Holds the result of one generate call: new token ids per row, the cache, seconds, peak GPU bytes, and bad logits."""
 
     rows: list[list[int]]
     cache: Any
@@ -45,6 +46,7 @@ class TimedBatch:
     prefill_s: float
     decode_s: float
     peak: int | None
+    logits: FiniteLogits
 
 
 def generated(
@@ -142,11 +144,13 @@ def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: Enc
         criteria.append(StopStrings(loaded.tokenizer, generation.stop, length))
     if generation.seed is not None:
         torch.manual_seed(generation.seed)
+    logits = FiniteLogits(sampling=generation.temperature > 0)
     reset_peak(device)
     started = now(device)
     with torch.inference_mode():
         out = model.generate(
             **tensors,
+            logits_processor=LogitsProcessorList([logits]),
             generation_config=_config(model, generation),
             stopping_criteria=criteria,
         )
@@ -159,6 +163,7 @@ def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: Enc
         prefill_s=first_token_at - started - watch.seconds,
         decode_s=ended - first_token_at,
         peak=peak_bytes(device, loaded.weights_bytes),
+        logits=logits,
     )
 
 
@@ -196,9 +201,11 @@ def _response(
     else:
         finish = "length" if end is None else "stop"
     output_tokens = len(answer) + (end is not None)
-    return Response(
-        text, finish_reason=finish, usage=_usage(adapter, loaded, inputs, timed, pruning, row, output_tokens)
-    )
+    usage = _usage(adapter, loaded, inputs, timed, pruning, row, output_tokens)
+    broken = timed.logits.broken_at(row, output_tokens)
+    if broken is not None:
+        return Response.failed(broken_logits(broken), usage)
+    return Response(text, finish_reason=finish, usage=usage)
 
 
 def _usage(
