@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from marathon_eval.evaluator.eta import Forecast
 from marathon_eval.evaluator.requests import Progress
+from marathon_eval.scoring.scorer import SCORABLE_STATUS
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -26,18 +27,24 @@ def terminal_progress() -> Progress:
 class LineProgress(Progress):
     """Prints plain lines: at the start, once a minute, and at the end."""
 
+    _refused = 0
+
+    def refused(self, rows: int) -> None:
+        self._refused = rows
+
     def start(self, hits: int, misses: int, seconds: float) -> None:
         self._misses, self._seconds = misses, seconds
         self._errors = 0
         self._forecast = Forecast()
         self._began = self._printed = self._latest = time.monotonic()
-        self.say(f"running {misses} requests on {hours(seconds)} of audio; {hits} answers are in the cache")
+        text = f"running {misses} requests on {hours(seconds)} of audio; {hits} answers are in the cache"
+        self.say(f"{text}; {self._refused} rows cannot be asked" if self._refused else text)
 
     def advance(self, answered: CachedResponse, seconds: float) -> None:
         now = time.monotonic()
         self._forecast.add(seconds, now - self._latest)
         self._latest = now
-        self._errors += answered.response.status == "error"
+        self._errors += answered.response.status not in SCORABLE_STATUS
         if now - self._printed >= LINE_EVERY_SECONDS:
             self._printed = now
             self.say(self.state())
@@ -47,11 +54,15 @@ class LineProgress(Progress):
             self.say(self.state())
 
     def state(self) -> str:
-        """Return `12/40 answers, 0.31 h of 1.02 h of audio, 1 failed, 95 s, about 210 s left`."""
+        """Return `12/40 answers, 0.31 h of 1.02 h of audio, 1 failed, 95 s, about 210 s left`.
+
+        Rows that could not be asked count as failed, as they do below the run's table; none failed is not said.
+        """
         done, heard = self._forecast.answers, self._forecast.audio
         passed = time.monotonic() - self._began
         text = f"{done}/{self._misses} answers, {hours(heard)} of {hours(self._seconds)} of audio"
-        text += f", {self._errors} failed, {passed:.0f} s"
+        failed = self._errors + self._refused
+        text += f", {failed} failed, {passed:.0f} s" if failed else f", {passed:.0f} s"
         left = self._forecast.left(self._misses - done, self._seconds - heard)
         if done < self._misses and left is not None:
             # the time since the latest answer has gone into the next one

@@ -32,6 +32,7 @@ from marathon_eval.evaluator.requests import (
     ask,
     cache_folder,
     requests_of_tasks,
+    unheard,
 )
 from marathon_eval.files import sha256_of
 
@@ -181,6 +182,7 @@ def score_responses(
 
     tasks, pool = plan.tasks, plan.pool
     n_responses, n_cached = len(responses.by_request), len(responses.cached)
+    n_unsent = sum(unheard(request, responses.facts) for request in responses.by_request)
     # with equally many responses and requests, no two documents share a response
     emptied = plan.once and n_responses == pool.size()
     scores_by_task = {
@@ -204,7 +206,7 @@ def score_responses(
         config=config.recorded(),
         versions=recorded_versions(),
         manifests=manifests(tasks, pool.docs, samples, judge_facts),
-        cache={"hits": n_cached, "misses": n_responses - n_cached},
+        cache={"hits": n_cached, "misses": max(0, n_responses - n_cached - n_unsent)},
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
         interrupted=responses.interrupted,

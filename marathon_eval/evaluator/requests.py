@@ -30,6 +30,9 @@ class Progress:
     def start(self, hits: int, misses: int, seconds: float) -> None:
         """Start: the cache has `hits` responses; the model must answer `misses` requests on `seconds` of audio."""
 
+    def refused(self, rows: int) -> None:
+        """Count rows that have failed already, for a bad row or a clip that cannot be decoded; called before start."""
+
     def advance(self, answered: CachedResponse, seconds: float) -> None:
         """Count one request, on `seconds` of audio, that the model answered."""
 
@@ -155,6 +158,7 @@ def ask(
     responses = RunResponses(Responses(), set(), facts, False)
     interrupted = False
     try:
+        progress.refused(_failed_rows(pool, facts))
         _collect(requests, model, cache, responses, progress, through, before)
         if retry_errors:
             failed = [
@@ -166,6 +170,20 @@ def ask(
     finally:
         progress.stop()
     return responses._replace(interrupted=interrupted)
+
+
+def _failed_rows(pool: RequestPool, facts: Mapping[Audio, AudioFacts]) -> int:
+    """Count the rows that the model is never sent: those with an error, and those whose audio cannot be decoded."""
+    return sum(
+        not item.requests or any(unheard(request, facts) for request in item.requests[:1])
+        for items in pool.doc_requests.values()
+        for item in items
+    )
+
+
+def unheard(request: Request, facts: Mapping[Audio, AudioFacts]) -> bool:
+    """Return whether a request has audio that cannot be decoded; such a request is never sent."""
+    return any(audio not in facts for audio in request.audios)
 
 
 def ordered(pool: RequestPool, cache: ResponseCache) -> tuple[list[Request], dict[Audio, AudioFacts]]:
@@ -187,13 +205,14 @@ def _collect(
 ) -> None:
     """Add the responses to `requests` to `responses`, and report progress for those that the model gives."""
     sent: set[Request] = set()
+    hits = 0
 
     def start_asking(misses: list[Request]) -> None:
         before(len(misses))
         restore_gc()  # a model may leave large objects in reference cycles
         sent.update(misses)
         audio_seconds = sum(seconds_of(request, responses.facts) for request in misses)
-        progress.start(len(requests) - len(misses), len(misses), audio_seconds)
+        progress.start(hits, len(misses), audio_seconds)
 
     with seldom_collected() as restore_gc:
         for item in cache.answer(
@@ -201,6 +220,7 @@ def _collect(
         ):
             responses.by_request[item.request] = item.response
             if item.cached:
+                hits += 1
                 responses.cached.add(item.request)
             elif item.request in sent:
                 progress.advance(item, seconds_of(item.request, responses.facts))
