@@ -93,6 +93,10 @@ class LabelForms(NamedTuple):
     text: str
     as_letter: bool | None
 
+    def written(self, in_letters: bool) -> str:
+        """Return the letter or the text."""
+        return self.letter if in_letters else self.text
+
 
 def label_forms(row: ScoredRow, label: str, gold: bool = False) -> LabelForms:
     """Return both forms of a label. A gold text that several options share means the first of them."""
@@ -119,14 +123,15 @@ def _in_letters(golds: Sequence[LabelForms]) -> bool:
 
 
 def _all_labels(pairs: Sequence[tuple[LabelForms, LabelForms]]) -> NDArray[Any]:
-    place = 0 if _in_letters([gold for gold, _ in pairs]) else 1
-    gold, predicted = [pair[0][place] for pair in pairs], [pair[1][place] for pair in pairs]
+    in_letters = _in_letters([gold for gold, _ in pairs])
+    gold = [forms.written(in_letters) for forms, _ in pairs]
+    predicted = [forms.written(in_letters) for _, forms in pairs]
     return label_counts(gold, predicted, sorted(set(gold)))
 
 
 def _gold_alone(forms: Sequence[LabelForms]) -> NDArray[Any]:
-    place = 0 if _in_letters(forms) else 1
-    gold = [form[place] for form in forms]
+    in_letters = _in_letters(forms)
+    gold = [form.written(in_letters) for form in forms]
     return label_counts(gold, gold, sorted(set(gold)))[:, 2::3]
 
 
