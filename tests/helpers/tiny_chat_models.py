@@ -13,6 +13,7 @@ from typing import Any
 import transformers
 
 import marathon_eval.backends.hf.engine  # noqa: F401 - hides a torchvision that would break transformers' audio models
+from helpers.tiny_aero import make_aero
 from helpers.tiny_checkpoints import CHAT_TEMPLATE, QWEN_NAMED, QWEN_TOKENS, byte_tokenizer, make_qwen_omni
 from helpers.tiny_parts import HIDDEN, flamingo_encoder, language, mel, saved, whisper_like
 from helpers.tiny_tekken import TEKKEN_AUDIO, TEKKEN_SPECIAL, tekken
@@ -309,6 +310,7 @@ def make_with_processor(folder: Path) -> Path:
 BUILDERS: dict[str, Callable[[Path], Path]] = {
     "qwen_omni": make_qwen_omni,
     "qwen2_audio": make_qwen2_audio,
+    "aero1": make_aero,
     "audio_flamingo": make_audio_flamingo,
     "music_flamingo": make_music_flamingo,
     "voxtral": make_voxtral,

@@ -73,6 +73,7 @@ BY_ARGUMENTS = {
 }
 CASES = {
     "qwen2_audio": Case("qwen2_audio", per_second(25)),
+    "aero1": Case("aero1", per_second(25)),
     "audio_flamingo": Case("audio_flamingo", per_second(25)),
     "music_flamingo": Case("audio_flamingo", per_second(25), {"kind": "music"}),
     "voxtral": Case("voxtral", per_window(375), placeholder_is_text=True),

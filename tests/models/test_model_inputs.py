@@ -124,7 +124,7 @@ def test_granites_features_are_torchaudios() -> None:
     assert float(mel.mean()) == pytest.approx(0.2576286, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["aero1", "baichuan_omni", "audio_flamingo2"])
+@pytest.mark.parametrize("name", ["baichuan_omni", "audio_flamingo2"])
 def test_remote_code_is_refused_and_the_way_through_a_server_named(name: str) -> None:
     with pytest.raises(
         MarathonError, match=r"--model openai_audio --model_args base_url=.*,model=\S+/"

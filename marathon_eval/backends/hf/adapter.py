@@ -204,6 +204,13 @@ class HFAudio(Model):
         """Return the attention kernel, or one per part of the model (by config name) if a part lacks it."""
         return self.args.attn_implementation
 
+    def load_weights(self, weights_class: Any, folder: Path, **options: Any) -> Any:
+        """Return what `weights_class.from_pretrained` returns; a subclass renames tensors or translates the config.
+
+        Raises MarathonError for a checkpoint of another model.
+        """
+        return weights_class.from_pretrained(folder, **options)
+
     def extractor(self, folder: Path) -> Any:
         """Load the checkpoint's feature extractor, which turns clips into the encoder's features."""
         from marathon_eval.api.torchvision import hide_broken_torchvision

@@ -116,6 +116,9 @@ class LocalModel(Protocol):
     def kernels(self) -> str | dict[str, str]:
         """Return the value of transformers' `attn_implementation`: a name, or a name per part of the model."""
 
+    def load_weights(self, weights_class: Any, folder: Path, **options: Any) -> Any:
+        """Load the weights in `folder`; `options` are the arguments of transformers' `from_pretrained`."""
+
     def extractor(self, folder: Path) -> Any:
         """Load the feature extractor that lies in `folder`."""
 

@@ -34,7 +34,8 @@ def load(adapter: LocalModel) -> Loaded:
     trusted = {"trust_remote_code": adapter.args.trust_remote_code}
     try:
         with quiet(), complete_checkpoint(folder, adapter.weights_prefix) as complete:
-            model, loading_info = weights_class.from_pretrained(
+            model, loading_info = adapter.load_weights(
+                weights_class,
                 complete,
                 dtype=adapter.args.dtype,
                 attn_implementation=adapter.kernels(),
