@@ -3,7 +3,10 @@
 Wen et al., Stop Looking for Important Tokens in Multimodal Language Models: Duplication Matters More,
 https://arxiv.org/abs/2502.11494. As in AudioMarathon, the pivots are the tokens with the largest key norm, some among
 the audio tokens and some among the text tokens after them. Unlike the released code, this press meets the budget
-exactly: if the budget does not divide evenly among the pivots, the first pivots pick one token more.
+exactly: if the budget does not divide evenly among the pivots, the first pivots pick one token more. Audio pivots pick
+before text pivots, those with larger norms first. `compat=audiomarathon` follows the released code
+(https://github.com/DabDans/AudioMarathon, Modeling/modeling_qwen2_5_omni_dart.py) in both: every pivot picks the same
+number, in the order in which CPython walks the set of the pivots' positions.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ class Dart(PruningPress):
     """
 
     released: ClassVar[bool] = True
+    compat_version: ClassVar[int] = 2
     audio_pivots: int = 4
     text_pivots: int = 4
 
@@ -57,7 +61,11 @@ class Dart(PruningPress):
         norms = view.keys.abs().sum(dim=(0, 2), dtype=torch.float32)
         audio_pivots = _largest(view.audio, norms, min(self.audio_pivots, view.keep))
         after = torch.arange(int(view.audio[-1]) + 1, len(norms), device=norms.device)
-        pivots = torch.cat([audio_pivots, _largest(after, norms, min(self.text_pivots, len(after)))])
+        text_pivots = _largest(after, norms, min(self.text_pivots, len(after)))
+        if self.compat:
+            chosen_positions = _released(view, audio_pivots.tolist(), text_pivots.tolist())
+            return cast("LongTensor", torch.tensor(chosen_positions, device=view.audio.device))
+        pivots = torch.cat([audio_pivots, text_pivots])
         states = torch.nn.functional.normalize(view.normed.float(), dim=-1)
         cosine = states[pivots] @ states[view.audio].T
         cosine.masked_fill_(torch.isin(view.audio, audio_pivots), torch.inf)
@@ -67,6 +75,25 @@ class Dart(PruningPress):
             cosine[:, picked] = torch.inf
             chosen.append(view.audio[picked])
         return cast("LongTensor", torch.cat(chosen))
+
+
+def _released(view: PruningView, audio_pivots: list[int], text_pivots: list[int]) -> list[int]:
+    """Return the positions that the released code keeps, its order of pivots and of equally similar tokens included.
+
+    That order is CPython's for sets of integers; it depends on the positions in the prompt without padding.
+    """
+    import torch
+
+    pivots = list(set(audio_pivots + text_pivots))
+    left = set(view.audio.tolist()) - set(audio_pivots)
+    chosen = list(audio_pivots)
+    for pivot, share in zip(pivots, _shares(view.keep - len(audio_pivots), len(pivots)), strict=True):
+        candidates = list(left)
+        cosine = torch.nn.functional.cosine_similarity(view.normed[pivot], view.normed[candidates], dim=-1)
+        picked = [candidates[i] for i in (-cosine).topk(share).indices.tolist()]
+        left.difference_update(picked)
+        chosen += picked
+    return chosen
 
 
 def _largest(positions: Tensor, norms: Tensor, count: int) -> Tensor:

@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 class Frame(PruningPress):
     """Keeps token floor(i * L / n) for i = 0 .. n-1: the first of every L/n tokens, where n is the budget.
 
-    Takes no parameters beyond those of `PruningPress`.
+    Takes no parameters beyond those of `PruningPress`. `compat=audiomarathon` computes i * (L / n) in floats, as the
+    released code does; where that is a hair below a whole number, the token before it is kept.
     """
 
     released: ClassVar[bool] = True
+    compat_version: ClassVar[int] = 2
 
     def select(self, view: PruningView) -> LongTensor:
         import torch
 
+        if self.compat:
+            step = len(view.audio) / view.keep
+            return cast("LongTensor", view.audio[[int(i * step) for i in range(view.keep)]])
         steps = torch.arange(view.keep, device=view.audio.device)
         return cast("LongTensor", view.audio[steps * len(view.audio) // view.keep])

@@ -100,6 +100,8 @@ class PruningPress(Press):
     needs_loudness: ClassVar[bool] = False
     #: AudioMarathon's released code has this rule, so that `compat=audiomarathon` is allowed.
     released: ClassVar[bool] = False
+    #: As `version`, for `compat=audiomarathon` alone: increase it when only that rule changes.
+    compat_version: ClassVar[int] = 1
     #: The press can cut several times (`layer=2+8`).
     staged: ClassVar[bool] = True
 
@@ -144,7 +146,8 @@ class PruningPress(Press):
     @property
     def fingerprint(self) -> dict[str, Any]:
         stages = {"stages": [list(stage) for stage in self.stages]} if self.stages else {}
-        return {**super().fingerprint, **stages}
+        version = self.compat_version if self.compat else self.version
+        return {**super().fingerprint, "version": version, **stages}
 
     def kept(self, length: int, ratio: float) -> int:
         """Return how many of `length` prunable tokens stay when the fraction `ratio` is removed."""
