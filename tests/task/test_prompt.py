@@ -130,6 +130,9 @@ class TestOptions:
         assert letters_of(2, "a)") == ("a", "b")
         with pytest.raises(RowError, match="27 options"):
             letters_of(27)
+        many = [f"event {number}" for number in range(27)]
+        assert letters_of(27, "plain")[-2:] == ("Z", "AA")
+        assert option_lines(many, "plain").splitlines() == many
 
     @pytest.mark.parametrize(
         ("spec", "row"),

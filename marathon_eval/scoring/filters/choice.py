@@ -33,8 +33,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
-from marathon_eval.scoring.filters.option_text import REFUSAL, contained, option_texts, plain_text, same_as
-from marathon_eval.scoring.reasoning import without_thoughts
+from marathon_eval.scoring.filters.copied_options import before_end, emphasised, first_turn, without_copy
+from marathon_eval.scoring.filters.lettered_row import (
+    LetteredRow,
+    carried_named,
+    entry_named,
+    lettered_row,
+    lone_named,
+)
+from marathon_eval.scoring.filters.option_text import contained, option_texts, same_as, stated_text
+from marathon_eval.scoring.filters.refusals import answered_after_all, refusal_in
+from marathon_eval.scoring.filters.words import plain_text
+from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks, known_and, without_thoughts
 
 if TYPE_CHECKING:
     from marathon_eval.scoring.filters.letters import Mention
@@ -45,27 +55,48 @@ _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u00b4\u2032", "''\"\"''", "\u2
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*\{([^{}]*)\}")
 _HTML_STYLE = re.compile(r"<(b|strong|i|em|u|p|code)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _BOLD_LETTER = re.compile(r"(?<!\w)(\*\*|__|\*|_|`)\s*([A-Za-z])\s*\1(?!\w)")
-_LINE_MARKS = re.compile(r"^[ \t]*(?:[#>\-*\u2022]+[ \t]+|\d{1,2}[.)][ \t]+(?=\S))", re.MULTILINE)
-_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
+_LINE_MARKS = re.compile(
+    r"^[ \t]*(?:[#>\-*\u2022]+[ \t]+(?!\d)|[#*\u2022]+[ \t]+|\d{1,2}[.)][ \t]+(?=\S))", re.MULTILINE
+)
+_BOXED = re.compile(r"\\f?box(?:ed)?\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|\(?([A-Za-z])(?![A-Za-z]))")
+# "- 5" at the beginning of a line may be minus five or an entry of a list, so it is read as neither
+_DASHED_NUMBER = re.compile(r"^\s*-\s+(?=\d)", re.MULTILINE)
+_SENTENCE_ASKED = re.compile(r"[^.!?\n]*\?")
+_HARMONY = re.compile(
+    r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*(?:<\|constrain\|>\w+\s*)?<\|message\|>"
+)
 _TAGGED = re.compile(
-    r"<\s*(answer|final_answer|ans|choice)\s*>(.*?)(?:<\s*/\s*\1\s*>|\Z)", re.DOTALL | re.IGNORECASE
+    r"<\s*(answer|final_answer|ans|choice|response|solution|conclusion)\s*>(.*?)(?:<\s*/\s*\1\s*>|\Z)",
+    re.DOTALL | re.IGNORECASE,
 )
 _AROUND = " \t\r\n\"'`*_()[]{}<>.,:;!-\u2013\u2014\u2022#>|$\\~=\u3002\uff0c\u3001"
 
 
-def choice() -> FilterStep:
-    """Return a filter whose answer is the option's letter, in the layout's case ("A" or "a")."""
-    return _step(lambda place, context: context.letters[place] if context.letters else chr(ord("A") + place))
+def choice(marks: MarkPairs | None = None) -> FilterStep:
+    """Return a filter whose answer is the option's letter, in the layout's case ("A" or "a").
+
+    Options without letters get them in the order A to Z, AA, AB, ... `marks` are pairs [opening, closing] around a
+    thought, in addition to those of `thought_marks.py`.
+    """
+    return _step(
+        lambda place, context: context.letters[place] if context.letters else _letters_of(place),
+        known_and(marks),
+    )
 
 
-def choice_text() -> FilterStep:
-    """Return a filter whose answer is the text of the option, found by the same layers."""
-    return _step(lambda place, context: context.choices[place])
+def choice_text(marks: MarkPairs | None = None) -> FilterStep:
+    """Return a filter whose answer is the text of the option, found by the same layers as in `choice`."""
+    return _step(lambda place, context: context.choices[place], known_and(marks))
 
 
-def _step(option_name: Callable[[int, FilterContext], str]) -> FilterStep:
+def _letters_of(place: int) -> str:
+    """Return the name of a place as a column of a table has it: A to Z, AA, AB, ..."""
+    return (_letters_of(place // 26 - 1) if place >= 26 else "") + chr(ord("A") + place % 26)
+
+
+def _step(option_name: Callable[[int, FilterContext], str], known: ThoughtMarks) -> FilterStep:
     def change(repeat: Held, context: FilterContext) -> Held:
-        place, rule = find(repeat.text, context.choices, len(context.letters))
+        place, rule = find(repeat.text, context.choices, len(context.letters), known)
         if place is None:
             return Held(repeat.text, rule, False)
         return Held(option_name(place, context), rule)
@@ -82,26 +113,61 @@ def extract(text: str, context: FilterContext) -> Answer:
     return Answer(letter if found else None, rule)
 
 
-def find(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | None, str]:
+def find(
+    text: str, choices: tuple[str, ...], letters: int, known: ThoughtMarks = KNOWN_MARKS
+) -> tuple[int | None, str]:
     """Return the place of the option that a text names (None: no answer), and the rule.
 
     `letters` is the number of options that have a letter; 0 for a layout without letters.
     """
-    if letters and len(text) < 8 and (place := _lone(text.strip(_AROUND))) is not None and text.isascii():
-        return _in_range(place, "bare", letters)
-    cleaned = clean(text)
-    if not cleaned.strip(_AROUND):
+    row = lettered_row(choices, letters)
+    place, rule = _found(text, row, known)
+    return (None if place is None else row.places[place]), rule
+
+
+def _found(text: str, row: LetteredRow, known: ThoughtMarks) -> tuple[int | None, str]:
+    """Return the place among the row's lettered texts, and the rule."""
+    if row.letters and len(text) < 8 and text.isascii() and (place := _lone(text.strip(_AROUND))) is not None:
+        return _in_range(place, "bare", row)
+    if option_texts(row.texts).signed and (place := same_as(text.strip(), row.texts)) is not None:
+        return place, "option_text"
+    answered = before_end(without_thoughts(text.translate(_QUOTES), known))
+    if (first := first_turn(answered)) is not None:
+        place, rule = _read_turn(first, row)
+        if place is not None or rule == "ambiguous":
+            return place, rule
+    return _read_turn(answered, row)
+
+
+def _read_turn(text: str, row: LetteredRow) -> tuple[int | None, str]:
+    normal = unicodedata.normalize("NFKC", text).translate(_QUOTES)
+    if "-" in normal and any(name.startswith("-") for name in option_texts(row.texts).whole):
+        normal = _DASHED_NUMBER.sub("pm", normal)
+    rest, chosen = without_copy(normal, row.texts)
+    cleaned = clean(rest)
+    if rest is not normal and not cleaned.strip(_AROUND):
+        return (chosen, "option_text") if chosen is not None else (None, "ambiguous")
+    if not cleaned.strip(_AROUND) and not _signed(cleaned, row):
         return None, "empty"
     for pattern, rule in ((_BOXED, "boxed"), (_TAGGED, "answer_tag")):
-        if parts := [match[match.re.groups] for match in pattern.finditer(cleaned)]:
-            return _agreed([_layers(part, choices, letters) for part in parts], rule)
-    return _layers(cleaned, choices, letters)
+        if parts := [next(filter(None, match.groups()[::-1]), "") for match in pattern.finditer(cleaned)]:
+            return _agreed([_layers(part, row) for part in parts], rule)
+    place, rule = _layers(cleaned, row)
+    if place is None and chosen is not None and rule in ("ambiguous", "no_answer"):
+        return chosen, "option_text"
+    if place is None and rule == "ambiguous" and (bold := emphasised(rest, row.texts)) is not None:
+        return bold, "option_text"
+    return place, rule
+
+
+def _signed(text: str, row: LetteredRow) -> bool:
+    """Whether a text without words may still name an option that has none either."""
+    return bool(text and option_texts(row.texts).signed)
 
 
 def clean(text: str) -> str:
-    """Remove thoughts, chat tokens and markup, and give quotes and full-width letters one form."""
-    text = without_thoughts(unicodedata.normalize("NFKC", text).translate(_QUOTES))
-    text = _ROLE.sub("", _CHAT_TOKEN.sub("", text))
+    """Remove chat tokens and markup from a text without thoughts, in the normal form NFKC."""
+    text = _ROLE.sub("", _CHAT_TOKEN.sub("", _HARMONY.sub("", text)))
     text = _HTML_STYLE.sub(lambda match: _emphasis(match[2]), _LATEX_TEXT.sub(r"\1", text))
     text = _LINE_MARKS.sub("", _BOLD_LETTER.sub(r"(\2)", text))
     return re.sub(r"[*`]|(?<!\w)_+|_+(?!\w)", "", text).strip()
@@ -116,8 +182,10 @@ def _lone(text: str) -> int | None:
     return ord(text.upper()) - ord("A") if len(text) == 1 and text.isascii() and text.isalpha() else None
 
 
-def _in_range(place: int, rule: str, letters: int) -> tuple[int | None, str]:
-    return (place, rule) if place < letters else (None, "out_of_range")
+def _in_range(place: int, rule: str, row: LetteredRow) -> tuple[int | None, str]:
+    if place >= row.letters or row.places[place] is None:
+        return None, "out_of_range"
+    return (None, "ambiguous") if place in row.unclear else (place, rule)
 
 
 def _agreed(results: Sequence[tuple[int | None, str]], rule: str) -> tuple[int | None, str]:
@@ -128,23 +196,27 @@ def _agreed(results: Sequence[tuple[int | None, str]], rule: str) -> tuple[int |
     return (places.pop(), rule) if places else results[-1]
 
 
-def _layers(text: str, choices: tuple[str, ...], letters: int) -> tuple[int | None, str]:
-    if letters and (place := _lone(text.strip(_AROUND))) is not None:
-        return _in_range(place, "bare", letters)
+def _layers(text: str, row: LetteredRow) -> tuple[int | None, str]:
+    if row.letters and (place := _lone(text.strip(_AROUND))) is not None:
+        return _in_range(place, "bare", row)
     # An option's own words may look like a statement ("A, B and C"; "Plan B"), so a whole match goes first.
-    if (place := option_texts(choices).whole.get(plain_text(text))) is not None:
+    if (place := option_texts(row.texts).whole.get(plain_text(text))) is not None:
         return place, "option_text"
+    if row.carried and (place := carried_named(text, row)) is not None:
+        return place, "option_text"
+    if row.unclear and (place := entry_named(text, row)) is not None:
+        return place, "letter_and_text"
+    if not row.letters:
+        return _by_text(text, row, denied=False)
     # imported only for texts of more than one letter: its patterns take a while to compile
     from marathon_eval.scoring.filters.letters import mentions
 
-    letter_mentions = mentions(text, choices, letters) if letters else []
-    by_letter = _by_letter(letter_mentions, choices, letters)
-    return by_letter or _by_text(text, choices, denied=bool(letter_mentions))
+    letter_mentions = mentions(text, row.texts, row.letters, row.spans)
+    by_letter = _by_letter(letter_mentions, row)
+    return by_letter or _by_text(text, row, denied=bool(letter_mentions))
 
 
-def _by_letter(
-    letter_mentions: Sequence[Mention], choices: tuple[str, ...], letters: int
-) -> tuple[int | None, str] | None:
+def _by_letter(letter_mentions: Sequence[Mention], row: LetteredRow) -> tuple[int | None, str] | None:
     """Return the decision of the three letter layers; None when no letter is affirmed."""
     affirmed = [mention for mention in letter_mentions if not mention.denied]
     stated = [mention for mention in affirmed if mention.rule == "answer_is"]
@@ -158,26 +230,42 @@ def _by_letter(
     decisive = stated or affirmed
     if not decisive:
         return None
-    if len({mention.place for mention in decisive}) > 1:
+    first = option_texts(row.texts).first
+    if (
+        len({first[mention.place] if mention.place < len(first) else mention.place for mention in decisive})
+        > 1
+    ):
         return None, "ambiguous"
     chosen = opening[0] if opening and not stated else decisive[-1]
-    place, rule = _in_range(chosen.place, chosen.rule, letters)
-    beside = same_as(chosen.beside, choices) if chosen.beside else None
-    if place is not None and beside is not None and beside != place:
+    if chosen.place in row.unclear and chosen.spelled_out:
+        return chosen.place, chosen.rule
+    place, rule = _in_range(chosen.place, chosen.rule, row)
+    beside = same_as(chosen.beside, row.texts) if chosen.beside else None
+    if place is not None and beside is not None and first[beside] != first[place]:
         return None, "conflict"
     return place, rule
 
 
-def _by_text(text: str, choices: tuple[str, ...], denied: bool) -> tuple[int | None, str]:
-    if (place := same_as(text, choices)) is not None:
+def _by_text(text: str, row: LetteredRow, denied: bool) -> tuple[int | None, str]:
+    choices = row.texts
+    asks = text.rstrip(" \"')").endswith("?") and not _SENTENCE_ASKED.sub(" ", text).strip(_AROUND)
+    if not asks and (place := same_as(text, choices)) is not None:
         return place, "option_text"
+    if option_texts(choices).lone and (place := lone_named(text, row)) is not None:
+        return place, "option_text"
+    if "?" in text and not asks:
+        text = _SENTENCE_ASKED.sub(" ", text)
     named = contained(text, choices)
     if len(named) > 1:
-        return None, "ambiguous"
+        stated = stated_text(text, choices)
+        return (None, "ambiguous") if stated is None else (stated, "answer_is")
     for place in named:
-        # An option may itself be worded like a refusal: "None of the above".
-        refused = REFUSAL.search(text) and not REFUSAL.search(choices[place])
-        if refused or text.rstrip(" \"')").endswith("?"):
+        # An option may itself be worded like a refusal: "None of the above", "Unclear".
+        if asks:
             return None, "refusal"
+        if refusal_in(text) and not refusal_in(choices[place]):
+            after = answered_after_all(text)
+            if after is None or place not in contained(after, choices):
+                return None, "refusal"
         return place, "option_text"
     return None, "negated" if denied else "no_answer"

@@ -1,11 +1,13 @@
 """Defines the patterns of words around a letter that make it an option, deny it, or show that it is none.
 
-The words are English, with a few Chinese ones (答案, "answer").
+The words are English; languages.py has those of other languages.
 """
 
 from __future__ import annotations
 
 import re
+
+from marathon_eval.scoring.filters.languages import UNSPACED_STATEMENT
 
 #: Letters that are also English words: an article and a pronoun.
 WORD_LETTERS = "AI"
@@ -13,12 +15,14 @@ WORD_LETTERS = "AI"
 # Matches no letter of a word, an abbreviation, a unit or a note: "I'd", "D.C.", "A/C", "B-flat", "C#", "25 °C".
 LETTER = re.compile(
     r"(?<![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°._-])(?<![A-Za-z]')[A-Za-z]"
-    r"(?![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°_]|'[A-Za-z]|[.-][A-Za-z0-9])"
+    r"(?![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°_]|'(?![dt][iu\u0131\u00fc]r)[A-Za-z]|[.-][A-Za-z0-9]"
+    r"|[ -](?:major|minor|flat|sharp|maj|min|dur|moll)\b|\s?[\u266f\u266d])"
 )
 
 _NOUN = (
     r"(?:answer|ans|choice|option|response|selection|pick|guess|solution|verdict|conclusion|prediction|decision"
-    r"|result|label|category|class|event|scene|genre|emotion|gender|sound|match|letter|one)"
+    r"|result|label|category|class|event|scene|genre|emotion|gender|sound|match|letter|one"
+    r"|description|fit|candidate|alternative|possibility|interpretation|explanation|statement|caption)"
 )
 _ADVERB = (
     r"(?:likely|probably|definitely|clearly|certainly|therefore|thus|most|simply|just|indeed|actually|still|now"
@@ -35,9 +39,7 @@ _NOUN_LINKED = (
     rf"\b{_NOUN}\b(?:\s+[a-z][\w'-]+|\s+[ia]\b|\s*\([^()]*\))*\s+{_LINK}\b\s*:?(?:\s+{_ADVERB})*\s*:?\s*\Z"
 )
 # "Answer:", "final answer ->", '"answer": "'
-_NOUN_COLON = (
-    rf"\b{_NOUN}\b(?:\s*\([^()]*\))?[\"'\s)\]}}]*(?:[:=]+>?|->|=>|[-\u2013\u2014]|\bis\s*:)\s*{_NAME}\Z"
-)
+_NOUN_COLON = rf"\b(?:{_NOUN}|correct|right)\b(?:\s*\([^()]*\))?[\"'\s)\]}}]*(?:[:=]+>?|->|=>|[-\u2013\u2014]|\bis\s*:)\s*{_NAME}\Z"
 # "I'd say", "let's go with option", "Choose"
 _CHOOSING = (
     r"(?:\b(?:i|we|i'd|i'll|i'm|let's|must|would|should|will|shall|could|to|and|then)\s+(?:\w+\s+){0,2}|\A\s*)"
@@ -50,14 +52,10 @@ _CONCLUDING = (
     r"\b(?:so|therefore|thus|hence)\b\s*[,:]?\s*"
     rf"(?:(?:i (?:think|believe)|it(?:'s| is| must be| has to be)|that(?:'s| is))\s+)?{_NAME}\Z"
 )
-_CHINESE = (
-    r"(?:\u7b54\u6848|\u6b63\u786e\u9009\u9879|\u9009\u9879|\u9009\u62e9|\u6211\u9009|\u9009)"
-    r"(?:\u5e94\u8be5|\u5e94)?(?:\u662f|\u4e3a)?\s*[:\uff1a]?\s*\Z"
-)
 #: What stands before a letter that is stated as the answer.
-STATEMENTS = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (_NOUN_LINKED, _NOUN_COLON, _CHOOSING, _CONCLUDING, _CHINESE)
+STATEMENTS = (
+    *(re.compile(pattern, re.IGNORECASE) for pattern in (_NOUN_LINKED, _NOUN_COLON, _CHOOSING, _CONCLUDING)),
+    UNSPACED_STATEMENT,
 )
 #: "option b", "letter a": no article can follow these words. It can follow those of LOOSELY_NAMED.
 NAMED = re.compile(r"\b(?:options?|letter)\s*[:#]?\s*\Z", re.IGNORECASE)
@@ -121,7 +119,18 @@ _FILLERS = (
     "appears here on to of these them only just simply really actually hmm um uh or either both neither nor not "
     "isn't wasn't cannot can't doesn't wrong incorrect false was are were do don't rather than instead over out "
     "true accurate suitable appropriate makes sense works applies sounds good at all except everything ruled rule "
-    "eliminated unlikely give result conclusion done i've ive settled settle have has"
+    "eliminated unlikely give result conclusion done i've ive settled settle have has "
+    "confident sure positive convinced certain am pretty quite fairly feel told given everything all considered overall"
+)
+#: What follows the letter of an entry of a list: "B. Cat".
+MARKED_ENTRY = re.compile(r"[)\]]?[.):]")
+#: "C best describes the audio": no article can stand there.
+DESCRIBES = re.compile(
+    r"[)\]\"']*\s+(?:(?:is|seems|appears to be) the (?:best|correct|right|most|closest|only) |would be (?:the|my) )?"
+    r"(?:(?:best|better|most (?:accurately|closely|likely)|clearly|correctly|accurately|closely)\s+)?"
+    r"(?:describes?|match(?:es)?|fits?|represents?|captures?|reflects?|corresponds|answers?|summari[sz]es|it is|would be my"
+    r"|pick|choice|option|match|fit|description)\b",
+    re.IGNORECASE,
 )
 #: Words of a clause that only says which option it is ("so it must be C").
 FILLERS = frozenset(_FILLERS.split())

@@ -7,12 +7,26 @@ from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 from marathon_eval.scoring.filters import letter_patterns as patterns
+from marathon_eval.scoring.filters.languages import (
+    AFTER,
+    ANSWER_WORDS,
+    FOREIGN_DENIALS,
+    FOREIGN_REJECTIONS,
+    GLUE,
+    LINKS_AFTER,
+    UNSPACED_AFTER,
+    UNSPACED_BEFORE,
+    UNSPACED_BEHIND,
+)
 from marathon_eval.scoring.filters.option_text import begins_with
+from marathon_eval.scoring.filters.words import BREAK, words_and_breaks
 
 #: The layers of choice.py that a letter may belong to.
 LetterRule = Literal["answer_is", "letter_and_text", "option_letter"]
 #: Characters before and after a letter that are examined.
 _WINDOW = 300
+#: Denials of other languages, without those that are words of English too, or parts of questions.
+_DENYING = FOREIGN_DENIALS - {"ne", "ob", "no", "nest", "o"}
 _DECORATION = "([{<\"'$\\ "
 
 
@@ -60,14 +74,22 @@ class _Letter(NamedTuple):
         return patterns.CLAUSE.split(self.before)[-1], self.after[: end.start()] if end else self.after
 
 
-def mentions(text: str, choices: tuple[str, ...], letters: int) -> list[Mention]:
-    """Return every letter of a cleaned text that stands for an option, denied ones too, in order."""
+def mentions(
+    text: str, choices: tuple[str, ...], letters: int, spans: re.Pattern[str] | None = None
+) -> list[Mention]:
+    """Return every letter of a cleaned text that stands for an option, denied ones too, in order.
+
+    Letters inside of `spans`, an option's own words, stand for none.
+    """
     text = patterns.EXCEPT.sub(r"\1 except", patterns.NO_DENIAL.sub("", text))
     in_order: list[Mention] = []
     # a model in a loop repeats the same words a thousand times, so each letter with its surroundings is read once
     by_letter: dict[_Letter, Mention | None] = {}
     last, ended = None, 0
+    own_words = [match.span() for match in spans.finditer(text)] if spans else []
     for start, this in _letters(text):
+        if any(first <= start < end for first, end in own_words):
+            continue
         if this not in by_letter:
             by_letter[this] = _read(this, choices)
         mention = by_letter[this]
@@ -104,10 +126,41 @@ def _rule(this: _Letter, choices: tuple[str, ...]) -> LetterRule | None:
     prefix = this.prefix
     if _no_article(this) and any(pattern.search(prefix) for pattern in patterns.STATEMENTS):
         return "answer_is"
+    if _foreign_statement(this):
+        return "answer_is"
     if this.opens and _opens(this, choices):
         return "letter_and_text"
     named = patterns.NAMED.search(prefix) or (patterns.LOOSELY_NAMED.search(prefix) and _no_article(this))
-    return "option_letter" if this.marked or named or _only_choice(this) else None
+    if (
+        this.letter.isupper()
+        and patterns.MARKED_ENTRY.match(this.after)
+        and begins_with(this.after, choices, this.place)
+    ):
+        return "option_letter"
+    described = this.letter.isupper() and this.letter != "I" and patterns.DESCRIBES.match(this.after)
+    return "option_letter" if this.marked or named or described or _only_choice(this) else None
+
+
+def _foreign_statement(this: _Letter) -> bool:
+    """Whether words of other languages state the letter: "la respuesta es C", "C ist richtig", "Cです"."""
+    if this.letter.islower() and not (this.marked or patterns.TERMINAL.match(this.after)):
+        return False
+    if this.prefix.isascii() and this.after.isascii() and not this.prefix.strip() and not this.after.strip():
+        return False
+    led = words_and_breaks(this.prefix[-80:].replace(":", " ").replace("\u2014", " ").replace("\u2013", " "))
+    while led and led[-1] in GLUE and led[-1] not in ANSWER_WORDS:
+        led.pop()
+    if led and led[-1] in ANSWER_WORDS:
+        return True
+    if this.after[:12].isascii() and not this.letter.isupper():
+        return False
+    if UNSPACED_AFTER.match(this.after):
+        return True
+    if this.letter.islower():
+        return False
+    following = words_and_breaks(this.after[:80])
+    following = following[: following.index(BREAK)] if BREAK in following else following
+    return all(word in AFTER for word in following) and not LINKS_AFTER.issuperset(following)
 
 
 def _no_article(this: _Letter) -> bool:
@@ -154,6 +207,7 @@ def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Menti
     denied = patterns.DENIED_BEFORE.search(before) is not None
     if not patterns.CONTRAST.match(after) and (rule != "letter_and_text" or patterns.IS.match(after)):
         denied = denied or patterns.DENIED_AFTER.search(after) is not None
+    denied = denied or _foreign_denial(before, after)
     line = this.after.lstrip("\n").partition("\n")[0]
     return Mention(
         this.place,
@@ -163,6 +217,22 @@ def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Menti
         beside=line if line.strip(" .,)\"'") else this.before.rpartition("\n")[2],
         spelled_out=begins_with(line, choices, this.place),
     )
+
+
+def _foreign_denial(before: str, after: str) -> bool:
+    """Whether words of other languages in the letter's clause deny it."""
+    if before.isascii() and after.isascii():  # the usual case, without the work of splitting other scripts
+        following = [word.strip(")]\"'") for word in after[:60].lower().split()[:4]]
+        return not (
+            _DENYING.isdisjoint(before[-80:].lower().split()) and FOREIGN_REJECTIONS.isdisjoint(following)
+        )
+    if not _DENYING.isdisjoint(words_and_breaks(before[-80:])):
+        return True
+    following = words_and_breaks(after[:60])
+    following = following[: following.index(BREAK)] if BREAK in following else following
+    if not FOREIGN_REJECTIONS.isdisjoint(following[:4]):
+        return True
+    return bool(UNSPACED_BEFORE.search(before) or UNSPACED_BEHIND.search(after))
 
 
 def _listed(between: str, this: _Letter) -> bool:

@@ -1,24 +1,43 @@
 """Finds the option that an answer names by its text: in whole words, one option only, and not denied.
 
-Texts are compared without case, punctuation and spacing. The name or the range alone also identifies an option
-"Name - description" or "Name (range)", unless another option shares it.
+Texts are compared without case, punctuation and spacing (words.py). The name or the range alone also identifies an
+option "Name - description" or "Name (range)", unless another option shares it. Options that have no words, or the same
+words as another option, are compared with all their signs. Equal options count as the first of them.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
+
+from marathon_eval.scoring.filters.common_options import (
+    COMMON,
+    common_named,
+    is_counted,
+    is_pronoun,
+    praises_answer,
+)
+from marathon_eval.scoring.filters.languages import (
+    CONTRASTS,
+    FOREIGN_DENIALS,
+    FOREIGN_OPENINGS,
+    FOREIGN_REJECTIONS,
+)
+from marathon_eval.scoring.filters.unspaced import is_unspaced, unspaced_named, unspaced_names
+from marathon_eval.scoring.filters.words import BREAK, plain_text, words_and_breaks, written
 
 _NAME_PARTS = re.compile(
     r"(?P<name>.+?)(?:\s+[-\u2013\u2014:]\s+.+|\s*\((?P<range>[^()]+)\))\s*\Z", re.DOTALL
 )
-_OPENING = re.compile(
-    r"(?:(?:so|thus|therefore|hence|well|ok|okay|yes|it is|its|it s|this is|that is|thats|i think|i believe|i guess"
-    r"|id say|i d say|i would say|i say|my|the|a|an|best|most likely|probably|clearly|likely|correct|right|final"
-    r"|answer|option|choice|is|would be|must be|should be|sounds like|it sounds like) )+"
+_OPENINGS = (
+    "so thus therefore hence well ok okay yes it is its s this that thats i think believe guess id d say would my the a an best "
+    "most likely probably clearly correct right final answer option choice be must should sounds like definitely certainly "
+    "absolutely surely obviously then to im am confident sure seems was in fact appears response conclusion verdict prediction"
 )
+#: Words with which a sentence may lead to its answer: "i think it is the".
+OPENINGS = frozenset(_OPENINGS.split()) | FOREIGN_OPENINGS
 #: Words that deny what follows them in the same clause.
 _DENIALS = (
     "not no never neither nor cannot cant without except excluding dont doesnt didnt isnt wasnt arent werent wont "
@@ -27,20 +46,25 @@ _DENIALS = (
 )
 #: Words that deny what stands before them in the same clause.
 _REJECTIONS = "wrong incorrect false unlikely impossible out not isnt wasnt cannot cant eliminated excluded doesnt never"
-#: `_DENIALS` and `_REJECTIONS` as sets.
-DENIALS, REJECTIONS = frozenset(_DENIALS.split()), frozenset(_REJECTIONS.split())
-#: An option of such words alone ("No", "Not at all") may be in any sentence; it counts only where an answer begins.
-_COMMON = DENIALS | frozenset(
-    ("yes", "a", "an", "the", "it", "is", "at", "all", "one", "and", "or", "of", "i", "you", "we")
-)
-#: "I cannot tell" and other ways to refuse an answer.
-REFUSAL = re.compile(
-    r"\b(?:can(?:not|'?t| not)|could(?: not|n'?t)|unable|not able|not (?:entirely |really |quite )?(?:sure|certain|clear)|unsure"
-    r"|unclear|uncertain|(?:do(?: not|n'?t)|did(?: not|n'?t)) (?:know|hear|understand)|no idea|hard to|difficult to|impossible"
-    r"|not possible|insufficient|not enough|sorry|apologi[sz]e|as an ai|none of|all of the|both|whether|depends)\b",
+_DENYING = frozenset(_DENIALS.split()) | FOREIGN_DENIALS
+_REJECTING = frozenset(_REJECTIONS.split()) | FOREIGN_REJECTIONS
+_NO_DENIAL = re.compile(
+    r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)|\bno other than\b",
     re.IGNORECASE,
 )
-_BREAK = "\n"
+_STATED = re.compile(
+    r"([^.!?;\n]*)\b(?:answer|option|choice)(?:\s+(?:is|would be|must be|should be)\b\s*:?|\s*[:=])\s*([^.!?;\n]+)",
+    re.IGNORECASE,
+)
+_ANYTHING_BUT = re.compile(
+    r"\b(?:(?:anything|everything|all|any of them) but|far from|less than(?= [a-z]))\b", re.IGNORECASE
+)
+_CONTRAST = re.compile(
+    rf"\b(?:{'|'.join(CONTRASTS.split())}|and(?= (?:sounds?|is|seems?|appears?|she|he|they|it|the speaker|the voice)\b))\b",
+    re.IGNORECASE,
+)
+#: Words without which the three patterns above find nothing; they take longer than a look at the words.
+_REWRITTEN = frozenset(words_and_breaks(f"{CONTRASTS} no not without and but far less"))
 
 
 class Alias(NamedTuple):
@@ -51,43 +75,74 @@ class Alias(NamedTuple):
 
 
 class OptionTexts(NamedTuple):
-    """Holds the names of a row's options: `whole` maps a whole answer to a place; `aliases` go longest first."""
+    """Holds the names of a row's options.
+
+    `whole` maps a whole answer to a place, `bare` the same without words of an opening, `joined` without spaces.
+    `aliases` go longest first and are found in running text; `common` are those that any sentence may hold, `signed` those
+    that only their signs tell apart, `unspaced` those in scripts without spaces, `lone` those of one letter.
+    `first` is the place of the first equal option.
+    """
 
     whole: dict[str, int]
+    bare: dict[str, int]
+    joined: dict[str, int]
     aliases: tuple[Alias, ...]
-
-
-@lru_cache(maxsize=1 << 14)
-def plain_text(text: str) -> str:
-    """Fold case and replace punctuation by spaces; accents stay, and `+`, `%` and `°` belong to words ("71+")."""
-    return " ".join(_words(text, ""))
-
-
-def _words(text: str, breaks: str) -> list[str]:
-    """Return the words of a text; each character of `breaks` becomes a word of its own, `_BREAK`."""
-    folded = unicodedata.normalize("NFKC", text).casefold().replace("'", "").replace("\u2019", "")
-    spaced = "".join(
-        char
-        if char.isalnum() or unicodedata.combining(char) or char in "+%°"
-        else f" {_BREAK} "
-        if char in breaks
-        else " "
-        for char in folded
-    )
-    return [word for word in spaced.split(" ") if word]
+    common: dict[str, int]
+    signed: tuple[tuple[str, int], ...]
+    fold: bool
+    unspaced: tuple[tuple[str, int], ...]
+    lone: dict[str, int]
+    first: tuple[int, ...]
 
 
 @lru_cache(maxsize=2048)
 def option_texts(choices: tuple[str, ...]) -> OptionTexts:
     """Return every unambiguous way to name each option."""
+    forms = [written(choice) for choice in choices]
+    fold = len({written(choice, fold=False) for choice in choices}) == len(set(forms))
+    forms = forms if fold else [written(choice, fold=False) for choice in choices]
+    first = tuple(forms.index(form) for form in forms)
     owners: dict[str, set[int]] = {}
     for place, choice in enumerate(choices):
         for name in {choice, *_parts(choice)}:
-            owners.setdefault(plain_text(name), set()).add(place)
-    whole = {name: places.pop() for name, places in owners.items() if name and len(places) == 1}
-    aliases = [Alias(tuple(name.split()), place) for name, place in whole.items() if not _lone_letter(name)]
-    aliases.sort(key=lambda alias: -len(alias.words))
-    return OptionTexts(whole, tuple(aliases))
+            owners.setdefault(plain_text(name), set()).add(first[place])
+    whole = {name: min(places) for name, places in owners.items() if name and len(places) == 1}
+    signed = {
+        form: place
+        for form, place in zip(forms, first, strict=True)
+        if form and whole.get(plain_text(choices[place])) is None
+    }
+    counted = is_counted(whole)
+    common = {
+        name: place
+        for name, place in whole.items()
+        if COMMON.issuperset(name.split()) and not (counted and name in ("one", "none", "all"))
+    }
+    running = [(name, place) for name, place in whole.items() if name not in common]
+    aliases = [
+        Alias(tuple(name.split()), place)
+        for name, place in running
+        if not _lone_letter(name) and not is_unspaced(name)
+    ]
+    return OptionTexts(
+        whole,
+        _unique((" ".join(without_opening(name.split())), place) for name, place in whole.items()),
+        _unique((name.replace(" ", ""), place) for name, place in whole.items() if len(name) > 3),
+        tuple(sorted(aliases, key=lambda alias: -len(alias.words))),
+        {name: place for name, place in common.items() if not is_unspaced(name)},
+        tuple(sorted(signed.items(), key=lambda item: -len(item[0]))),
+        fold,
+        tuple((name, place) for name, place in whole.items() if is_unspaced(name)),
+        {name: place for name, place in whole.items() if _lone_letter(name)},
+        first,
+    )
+
+
+def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
+    places: dict[str, set[int]] = {}
+    for name, place in pairs:
+        places.setdefault(name, set()).add(place)
+    return {name: min(found) for name, found in places.items() if name and len(found) == 1}
 
 
 def _parts(choice: str) -> list[str]:
@@ -96,73 +151,138 @@ def _parts(choice: str) -> list[str]:
 
 
 def _lone_letter(text: str) -> bool:
-    return len(text) == 1 and text.isalpha()
+    return len(text) == 1 and text.isascii() and text.isalpha()
 
 
 def same_as(text: str, choices: tuple[str, ...]) -> int | None:
     """Return the place of the option that is the whole text, apart from openings like "it is the"; else None."""
-    words, texts = plain_text(text), option_texts(choices)
-    if words in texts.whole:
-        return texts.whole[words]
-    bare = _without_opening(words)
-    joined = bare.replace(" ", "")
-    places = {
-        place
-        for name, place in texts.whole.items()
-        if (bare and bare == _without_opening(name)) or (len(joined) > 3 and joined == name.replace(" ", ""))
-    }
-    return places.pop() if len(places) == 1 else None
+    texts = option_texts(choices)
+    if texts.signed and (place := _signed_whole(text, texts)) is not None:
+        return place
+    words = plain_text(text).split()
+    while words:
+        name = " ".join(words)
+        if (place := texts.whole.get(name)) is not None:
+            return place
+        if words[0] not in OPENINGS:
+            break
+        words = words[1:]
+    name = " ".join(words)
+    if name and (place := texts.bare.get(name)) is not None:
+        return place
+    joined = name.replace(" ", "")
+    return texts.joined.get(joined) if len(joined) > 3 else None
 
 
-def _without_opening(words: str) -> str:
+def _signed_whole(text: str, texts: OptionTexts) -> int | None:
+    form = written(text, texts.fold)
+    names = dict(texts.signed)
+    return next(
+        (names[option] for option in (form, form.strip("\"'`*() "), form.rstrip(". ")) if option in names),
+        None,
+    )
+
+
+def without_opening(words: list[str]) -> list[str]:
     """Return the words after an opening like "i think it is the"."""
-    match = _OPENING.match(words + " ")
-    return words[match.end() :] if match else words
+    first = next((at for at, word in enumerate(words) if word not in OPENINGS), len(words))
+    return words[first:]
 
 
 def begins_with(text: str, choices: tuple[str, ...], place: int) -> bool:
     """Whether a text begins with the words of the option at `place`."""
-    words = plain_text(text).split()
+    texts = option_texts(choices)
+    words = plain_text(text[: 4 * max(len(choices[place]), 20)]).split() if place < len(choices) else []
+    own = texts.first[place] if place < len(choices) else -1
     return any(
-        alias.option == place and tuple(words[: len(alias.words)]) == alias.words
-        for alias in option_texts(choices).aliases
+        place_of_name == own and words[: name.count(" ") + 1] == name.split()
+        for name, place_of_name in texts.whole.items()
+        if not _lone_letter(name)
     )
 
 
 def contained(text: str, choices: tuple[str, ...]) -> set[int]:
-    """Return the places of the options that a text names as whole words and does not deny.
+    """Return the places of the options that a text names and does not deny.
 
     Longer options match first, and no other option may use their words again: "metro station" does not name "metro".
     """
-    words = _words(
-        re.sub(r"\b(?:but|however|though|because|while)\b", ",", text, flags=re.IGNORECASE), ".,;:!?\n\u2014"
-    )
-    content = [at for at, word in enumerate(words) if word != _BREAK]
+    texts = option_texts(choices)
+    named = _signed_named(text, texts) if texts.signed else set()
+    if texts.unspaced:
+        named |= unspaced_named(text, unspaced_names(texts.unspaced))
+    words = words_and_breaks(text)
+    if not _REWRITTEN.isdisjoint(words):
+        plain = _ANYTHING_BUT.sub("not", _NO_DENIAL.sub(" ", text))
+        words = words_and_breaks(_CONTRAST.sub(r",\g<0>", plain))
+    named |= _running(words, texts)
+    if texts.common:
+        words = words_and_breaks(_CONTRAST.sub(r",\g<0>", text))
+        named |= common_named(words, texts.common, OPENINGS, bool(named))
+    return named
+
+
+def stated_text(text: str, choices: tuple[str, ...]) -> int | None:
+    """Return the option that is all of a statement ("The answer is a cat.") in a text that names several; else None."""
+    stated: list[int] = []
+    for match in _STATED.finditer(text):
+        place = same_as(match[2], choices)
+        if (
+            place is not None
+            and _DENYING.isdisjoint(words_and_breaks(match[1]))
+            and "if" not in match[1].lower()
+        ):
+            stated.append(place)
+    return stated[0] if len(set(stated)) == 1 else None
+
+
+def _running(words: list[str], texts: OptionTexts) -> set[int]:
+    """Return the places of the options that stand in running text as whole words."""
+    content = [at for at, word in enumerate(words) if word != BREAK]
+    present = set(words)
     used: set[int] = set()
     named: set[int] = set()
-    for alias in option_texts(choices).aliases:
+    for alias in texts.aliases:
+        if not present.issuperset(alias.words):
+            continue
         for first in range(len(content) - len(alias.words) + 1):
             span = content[first : first + len(alias.words)]
-            if first and _COMMON.issuperset(alias.words):
-                break
-            if used.isdisjoint(span) and tuple(words[at] for at in span) == alias.words:
-                used.update(span)
-                if not _denied(words, span[0], span[-1], option_texts(choices)):
-                    named.add(alias.option)
+            if not used.isdisjoint(span) or tuple(words[at] for at in span) != alias.words:
+                continue
+            if alias.words == ("one",) and is_pronoun(words, span[0]):
+                continue
+            if len(alias.words) == 1 and praises_answer(words, span[0]):
+                continue
+            used.update(span)
+            if not _denied(words, span[0], span[-1], texts):
+                named.add(alias.option)
+    return named
+
+
+def _signed_named(text: str, texts: OptionTexts) -> set[int]:
+    """Return the places of the options that only signs tell apart, where they stand alone in running text."""
+    form = written(text, texts.fold)
+    named: set[int] = set()
+    for name, place in texts.signed:
+        pattern = re.escape(name)
+        pattern = rf"(?<![\w$€£¥#+<>=/-]){pattern}" if name[0].isalnum() else pattern
+        pattern = rf"{pattern}(?![\w#+/%-])" if name[-1].isalnum() else pattern
+        form, count = re.subn(pattern, " ", form)
+        if count:
+            named.add(place)
     return named
 
 
 def _denied(words: list[str], first: int, last: int, texts: OptionTexts) -> bool:
     """Whether the clause of words[first:last + 1] denies them, before ("not a dog") or after ("dog is wrong")."""
     before = words[:first][::-1]
-    before = before[: before.index(_BREAK)] if _BREAK in before else before
+    before = before[: before.index(BREAK)] if BREAK in before else before
     after = words[last + 1 :]
-    after = after[: after.index(_BREAK)] if _BREAK in after else after
+    after = after[: after.index(BREAK)] if BREAK in after else after
     if after[:1] == ["not"] and _option_follows(after[1:], texts):
         after = []  # "blues not pop" denies pop
-    return not DENIALS.isdisjoint(before) or not REJECTIONS.isdisjoint(after[:3])
+    return not _DENYING.isdisjoint(before) or not _REJECTING.isdisjoint(after[:3])
 
 
 def _option_follows(words: list[str], texts: OptionTexts) -> bool:
-    following = _without_opening(" ".join(words)).split()
+    following = without_opening(words)
     return any(tuple(following[: len(alias.words)]) == alias.words for alias in texts.aliases)

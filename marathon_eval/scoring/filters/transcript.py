@@ -9,16 +9,27 @@ import re
 from collections.abc import Sequence
 
 from marathon_eval.api.filter import FilterContext, FilterStep, Held
-from marathon_eval.scoring.reasoning import without_thoughts
+from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks, known_and, without_thoughts
 
 _TOKENS = r"(?:<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|end_of_turn)>)"
 _AT_ENDS = re.compile(rf"\A(?:\s*{_TOKENS})+|(?:{_TOKENS}\s*)+\Z")
+_FINAL_CHANNEL = re.compile(r"\A\s*(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*<\|message\|>")
 _ROLE = re.compile(r"\A\s*assistant\s*\n", re.IGNORECASE)
+_SOURCE = r"(?:the |this |that )?(?:audio|recording|speech|clip|file|passage|speaker|person|man|woman|voice|narrator|sound|segment)"
+_NOUN = r"(?:spoken (?:content|text|words)|transcription|transcript|transcribed (?:text|speech|audio)|verbatim transcript(?:ion)?)"
 #: A label needs its colon, because speech may begin with the word "content".
 _LABEL = re.compile(
-    r"\A\s*(?:(?:sure|certainly|okay|ok)[,.!]?\s+)?(?:here(?:'s| is) (?:the|a|your) )?"
-    r"\**(?:spoken (?:content|text)|transcription|transcript|transcribed text)(?: of (?:the|this) (?:audio|recording|speech))?"
-    r"\**(?: is)?\s*:\**",
+    r"\A\s*(?:(?:sure|certainly|okay|ok|of course|absolutely)[,.!]?\s+)?(?:here(?:'s| is) (?:the|a|your) |the )?"
+    rf"\**(?:(?:full |complete |exact )?{_NOUN}(?: (?:of|for|from) {_SOURCE}(?: clip| file| recording)?)?(?: (?:is|reads)(?: as follows)?)?"
+    # what is said, by the recording or by the one who speaks: "In this clip, the speaker says: ..."
+    rf"|(?:in {_SOURCE},? )?(?:{_SOURCE}|someone) (?:says|said|is saying|reads|states|contains|transcribes to)(?: the following| as follows)?"
+    rf"|(?:what )?(?:is )?(?:said|spoken) in {_SOURCE}(?: is)?|{_SOURCE} (?:transcription|transcript)"
+    r"|(?:la )?transcripción(?: del audio)?(?: es)?|(?:la )?transcription(?: de l'audio| est)?|(?:die )?transkription(?: lautet)?"
+    r"|(?:a )?transcrição(?: do áudio)?(?: é)?|(?:la )?trascrizione(?: è)?|транскрипция|расшифровка|транскрипція|transkrypcja"
+    r"|el hablante dice|le locuteur dit|der sprecher sagt|o falante diz|говорящий говорит"
+    r"|transkripsiyon|transkripsi|bản ghi|النص|النص المكتوب|תמלול|प्रतिलेख|转录(?:文本|内容)?|转写(?:文本|结果)?|轉錄|音频内容|说话者说|文字起こし|書き起こし"
+    r"|전사|받아쓰기|คำถอดเสียง|คํา?ถอดเสียง)"
+    r"\**\s*[:\uff1a]\**",
     re.IGNORECASE,
 )
 _PAIRS = {
@@ -30,34 +41,38 @@ _PAIRS = {
     "\u00ab": "\u00bb",
     "[": "]",
     "`": "`",
+    "\u300c": "\u300d",
+    "\u201e": "\u201c",
 }
 
 
-def transcript() -> FilterStep:
+def transcript(marks: MarkPairs | None = None) -> FilterStep:
     """Return a filter that removes thoughts, and label, quotes, brackets and chat tokens around the whole text.
 
     The rule is `verbatim` where the text stays as it was, else `unwrapped`; `empty` where nothing is left.
+    `marks` are pairs [opening, closing] around a thought, in addition to those of `thought_marks.py`.
     """
+    known = known_and(marks)
 
     def step(repeats: Sequence[Held], context: FilterContext) -> list[Held]:
-        return [_read(repeat) if repeat.found else repeat for repeat in repeats]
+        return [_read(repeat, known) if repeat.found else repeat for repeat in repeats]
 
     return step
 
 
-def _read(repeat: Held) -> Held:
-    text = unwrap(repeat.text)
+def _read(repeat: Held, known: ThoughtMarks) -> Held:
+    text = unwrap(repeat.text, known)
     if not text:
         return Held("", "empty", False)
     return Held(text, "verbatim" if text == repeat.text.strip() else "unwrapped")
 
 
-def unwrap(text: str) -> str:
+def unwrap(text: str, known: ThoughtMarks = KNOWN_MARKS) -> str:
     """Remove thoughts, then peel what stands around the whole text until nothing is left to peel.
 
     Returns "" where the last thought is never closed.
     """
-    text = without_thoughts(text)
+    text = _FINAL_CHANNEL.sub("", without_thoughts(text, known))
     while True:
         peeled = _LABEL.sub("", _ROLE.sub("", _AT_ENDS.sub("", text))).strip()
         if len(peeled) > 1 and _PAIRS.get(peeled[0]) == peeled[-1] and _wraps(peeled):

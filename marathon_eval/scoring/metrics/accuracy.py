@@ -88,7 +88,7 @@ def exact_match(
 
 def spells_choice(value: str, row: ScoredRow) -> bool:
     """Tell whether a text is a target's letter, its option's full text, or both, and nothing else."""
-    from marathon_eval.scoring.filters.option_text import plain_text
+    from marathon_eval.scoring.filters.words import plain_text
 
     choices, letters = row.context.choices, row.context.letters
     answer = plain_text(value)

@@ -17,7 +17,6 @@ _PARTS: dict[str, str] = {
     "A)": "{letter}) {text}",
     "A:": "{letter}: {text}",
     "(A)": "({letter}) {text}",
-    "plain": "{text}",
 }
 MAX_OPTIONS = len(string.ascii_uppercase)
 Spec = str | list[Any] | dict[str, Any] | None
@@ -25,10 +24,16 @@ Spec = str | list[Any] | dict[str, Any] | None
 
 @lru_cache(maxsize=64)
 def letters_of(count: int, layout: Layout | None = None) -> tuple[str, ...]:
-    """Return `("A", "B", ...)`, in the layout's case. Raises RowError for more than 26 options."""
+    """Return `("A", "B", ...)`, in the layout's case.
+
+    Raises RowError for more than 26 options, but not in the layout `plain`, which shows no letters: there "AA" follows "Z".
+    """
     alphabet = (
         string.ascii_lowercase if layout and "a" in layout.replace("plain", "") else string.ascii_uppercase
     )
+    if layout == "plain":
+        pairs = [first + second for first in alphabet for second in alphabet]
+        return (*alphabet, *pairs)[:count]
     if count > MAX_OPTIONS:
         raise RowError(f"{count} options, and only {MAX_OPTIONS} letters")
     return tuple(alphabet[:count])
@@ -37,7 +42,9 @@ def letters_of(count: int, layout: Layout | None = None) -> tuple[str, ...]:
 def option_lines(texts: Sequence[str], layout: Layout | None = None) -> str:
     """Return the options as a prompt shows them, one per line; the default layout is `A. text`."""
     layout = layout or "A."
-    pattern = _PARTS[layout if layout == "plain" else layout.upper()]
+    if layout == "plain":
+        return "\n".join(texts)
+    pattern = _PARTS[layout.upper()]
     letters = letters_of(len(texts), layout)
     return "\n".join(
         pattern.format(letter=letter, text=text) for letter, text in zip(letters, texts, strict=True)
