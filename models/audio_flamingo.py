@@ -62,7 +62,8 @@ class AudioFlamingo(ChatModel):
         features, mask = windows(loaded.features, [piece for each in pieces for piece in each])
         frames = [int(rows.sum()) for rows in mask.split([len(each) for each in pieces])]
         return ClipFeatures(
-            {"input_features": features, "input_features_mask": mask},
+            # unlike other encoders in transformers, this one does not cast its input
+            {"input_features": features.to(loaded.model.dtype), "input_features_mask": mask},
             [audio_tokens(count) for count in frames],
             [count * loaded.features.hop_length / RATE for count in frames],
         )

@@ -22,6 +22,7 @@ from marathon_eval.api.secrets import (
     without_values,
 )
 from marathon_eval.api.source import source_hashes
+from marathon_eval.api.typed_text import as_declared
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ class Model(ABC):
         Raises MarathonError naming the flag, the argument and what is allowed.
         """
         try:
-            settings = cls.Settings.model_validate(dict(args))
+            declared = {name: each.annotation for name, each in cls.Settings.model_fields.items()}
+            settings = cls.Settings.model_validate(as_declared(args, declared))
             settings._flags = flags
             return cls(settings, press)
         except ValidationError as error:

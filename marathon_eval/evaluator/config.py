@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.api.secrets import without_all_secrets
+from marathon_eval.api.typed_text import typed_number
 from marathon_eval.errors import MarathonError
 
 
@@ -50,7 +51,8 @@ def parse_args(text: str, flag: str) -> dict[str, Any]:
     """Parse `a=1,b=x` or one JSON object into a dict. Raises MarathonError that names the flag.
 
     As in lm-eval, `true` and `false` become booleans and numbers become numbers. Unlike lm-eval, `none`, `nan` and
-    lists stay text unless the JSON form is used, and a repeated name is an error.
+    lists stay text unless the JSON form is used, and a repeated name is an error. A number keeps its text for
+    arguments of a model that are declared as text.
     """
     if text.lstrip().startswith("{"):
         return _json_args(text, flag)
@@ -87,7 +89,7 @@ def _value(text: str) -> Any:
         except ValueError:
             continue
         # nan and inf stay text: JSON cannot represent them, and no setting uses them
-        return number if number - number == 0 else text
+        return typed_number(number, text) if number - number == 0 else text
     return text
 
 

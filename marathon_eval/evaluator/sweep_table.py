@@ -137,8 +137,9 @@ class Costs:
             return
         usage = row["usage"]
         details = usage.get("details") or {}
-        self._audio += usage.get("audio_tokens") or 0
-        self._kept += usage.get("kept_tokens") or 0
+        if usage.get("kept_tokens") is not None:  # servers report audio tokens, but not what they keep
+            self._audio += usage.get("audio_tokens") or 0
+            self._kept += usage["kept_tokens"]
         if details.get("theoretical_speedup") is not None:
             self._gains.append(details["theoretical_speedup"])
         warm = bool(details.get("warm_up"))

@@ -10,6 +10,7 @@ import pytest
 from marathon_eval.api.model import JUDGE_FLAGS, MODEL_FLAGS, ModelFlags
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.config import parse_args
 from marathon_eval.evaluator.evaluator import build_model
 
 WRONG = {
@@ -41,3 +42,15 @@ def test_checks_of_weights_name_the_flag(args: dict[str, Any], expected: str, tm
     with pytest.raises(MarathonError, match=f"^--judge_args: .*{expected}"):
         model.check()
     assert "flags" not in model.settings.model_dump()
+
+
+@pytest.mark.parametrize("text", ["4", "007", "1.50", "1e3", "true", "four"])
+def test_an_argument_declared_as_text_is_what_was_typed(text: str) -> None:
+    args = parse_args(f"model={text},concurrency=04,base_url=http://127.0.0.1:9/v1", "--model_args")
+    settings = build_model(Registry(), "openai_audio", args).settings.model_dump()
+    assert (settings["model"], settings["concurrency"]) == (text, 4)
+
+
+def test_a_number_is_still_no_text() -> None:
+    with pytest.raises(MarathonError, match="concurrency"):
+        build_model(Registry(), "openai_audio", parse_args("model=m,concurrency=four", "--model_args"))

@@ -24,7 +24,7 @@ from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.evaluator.sweep import sweep
 from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of, parse_ratios
-from marathon_eval.evaluator.sweep_table import SweepTable, TaskCell
+from marathon_eval.evaluator.sweep_table import Costs, SweepTable, TaskCell
 from marathon_eval.models.qwen_omni import QwenOmni
 
 
@@ -257,3 +257,11 @@ def test_kill_9_twice(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFi
         assert {name: row[name] for name in ("score", "ci95", "coverage", "kept", "difference")} == {
             name: other[name] for name in ("score", "ci95", "coverage", "kept", "difference")
         }
+
+
+def test_audio_tokens_without_kept_tokens_show_no_share() -> None:
+    costs = Costs()
+    costs.add({"status": "ok", "usage": {"audio_tokens": 100}})
+    assert costs.cell().kept is None
+    costs.add({"status": "ok", "usage": {"audio_tokens": 100, "kept_tokens": 25}})
+    assert costs.cell().kept == 0.25

@@ -1,0 +1,40 @@
+"""Runs every local chat model in half precision, with and without a press."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers.tiny_model_cases import (
+    CASES,
+    Bench,
+    Benches,
+    Clips,
+    answers,
+    asked,
+    benches,
+    built,
+    clips,
+    press_of,
+)
+from marathon_eval.backends.hf.engine.load import load
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
+    return benches(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    return clips(tmp_path_factory)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", CASES)
+def test_half_precision_answers(name: str, dtype: str, bench: Benches, clip: Clips) -> None:
+    case, folder = CASES[name], bench(name).folder
+    there = Bench(case, folder, load(built(case, folder, dtype=dtype)))
+    presses = [None, press_of("dart", case)] + ([] if case.at_input else [press_of("snapkv", case)])
+    for press in presses:
+        (answer,) = answers(there.adapter(press, dtype=dtype), [asked(clip(3.0))])
+        assert (answer.status, answer.error) == ("ok", None)
