@@ -64,6 +64,11 @@ class MetricValue:
     ci95: tuple[float, float] | None = None
 
 
+def full_n(n_meta: int, n_missing: int, n_filtered: int) -> int:
+    """The rows of a task's subset, of which a limit or row numbers may leave some out."""
+    return n_meta - n_missing - n_filtered
+
+
 @dataclass(frozen=True)
 class TaskResult:
     """Holds one task's scores, and counts the rows that did and did not enter them."""
@@ -92,6 +97,21 @@ class TaskResult:
         """Return the fraction of the loaded rows with a usable response; 1 for a complete run."""
         return self.n_scored / self.n_loaded if self.n_loaded else 0.0
 
+    @property
+    def full_n(self) -> int:
+        """The rows of the task's subset; more than `n_scored` where a limit left rows out, or rows failed."""
+        return full_n(self.n_meta, self.n_missing, self.n_filtered)
+
+    @property
+    def headline_name(self) -> str:
+        """Reading and metric of the headline, as `strict macro_f1`; empty without one."""
+        return "" if self.headline is None else f"{self.headline['reading']} {self.headline['metric']}"
+
+    @property
+    def headline_scale(self) -> float:
+        """What a headline of the metric's own scale is multiplied with for the task's column."""
+        return float((self.headline or {}).get("scale", 1.0))
+
     def headline_value(self) -> MetricValue | None:
         """Return the number of the task's column in tables, times the headline's scale; None where it has none."""
         if self.headline is None:
@@ -99,7 +119,7 @@ class TaskResult:
         metric = self.readings.get(self.headline["reading"], {}).get(self.headline["metric"])
         if metric is None or metric.value is None:
             return None
-        scale = self.headline.get("scale", 1.0)
+        scale = self.headline_scale
         interval = None if metric.ci95 is None else (metric.ci95[0] * scale, metric.ci95[1] * scale)
         return MetricValue(metric.value * scale, interval)
 
@@ -131,6 +151,10 @@ class RunResult:
     wall_s: float
     started: str
     interrupted: bool = False
+    #: What was heard or asked otherwise than the task files say, empty for nothing; None: not known.
+    condition: Mapping[str, Any] | None = None
+    #: Which rows were asked; None: not known.
+    selection: Mapping[str, Any] | None = None
 
     @property
     def whole(self) -> bool:
@@ -146,6 +170,8 @@ class RunResult:
             "fingerprint_sha256": self.fingerprint_sha256,
             "tasks": {name: task.summary() for name, task in self.tasks.items()},
             "groups": self.groups,
+            "condition": self.condition,
+            "selection": self.selection,
             "config": self.config,
             "versions": self.versions,
             "manifests": self.manifests,

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.results.label import label_words
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -33,7 +35,8 @@ def print_run(result: RunResult) -> None:
     from rich.table import Table
 
     console = table_console(PIPE_WIDTH)
-    title = f"{result.model}{press_label(result.fingerprint)}"
+    words = label_words(result.condition, result.selection)
+    title = ", ".join([f"{result.model}{press_label(result.fingerprint)}", *words])
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
     for heading in LEFT:
         # a long name continues on a second line instead of being cut
@@ -57,7 +60,8 @@ def press_label(fingerprint: dict[str, Any]) -> str:
 
 def add_task(table: Table, task: TaskResult) -> None:
     """Add one row per reading; the first row alone holds the values that all readings share."""
-    shared = [str(task.n_scored), f"{task.coverage:.1%}"]
+    n = str(task.n_scored) if task.n_loaded == task.full_n else f"{task.n_scored} of {task.full_n}"
+    shared = [n, f"{task.coverage:.1%}"]
     took = "" if task.answer_s is None else duration(task.answer_s)
     rows = sorted(task.readings, key=lambda reading: not _is_headline(task, reading)) or [""]
     for position, reading in enumerate(rows):

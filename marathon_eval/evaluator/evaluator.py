@@ -35,6 +35,7 @@ from marathon_eval.evaluator.requests import (
     unheard,
 )
 from marathon_eval.files import sha256_of
+from marathon_eval.results.label import condition_of, selection_of
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.judge import Judge
@@ -194,8 +195,9 @@ def score_responses(
         name: scores.aggregation.result(pool.docs[name]) for name, scores in scores_by_task.items()
     }
     samples = {name: scores.samples for name, scores in scores_by_task.items()}
-    judge_facts = {name: scores.facts for name, scores in scores_by_task.items()}
+    facts_by_task = {name: scores.facts for name, scores in scores_by_task.items()}
     fingerprint = model.fingerprint
+    recorded, facts = config.recorded(), manifests(tasks, pool.docs, samples, facts_by_task)
     return RunResult(
         model=model.name(),
         fingerprint=fingerprint,
@@ -203,14 +205,21 @@ def score_responses(
         tasks=task_results,
         groups={name: group.aggregate(task_results) for name, group in plan.groups.items()},
         samples=samples,
-        config=config.recorded(),
+        config=recorded,
         versions=recorded_versions(),
-        manifests=manifests(tasks, pool.docs, samples, judge_facts),
+        manifests=facts,
         cache={"hits": n_cached, "misses": max(0, n_responses - n_cached - n_unsent)},
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
         interrupted=responses.interrupted,
+        condition=condition_of(recorded),
+        selection=selection_of(recorded, facts, default_subsets(tasks)),
     )
+
+
+def default_subsets(tasks: Mapping[str, Task]) -> dict[str, str | None]:
+    """Return the subset that each task takes without --subset."""
+    return {name: task.config.default_subset for name, task in tasks.items()}
 
 
 def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:
@@ -268,7 +277,7 @@ def manifests(
     samples: Mapping[str, Sequence[Sample]],
     facts: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the `manifests` of results.json: each task's rows, its judge (`facts`), and its orders of options."""
+    """Return the `manifests` of results.json: each task's rows, how they were asked (`facts`), its orders of options."""
     by_task = {name: {**docset.manifest(), **facts[name]} for name, docset in docs.items()}
     if len(by_task) > len({name.partition("~")[0] for name in by_task}):
         from marathon_eval.evaluator.controls import by_place

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Request, Response
@@ -11,6 +11,7 @@ from marathon_eval.api.results import Sample
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import DocRequests, RunResponses
 from marathon_eval.files import sha256_of
+from marathon_eval.results.asked import PromptsHash
 from marathon_eval.results.compressed_samples import CompressedSamples
 from marathon_eval.scoring.aggregation import Aggregation
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TaskScores(NamedTuple):
-    """Holds a task's samples, their aggregation, and the facts about its judge (`{"judge": ...}`, or empty)."""
+    """Holds a task's samples, their aggregation, and the facts for its manifest: how it was asked, and its judge."""
 
     samples: CompressedSamples
     aggregation: Aggregation
@@ -44,15 +45,39 @@ def scored_task(
     rows = ((item.doc, _doc_responses(item, responses.by_request.get)) for item in doc_requests)
     judged = None if config.predict_only else judged_by(judge, task, rows)
     verdicts = judged.verdicts if judged else {}
-    scores = TaskScores(CompressedSamples(), task.aggregation(), {"judge": judged.facts} if judged else {})
+    asked = AskedFacts()
+    samples, aggregation = CompressedSamples(), task.aggregation()
     response_for = responses.by_request.take if emptied else responses.by_request.get
     for item in _removed_in_order(doc_requests) if emptied else doc_requests:
         doc_responses = _doc_responses(item, response_for)
         verdict = verdicts.get(item.doc.doc_id)
         sample = _sample(task, item, doc_responses, responses, verdict, config.predict_only)
-        scores.samples.append(sample)
-        scores.aggregation.add(sample, item.doc)
-    return scores
+        asked.add(sample, item.requests)
+        samples.append(sample)
+        aggregation.add(sample, item.doc)
+    return TaskScores(samples, aggregation, {**asked.facts(), **({"judge": judged.facts} if judged else {})})
+
+
+class AskedFacts:
+    """Collects how a task was asked: a hash of its prompts, and its generation arguments without the seed.
+
+    Two runs of a task with the same facts, on the same rows, asked the same questions.
+    """
+
+    def __init__(self) -> None:
+        self._prompts = PromptsHash()
+        self._generation: dict[str, Any] | None = None
+
+    def add(self, sample: Sample, requests: Sequence[Request]) -> None:
+        """Add one document with its requests."""
+        self._prompts.add(sample.doc_id, sample.prompt_sha256)
+        if self._generation is None and requests:
+            self._generation = {**asdict(requests[0].generation), "repeats": len(requests)}
+            del self._generation["seed"]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the entries of the task's manifest."""
+        return {"prompts_sha256": self._prompts.hexdigest(), "generation": self._generation}
 
 
 def _removed_in_order(items: list[DocRequests]) -> Iterator[DocRequests]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.results import SCHEMA_VERSION
 from marathon_eval.results.compressed_samples import rows_of
+from marathon_eval.results.label import label_words
 from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired_metrics
 from marathon_eval.scoring.usage import STAGES
 
@@ -53,6 +54,8 @@ class TaskCell:
     kept: float | None
     seconds: dict[str, float | None]
     theoretical_speedup: float | None
+    n: int = 0
+    full_n: int = 0
     measured_speedup: float | None = None
     difference: TaskDifference | None = None
     scale: float = 1.0
@@ -65,9 +68,13 @@ class SweepTable:
     base: dict[str, TaskRows] = field(default_factory=dict)
     cells: list[dict[str, Any]] = field(default_factory=list)
     tasks: dict[str, dict[str, TaskCell]] = field(default_factory=dict)
+    #: Those of all cells, as results.json has them; None until the first cell is added.
+    condition: Mapping[str, Any] | None = None
+    selection: Mapping[str, Any] | None = None
 
     def add(self, cell: SweepCell, result: RunResult, folder: Path | None) -> None:
         """Add a cell's result. Only the rows of the uncompressed cell stay in memory."""
+        self.condition, self.selection = result.condition, result.selection
         for task, entry in result.tasks.items():
             costs, rows = Costs(), TaskRows(entry.summary(), {})
             for row in rows_of(result.samples[task]):
@@ -93,7 +100,7 @@ class SweepTable:
     def _task_cell(self, cell: SweepCell, entry: TaskResult, rows: TaskRows, figures: TaskCell) -> TaskCell:
         task, headline = entry.task, entry.headline_value()
         figures.score, figures.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
-        figures.coverage = entry.coverage
+        figures.coverage, figures.n, figures.full_n = entry.coverage, entry.n_scored, entry.full_n
         figures.scale = (entry.headline or {}).get("scale", 1.0)
         if cell.press is not None and task in self.base:
             difference = paired_metrics(task, self.base[task], rows)
@@ -115,7 +122,13 @@ class SweepTable:
             task: {label: _json_row(cell) for label, cell in cells.items()}
             for task, cells in self.tasks.items()
         }
-        return {"schema_version": SCHEMA_VERSION, "cells": self.cells, "tasks": tasks}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "condition": self.condition,
+            "selection": self.selection,
+            "cells": self.cells,
+            "tasks": tasks,
+        }
 
 
 def compared_fields(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +210,8 @@ def sweep_table_lines(table: SweepTable) -> Table:
     from rich import box
     from rich.table import Table
 
-    shown = Table(box=box.SIMPLE_HEAD)
+    words = label_words(table.condition, table.selection) if table.cells else []
+    shown = Table(title=", ".join(words) or None, title_justify="left", box=box.SIMPLE_HEAD)
     for heading in SWEEP_TEXT_COLUMNS:
         shown.add_column(heading, no_wrap=True)
     for heading in NUMBERS:
@@ -229,7 +243,10 @@ def _numbers(cell: TaskCell) -> list[str]:
     seconds = [_digits(cell.seconds[stage], 3) for stage in STAGES]
     speed = [_digits(cell.measured_speedup, 2), _digits(cell.theoretical_speedup, 2)]
     kept = "" if cell.kept is None else f"{cell.kept:.1%}"
-    return [_digits(cell.score, 2), gain, interval, lost, won, p, kept, *seconds, *speed]
+    score = _digits(cell.score, 2)
+    if score and cell.n != cell.full_n:
+        score += f" n={cell.n} of {cell.full_n}"
+    return [score, gain, interval, lost, won, p, kept, *seconds, *speed]
 
 
 def _digits(value: float | None, digits: int) -> str:

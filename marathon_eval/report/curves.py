@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,9 +34,25 @@ class Tradeoff:
 
     label: str
     series: str
+    ratio: float
     seconds: float
     score: Score
     front: bool
+
+
+def compared_over_ratios(cells: Sequence[ReportRun]) -> list[ReportRun]:
+    """Return the runs that share one figure: models with a press, in one condition and selection.
+
+    That is the tasks as they are on all their rows if a press ran so, else what most runs with a press share: the
+    score of a silent run, or of a few rows, is no baseline for the others.
+    """
+    compressed = [cell for cell in cells if cell.press]
+    if not compressed:
+        return []
+    counted = Counter(cell.aside for cell in compressed)
+    chosen = "" if "" in counted else counted.most_common(1)[0][0]
+    models = {cell.model for cell in compressed if cell.aside == chosen}
+    return [cell for cell in cells if cell.aside == chosen and cell.model in models]
 
 
 def shared_tasks(cells: Sequence[ReportRun]) -> tuple[str, ...]:
@@ -94,7 +111,9 @@ def tradeoffs(
     points = [(seconds, score.value) for seconds, score, _ in timed]
     return sorted(
         (
-            Tradeoff(cell.label, cell.series, seconds, score, on_front((seconds, score.value), points))
+            Tradeoff(
+                cell.label, cell.series, cell.ratio, seconds, score, on_front((seconds, score.value), points)
+            )
             for seconds, score, cell in timed
         ),
         key=lambda item: item.seconds,

@@ -54,7 +54,8 @@ def file_name(text: str) -> str:
 
 def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
     """Yield name and figure of everything that these runs have data for."""
-    radar = plots.radar(report.runs_board, report.board.columns)
+    plain = [row for row in report.runs_board if row.plain]
+    radar = plots.radar(plain or report.runs_board, report.board.columns)
     if radar is not None:
         yield "radar", radar
     yield from _over_ratios(report)
@@ -64,9 +65,8 @@ def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
 
 
 def _over_ratios(report: Report) -> Iterator[tuple[str, Figure]]:
-    """Yield the curves and the Pareto front of models that have a run with a press, over the tasks all runs share."""
-    models = {cell.model for cell in report.cells if cell.press}
-    compared = [cell for cell in report.cells if cell.model in models]
+    """Yield the curves and the Pareto front of the runs that can be compared, over the tasks that all of them share."""
+    compared = curves.compared_over_ratios(report.cells)
     tasks = curves.shared_tasks(compared)
     mean_curves = curves.curves(compared, tasks)
     if mean_curves is None:

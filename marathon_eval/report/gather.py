@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from marathon_eval.report.breakdown import Breakdown, broken_down
+from marathon_eval.report.curves import compared_over_ratios
 from marathon_eval.report.leaderboard import Board, LeaderboardRow, make_board
+from marathon_eval.report.listening import Listening, listening
 from marathon_eval.report.published import Benchmark, benchmark_of
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
@@ -30,12 +32,23 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Report:
-    """Holds everything that a report's page and figures show; `benchmark` is None if no task belongs to one."""
+    """Holds everything that a report's page and figures show; `benchmark` is None if no task belongs to one.
+
+    `heard` is score minus control of the runs that have a control beside them.
+    """
 
     cells: Sequence[ReportRun]
     board: Board
     benchmark: Benchmark | None
     gathered: Gathered
+    heard: Sequence[Listening] = ()
+
+    @property
+    def outside_curves(self) -> list[str]:
+        """The labels of runs with a press, or of a model with one, that the curves over ratios leave out."""
+        compared = compared_over_ratios(self.cells)
+        models = {cell.model for cell in self.cells if cell.press}
+        return [cell.label for cell in self.cells if cell.model in models and cell not in compared]
 
     @property
     def runs_board(self) -> list[LeaderboardRow]:
@@ -46,7 +59,8 @@ class Report:
 def make_report(cells: Sequence[ReportRun], with_published: bool = False) -> Report:
     """Build the leaderboard and read all samples files once. Raises MarathonError for a damaged file."""
     benchmark = benchmark_of(task for cell in cells for task in cell.tasks)
-    return Report(cells, make_board(cells, benchmark, with_published), benchmark, gather(cells))
+    board = make_board(cells, benchmark, with_published)
+    return Report(cells, board, benchmark, gather(cells), listening(cells))
 
 
 def gather(cells: Sequence[ReportRun]) -> Gathered:

@@ -13,22 +13,31 @@ from marathon_eval.report.runs import ReportRun
 
 @dataclass(frozen=True)
 class Score:
-    """Holds a score (of a run: 0-100) and its 95 % interval; `whole` is False if some rows were not scored."""
+    """Holds a score (of a run: 0-100) and its 95 % interval; `whole` is False if some rows were not scored.
+
+    `n` are the rows scored, where these are not all rows of the task, and `full_n` those of the chosen subset.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
     whole: bool = True
+    n: int | None = None
+    full_n: int | None = None
 
 
 @dataclass(frozen=True)
 class LeaderboardRow:
-    """Holds the scores by task of a run or a published model; `kind` is run, published or reference."""
+    """Holds the scores by task of a run or a published model; `kind` is run, published or reference.
+
+    `plain` is False for runs that asked the tasks otherwise than their files say, or not on all rows.
+    """
 
     name: str
     kind: str
     scores: dict[str, Score]
     average: Score | None
+    plain: bool = True
 
 
 @dataclass(frozen=True)
@@ -71,21 +80,33 @@ def make_board(
     return Board(inside + outside, tuple(rows), any(row.average is not None for row in rows))
 
 
-def score_of(task: TaskResult) -> Score | None:
-    """Return the task's headline score on the 0-100 scale; None if it has none."""
+def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:
+    """Return the task's headline score on the 0-100 scale; None if it has none.
+
+    `all_rows`: the run asked the subset that the task takes by default.
+    """
     headline = task.headline_value()
     if headline is None or headline.value is None:
         return None
     low, high = sorted(headline.ci95) if headline.ci95 else (None, None)
-    return Score(headline.value, low, high, task.coverage == 1.0)
+    n = None if all_rows and task.n_scored == task.full_n else task.n_scored
+    return Score(headline.value, low, high, task.coverage == 1.0, n, task.full_n)
 
 
 def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]) -> LeaderboardRow:
-    scores = {name: score for name, task in cell.tasks.items() if (score := score_of(task)) is not None}
-    averaged = [column.task for column in benchmark.columns] if benchmark else list(tasks)
+    all_rows = (cell.selection or {}).get("subset") is None
+    found = {name: score_of(task, all_rows) for name, task in cell.tasks.items()}
+    scores = {name: score for name, score in found.items() if score is not None}
+    # a task in other orders of its options (`race~1`) is the same task, not one more of a mean
+    averaged = [column.task for column in benchmark.columns] if benchmark else unpermuted(tasks)
     complete = len(averaged) > 1 and all(name in scores for name in averaged)
     average = _average({name: scores[name] for name in averaged}, benchmark) if complete else None
-    return LeaderboardRow(cell.label, "run", scores, average)
+    return LeaderboardRow(cell.label, "run", scores, average, cell.plain)
+
+
+def unpermuted(tasks: Sequence[str]) -> list[str]:
+    """Return the tasks without those that --permute_choices asked in another order, as `race~1`."""
+    return [task for task in tasks if "~" not in task]
 
 
 def _average(scores: Mapping[str, Score], benchmark: Benchmark | None) -> Score | None:
@@ -130,8 +151,14 @@ def published_rows(benchmark: Benchmark) -> list[LeaderboardRow]:
 
 
 def champions(board: Board, benchmark: Benchmark) -> list[Champion]:
-    """Return for each category the published model, run and reference with the highest mean over its columns."""
-    rows = {"published": published_rows(benchmark), "run": [r for r in board.rows if r.kind == "run"]}
+    """Return for each category the published model, run and reference with the highest mean over its columns.
+
+    Runs in another condition or on fewer rows do not compete.
+    """
+    rows = {
+        "published": published_rows(benchmark),
+        "run": [r for r in board.rows if r.kind == "run" and r.plain],
+    }
     rows["reference"] = [row for row in rows["published"] if row.kind == "reference"]
     rows["published"] = [row for row in rows["published"] if row.kind == "published"]
     result = []

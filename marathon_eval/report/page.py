@@ -23,7 +23,7 @@ from marathon_eval.report.published import Benchmark, benchmark_names, published
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.summary import run_facts, task_lines, timing_lines
-from marathon_eval.report.tables import one_line
+from marathon_eval.report.tables import listening_gaps, listening_text, one_line, rows_text
 from marathon_eval.results.outcomes import NAMES
 
 #: Characters of text in a page; if there are more, the longest texts are cut.
@@ -59,6 +59,9 @@ def render_page(report: Report, page: Path, with_published: bool = False, embed_
         previews=samples.previews,
         report=report,
         one_line=one_line,
+        listening_text=listening_text,
+        listening_gaps=listening_gaps,
+        rows_text=rows_text,
         champions=champions(report.board, report.benchmark) if report.benchmark else [],
         published=_other_tables(report) if with_published else [],
         task_lines=task_lines(report.cells, report.gathered.breakdowns),

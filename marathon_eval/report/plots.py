@@ -129,7 +129,7 @@ def pareto(items: Sequence[Tradeoff], order: Sequence[str]) -> Figure:
             [i.seconds for i in front], [i.score.value for i in front], color=INK, linewidth=1.0, zorder=1
         )
         for item in front:
-            ratio = item.label.removeprefix(item.series).strip() or "none"
+            ratio = f"{item.ratio:g}" if item.ratio else "none"
             axes.annotate(
                 one_line(ratio),
                 (item.seconds, item.score.value),

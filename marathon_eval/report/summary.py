@@ -98,7 +98,7 @@ def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:
 
 
 def run_facts(cell: ReportRun) -> dict[str, Any]:
-    """Return what identifies a run: settings, folders, start time, duration, package versions, row limits."""
+    """Return what identifies a run: settings, folders, start time, duration, package versions, condition."""
     settings = {key: value for key, value in cell.fingerprint.items() if value is not None}
     return {
         "label": cell.label,
@@ -109,11 +109,6 @@ def run_facts(cell: ReportRun) -> dict[str, Any]:
         "wall_s": cell.wall_s,
         "interrupted": cell.interrupted,
         "versions": cell.versions,
-        "limits": sorted({_selection(config) for config in cell.configs.values()} - {""}),
+        "condition": cell.condition,
+        "selection": cell.selection,
     }
-
-
-def _selection(config: Mapping[str, Any]) -> str:
-    """Return the settings that changed which rows were run, or how answers were generated, as text."""
-    settings = [(name, config.get(name)) for name in ("subset", "limit", "samples", "gen_kwargs")]
-    return ", ".join(f"{name}={value}" for name, value in settings if value)

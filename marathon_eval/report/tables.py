@@ -8,8 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 from marathon_eval.report.leaderboard import Board, Champion, LeaderboardRow, Score
+from marathon_eval.report.listening import Listening, ListeningScore
+from marathon_eval.report.published import PublishedColumn
 
 INCOMPLETE = "†"
+PARTIAL_NOTE = "n: rows scored, where these are not all rows of the task."
+LISTENING_NOTE = "Listening: score minus control, paired by document, with its 95 % interval."
 INCOMPLETE_NOTE = f"{INCOMPLETE} incomplete: not every row was scored."
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -47,7 +51,7 @@ def markdown(board: Board, intervals: bool = False) -> str:
     lines = _grid(board, headings, lambda score: cell_text(score, intervals), name)
     marks = ["---", *(["---:"] * (len(lines[0]) - 1))]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
-    return table + (f"\n\n{INCOMPLETE_NOTE}" if _any_incomplete(board) else "") + "\n"
+    return "\n\n".join([table, *_notes(board)]) + "\n"
 
 
 def latex(board: Board, intervals: bool = False) -> str:
@@ -72,12 +76,68 @@ def latex(board: Board, intervals: bool = False) -> str:
     return "\n".join([*body, r"\end{tabular}", ""])
 
 
-def table_as_json(board: Board) -> dict[str, Any]:
-    """Return the leaderboard's columns and rows with unrounded numbers."""
+def table_as_json(board: Board, heard: Sequence[Listening] = ()) -> dict[str, Any]:
+    """Return the leaderboard's columns and rows, and score minus control, with unrounded numbers."""
     return {
+        "listening": [asdict(entry) for entry in heard],
         "columns": [asdict(column) for column in board.columns],
         "rows": [{**asdict(row), "average": row.average and asdict(row.average)} for row in board.rows],
     }
+
+
+def listening_markdown(entries: Sequence[Listening], columns: Sequence[PublishedColumn]) -> str:
+    """Return a Markdown table of score minus control, one row per run and control; an empty text without any."""
+    if not entries:
+        return ""
+    lines = _listening_grid(entries, columns, for_markdown)
+    marks = ["---", "---", *(["---:"] * (len(lines[0]) - 2))]
+    table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
+    return "\n\n".join([LISTENING_NOTE, table, *map(for_markdown, listening_gaps(entries))]) + "\n"
+
+
+def listening_latex(entries: Sequence[Listening], columns: Sequence[PublishedColumn]) -> str:
+    r"""Return a LaTeX tabular of score minus control; an empty text without any."""
+    if not entries:
+        return ""
+    lines = [" & ".join(line) + r" \\" for line in _listening_grid(entries, columns, for_latex)]
+    shape = "ll" + "r" * (len(lines[0].split(" & ")) - 2)
+    body = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
+    return "\n".join([f"% {LISTENING_NOTE}", *body, r"\end{tabular}", ""])
+
+
+def _listening_grid(
+    entries: Sequence[Listening], columns: Sequence[PublishedColumn], escaped: Callable[[str], str]
+) -> list[list[str]]:
+    tasks = [column for column in columns if any(column.task in entry.scores for entry in entries)]
+    return [
+        ["listening", "control", *(escaped(column.short) for column in tasks)],
+        *(
+            [
+                escaped(entry.run),
+                escaped(entry.control),
+                *(listening_text(entry.scores.get(column.task)) for column in tasks),
+            ]
+            for entry in entries
+        ),
+    ]
+
+
+def listening_text(score: ListeningScore | None) -> str:
+    """Return `+34.2 [28.1, 40.3] n=200`, with the number of paired documents, or a dash without a value."""
+    if score is None or score.value is None:
+        return "–"
+    interval = "" if score.low is None or score.high is None else f" [{score.low:+.1f}, {score.high:+.1f}]"
+    return f"{score.value:+.1f}{interval} n={score.n}"
+
+
+def listening_gaps(entries: Iterable[Listening]) -> list[str]:
+    """Return a line for each score without a value, with the reason."""
+    return [
+        f"No listening of {entry.run}, {task}, {entry.control}: {score.reason}"
+        for entry in entries
+        for task, score in entry.scores.items()
+        if score.value is None
+    ]
 
 
 def champions_markdown(champions: Iterable[Champion]) -> str:
@@ -94,13 +154,18 @@ def champions_markdown(champions: Iterable[Champion]) -> str:
 
 
 def cell_text(score: Score | None, intervals: bool) -> str:
-    """Return `70.5`, `70.5 [68.1, 72.9]`, `70.5†` (incomplete), or a dash if there is no score."""
+    """Return `70.5`, `70.5 [68.1, 72.9]`, `70.5†` (incomplete), `70.5 n=2 of 9`, or a dash if there is no score."""
     if score is None:
         return "–"
     text = f"{score.value:.1f}" + ("" if score.whole else INCOMPLETE)
     if intervals and score.low is not None and score.high is not None:
         text += f" [{score.low:.1f}, {score.high:.1f}]"
-    return text
+    return text + ("" if score.n is None else f" {rows_text(score)}")
+
+
+def rows_text(score: Score) -> str:
+    """Return `n=2 of 9`, or `n=9` for all rows of another subset than the task's own."""
+    return f"n={score.n}" + ("" if score.n == score.full_n else f" of {score.full_n}")
 
 
 def _grid(
@@ -116,5 +181,8 @@ def _grid(
     return lines
 
 
-def _any_incomplete(board: Board) -> bool:
-    return any(not score.whole for row in board.rows for score in row.scores.values())
+def _notes(board: Board) -> list[str]:
+    """Return the explanations of the marks that occur in the table."""
+    scores = [score for row in board.rows for score in row.scores.values()]
+    incomplete = [INCOMPLETE_NOTE] if any(not score.whole for score in scores) else []
+    return [*incomplete, *([PARTIAL_NOTE] if any(score.n is not None for score in scores) else [])]

@@ -12,6 +12,7 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.files import newest_run, read_results, read_samples
+from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
 from marathon_eval.results.paired import JsonObject, TaskRows, correct, paired_metrics
 
 
@@ -44,7 +45,15 @@ def compare_runs(path_a: Path, path_b: Path, force: bool = False) -> dict[str, A
 def run_label(results: JsonObject, folder: Path) -> dict[str, Any]:
     """Return the fields that identify a run in the comparison."""
     keys = ("model", "fingerprint_sha256", "started", "interrupted")
-    return {"folder": str(folder), **{key: results[key] for key in keys}, "press": _press(results)}
+    condition, selection = recorded_condition(results), recorded_selection(results)
+    return {
+        "folder": str(folder),
+        **{key: results[key] for key in keys},
+        "press": _press(results),
+        "condition": condition,
+        "selection": selection,
+        "label": label_words(condition, selection),
+    }
 
 
 def _press(results: JsonObject) -> Any:

@@ -11,16 +11,21 @@ from typing import Any
 from marathon_eval.api.results import SCHEMA_VERSION, RunResult
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import write_atomically
+from marathon_eval.results.label import folder_name
 from marathon_eval.results.shape import fault_of_results, fault_of_sample, whole_number
 
 
-def run_folder(output_path: Path, model: str, fingerprint_sha256: str) -> Path:
-    """Create `<output_path>/<model>__<fingerprint[:8]>/<UTC time>`. Raises MarathonError if it cannot be written.
+def run_folder(output_path: Path, result: RunResult) -> Path:
+    """Create `<output_path>/<readable name>__<fingerprint[:8]>/<UTC time>` for a run's files, and return its path.
 
+    The readable name says model, press, condition and selection (`label.folder_name`). Raises MarathonError if the
+    folder cannot be created.
     Called when the responses are there; `check_writable` tests the path before weights load.
     """
     stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime())
-    parent = output_path / f"{model}__{fingerprint_sha256[:8]}"
+    parent = output_path / folder_name(
+        result.model, result.fingerprint, result.fingerprint_sha256, result.condition, result.selection
+    )
     folder = parent / stamp
     try:
         attempt = 1

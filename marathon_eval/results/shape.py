@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 #: Integers of more digits are rejected: no float can hold them.
@@ -12,7 +13,10 @@ _OF_RESULTS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("fingerprint", "tasks", "groups", "config", "versions", "manifests", "cache"), dict),
     **dict.fromkeys(("model", "fingerprint_sha256", "started"), str),
     "wall_s": _NUMBER,
+    **dict.fromkeys(("condition", "selection"), (dict, NoneType)),
 }
+#: Counts of rows that every task has.
+_COUNTS = ("n_meta", "n_loaded", "n_missing", "n_filtered", "n_scored")
 _OF_SAMPLE: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("readings", "usage", "fields", "judge"), dict),
     **dict.fromkeys(("audio", "choices", "letters"), list),
@@ -32,6 +36,14 @@ def fault_of_results(loaded: Mapping[str, Any]) -> str | None:
     fault = _wrong(loaded, _OF_RESULTS)
     if fault is not None:
         return fault
+    fault = _fault_of_selection(loaded.get("selection"))
+    if fault is not None:
+        return fault
+    manifest = next(
+        (task for task, entry in loaded.get("manifests", {}).items() if not isinstance(entry, dict)), None
+    )
+    if manifest is not None:
+        return f"manifests: {manifest}"
     press = loaded.get("fingerprint", {}).get("press")
     if press is not None and not (
         isinstance(press, dict)
@@ -62,9 +74,24 @@ def _any_of(kind: type | tuple[type, ...]) -> Any:
     return kind() if isinstance(kind, type) else kind[0]()
 
 
+def _fault_of_selection(selection: Mapping[str, Any] | None) -> str | None:
+    """Return the first key of `selection` with a wrong type, or None; older runs have none."""
+    kinds: Mapping[str, type | tuple[type, ...]] = {
+        "subset": (str, NoneType),
+        "limit": (*_NUMBER, NoneType),
+        "samples": (dict, NoneType),
+        "tasks": dict,
+    }
+    fault = _wrong(selection or {}, kinds)
+    return None if fault is None else f"selection: {fault}"
+
+
 def _fault_of_task(name: str, task: Any) -> str | None:
     if not isinstance(task, dict) or not isinstance(task.get("readings"), list):
         return f"tasks: {name}: readings"
+    count = next((key for key in _COUNTS if type(task.get(key)) is not int), None)
+    if count is not None:
+        return f"tasks: {name}: {count}"
     for reading in task["readings"]:
         metrics = task.get(reading) if isinstance(reading, str) else None
         if not isinstance(metrics, dict):

@@ -110,7 +110,7 @@ def inside(folder: Path, model: str) -> dict[str, object]:
     )
     result = evaluate(config, progress=watch)
     watch.resident["scored"] = resident_mb()
-    write_run(result, run_folder(folder / "out", result.model, result.fingerprint_sha256))
+    write_run(result, run_folder(folder / "out", result))
     watch.resident["written"] = resident_mb()
     watch.resident["at most, at any time"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     (task,) = result.tasks.values()

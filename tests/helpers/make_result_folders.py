@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.api.results import MetricValue, ReadingScore, RunResult, Sample, TaskResult
+from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.files import sha256_of
 from marathon_eval.results.files import write_run
+from marathon_eval.results.label import condition_of, folder_name, selection_of
 from marathon_eval.scoring.usage import answer_seconds
 
 LETTERS = "ABCD"
@@ -31,6 +33,10 @@ class Made:
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     audio_root: str = "audio"
+    #: Fields of RunConfig that differ from their defaults.
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    #: Which wording of the prompts the run used.
+    prompts: str = "as shipped"
     #: Tasks answered by a transcript, graded by word error rate.
     transcribed: Sequence[str] = ("librispeech",)
 
@@ -43,7 +49,8 @@ class Made:
 def write(made: Made, folder: Path, started: str = "2026-11-21T05:00:00Z") -> Path:
     """Write the run below `folder` as the command line does, and return its own folder."""
     run = fabricate(made, started)
-    path = folder / f"{made.model}__{run.fingerprint_sha256[:8]}" / started.replace(":", "-")
+    name = folder_name(run.model, run.fingerprint, run.fingerprint_sha256, run.condition, run.selection)
+    path = folder / name / started.replace(":", "-")
     path.mkdir(parents=True)
     write_run(run, path)
     return path
@@ -70,6 +77,8 @@ def write_released_size(folder: Path, rows: Mapping[str, int]) -> Path:
 
 def fabricate(made: Made, started: str = "2026-11-21T05:00:00Z") -> RunResult:
     samples = {task: list(_samples(made, task, n)) for task, n in made.rows.items()}
+    config = RunConfig(made.model, tuple(made.rows), **made.flags).recorded()
+    manifests = {task: manifest(task, len(rows), made) for task, rows in samples.items()}
     return RunResult(
         model=made.model,
         fingerprint=made.fingerprint,
@@ -77,13 +86,29 @@ def fabricate(made: Made, started: str = "2026-11-21T05:00:00Z") -> RunResult:
         tasks={task: task_result(task, rows) for task, rows in samples.items()},
         groups={},
         samples=samples,
-        config={"tasks": list(made.rows), "use_cache": None, "data_dir": None},
+        config=config,
         versions={"marathon_eval": "0.1.0"},
-        manifests={},
+        manifests=manifests,
         cache={"hits": 0, "misses": sum(made.rows.values())},
         wall_s=12.5,
         started=started,
+        condition=condition_of(config),
+        selection=selection_of(config, manifests),
     )
+
+
+def manifest(task: str, n: int, made: Made) -> dict[str, Any]:
+    """Return what a run records of a task's rows, all of which it asked."""
+    return {
+        "subset": None,
+        "n_meta": n,
+        "n_loaded": n,
+        "n_missing": 0,
+        "n_filtered": 0,
+        "manifest_sha256": sha256_of([task, n]),
+        "prompts_sha256": sha256_of([task, n, made.prompts]),
+        "generation": {"max_new_tokens": 16},
+    }
 
 
 def task_result(task: str, rows: list[Sample]) -> TaskResult:
@@ -109,6 +134,7 @@ def task_result(task: str, rows: list[Sample]) -> TaskResult:
         },
         n_errors=len(rows) - len(scored),
         headline=headline,
+        metrics={"strict": {"accuracy": {"metric": "accuracy"}}} if "accuracy" in metric else {},
         version=1,
         answer_s=sum(answer_seconds(row) or 0.0 for row in rows),
     )

@@ -90,10 +90,10 @@ def print_comparison(comparison: Mapping[str, Any], flips: int) -> None:
 
 
 def title(side: Mapping[str, Any]) -> str:
-    """Return a run's model, press, ratio and folder as one text."""
+    """Return a run's model, press, ratio, condition, selection and folder as one text."""
     press = side["press"]
     with_press = f", press {press['press']}, ratio {press['ratio']:g}" if press else ""
-    return f"{side['model']}{with_press} ({side['folder']})"
+    return f"{', '.join([side['model'] + with_press, *side['label']])} ({side['folder']})"
 
 
 def _add(table: Table, task: Mapping[str, Any]) -> None:

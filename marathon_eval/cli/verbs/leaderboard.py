@@ -11,7 +11,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="DIR",
-        help="folder of a run, or a folder above several (of each model and press the newest run is taken)",
+        help="folder of a run, or a folder above several (runs of one model, press, condition and selection are merged)",
     )
     parser.add_argument(
         "--with_published", action="store_true", help="add the models of the benchmark's published table"
@@ -37,6 +37,7 @@ def text(arguments: argparse.Namespace) -> str:
     """Return the text that the flags ask for. Raises MarathonError."""
     from marathon_eval.errors import MarathonError
     from marathon_eval.report import leaderboard, published, tables
+    from marathon_eval.report.listening import listening
     from marathon_eval.report.runs import read_cells
 
     cells = read_cells(arguments.runs)
@@ -49,6 +50,11 @@ def text(arguments: argparse.Namespace) -> str:
     board = leaderboard.make_board(cells, benchmark, arguments.with_published)
     if arguments.champions and benchmark is not None:
         return tables.champions_markdown(leaderboard.champions(board, benchmark))
+    heard = listening(cells)
     if arguments.json:
-        return json.dumps(tables.table_as_json(board), indent=1) + "\n"
-    return tables.latex(board, arguments.ci) if arguments.latex else tables.markdown(board, arguments.ci)
+        return json.dumps(tables.table_as_json(board, heard), indent=1) + "\n"
+    if arguments.latex:
+        parts = [tables.latex(board, arguments.ci), tables.listening_latex(heard, board.columns)]
+    else:
+        parts = [tables.markdown(board, arguments.ci), tables.listening_markdown(heard, board.columns)]
+    return "\n".join(filter(None, parts))

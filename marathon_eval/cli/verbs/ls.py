@@ -1,24 +1,29 @@
-"""List the available tasks, models, presses, metrics or filters; presses with their rule and its source."""
+"""List the available tasks, models, presses, metrics or filters, or the finished runs below a folder.
+
+Presses are listed with their rule and its source; runs with their label, date, tasks, rows and headline scores.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marathon_eval.api.registry import Registry
+from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
 
+RUNS = "runs"
 PLUGIN_KINDS = {"tasks": "task", "models": "model", "presses": "press"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "what", choices=[*PLUGIN_KINDS, "metrics", "filters"], help="the kind of names to list"
-    )
+    parser.add_argument("what", choices=[*PLUGIN_KINDS, "metrics", "filters", RUNS], help="what to list")
+    parser.add_argument("folder", nargs="?", metavar="DIR", help="the folder whose runs `ls runs DIR` lists")
     parser.add_argument("--names", action="store_true", help="list presses without their rules")
     parser.add_argument(
         "--include_path",
@@ -30,7 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.what == "presses" and not arguments.names:
+    if (arguments.what == RUNS) != (arguments.folder is not None):
+        raise MarathonError("ls: give DIR with `runs`, the folder to list the runs of, and with nothing else")
+    if arguments.what == RUNS:
+        from marathon_eval.report.run_list import run_lines
+
+        lines = run_lines(Path(arguments.folder))
+    elif arguments.what == "presses" and not arguments.names:
         lines = presses(Registry(arguments.include_path))
     else:
         lines = names(arguments.what, arguments.include_path)

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="DIR",
-        help="folder of a run, or a folder above several (of each model and press the newest run is taken)",
+        help="folder of a run, or a folder above several (runs of one model, press, condition and selection are merged)",
     )
     parser.add_argument(
         "--output_path",
@@ -71,7 +71,7 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
     from marathon_eval.files import write_atomically
     from marathon_eval.report.figures import write_plots
     from marathon_eval.report.page import render_page
-    from marathon_eval.report.tables import latex, markdown
+    from marathon_eval.report.tables import latex, listening_latex, listening_markdown, markdown
 
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -80,9 +80,11 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
     embedded = int((arguments.embed_audio or 0) * MEGABYTE)
     texts = {page: render_page(report, page, arguments.with_published, embedded)}
     if arguments.markdown:
-        texts[page.with_suffix(".md")] = markdown(report.board, intervals=True)
+        parts = markdown(report.board, intervals=True), listening_markdown(report.heard, report.board.columns)
+        texts[page.with_suffix(".md")] = "\n".join(filter(None, parts))
     if arguments.latex:
-        texts[page.with_suffix(".tex")] = latex(report.board)
+        parts = latex(report.board), listening_latex(report.heard, report.board.columns)
+        texts[page.with_suffix(".tex")] = "\n".join(filter(None, parts))
     for path, text in texts.items():
         write_atomically(path, [text])
     plots = write_plots(report, Path(arguments.plots)) if arguments.plots else []

@@ -85,7 +85,7 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
         return show_dry_run(planned(config), as_json=arguments.json)
     result = evaluate(config, progress=terminal_progress(), through=through)
     if config.output_path is not None:
-        folder = run_folder(Path(config.output_path), result.model, result.fingerprint_sha256)
+        folder = run_folder(Path(config.output_path), result)
         write_run(result, folder, log_samples=config.log_samples)
         print(f"results: {folder}", file=sys.stderr)
         if arguments.export:

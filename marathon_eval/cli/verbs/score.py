@@ -112,7 +112,7 @@ def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequenc
     from marathon_eval.results.files import run_folder, write_run
 
     if arguments.output_path is not None:
-        folder = run_folder(Path(arguments.output_path), result.model, result.fingerprint_sha256)
+        folder = run_folder(Path(arguments.output_path), result)
         write_run(result, folder)
         print(f"results: {folder}", file=sys.stderr)
     print_results(result, as_json=arguments.json)
@@ -199,6 +199,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     from marathon_eval.evaluator.evaluator import (
         as_judged,
         build_judge,
+        default_subsets,
         in_orders,
         judge_with,
         load_tasks,
@@ -206,6 +207,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     )
     from marathon_eval.evaluator.requests import cache_folder
     from marathon_eval.results.files import read_results
+    from marathon_eval.results.label import recorded_condition, selection_of
 
     clock = time.monotonic()
     old = read_results(folder)
@@ -220,13 +222,17 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         cached_judge = judge_with(judge, cache, config.judge_gen_kwargs)
         scored = {name: score_again(task, joined[name], cached_judge) for name, task in tasks.items()}
     samples = {name: rows for name, (rows, _) in scored.items()}
+    facts = {name: {**asked_before(old, name), **judged} for name, (_, judged) in scored.items()}
+    recorded, by_task = config.recorded(), manifests(tasks, docs, samples, facts)
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
     return RunResult(
         tasks=results,
         groups={name: group.aggregate(results) for name, group in groups.items()},
         samples=samples,
-        config=config.recorded(),
-        manifests=manifests(tasks, docs, samples, {name: facts for name, (_, facts) in scored.items()}),
+        config=recorded,
+        manifests=by_task,
+        condition=recorded_condition(old),
+        selection=selection_of(recorded, by_task, default_subsets(tasks)),
         cache={"hits": sum(len(rows) for rows in samples.values()), "misses": 0},
         wall_s=round(time.monotonic() - clock, 3),
         **{
@@ -234,6 +240,12 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
             for key in ("model", "fingerprint", "fingerprint_sha256", "versions", "started", "interrupted")
         },
     )
+
+
+def asked_before(old: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return how the run asked a task, as its manifest says; scoring again does not change it."""
+    manifest = (old.get("manifests") or {}).get(task) or {}
+    return {name: manifest[name] for name in ("prompts_sha256", "generation") if name in manifest}
 
 
 def rows_of_run(task: Task, config: RunConfig, model_name: str, folder: Path) -> JoinedRows:

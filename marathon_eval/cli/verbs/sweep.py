@@ -150,7 +150,7 @@ def write_cell(result: RunResult, output: Path | None) -> Path | None:
 
     if output is None:
         return None
-    folder = run_folder(output, result.model, result.fingerprint_sha256)
+    folder = run_folder(output, result)
     write_run(result, folder)
     return folder
 

@@ -17,12 +17,13 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import ReadingScore, RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.evaluator import as_judged, judge_with, load_tasks
+from marathon_eval.evaluator.evaluator import as_judged, default_subsets, judge_with, load_tasks
 from marathon_eval.evaluator.provenance import recorded_versions
 from marathon_eval.evaluator.rescore.official_output import released_printout
 from marathon_eval.evaluator.rescore.predictions_file import Joined, joined_predictions, read_predictions
 from marathon_eval.evaluator.score_run import judged_by, scored_sample
 from marathon_eval.files import sha256_of
+from marathon_eval.results.label import condition_of, selection_of
 from marathon_eval.scoring.released.air_bench_mmar_mmau import INVALID
 from marathon_eval.task.data.rows import TableReader
 from marathon_eval.task.data.table import Table
@@ -110,6 +111,7 @@ def score_predictions(
         samples[name] = [_sample(task, doc, joined[name].given, judged) for doc in docs[name].docs]
         manifests[name] = {**docs[name].manifest(), **({"judge": judged.facts} if judged else {})}
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
+    config = {"tasks": list(names), "predictions": str(path), "data_dir": data_dir, "subset": subset}
     fingerprint = {"model": "predictions", "file": file.path.name, "sha256": file.sha256, "key": file.key}
     result = RunResult(
         model="predictions",
@@ -118,7 +120,9 @@ def score_predictions(
         tasks=results,
         groups={name: group.aggregate(results) for name, group in groups.items()},
         samples=samples,
-        config={"tasks": list(names), "predictions": str(path), "data_dir": data_dir, "subset": subset},
+        config=config,
+        condition=condition_of(config),
+        selection=selection_of(config, manifests, default_subsets(tasks)),
         versions=recorded_versions(),
         manifests=manifests,
         cache={"hits": 0, "misses": 0},
