@@ -15,7 +15,7 @@ from marathon_eval.report.runs import ReportRun
 from marathon_eval.results.compare import unlikeness
 from marathon_eval.results.files import read_samples
 from marathon_eval.results.label import CONTROLS
-from marathon_eval.results.paired import TaskRows, paired_metrics
+from marathon_eval.results.paired import JsonObject, TaskRows, paired_metrics
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _generation(cell: ReportRun, task: str) -> object:
 
 def _rows(cell: ReportRun, task: str) -> TaskRows:
     """Read one task of a run, with its headline metric alone: no other is compared."""
-    samples = {row["doc_id"]: row for row in read_samples(cell.folders[task], task)}
+    samples: dict[int, JsonObject] = {row["doc_id"]: row for row in read_samples(cell.folders[task], task)}
     return TaskRows(_headline_alone(cell.tasks[task]).summary(), samples)
 
 
