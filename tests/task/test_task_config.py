@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -279,6 +282,29 @@ def test_aliases_that_multiply_are_refused(tmp_path: Path) -> None:
     lines += [f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 9)]
     with pytest.raises(MarathonError, match="values with aliases expanded"):
         make_task(tmp_path, KEYS + "\n".join([*lines, "  version: *l8\n"]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["[" * 100_000, "[" * 200 + "]" * 200, "{a: " * 100_000, "\n" + "- " * 100_000, "\n" + "? " * 100_000],
+    ids=["unclosed lists", "lists", "mappings", "block lists", "block keys"],
+)
+def test_deep_nesting_is_refused_before_the_c_loader_recurses(tmp_path: Path, value: str) -> None:
+    """Composing 100,000 levels overflows the C stack and kills the process, so that it is tried in a child."""
+    path = write_task(tmp_path, f"{KEYS}metadata: {value}")
+    command = [sys.executable, "-m", "marathon_eval", "validate", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert re.search(
+        r"own\.yaml:[56]: broken YAML: nested more than 100 levels deep", done.stdout + done.stderr
+    )
+
+
+def test_a_chain_of_aliases_is_no_crash(tmp_path: Path) -> None:
+    links = "".join(f"  a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 430))
+    path = write_task(tmp_path, f"{KEYS}metadata:\n  a0: &a0 [x]\n{links}")
+    with pytest.raises(MarathonError, match="nested more than 100 levels deep"):
+        load(path)
 
 
 def test_a_date_is_the_text_that_is_written(tmp_path: Path) -> None:

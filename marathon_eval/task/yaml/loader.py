@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import yaml
 
@@ -24,6 +24,10 @@ _NEVER_INHERITED = ("task_list",)
 _NO_JSON = frozenset(_CORE + name for name in ("binary", "omap", "pairs", "set"))
 #: Limits: values in a file with its aliases expanded, and characters of an integer.
 _MAX_VALUES, _MAX_DIGITS = 100_000, 200
+#: Levels of lists and mappings inside each other; libyaml composes nodes by recursion in C, which overflows the stack.
+_MAX_DEPTH = 100
+#: Every list or mapping of a YAML text begins with, or holds, at least one of these characters.
+_OPENING = "[{:-?"
 _MAX_INCLUDES = 50
 
 
@@ -150,6 +154,7 @@ def _parsed(path: Path, text: str) -> Document:
     """Parse a file. Cached, as tasks of a benchmark share their includes; callers must not change the result."""
     loader = yaml.CSafeLoader(text)
     try:
+        _refuse_deep(text, shown_file(path))
         node = loader.get_single_node()
         places: Places = {}
         _walk(node, (), shown_file(path), places, {})
@@ -170,36 +175,68 @@ def _parsed(path: Path, text: str) -> Document:
     return Document(path, values, places)
 
 
-def _walk(node: yaml.Node | None, keys: KeyPath, file: str, places: Places, sizes: dict[int, int]) -> int:
-    """Record every key's line and return the number of values; refuse duplicate keys and tags.
+def _refuse_deep(text: str, file: str) -> None:
+    """Raise MarathonError for a text nested more than _MAX_DEPTH deep, from its events, which need no recursion."""
+    if sum(map(text.count, _OPENING)) <= _MAX_DEPTH:
+        return  # too few openings to nest so deep: most task files cost nothing
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                line = event.start_mark.line + 1
+                raise MarathonError(f"{file}:{line}: broken YAML: nested more than {_MAX_DEPTH} levels deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
-    `sizes` has the size of each visited node, 0 while it is being visited. An aliased node is visited once and
-    counted each time.
+
+class _Extent(NamedTuple):
+    """Holds the number of values and of nested levels below a node, with aliases expanded."""
+
+    values: int
+    depth: int
+
+
+_UNFINISHED = _Extent(0, 0)
+
+
+def _walk(
+    node: yaml.Node | None, keys: KeyPath, file: str, places: Places, extents: dict[int, _Extent]
+) -> _Extent:
+    """Record every key's line and return the node's extent; refuse duplicate keys and tags.
+
+    `extents` has the extent of each visited node, `_UNFINISHED` while it is being visited. An aliased node is visited
+    once and counted each time.
     """
     if node is None:
-        return 0
+        return _UNFINISHED
     line = node.start_mark.line + 1
-    if id(node) in sizes:
-        if not sizes[id(node)]:
+    if id(node) in extents:
+        if extents[id(node)] is _UNFINISHED:
             raise MarathonError(
                 f"{file}:{line}: broken YAML: an alias refers to a value that contains the alias"
             )
-        return sizes[id(node)]
-    sizes[id(node)] = 0
+        return extents[id(node)]
+    extents[id(node)] = _UNFINISHED
     _refuse(node, f"{file}:{line}")
-    size = 1
+    parts: list[_Extent] = []
     if isinstance(node, yaml.MappingNode):
-        size += _walk_mapping(node, keys, file, places, sizes)
+        parts = _walk_mapping(node, keys, file, places, extents)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
             places[(*keys, position)] = f"{file}:{item.start_mark.line + 1}"
-            size += _walk(item, (*keys, position), file, places, sizes)
-    if size > _MAX_VALUES:
+            parts.append(_walk(item, (*keys, position), file, places, extents))
+    extent = _Extent(
+        1 + sum(part.values for part in parts), 1 + max((part.depth for part in parts), default=0)
+    )
+    if extent.values > _MAX_VALUES:
         raise MarathonError(
             f"{file}:{line}: broken YAML: more than {_MAX_VALUES} values with aliases expanded"
         )
-    sizes[id(node)] = size
-    return size
+    if extent.depth > _MAX_DEPTH + 1:  # a plain value is a level here
+        raise MarathonError(f"{file}:{line}: broken YAML: nested more than {_MAX_DEPTH} levels deep")
+    extents[id(node)] = extent
+    return extent
 
 
 def _refuse(node: yaml.Node, where: str) -> None:
@@ -214,10 +251,10 @@ def _refuse(node: yaml.Node, where: str) -> None:
 
 
 def _walk_mapping(
-    node: yaml.MappingNode, keys: KeyPath, file: str, places: Places, sizes: dict[int, int]
-) -> int:
+    node: yaml.MappingNode, keys: KeyPath, file: str, places: Places, extents: dict[int, _Extent]
+) -> list[_Extent]:
     first: dict[str, int] = {}
-    size = 0
+    parts: list[_Extent] = []
     for key, value in node.value:
         line = key.start_mark.line + 1
         if isinstance(key, yaml.ScalarNode):
@@ -228,7 +265,7 @@ def _walk_mapping(
             first[key.value] = line
             places[(*keys, key.value)] = f"{file}:{line}"
             _refuse(key, f"{file}:{line}")
-            size += _walk(value, (*keys, key.value), file, places, sizes)
+            parts.append(_walk(value, (*keys, key.value), file, places, extents))
         else:
             raise MarathonError(f"{file}:{line}: a key must be plain text")
-    return size
+    return parts
