@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar
@@ -12,7 +13,8 @@ from pydantic import Field
 
 from marathon_eval.api.model import Request
 from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailure, missing_sdk
-from marathon_eval.backends.http.attempts import HOOKS, AttemptClock
+from marathon_eval.backends.http.attempts import AttemptClock
+from marathon_eval.backends.http.bounded import bounded_client
 from marathon_eval.backends.http.payload import EncodedClip
 from marathon_eval.backends.http.reply import NoAnswer, ServerReply
 
@@ -58,7 +60,7 @@ class Gemini(APIAudio):
 
     async def call(self, client: Any, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
         inline = sum(len(clip.data) for clip in clips) <= INLINE_BYTES
-        async with _parts(client, clips, inline) as audio:
+        async with _parts(client, clips, inline, self.settings.timeout) as audio:
             contents = [*audio, request.prompt] if self.settings.audio_first else [request.prompt, *audio]
             call = {"model": self.settings.model, "contents": contents, "config": self.config(request)}
             read = _Streamed(AttemptClock())
@@ -116,7 +118,8 @@ async def _closing(genai: Any, key: str, base_url: str, settings: _Settings) -> 
 
     # The SDK might choose aiohttp, which blocks other requests while it sends a body of megabytes.
     limits = httpx2.Limits(max_connections=settings.concurrency)
-    async with httpx2.AsyncClient(timeout=settings.timeout, limits=limits, event_hooks=HOOKS) as http:
+    client = bounded_client(httpx2.AsyncClient, settings.timeout, timeout=settings.timeout, limits=limits)
+    async with client as http:
         options = {
             "base_url": base_url,
             "timeout": round(settings.timeout * 1000),
@@ -132,7 +135,9 @@ async def _closing(genai: Any, key: str, base_url: str, settings: _Settings) -> 
 
 
 @asynccontextmanager
-async def _parts(client: Any, clips: Sequence[EncodedClip], inline: bool) -> AsyncIterator[list[Any]]:
+async def _parts(
+    client: Any, clips: Sequence[EncodedClip], inline: bool, seconds: float
+) -> AsyncIterator[list[Any]]:
     """Yield the audio parts of a request; uploaded files are deleted on exit."""
     from google.genai import types
 
@@ -145,7 +150,7 @@ async def _parts(client: Any, clips: Sequence[EncodedClip], inline: bool) -> Asy
             config = {"mime_type": f"audio/{clip.format}"}
             files.append(await client.files.upload(file=io.BytesIO(clip.data), config=config))
         for position, file in enumerate(files):
-            files[position] = await _ready(client, file)
+            files[position] = await _ready(client, file, seconds)
         yield [types.Part.from_uri(file_uri=file.uri, mime_type=file.mime_type) for file in files]
     finally:
         # Failed deletions are ignored: the server deletes files after two days.
@@ -153,9 +158,15 @@ async def _parts(client: Any, clips: Sequence[EncodedClip], inline: bool) -> Asy
         await asyncio.gather(*deleting, return_exceptions=True)
 
 
-async def _ready(client: Any, file: Any) -> Any:
-    """Wait until the server has processed the file, and return it. Raises NoAnswer when the server fails to."""
+async def _ready(client: Any, file: Any, seconds: float) -> Any:
+    """Wait until the server has processed the file, and return it.
+
+    Raises NoAnswer when the server fails to, or takes longer than `seconds`.
+    """
+    deadline = time.monotonic() + seconds
     while file.state is not None and file.state.name == "PROCESSING":
+        if time.monotonic() > deadline:
+            raise NoAnswer(f"the server did not process the uploaded audio within {seconds:g} s")
         await asyncio.sleep(_UPLOAD_POLL_S)
         file = await client.files.get(name=file.name)
     if file.state is not None and file.state.name == "FAILED":

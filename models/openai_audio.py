@@ -17,7 +17,8 @@ from pydantic import Field
 
 from marathon_eval.api.model import Request
 from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailure, missing_sdk
-from marathon_eval.backends.http.attempts import HOOKS, AttemptClock
+from marathon_eval.backends.http.attempts import AttemptClock
+from marathon_eval.backends.http.bounded import bounded_client
 from marathon_eval.backends.http.payload import EncodedClip
 from marathon_eval.backends.http.reply import NoAnswer, ServerReply
 
@@ -127,7 +128,7 @@ class OpenAIAudio(APIAudio):
 @asynccontextmanager
 async def _closing(openai: Any, key: str, base_url: str, settings: _Settings) -> AsyncIterator[Any]:
     """Open the SDK's asynchronous client, and close it on exit."""
-    http = openai.DefaultAsyncHttpxClient(event_hooks=HOOKS)
+    http = bounded_client(openai.DefaultAsyncHttpxClient, settings.timeout)
     async with openai.AsyncOpenAI(
         api_key=key,
         base_url=base_url,

@@ -8,7 +8,7 @@ from pathlib import Path
 from marathon_eval.api.doc import Doc
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.scorer_check import gold_and_wrong_text, row_for_text
-from marathon_eval.task.data.rows import FORMATS
+from marathon_eval.task.data.table import FORMATS
 from marathon_eval.task.task import Group, Task, load_task
 
 #: Metrics that must give 1 for the gold answer and 0 for a wrong one.

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.errors import AudioError
+from marathon_eval.task.data.sources import within
 
 #: Sample rate and size of MP3 previews: speech stays intelligible, and every browser plays MP3.
 PREVIEW_RATE = 16_000
@@ -28,6 +29,9 @@ class ReportClips:
     """
 
     page: Path
+    #: Folders that the user named: a samples file may name any file, and only clips below these are embedded.
+    data_dirs: tuple[Path, ...] = ()
+    outside: list[Path] = field(default_factory=list)
     listed: list[dict[str, Any]] = field(default_factory=list)
     _numbers: dict[tuple[Any, ...], int] = field(default_factory=dict)
     _files: list[Path | None] = field(default_factory=list)
@@ -61,7 +65,7 @@ class ReportClips:
         """Return base64 MP3 previews by clip number, all together within the budget.
 
         All previews have the same length, chosen so that all fit. If that were under five seconds, the first
-        clips get five seconds and the others none. Sets `preview` (seconds) on each embedded clip in `listed`.
+        clips get five seconds and the others none. Clips outside `data_dirs` get none, and are kept in `outside`. Sets `preview` (seconds) on each embedded clip in `listed`.
         """
         # base64 turns three bytes into four
         seconds_in_all = budget_bytes * 3 / 4 / PREVIEW_BYTES_PER_SECOND
@@ -69,6 +73,9 @@ class ReportClips:
         embedded: dict[int, str] = {}
         left = budget_bytes
         for number, (clip, path) in enumerate(zip(self.listed, self._files, strict=True)):
+            if path is not None and not within(path, self.data_dirs):
+                self.outside.append(path)
+                continue
             preview = None if path is None else preview_of(_as_audio(path, clip), each)
             if preview is None:
                 continue

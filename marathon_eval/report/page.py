@@ -9,6 +9,7 @@ import base64
 import gzip
 import hashlib
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,10 +35,18 @@ LEAST_TEXT_BUDGET = 100_000
 FOLDER = Path(__file__).parent
 
 
-def render_page(report: Report, page: Path, with_published: bool = False, embed_bytes: int = 0) -> str:
+def render_page(
+    report: Report,
+    page: Path,
+    with_published: bool = False,
+    embed_bytes: int = 0,
+    data_dirs: Sequence[str] = (),
+    use_cache: str | None = None,
+) -> str:
     """Return the HTML of a page that will be written to the path `page`, to which its audio links are relative.
 
-    `with_published` adds the tables of other benchmarks; `embed_bytes` is the size of all audio previews together.
+    `with_published` adds the tables of other benchmarks; `embed_bytes` is the size of all audio previews together, which
+    are made of clips below `data_dirs` only. Prompts come from the user's cache and the one in the folder `use_cache`.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -46,7 +55,7 @@ def render_page(report: Report, page: Path, with_published: bool = False, embed_
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     script, style = (_part(name) for name in ("page.js.j2", "page.css.j2"))
-    samples = packed_samples(report, page.parent, embed_bytes)
+    samples = packed_samples(report, page.parent, embed_bytes, data_dirs, use_cache)
     drawn = figures.inline(report)
     text: str = environment.get_template("page.html.j2").render(
         script=Markup(script),
@@ -80,17 +89,32 @@ class PageSamples(NamedTuple):
     previews: dict[int, str]
 
 
-def packed_samples(report: Report, folder: Path, embed_bytes: int) -> PageSamples:
-    """Compress all samples for a page in `folder`, with at most `embed_bytes` of audio previews."""
+def packed_samples(
+    report: Report,
+    folder: Path,
+    embed_bytes: int,
+    data_dirs: Sequence[str] = (),
+    use_cache: str | None = None,
+) -> PageSamples:
+    """Compress all samples for a page in `folder`, with at most `embed_bytes` of audio previews.
+
+    Prints one line if clips are not embedded because they lie outside `data_dirs`.
+    """
     tasks = report.gathered.tasks
-    texts = prompts.prompts_by_sha(prompts.cache_files(report.cells))
-    clips = ReportClips(folder)
+    texts = prompts.prompts_by_sha(prompts.cache_files(use_cache))
+    clips = ReportClips(folder, tuple(map(Path, data_dirs)))
     numbers = {
         task.task: [clips.number(audio, _data_dir(report.cells, task.task)) for audio in task.audio]
         for task in tasks
     }
     blocks = _blocks(tasks, numbers, texts)
     previews = clips.embed(embed_bytes) if embed_bytes else {}
+    if clips.outside:
+        print(
+            f"report: {len(clips.outside)} clips are not embedded, because no --data_dir holds them; "
+            f"to allow the first, type --data_dir {str(clips.outside[0].parent)!r}",
+            file=sys.stderr,
+        )
     return PageSamples(blocks, clips.listed, previews)
 
 

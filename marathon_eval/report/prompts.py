@@ -10,7 +10,6 @@ from pathlib import Path
 from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.files import default_folder, sha256_of
-from marathon_eval.report.runs import ReportRun
 
 _QUERY = f"""
 SELECT DISTINCT json_extract(value, '$.request.system'), json_extract(value, '$.request.prompt')
@@ -18,11 +17,9 @@ FROM {TABLE} WHERE key LIKE 'response/%'
 """
 
 
-def cache_files(cells: Iterable[ReportRun]) -> list[Path]:
-    """Return the existing cache files that the runs may have written to, each once."""
-    folders = [default_folder()]
-    for cell in cells:
-        folders += [Path(config["use_cache"]) for config in cell.configs.values() if config.get("use_cache")]
+def cache_files(use_cache: str | None) -> list[Path]:
+    """Return the existing cache files: the user's own, and the one below --use_cache. A run's config names none."""
+    folders = [default_folder(), *([Path(use_cache)] if use_cache else [])]
     return [path for path in dict.fromkeys(folder / FILE_NAME for folder in folders) if path.is_file()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -13,7 +14,7 @@ from marathon_eval.errors import AudioError, MarathonError, RowError
 from marathon_eval.task.data.row_steps import steps_named
 from marathon_eval.task.data.rows import TableReader, columns_of
 from marathon_eval.task.data.selection import Row, Selected, only, picked, select, subset_named
-from marathon_eval.task.data.sources import Source, locate
+from marathon_eval.task.data.sources import Source, StoredFiles, locate
 from marathon_eval.task.data.table import StoredAudio, Table
 from marathon_eval.task.examples import Examples
 from marathon_eval.task.prompt.choices import Choices
@@ -21,6 +22,9 @@ from marathon_eval.task.prompt.prompt import OURS, Question
 from marathon_eval.task.prompt.template import check_names, from_row
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
+
+#: Seconds that `start` and `stop` may not reach: no clip is so long, and sample numbers stay within a float.
+MAX_TIME = 1e9
 
 
 class DocLoader:
@@ -168,17 +172,24 @@ def _reference(value: Any) -> tuple[str, float, float | None]:
         return value.path, 0.0, None
     if isinstance(value, Mapping) and isinstance(value.get("path"), str):
         start, stop = value.get("start") or 0.0, value.get("stop")
-        if isinstance(start, (int, float)) and isinstance(stop, (int, float, type(None))):
+        if _is_time(start) and (stop is None or _is_time(stop)):
             return value["path"], float(start), None if stop is None else float(stop)
     if isinstance(value, str):
         return value, 0.0, None
-    raise RowError(f"audio must be a path, or path, start and stop, got {value!r}")
+    raise RowError(f"audio must be a path, or path, start and stop in seconds, got {reprlib.repr(value)}")
+
+
+def _is_time(value: Any) -> bool:
+    """Return whether a value is a number of seconds: finite, as 1e400 in JSON is not, and within a float."""
+    return isinstance(value, (int, float)) and abs(value) < MAX_TIME
 
 
 def _located(source: Source | None, folder: str, path: str) -> str:
     """Return the audio's name relative to the dataset's root. Raises AudioError."""
     if source is None:
         return path
+    if isinstance(source, StoredFiles):
+        return source.path(path)
     name = locate(source, folder, path)
     if name is None:
         raise AudioError(f"{path}: no such audio file in {source.label}, nor below wav/ there")

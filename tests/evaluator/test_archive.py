@@ -42,9 +42,16 @@ def run(folder: Path, *flags: str) -> Path:
     return folder / "out"
 
 
+def typed(folder: Path, *flags: str) -> list[str]:
+    """Return the flags for `pack`, which takes no folder from the run itself."""
+    named = flags[flags.index("--data_dir") :][:2] if "--data_dir" in flags else ()
+    return ["--use_cache", str(folder / "kept"), "--include_path", str(folder), *named]
+
+
 def packed(folder: Path, *flags: str) -> Path:
     archive = folder / "run.tar.gz"
-    assert main(["pack", str(run(folder, *flags)), "--output", str(archive)]) == 0
+    out = str(run(folder, *flags))
+    assert main(["pack", out, "--output", str(archive), *typed(folder, *flags)]) == 0
     return archive
 
 
@@ -112,7 +119,7 @@ def test_every_kind_of_run_is_verified(flags: list[str], tmp_path: Path) -> None
             == 0
         )
         made = tmp_path / "run.tar.gz"
-        assert main(["pack", str(out), "-o", str(made)]) == 0
+        assert main(["pack", str(out), "-o", str(made), "--data_dir", str(data)]) == 0
     else:
         made = packed(tmp_path, "--tasks", "race", "--data_dir", str(data), *flags)
     assert verify_archive(made).differences == []
@@ -130,7 +137,12 @@ def test_equal_runs_give_equal_archives(tmp_path: Path) -> None:
     data = make_audiomarathon_data.build(tmp_path / "data", {"race": 3})
     first = packed(tmp_path, "--tasks", "race", "--data_dir", str(data))
     content = first.read_bytes()
-    assert main(["pack", str(tmp_path / "out"), "--output", str(first)]) == 0
+    assert (
+        main(
+            ["pack", str(tmp_path / "out"), "--output", str(first), *typed(tmp_path, "--data_dir", str(data))]
+        )
+        == 0
+    )
     assert first.read_bytes() == content
     with tarfile.open(first) as tar:
         assert {(entry.mtime, entry.uid, entry.uname, entry.mode) for entry in tar} == {(0, 0, "", 0o644)}

@@ -147,7 +147,10 @@ def test_a_permuted_run_is_scored_again(tmp_path: Path) -> None:
     make_audiomarathon_data.build(tmp_path, {"gtzan": 4})
     common = ["--model", "dummy", "--tasks", "gtzan", "--data_dir", str(tmp_path), "--no_cache"]
     assert main([*common, "--permute_choices", "3", "--no_audio", "-o", str(tmp_path / "out")]) == 0
-    assert main(["score", str(tmp_path / "out"), "-o", str(tmp_path / "again")]) == 0
+    assert (
+        main(["score", str(tmp_path / "out"), "-o", str(tmp_path / "again"), "--data_dir", str(tmp_path)])
+        == 0
+    )
     old, new = (
         json.loads(next((tmp_path / name).rglob("results.json")).read_text()) for name in ("out", "again")
     )

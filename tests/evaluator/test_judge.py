@@ -105,8 +105,10 @@ def test_a_finished_run_is_scored_again_with_the_judge_of_the_run(court: Court) 
     out = ["--output_path", str(court.folder / "out")]
     assert main([*run, *places, *out, "--judge_model", JUDGE, "--judge_args", judge]) == 0
     asked = len(court.calls())
-    again = ["--output_path", str(court.folder / "again")]
-    assert main(["score", str(court.folder / "out"), *again]) == 0
+    again = ["--output_path", str(court.folder / "again"), *places]
+    assert (
+        main(["score", str(court.folder / "out"), *again, "--judge_model", JUDGE, "--judge_args", judge]) == 0
+    )
     assert len(court.calls()) == asked
     old, new = (
         json.loads(next((court.folder / name).rglob("results.json")).read_text()) for name in ("out", "again")

@@ -240,7 +240,8 @@ def test_export_and_back(tmp_path: Path, task: str, make: Any, file: str, rule: 
     make(tmp_path / "data")
     run = ["run", "--model", "dummy", "--model_args", "answer=C. It is a zip", "--tasks", task, "--no_cache"]
     assert main([*run, "--data_dir", str(tmp_path / "data"), "--output_path", str(tmp_path / "out")]) == 0
-    assert main(["score", str(tmp_path / "out"), "--export", "official", "-o", str(tmp_path)]) == 0
+    data = ["--data_dir", str(tmp_path / "data")]
+    assert main(["score", str(tmp_path / "out"), "--export", "official", "-o", str(tmp_path), *data]) == 0
     text = (tmp_path / file).read_text(encoding="utf-8")
     rows = json.loads(text) if file.endswith(".json") else [json.loads(line) for line in text.splitlines()]
     meta = rows_of(tmp_path / "data")
@@ -282,7 +283,8 @@ def test_thoughts_are_exported_apart(tmp_path: Path) -> None:
         "--no_cache",
     ]
     assert main([*run, "--data_dir", str(tmp_path / "data"), "--output_path", str(tmp_path / "out")]) == 0
-    assert main(["score", str(tmp_path / "out"), "--export", "official", "-o", str(tmp_path)]) == 0
+    data = ["--data_dir", str(tmp_path / "data")]
+    assert main(["score", str(tmp_path / "out"), "--export", "official", "-o", str(tmp_path), *data]) == 0
     row = json.loads((tmp_path / "mmar_predictions.jsonl").read_text())
     assert (row["thinking_prediction"], row["answer_prediction"]) == ("the kettle? no", rows[0]["answer"])
     assert {key: row[key] for key in rows[0]} == rows[0]

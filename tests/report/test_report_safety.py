@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import re
 from pathlib import Path
 from urllib.parse import unquote
@@ -17,7 +18,10 @@ from helpers import make_result_folders
 from helpers.hostile_run import HOSTILE, hostile_run
 from helpers.make_result_folders import Made
 from helpers.report_page_parser import Parsed, parsed
+from marathon_eval.cache.answers import ResponseCache
+from marathon_eval.cache.database import read_only
 from marathon_eval.report import page as pages
+from marathon_eval.report import prompts
 from marathon_eval.report.clips import ReportClips, relative_url
 from marathon_eval.report.gather import make_report
 from marathon_eval.report.page import render_page
@@ -133,8 +137,47 @@ def test_no_address_can_be_smuggled_in_as_a_path(tmp_path: Path) -> None:
         assert ":" not in relative_url(tmp_path / name, tmp_path)
 
 
+def test_only_clips_that_the_user_allowed_are_embedded(
+    tmp_path: Path, make_wav: MakeWav, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A samples file may name any sound of the machine; what is embedded leaves with the page."""
+    make_wav("data/x.wav")
+    make_wav("secret/x.wav")
+    (tmp_path / "data" / "link.wav").symlink_to(tmp_path / "secret" / "x.wav")
+    run = make_result_folders.write(make_result_folders.Made(rows={"gtzan": 3}), tmp_path / "runs")
+    file = run / "samples_gtzan.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for row, name in zip(rows, ("data/x.wav", "secret/x.wav", "data/link.wav"), strict=True):
+        row["audio"] = [{"path": str(tmp_path / name), "seconds": 1.0}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for folders in ((), (str(tmp_path / "data"),)):
+        found = parsed(tmp_path / "runs", embed_bytes=1_000_000, data_dirs=folders)
+        previews = [clip.get("preview") is not None for clip in found.data()["clips"]]
+        assert previews == [bool(folders), False, False]
+        said = capsys.readouterr().err
+        assert f"{3 - len(folders)} clips are not embedded" in said
+        assert "--data_dir" in said
+
+
+def test_a_run_names_no_cache(tmp_path: Path) -> None:
+    """results.json may name any file as its cache; only the user's own and the one that is typed are opened."""
+    run = make_result_folders.write(make_result_folders.Made(rows={"gtzan": 2}), tmp_path / "runs")
+    results = json.loads((run / "results.json").read_text())
+    results["config"]["use_cache"] = str(tmp_path / "strange")
+    (run / "results.json").write_text(json.dumps(results))
+    with ResponseCache(tmp_path / "strange"):
+        pass
+    opened: list[Path] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prompts, "read_only", lambda path: opened.append(path) or read_only(path))
+        parsed(tmp_path / "runs")
+        assert not any(path.is_relative_to(tmp_path / "strange") for path in opened)
+        parsed(tmp_path / "runs", use_cache=str(tmp_path / "strange"))
+    assert any(path.is_relative_to(tmp_path / "strange") for path in opened)
+
+
 def test_previews_stay_within_their_budget_and_can_be_heard(tmp_path: Path, make_wav: MakeWav) -> None:
-    clips = ReportClips(tmp_path)
+    clips = ReportClips(tmp_path, (tmp_path,))
     for number in range(6):
         clips.number([{"path": str(make_wav(f"{number}.wav", seconds=9.0, hz=300 + 100 * number))}])
     everything = clips.embed(400_000)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.audiomarathon_prompts import load_shipped
-from helpers.minimal_task import HEARD, KEYS, docs_of, errors, touch
+from helpers.minimal_task import HEARD, KEYS, docs_of, errors, load, touch, write_task
 from marathon_eval.errors import MarathonError
 from marathon_eval.task.data.selection import Row, balanced_rows
 from marathon_eval.task.yaml.config import Balance
@@ -215,3 +215,15 @@ class TestGoldIsText:
     def test_any_text_keeps_it_for_released_scripts(self, tmp_path: Path) -> None:
         docset = docs_of(tmp_path, self.KEYS + "gold_is: any_text\n", [{"q": "q", "a": "cow"}])
         assert [doc.target for doc in docset.docs] == ["cow"]
+
+
+@pytest.mark.parametrize("time", ["1e400", "-1e400", "NaN", "1" + "0" * 300, '"x"'])
+@pytest.mark.parametrize("key", ["start", "stop"])
+def test_a_time_that_is_no_number_of_seconds_is_the_rows_error(tmp_path: Path, key: str, time: str) -> None:
+    path = write_task(tmp_path, HEARD)
+    touch(tmp_path / "a.wav")
+    row = f'{{"q": "?", "a": "x", "path": {{"path": "a.wav", "{key}": {time}}}}}'
+    (tmp_path / "rows.json").write_text(f'[{row}, {{"q": "?", "a": "x", "path": "a.wav"}}]')
+    docs = load(path).docs(str(tmp_path)).docs
+    assert "audio must be a path, or path, start and stop" in str(docs[0].error)
+    assert docs[1].error is None

@@ -104,13 +104,19 @@ class TestFormats:
 
 
 class TestHubDatasets:
-    def folder(self, tmp_path: Path, audio: dict[str, Any]) -> None:
+    @pytest.fixture(autouse=True)
+    def own_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        import datasets.config
+
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+
+    def folder(self, tmp_path: Path, audio: dict[str, Any], question: str = "?") -> None:
         """A dataset as the hub keeps it: parquet whose own metadata says that a column is audio."""
         import pyarrow
         import pyarrow.parquet
 
         table = pyarrow.Table.from_pylist(
-            [{"q": "?", "a": "x", "audio": {"bytes": None, "path": None, **audio}}]
+            [{"q": question, "a": "x", "audio": {"bytes": None, "path": None, **audio}}]
         )
         fields = {name: {"dtype": "string", "_type": "Value"} for name in ("q", "a")}
         features = {"info": {"features": {**fields, "audio": {"_type": "Audio"}}}}
@@ -126,15 +132,117 @@ class TestHubDatasets:
         pyarrow.parquet.write_table(table, tmp_path / "ds" / "train.parquet")
         (tmp_path / "own.yaml").write_text(
             f"dataset_path: {tmp_path / 'ds'}\ntest_split: train\n"
-            f"dataset_kwargs: {{cache_dir: {tmp_path / 'hf'}, trust_remote_code: true}}\n"
+            "dataset_kwargs: {trust_remote_code: true}\n"
             "doc_to_text: q\ndoc_to_target: a\ndoc_to_audio: audio\n"
         )
 
     def test_audio_in_files_is_read_from_them(self, tmp_path: Path) -> None:
         clip = touch(tmp_path / "clips" / "one.wav")
         self.folder(tmp_path, {"path": str(clip)})
-        (doc,) = load_own(tmp_path).docs().docs
+        (doc,) = load_own(tmp_path).docs(str(tmp_path)).docs
         assert (doc.error, [audio.path for audio in doc.audio]) == (None, [str(clip)])
+
+    @pytest.mark.parametrize("column", ["audio", "q"])
+    def test_audio_outside_the_dataset_is_an_error_row(self, tmp_path: Path, column: str) -> None:
+        """A row may name any file of the machine, in a column of audio or of text."""
+        clip = touch(tmp_path / "secret" / "one.wav")
+        self.folder(tmp_path, {"path": str(clip)}, str(clip))
+        path = tmp_path / "own.yaml"
+        path.write_text(path.read_text().replace("doc_to_audio: audio", f"doc_to_audio: {column}"))
+        (doc,) = load_own(tmp_path).docs().docs
+        assert doc.audio == ()
+        assert doc.error is not None
+        assert "leads outside the dataset's root" in doc.error
+
+    def test_a_link_out_of_the_dataset_is_an_error_row(self, tmp_path: Path) -> None:
+        clip = touch(tmp_path / "secret" / "one.wav")
+        self.folder(tmp_path, {"path": "link.wav"})
+        (tmp_path / "ds" / "link.wav").symlink_to(clip)
+        (doc,) = load_own(tmp_path).docs().docs
+        assert doc.audio == ()
+
+    @pytest.mark.parametrize(
+        ("keys", "said"),
+        [
+            ("dataset_path: pandas\ndataset_kwargs: {data_dir: pickles}\n", "dataset_path: pandas: must be"),
+            ("dataset_path: webdataset\ndataset_kwargs: {data_dir: .}\n", "webdataset: must be"),
+            ("dataset_path: s3://somewhere/data\n", "s3://somewhere/data: must be"),
+            ("dataset_path: ds\ndataset_kwargs: {cache_dir: /x}\n", "cache_dir: not a task's to set"),
+            ("dataset_path: ds\ndataset_kwargs: {token: x}\n", "token: not a task's to set"),
+            ("dataset_path: ds\ndataset_kwargs: {num_prok: 3}\n", "no argument 'num_prok'"),
+            ("dataset_path: ./ds\ndataset_kwargs: {data_dir: /etc}\n", "no path inside the dataset's root"),
+            ("dataset_path: a/b\ndataset_kwargs: {data_dir: ../..}\n", "no path inside the dataset's root"),
+            (
+                "dataset_path: audiofolder\ndataset_kwargs: {data_dir: /etc}\n",
+                "/etc: lies outside --data_dir",
+            ),
+            (
+                "dataset_path: text\ndataset_kwargs: {data_files: /etc/hostname}\n",
+                "/etc/hostname: lies outside",
+            ),
+            (
+                "dataset_path: json\ndataset_kwargs: {data_files: /etc/hostname}\n",
+                "/etc/hostname: lies outside",
+            ),
+            ("dataset_path: /etc\n", "/etc: lies outside"),
+            ("dataset_path: ../..\n", "lies outside"),
+            ("dataset_path: ./none\n", "./none: no such file or folder"),
+            (
+                "dataset_path: ./none\ndataset_kwargs: {data_files: a.json}\n",
+                "./none: no such file or folder",
+            ),
+        ],
+    )
+    def test_what_a_task_may_not_choose(self, tmp_path: Path, keys: str, said: str) -> None:
+        (tmp_path / "ds").mkdir()
+        (tmp_path / "own.yaml").write_text(keys + KEYS)
+        with pytest.raises(MarathonError) as caught:
+            load_own(tmp_path).docs()
+        assert said in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_a_pickle_is_never_read(self, tmp_path: Path) -> None:
+        """The builder `pandas` of datasets 3.0 to 5.1 unpickles; a dataset's README may choose it as well."""
+        touched = tmp_path / "touched"
+        ds = tmp_path / "ds"
+        ds.mkdir()
+        # a pickle that opens the file for writing
+        (ds / "train.pkl").write_bytes(f"cbuiltins\nopen\n(V{touched}\nVw\ntR.".encode())
+        (ds / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: train.pkl\n---\n")
+        for keys in (
+            "dataset_path: pandas\ndataset_kwargs: {data_dir: ds}\n",
+            "dataset_path: pandas\ndataset_kwargs: {data_files: ds/train.pkl}\n",
+            "dataset_path: ./ds\n",
+        ):
+            (tmp_path / "own.yaml").write_text(keys + KEYS)
+            with pytest.raises(MarathonError):
+                load_own(tmp_path).docs(str(tmp_path))
+        assert not touched.exists()
+
+    def test_a_readme_names_no_file_outside(self, tmp_path: Path) -> None:
+        (tmp_path / "secret.txt").write_text("secret")
+        (tmp_path / "ds").mkdir()
+        (tmp_path / "ds" / "README.md").write_text(
+            f"---\nconfigs:\n- config_name: default\n  data_files: {tmp_path / 'secret.txt'}\n---\n"
+        )
+        (tmp_path / "own.yaml").write_text("dataset_path: ./ds\ntest_split: train\n" + KEYS)
+        with pytest.raises(MarathonError, match="which is not its own"):
+            load_own(tmp_path).docs()
+
+    def test_a_folder_of_data_files_is_read(self, tmp_path: Path) -> None:
+        (tmp_path / "mydata").mkdir()
+        (tmp_path / "mydata" / "rows.json").write_text('[{"q": "?", "a": "x"}]')
+        (tmp_path / "mydata" / "train.txt").write_text("one\ntwo\n")
+        (tmp_path / "own.yaml").write_text(
+            "dataset_path: ./mydata\ndataset_kwargs: {data_files: rows.json}\n" + KEYS
+        )
+        assert [doc.target for doc in load_own(tmp_path).docs().docs] == ["x"]
+        (tmp_path / "own.yaml").write_text(
+            "dataset_path: text\ntest_split: train\ndataset_kwargs: {data_dir: mydata}\n"
+            "doc_to_text: text\ndoc_to_target: text\n"
+        )
+        (tmp_path / "mydata" / "rows.json").unlink()
+        assert [doc.target for doc in load_own(tmp_path).docs().docs] == ["one", "two"]
 
     def test_audio_inside_the_table_is_refused(self, tmp_path: Path) -> None:
         self.folder(tmp_path, {"path": "one.wav", "bytes": b"RIFF"})

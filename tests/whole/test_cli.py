@@ -139,7 +139,9 @@ def test_score_gives_the_same_numbers_without_model_and_cache(data: Path, tmp_pa
     out = tmp_path / "out"
     marathon(*BASE, "--tasks", "gtzan,librispeech", "--data_dir", data, "--output_path", out)
     first = json.loads(next(out.rglob("results.json")).read_text())
-    again = marathon("score", out, "--json", MARATHON_EVAL_CACHE=str(tmp_path / "nothing"))
+    again = marathon(
+        "score", out, "--data_dir", data, "--json", MARATHON_EVAL_CACHE=str(tmp_path / "nothing")
+    )
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["tasks"] == first["tasks"]
 

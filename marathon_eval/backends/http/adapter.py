@@ -66,6 +66,7 @@ class APISettings(ModelSettings):
     #: Requests and tokens per minute; the SDK's retries are not counted.
     rpm: float | None = Field(None, gt=0)
     tpm: float | None = Field(None, gt=0)
+    #: Seconds for a whole reply, from sending the request to the last byte; each retry has as many.
     timeout: float = Field(600.0, gt=0)
     retries: int = Field(5, ge=0)
 
@@ -241,8 +242,9 @@ class APIAudio(Model):
 
     def _explained(self, session: Session, error: Exception) -> tuple[CallFailure, str]:
         """Return what the error means, and its text with keys redacted."""
-        if isinstance(error, NoAnswer):
-            failure = CallFailure(str(error))
+        cause = error.__cause__ if isinstance(error.__cause__, NoAnswer) else error  # an SDK may wrap it
+        if isinstance(cause, NoAnswer):
+            failure = CallFailure(str(cause))
         elif isinstance(error, json.JSONDecodeError):
             failure = CallFailure(f"the reply is no JSON, or cut short ({error})")
         else:

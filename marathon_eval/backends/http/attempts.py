@@ -45,7 +45,3 @@ async def attempt_begins(request: Any) -> None:
     clock = _CURRENT.get(None)
     if clock is not None:
         clock.began, clock.attempts = time.monotonic(), clock.attempts + 1
-
-
-#: The `event_hooks` to give to an httpx2 client.
-HOOKS: dict[str, list[Any]] = {"request": [attempt_begins]}

@@ -6,9 +6,10 @@ The archive holds results, samples, task files, documents, prompt hashes, packag
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
-from marathon_eval.cli.main import EXIT_WHOLE
+from marathon_eval.cli.main import EXIT_WHOLE, printable
 from marathon_eval.errors import MarathonError
 
 
@@ -22,6 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the archive to write (default: the run's folder name with .tar.gz, beside that folder)",
     )
+    parser.add_argument("--data_dir", metavar="DIR", help="local copy of the dataset, if the run used one")
+    parser.add_argument(
+        "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with the run's tasks"
+    )
+    parser.add_argument(
+        "--use_cache", "-c", metavar="DIR", help="folder of the cache with the run's responses"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,7 +41,10 @@ def run(arguments: argparse.Namespace) -> int:
     target = Path(arguments.output or folder.with_name(f"{folder.name}.tar.gz"))
     if not target.name.endswith(".tar.gz"):
         raise MarathonError(f"--output: {target} must end in .tar.gz")
-    files = archive_files(folder)
+    typed = {name: getattr(arguments, name) for name in ("data_dir", "use_cache")}
+    files, unused = archive_files(folder, {**typed, "include_path": tuple(arguments.include_path)})
+    if unused is not None:
+        print(printable(unused), file=sys.stderr)
     write_archive(target, files)
     print(f"{target}: {len(files)} files")
     return EXIT_WHOLE

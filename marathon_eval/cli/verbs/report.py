@@ -42,6 +42,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="store the beginning of every clip in the page as MP3, all together at most MB megabytes "
         f"(without a number: {PREVIEWS_MB:g})",
     )
+    parser.add_argument(
+        "--data_dir",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders whose clips may be embedded; a run's files name paths, but open none",
+    )
+    parser.add_argument(
+        "--use_cache",
+        "-c",
+        metavar="DIR",
+        help="folder of a cache that holds the runs' prompts, if not the default",
+    )
     parser.add_argument("--plots", metavar="DIR", help="also write every figure to DIR as SVG and PNG")
     parser.add_argument(
         "--markdown", action="store_true", help="also write the leaderboard as a .md file beside the page"
@@ -78,7 +91,10 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
     except OSError as error:
         raise MarathonError(f"--output_path: cannot write to {page.parent} ({error.strerror})") from None
     embedded = int((arguments.embed_audio or 0) * MEGABYTE)
-    texts = {page: render_page(report, page, arguments.with_published, embedded)}
+    html = render_page(
+        report, page, arguments.with_published, embedded, arguments.data_dir, arguments.use_cache
+    )
+    texts = {page: html}
     if arguments.markdown:
         parts = markdown(report.board, intervals=True), listening_markdown(report.heard, report.board.columns)
         texts[page.with_suffix(".md")] = "\n".join(filter(None, parts))

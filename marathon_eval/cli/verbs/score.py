@@ -11,7 +11,7 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders whose tasks/ are used before the shipped ones",
     )
     parser.add_argument(
-        "--data_dir", metavar="DIR", help="local copy of the dataset, if it is not where the run found it"
+        "--data_dir", metavar="DIR", help="local copy of the dataset; a run made with one needs it again"
     )
     add_judge_arguments(parser)
     parser.add_argument(
@@ -121,35 +121,30 @@ def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequenc
     return EXIT_WHOLE if result.whole else EXIT_INCOMPLETE
 
 
-def judge_config(arguments: argparse.Namespace, old: Mapping[str, Any] | None = None) -> RunConfig:
-    """Return the run's config, or an empty one, with the flags for data, cache and judge overriding it."""
-    names = {field.name for field in fields(RunConfig)}
-    settings = {
-        "model": "",
-        "tasks": (),
-        **{key: value for key, value in (old or {}).items() if key in names},
+def typed_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags say about folders, cache and judge, by the names of RunConfig's fields."""
+    return {
+        "include_path": tuple(arguments.include_path),
+        "data_dir": arguments.data_dir,
+        "use_cache": arguments.use_cache,
+        "judge_model": arguments.judge_model,
+        "judge_args": parse_args(arguments.judge_args, "--judge_args"),
+        "judge_gen_kwargs": parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
+        "no_cache": arguments.no_cache or arguments.judge_model is None,
     }
-    config = replace(RunConfig(**settings), tasks=tuple(settings["tasks"]))
-    flags = vars(arguments)
-    overrides = {
-        key: flags[key] for key in ("data_dir", "use_cache", "judge_model") if flags[key] is not None
-    }
-    if arguments.include_path:
-        overrides["include_path"] = tuple(arguments.include_path)
-    judge_source = flags if arguments.judge_model or not old else old
-    config = replace(
-        config,
-        **overrides,
-        judge_args=_judge_arguments(judge_source, "judge_args"),
-        judge_gen_kwargs=_judge_arguments(judge_source, "judge_gen_kwargs"),
-    )
-    return replace(config, no_cache=arguments.no_cache or config.judge_model is None)
 
 
-def _judge_arguments(source: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the arguments under `key`: parsed from a flag's text, or copied from the config in results.json."""
-    value = source.get(key) or {}
-    return parse_args(value, f"--{key}") if isinstance(value, str) else dict(value)
+def config_of_run(folder: Path, stored: Mapping[str, Any], arguments: argparse.Namespace) -> RunConfig:
+    """Return the config to score a stored run with; what it asks for beyond the flags is printed. Raises MarathonError."""
+    from marathon_eval.cli.main import printable
+    from marathon_eval.evaluator.rescore.stored_config import TYPED, stored_config
+
+    # without a judge no cache is read
+    shown = [name for name in TYPED if stored.get("judge_model") or name != "use_cache"]
+    config, unused = stored_config(stored, typed_settings(arguments), folder / "results.json", shown)
+    if unused is not None:
+        print(printable(unused), file=sys.stderr)
+    return config
 
 
 def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
@@ -159,7 +154,7 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
     from marathon_eval.evaluator.requests import cache_folder
     from marathon_eval.evaluator.rescore.score_predictions import score_predictions
 
-    config = judge_config(arguments)
+    config = RunConfig("", (), **typed_settings(arguments))
     with ResponseCache(cache_folder(config)) as cache:
         scored = score_predictions(
             names,
@@ -182,7 +177,7 @@ def export_official(folder: Path, arguments: argparse.Namespace) -> int:
     from marathon_eval.results.files import read_results
 
     old = read_results(folder)
-    config = judge_config(arguments, old["config"])
+    config = config_of_run(folder, old["config"], arguments)
     tasks, _ = load_tasks(Registry(config.include_path), config.tasks)
     joined = {name: rows_of_run(task, config, old["model"], folder) for name, task in tasks.items()}
     docs = {name: rows.docs for name, rows in joined.items()}
@@ -211,7 +206,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
 
     clock = time.monotonic()
     old = read_results(folder)
-    config = judge_config(arguments, old["config"])
+    config = config_of_run(folder, old["config"], arguments)
     registry = Registry(config.include_path)
     tasks, groups = load_tasks(registry, config.tasks)
     judge = build_judge(registry, config)

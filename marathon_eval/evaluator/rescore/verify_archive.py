@@ -11,7 +11,7 @@ import io
 import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +29,7 @@ from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import in_orders, load_tasks
 from marathon_eval.evaluator.requests import cache_folder, docs_of
 from marathon_eval.evaluator.rescore.archive import read_archive
+from marathon_eval.evaluator.rescore.stored_config import stored_config
 from marathon_eval.files import canonical_json, sha256_of
 from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.task.task import Group, Task, load_task
@@ -46,11 +47,17 @@ class Verified(NamedTuple):
     differences: list[str]
 
 
-def archive_files(run: Path) -> dict[str, bytes]:
-    """Return the archive's files, by name, for a finished run. Raises MarathonError."""
+def archive_files(run: Path, typed: Mapping[str, Any]) -> tuple[dict[str, bytes], str | None]:
+    """Return the archive's files, by name, for a finished run, and a line about what its config asks for.
+
+    `typed` holds the user's data_dir, include_path and use_cache; the run's own are not used. Raises MarathonError.
+    """
     folder = newest_run(run)
     results = read_results(folder)
-    config = _config(results)
+    _refuse_predictions(results)
+    config, unused = stored_config(
+        results["config"], typed, folder / "results.json", ("data_dir", "include_path", "use_cache")
+    )
     _refuse_judged(results, folder)
     registry = Registry(config.include_path)
     tasks, groups = load_tasks(registry, config.tasks)
@@ -73,7 +80,7 @@ def archive_files(run: Path) -> dict[str, bytes]:
     cache = cache_folder(config)
     rows = _cache_rows(cache / FILE_NAME, results["fingerprint_sha256"], samples) if cache else []
     files["cache.jsonl"] = _lines(rows)
-    return files
+    return files, unused
 
 
 def verify_archive(archive: Path) -> Verified:
@@ -89,7 +96,9 @@ def verify_archive(archive: Path) -> Verified:
 
 def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
     results = json.loads(files["results.json"])
-    config = _config(results)
+    _refuse_predictions(results)
+    # the archive brings its tasks and documents, so that no folder is needed
+    config, _ = stored_config({**results["config"], "tasks": ["-"]}, {}, archive, ())
     _refuse_judged(results, archive)
     loaded = _tasks(files, archive)
     tasks = in_orders({name: item for name, item in loaded.items() if isinstance(item, Task)}, config)
@@ -122,14 +131,9 @@ def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
     return Verified(n_samples, n_answers, differences)
 
 
-def _config(results: Mapping[str, Any]) -> RunConfig:
-    names = {field.name for field in fields(RunConfig)}
-    settings = {key: value for key, value in results["config"].items() if key in names}
-    if not {"model", "tasks"} <= set(settings):
+def _refuse_predictions(results: Mapping[str, Any]) -> None:
+    if not {"model", "tasks"} <= set(results["config"]):
         raise MarathonError("pack: only a run's results can be packed, not scores of a predictions file")
-    return RunConfig(
-        **{**settings, "tasks": tuple(settings["tasks"]), "include_path": tuple(settings["include_path"])}
-    )
 
 
 def _refuse_judged(results: Mapping[str, Any], where: Path) -> None:

@@ -141,7 +141,7 @@ class HubRepo:
         http_error = getattr(errors, "HTTPError", OSError)
         try:
             yield
-        except (OSError, http_error) as error:
+        except (OSError, http_error, errors.HFValidationError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise MarathonError(
                 f"{self.where}: the dataset {self.repo} cannot be fetched from the hub ({reason}); "

@@ -1,26 +1,84 @@
-"""Loads rows with `datasets.load_dataset`, for datasets that are not plain files, without decoding their audio."""
+"""Loads rows with `datasets`, for datasets that are not plain files, without decoding their audio.
+
+Only builders that parse data are used (https://huggingface.co/docs/datasets/loading): others unpickle, open
+connections or run code. A task file is not trusted, so that paths among its arguments lead only where the user allows.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import AudioError, MarathonError, unknown
 from marathon_eval.task.data.selection import Row
-from marathon_eval.task.data.table import StoredAudio, Table
+from marathon_eval.task.data.sources import StoredFiles, allowed_path, inside, names_folder, within
+from marathon_eval.task.data.table import BUILDERS, FORMATS, StoredAudio, Table
 from marathon_eval.task.yaml.config import TaskConfig
 
+#: Arguments of `datasets.load_dataset` and of the builders' configs that a task file may set; none is a path or a key.
+ARGUMENTS = frozenset(
+    [
+        "data_dir",
+        "keep_in_memory",
+        "verification_mode",
+        "sep",
+        "delimiter",
+        "names",
+        "column_names",
+        "header",
+        "usecols",
+        "quotechar",
+        "quoting",
+        "escapechar",
+        "encoding",
+        "encoding_errors",
+        "skiprows",
+        "nrows",
+        "na_values",
+        "keep_default_na",
+        "decimal",
+        "thousands",
+        "comment",
+        "skipinitialspace",
+        "on_bad_lines",
+        "sample_by",
+        "keep_linebreaks",
+        "columns",
+        "batch_size",
+        "drop_labels",
+        "drop_metadata",
+    ]
+)
+#: Arguments that are the user's to set, each with the way to do so.
+_OF_THE_USER = {
+    "cache_dir": "set HF_DATASETS_CACHE",
+    "token": "log in with `hf auth login`",
+    "storage_options": "download the data and give --data_dir",
+}
 
-def load_split(config: TaskConfig, split: str, where: str) -> Table:
-    """Load one split. Raises MarathonError if the dataset cannot be loaded or has no such split."""
+
+def load_split(
+    config: TaskConfig, split: str, where: str, folders: Sequence[Path], data_files: Sequence[str] = ()
+) -> Table:
+    """Load one split. `folders` are those that the task may read from.
+
+    Raises MarathonError if the dataset cannot be loaded, has no such split, needs a builder that is not one of
+    `FORMATS` and `BUILDERS`, or if an argument is not the task's to choose.
+    """
     import datasets
 
-    kwargs = config.dataset_kwargs
-    extra = {key: value for key, value in (kwargs.model_extra or {}).items() if value is not None}
+    path, root, extra = _arguments(config, where, folders, data_files)
     try:
-        loaded = datasets.load_dataset(
-            config.dataset_path, config.dataset_name, split=split, revision=kwargs.revision, **extra
+        builder = datasets.load_dataset_builder(
+            path, config.dataset_name, revision=config.dataset_kwargs.revision, **extra
         )
+        _refuse_builder(builder, path, where)
+        builder.download_and_prepare()
+        loaded = builder.as_dataset(split=split)
+    except MarathonError:
+        raise
     except Exception as error:  # noqa: BLE001  builders, pyarrow and the network raise any type
         raise MarathonError(
             f"{where}: the dataset {config.dataset_path} cannot be loaded ({_root_cause(error)}); "
@@ -31,7 +89,87 @@ def load_split(config: TaskConfig, split: str, where: str) -> Table:
         # soundfile decodes later, from the file itself; `datasets` would decode every row with torchcodec
         loaded = loaded.cast_column(name, datasets.Audio(decode=False))
     rows = [Row(number, "", _plain(values, audio, where)) for number, values in enumerate(loaded)]
-    return Table(rows, None, config.dataset_path, None)
+    # beside the folder of the dataset, its audio may lie below --data_dir, the first of three folders
+    roots = _hub_folders(path) if root is None else [root, *folders[:-2]]
+    return Table(rows, StoredFiles(config.dataset_path, roots), config.dataset_path, None)
+
+
+def _arguments(
+    config: TaskConfig, where: str, folders: Sequence[Path], data_files: Sequence[str]
+) -> tuple[str, Path | None, dict[str, Any]]:
+    """Return path, root (None: the hub) and arguments for `load_dataset_builder`. Raises MarathonError."""
+    path = config.dataset_path
+    extra = {
+        key: value for key, value in (config.dataset_kwargs.model_extra or {}).items() if value is not None
+    }
+    for name in extra:
+        if name in _OF_THE_USER:
+            raise MarathonError(f"{where}: dataset_kwargs: {name}: not a task's to set: {_OF_THE_USER[name]}")
+        if name not in ARGUMENTS:
+            raise unknown(f"{where}: dataset_kwargs", "argument", name, ARGUMENTS)
+    data_dir = extra.get("data_dir")
+    if data_dir is not None and not isinstance(data_dir, str):
+        raise MarathonError(f"{where}: dataset_kwargs: data_dir: must be a text, got {data_dir!r}")
+    if path in BUILDERS:
+        if data_files:
+            files = [allowed_path(name, folders, f"{where}: data_files") for name in data_files]
+            return path, files[0].parent, {**extra, "data_files": list(map(str, files))}
+        root = allowed_path(data_dir or ".", folders, f"{where}: data_dir")
+        return path, root, {**extra, "data_dir": str(root)}
+    if "://" in path or path in _other_builders():
+        raise MarathonError(
+            f"{where}: dataset_path: {path}: must be {', '.join((*FORMATS, *BUILDERS))}, a folder, or a dataset's "
+            "name on the hub; a builder that runs code or opens connections is never used"
+        )
+    if data_dir is not None:
+        extra["data_dir"] = _below(data_dir, where)
+    if names_folder(path) or os.path.isdir(path):
+        root = allowed_path(path, folders, f"{where}: dataset_path")
+        return str(root), root, extra
+    return path, None, extra
+
+
+def _below(data_dir: str, where: str) -> str:
+    try:
+        return inside(data_dir)
+    except AudioError as error:
+        raise MarathonError(f"{where}: data_dir: {error}") from None
+
+
+def _other_builders() -> Mapping[str, Any]:
+    from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
+
+    return dict(_PACKAGED_DATASETS_MODULES)
+
+
+def _refuse_builder(builder: Any, path: str, where: str) -> None:
+    """Raise MarathonError unless the builder, which the dataset's files may have chosen, only parses data of its own."""
+    package = "datasets.packaged_modules."
+    names = [kind.__module__.removeprefix(package).partition(".")[0] for kind in type(builder).__mro__]
+    if names[0] not in (*FORMATS, *BUILDERS):
+        raise MarathonError(
+            f"{where}: the dataset {path} needs the builder '{names[0]}' of datasets; "
+            f"allowed: {', '.join((*FORMATS, *BUILDERS))}"
+        )
+    if path in BUILDERS and builder.config.data_dir is None:
+        return  # load_split has checked each file
+    own = [Path(builder.config.data_dir or path)]
+    for name in (str(name) for files in (builder.config.data_files or {}).values() for name in files):
+        if not name.startswith("hf://datasets/") and not within(name, own):
+            raise MarathonError(f"{where}: the dataset {path} names the file {name}, which is not its own")
+
+
+def _hub_folders(path: str) -> list[Path]:
+    """Return the folders in which the files of a hub's dataset are stored."""
+    import datasets.config
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    repository = Path(HF_HUB_CACHE) / f"datasets--{path.replace('/', '--')}"
+    return [
+        repository,
+        Path(datasets.config.DOWNLOADED_DATASETS_PATH),
+        Path(datasets.config.EXTRACTED_DATASETS_PATH),
+    ]
 
 
 def _root_cause(error: BaseException) -> str:
@@ -47,7 +185,7 @@ def _plain(values: dict[str, Any], audio: list[str], where: str) -> dict[str, An
     for name in audio:
         value = values[name] or {}
         path = value.get("path")
-        if path is None or not Path(path).is_absolute() or not Path(path).is_file():
+        if path is None or value.get("bytes") is not None:
             raise MarathonError(
                 f"{where}: the column '{name}' keeps its audio inside the table; "
                 "export it to files and name them in a json"

@@ -14,11 +14,10 @@ from typing import Any
 
 from marathon_eval.errors import AudioError, MarathonError, unknown
 from marathon_eval.task.data.selection import Row
-from marathon_eval.task.data.sources import LocalFolder, Source, match_tree
-from marathon_eval.task.data.table import Table
+from marathon_eval.task.data.sources import LocalFolder, Source, allowed_path, match_tree, names_folder
+from marathon_eval.task.data.table import BUILDERS, FORMATS, Table
 from marathon_eval.task.yaml.config import TaskConfig
 
-FORMATS = ("json", "jsonl", "csv", "parquet")
 FILE_TREE = "file_tree"
 #: Limits against decompression bombs: a table is refused if it unpacks to more than both these bytes and this
 #: multiple of its file's size, or if it has more rows.
@@ -56,15 +55,19 @@ class TableReader:
         """Read every row of a split. Raises MarathonError naming the file or the dataset."""
         if self.kwargs.file_tree is not None:
             return self._tree(self.kwargs.file_tree)
-        if self.kwargs.data_files is not None:
+        path = self.config.dataset_path
+        if self.kwargs.data_files is not None and path not in BUILDERS:
             return self._files(self._names_of(split))
-        if self.config.dataset_path in (*FORMATS, FILE_TREE):
-            raise MarathonError(
-                f"{self.where}: '{self.config.dataset_path}' needs dataset_kwargs: data_files"
-            )
+        if path in (*FORMATS, FILE_TREE):
+            raise MarathonError(f"{self.where}: '{path}' needs dataset_kwargs: data_files")
         from marathon_eval.task.data.hub_rows import load_split
 
-        return load_split(self.config, split, self.where)
+        names = [] if self.kwargs.data_files is None else self._names_of(split)
+        return load_split(self.config, split, self.where, self.folders(), names)
+
+    def folders(self) -> list[Path]:
+        """Return the folders that a YAML may read from: --data_dir, the YAML's own and the current one, in this order."""
+        return [folder for folder in (self.data_dir, self.yaml_folder, Path.cwd()) if folder is not None]
 
     def _tree(self, patterns: Sequence[str]) -> Table:
         source = self._source("")
@@ -92,12 +95,14 @@ class TableReader:
         if path not in (*FORMATS, FILE_TREE):
             if self.data_dir is not None:
                 return LocalFolder(self.data_dir)
+            if names_folder(path):
+                return LocalFolder(allowed_path(path, self.folders(), f"{self.where}: dataset_path"))
             from marathon_eval.task.data.hub import HubRepo
 
             return HubRepo(path, self.kwargs.revision, self.where)
         if Path(first).is_absolute():
             return LocalFolder(Path(first).parent)
-        folders = [folder for folder in (self.data_dir, self.yaml_folder, Path.cwd()) if folder is not None]
+        folders = self.folders()
         return LocalFolder(next((folder for folder in folders if (folder / first).exists()), folders[0]))
 
     def _content(self, source: Source, name: str) -> bytes:
@@ -121,6 +126,9 @@ class TableReader:
         names = [files] if isinstance(files, str) else list(files or ())
         if not names:
             raise MarathonError(f"{self.where}: data_files: lists no file")
+        for name in names:
+            if Path(name).is_absolute():
+                allowed_path(name, self.folders(), f"{self.where}: data_files")
         return names
 
     def _format(self, name: str) -> str:

@@ -77,6 +77,73 @@ class LocalFolder:
             raise AudioError(f"{name}: leads outside the dataset's root {self.root}")
 
 
+class StoredFiles:
+    """Gives access to the audio of rows that `datasets` loaded, whose paths may be absolute: only below `folders`."""
+
+    def __init__(self, label: str, folders: Sequence[Path]) -> None:
+        self.label = label
+        self.folders = tuple(folders)
+
+    def names(self, folder: str) -> Iterable[str]:
+        """Return nothing: the rows name their files."""
+        return ()
+
+    def exists(self, name: str) -> bool:
+        """Return whether the file exists below the folders."""
+        try:
+            return os.path.isfile(self.path(name))
+        except AudioError:
+            return False
+
+    def fetch(self, names: Sequence[str]) -> None:
+        """Do nothing: `datasets` has stored the files."""
+
+    def path(self, name: str) -> str:
+        """Return the file's path; a relative name starts at the first folder. Raises AudioError if it leads outside."""
+        if not name or "\0" in name:
+            raise AudioError(f"{name!r}: is no path inside the dataset's root")
+        path = os.path.join(self.folders[0], name)
+        if not within(path, self.folders):
+            allowed = " or ".join(map(str, self.folders))
+            raise AudioError(
+                f"{name}: leads outside the dataset's root {allowed}; --data_dir allows its folder"
+            )
+        return path
+
+
+def within(path: str | Path, folders: Iterable[Path]) -> bool:
+    """Return whether a path, with links followed, is one of the folders or lies below one."""
+    real = os.path.join(os.path.realpath(path), "")
+    return any(real.startswith(os.path.join(os.path.realpath(folder), "")) for folder in folders)
+
+
+def names_folder(path: str) -> bool:
+    """Return whether a dataset_path is a folder's path, and not a repository's name on the hub."""
+    return path.startswith((".", "/", "~")) or "\\" in path or path.count("/") > 1 or os.path.isabs(path)
+
+
+def allowed_path(name: str, folders: Sequence[Path], where: str) -> Path:
+    """Return the first existing path of `name` below one of the folders; `where` begins the message.
+
+    A task file is not trusted: it may name what lies beside it, in the current folder or below --data_dir. Raises
+    MarathonError for a path outside of all folders, and for one that does not exist.
+    """
+    if "\0" in name:
+        raise MarathonError(f"{where}: {name!r}: is no path")
+    paths = [folder / name for folder in folders]
+    allowed = [path for path in paths if within(path, folders)]
+    if not allowed:
+        raise MarathonError(
+            f"{where}: {name}: lies outside --data_dir, the task's folder and the current folder; "
+            f"allow it with --data_dir {paths[0].parent}"
+        )
+    # not Path.exists, which raises for a name that is too long
+    found = next((path for path in allowed if os.path.exists(path)), None)
+    if found is None:
+        raise MarathonError(f"{where}: {name}: no such file or folder below {' or '.join(map(str, folders))}")
+    return found
+
+
 def inside(name: str) -> str:
     """Return a relative name in normal form. Raises AudioError if it is absolute or leads out of the root."""
     clean = posixpath.normpath(name.replace("\\", "/"))

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from marathon_eval.task.data.selection import Row
 from marathon_eval.task.data.sources import Source
 
+#: Formats of data files that rows.py reads, and those that `datasets` reads.
+FORMATS = ("json", "jsonl", "csv", "parquet")
+BUILDERS = ("arrow", "text", "audiofolder")
+
 
 @dataclass(frozen=True)
 class StoredAudio:

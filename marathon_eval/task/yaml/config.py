@@ -26,13 +26,14 @@ class Keys(BaseModel):
 
 
 class DatasetKwargs(BaseModel):
-    """Says where rows are read from. Keys not listed here are passed unchanged to `datasets.load_dataset`."""
+    """Says where rows are read from. Of the keys not listed here, those that only parse data go to `datasets`."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     data_files: str | list[str] | dict[str, str | list[str]] | None = Field(
         None,
-        description="json, jsonl, csv or parquet below --data_dir, the hub repository or this YAML's folder",
+        description="json, jsonl, csv or parquet below --data_dir, the hub repository or this YAML's folder; an "
+        "absolute path must lie below --data_dir, this YAML's folder or the current one",
     )
     field: str | None = Field(
         None, description="the key that holds the list of rows, if the JSON file is an object"
