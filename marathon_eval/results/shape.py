@@ -15,13 +15,27 @@ _OF_RESULTS: Mapping[str, type | tuple[type, ...]] = {
     "wall_s": _NUMBER,
     **dict.fromkeys(("condition", "selection"), (dict, NoneType)),
 }
-#: Counts of rows that every task has.
-_COUNTS = ("n_meta", "n_loaded", "n_missing", "n_filtered", "n_scored")
+_OF_TASK: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(
+        ("n_meta", "n_loaded", "n_missing", "n_filtered", "n_scored", "n_errors", "n_unverified"), int
+    ),
+    **dict.fromkeys(("n_unanswered", "breakdown", "usage", "metrics"), dict),
+}
 _OF_SAMPLE: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("readings", "usage", "fields", "judge"), dict),
     **dict.fromkeys(("audio", "choices", "letters"), list),
     "status": str,
 }
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number; true and false are none."""
+    return isinstance(value, _NUMBER) and not isinstance(value, bool)
+
+
+def is_interval(value: Any) -> bool:
+    """Return whether a value is a list of two numbers."""
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
 def whole_number(digits: str) -> int:
@@ -89,15 +103,16 @@ def _fault_of_selection(selection: Mapping[str, Any] | None) -> str | None:
 def _fault_of_task(name: str, task: Any) -> str | None:
     if not isinstance(task, dict) or not isinstance(task.get("readings"), list):
         return f"tasks: {name}: readings"
-    count = next((key for key in _COUNTS if type(task.get(key)) is not int), None)
-    if count is not None:
-        return f"tasks: {name}: {count}"
+    fault = _wrong(task, _OF_TASK)
+    if fault is not None:
+        return f"tasks: {name}: {fault}"
     for reading in task["readings"]:
         metrics = task.get(reading) if isinstance(reading, str) else None
         if not isinstance(metrics, dict):
             return f"tasks: {name}: {reading}"
         for metric, entry in metrics.items():
             value = entry.get("value") if isinstance(entry, dict) else ""
-            if value is not None and not isinstance(value, _NUMBER):
+            interval = entry.get("ci95") if isinstance(entry, dict) else None
+            if not (value is None or is_number(value)) or not (interval is None or is_interval(interval)):
                 return f"tasks: {name}: {reading}: {metric}"
     return None

@@ -53,6 +53,12 @@ def metric(results: dict[str, Any], value: Any) -> None:
         lambda one: one.update(wall_s=10**400),
         lambda one: metric(one, "x"),
         lambda one: metric(one, 10**400),
+        lambda one: metric(one, True),
+        lambda one: one["tasks"]["own"]["none"]["exact_match"].update(ci95=["x", 1]),
+        lambda one: one["tasks"]["own"]["none"]["exact_match"].update(ci95=[]),
+        lambda one: one["tasks"]["own"].update(n_scored=[]),
+        lambda one: one["tasks"]["own"].update(n_unanswered=5),
+        lambda one: one["tasks"]["own"].update(usage=None),
     ],
 )
 def test_results_of_another_form_are_one_error(
