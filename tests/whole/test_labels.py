@@ -139,7 +139,8 @@ def test_a_changed_prompt_of_the_same_task_is_another_row(
 def test_scoring_again_keeps_condition_and_selection(run: Run, tmp_path: Path) -> None:
     assert run("--no_audio", "silence", "--limit", "2") == 0
     before = read_results(tmp_path / "out")
-    assert main(["score", str(tmp_path / "out"), "-o", str(tmp_path / "again")]) == 0
+    folders = ["--data_dir", str(tmp_path), "--include_path", str(tmp_path)]
+    assert main(["score", str(tmp_path / "out"), "-o", str(tmp_path / "again"), *folders]) == 0
     after = read_results(tmp_path / "again")
     assert all(after[key] == before[key] for key in ("condition", "selection", "manifests"))
 
