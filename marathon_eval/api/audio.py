@@ -7,9 +7,9 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from marathon_eval.api.file_identity import FileIdentity, file_identity
 from marathon_eval.errors import AudioError, MarathonError
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BLOCK_SAMPLES = 1 << 18
-#: Longer files are refused: a header may claim any length, and no dataset of the field has longer recordings.
+    from marathon_eval.api.decoding.sound_file import SoundFile
+
+#: Most seconds of one stretch. A header may claim any length, and a decompression bomb would decode to as much.
 MAX_SECONDS = 4 * 3600.0
 #: Limit for frames times channels: four hours of stereo at 48 kHz. One megabyte of FLAC can hold four hours of
 #: silence at 655,350 Hz.
 MAX_SAMPLES = 4 * 3600 * 48_000 * 2
-_WITH_NAN = ("FLOAT", "DOUBLE")
 
 
 class AudioFacts(NamedTuple):
@@ -58,10 +58,11 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds, read from the header without decoding. Raises AudioError."""
-        with _opened(self) as file:
-            first, last = _frames(self, file)
-            return self._seconds_after((last - first) / float(file.samplerate))
+        """Length in seconds, from the header where that can be relied on, else by decoding. Raises AudioError."""
+        with _opened(self) as sound:
+            first, last = _stretch(self, sound)
+            frames = sum(map(len, _blocks(self, sound))) if last is None else last - first
+            return self._seconds_after(frames / sound.rate)
 
     def facts(self) -> AudioFacts:
         """Decode the section at its native rate, block by block, and return its hash and length. Raises AudioError.
@@ -70,13 +71,13 @@ class Audio:
         FLAC has one hash, and edited tags in a header do not change it. With a transform, the hash covers the
         original sound and the text of the transform.
         """
-        with _opened(self) as file:
-            digest = hashlib.sha256(f"{file.samplerate}:{file.channels}:".encode())
+        with _opened(self) as sound:
+            digest = hashlib.sha256(f"{sound.rate}:{sound.channels}:".encode())
             frames = 0
-            for block in _blocks(self, file):
+            for block in _blocks(self, sound):
                 digest.update(block.tobytes())
                 frames += len(block)
-            seconds = self._seconds_after(frames / float(file.samplerate))
+            seconds = self._seconds_after(frames / float(sound.rate))
         if self.transform:
             digest.update(self.stretch.partition("|")[2].encode())
         return AudioFacts(digest.hexdigest(), seconds)
@@ -85,9 +86,9 @@ class Audio:
         """Return mono float32 samples [n] at `rate` Hz: channels averaged, resampled by soxr. Raises AudioError."""
         import numpy as np
 
-        with _opened(self) as file:
-            mono = np.concatenate([block.mean(axis=1) for block in _blocks(self, file)])
-            native = int(file.samplerate)
+        with _opened(self) as sound:
+            mono = np.concatenate([block.mean(axis=1) for block in _blocks(self, sound)])
+            native = sound.rate
         if self.transform:
             mono = self._changed(mono, native)
         if native != rate:
@@ -149,63 +150,60 @@ def path_of_memo_key(key: str) -> str:
     return match["path"] if match else key.removeprefix("audio/")
 
 
-def _opened(audio: Audio) -> Any:
-    import soundfile
+@contextmanager
+def _opened(audio: Audio) -> Iterator[SoundFile]:
+    """Open the file; every AudioError inside gets the path in front."""
+    from marathon_eval.api.decoding.sound_file import opened_sound
 
-    if not Path(audio.path).is_file():
-        raise AudioError(f"{audio.path}: no such audio file")
     try:
-        file = soundfile.SoundFile(audio.path)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{audio.path}: not readable as audio ({error.error_string})") from None
-    if file.frames <= 0:
-        file.close()
-        raise AudioError(f"{audio.path}: holds no audio")
-    return file
+        with opened_sound(audio.path) as sound:
+            yield sound
+    except AudioError as error:
+        raise AudioError(f"{audio.path}: {error}") from None
 
 
-def _frames(audio: Audio, file: Any) -> tuple[int, int]:
-    """Return the first frame of the section and the frame after its last."""
-    rate, total = int(file.samplerate), int(file.frames)
-    # a row may contain second 1e308 or NaN, which can't be rounded to a frame number
+def _stretch(audio: Audio, sound: SoundFile) -> tuple[int, int | None]:
+    """First and one-past-last frame of the stretch; None: to the end of a file whose length only decoding tells."""
+    rate, total = sound.rate, sound.frames
+    # a row may ask for second 1e308, or NaN: neither is a frame's number
     if not all(math.isfinite(edge * rate) for edge in (audio.start, audio.stop or 0.0)):
-        raise AudioError(f"{audio.path}: stretch {audio.start}-{audio.stop} s is not inside it")
-    if total / rate > MAX_SECONDS:
-        raise AudioError(f"{audio.path}: {total / rate:.0f} s is over the limit of {MAX_SECONDS:.0f} s")
-    if total * int(file.channels) > MAX_SAMPLES:
-        raise AudioError(
-            f"{audio.path}: {total} frames of {file.channels} channels are over the limit of {MAX_SAMPLES} samples"
-        )
+        raise AudioError(f"stretch {audio.start}-{audio.stop} s is not inside it")
     first = round(audio.start * rate)
     last = total if audio.stop is None else round(audio.stop * rate)
-    if not 0 <= first < last <= total:
-        raise AudioError(
-            f"{audio.path}: stretch {audio.start}-{audio.stop} s is not inside its {total / rate:.3f} s"
-        )
+    if first < 0 or (last is not None and not first < last <= (last if total is None else total)):
+        raise _outside(audio, total, rate)
+    if last is not None:
+        _hold_limits(last - first, sound)
+    if sound.fault is not None:
+        raise AudioError(sound.fault)
     return first, last
 
 
-def _blocks(audio: Audio, file: Any) -> Iterator[NDArray[np.float32]]:
-    """Yield float32 blocks [frames, channels] of the section.
+def _outside(audio: Audio, total: int | None, rate: int) -> AudioError:
+    length = "" if total is None else f" its {total / rate:.3f} s"
+    return AudioError(f"stretch {audio.start}-{audio.stop} s is not inside{length or ' it'}")
 
-    Raises AudioError for fewer frames than the header says.
-    """
-    import numpy as np
-    import soundfile
 
-    first, last = _frames(audio, file)
-    left = last - first
-    # soundfile allocates a block before it reads it, and a header may claim a thousand channels
-    most = max(1, BLOCK_SAMPLES // int(file.channels))
-    try:
-        file.seek(first)
-        while left > 0:
-            block = file.read(min(left, most), dtype="float32", always_2d=True)
-            if not len(block):
-                raise AudioError(f"{audio.path}: ends {left} frames before its header says")
-            left -= len(block)
-            if file.subtype in _WITH_NAN and not np.isfinite(block).all():
-                raise AudioError(f"{audio.path}: damaged (it holds samples that are not numbers)")
-            yield block
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{audio.path}: damaged ({error.error_string})") from None
+def _hold_limits(frames: int, sound: SoundFile) -> None:
+    """Refuse a stretch that is too long. What is around it in the file does not count."""
+    if frames / sound.rate > MAX_SECONDS:
+        raise AudioError(
+            f"{frames / sound.rate:.0f} s is over the limit of {MAX_SECONDS:.0f} s for one stretch (see start, stop)"
+        )
+    if frames * sound.channels > MAX_SAMPLES:
+        raise AudioError(
+            f"{frames} frames of {sound.channels} channels are over the limit of {MAX_SAMPLES} samples"
+        )
+
+
+def _blocks(audio: Audio, sound: SoundFile) -> Iterator[NDArray[np.float32]]:
+    """Float32 blocks [frames, channels] of the stretch; fewer frames than it has by the header is an error."""
+    first, last = _stretch(audio, sound)
+    frames = 0
+    for block in sound.blocks(first, last):
+        frames += len(block)
+        if last is None:
+            _hold_limits(frames, sound)
+        yield block
+    if not frames:
+        raise _outside(audio, sound.frames, sound.rate)

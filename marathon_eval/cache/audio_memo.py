@@ -47,7 +47,7 @@ def remembered_facts(
     keys, errors = memo_keys(audios)
     memo = store.get_many(one.key for one in keys.values())
     unknown = {one.key: (audio, one) for audio, one in keys.items() if one.key not in memo}
-    found: dict[str, Any] = _taken_over(store, [one for _, one in unknown.values()]) if unknown else {}
+    found: dict[str, Any] = _taken_over(store, list(unknown.values())) if unknown else {}
     to_decode = {key: audio for key, (audio, _) in unknown.items() if key not in found}
     reasons: dict[str, str] = {}
     for key, facts in zip(to_decode, _hashed(list(to_decode.values())), strict=True):
@@ -62,14 +62,16 @@ def remembered_facts(
     return {audio: AudioFacts(*memo[one.key]) for audio, one in keys.items() if one.key in memo}, errors
 
 
-def _taken_over(store: MemoStore, unknown: Sequence[MemoKey]) -> dict[str, Any]:
+def _taken_over(store: MemoStore, unknown: Sequence[tuple[Audio, MemoKey]]) -> dict[str, Any]:
     """Return the values of earlier versions' entries that are proved to be true, by their new key, and store them."""
-    earlier = store.get_many(one.earlier for one in unknown)
-    candidates = [one for one in unknown if one.earlier in earlier]
+    earlier = store.get_many(one.earlier for _, one in unknown)
+    candidates = [(audio, one) for audio, one in unknown if one.earlier in earlier]
     answered: Mapping[str, float] | None = None
     taken: dict[str, Any] = {}
-    for one in candidates:
+    for audio, one in candidates:
         value = earlier[one.earlier]
+        if not _of_this_length(audio, value):
+            continue
         if not one.identity.unchanged_since_written:
             answered = _first_answers(store.path) if answered is None else answered
             if one.identity.ctime_ns >= 1e9 * answered.get(value[0], 0.0):
@@ -83,6 +85,14 @@ def _taken_over(store: MemoStore, unknown: Sequence[MemoKey]) -> dict[str, Any]:
             file=sys.stderr,
         )
     return taken
+
+
+def _of_this_length(audio: Audio, value: Any) -> bool:
+    """Return whether facts of an earlier version have the section's length: it believed headers, and heard cut files."""
+    try:
+        return abs(audio.seconds - float(value[1])) < 1e-3
+    except (AudioError, ValueError, TypeError, LookupError):
+        return False
 
 
 def _first_answers(path: Path | None) -> dict[str, float]:

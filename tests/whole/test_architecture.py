@@ -26,6 +26,7 @@ LAZY = {
     "numpy",
     "rich",
     "jinja2",
+    "av",
     "soundfile",
     "soxr",
     "jiwer",

@@ -34,8 +34,13 @@ def audio_faults(file: DecodedFile, task: str, where: str, expected: Expected) -
     if file.error is not None:
         yield fault("unreadable" if file.size else "empty", file.error)
         return
+    if file.decoded is None and file.cut_short is not None:
+        yield fault("truncated", file.cut_short)
     if not file.frames:
-        yield fault("empty", "holds no samples")
+        if file.cut_short is None:
+            yield fault("empty", "holds no samples")
+        elif file.decoded is not None:
+            yield fault("truncated", file.cut_short)
         return
     if expected.rate is not None and file.rate != expected.rate:
         yield fault("wrong_rate", f"{file.rate} Hz, the task has {expected.rate} Hz")

@@ -1,25 +1,26 @@
-"""Reads the header of an audio file, decodes the file block by block, and measures its samples."""
+"""Measures the samples of an audio file, which it opens through the same door as a run does."""
 
 from __future__ import annotations
 
 import hashlib
 import math
-import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from marathon_eval.api.decoding.promise import HOLDS_NONE, NOT_FINITE
+from marathon_eval.errors import AudioError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-DECODE_BLOCK_FRAMES = 1 << 18
+    from marathon_eval.api.decoding.sound_file import SoundFile
+
 #: Amplitude below which a sample counts as digital silence: -80 dB of full scale.
 SILENCE = 1e-4
 #: Amplitude from which a sample counts as full scale; it includes the last step of 16 bits, where clipped waves stay.
 FULL_SCALE = 0.9999
-_UNKNOWN_LENGTH = (0xFFFFFFFF, 0x7FFFFFFF, 0)  # programs that stream write these instead of a length
 _SUFFIXES = {
     "WAV": {".wav"},
     "WAVEX": {".wav"},
@@ -27,7 +28,9 @@ _SUFFIXES = {
     "FLAC": {".flac"},
     "OGG": {".ogg", ".oga", ".opus"},
 }
-_SUFFIXES |= {"MP3": {".mp3"}, "AU": {".au"}, "AIFF": {".aiff", ".aif"}}
+_SUFFIXES |= {"MP3": {".mp3", ".mp2", ".mpga"}, "AU": {".au", ".snd"}, "AIFF": {".aiff", ".aif", ".aifc"}}
+_SUFFIXES |= {"MP4": {".m4a", ".mp4", ".m4b", ".mov", ".3gp", ".m4v"}, "MATROSKA": {".webm", ".mka", ".mkv"}}
+_SUFFIXES |= {"ASF": {".wma", ".asf", ".wmv"}, "AMR": {".amr", ".awb"}, "ADTS": {".aac"}}
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,8 @@ class DecodedFile:
 
 
 def read_header(path: Path) -> DecodedFile:
-    """Read the header only, without decoding."""
-    import soundfile
+    """Read the header and the structure, without decoding; a file whose length no header states is decoded once."""
+    from marathon_eval.api.decoding.sound_file import opened_sound
 
     try:
         size = path.stat().st_size
@@ -76,47 +79,57 @@ def read_header(path: Path) -> DecodedFile:
     if not size:
         return DecodedFile(path, error="is an empty file")
     try:
-        info = soundfile.info(str(path))
-    except soundfile.LibsndfileError as error:
-        return DecodedFile(path, size, error=f"not readable as audio ({error.error_string})")
-    return DecodedFile(path, size, None, info.samplerate, info.channels, info.frames, info.format)
+        with opened_sound(path) as sound:
+            if sound.frames is None and sound.fault is None:
+                return replace(hear(path), decoded=None)
+            return _header_of(path, size, sound)
+    except AudioError as error:
+        return _unopened(path, size, error)
+
+
+def _unopened(path: Path, size: int, error: AudioError) -> DecodedFile:
+    return DecodedFile(path, size, None if str(error) == HOLDS_NONE else str(error))
+
+
+def _header_of(path: Path, size: int, sound: SoundFile) -> DecodedFile:
+    return DecodedFile(
+        path,
+        size,
+        None,
+        sound.rate,
+        sound.channels,
+        sound.frames or 0,
+        sound.container,
+        cut_short=sound.fault,
+    )
 
 
 def hear(path: Path) -> DecodedFile:
     """Decode the whole file once and return its measurements."""
-    header = read_header(path)
-    if header.error is not None or not header.frames:
-        return header
-    measured = _Measures(header.rate, header.channels)
-    damage = None
-    for item in _decoded(path):
-        if isinstance(item, str):
-            damage = item
-        else:
-            measured.add(item)
-    return DecodedFile(
-        path,
-        header.size,
-        None,
-        header.rate,
-        header.channels,
-        header.frames,
-        header.container,
-        cut_short=damage or _shortened(header, measured.frames),
-        **measured.results(),
-    )
-
-
-def _decoded(path: Path) -> Iterator[NDArray[np.float32] | str]:
-    """Yield blocks [frames, channels]; if decoding fails, the last item is a text that says why."""
-    import soundfile
+    from marathon_eval.api.decoding.sound_file import opened_sound
 
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            while len(block := file.read(DECODE_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                yield block
-    except soundfile.LibsndfileError as error:
-        yield f"decoding fails ({error.error_string})"
+        size = path.stat().st_size
+        with opened_sound(path) as sound:
+            return _measured(_header_of(path, size, sound), sound)
+    except OSError as error:
+        return DecodedFile(path, error=f"cannot read ({error.strerror})")
+    except AudioError as error:
+        return _unopened(path, size, error) if size else DecodedFile(path, error="is an empty file")
+
+
+def _measured(header: DecodedFile, sound: SoundFile) -> DecodedFile:
+    measures = _Measures(sound.rate, sound.channels)
+    damage, finite = sound.fault, True
+    try:
+        # what is there of a damaged file is measured too: a user may want to know what it was
+        for block in sound.blocks(0, None):
+            measures.add(block)
+    except AudioError as error:
+        finite = str(error) != NOT_FINITE
+        damage = damage or (str(error) if finite else None)
+    frames = sound.frames if sound.frames is not None else measures.frames
+    return replace(header, frames=frames, cut_short=damage, **{**measures.results(), "finite": finite})
 
 
 class _Measures:
@@ -164,42 +177,3 @@ class _Measures:
             "finite": self.finite,
             "silence_seconds": self.longest_silence / self.rate,
         }
-
-
-def _shortened(header: DecodedFile, decoded: int) -> str | None:
-    """Return how a file is truncated, or None. libsndfile itself accepts a cut WAV or Ogg without an error."""
-    if decoded < header.frames:
-        return f"ends {header.frames - decoded} frames before its header says"
-    if header.container in ("WAV", "WAVEX"):
-        return _cut_riff(header.path, header.size)
-    return _cut_ogg(header.path, header.size) if header.container == "OGG" else None
-
-
-def _cut_riff(path: Path, size: int) -> str | None:
-    """Detect a WAV whose data chunk claims more bytes than the file has.
-
-    RIFF chunks are little-endian (RIFX: big-endian) and padded to an even length.
-    """
-    with path.open("rb") as file:
-        order = ">" if file.read(4) == b"RIFX" else "<"
-        at = 12
-        while at + 8 <= size:
-            file.seek(at)
-            name, length = struct.unpack(f"{order}4sI", file.read(8))
-            if name == b"data":
-                missing = at + 8 + length - size
-                lost = missing > 0 and length not in _UNKNOWN_LENGTH
-                return f"{missing} of its {length} bytes of audio are missing" if lost else None
-            at += 8 + length + length % 2
-    return None
-
-
-def _cut_ogg(path: Path, size: int) -> str | None:
-    """Detect an Ogg stream whose last page lacks the end-of-stream flag (RFC 3533)."""
-    with path.open("rb") as file:
-        file.seek(max(0, size - (1 << 16)))
-        tail = file.read()
-    last = tail.rfind(b"OggS")
-    if last >= 0 and last + 5 < len(tail) and tail[last + 5] & 4:
-        return None
-    return "the stream lacks its last page"

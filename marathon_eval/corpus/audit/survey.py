@@ -20,7 +20,22 @@ from marathon_eval.corpus.audit.expected import Dataset, Expected
 from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.errors import MarathonError
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".au", ".aiff", ".aif", ".m4a"}
+AUDIO_SUFFIXES = {
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".mp3",
+    ".mp2",
+    ".au",
+    ".aiff",
+    ".aif",
+    ".aifc",
+    ".w64",
+    ".caf",
+}
+AUDIO_SUFFIXES |= {".m4a", ".mp4", ".m4b", ".aac", ".webm", ".mka", ".wma", ".amr"}
 #: Folders that `build` and `review` write into a data set; their content is not part of the data.
 NOT_DATA = {"manifests", "rejected", "speech"}
 AUDIO_KEYS = ("path", "audio_path", "audio")

@@ -17,13 +17,11 @@ from marathon_eval.api.sound import (
     to_pcm16,
 )
 from marathon_eval.corpus.build.item import Item, Piece
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import AudioError, MarathonError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-RENDER_BLOCK_FRAMES = 1 << 20
 
 
 class Rendered(NamedTuple):
@@ -65,25 +63,24 @@ def sound_of(piece: Piece, rate: int, root: Path) -> tuple[NDArray[np.float32], 
 def stretch(path: Path, start: int, stop: int) -> NDArray[np.float32]:
     """Read the mono samples [stop - start] of a file, averaging channels. Raises MarathonError if any are missing."""
     import numpy as np
-    import soundfile
 
-    blocks: list[NDArray[np.float32]] = []
-    left = stop - start
+    from marathon_eval.api.decoding.sound_file import opened_sound
+
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            file.seek(start)
-            while left > 0:
-                block = file.read(min(left, RENDER_BLOCK_FRAMES), dtype="float32", always_2d=True)
-                if not len(block):
-                    raise MarathonError(f"{path}: ends {left} frames before its header says")
-                blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
-                left -= len(block)
-    except soundfile.LibsndfileError as error:
-        raise MarathonError(f"{path}: damaged ({error.error_string})") from None
+        with opened_sound(path) as sound:
+            if sound.fault is not None:
+                raise AudioError(sound.fault)
+            blocks = [_as_mono(block) for block in sound.blocks(start, stop)]
+    except AudioError as error:
+        raise MarathonError(f"{path}: {error}") from None
     samples = np.concatenate(blocks)
     if not np.isfinite(samples).all():
         raise MarathonError(f"{path}: damaged (samples that are not finite numbers)")
     return samples
+
+
+def _as_mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
 
 
 def encoded(samples: NDArray[np.int16], item: Item) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 from marathon_eval.corpus.build.fields import filled
 from marathon_eval.corpus.build.recipe import Events, RecipeSource, RecipeTable
 from marathon_eval.corpus.build.tables import Line, parsed_cell, table_lines, transcripts
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import AudioError, MarathonError
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,18 @@ def clips(recipe: str, source: RecipeSource, root: Path, paths: Sequence[str]) -
 
 def header(root: Path, path: str) -> SourceClip:
     """Read a file's header and return the whole file as a clip. Raises MarathonError if it holds no audio."""
-    import soundfile
+    from marathon_eval.api.decoding.sound_file import opened_sound
 
     try:
-        info = soundfile.info(str(root / path))
-    except soundfile.LibsndfileError as error:
-        raise MarathonError(f"{root / path}: not readable as audio ({error.error_string})") from None
-    if info.frames <= 0:
-        raise MarathonError(f"{root / path}: holds no audio")
+        with opened_sound(root / path) as sound:
+            if sound.fault is not None:
+                raise AudioError(sound.fault)
+            frames = sound.frames if sound.frames is not None else sum(map(len, sound.blocks(0, None)))
+    except AudioError as error:
+        raise MarathonError(f"{root / path}: {error}") from None
     pure = PurePosixPath(path)
     fields = {"path": path, "stem": pure.stem, "name": pure.name, "folder": pure.parent.name}
-    return SourceClip(path, 0, info.frames, info.samplerate, info.channels, fields)
+    return SourceClip(path, 0, frames, sound.rate, sound.channels, fields)
 
 
 def named_fields(all_clips: Sequence[SourceClip], pattern: str, where: str) -> list[SourceClip]:
