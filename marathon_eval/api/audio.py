@@ -164,6 +164,8 @@ def _opened(audio: Audio) -> Iterator[SoundFile]:
 
 def _stretch(audio: Audio, sound: SoundFile) -> tuple[int, int | None]:
     """First and one-past-last frame of the stretch; None: to the end of a file whose length only decoding tells."""
+    if sound.fault is not None and sound.frames is None:
+        raise AudioError(sound.fault)
     rate, total = sound.rate, sound.frames
     # a row may ask for second 1e308, or NaN: neither is a frame's number
     if not all(math.isfinite(edge * rate) for edge in (audio.start, audio.stop or 0.0)):

@@ -15,6 +15,7 @@ RECORDED_PACKAGES = (
     "torch",
     "transformers",
     "numpy",
+    "av",
     "soundfile",
     "soxr",
     "jiwer",

@@ -60,7 +60,7 @@ def spoiled(folder: Path, name: str) -> Path:
         ("tau-text", r"metro-lyon-1-003-a\.wav: not readable as audio \("),
         ("tau-empty", r"metro-lyon-1-003-a\.wav: not readable as audio \("),
         ("tau-no_samples", r"metro-lyon-1-003-a\.wav: holds no audio"),
-        ("tau-no_numbers", r"metro-lyon-1-003-a\.wav: damaged \(samples that are not finite numbers\)"),
+        ("tau-no_numbers", r"metro-lyon-1-003-a\.wav: damaged \(it holds samples that are not numbers\)"),
         ("tau-unlisted", r"meta\.csv: has no row for audio/metro-lyon-1-999-a\.wav \(1 of 51 clips\)"),
         ("tau-no_table", r"meta\.csv: no such file; --source must be the corpus's own folder"),
         (

@@ -145,3 +145,71 @@ def with_id3_cover(content: bytes) -> bytes:
 def with_id3v1(content: bytes) -> bytes:
     """Return an MP3 with an ID3v1 tag at its end."""
     return content + b"TAG" + b"title".ljust(125, b"\0")
+
+
+def cases() -> list[SoundCase]:
+    """Return the table: containers and codecs, rates of 8 to 192 kHz, one to six channels, whole and with faults."""
+    mp3, plain = by("libmp3lame"), by("libmp3lame", container="mp3", options={"write_xing": "0"})
+    quality = {"flags": "+qscale", "global_quality": "400"}
+    vbr = by("libmp3lame", container="mp3", options={"write_xing": "0"}, codec_options=quality)
+    aac, adts, fast = by("aac"), by("aac", container="adts"), by("aac", options={"movflags": "faststart"})
+    webm, opus = by("libopus", rate=48000), by("libopus", rate=48000, container="ogg")
+    wma = by("wmav2", codec_options={"b": "128000"})
+    amr = by("libopencore_amrnb", rate=8000, layout="mono", codec_options={"b": "12200"})
+    vorbis, wav, flac = written(44100, 2, "VORBIS"), written(44100, 2), written(44100, 2)
+    frames = (
+        -(-round(SECONDS * 44100) // 1152) + 1
+    )  # an MP3 encoder fills its last frame and adds one of delay
+    bare = frames * 1152 / 44100
+    missing = "missing|lacks|cut"
+    return [
+        SoundCase("six_channels.wav", written(48000, 6), SECONDS),
+        SoundCase("telephone.wav", written(8000, 1, "ULAW"), SECONDS),
+        SoundCase("adpcm.wav", by("adpcm_ima_wav"), SECONDS),
+        SoundCase("without_length.wav", changed(wav, without_length), SECONDS),
+        SoundCase("cut.wav", cut(wav), refused="bytes of audio are missing"),
+        SoundCase("joined.wav", joined(wav, wav), refused="follow the audio"),
+        SoundCase(
+            "cut_rf64.wav", cut(written(44100, 2, format="RF64")), refused="bytes of audio are missing"
+        ),
+        SoundCase("whole.w64", wav, SECONDS),
+        SoundCase("cut.w64", cut(wav), refused="bytes of audio are missing"),
+        SoundCase("whole.aiff", wav, SECONDS),
+        SoundCase("cut.aiff", cut(wav), refused="bytes of audio are missing"),
+        SoundCase("whole.au", wav, SECONDS),
+        SoundCase("cut.au", cut(wav), refused="bytes of audio are missing"),
+        SoundCase("studio.flac", written(192000, 2, "PCM_24"), SECONDS),
+        SoundCase("cover.flac", changed(written(96000, 1), with_flac_cover), SECONDS),
+        SoundCase("without_length.flac", changed(flac, without_length), SECONDS),
+        SoundCase("cut.flac", cut(flac), refused="before its header says"),
+        SoundCase("joined.flac", joined(flac, flac), 2 * SECONDS),
+        SoundCase("whole.ogg", vorbis, SECONDS),
+        SoundCase("cut.ogg", cut(vorbis), refused=missing),
+        SoundCase("joined.ogg", joined(vorbis, vorbis), 2 * SECONDS),
+        SoundCase("whole.opus", opus, SECONDS),
+        SoundCase("joined.opus", joined(opus, opus), 2 * SECONDS),
+        SoundCase("whole.mp3", mp3, SECONDS),
+        SoundCase("constant_without_xing.mp3", plain, bare),
+        SoundCase("variable_without_xing.mp3", vbr, bare),
+        SoundCase("joined.mp3", joined(mp3, mp3), 2 * SECONDS),
+        SoundCase(
+            "joined_tags.mp3", joined(changed(mp3, with_id3v1), changed(mp3, with_id3_cover)), 2 * SECONDS
+        ),
+        SoundCase("cut.mp3", cut(mp3), refused=missing),
+        SoundCase("cover.mp3", changed(by("libmp3lame", rate=16000, layout="mono"), with_id3_cover), SECONDS),
+        SoundCase("whole.m4a", aac, SECONDS),
+        SoundCase("lossless.m4a", by("alac"), SECONDS),
+        SoundCase("cut_before_index.m4a", cut(aac), refused=missing),
+        SoundCase("cut_behind_index.m4a", cut(fast), refused=missing),
+        SoundCase("joined.m4a", joined(aac, aac), 2 * SECONDS),
+        SoundCase("film.mp4", by("aac", video=True), SECONDS),
+        SoundCase("whole.aac", adts, SECONDS + 1024 / 44100),
+        SoundCase("cut.aac", cut(adts), refused=missing),
+        SoundCase("whole.webm", webm, SECONDS),
+        SoundCase("six_channels.mka", by("libopus", rate=48000, layout="5.1", container="matroska"), SECONDS),
+        SoundCase("cut.webm", cut(webm), refused=missing),
+        SoundCase("whole.wma", wma, SECONDS),
+        SoundCase("cut.wma", cut(wma), refused=missing),
+        SoundCase("whole.amr", amr, SECONDS),
+        SoundCase("cut.amr", cut(amr), refused=missing),
+    ]

@@ -42,7 +42,7 @@ def examine_boxes(file: BinaryIO, size: int, head: bytes, start: int) -> Promise
 
 
 def _bounds(starts: list[int], size: int) -> Parts:
-    return tuple(zip(starts, [*starts[1:], size], strict=True))
+    return tuple(zip(starts, [*starts[1:], size], strict=False))
 
 
 def _mp4(file: BinaryIO, size: int) -> Promise:

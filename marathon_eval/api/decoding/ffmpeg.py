@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from marathon_eval.api.decoding.promise import HOLDS_NONE, NOT_FINITE, Promise
 from marathon_eval.errors import AudioError
@@ -21,6 +21,7 @@ FORMATS = (
 )
 #: Containers whose duration is a promise; others state none, or one that is guessed from the bit rate.
 _WITH_DURATION = {"mov", "matroska", "asf"}
+_SKIP_MANUAL = 1 << 29  # AV_CODEC_FLAG2_SKIP_MANUAL: the decoder leaves its delay in
 BLOCK_FRAMES = 1 << 16
 #: How far a duration in a header may differ from the decoded one: headers round, codecs pad their last frame.
 TOLERANCE_SECONDS = 0.1
@@ -102,7 +103,7 @@ class _Part:
                 metadata_errors="ignore",
                 options={"format_whitelist": FORMATS, "protocol_whitelist": ""},
             )
-            self._stream: Any = self._container.streams.best("audio")
+            self._stream = cast("Any", self._container.streams.best("audio"))
         except (av.FFmpegError, ValueError, LookupError) as error:
             self._bytes.close()
             raise AudioError(f"not readable as audio ({_reason(error)})") from None
@@ -114,6 +115,7 @@ class _Part:
         self.rate, self.channels = int(self._stream.rate or 0), int(self._stream.channels or 0)
         self._first: tuple[int, int] | None = None
         self._read = self._damaged = 0
+        self._drop = self._wma_delay() if self._stream.codec_context.name.startswith("wmav") else 0
 
     @property
     def promised_seconds(self) -> float | None:
@@ -131,12 +133,49 @@ class _Part:
     def promised_frames(self) -> int | None:
         """Frames by the container where it counts them exactly, as MP4 does."""
         seconds = self.promised_seconds
-        return round(seconds * self.rate) if seconds is not None and self.format == "mov" else None
+        exact = self.format == "mov" or self._drop
+        return round(seconds * self.rate) if seconds is not None and exact else None
+
+    def _wma_delay(self) -> int:
+        """Frames before the sound in WMA: one or two blocks, which the packets and the header's duration tell.
+
+        FFmpeg always drops two, as Microsoft's encoder needs; its own encoder makes one.
+        """
+        import av
+
+        try:
+            times = [
+                packet.pts + packet.duration
+                for packet in self._container.demux(self._stream)
+                if packet.pts is not None
+            ]
+            self._container.seek(0)
+        except av.FFmpegError as error:
+            self.__exit__()
+            raise AudioError(f"damaged ({_reason(error)})") from None
+        block = self._block_frames
+        promised = self.promised_seconds
+        if not times or promised is None:
+            return 2 * block
+        self._stream.codec_context.flags2 = int(self._stream.codec_context.flags2) | _SKIP_MANUAL
+        held = float(max(times) * self._stream.time_base) * self.rate / block + 1
+        return min(2, max(1, round(held - promised * self.rate / block))) * block
+
+    @property
+    def _block_frames(self) -> int:
+        """Frames of a block of WMA 1 and 2 (FFmpeg's ff_wma_get_frame_len_bits)."""
+        if self.rate <= 16000:
+            return 512
+        return (
+            1024
+            if self.rate <= 22050 or (self.rate <= 32000 and self._stream.codec_context.name == "wmav1")
+            else 2048
+        )
 
     def arrays(self) -> Iterator[NDArray[np.float32]]:
         """Yield float32 arrays [frames, channels]. Raises AudioError for damage and for a broken promise."""
         frames, most = 0, self.promised_frames
-        for array in self._decoded():
+        for array in self._without_delay():
             # MP4 says where the audio ends; the codec's last frame is padded
             if (
                 most is not None
@@ -155,6 +194,13 @@ class _Part:
         if promised is None or abs(promised - seconds) <= TOLERANCE_SECONDS:
             return
         raise AudioError(f"holds {seconds:.3f} s of audio, its header says {promised:.3f} s")
+
+    def _without_delay(self) -> Iterator[NDArray[np.float32]]:
+        left = self._drop
+        for array in self._decoded():
+            if left < len(array):
+                yield array[left:]
+            left = max(0, left - len(array))
 
     def _decoded(self) -> Iterator[NDArray[np.float32]]:
         import av
@@ -231,7 +277,8 @@ class _Window(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._length}[whence]
-        self._at = max(0, base + offset)
+        # a damaged header can name any place; behind the end there is nothing to read
+        self._at = min(max(0, base + offset), self._length)
         return self._at
 
     def read(self, size: int = -1) -> bytes:

@@ -131,4 +131,4 @@ def _parts(file: BinaryIO, size: int) -> tuple[tuple[int, int], ...]:
         while (at := content.find(b"fLaC", at + 1)) >= 0:
             if content[at + 4 : at + 8] in (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22"):
                 starts.append(at)
-    return tuple(zip(starts, [*starts[1:], size], strict=True))
+    return tuple(zip(starts, [*starts[1:], size], strict=False))

@@ -38,7 +38,7 @@ def examine_ogg(file: BinaryIO, size: int) -> Promise:
             lost += max(0, page.number - numbers.get(page.serial, page.number - 1) - 1)
         numbers[page.serial] = page.number
         at, flags = page.end, page.flags
-    parts = tuple(zip(starts, [*starts[1:], at], strict=True))
+    parts = tuple(zip(starts, [*starts[1:], at], strict=False))
     return Promise("OGG", _fault(file, at, size, flags, lost), parts, libsndfile=len(parts) < 2)
 
 
