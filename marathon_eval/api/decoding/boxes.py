@@ -19,7 +19,7 @@ _AMR = {
     b"#!AMR\n": (13, 14, 16, 18, 20, 21, 27, 32, 6),
     b"#!AMR-WB\n": (18, 24, 33, 37, 41, 47, 51, 59, 61, 6),
 }
-Parts = tuple[tuple[int, int], ...]
+_Parts = tuple[tuple[int, int], ...]
 
 
 def examine_boxes(file: BinaryIO, size: int, head: bytes, start: int) -> Promise | None:
@@ -41,7 +41,7 @@ def examine_boxes(file: BinaryIO, size: int, head: bytes, start: int) -> Promise
     return None
 
 
-def _bounds(starts: list[int], size: int) -> Parts:
+def _bounds(starts: list[int], size: int) -> _Parts:
     return tuple(zip(starts, [*starts[1:], size], strict=False))
 
 

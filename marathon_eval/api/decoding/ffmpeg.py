@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Formats that FFmpeg may recognise. Playlists (hls, concat, dash) are left out: they open other files and addresses.
-FORMATS = (
+DEMUXERS = (
     "mov,mp4,m4a,3gp,matroska,webm,asf,amr,amrnb,amrwb,aac,loas,mp3,ogg,flac,wav,w64,aiff,au,caf,avi,flv,mpegts,mpeg,"
     "ac3,eac3,dts,ape,wv,tta,mpc,mpc8,tak,dsf,gsm,voc,rm,adx,sox,nut,latm,ircam,nistsphere,g722,oma,bit,xwma"
 )
@@ -24,7 +24,7 @@ _WITH_DURATION = {"mov", "matroska", "asf"}
 _SKIP_MANUAL = 1 << 29  # AV_CODEC_FLAG2_SKIP_MANUAL: the decoder leaves its delay in
 BLOCK_FRAMES = 1 << 16
 #: How far a duration in a header may differ from the decoded one: headers round, codecs pad their last frame.
-TOLERANCE_SECONDS = 0.1
+DURATION_TOLERANCE = 0.1
 _SCALES = {"u8": 1 / 128, "s16": 1 / 32768, "s32": 1 / 2147483648, "s64": 1 / 9223372036854775808}
 
 
@@ -101,7 +101,7 @@ class _Part:
             self._container: Any = av.open(
                 self._bytes,
                 metadata_errors="ignore",
-                options={"format_whitelist": FORMATS, "protocol_whitelist": ""},
+                options={"format_whitelist": DEMUXERS, "protocol_whitelist": ""},
             )
             self._stream = cast("Any", self._container.streams.best("audio"))
         except (av.FFmpegError, ValueError, LookupError) as error:
@@ -179,7 +179,7 @@ class _Part:
             # MP4 says where the audio ends; the codec's last frame is padded
             if (
                 most is not None
-                and 0 < frames + len(array) - most < len(array) + TOLERANCE_SECONDS * self.rate
+                and 0 < frames + len(array) - most < len(array) + DURATION_TOLERANCE * self.rate
             ):
                 array = array[: max(0, most - frames)]
             frames += len(array)
@@ -191,7 +191,7 @@ class _Part:
 
     def _hold_promise(self, seconds: float) -> None:
         promised = self.promised_seconds
-        if promised is None or abs(promised - seconds) <= TOLERANCE_SECONDS:
+        if promised is None or abs(promised - seconds) <= DURATION_TOLERANCE:
             return
         raise AudioError(f"holds {seconds:.3f} s of audio, its header says {promised:.3f} s")
 
