@@ -30,18 +30,17 @@ def asked(tmp_path: Path) -> Path:
 
 def run(folder: Path, *flags: str) -> None:
     common = ["run", "--model", "dummy", "--model_args", "mode=random", "--tasks", "mine", "--use_cache"]
-    places = [
-        str(folder / "cache"),
-        "--data_dir",
-        str(folder / "data"),
-        "--include_path",
-        str(folder / "mine"),
-    ]
+    places = [str(folder / "cache"), *folders(folder)]
     assert main([*common, *places, "-o", str(folder / "out"), *flags]) == 0
 
 
+def folders(folder: Path) -> list[str]:
+    return ["--data_dir", str(folder / "data"), "--include_path", str(folder / "mine")]
+
+
 def score(folder: Path, *flags: str) -> int:
-    return main(["score", str(folder / "out"), "-o", str(folder / "again"), *flags])
+    places = ["--use_cache", str(folder / "cache"), *folders(folder)]
+    return main(["score", str(folder / "out"), "-o", str(folder / "again"), *places, *flags])
 
 
 def tasks_of(folder: Path) -> Any:
@@ -127,7 +126,8 @@ def test_a_corrected_gold_is_scored(asked: Path) -> None:
 
 def test_the_official_format_has_each_rows_own_answer(asked: Path) -> None:
     def exported(name: str) -> dict[str, str]:
-        assert main(["score", str(asked / "out"), "--export", "official", "-o", str(asked / name)]) == 0
+        exported = ["--export", "official", "-o", str(asked / name), *folders(asked)]
+        assert main(["score", str(asked / "out"), *exported]) == 0
         meta = json.loads((asked / "data" / META).read_text())
         rows = [json.loads(line) for line in (asked / name / "mine.jsonl").read_text().splitlines()]
         return {one["path"]: row["response"] for one, row in zip(meta, rows, strict=True)}

@@ -33,7 +33,7 @@ def one(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_accelerate_gives_the_files_of_one_process(data: Path, one: dict[str, Any], tmp_path: Path) -> None:
     done = distributed_run.accelerated(distributed_run.flags(data, tmp_path))
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("asking 120 requests") == 1
+    assert done.stderr.count("running 120 requests") == 1
     assert distributed_run.files(tmp_path / "out") == one
     assert len(list((tmp_path / "out").rglob("results.json"))) == 1
     # both were asked, and what the second one wrote for itself is in the one file
@@ -129,7 +129,7 @@ def test_failures_are_asked_again_by_all(data: Path, one: dict[str, Any], tmp_pa
     arguments = distributed_run.flags(data, tmp_path, "dummy", "mode=random,fail_at=3", "--retry_errors")
     found = distributed_run.ended(distributed_run.start(arguments))
     assert [code for code, _, _ in found] == [0, 0], found
-    assert "asking 2 requests" in found[0][2]
+    assert "running 2 requests" in found[0][2]
     assert distributed_run.files(tmp_path / "out")["results.json"]["tasks"] == one["results.json"]["tasks"]
 
 
