@@ -38,9 +38,10 @@ class OwnModule(NamedTuple):
 
 
 def own_module(name: str, file: str | None) -> OwnModule | None:
-    """Return the module of a class that is not shipped; None for shipped ones and for those without a file."""
+    """Return the module of a class that is not shipped; None for shipped ones, Python's own, and those without a file."""
     top, *inner = name.split(".")
-    if top == _OURS or file is None or not Path(file).is_file():
+    # the folder of a module of Python's own is the whole standard library
+    if top == _OURS or top in sys.stdlib_module_names or file is None or not Path(file).is_file():
         return None
     path = Path(file).resolve()
     if top == USER_PACKAGE:

@@ -13,7 +13,7 @@ import pytest
 from helpers.minimal_task import KEYS, write_task
 from marathon_eval.api.model import Model
 from marathon_eval.api.registry import Registry
-from marathon_eval.api.source import source_hashes
+from marathon_eval.api.source import own_module, source_hashes
 from marathon_eval.cli.main import main
 
 MODEL = """
@@ -198,3 +198,11 @@ def test_cache_why_names_the_file(folder: Path, capsys: pytest.CaptureFixture[st
     task = str(folder.parent / "task" / "own.yaml")
     assert main(["cache", "why", "--model", "mine", "--tasks", task, *flags]) == 0
     assert "source file lib/deep.py was edited" in capsys.readouterr().out
+
+
+def test_modules_of_python_itself_have_no_own_files() -> None:
+    import json.decoder
+    import os
+
+    assert own_module("os", os.__file__) is None
+    assert own_module("json.decoder", json.decoder.__file__) is None
