@@ -16,9 +16,11 @@ _CHOSEN = re.compile(
     r"\u2713|\u2714|\u2705|\u2611|<-+|\u2190|\[x\]|\((?:correct|right|answer|chosen)(?: answer)?\)",
     re.IGNORECASE,
 )
+#: Only spaces within a line, and few of them where two runs may meet: a text of newlines or spaces stays linear.
 _NEXT_TURN = re.compile(
-    r"\n\s*(?:#{1,4}\s*)?(?:\*\*)?(?:Question|Q|Human|User|Instruction|Next question|Example|Problem)\s*\d*(?:\*\*)?\s*:"
-    r"|\n\s*(?:user|human)\s*\n|\n-{3,}\s*\n|<\|im_start\|>\s*user|<start_of_turn>\s*user|\[INST\]",
+    r"\n[^\S\n]*(?:#{1,4}[^\S\n]{0,3})?(?:\*\*)?"
+    r"(?:Question|Q|Human|User|Instruction|Next question|Example|Problem)[^\S\n]{0,3}\d{0,4}(?:\*\*)?[^\S\n]{0,3}:"
+    r"|\n[^\S\n]*(?:user|human)[^\S\n]*\n|\n-{3,}[^\S\n]*\n|<\|im_start\|>\s*user|<start_of_turn>\s*user|\[INST\]",
     re.IGNORECASE,
 )
 _END = re.compile(
