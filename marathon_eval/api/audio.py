@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,8 @@ class Audio:
         original sound and the text of the transform.
         """
         with _opened(self) as sound:
+            if sound.note is not None:
+                print(f"marathon-eval: {self.path}: {sound.note}", file=sys.stderr)
             digest = hashlib.sha256(f"{sound.rate}:{sound.channels}:".encode())
             frames = 0
             for block in _blocks(self, sound):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from helpers.dataset_with_faults import two_tracks
 from helpers.sound_files import SECONDS, SoundCase, cases, encoded, wave
 from marathon_eval.api.audio import Audio
 from marathon_eval.corpus.audit.decode import hear
@@ -127,3 +128,17 @@ def test_parts_of_different_rates_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"".join(contents))
     with pytest.raises(AudioError, match=re.escape("part 2 of 2 has 22050 Hz")):
         Audio(str(path)).facts()
+
+
+def test_a_file_with_two_tracks_says_which_one_is_heard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "film.mka"
+    two_tracks(path)
+    assert Audio(str(path)).facts().seconds == pytest.approx(20, abs=0.03)
+    assert capsys.readouterr().err == (
+        f"marathon-eval: {path}: 2 audio tracks, of which only number 1 is decoded\n"
+    )
+    encoded(tmp_path / "one.mka", "aac", container="matroska")
+    Audio(str(tmp_path / "one.mka")).facts()
+    assert not capsys.readouterr().err

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import soundfile
 
@@ -104,6 +105,19 @@ def as_flac(path: Path) -> None:
     write(path, noise(), format="FLAC")
 
 
+def two_tracks(path: Path) -> None:
+    """Write a Matroska file with two audio tracks under the name of a row's WAV."""
+    with av.open(str(path), "w", format="matroska") as output:
+        tracks = [output.add_stream("pcm_s16le", rate=RATE, layout="mono") for _ in range(2)]
+        for seed, track in enumerate(tracks):
+            samples = np.random.default_rng(seed).integers(-9000, 9000, (1, 20 * RATE), dtype=np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate = RATE
+            output.mux(track.encode(frame))
+        for track in tracks:
+            output.mux(track.encode(None))
+
+
 def half_silent(path: Path) -> None:
     samples = noise()
     samples[RATE : 12 * RATE] = 0
@@ -170,6 +184,7 @@ PLANTS: dict[str, list[Callable[[Path], None]]] = {
     "dc_offset": [sound(lambda path: write(path, noise() + 0.2))],
     "wrong_rate": [sound(lambda path: tone(path, rate=8000))],
     "multi_channel": [sound(lambda path: tone(path, channels=2))],
+    "several_tracks": [sound(two_tracks)],
     "too_short": [sound(lambda path: tone(path, seconds=15))],
     "too_long": [sound(lambda path: tone(path, seconds=61))],
     "short_of_promise": [lambda folder: tone(folder / "talk" / "x" / "x-1.wav", seconds=5)],
@@ -209,6 +224,7 @@ PLANTS: dict[str, list[Callable[[Path], None]]] = {
 }
 #: What a plant brings with it: a row that is taken away is missing in the count, and so on.
 ALSO = {
+    "several_tracks": {"wrong_container"},
     "outside_root": {"row_count", "orphan_audio"},
     "truncated": {"wrong_container"},
     "duplicate_audio": {"orphan_audio"},

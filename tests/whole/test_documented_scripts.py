@@ -25,6 +25,7 @@ ELSEWHERE = {
 SMALL = {
     "bench": "--repeats 1",
     "bench scale": "--rows 6000",
+    "bench decode": "--seconds 10 --repeats 1",
     "bench overlap": "--clips 4 --seconds 5",
     "bench presses": "--size small --tokens 300 --press fastv knorm --ratio 0.5 --repeats 1 --memory",
     "bench sweep": "--size small --tokens 300 --clips 2 --cells 2 --minutes 2 --fresh",
@@ -36,6 +37,7 @@ SMALL = {
 SHAPES = {
     "bench": ["validate, the ten", "build \\+ score"],
     "bench scale": ["after 5,000"],
+    "bench decode": ["FLAC", "AAC"],
     "bench overlap": ["first run"],
     "bench presses": ["fastv", "knorm"],
     "bench sweep": ["questions", "eviction", "pruning"],
@@ -49,7 +51,7 @@ def named() -> set[str]:
     """Scripts in the documents, a benchmark's name with its script."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     found = re.findall(
-        r"(?:bash |^    |`)scripts/([\w/]+)( (?:scale|overlap|presses|sweep|build)\b)?",
+        r"(?:bash |^    |`)scripts/([\w/]+)( (?:scale|decode|overlap|presses|sweep|build)\b)?",
         text,
         flags=re.MULTILINE,
     )

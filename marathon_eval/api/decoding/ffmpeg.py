@@ -35,6 +35,7 @@ class FFmpegFile:
         self._path = os.fspath(path)
         self._parts = promise.parts or ((0, os.path.getsize(path)),)
         self.fault = promise.fault
+        self.note: str | None = None
         self.frames: int | None = None
         self.container = promise.container
         self.rate = self.channels = 1
@@ -43,6 +44,7 @@ class FFmpegFile:
             return
         with _Part(self._path, *self._parts[0]) as part:
             self.container = promise.container or part.format.upper()
+            self.note = part.note
             first = next(iter(part.arrays()), None)
             self.rate, self.channels = part.rate, part.channels
             if first is None:
@@ -116,6 +118,14 @@ class _Part:
         self._first: tuple[int, int] | None = None
         self._read = self._damaged = 0
         self._drop = self._wma_delay() if self._stream.codec_context.name.startswith("wmav") else 0
+
+    @property
+    def note(self) -> str | None:
+        """Say which of several audio tracks is decoded."""
+        tracks = self._container.streams.audio
+        if len(tracks) < 2:
+            return None
+        return f"{len(tracks)} audio tracks, of which only number {tracks.index(self._stream) + 1} is decoded"
 
     @property
     def promised_seconds(self) -> float | None:

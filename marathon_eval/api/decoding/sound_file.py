@@ -29,7 +29,7 @@ class SoundFile(Protocol):
     """An open audio file.
 
     `frames` is the number of sample frames, None where only decoding can tell. `fault` says why the file is not
-    whole; it is known before anything is decoded.
+    whole; it is known before anything is decoded. `note` says what the file holds that is not decoded.
     """
 
     rate: int
@@ -37,6 +37,7 @@ class SoundFile(Protocol):
     frames: int | None
     container: str
     fault: str | None
+    note: str | None
 
     def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
         """Yield float32 blocks [frames, channels] from frame `first` up to `last`, or to the end.
@@ -119,6 +120,7 @@ class LibsndfileFile:
         self.rate, self.channels = int(file.samplerate), int(file.channels)
         self.frames: int | None = int(file.frames)
         self.container, self.fault = str(file.format), promise.fault
+        self.note: str | None = None
 
     def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
         """Yield the stretch's blocks, as `SoundFile` says."""

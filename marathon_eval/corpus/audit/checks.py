@@ -46,6 +46,8 @@ def audio_faults(file: DecodedFile, task: str, where: str, expected: Expected) -
         yield fault("wrong_rate", f"{file.rate} Hz, the task has {expected.rate} Hz")
     if file.channels > 1:
         yield fault("multi_channel", f"{file.channels} channels")
+    if file.note is not None:
+        yield fault("several_tracks", file.note)
     if not file.suffix_fits:
         yield fault("wrong_container", f"holds {file.container}")
     yield from length_faults(file, task, where, expected)

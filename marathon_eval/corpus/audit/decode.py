@@ -50,6 +50,7 @@ class DecodedFile:
     container: str = ""
     decoded: int | None = None
     cut_short: str | None = None
+    note: str | None = None
     sha256: str | None = None
     peak: float = 0.0
     mean: float = 0.0
@@ -101,6 +102,7 @@ def _header_of(path: Path, size: int, sound: SoundFile) -> DecodedFile:
         sound.frames or 0,
         sound.container,
         cut_short=sound.fault,
+        note=sound.note,
     )
 
 

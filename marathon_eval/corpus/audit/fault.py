@@ -29,6 +29,7 @@ FAULT_KINDS: dict[str, FaultKind] = {
     ),
     "wrong_rate": FaultKind("warning", "not the task's sample rate"),
     "multi_channel": FaultKind("warning", "more than one channel"),
+    "several_tracks": FaultKind("warning", "several audio tracks, of which one is decoded"),
     "too_short": FaultKind("warning", "shorter than the task's clips are"),
     "too_long": FaultKind("warning", "longer than the task's clips are"),
     "short_of_promise": FaultKind(
