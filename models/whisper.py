@@ -165,7 +165,7 @@ class Whisper(HFAudio):
         import torch
         from transformers import LogitsProcessorList
 
-        from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, broken_logits
+        from marathon_eval.backends.hf.engine.finite_logits import FinitePasses, broken_logits
         from marathon_eval.backends.hf.engine.load import quiet
 
         settings = self.settings.model_dump()
@@ -173,7 +173,7 @@ class Whisper(HFAudio):
             more |= {"language": settings["language"], "task": settings["task"]}
         features, mask = _padded(stretches, loaded.features.nb_max_frames)
         # without quiet(), transformers warns at every call that this limit replaces the checkpoint's
-        logits = FiniteLogits()
+        logits = FinitePasses(loaded.tokenizer.eos_token_id)
         with quiet(), torch.inference_mode():
             out = loaded.model.generate(
                 features.to(loaded.device, loaded.model.dtype),
@@ -187,9 +187,8 @@ class Whisper(HFAudio):
             )
         texts = loaded.tokenizer.batch_decode(out, skip_special_tokens=True)
         lengths = (out != loaded.tokenizer.pad_token_id).sum(dim=1).tolist()
-        broken = [at for row in range(len(out)) if (at := logits.broken_at(row, lengths[row])) is not None]
-        if broken:
-            raise RowError(broken_logits(broken[0]))
+        if (broken := logits.broken_at()) is not None:
+            raise RowError(broken_logits(broken))
         first = loaded.model.generation_config.no_timestamps_token_id + 1
         return [
             Decoded(

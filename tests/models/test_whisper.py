@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import LogitsProcessor
 
 from helpers import tiny_checkpoints
 from helpers.tiny_press_run import noise
@@ -100,6 +102,53 @@ def test_windows_together_say_what_each_says_alone(checkpoint: Path, clip: Audio
     assert alone.usage.details["windows"] == 6
     assert alone.text == together.text
     assert alone.usage.heard_seconds == 140.0
+
+
+class Dictated(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped
+    """Makes the first window end its text after 10 s in the first pass; the logits of the first window of pass `broken` are NaN."""
+
+    def __init__(self, first_stamp: int, end: int, broken: int | None) -> None:
+        stamps = [first_stamp, 5, first_stamp + 500, first_stamp + 500, end]
+        self.texts = [stamps, [first_stamp, 5, end, end, end]]
+        self.begin, self.broken = 0, broken
+        self.passes: list[int] = []
+
+    def set_begin_index(self, begin_index: int) -> None:
+        self.begin = begin_index
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        step = input_ids.shape[1] - self.begin
+        if step == 0:
+            self.passes.append(len(scores))
+        scores = torch.full_like(scores, float("-inf"))
+        for row in range(len(scores)):
+            scores[row, self.texts[0 if row == 0 and len(self.passes) == 1 else 1][min(step, 4)]] = 0.0
+        if len(self.passes) == self.broken:
+            scores[0, 7] = float("nan")
+        return scores
+
+
+@pytest.mark.parametrize("broken", [None, 1, 2])
+def test_a_batch_is_decoded_in_passes_of_fewer_windows(
+    checkpoint: Path, clip: Audio, broken: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import WhisperForConditionalGeneration
+
+    dictated: list[Dictated] = []
+    generate = WhisperForConditionalGeneration.generate
+
+    def dictate(self: Any, *args: Any, logits_processor: Any, **more: Any) -> Any:
+        settings = self.generation_config
+        dictated.append(Dictated(settings.no_timestamps_token_id + 1, settings.eos_token_id, broken))
+        return generate(self, *args, logits_processor=[dictated[-1], *logits_processor], **more)
+
+    monkeypatch.setattr(WhisperForConditionalGeneration, "generate", dictate)
+    response = answer(checkpoint, Request("Transcribe.", (clip,)))
+    assert dictated[0].passes == ([3] if broken == 1 else [3, 1])
+    if broken is None:
+        assert response.status == "ok"
+    else:
+        assert "logits at token 1 are not finite numbers" in str(response.error)
 
 
 def test_a_window_in_circles_is_decoded_again_and_told(

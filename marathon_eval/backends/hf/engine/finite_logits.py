@@ -45,3 +45,32 @@ class FiniteLogits(LogitsProcessor):  # type: ignore[misc]  # transformers is un
         """Return the first of a row's `tokens` steps whose logits were not finite; later steps are padding."""
         first = -1 if self._first is None else int(self._first[row])
         return first if 0 <= first < tokens else None
+
+
+class FinitePasses(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped
+    """Records the first token with logits that are not finite, in a `generate` that decodes a batch in several passes.
+
+    Whisper's does: it decodes again what its last timestamp left over, with fewer rows in each pass. A row whose last
+    token is `end` is complete, and its logits do not count.
+    """
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.begin = 0
+        self._first: Tensor | None = None
+
+    def set_begin_index(self, begin_index: int) -> None:
+        """Take the length of the prompt of the pass that begins; transformers calls it before each pass."""
+        self.begin = begin_index
+
+    def __call__(self, input_ids: Tensor, scores: Any) -> Any:
+        bad = (~torch.isfinite(scores.max(dim=-1).values) & (input_ids[:, -1] != self.end)).any()
+        if self._first is None:
+            self._first = torch.full_like(bad, -1, dtype=torch.long)
+        self._first = torch.where(bad & (self._first < 0), input_ids.shape[1] - self.begin, self._first)
+        return scores
+
+    def broken_at(self) -> int | None:
+        """Return the token, counted from 0 in its pass, at which a row's logits were first not finite."""
+        first = -1 if self._first is None else int(self._first)
+        return first if first >= 0 else None
