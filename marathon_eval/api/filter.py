@@ -8,6 +8,10 @@ from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError
 
+#: Rules of readings that could not be made through no fault of the response: the judge failed, replied what cannot be
+#: parsed, graded off its scale, could not be asked, or was not there.
+LEFT_OUT = ("judge_failed", "judge_unparsed", "judge_off_scale", "judge_not_asked", "not_judged")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -18,6 +22,11 @@ class Answer:
 
     value: str | None
     rule: str
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the row is left out of the reading's metrics, which lowers the reading's coverage."""
+        return self.value is None and self.rule in LEFT_OUT
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,8 @@ class Metric(ABC):
     spec: Mapping[str, Any] = MappingProxyType({})
     #: Whether the tally reads the row itself and not only its score.
     reads_rows: ClassVar[bool] = True
+    #: Whether it counts rows that are left out of its reading (`Answer.left_out`), as a rate of parsed replies does.
+    counts_left_out: bool = False
 
     @abstractmethod
     def score(self, row: ScoredRow) -> float | None:
@@ -114,12 +116,14 @@ class Metric(ABC):
     def counts(self, rows: Sequence[ScoredRow]) -> NDArray[Any]:
         """Return additive counts per row [n, k].
 
-        k depends on the rows' labels, so pass all compared rows in one call.
+        k depends on the rows' labels, so pass all compared rows in one call. Rows left out of the reading count zero.
         """
-        tally = self.tally()
-        for row in rows:
-            tally.add(row, self.score(row))
-        return tally.counts()
+        tally, places = self.tally(), []
+        for place, row in enumerate(rows):
+            if self.counts_left_out or not row.answer.left_out:
+                tally.add(row, self.score(row))
+                places.append(place)
+        return spread(tally.counts(), places, len(rows))
 
     @abstractmethod
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -163,6 +167,17 @@ class Mean(Metric):
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return ratio(sums[:, 0], sums[:, 1], self._empty)
+
+
+def spread(counts: NDArray[Any], places: Sequence[int], n: int) -> NDArray[Any]:
+    """Return counts [n, k] with the given counts [len(places), k] at `places`, and zeros at the rows left out."""
+    import numpy as np
+
+    if len(places) == n:
+        return counts
+    whole: NDArray[Any] = np.zeros((n, *counts.shape[1:]), dtype=counts.dtype)
+    whole[np.asarray(places, dtype=int)] = counts
+    return whole
 
 
 def counted_score(score: float | None) -> tuple[float, float]:

@@ -83,6 +83,8 @@ class TaskResult:
     n_unanswered: dict[str, int]
     n_errors: int
     n_unverified: int = 0
+    #: Scored rows that a reading leaves out, by reading; readings that leave out none are absent.
+    n_left_out: dict[str, int] = field(default_factory=dict)
     headline: dict[str, Any] | None = None
     breakdown: dict[str, Any] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)
@@ -96,6 +98,19 @@ class TaskResult:
     def coverage(self) -> float:
         """Return the fraction of the loaded rows with a usable response; 1 for a complete run."""
         return self.n_scored / self.n_loaded if self.n_loaded else 0.0
+
+    def n_in(self, reading: str) -> int:
+        """Return the number of rows that the reading's metrics include."""
+        return self.n_scored - self.n_left_out.get(reading, 0)
+
+    def coverage_of(self, reading: str) -> float:
+        """Return the fraction of the loaded rows that the reading's metrics include."""
+        return self.n_in(reading) / self.n_loaded if self.n_loaded else 0.0
+
+    @property
+    def headline_reading(self) -> str:
+        """The reading of the headline; without one, the first."""
+        return str(self.headline["reading"]) if self.headline else next(iter(self.readings), "")
 
     @property
     def full_n(self) -> int:
@@ -158,8 +173,10 @@ class RunResult:
 
     @property
     def whole(self) -> bool:
-        """Whether the run finished and every loaded row was scored."""
-        return not self.interrupted and all(task.coverage == 1.0 for task in self.tasks.values())
+        """Whether the run finished and every loaded row was scored in every reading."""
+        return not self.interrupted and all(
+            task.coverage == 1.0 and not task.n_left_out for task in self.tasks.values()
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the content of results.json."""

@@ -60,8 +60,6 @@ def press_label(fingerprint: dict[str, Any]) -> str:
 
 def add_task(table: Table, task: TaskResult) -> None:
     """Add one row per reading; the first row alone holds the values that all readings share."""
-    n = str(task.n_scored) if task.n_loaded == task.full_n else f"{task.n_scored} of {task.full_n}"
-    shared = [n, f"{task.coverage:.1%}"]
     took = "" if task.answer_s is None else duration(task.answer_s)
     rows = sorted(task.readings, key=lambda reading: not _is_headline(task, reading)) or [""]
     for position, reading in enumerate(rows):
@@ -73,19 +71,27 @@ def add_task(table: Table, task: TaskResult) -> None:
             name + (" *" if _is_headline(task, reading) else ""),
             *(numbers(value) if value else ("", "")),
             *(three_digits(metrics.get(other)) if other != name else "" for other in ("accuracy", "chance")),
-            *(shared if position == 0 else ("", "")),
+            *(counted(task, reading) if position == 0 or reading in task.n_left_out else ("", "")),
             parsed_share(task, reading),
             took if position == 0 else "",
         )
     table.add_section()
 
 
+def counted(task: TaskResult, reading: str) -> tuple[str, str]:
+    """Return the rows that a reading includes, of how many if a selection left rows out, and its coverage."""
+    n = task.n_in(reading)
+    return str(
+        n
+    ) if task.n_loaded == task.full_n else f"{n} of {task.full_n}", f"{task.coverage_of(reading):.1%}"
+
+
 def parsed_share(task: TaskResult, reading: str) -> str:
     """Return the percentage of scored rows in whose response the reading's filters found an answer."""
     unanswered = task.n_unanswered.get(reading)
-    if unanswered is None or not task.n_scored:
+    if unanswered is None or not task.n_in(reading):
         return ""
-    return f"{1 - unanswered / task.n_scored:.1%}"
+    return f"{1 - unanswered / task.n_in(reading):.1%}"
 
 
 def duration(seconds: float) -> str:
@@ -161,4 +167,19 @@ def footer(result: RunResult) -> str:
             text += f" NO ROWS in {', '.join(empty)}: every row was filtered out or lacks its audio."
         if len(empty) < sum(task.coverage < 1 for task in result.tasks.values()):
             text += " INCOMPLETE: see the rows with status error in samples_<task>.jsonl."
-    return text
+    return text + left_out_by_judge(result)
+
+
+def left_out_by_judge(result: RunResult) -> str:
+    """Return the sentence on rows that judged readings leave out, or an empty text."""
+    counts = [
+        f"{n} of {task.n_scored} rows from {task.task} {reading}"
+        for task in result.tasks.values()
+        for reading, n in task.n_left_out.items()
+    ]
+    if not counts:
+        return ""
+    return (
+        f" LEFT OUT: {', '.join(counts)}: the judge failed or its replies cannot be read, see `judge` in "
+        "samples_<task>.jsonl. The same command asks a judge that failed again."
+    )

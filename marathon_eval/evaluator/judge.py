@@ -1,8 +1,8 @@
 """Asks a judge (LLM-as-judge): any `Model` may judge responses, and its replies are cached like other responses.
 
 The first attempt is greedy. If a reply cannot be parsed, the judge is asked again, at most three times, at
-temperature 0.3 with seed + attempt. Each attempt has its own cache key and is counted and stored in the sample; an
-unparsed reply is never scored. A judge that fails makes an error row.
+temperature 0.3 with seed + attempt. Each attempt has its own cache key and is counted and stored in the sample. A reply
+that is never parsed, a refusal and a failure leave the row out of the judge's own readings, and change no other.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.judge_prompts import Call, JudgeKind
 from marathon_eval.files import sha256_of
-from marathon_eval.scoring.judge import JUDGE_VERDICTS_FIELD
+from marathon_eval.scoring.judge import JUDGE_FAILED, JUDGE_VERDICTS_FIELD, NOT_ASKED
 from marathon_eval.scoring.reasoning import parted
+from marathon_eval.task.judged_readings import judge_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -43,11 +44,10 @@ class JudgeReply:
 
 
 class JudgedRow(NamedTuple):
-    """Holds one row's verdicts by kind of judging and their record for the sample, or why judging failed."""
+    """Holds one row's verdicts by kind of judging, and their record for the sample: all texts, and what failed."""
 
     answers: Mapping[str, Answer]
     record: Mapping[str, Any]
-    error: str | None = None
 
 
 class Judged(NamedTuple):
@@ -114,7 +114,7 @@ class Judge:
 def note_response(reply: JudgeReply, response: Response, call: Call, cached: bool) -> None:
     """Store one judge response in `reply`. A refusal counts as unparsed (asked again); an error ends the call."""
     if response.status == "error":
-        reply.error = f"the judge failed: {response.error}"
+        reply.error = f"failed: {response.error}"
         return
     reply.texts = (
         *reply.texts,
@@ -136,37 +136,59 @@ def judge_name(model: Model) -> str:
 
 def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge: Judge) -> Judged:
     """Judge every row that has a response; of several responses to a row, the first is judged."""
-    kinds = [JudgeKind(name, spec, task) for name, spec in task.config.judge or () if spec is not None]
+    kinds = [JudgeKind(name, spec, task) for name, spec in judge_kinds(task.config).items()]
     answered = {
-        doc.doc_id: (doc, parted(responses[0].text))
+        doc.doc_id: (doc, responses[0].text)
         for doc, responses in rows
         if doc.error is None and responses and responses[0].status in ("ok", "unverified")
     }
-    calls: dict[tuple[int, str], list[Call]] = {}
-    errors: dict[int, str] = {}
-    for number, (doc, response) in answered.items():
-        for kind in kinds:
-            try:
-                if kind.settled(doc, response) is None:
-                    calls[number, kind.name] = kind.calls(doc, response)
-            except RowError as error:
-                errors[number] = f"row {number}: judge: {kind.name}: {error}"
-    replies = judge.ask([call for group in calls.values() for call in group])
+    judgings = {
+        (number, kind.name): _judging(kind, doc, text)
+        for number, (doc, text) in answered.items()
+        for kind in kinds
+    }
+    replies = judge.ask([call for judging in judgings.values() for call in judging.calls])
     verdicts: dict[int, JudgedRow] = {}
-    for number, (doc, response) in answered.items():
+    for number, (doc, _) in answered.items():
         answers: dict[str, Answer] = {}
         record: dict[str, Any] = {}
         for kind in kinds:
-            settled = kind.settled(doc, response)
-            kind_replies = [replies[call.key] for call in calls.get((number, kind.name), ())]
-            failed = next((reply.error for reply in kind_replies if reply.error), None)
-            if failed is not None:
-                errors.setdefault(number, f"row {number}: {failed}")
-            elif number not in errors:
-                answers[kind.name] = settled or kind.verdict(doc, [reply.value for reply in kind_replies])
-            record[kind.name] = [list(reply.texts) for reply in kind_replies]
-        verdicts[number] = JudgedRow(answers, record, errors.get(number))
+            judging = judgings[number, kind.name]
+            kind_replies = [replies[call.key] for call in judging.calls]
+            answers[kind.name] = judging.settled or _verdict(kind, doc, kind_replies)
+            record[kind.name] = [_texts(reply) for reply in kind_replies] or judging.reasons
+        verdicts[number] = JudgedRow(answers, record)
     return Judged(verdicts, _facts(judge, kinds, replies.values(), verdicts))
+
+
+class _Judging(NamedTuple):
+    """Holds the calls about one row, or the verdict if there is nothing to ask, with the reason if it cannot be asked."""
+
+    calls: Sequence[Call]
+    settled: Answer | None = None
+    reasons: list[list[str]] = []  # noqa: RUF012 - never changed
+
+
+def _judging(kind: JudgeKind, doc: Doc, text: str) -> _Judging:
+    response = parted(text)
+    try:
+        settled = kind.settled(doc, response, text)
+        return _Judging(kind.calls(doc, response) if settled is None else (), settled)
+    except RowError as error:
+        return _Judging(
+            (), Answer(None, NOT_ASKED), [[f"not asked: row {doc.doc_id}: judge: {kind.name}: {error}"]]
+        )
+
+
+def _verdict(kind: JudgeKind, doc: Doc, replies: Sequence[JudgeReply]) -> Answer:
+    """Combine the replies about one row; one failed call leaves the row out, since asking again may succeed."""
+    if any(reply.error for reply in replies):
+        return Answer(None, JUDGE_FAILED)
+    return kind.verdict(doc, [reply.value for reply in replies])
+
+
+def _texts(reply: JudgeReply) -> list[str]:
+    return [*reply.texts, *([reply.error] if reply.error else [])]
 
 
 def with_verdict(doc: Doc, verdict: JudgedRow) -> Doc:
@@ -182,7 +204,9 @@ def _facts(
         "name": judge.name,
         "fingerprint_sha256": sha256_of(judge.model.fingerprint),
         "prompts_sha256": {kind.name: sha256_of([kind.spec.system, kind.spec.prompt]) for kind in kinds},
-        "n_judged": sum(verdict.error is None for verdict in verdicts.values()),
+        "n_judged": sum(
+            not any(answer.left_out for answer in verdict.answers.values()) for verdict in verdicts.values()
+        ),
         "n_calls": sum(len(reply.texts) for reply in all_replies),
         "n_cached": sum(reply.cached for reply in all_replies),
         "n_retries": sum(max(0, len(reply.texts) - 1) for reply in all_replies),

@@ -12,23 +12,29 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.filter import Answer
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.errors import RowError, unknown
-from marathon_eval.scoring.judge import NO_CHOICE, Pair, Pass, read_letter
-from marathon_eval.scoring.reasoning import Parted
+from marathon_eval.scoring.judge import NO_CHOICE, UNPARSED, Pair, Pass, read_letter
+from marathon_eval.scoring.reasoning import UNCLOSED, Parted
 from marathon_eval.scoring.released.air_bench import two_scores
-from marathon_eval.scoring.released.mmar import included
-from marathon_eval.task.prompt.template import wording
+from marathon_eval.scoring.scorer import scored_row
+from marathon_eval.task.judged_readings import judge_kinds, readings_of_kind
+from marathon_eval.task.prompt.prompt import OURS
+from marathon_eval.task.prompt.template import check_names, wording
 
 if TYPE_CHECKING:
     from marathon_eval.task.task import Doc, Task
     from marathon_eval.task.yaml.config import JudgePrompt
 
+#: The rule of a row that gets the lowest grade because it is below the task's gate.
+BELOW_GATE = "below_gate"
+#: Names that the template of a kind sees in addition to the row's columns and options.
+_OURS = {"pair": frozenset({"response", "reasoning", "first", "second"})}
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
 
 
@@ -55,13 +61,21 @@ class JudgeKind:
         """Build the calls about one response. Raises RowError if the row lacks a column that the prompt needs."""
         return [*_CALLS[self.name](self, doc, response)]
 
-    def settled(self, doc: Doc, response: Parted) -> Answer | None:
-        """Return the verdict if no call is needed, else None."""
-        if response.answer is None:
-            return Answer(None, "unclosed_reasoning")
-        if self.name == "rubric" and not included(str(doc.target), response.answer, doc.choices):
-            return Answer("0", "wrong_answer")
-        return None
+    def settled(self, doc: Doc, response: Parted, text: str) -> Answer | None:
+        """Return the verdict if no call is needed, else None; `text` is the whole response, which the gate reads."""
+        # a pair's reference is graded beside an empty answer: without grades the row would leave the mean
+        if response.answer is None and self.name != "pair":
+            return Answer(None, UNCLOSED)
+        return None if self._passes_gate(doc, text) else Answer("0", BELOW_GATE)
+
+    def _passes_gate(self, doc: Doc, text: str) -> bool:
+        gate = self.spec.gate
+        if gate is None:
+            return True
+        reading, context = self.task.readings[gate.reading], self.task.context(doc)
+        row = scored_row(doc, context, reading.pipeline.apply([text], context), self.task.scorer.cluster(doc))
+        score = next(metric for metric in reading.metrics if metric.name == gate.metric).score(row)
+        return score is not None and score >= gate.at_least
 
     def verdict(self, doc: Doc, replies: Sequence[Any]) -> Answer:
         """Combine the parsed replies, in the order of `calls`, into a verdict; None is a reply never parsed."""
@@ -80,22 +94,31 @@ class JudgeKind:
         row = self.task.writer.question.values(doc.fields)
         # a predictions file in MMAR's format has the reasoning in its own column
         reasoning = response.reasoning or str(doc.fields.get("thinking_prediction") or "")
-        return {**row, "response": response.answer, "reasoning": reasoning}
+        return {**row, "response": response.answer or "", "reasoning": reasoning}
 
 
 def check_judging(task: Task) -> None:
     """Raise MarathonError if a judge's template is broken or names a reading that the task does not have."""
-    for name, spec in task.config.judge or ():
-        if spec is None:
-            continue
-        readings = [spec.readings] if isinstance(spec.readings, str) else spec.readings
-        for reading in readings:
+    for name, spec in judge_kinds(task.config).items():
+        for reading in readings_of_kind(spec):
             if reading not in task.readings:
                 where = f"{task.document.where('judge', name, 'readings')}: judge: {name}: readings"
                 raise unknown(where, "reading", reading, task.readings)
         if spec.prompt not in _CHECKED:
             JudgeKind(name, spec, task)
             _CHECKED.add(spec.prompt)
+
+
+def check_judge_columns(task: Task, docs: Iterable[Doc]) -> None:
+    """Raise MarathonError, with the nearest name, if a judge's template uses a name that no row has."""
+    kinds = judge_kinds(task.config)
+    if not kinds:
+        return
+    columns = {name for doc in docs for name in doc.fields}
+    if task.writer.question.choices.given:
+        columns |= OURS
+    for name, spec in kinds.items():
+        check_names(JudgeKind(name, spec, task).prompt, columns | _OURS.get(name, {"response", "reasoning"}))
 
 
 #: Prompts already checked: tasks of one benchmark share a prompt, and compiling it is the slowest check.
@@ -110,8 +133,8 @@ def _align_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
 def _pair_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
     values = kind.values(doc, response)
     for order, first, second in (
-        ("straight", doc.target, response.answer),
-        ("swapped", response.answer, doc.target),
+        ("straight", doc.target, values["response"]),
+        ("swapped", values["response"], doc.target),
     ):
         yield kind.call((doc.doc_id, order), {**values, "first": first, "second": second}, two_scores)
 
@@ -161,7 +184,7 @@ def trimmed_mean(scores: Sequence[float]) -> float:
 def _align_verdict(doc: Doc, replies: Sequence[Any]) -> Answer:
     (letter,) = replies
     if letter is None:
-        return Answer(None, "unparsed")
+        return Answer(None, UNPARSED)
     return (
         Answer(None, "none_fits")
         if letter == NO_CHOICE
@@ -172,13 +195,13 @@ def _align_verdict(doc: Doc, replies: Sequence[Any]) -> Answer:
 def _pair_verdict(doc: Doc, replies: Sequence[Any]) -> Answer:
     straight, swapped = replies
     pair = Pair(straight and Pass(*straight), swapped and Pass(swapped[1], swapped[0]))
-    rule = ("both" if swapped else "straight_only") if straight else "swapped_only" if swapped else "unparsed"
+    rule = ("both" if swapped else "straight_only") if straight else "swapped_only" if swapped else UNPARSED
     return Answer(pair.text() if pair.passes else None, rule)
 
 
 def _rubric_verdict(doc: Doc, replies: Sequence[Any]) -> Answer:
     if any(score is None for score in replies):
-        return Answer(None, "unparsed")
+        return Answer(None, UNPARSED)
     return Answer(repr(trimmed_mean(replies)), "raters")
 
 

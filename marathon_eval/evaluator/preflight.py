@@ -62,6 +62,7 @@ def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
     yield reachable("weights and keys", stages[:1] if isinstance(stages[0], HFAudio) else stages)
     if judge:
         yield reachable("judge", judge)
+        yield judge_prompts(plan)
     yield free_disk_bytes(plan.config, answers)
     yield scorers(plan)
 
@@ -115,6 +116,19 @@ def reachable(name: str, models: tuple[Model, ...]) -> Check:
     return Check(
         name, ", ".join(model.name() for model in models), "; and ".join(dict.fromkeys(faults)) or None
     )
+
+
+def judge_prompts(plan: RunBeforeStart) -> Check:
+    """Check that the rows have every name that the judge's prompts use."""
+    from marathon_eval.evaluator.judge_prompts import check_judge_columns
+
+    faults = []
+    for name, task in plan.tasks.items():
+        try:
+            check_judge_columns(task, plan.pool.docs[name].docs)
+        except MarathonError as error:
+            faults.append(str(error))
+    return Check("judge prompts", "the rows have every name in them", "; and ".join(faults) or None)
 
 
 def free_disk_bytes(config: RunConfig, answers: int) -> Check:

@@ -124,11 +124,9 @@ def scored_sample(
     verdict: JudgedRow | None = None,
     predict_only: bool = False,
 ) -> Sample:
-    """Score one document. Judged readings read the judge's verdict; a failed judge makes an error row."""
+    """Score one document. Judged readings read the judge's verdict, or leave the row out where there is none."""
     if verdict is None:
         return task.score(doc, responses, predict_only=predict_only)
-    if verdict.error is not None:
-        responses = [replace(response, status="error", error=verdict.error) for response in responses]
     from marathon_eval.evaluator.judge import with_verdict
 
     sample = task.score(with_verdict(doc, verdict), responses)

@@ -100,7 +100,12 @@ class SweepTable:
     def _task_cell(self, cell: SweepCell, entry: TaskResult, rows: TaskRows, figures: TaskCell) -> TaskCell:
         task, headline = entry.task, entry.headline_value()
         figures.score, figures.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
-        figures.coverage, figures.n, figures.full_n = entry.coverage, entry.n_scored, entry.full_n
+        reading = entry.headline_reading
+        figures.coverage, figures.n, figures.full_n = (
+            entry.coverage_of(reading),
+            entry.n_in(reading),
+            entry.full_n,
+        )
         figures.scale = (entry.headline or {}).get("scale", 1.0)
         if cell.press is not None and task in self.base:
             difference = paired_metrics(task, self.base[task], rows)

@@ -59,6 +59,10 @@ def _has_data(task: Task, data_dir: str | None) -> bool:
 
 def _data_problems(task: Task, data_dir: str | None) -> Iterator[str]:
     docs = task.docs(data_dir).docs
+    if task.config.judge is not None:
+        from marathon_eval.evaluator.judge_prompts import check_judge_columns
+
+        check_judge_columns(task, docs)
     errors = [doc.error for doc in docs if doc.error is not None]
     yield from (f"{task.name}: {reason}" for reason in errors[:REASONS_SHOWN])
     if len(errors) > REASONS_SHOWN:

@@ -89,8 +89,9 @@ def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:
     if headline is None or headline.value is None:
         return None
     low, high = sorted(headline.ci95) if headline.ci95 else (None, None)
-    n = None if all_rows and task.n_scored == task.full_n else task.n_scored
-    return Score(headline.value, low, high, task.coverage == 1.0, n, task.full_n)
+    n_in = task.n_in(task.headline_reading)
+    n = None if all_rows and n_in == task.full_n else n_in
+    return Score(headline.value, low, high, task.coverage_of(task.headline_reading) == 1.0, n, task.full_n)
 
 
 def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]) -> LeaderboardRow:

@@ -83,7 +83,9 @@ def _asked(run: dict[str, Any], name: str) -> Asked:
 
 
 def _n_scored(run: dict[str, Any], name: str) -> int:
-    return int(run["tasks"][name]["n_scored"])
+    """Return the rows in the scores; a row that a reading leaves out counts less."""
+    entry = run["tasks"][name]
+    return int(entry["n_scored"]) - int(sum(entry.get("n_left_out", {}).values()))
 
 
 def _variant(by_task: RunByTask, merged: Sequence[RunByTask]) -> list[str]:

@@ -60,7 +60,7 @@ def task_lines(
 def _task_line(label: str, task: TaskResult, parts: Breakdown | None) -> TaskLine:
     headline = task.headline or {}
     reading = headline.get("reading", next(iter(task.readings), ""))
-    unanswered = task.n_unanswered.get(reading)
+    unanswered, n_in = task.n_unanswered.get(reading), task.n_in(reading)
     measured_majority = parts.majority if parts else None
     recorded_majority = _value(task, reading, "majority")
     return TaskLine(
@@ -71,12 +71,12 @@ def _task_line(label: str, task: TaskResult, parts: Breakdown | None) -> TaskLin
         accuracy=_value(task, reading, "accuracy", "acc"),
         chance=_value(task, reading, "chance"),
         majority=measured_majority if recorded_majority is None else recorded_majority,
-        n_scored=task.n_scored,
+        n_scored=n_in,
         n_loaded=task.n_loaded,
         n_meta=task.n_meta,
         n_errors=task.n_errors,
-        coverage=task.coverage,
-        parse_rate=None if unanswered is None or not task.n_scored else 1 - unanswered / task.n_scored,
+        coverage=task.coverage_of(reading),
+        parse_rate=None if unanswered is None or not n_in else 1 - unanswered / n_in,
     )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from marathon_eval.api.filter import LEFT_OUT
+
 RIGHT, WRONG, GRADED, UNANSWERED, ERROR, UNSCORED, ABSENT = "rwguen-"
 NAMES = {
     RIGHT: "right",
@@ -39,7 +41,7 @@ def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
     if scored is None:
         return Outcome(UNSCORED)
     if scored["answer"] is None:
-        return Outcome(UNANSWERED)
+        return Outcome(UNSCORED if scored.get("rule") in LEFT_OUT else UNANSWERED)
     name, score = _verdict(scored["scores"], metric)
     if score is None:
         return Outcome(UNSCORED)

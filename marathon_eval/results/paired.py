@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.api.filter import Answer, FilterContext
+from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
 from marathon_eval.scoring.metrics.build import build_metric
@@ -92,7 +92,9 @@ def paired_metrics(task: str, a: TaskRows, b: TaskRows) -> TaskDifference:
     scored = a.scored, b.scored
     docs = [doc for doc in scored[0] if doc in scored[1]]
     readings = {
-        name: _reading(name, a, b, docs) for name in a.summary["readings"] if name in b.summary["readings"]
+        name: _reading(name, a, b, in_both(name, a, b, docs))
+        for name in a.summary["readings"]
+        if name in b.summary["readings"]
     }
     headline = a.summary.get("headline")
     first = headline["reading"] if headline else next(iter(readings), "")
@@ -105,6 +107,16 @@ def paired_metrics(task: str, a: TaskRows, b: TaskRows) -> TaskDifference:
         readings=readings,
         flips=flips(a, b, docs, first) if first in readings else [],
     )
+
+
+def in_both(reading: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> list[int]:
+    """Return the documents that the reading leaves out in neither run; a judge may have failed on some."""
+    recorded = ([side.rows[doc]["readings"][reading] for doc in docs] for side in (a, b))
+    return [
+        doc
+        for doc, *pair in zip(docs, *recorded, strict=True)
+        if not any(read["answer"] is None and read["rule"] in LEFT_OUT for read in pair)
+    ]
 
 
 def correct(families: Sequence[Mapping[str, ReadingDifference]]) -> None:

@@ -19,7 +19,7 @@ _OF_TASK: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
         ("n_meta", "n_loaded", "n_missing", "n_filtered", "n_scored", "n_errors", "n_unverified"), int
     ),
-    **dict.fromkeys(("n_unanswered", "breakdown", "usage", "metrics"), dict),
+    **dict.fromkeys(("n_unanswered", "n_left_out", "breakdown", "usage", "metrics"), dict),
 }
 _OF_SAMPLE: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("readings", "usage", "fields", "judge"), dict),
@@ -106,6 +106,9 @@ def _fault_of_task(name: str, task: Any) -> str | None:
     fault = _wrong(task, _OF_TASK)
     if fault is not None:
         return f"tasks: {name}: {fault}"
+    for key in ("n_unanswered", "n_left_out"):
+        if not all(type(count) is int for count in task.get(key, {}).values()):
+            return f"tasks: {name}: {key}"
     for reading in task["readings"]:
         metrics = task.get(reading) if isinstance(reading, str) else None
         if not isinstance(metrics, dict):

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.doc import Doc, DocSet
-from marathon_eval.api.filter import Answer, FilterContext
-from marathon_eval.api.metric import Metric, ScoredRow, Tally
+from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
+from marathon_eval.api.metric import Metric, ScoredRow, Tally, spread
 from marathon_eval.api.results import MetricValue, ReadingScore, Sample, TaskResult
 from marathon_eval.scoring.scorer import SCORABLE_STATUS, Scorer, scored_row
 from marathon_eval.scoring.usage import UsageColumns, answer_seconds
@@ -58,6 +58,8 @@ class Aggregation:
         self.docs: list[Doc] = []
         self.parts: dict[str, dict[str, array[int]]] = {key: {} for key in scorer.breakdown}
         self.unanswered = dict.fromkeys(scorer.readings, 0)
+        #: Places of the rows that each reading leaves out.
+        self.left_out = {name: array("q") for name in scorer.readings}
         self.usage = UsageColumns()
         self.n_answered = self.n_errors = self.n_unverified = 0
         self.answer_s: float | None = None
@@ -79,12 +81,27 @@ class Aggregation:
     def _take(self, sample: Sample, doc: Doc) -> None:
         for key, places in self.parts.items():
             places.setdefault(str(sample.fields.get(key)), array("q")).append(len(self.docs))
-        self.docs.append(doc)
         rows = self._rows(sample.readings, doc) if self._readings_with_rows else {}
+        left_out = {
+            name for name, read in sample.readings.items() if read.answer is None and read.rule in LEFT_OUT
+        }
         for name in self.unanswered:
-            self.unanswered[name] += sample.readings[name].answer is None
+            if name in left_out:
+                self.left_out[name].append(len(self.docs))
+            else:
+                self.unanswered[name] += sample.readings[name].answer is None
+        self.docs.append(doc)
         for name, metric, tally in self.tallies:
-            tally.add(rows.get(name, _NO_ROW), sample.readings[name].scores[metric.name])
+            if metric.counts_left_out or name not in left_out:
+                tally.add(rows.get(name, _NO_ROW), sample.readings[name].scores[metric.name])
+
+    def _counts(self, tallied: Tallied) -> NDArray[Any]:
+        """Return the counts of a metric [n, k] over all scored rows; rows left out of its reading have zeros."""
+        counts, left_out = tallied.tally.counts(), self.left_out[tallied.reading]
+        if tallied.metric.counts_left_out or not left_out:
+            return counts
+        missing = set(left_out)
+        return spread(counts, [n for n in range(len(self.docs)) if n not in missing], len(self.docs))
 
     def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc) -> dict[str, ScoredRow]:
         context, cluster = self.contexts(doc), self.scorer.cluster(doc)
@@ -111,6 +128,7 @@ class Aggregation:
             n_unanswered=self.unanswered,
             n_errors=self.n_errors,
             n_unverified=self.n_unverified,
+            n_left_out={name: len(places) for name, places in self.left_out.items() if places},
             headline=None if self.scorer.headline is None else dict(self.scorer.headline),
             breakdown=_breakdown(parts, values),
             usage=self.usage.merged(),
@@ -134,14 +152,19 @@ class Aggregation:
         measures: list[Measured] = []
 
         def counts_and_values() -> Iterator[tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]]:
-            for _, metric, tally in self.tallies:
-                counts = tally.counts()
-                measures.append(_without_interval(metric, counts, parts))
-                yield counts, metric.value
+            for tallied in self.tallies:
+                counts = self._counts(tallied)
+                measures.append(_without_interval(tallied.metric, counts, parts))
+                yield counts, tallied.metric.value
 
         intervals = bootstraps(counts_and_values(), self.scorer.clusters(self.docs))
         for (name, metric, _), measured, interval in zip(self.tallies, measures, intervals, strict=True):
             ends = None if interval is None else (interval.low, interval.high)
+            if len(self.left_out[name]) == len(self.docs) and not metric.counts_left_out:
+                # some metrics have a value of their own for no rows
+                nothing = {key: dict.fromkeys(labels) for key, labels in parts.items()}
+                values[name][metric.name] = Measured(MetricValue(None), nothing)
+                continue
             values[name][metric.name] = measured._replace(whole=MetricValue(measured.whole.value, ends))
         return values
 

@@ -1,10 +1,13 @@
 """Defines the filters and metrics that read an LLM judge's verdicts, which evaluator/judge.py stores in the row.
 
+A row that the judge failed on, or whose replies cannot be parsed, is left out of the reading (api/filter.py: LEFT_OUT):
+its coverage falls, and no other reading changes.
+
 judge_align     filter: the option that the response means according to the judge; "none" counts as unanswered
 judge_pair      filter: both passes' scores as text, "8 7 / 6 9": first the pass with the reference in front, then the
                 pass with the answer in front, each in the order of the judge's reply; "-" for a pass whose reply
                 could not be parsed. With `both: true`, a row with only one parsed pass, or with scores off the
-                scale, counts as unanswered
+                scale, is left out
 judge_rubric    filter: the rating of an answer's reasoning, 0 to 1
 
 judge_score, reference_score    mean score of the answer and of the reference: the mean of the two passes' means
@@ -34,8 +37,10 @@ JUDGE_VERDICTS_FIELD = "judge verdicts"
 SCALE = range(1, 11)
 #: Stands for a pass whose reply could not be parsed.
 NO_SCORE = "-"
-#: The rule of a row that no judge has seen.
-NOT_JUDGED = "not_judged"
+#: Rules of rows that a judged reading leaves out: no judge has seen the row, it could not be asked about it, it failed,
+#: its replies could not be parsed, or its scores are off the scale.
+NOT_JUDGED, NOT_ASKED, JUDGE_FAILED = "not_judged", "judge_not_asked", "judge_failed"
+UNPARSED, OFF_SCALE = "judge_unparsed", "judge_off_scale"
 
 
 class Pass(NamedTuple):
@@ -84,7 +89,7 @@ def _numbers(text: str) -> list[int] | None:
 def verdict_of(kind: str, accepted: Callable[[Answer], Answer] = lambda answer: answer) -> FilterStep:
     """Return a filter that reads the verdict of one kind ("align", "pair", "rubric") from the row.
 
-    `accepted` may replace the verdict. A row that no judge has seen is unanswered, with the rule `not_judged`.
+    `accepted` may replace the verdict. A row that no judge has seen is left out, with the rule `not_judged`.
     """
 
     def step(held: Sequence[Held], context: FilterContext) -> list[Held]:
@@ -111,7 +116,7 @@ def judge_pair(both: bool = False) -> FilterStep:
     def accepted(answer: Answer) -> Answer:
         if not both or answer.value is None or Pair.of(answer.value).on_scale:
             return answer
-        return Answer(None, "off_scale" if answer.rule == "both" else answer.rule)
+        return Answer(None, OFF_SCALE if answer.rule == "both" else UNPARSED)
 
     return verdict_of("pair", accepted)
 
@@ -184,13 +189,15 @@ def flip_rate() -> Metric:
 
 
 def judge_parse_rate() -> Metric:
-    """Build the share of passes whose reply was parsed, if only after retries."""
-    return Mean("judge_parse_rate", lambda row: len(pair_of(row).passes) / 2)
+    """Build the share of passes whose reply was parsed, if only after retries; rows left out count too."""
+    rate = Mean("judge_parse_rate", lambda row: len(pair_of(row).passes) / 2)
+    rate.counts_left_out = True
+    return rate
 
 
 def rubric_score() -> Metric:
-    """Build the mean rating; the reasoning of a wrong answer is rated 0 without a request to the judge."""
-    return Mean("rubric_score", lambda row: None if row.answer.value is None else float(row.answer.value))
+    """Build the mean rating; an unanswered row has 0, and one that the judge failed on is left out."""
+    return Mean("rubric_score", lambda row: float(row.answer.value or 0))
 
 
 JUDGE_FILTERS: dict[str, Callable[..., FilterStep]] = {
@@ -208,6 +215,10 @@ JUDGE_METRICS: dict[str, Callable[..., Metric]] = {
         rubric_score,
     )
 }
+
+#: The kind of judging whose verdict a filter reads, and a metric measures.
+KIND_OF_FILTER = {name: name.removeprefix("judge_") for name in JUDGE_FILTERS}
+KIND_OF_METRIC = {name: "rubric" if name == "rubric_score" else "pair" for name in JUDGE_METRICS}
 
 #: The reply of a judge that finds none of the options in a response.
 NO_CHOICE = "none"

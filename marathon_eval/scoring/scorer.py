@@ -85,7 +85,10 @@ class Scorer:
         for name, reading in self.readings.items():
             answer = reading.pipeline.apply(texts, context)
             row = scored_row(doc, context, answer, self.cluster(doc))
-            scores = {metric.name: metric.score(row) for metric in reading.metrics}
+            scores = {
+                metric.name: None if answer.left_out and not metric.counts_left_out else metric.score(row)
+                for metric in reading.metrics
+            }
             scores_by_reading[name] = ReadingScore(answer.value, answer.rule, scores)
         return scores_by_reading
 

@@ -16,6 +16,7 @@ from marathon_eval.scoring.scorer import Scorer
 from marathon_eval.task.data.rows import TableReader
 from marathon_eval.task.documents import DocLoader
 from marathon_eval.task.group import Group
+from marathon_eval.task.judged_readings import check_judged_readings
 from marathon_eval.task.prompt.choices import Choices, letters_of
 from marathon_eval.task.prompt.prompt import PromptWriter
 from marathon_eval.task.readings import build_readings
@@ -181,6 +182,7 @@ class Task:
             raise MarathonError(
                 f"{self._at('filter_list')}: the filter 'choice' needs options; add doc_to_choice or choice_columns"
             )
+        check_judged_readings(config, self.document, self.readings)
         self._check_headline()
 
     def _check_headline(self) -> None:

@@ -47,8 +47,9 @@ def test_two_passes_their_mean_failures_and_wins(court: Court) -> None:
     assert strict["win_rate[scripted]"] == pytest.approx((1 / 3 + 2 / 3) / 2)
     assert strict["position_bias[scripted]"] == pytest.approx(((6 - 7) + (9 - 8) + (7 - 9)) / 3)
     assert strict["flip_rate[scripted]"] == pytest.approx(1 / 3)
-    assert result.n_unanswered == {"paper": 1, "strict": 3}
-    assert result.coverage == 1.0
+    assert result.n_unanswered == {"paper": 0, "strict": 0}
+    assert result.n_left_out == {"paper": 1, "strict": 3}
+    assert (result.coverage, result.coverage_of("paper"), result.coverage_of("strict")) == (1.0, 5 / 6, 0.5)
     assert result.headline is not None
     assert result.headline["metric"] == "judge_score[scripted]"
 
@@ -131,19 +132,22 @@ def test_a_finished_run_is_scored_again_with_the_judge_of_the_run(court: Court) 
     assert {json.loads(row)["response"] for row in rows} == {"It buzzes."}
 
 
-def test_a_failing_judge_makes_error_rows_that_are_asked_again(court: Court) -> None:
+def test_a_row_that_the_judge_failed_on_is_left_out_and_asked_again(court: Court) -> None:
     q = sound_questions(court)
     bad = [*order(q[0], ["FAIL"], ["7 7"]), {"has": [], "replies": ["5 6"]}]
     result = court.run(["air_bench_chat_sound"], bad)
     sample = result.samples["air_bench_chat_sound"][0]
-    assert (sample.status, sample.error) == (
-        "error",
-        "row 6: the judge failed: no judge at home",
-    ) or sample.error
-    assert "the judge failed: no judge at home" in str(sample.error)
-    assert sample.response == "It buzzes."
+    assert (sample.status, sample.error, sample.response) == ("ok", None, "It buzzes.")
+    assert sample.judge == {"pair": [["failed: no judge at home"], ["7 7"]]}
+    assert (sample.readings["paper"].answer, sample.readings["paper"].rule) == (None, "judge_failed")
+    assert set(sample.readings["strict"].scores.values()) == {None}
     assert not result.whole
-    assert result.tasks["air_bench_chat_sound"].n_errors == 1
+    task = result.tasks["air_bench_chat_sound"]
+    assert (task.n_errors, task.n_left_out) == (0, {"paper": 1, "strict": 1})
+    assert task.readings["paper"]["judge_score[scripted]"].value == 5.5
+    asked = len(court.calls())
+    assert court.run(["air_bench_chat_sound"], [{"has": [], "replies": ["5 6"]}]).whole
+    assert len(court.calls()) > asked
 
 
 def test_a_refusal_is_a_reply_that_cannot_be_read(court: Court) -> None:
@@ -174,13 +178,15 @@ def test_what_the_data_says_is_never_a_template(court: Court) -> None:
     assert "[Assistant 2 answers]\n{{ first }}" in prompt
 
 
-def test_a_row_without_a_description_is_an_error_row(court: Court) -> None:
+def test_a_row_without_a_description_is_left_out(court: Court) -> None:
     rows = make_air_bench_mmar_data.chat(court.folder / "data", rows=1)
     del next(row for row in rows if row["task_name"] == "sound_QA")["meta_info"]
     make_air_bench_mmar_data.write(court.folder / "data" / "Chat" / "Chat_meta.json", rows)
     result = court.run(["air_bench_chat_sound"], [{"has": [], "replies": ["5 6"]}])
-    assert [sample.status for sample in result.samples["air_bench_chat_sound"]] == ["error", "ok"]
-    assert "meta_info" in str(result.samples["air_bench_chat_sound"][0].error)
+    samples = result.samples["air_bench_chat_sound"]
+    assert [sample.readings["paper"].rule for sample in samples] == ["judge_not_asked", "both"]
+    assert "meta_info" in str(samples[0].judge["pair"])
+    assert result.tasks["air_bench_chat_sound"].n_left_out == {"paper": 1, "strict": 1}
 
 
 def test_chat_needs_a_judge_and_says_so(court: Court) -> None:

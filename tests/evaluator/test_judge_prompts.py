@@ -34,11 +34,11 @@ def test_alignment_reads_letters_and_none_and_nothing_else(court: Court) -> None
     assert [(one.answer, one.rule) for one in readings] == [
         (ours[0]["choice_b"], "judge"),
         (None, "none_fits"),
-        (None, "unparsed"),
+        (None, "judge_unparsed"),
         (ours[3]["choice_c"], "judge"),
     ]
     value = result.tasks["air_bench_sound_aqa"].readings["aligned"]["accuracy[scripted]"].value
-    assert value == 0.25
+    assert value == pytest.approx(1 / 3)
     asked = court.calls()[0][0]
     assert all(f"{letter}. {ours[0][key]}" in asked for letter, key in zip("ABCD", keys, strict=True))
 
@@ -67,7 +67,7 @@ def test_rubrics_are_gated_rated_by_five_and_trimmed(court: Court) -> None:
     result = court.run(["mmar"], rules, answer="<think>It zips.</think>zip")
     readings = [sample.readings["rubrics"] for sample in result.samples["mmar"]]
     assert readings[0].scores["rubric_score[scripted]"] == pytest.approx((0.2 + 0.4 + 0.6) / 3)
-    assert (readings[1].answer, readings[1].rule) == ("0", "wrong_answer")
+    assert (readings[1].answer, readings[1].rule) == ("0", "below_gate")
     value = result.tasks["mmar"].readings["rubrics"]["rubric_score[scripted]"].value
     assert value == pytest.approx((0.2 + 0.4 + 0.6) / 6)
     rated = [call for call in court.calls() if "Criteria" in call[0]]
@@ -82,9 +82,10 @@ def test_a_rater_that_never_rates_leaves_the_row_unrated(court: Court) -> None:
     raters = [["five points"]] + [[rating(1, 1, 1, 1, 1)]] * 4
     rules: Rules = [{"has": ["Say which option"], "replies": ["A"]}, {"has": [], "replies": raters}]
     result = court.run(["mmar"], rules, answer=rows[0]["answer"])
-    assert result.samples["mmar"][0].readings["rubrics"].rule == "unparsed"
+    assert result.samples["mmar"][0].readings["rubrics"].rule == "judge_unparsed"
     assert result.tasks["mmar"].readings["rubrics"]["rubric_score[scripted]"].value is None
-    assert result.whole
+    assert result.tasks["mmar"].coverage_of("rubrics") == 0
+    assert not result.whole
 
 
 @pytest.mark.parametrize(
@@ -155,13 +156,14 @@ def test_a_pair_is_kept_as_text_and_read_again(pair: Pair) -> None:
     [
         ("prompt: '{{ question'", "broken template"),
         ("prompt: '{{ question.__class__ }}'", "uses Python internals"),
-        ("readings: strct", "no reading 'strct'. Did you mean strict"),
+        ("readings: algned", "readings does not list 'aligned'"),
+        ("readings: [aligned, algned]", "no reading 'algned'. Did you mean aligned"),
         ("rater: 3", "unknown key 'rater'. Did you mean raters"),
         ("raters: 0", "greater than or equal to 1"),
     ],
 )
 def test_a_wrong_judge_is_told_by_file_and_line(tmp_path: Path, line: str, said: str) -> None:
-    keys = {"readings": "strict", "prompt": "'{{ question }}'"}
+    keys = {"readings": "aligned", "prompt": "'{{ question }}'"}
     keys |= dict([line.split(": ", 1)])
     text = "".join(f"    {key}: {value}\n" for key, value in keys.items())
     (tmp_path / "mine.yaml").write_text(f"include: mmau.yaml\njudge:\n  align:\n{text}")

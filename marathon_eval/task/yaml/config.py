@@ -116,6 +116,14 @@ class Headline(Keys):
     scale: float = Field(1.0, allow_inf_nan=False)
 
 
+class JudgeGate(Keys):
+    """Says which rows a judge is asked about: those in which a metric of a plain reading is high enough."""
+
+    reading: str
+    metric: str
+    at_least: float = Field(1.0, allow_inf_nan=False)
+
+
 class JudgePrompt(Keys):
     """Defines one kind of judging. Templates see columns, `options`, `response`: see evaluator/judge_prompts.py."""
 
@@ -126,6 +134,10 @@ class JudgePrompt(Keys):
     max_new_tokens: int = Field(32, ge=1)
     raters: int = Field(1, ge=1, description="only for rubric: independent judge calls per answer")
     seed: int = Field(0, ge=0)
+    gate: JudgeGate | None = Field(
+        None,
+        description="rows below it get the lowest grade, and the judge is not asked; without a gate it is asked about all",
+    )
 
 
 class Judging(Keys):
@@ -136,7 +148,7 @@ class Judging(Keys):
         None, description="the judge rates answer and reference from 1 to 10 each, in both orders"
     )
     rubric: JudgePrompt | None = Field(
-        None, description="the judge scores the reasoning of a correct answer by the row's criteria"
+        None, description="the judge scores the reasoning by the row's criteria, those of the column `rubric`"
     )
 
 
