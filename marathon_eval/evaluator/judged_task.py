@@ -56,9 +56,10 @@ def _with_judged_metrics_renamed(task: Task, judged: set[str], name: str | None)
 
 def _metric_name(spec: Mapping[str, Any], reading: str) -> str:
     """Return the name that the metric of this `metric_list` entry has without a judge."""
-    from marathon_eval.scoring.metrics.build import build_metric
+    from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
 
-    return build_metric({key: value for key, value in spec.items() if key != "filter_list"}, reading).name
+    entry = {key: value for key, value in spec.items() if key != "filter_list"}
+    return build_metric(entry, reading, UNNAMED_NORMALIZER).name
 
 
 def _as_list(names: str | Sequence[str]) -> list[str]:

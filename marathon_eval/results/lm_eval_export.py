@@ -89,10 +89,14 @@ def task_config(task: TaskResult) -> dict[str, Any]:
 
 def directions(task: TaskResult) -> dict[str, bool]:
     """Return for each metric whether higher is better."""
-    from marathon_eval.scoring.metrics.build import build_metric
+    from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
 
     built = {
-        name: build_metric({key: value for key, value in entry.items() if key != "filter_list"}, task.task)
+        name: build_metric(
+            {key: value for key, value in entry.items() if key != "filter_list"},
+            task.task,
+            UNNAMED_NORMALIZER,
+        )
         for named in task.metrics.values()
         for name, entry in named.items()
     }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
-from marathon_eval.scoring.metrics.build import build_metric
+from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
 from marathon_eval.scoring.stats import bootstrap, holm, mcnemar
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def rebuilt(spec: Mapping[str, Any], name: str, reading: str) -> Metric:
     if spec.get("hf_evaluate") or str(spec.get("metric")).startswith("evaluate:"):
         # a results file must not make this program run code from the hub: average the scores that the run recorded
         return Mean(name, lambda row: row.context.doc["scores"][name])
-    return build_metric(spec, f"results.json: {reading}: {name}")
+    return build_metric(spec, f"results.json: {reading}: {name}", UNNAMED_NORMALIZER)
 
 
 def row_of_sample(row: JsonObject, reading: str) -> ScoredRow:

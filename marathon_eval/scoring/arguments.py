@@ -22,12 +22,17 @@ def built(factory: Callable[..., Any], options: Mapping[str, Any], where: str) -
         raise MarathonError(
             f"{where} takes no '{surplus[0]}'.{did_you_mean(surplus[0], names)} It takes: {', '.join(names) or 'nothing'}"
         )
-    if not options and not any(parameter.default is inspect.Parameter.empty for parameter in parameters):
-        return factory()  # nothing to check, and a validator takes 2 ms to build
+    try:
+        if not options and not any(parameter.default is inspect.Parameter.empty for parameter in parameters):
+            return factory()  # nothing to check, and a validator takes 2 ms to build
+    except MarathonError as error:
+        raise MarathonError(f"{where}: {error}") from None
     from pydantic import ConfigDict, ValidationError, validate_call
 
     try:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(factory)(**options)
+    except MarathonError as error:
+        raise MarathonError(f"{where}: {error}") from None
     except (
         OverflowError,
         RecursionError,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+import sys
+from collections.abc import Mapping
+from typing import Any
 
 from marathon_eval.api.filter import Pipeline
 from marathon_eval.api.metric import Metric
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring.filters.build import build_pipeline
 from marathon_eval.scoring.metrics.build import build_metric
+from marathon_eval.scoring.metrics.normalizers import language_code
 from marathon_eval.scoring.scorer import Reading
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
 
-_Built = TypeVar("_Built", Pipeline, Metric)
-_BUILT: dict[tuple[object, str], Pipeline | Metric] = {}
+#: Pipelines and metrics by their entries: tasks share entries, and none has state.
+_PIPELINES: dict[str, Pipeline] = {}
+_METRICS: dict[str, Metric] = {}
 
 
 def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]:
@@ -28,14 +31,16 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
     pipelines: dict[str, Pipeline] = {}
     for position, spec in enumerate(config.filter_list):
         where = document.where("filter_list", position)
-        pipeline = _built(build_pipeline, spec, where)
+        pipeline = _pipeline_built(spec, where)
         if pipeline.name in pipelines:
             raise MarathonError(f"{where}: filter_list: two readings have the name '{pipeline.name}'")
         pipelines[pipeline.name] = pipeline
+    defaults = _task_defaults(config, document)
     metrics: dict[str, list[Metric]] = {name: [] for name in pipelines}
     for position, spec in enumerate(config.metric_list):
         where = document.where("metric_list", position)
-        metric = _built(build_metric, {key: spec[key] for key in spec if key != "filter_list"}, where)
+        entry = {key: spec[key] for key in spec if key != "filter_list"}
+        metric = _metric_built(entry, where, defaults)
         for name in _readings_of(spec, list(pipelines), where):
             if any(other.name == metric.name for other in metrics[name]):
                 raise MarathonError(f"{where}: metric_list: '{metric.name}' is there twice for '{name}'")
@@ -43,12 +48,31 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
     return {name: Reading(pipelines[name], tuple(metrics[name])) for name in pipelines}
 
 
-def _built(build: Callable[[Mapping[str, Any], str], _Built], spec: Mapping[str, Any], where: str) -> _Built:
-    """Build a pipeline or metric, or reuse the one of an equal entry: tasks share entries, and none has state."""
-    key = (build, json.dumps(spec, sort_keys=True, default=repr))
-    if key not in _BUILT:
-        _BUILT[key] = build(spec, where)
-    return cast("_Built", _BUILT[key])
+def _task_defaults(config: TaskConfig, document: Document) -> dict[str, str | None]:
+    """Return the task's keys that metrics inherit. Raises MarathonError for an unknown language."""
+    if config.language is not None:
+        try:
+            language_code(config.language)
+        except MarathonError as error:
+            raise MarathonError(f"{document.where('language')}: {error}") from None
+    return {"language": config.language, "normalizer": config.normalizer}
+
+
+def _metric_built(spec: Mapping[str, Any], where: str, defaults: Mapping[str, Any]) -> Metric:
+    """Build a metric, and print once what its `note` says of the task's language."""
+    key = json.dumps([spec, defaults], sort_keys=True, default=repr)
+    if key not in _METRICS:
+        _METRICS[key] = metric = build_metric(spec, where, defaults)
+        if note := getattr(metric, "note", ""):
+            print(f"marathon-eval: warning: {where}: metric_list: {note}", file=sys.stderr)
+    return _METRICS[key]
+
+
+def _pipeline_built(spec: Mapping[str, Any], where: str) -> Pipeline:
+    key = json.dumps(spec, sort_keys=True, default=repr)
+    if key not in _PIPELINES:
+        _PIPELINES[key] = build_pipeline(spec, where)
+    return _PIPELINES[key]
 
 
 def _readings_of(spec: Mapping[str, Any], readings: list[str], where: str) -> list[str]:

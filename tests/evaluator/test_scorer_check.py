@@ -134,7 +134,7 @@ CHOICE = "doc_to_choice: c\n"
         ),
         (
             [{"function": "regex", "regex_pattern": "words: ([0-9]{9})"}],
-            {"metric": "wer"},
+            {"metric": "wer", "language": "en"},
             FRUIT,
             "never gives 0",
         ),
@@ -222,9 +222,9 @@ SOUND: list[tuple[Any, Any, Any]] = [
         FRUIT,
     ),
     ([{"function": "take_first"}], {"metric": "exact_match", "choice_forms": True}, LETTERS),
-    ([{"function": "transcript"}], {"metric": "wer"}, FRUIT),
-    ([{"function": "transcript"}], {"metric": "wer_accuracy"}, FRUIT),
-    ([{"function": "transcript"}], {"metric": "mean_wer"}, FRUIT),
+    ([{"function": "transcript"}], {"metric": "wer", "language": "en"}, FRUIT),
+    ([{"function": "transcript"}], {"metric": "wer_accuracy", "language": "en"}, FRUIT),
+    ([{"function": "transcript"}], {"metric": "mean_wer", "language": "en"}, FRUIT),
     (
         [{"function": "regex_pos"}],
         {"metric": "exact_match"},
@@ -270,7 +270,8 @@ def test_every_metric_is_checked_or_says_nothing_of_right_and_wrong(tmp_path: Pa
     """A new metric must tell rows like these apart, or stand in NEUTRAL."""
     known = set(metric_names())
     assert known >= NEUTRAL
-    options = {"f1": {"pos_label": "fig"}}
+    rates = ("wer", "wer_accuracy", "mean_wer", "cer", "cer_accuracy", "mean_cer")
+    options = {"f1": {"pos_label": "fig"}, **{name: {"language": "en"} for name in rates}}
     high = [{**row, "audio_path": "high/x", "answer_gt": row["c"]["ABCD".index(row["a"])]} for row in LETTERS]
     lettered = [
         {**row, **{f"choice_{place}": text for place, text in zip("abcd", row["c"], strict=True)}}

@@ -19,7 +19,7 @@ TEXT = st.lists(st.sampled_from(["a", "b", "c", "dog"]), min_size=1, max_size=12
 
 
 def metric(name: str, **options: Any) -> Metric:
-    return build_metric({"metric": name, **options}, "x")
+    return build_metric({"metric": name, **(options or {"language": "en"})}, "x")
 
 
 def row(said: str | None, target: str | tuple[str, ...]) -> ScoredRow:

@@ -36,7 +36,7 @@ OPEN = """
 doc_to_text: q
 doc_to_target: a
 filter_list: [{name: said, filter: [{function: transcript}]}]
-metric_list: [{metric: wer}, {metric: exact_match}]
+metric_list: [{metric: wer, language: de}, {metric: exact_match}]
 """
 
 

@@ -6,6 +6,7 @@ sums, so that one matrix product gives all draws of a bootstrap (stats.py). Valu
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -42,11 +43,17 @@ REFUSED_METRICS = {
     "mcc": "use evaluate:matthews_correlation, or macro_f1",
     "bypass": "use --predict_only",
 }
+#: The defaults of entries recorded by earlier versions, whose error rates without a normaliser took Whisper's English one.
+UNNAMED_NORMALIZER: Mapping[str, Any] = MappingProxyType({"normalizer": "whisper_english"})
 _AGGREGATIONS = ("mean", "nanmean", "f1")
 
 
-def build_metric(spec: Mapping[str, Any], where: str) -> Metric:
-    """Build the metric of one entry of `metric_list`.
+def build_metric(
+    spec: Mapping[str, Any], where: str, defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Metric:
+    """Build the metric of one entry of `metric_list`; `defaults` are the task's `language` and `normalizer`.
+
+    A metric that takes them gets those that its entry lacks, and its `spec` then names them.
 
     An entry is `{metric, name, aggregation, higher_is_better, filter_list, **options}`.
     `aggregation` is accepted for lm-eval's sake and checked; each metric aggregates in its own way.
@@ -69,11 +76,26 @@ def build_metric(spec: Mapping[str, Any], where: str) -> Metric:
         raise MarathonError(
             f"{where}: metric '{metric_name}': aggregation '{aggregation}' is not supported here. Known: {', '.join(_AGGREGATIONS)}"
         )
-    metric = _metric(metric_name, options, where)
-    metric.spec = MappingProxyType(dict(spec))
+    inherited = _inherited(metric_name, options, defaults)
+    metric = _metric(metric_name, {**options, **inherited}, where)
+    metric.spec = MappingProxyType({**spec, **inherited})
     metric.name = metric.name if name is None else str(name)
     metric.higher_is_better = metric.higher_is_better if higher is None else bool(higher)
     return metric
+
+
+def _inherited(
+    metric_name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return those defaults that the metric takes: `language` too where the entry has a `normalizer`."""
+    missing = {key: value for key, value in defaults.items() if value is not None and key not in options}
+    if "language" in options:
+        missing.pop("normalizer", None)
+    if not missing:
+        return {}
+    factory = _factories().get(metric_name)
+    parameters = inspect.signature(factory).parameters if factory else {}
+    return {key: value for key, value in missing.items() if key in parameters}
 
 
 def _metric(metric_name: str, options: Mapping[str, Any], where: str) -> Metric:

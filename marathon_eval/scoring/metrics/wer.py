@@ -1,24 +1,26 @@
-"""Computes word error rates, over the corpus and per utterance, and the rates of each kind of edit.
+"""Computes word and character error rates, over the corpus and per utterance, and the rates of each kind of edit.
 
-jiwer (https://github.com/jitsi/jiwer) counts the edits. The normaliser is an option of the metric:
-`whisper_english`, `whisper_basic` (Radford et al. 2022, appendix C, package whisper-normalizer), `audiomarathon`
-(that benchmark's own light one) or `none`. An unanswered row has an empty hypothesis, which deletes every word.
+jiwer (https://github.com/jitsi/jiwer) counts the edits. `language` or `normalizer` says how texts are made alike before
+(normalizers.py). An unanswered row has an empty hypothesis, which deletes every word.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.metric import Mean, Metric, NumberTally, ScoredRow, Tally, ratio
-from marathon_eval.scoring.released.audiomarathon_words import normalised
+from marathon_eval.scoring.metrics.normalizers import (
+    LANGUAGES,
+    UNSPACED_LANGUAGES,
+    Normalizer,
+    language_code,
+    normalizer_for,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-#: Names of the normalisers.
-Normalizer = Literal["whisper_english", "whisper_basic", "audiomarathon", "none"]
 
 
 class Edits(NamedTuple):
@@ -54,24 +56,21 @@ def edits(reference: str, hypothesis: str) -> Edits:
     return Edits(alignment.substitutions, alignment.deletions, alignment.insertions, words)
 
 
-@lru_cache(maxsize=4)
-def normalizer(name: Normalizer) -> Callable[[str], str]:
-    """Return a text normaliser by its name; it caches its results, and Whisper's are imported when first used."""
-    if name == "none":
-        return str
-    if name == "audiomarathon":
-        return normalised
-    if name == "whisper_english":
-        from whisper_normalizer.english import EnglishTextNormalizer
+@lru_cache(maxsize=4096)
+def character_edits(reference: str, hypothesis: str) -> Edits:
+    """Return the fewest edits of characters (code points, spaces among them) between two normalised texts."""
+    if not reference:
+        return Edits(0, 0, len(hypothesis), 0)
+    if reference == hypothesis:
+        return Edits(0, 0, 0, len(reference))
+    from jiwer import process_characters
 
-        return lru_cache(maxsize=4096)(EnglishTextNormalizer())
-    from whisper_normalizer.basic import BasicTextNormalizer
-
-    return lru_cache(maxsize=4096)(BasicTextNormalizer())
+    alignment = process_characters(reference, hypothesis)
+    return Edits(alignment.substitutions, alignment.deletions, alignment.insertions, len(reference))
 
 
 class CorpusWER(Metric):
-    """Divides the sum of edits by the sum of reference words.
+    """Divides the sum of word edits by the sum of reference words.
 
     `part` picks one kind of edit by its place in `Edits`; `accuracy` gives 1 - WER.
     """
@@ -79,20 +78,40 @@ class CorpusWER(Metric):
     higher_is_better = False
 
     def __init__(
-        self, normalizer: Normalizer, name: str = "wer", part: int | None = None, accuracy: bool = False
+        self,
+        normalizer: Normalizer | None,
+        language: str | None = None,
+        name: str = "wer",
+        part: int | None = None,
+        accuracy: bool = False,
     ) -> None:
         self.name = name
         self.higher_is_better = accuracy
-        self.normalizer = normalizer
+        self.plain = normalizer_for(normalizer, language)
+        self.language = None if language is None else language_code(language)
         self._part = part
         self._accuracy = accuracy
 
+    @property
+    def note(self) -> str:
+        """Return what a user should know before the metric is computed; empty for nothing."""
+        if self.language not in UNSPACED_LANGUAGES:
+            return ""
+        return (
+            f"{LANGUAGES[self.language].capitalize()} is written without spaces, and '{self.name}' counts unspaced "
+            "text as one word; use cer, or texts whose words are separated by spaces"
+        )
+
+    def counted(self, reference: str, hypothesis: str) -> Edits:
+        """Return the edits between two normalised texts."""
+        return edits(reference, hypothesis)
+
     def edits(self, row: ScoredRow) -> Edits:
         """Return the edits of the row, against the reference with the lowest rate where there are several."""
-        plain = normalizer(self.normalizer)
-        hypothesis = plain(row.answer.value or "")
+        hypothesis = self.plain(row.answer.value or "")
         return min(
-            (edits(plain(target), hypothesis) for target in row.targets), key=lambda counts: counts.rate
+            (self.counted(self.plain(target), hypothesis) for target in row.targets),
+            key=lambda counts: counts.rate,
         )
 
     def score(self, row: ScoredRow) -> float | None:
@@ -115,32 +134,59 @@ class CorpusWER(Metric):
         return 1 - rates if self._accuracy else rates
 
 
-def wer(normalizer: Normalizer = "whisper_english") -> Metric:
+class CorpusCER(CorpusWER):
+    """Divides the sum of character edits by the sum of reference characters.
+
+    A space is a character, except in languages without spaces between words, where white space is removed.
+    """
+
+    note = ""
+
+    def counted(self, reference: str, hypothesis: str) -> Edits:
+        if self.language in UNSPACED_LANGUAGES:
+            return character_edits("".join(reference.split()), "".join(hypothesis.split()))
+        return character_edits(" ".join(reference.split()), " ".join(hypothesis.split()))
+
+
+def wer(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
     """Build the corpus WER: all edits over all reference words."""
-    return CorpusWER(normalizer)
+    return CorpusWER(normalizer, language)
 
 
-def wer_accuracy(normalizer: Normalizer = "whisper_english") -> Metric:
+def wer_accuracy(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
     """Build 1 - corpus WER, which is below 0 where the edits outnumber the words."""
-    return CorpusWER(normalizer, "wer_accuracy", accuracy=True)
+    return CorpusWER(normalizer, language, "wer_accuracy", accuracy=True)
 
 
-def mean_wer(normalizer: Normalizer = "whisper_english") -> Metric:
+def mean_wer(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
     """Build the plain mean of the utterances' rates: a short utterance weighs the same as a long one."""
-    return Mean("mean_wer", CorpusWER(normalizer).score, higher_is_better=False)
+    return Mean("mean_wer", CorpusWER(normalizer, language, "mean_wer").score, higher_is_better=False)
+
+
+def cer(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
+    """Build the corpus CER: all edits of characters over all reference characters."""
+    return CorpusCER(normalizer, language, "cer")
+
+
+def cer_accuracy(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
+    """Build 1 - corpus CER, which is below 0 where the edits outnumber the characters."""
+    return CorpusCER(normalizer, language, "cer_accuracy", accuracy=True)
+
+
+def mean_cer(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
+    """Build the plain mean of the utterances' character error rates."""
+    return Mean("mean_cer", CorpusCER(normalizer, language, "mean_cer").score, higher_is_better=False)
 
 
 def _part(name: str, part: int) -> Callable[..., Metric]:
-    def factory(normalizer: Normalizer = "whisper_english") -> Metric:
-        return CorpusWER(normalizer, name, part)
+    def factory(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
+        return CorpusWER(normalizer, language, name, part)
 
     return factory
 
 
 WER_METRICS: dict[str, Callable[..., Metric]] = {
-    "wer": wer,
-    "wer_accuracy": wer_accuracy,
-    "mean_wer": mean_wer,
+    **{factory.__name__: factory for factory in (wer, wer_accuracy, mean_wer, cer, cer_accuracy, mean_cer)},
     "substitution_rate": _part("substitution_rate", 0),
     "deletion_rate": _part("deletion_rate", 1),
     "insertion_rate": _part("insertion_rate", 2),

@@ -256,6 +256,13 @@ class TaskConfig(Keys):
         description="list of {metric, aggregation, higher_is_better, filter_list, ...}; filter_list names the "
         "readings that use the metric, default all",
     )
+    language: str | None = Field(
+        None,
+        description="of the targets, as code or English name: error rates and numbers are read accordingly",
+    )
+    normalizer: str | None = Field(
+        None, description="normaliser of the error rates; by default the language's, see `ls metrics`"
+    )
     headline: Headline | None = None
     judge: Judging | None = Field(None, description="prompts that --judge_model gets about each answer")
     breakdown: str | list[str] | None = Field(
