@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -23,6 +24,16 @@ INLINE_BYTES = 14_000_000
 #: Status codes with which every request would fail: the key, its permissions, or the model's name.
 _EVERYBODY = (401, 403, 404)
 _UPLOAD_POLL_S = 1.0
+
+
+#: Tokens added to the limit of models that always think, so that their shortest thinking leaves the answer its own.
+LITTLE_THINKING = 1024
+
+
+def _by_level(name: str) -> bool:
+    """Return whether a model of this name takes a thinking level: Gemini 3 and later, and `gemini-flash-latest` etc."""
+    version = re.match(r"gemini-(\d+)", name)
+    return int(version[1]) >= 3 if version else name.startswith("gemini-") and name.endswith("-latest")
 
 
 class _Settings(APISettings):
@@ -51,6 +62,12 @@ class Gemini(APIAudio):
     url_variable = "GOOGLE_GEMINI_BASE_URL"
     default_url = "https://generativelanguage.googleapis.com"
 
+    def identity(self) -> dict[str, Any]:
+        """Add what is sent about thinking to models that take a level; earlier names have it in their arguments."""
+        if not _by_level(self.settings.model.rpartition("/")[2]):
+            return super().identity()
+        return {**super().identity(), "thinking": self._thinking(), "thinking_room": self._thinking_room()}
+
     def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
         try:
             from google import genai
@@ -73,9 +90,9 @@ class Gemini(APIAudio):
 
     def config(self, request: Request) -> dict[str, Any]:
         """Return the GenerateContentConfig; any change here must raise `version`."""
-        generation, budget = request.generation, self._thinking_budget()
+        generation, thinking = request.generation, self._thinking()
         config: dict[str, Any] = {
-            "max_output_tokens": generation.max_new_tokens + (budget or 0),
+            "max_output_tokens": generation.max_new_tokens + self._thinking_room(),
             "temperature": generation.temperature,
             "automatic_function_calling": {"disable": True},
         }
@@ -87,15 +104,33 @@ class Gemini(APIAudio):
             config["stop_sequences"] = list(generation.stop)
         if generation.seed is not None:
             config["seed"] = generation.seed
-        if budget is not None:
-            config["thinking_config"] = {"thinking_budget": budget}
+        if thinking:
+            config["thinking_config"] = thinking
         return {**config, **self.settings.extra_config}
 
-    def _thinking_budget(self) -> int | None:
-        """Return 0 for 2.5 Flash and Flash-Lite, which would think; other models may refuse 0 or any budget."""
-        if self.settings.thinking_budget is not None:
-            return self.settings.thinking_budget
-        return 0 if self.settings.model.rpartition("/")[2].startswith("gemini-2.5-flash") else None
+    def _thinking(self) -> dict[str, Any]:
+        """Return the thinking_config: as little thinking as the model can do, unless the arguments say otherwise.
+
+        Models up to 2.5 take a budget, of which only Flash and Flash-Lite take 0; later ones take a level, and none of
+        them can do without. Source: https://ai.google.dev/gemini-api/docs/thinking
+        """
+        settings = self.settings
+        budget = settings.thinking_tokens if settings.thinking_budget is None else settings.thinking_budget
+        if settings.reasoning_effort is not None:
+            return {"thinking_level": settings.reasoning_effort.upper()}
+        name = settings.model.rpartition("/")[2]
+        if _by_level(name) and settings.thinking_budget is None:
+            return {"thinking_level": "LOW" if "pro" in name else "MINIMAL"}
+        if budget is not None:
+            return {"thinking_budget": budget}
+        return {"thinking_budget": 0} if name.startswith("gemini-2.5-flash") else {}
+
+    def _thinking_room(self) -> int:
+        """Return the tokens for thinking, which the API counts as output: `thinking_tokens=`, or what little thinking takes."""
+        settings = self.settings
+        if settings.thinking_tokens is not None or settings.thinking_budget is not None:
+            return max(settings.thinking_tokens or 0, settings.thinking_budget or 0)
+        return LITTLE_THINKING if _by_level(settings.model.rpartition("/")[2]) else 0
 
     def failure(self, error: Exception) -> CallFailure:
         import httpx2

@@ -37,6 +37,7 @@ class Gemma3n(ChatModel):
     """
 
     Settings: ClassVar[type[ModelSettings]] = Gemma3nSettings
+    version = 2
     weights_class = "Gemma3nForConditionalGeneration"
     token_rate = 6.25
     segment_seconds = 30.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf import weights
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
-from marathon_eval.backends.hf.inputs import RATE
+from marathon_eval.backends.hf.inputs import ALL_KERNELS, RATE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -51,6 +51,12 @@ class GraniteSpeech(ChatModel):
     batches = False
     clips_per_question = 1
     end_tokens = ("<|end_of_text|>",)
+    #: The projector's queries are one row for all blocks of audio, which flash attention refuses.
+    part_kernels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "text_config": ALL_KERNELS,
+        "encoder_config": ALL_KERNELS,
+        "projector_config": ("sdpa", "eager"),
+    }
 
     def optional_packages(self, folder: Path | None) -> dict[str, Any]:
         """Add peft's release where the checkpoint has a speech LoRA, which all on the hub are taken to have.

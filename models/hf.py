@@ -61,6 +61,7 @@ class Hf(ChatModel):
     """
 
     Settings = HfSettings
+    version = 2
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         super().__init__(settings, press)
@@ -165,6 +166,7 @@ class Told:
 
     def made(self, texts: Sequence[str], clips: Sequence[Wave]) -> dict[str, Tensor]:
         """Call the processor with texts that contain one placeholder per clip, and return its tensors."""
-        text = {"padding": True, "padding_side": "left"}
+        # the chat template writes the special tokens, as `ChatModel.ids` says
+        text = {"padding": True, "padding_side": "left", "add_special_tokens": False}
         audio: dict[str, Any] = {"audio": [*clips], "audio_kwargs": {"sampling_rate": RATE}} if clips else {}
         return dict(self.processor(text=[*texts], return_tensors="pt", text_kwargs=text, **audio))

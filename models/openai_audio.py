@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Literal
@@ -19,8 +20,9 @@ from marathon_eval.api.model import Request
 from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailure, missing_sdk
 from marathon_eval.backends.http.attempts import AttemptClock
 from marathon_eval.backends.http.bounded import bounded_client
+from marathon_eval.backends.http.completions import read_stream, read_whole
 from marathon_eval.backends.http.payload import EncodedClip
-from marathon_eval.backends.http.reply import NoAnswer, ServerReply
+from marathon_eval.backends.http.reply import ServerReply
 
 #: Status codes with which every request would fail: the key, its permissions, the model's name or the path.
 _EVERYBODY = (401, 403, 404)
@@ -62,12 +64,10 @@ class OpenAIAudio(APIAudio):
         body = await asyncio.to_thread(self.body, request, clips)
         create, clock = client.chat.completions.create, AttemptClock()
         if not self.settings.stream:
-            return _read_whole(await create(**body), clock)
-        answer = _Streamed(clock)
+            completion = await create(**body)
+            return read_whole(completion.to_dict(mode="python", warnings=False), clock)
         async with await create(**body, stream=True, stream_options={"include_usage": True}) as chunks:
-            async for chunk in chunks:
-                answer.take(chunk)
-        return answer.reply()
+            return await read_stream(chunks, clock)
 
     def body(self, request: Request, clips: Sequence[EncodedClip]) -> dict[str, Any]:
         """Return the arguments of chat.completions.create; any change here must raise `version`."""
@@ -82,7 +82,7 @@ class OpenAIAudio(APIAudio):
         body: dict[str, Any] = {
             "model": self.settings.model,
             "messages": messages,
-            self._limit_name(): generation.max_new_tokens,
+            self._limit_name(): generation.max_new_tokens + (self.settings.thinking_tokens or 0),
             "temperature": generation.temperature,
         }
         if generation.top_p != 1.0:
@@ -91,6 +91,8 @@ class OpenAIAudio(APIAudio):
             body["stop"] = list(generation.stop)
         if generation.seed is not None:
             body["seed"] = generation.seed
+        if self.settings.reasoning_effort is not None:
+            body["reasoning_effort"] = self.settings.reasoning_effort
         return {**body, "extra_body": self.settings.extra_body} if self.settings.extra_body else body
 
     def _part(self, clip: EncodedClip) -> dict[str, Any]:
@@ -119,7 +121,8 @@ class OpenAIAudio(APIAudio):
             code = str(getattr(error, "code", "") or "")
             refusal = "content_filter" in code or "content_policy" in code
             everybody = error.status_code in _EVERYBODY or code == "insufficient_quota"
-            return CallFailure(f"HTTP {error.status_code}: {_said(error)}", everybody, refusal)
+            said = _said(error)
+            return CallFailure(f"HTTP {error.status_code}: {said}{_too_few(said)}", everybody, refusal)
         if isinstance(error, APIError):
             return CallFailure(f"the server broke off: {error.message or error.body}")
         return CallFailure(f"{type(error).__name__}: {error}")
@@ -139,98 +142,18 @@ async def _closing(openai: Any, key: str, base_url: str, settings: _Settings) ->
         yield client
 
 
-class _Streamed:
-    """Collects a streamed completion from its chunks."""
-
-    def __init__(self, clock: AttemptClock) -> None:
-        self.clock = clock
-        self.text: list[str] = []
-        self.refusal: list[str] = []
-        self.reasoned = False
-        self.finish: str | None = None
-        self.first: float | None = None
-        self.usage: Any = None
-        self.model: str | None = None
-
-    def take(self, chunk: Any) -> None:
-        self.usage = chunk.usage or self.usage
-        self.model = chunk.model or self.model
-        for choice in chunk.choices or ():
-            thought = getattr(choice.delta, "reasoning_content", None)
-            self.reasoned = self.reasoned or bool(thought)
-            if self.first is None and (choice.delta.content or choice.delta.refusal or thought):
-                self.first = self.clock.seconds
-            self.text.append(choice.delta.content or "")
-            self.refusal.append(choice.delta.refusal or "")
-            self.finish = choice.finish_reason or self.finish
-
-    def reply(self) -> ServerReply:
-        """Return the complete reply. Raises NoAnswer when the stream ended before the answer."""
-        if self.finish is None:
-            text = "".join(self.text)
-            raise NoAnswer(
-                f"the stream broke off after {text[:80]!r}" if text else "the stream held no answer"
-            )
-        return _reply(
-            self.text,
-            self.refusal,
-            self.finish,
-            self.usage,
-            self.reasoned,
-            self.first,
-            self.clock,
-            self.model,
-        )
+#: A server's words for a token limit below the smallest that it takes, and that number.
+_FEWEST = re.compile(
+    r"(?:>=|at least|below (?:the )?minimum|minimum(?: value)?)\D{0,40}?(\d+)", re.IGNORECASE
+)
 
 
-def _read_whole(completion: Any, clock: AttemptClock) -> ServerReply:
-    """Read a completion that was not streamed. Raises NoAnswer when it holds no choices."""
-    choices = getattr(completion, "choices", None)
-    if not choices:
-        raise NoAnswer("the server's reply holds no choices")
-    message, finish = choices[0].message, choices[0].finish_reason
-    reasoned = bool(getattr(message, "reasoning_content", None))
-    return _reply(
-        [message.content or ""],
-        [message.refusal or ""],
-        finish,
-        completion.usage,
-        reasoned,
-        None,
-        clock,
-        completion.model,
-    )
-
-
-def _reply(
-    texts: list[str],
-    refusals: list[str],
-    finish: str,
-    usage: Any,
-    reasoned: bool,
-    first: float | None,
-    clock: AttemptClock,
-    model: str | None,
-) -> ServerReply:
-    text, refusal = "".join(texts), "".join(refusals)
-    prompt = getattr(usage, "prompt_tokens_details", None)
-    output = getattr(usage, "completion_tokens_details", None)
-    spent = getattr(usage, "completion_tokens", None)
-    thinking = getattr(output, "reasoning_tokens", None) or (spent if reasoned and not text else None)
-    if finish == "content_filter":
-        refusal = refusal or "the content filter stopped the answer"
-    return ServerReply(
-        text=text,
-        finish_reason=finish,
-        refusal=refusal or None,
-        input_tokens=getattr(usage, "prompt_tokens", None),
-        audio_tokens=getattr(prompt, "audio_tokens", None),
-        output_tokens=spent,
-        thinking_tokens=thinking,
-        first_token_s=first,
-        total_s=clock.seconds,
-        details={"server_model": model, "retries": clock.retries},
-    )
+def _too_few(said: str) -> str:
+    """Return what to do about a server that refuses a token limit as too small; empty for any other message."""
+    found = _FEWEST.search(said) if re.search(r"max_\w*tokens", said) else None
+    if found is None:
+        return ""
+    return f"; allow that many tokens: --gen_kwargs max_new_tokens={found[1]}"
 
 
 def _said(error: Any) -> str:

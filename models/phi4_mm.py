@@ -52,6 +52,11 @@ class Phi4MM(ChatModel):
     clips_per_question = 1
     end_tokens = ("<|end|>", "<|endoftext|>")
     needs: ClassVar[Mapping[str, str]] = {"peft": "phi4"}
+    #: The audio encoder needs a mask of its own, which flash attention does not take.
+    part_kernels: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "audio_config": ("sdpa", "eager"),
+        "vision_config": ("sdpa", "eager"),
+    }
 
     def identity(self) -> dict[str, Any]:
         """Add the speech adapter's hashes for a folder; on the hub the commit identifies the adapter too."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from marathon_eval.api.argument_errors import argument_errors
 from marathon_eval.api.audio import Audio, AudioFacts
+from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.api.secrets import (
     distinguishable,
     environment_keys,
@@ -285,19 +286,15 @@ class Model(ABC):
 #: Sends requests to a model: `complete`, or a function that distributes them over processes.
 Through = Callable[[Model, Sequence[Request]], Iterator[tuple[Request, Response]]]
 
-#: After this many exceptions in a row without a response, the remaining requests fail.
-FAILURES_IN_A_ROW = 3
-
 
 def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
     """Run `model.generate` and yield exactly one response per request, even where the adapter raises or skips some.
 
-    An exception fails the first request that has no response yet, and the others are sent again; after three
-    exceptions in a row without a response, all remaining requests fail with the same reason. MarathonError (weights
-    missing) is not caught.
+    An exception fails the first request that has no response yet, and the others are sent again. Raises MarathonError
+    after ten failures in a row with the same reason, and passes on the model's own (weights missing).
     """
     waiting = dict.fromkeys(requests)
-    failures = 0
+    failures = SameFailures(f"{model.flags.model} {model.name()}")
     secrets = model.secrets()
     while waiting:
         reason = "the model gave no answer to this request"
@@ -305,18 +302,18 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
             for request, response in model.generate(list(waiting)):
                 if request in waiting:
                     del waiting[request]
-                    failures = 0
-                    yield request, without_secrets_of(response, secrets)
+                    shown = without_secrets_of(response, secrets)
+                    yield request, shown
+                    failures.note(shown.error if shown.status == "error" else None)
         except MarathonError:
             raise
         except Exception as error:  # noqa: BLE001 - one bad sample must not fail the others
             reason = without_keys(without_values(f"{type(error).__name__}: {error}", secrets))
         if waiting:
-            failures += 1
-            failed = list(waiting) if failures >= FAILURES_IN_A_ROW else [next(iter(waiting))]
-            for request in failed:
-                del waiting[request]
-                yield request, Response.failed(reason)
+            request = next(iter(waiting))
+            del waiting[request]
+            yield request, Response.failed(reason)
+            failures.note(reason)
 
 
 def without_secrets_of(response: Response, secrets: Sequence[str]) -> Response:

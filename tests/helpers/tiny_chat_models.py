@@ -167,7 +167,7 @@ def make_gemma4(folder: Path) -> Path:
     named = {"audio_token": "<|audio|>", "boa_token": "<|audio>", "eoa_token": "<audio|>"}
     named |= {"image_token": "<|image|>", "boi_token": "<|image>", "eoi_token": "<image|>"}
     tokens = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", "<|video|>", *named.values())
-    tokenizer = byte_tokenizer(tokens, named, pad="<pad>", eos="<eos>")
+    tokenizer = byte_tokenizer(tokens, named, pad="<pad>", eos="<eos>", bos="<bos>")
     ids = dict(zip(tokens, tokenizer.convert_tokens_to_ids(list(tokens)), strict=True))
     size = len(tokenizer)
     text = language(
@@ -211,7 +211,7 @@ def make_gemma3n(folder: Path) -> Path:
     named |= {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"}
     named |= {"boa_token": "<start_of_audio>", "eoa_token": "<end_of_audio>"}
     tokens = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>", *named.values())
-    tokenizer = byte_tokenizer(tokens, named, pad="<pad>", eos="<eos>")
+    tokenizer = byte_tokenizer(tokens, named, pad="<pad>", eos="<eos>", bos="<bos>")
     ids = dict(zip(tokens, tokenizer.convert_tokens_to_ids(list(tokens)), strict=True))
     size = len(tokenizer)  # then 8 ids of the eye's vocabulary, and 8 of the ear's
     text = language(

@@ -140,9 +140,14 @@ def make_whisper(folder: Path, multilingual: bool = False, seed: int = 0) -> Pat
     return folder
 
 
-def byte_tokenizer(tokens: tuple[str, ...], named: dict[str, str], pad: str, eos: str) -> Any:
-    """Return a fast tokenizer of 256 bytes and `tokens`; it encodes and decodes any text without loss."""
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+def byte_tokenizer(
+    tokens: tuple[str, ...], named: dict[str, str], pad: str, eos: str, bos: str | None = None
+) -> Any:
+    """Return a fast tokenizer of 256 bytes and `tokens`; it encodes and decodes any text without loss.
+
+    With `bos`, it puts that token before every text, as the tokenizers of Gemma and Llama do.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -150,8 +155,13 @@ def byte_tokenizer(tokens: tuple[str, ...], named: dict[str, str], pad: str, eos
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in tokens])
+    if bos is not None:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", pair=f"{bos} $A $B", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+        )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
+        bos_token=bos,
         pad_token=pad,
         eos_token=eos,
         padding_side="left",

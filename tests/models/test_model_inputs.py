@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from helpers.tiny_model_cases import (
+    MODELS,
     ROOT,
     TORCHVISION,
     Bench,
@@ -32,6 +34,7 @@ from helpers.tiny_model_cases import (
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.registry import Registry
+from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.granite_speech import LogMel
@@ -176,8 +179,12 @@ def test_inputs_are_those_of_the_official_processor(name: str, seconds: float, b
     adapter, wave, request = there.adapter(), noise(seconds), asked(Audio("unread.wav"))
     ours = adapter.prepare(there.loaded, [request], [[wave]]).tensors
     clips = list(adapter.split(wave))
+    chat = adapter.chat(there.loaded, request, len(clips))
+    begun = chat.startswith(there.loaded.tokenizer.bos_token or "no <bos>")
     theirs = official(name, there)(
-        text=[adapter.chat(there.loaded, request, len(clips))],
+        text=[chat],
+        # as `apply_chat_template(tokenize=True)` of every processor does
+        text_kwargs={"add_special_tokens": not begun},
         audio=clips,
         return_tensors="pt",
         audio_kwargs={"sampling_rate": RATE},
@@ -189,7 +196,7 @@ def test_inputs_are_those_of_the_official_processor(name: str, seconds: float, b
 @pytest.mark.parametrize(
     ("marked", "wanted", "told"),
     [
-        ("not slow", "gemma3n or (official and (qwen3_omni or phi4_mm or gemma4))", "22 passed"),
+        ("not slow", "gemma3n or (official and (qwen3_omni or phi4_mm or gemma4))", "23 passed"),
         pytest.param("slow", "gemma3n", " passed", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
     ],
     ids=["quick", "long clips"],
@@ -218,3 +225,40 @@ def test_voxtrals_inputs_are_those_of_the_official_processor(seconds: float, ben
 
 def _features(there: Bench) -> Any:
     return transformers.AutoFeatureExtractor.from_pretrained(there.folder)
+
+
+@pytest.mark.parametrize("name", ["gemma4", *(["gemma3n"] if TORCHVISION else [])])
+def test_a_prompt_begins_with_one_bos(name: str, bench: Benches) -> None:
+    there = bench(name)
+    tokenizer = there.loaded.tokenizer
+    assert tokenizer("x")["input_ids"][0] == tokenizer.bos_token_id, "this tokenizer adds no <bos>"
+    ids = there.adapter().prepare(there.loaded, [asked(Audio("unread.wav"))], [[noise(2.0)]]).tensors
+    assert (ids["input_ids"] == tokenizer.bos_token_id).sum() == 1
+
+
+def test_a_processor_whose_tokenizer_adds_bos_writes_it_once(bench: Benches, tmp_path: Path) -> None:
+    folder = tmp_path / "with_bos"
+    shutil.copytree(bench("hf").folder, folder)
+    config = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    start = config["added_tokens"][0]
+    bos = {"SpecialToken": {"id": start["content"], "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    named = {start["content"]: {"id": start["content"], "ids": [start["id"]], "tokens": [start["content"]]}}
+    config["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [bos, text],
+        "pair": [bos, text, text],
+        "special_tokens": named,
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(config), encoding="utf-8")
+    adapter = built(MODELS["hf"], folder)
+    loaded = load(adapter)
+    assert loaded.tokenizer("x")["input_ids"][0] == start["id"]
+    inputs = adapter.prepare(loaded, [asked(Audio("unread.wav"))], [[noise(2.0)]])
+    assert not (inputs.tensors["input_ids"] == start["id"]).any(), "the template writes no such token"
+
+
+def test_gemma4_hears_after_it_reads(bench: Benches) -> None:
+    there = bench("gemma4")
+    chat = there.adapter().chat(there.loaded, asked(Audio("unread.wav")), 1)
+    assert chat.index("What is heard?") < chat.index("<|audio|>")

@@ -52,6 +52,9 @@ class HFAudio(Model):
     pinned: ClassVar[Mapping[str, str]] = {}
     #: Audio tokens per second, for the truncation check; None when audio is not in the token stream.
     token_rate: float | None = None
+    #: The attention kernels that each part can run, by config name, for models of which a part lacks one. The first
+    #: replaces those that the part lacks. All parts must be named.
+    part_kernels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     #: Tokens that end an answer, in addition to those that the checkpoint names.
     end_tokens: ClassVar[tuple[str, ...]] = ()
 
@@ -202,7 +205,12 @@ class HFAudio(Model):
 
     def kernels(self) -> str | dict[str, str]:
         """Return the attention kernel, or one per part of the model (by config name) if a part lacks it."""
-        return self.args.attn_implementation
+        kernel = self.args.attn_implementation
+        if not self.part_kernels:
+            return kernel
+        # a mapping changes only the parts that it names
+        parts = {part: kernel if kernel in able else able[0] for part, able in self.part_kernels.items()}
+        return {"": kernel, **parts}
 
     def load_weights(self, weights_class: Any, folder: Path, **options: Any) -> Any:
         """Return what `weights_class.from_pretrained` returns; a subclass renames tensors or translates the config.

@@ -125,7 +125,10 @@ class ChatModel(HFAudio):
             )
             for request, counts in zip(requests, tokens, strict=True)
         ]
-        encoded = loaded.tokenizer(texts, padding=True, padding_side="left", return_tensors="pt")
+        # the template writes the special tokens; a tokenizer that adds its own would write <bos> twice
+        encoded = loaded.tokenizer(
+            texts, padding=True, padding_side="left", return_tensors="pt", add_special_tokens=False
+        )
         return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
 
     def split(self, wave: Wave) -> Iterator[Wave]:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, get_args
 
 from pydantic import Field
 
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from marathon_eval.api.press import Decoder
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
+#: The attention kernels of transformers.
+Kernel = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
+ALL_KERNELS: tuple[str, ...] = get_args(Kernel)
+
 #: The sample rate in Hz at which every local model hears audio.
 RATE = 16000
 
@@ -33,9 +37,7 @@ class HFSettings(ModelSettings):
     pretrained: str
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    attn_implementation: Literal[
-        "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"
-    ] = "sdpa"
+    attn_implementation: Kernel = "sdpa"
     device: str = "auto"
     device_map: str | None = None
     batch_size: BatchSize = 1

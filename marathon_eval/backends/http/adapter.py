@@ -25,6 +25,7 @@ from marathon_eval.api.model import (
     Response,
     flags_of,
 )
+from marathon_eval.api.same_failures import NOT_ASKED
 from marathon_eval.api.secrets import (
     NO_KEY,
     SHORTEST_KEY,
@@ -58,6 +59,10 @@ class APISettings(ModelSettings):
     audio_format: Format = "wav"
     sample_rate: int = Field(16000, ge=8000, le=48000)
     audio_first: bool = True
+    #: Tokens for thinking, in addition to the task's limit for the answer.
+    thinking_tokens: int | None = Field(None, ge=0)
+    #: How much a thinking model thinks, in the server's words: none, minimal, low, medium, high.
+    reasoning_effort: str | None = Field(None, min_length=1)
     #: Measured by two or three short calls when not set.
     audio_tokens_per_second: float | None = Field(None, gt=0)
     #: Only streamed responses have a time to first token; with other requests in flight it includes queueing.
@@ -99,8 +104,9 @@ class APIAudio(Model):
 
     Settings: ClassVar[type[APISettings]] = APISettings
     settings: APISettings
-    #: `identity()` puts base_url into the fingerprint, unless `identity=NAME` replaces it.
-    transport = Model.transport | {"rpm", "tpm", "stream", "base_url"}
+    #: `identity()` puts base_url into the fingerprint, unless `identity=NAME` replaces it, and the settings of thinking
+    #: where they are given.
+    transport = Model.transport | {"rpm", "tpm", "stream", "base_url", "thinking_tokens", "reasoning_effort"}
     key_variables: ClassVar[tuple[str, ...]]
     url_variable: ClassVar[str]
     default_url: ClassVar[str]
@@ -135,7 +141,12 @@ class APIAudio(Model):
         return super().from_args(args, press, flags)  # type: ignore[return-value]  # builds cls
 
     def identity(self) -> dict[str, Any]:
-        return {"adapter": self.name(), "base_url": None if self.settings.identity else self.url}
+        thinking = {name: getattr(self.settings, name) for name in ("thinking_tokens", "reasoning_effort")}
+        return {
+            "adapter": self.name(),
+            "base_url": None if self.settings.identity else self.url,
+            **{name: value for name, value in thinking.items() if value is not None},
+        }
 
     def check(self) -> None:
         """Raise MarathonError when a key is needed and none is set; sends nothing to the server."""
@@ -218,7 +229,7 @@ class APIAudio(Model):
     async def _answer(self, session: Session, request: Request) -> Response:
         if session.outages >= OUTAGE:
             return Response.failed(
-                f"not asked: {session.outages} requests before it failed with {session.outage}"
+                f"{NOT_ASKED}{session.outages} requests before it failed with {session.outage}"
             )
         try:
             clips = [await session.clips.get(audio) for audio in request.audios]

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 SHORT_CLIP_S, LONG_CLIP_S = 10.0, 30.0
 #: Models that pad clips to whole windows of 30 s count the same for both; a clip of this length fills two windows.
 LONGER = 60.0
-#: The request of a calibration call. Its one word costs far fewer tokens than a second of audio.
-REQUEST = Request("Go", generation=Generation(max_new_tokens=1))
+#: The request of a calibration call. Its one word costs far fewer tokens than a second of audio, and 16 tokens are the
+#: fewest that some servers take as a limit.
+REQUEST = Request("Go", generation=Generation(max_new_tokens=16))
 FLAT = "the server's token counts do not grow with the audio"
 NO_TOKEN_COUNTS = "the server reports no token counts"
 

@@ -72,18 +72,14 @@ def judged(reply: ServerReply, request: Request, seconds: float, rate: AudioRate
 
     Its status is "ok" when the server answered and heard the whole clip, "refused" when it declined to answer,
     "unverified" when it answered but its token counts do not show how much it heard, and "error" when it heard fewer
-    tokens than the clip has or when all tokens went into thinking.
+    tokens than the clip has or when the token limit cut it before the answer.
     """
     tokens = None if isinstance(rate, str) else rate.audio_tokens(reply, request)
     if reply.refusal is not None:
         usage = _usage(reply, None, {})
         return Response(reply.text, reply.finish_reason, "refused", reply.refusal, usage)
-    if not reply.text.strip() and reply.finish_reason == "length" and reply.thinking_tokens:
-        return Response.failed(
-            f"no answer: all {reply.thinking_tokens} tokens went into thinking; allow more "
-            "(--gen_kwargs max_new_tokens=...) or turn thinking off",
-            _usage(reply, None, {}),
-        )
+    if reply.finish_reason == "length" and _only_thinking(reply.text):
+        return Response.failed(_cut_in_thinking(reply), _usage(reply, None, {}))
     if not seconds:
         return Response(reply.text, reply.finish_reason, usage=_usage(reply, 0.0, {}))
     if isinstance(rate, str) or tokens is None:
@@ -99,6 +95,25 @@ def judged(reply: ServerReply, request: Request, seconds: float, rate: AudioRate
             _usage(reply, heard, {}),
         )
     return Response(reply.text, reply.finish_reason, usage=_usage(reply, seconds, {}))
+
+
+def _only_thinking(text: str) -> bool:
+    """Return whether a text has no answer in it: it is empty, or thinking that does not end."""
+    begun = text.strip()
+    return not begun or (begun.startswith("<think>") and "</think>" not in begun)
+
+
+def _cut_in_thinking(reply: ServerReply) -> str:
+    spent = reply.thinking_tokens or (reply.output_tokens if reply.text.strip() else None)
+    if spent:
+        return (
+            f"no answer: all {spent} tokens went into thinking; allow more (thinking_tokens=... in the model's arguments, or "
+            "--gen_kwargs max_new_tokens=...) or turn thinking off"
+        )
+    return (
+        "no answer: the reply was cut by its token limit before any text; allow more tokens (--gen_kwargs "
+        "max_new_tokens=...), or thinking_tokens=... in the model's arguments for a model that thinks"
+    )
 
 
 def _usage(reply: ServerReply, heard: float | None, more: Mapping[str, Any]) -> Usage:

@@ -13,13 +13,14 @@ batch size is 1, because every head keeps different keys, which no padding mask 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from torch import LongTensor, Tensor
 from transformers import Cache, DynamicCache
+from transformers.masking_utils import create_causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from marathon_eval.api.press import Decoder, EvictionPress, EvictionView
@@ -183,24 +184,31 @@ def observing(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Obse
 def tapped_attention(decoder: Decoder, look: Callable[[int, Tensor], None]) -> Iterator[None]:
     """While open, call `look(layer, queries [1, heads, T, d])` whenever a decoder layer attends. Not thread-safe."""
     modules = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(decoder.layers)}
-    name = _kernel(decoder)
-    original = ALL_ATTENTION_FUNCTIONS.get(name)
+    functions, name = _attention_functions(decoder)
+    original = functions[name]
 
     def tap(module: Any, query: Tensor, *args: Any, **kwargs: Any) -> Any:
         if id(module) in modules:
             look(modules[id(module)], query)
-        # "eager" is not in the registry: each modeling file defines its own
-        kernel = original or vars(sys.modules[type(module).__module__])["eager_attention_forward"]
-        return kernel(module, query, *args, **kwargs)
+        return original(module, query, *args, **kwargs)
 
-    ALL_ATTENTION_FUNCTIONS[name] = tap
+    functions[name] = tap
     try:
         yield
     finally:
-        if original is None:
-            del ALL_ATTENTION_FUNCTIONS[name]
-        else:
-            ALL_ATTENTION_FUNCTIONS[name] = original
+        functions[name] = original
+
+
+def _attention_functions(decoder: Decoder) -> tuple[MutableMapping[str, Any], str]:
+    """Return the mapping in which the decoder's layers look up their attention function, and its key there.
+
+    "eager" is not in transformers' registry: each modeling file defines its own, and its encoders may have another one.
+    """
+    name = _kernel(decoder)
+    if name != "eager":
+        return ALL_ATTENTION_FUNCTIONS, name
+    attention = decoder.layers[0].get_submodule("self_attn")
+    return vars(sys.modules[type(attention).__module__]), "eager_attention_forward"
 
 
 def _kernel(decoder: Decoder) -> str:
@@ -210,14 +218,22 @@ def _kernel(decoder: Decoder) -> str:
 
 @contextmanager
 def own_masks(decoder: Decoder, cache: Cache) -> Iterator[None]:
-    """While open, each layer gets a mask of its own cache length; transformers builds one for all from layer 0's."""
-    eager = _kernel(decoder) == "eager"
+    """While open, each layer gets a mask of its own cache length; transformers builds one for all from layer 0's.
+
+    The mask has the form that the attention kernel takes: none at all for flash attention.
+    """
 
     def masked(layer: int) -> Callable[..., Any]:
         def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            hidden = args[0] if args else kwargs["hidden_states"]
-            new, old = hidden.shape[1], cache.layers[layer].keys.shape[2]
-            return args, {**kwargs, "attention_mask": _causal(new, old, hidden, eager)}
+            mask = create_causal_mask(
+                config=decoder.stack.config,
+                inputs_embeds=args[0] if args else kwargs["hidden_states"],
+                attention_mask=None,
+                past_key_values=cache,
+                layer_idx=layer,
+            )
+            # no position_ids: flash attention takes positions that do not start at 0 for several packed sequences
+            return args, {**kwargs, "attention_mask": mask, "position_ids": None}
 
         return hook
 
@@ -230,19 +246,6 @@ def own_masks(decoder: Decoder, cache: Cache) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _causal(new: int, old: int, hidden: Tensor, eager: bool) -> Tensor | None:
-    """Return a mask [1, 1, new, old + new] that shows each new token all old keys and the new ones up to itself.
-
-    Returns None for one new token, which needs no mask.
-    """
-    if new == 1:
-        return None
-    seen = torch.ones(new, old + new, dtype=torch.bool, device=hidden.device).tril(old)[None, None]
-    if not eager:
-        return seen
-    return torch.zeros_like(seen, dtype=hidden.dtype).masked_fill(~seen, torch.finfo(hidden.dtype).min)
 
 
 def _forward(decoder: Decoder, inputs: Mapping[str, Any], first: int, cache: Cache) -> Tensor:

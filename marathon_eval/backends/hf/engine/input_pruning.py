@@ -21,11 +21,11 @@ from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.errors import MarathonError
 
 #: The kernels that take a mask. Others take only a window's width, and would count kept tokens instead of positions.
-KERNELS = ("eager", "sdpa")
+MASKED_KERNELS = ("eager", "sdpa")
 
 
 class InputPruning(Pruning):
-    """Prunes at layer 0 only. Raises MarathonError for other layers, and for attention kernels not in `KERNELS`."""
+    """Prunes at layer 0 only. Raises MarathonError for other layers, and for attention kernels not in `MASKED_KERNELS`."""
 
     def _refuse(self) -> None:
         if [layer for layer, _ in self.press.cuts] != [0]:
@@ -33,10 +33,10 @@ class InputPruning(Pruning):
                 f"press={self.press.name()}: this model drops tokens before its first layer only: layer=0"
             )
         kernel = self._config._attn_implementation
-        if kernel not in KERNELS:
+        if kernel not in MASKED_KERNELS:
             raise MarathonError(
                 f"press={self.press.name()}: attn_implementation={kernel}: with a press this model's windows need "
-                f"{' or '.join(KERNELS)}"
+                f"{' or '.join(MASKED_KERNELS)}"
             )
 
     def _hook_layers(self, undo: ExitStack) -> None:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from marathon_eval.backends.hf.inputs import LocalModel
 
 
+#: The types in which the kernels of flash attention compute.
+HALF = (torch.bfloat16, torch.float16)
+
+
 def load(adapter: LocalModel) -> Loaded:
     """Load the adapter's checkpoint. Raises MarathonError naming what is missing or does not fit."""
     folder = adapter.folder()
@@ -58,6 +62,7 @@ def load(adapter: LocalModel) -> Loaded:
             f"--model {adapter.name()}: {adapter.args.pretrained} lacks {len(absent)} weights of "
             f"{adapter.weights_class}, first {absent[0]}"
         )
+    _refuse_float32(adapter.args.attn_implementation, model.dtype)
     if adapter.args.device_map is None:
         model.to(device)
     model.eval()
@@ -74,6 +79,15 @@ def load(adapter: LocalModel) -> Loaded:
         device=model.device,
         weights_bytes=torch.cuda.memory_allocated(device) if device.type == "cuda" else 0,
     )
+
+
+def _refuse_float32(kernel: str, dtype: torch.dtype) -> None:
+    """Raise MarathonError for a kernel of flash attention, which computes in half precision only, on other weights."""
+    if kernel.startswith("flash") and dtype not in HALF:
+        raise MarathonError(
+            f"--model_args: attn_implementation={kernel} computes in bfloat16 or float16 only, and these weights are "
+            f"{str(dtype).removeprefix('torch.')}: add dtype=bfloat16, or use attn_implementation=sdpa"
+        )
 
 
 def chosen_device(name: str) -> torch.device:

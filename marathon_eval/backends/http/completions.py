@@ -1,0 +1,136 @@
+"""Reads chat completions of OpenAI-compatible servers, streamed or whole, in every shape that such servers reply with.
+
+Shapes differ in three places. The content is a text, a list of parts, or null. Thinking stands in `reasoning` (vLLM,
+OpenRouter), in `reasoning_content` (SGLang, DeepSeek, older vLLM), in `reasoning_details` or in a part of the content. A
+server that can't stream replies to a streaming request with one JSON object. Source:
+https://platform.openai.com/docs/api-reference/chat/object, https://docs.vllm.ai/en/latest/features/reasoning_outputs.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from marathon_eval.backends.http.attempts import AttemptClock
+from marathon_eval.backends.http.reply import NoAnswer, ServerReply
+
+#: The fields in which servers put a model's thinking.
+_THINKING = ("reasoning", "reasoning_content", "reasoning_details", "thinking")
+#: The types of content parts that hold the answer, and those that hold thinking.
+_ANSWERS = ("text", "output_text")
+_THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text", "summary_text")
+
+
+@dataclass
+class Completion:
+    """Collects a completion from its chunks, or from one whole reply; `clock` measures its times."""
+
+    clock: AttemptClock
+    text: list[str] = field(default_factory=list)
+    refusal: list[str] = field(default_factory=list)
+    reasoned: bool = False
+    finish: str | None = None
+    first: float | None = None
+    usage: Mapping[str, Any] = field(default_factory=dict)
+    model: str | None = None
+
+    def take(self, reply: Mapping[str, Any], streamed: bool = True) -> None:
+        """Add a chunk or a whole reply. Raises NoAnswer for an error in its body and for content of another shape."""
+        if reply.get("error"):
+            raise NoAnswer(f"the server replied with an error: {_said(reply['error'])}")
+        self.usage = reply.get("usage") or self.usage
+        self.model = reply.get("model") or self.model
+        # of several answers only the first was asked for
+        for choice in (reply.get("choices") or ())[:1]:
+            message = choice.get("delta" if streamed else "message") or {}
+            before = len("".join(self.text)), self.reasoned
+            self._read(message)
+            if streamed and self.first is None and (len("".join(self.text)), self.reasoned) != before:
+                self.first = self.clock.seconds
+            self.finish = choice.get("finish_reason") or self.finish
+
+    def _read(self, message: Mapping[str, Any]) -> None:
+        self.reasoned = self.reasoned or any(message.get(name) for name in _THINKING)
+        self.refusal.append(message.get("refusal") or "")
+        content = message.get("content")
+        if content is None or isinstance(content, str):
+            self.text.append(content or "")
+            return
+        if not isinstance(content, list):
+            raise NoAnswer(f"the reply's content is neither text nor a list of parts: {str(content)[:80]}")
+        for part in content:
+            self._read_part(part)
+
+    def _read_part(self, part: Any) -> None:
+        if isinstance(part, str):
+            self.text.append(part)
+            return
+        kind = part.get("type", "text") if isinstance(part, Mapping) else None
+        if kind in _ANSWERS and isinstance(part.get("text"), str):
+            self.text.append(part["text"])
+        elif kind == "refusal":
+            self.refusal.append(str(part.get("refusal") or ""))
+        elif kind in _THOUGHTS:
+            self.reasoned = True
+        else:
+            raise NoAnswer(f"the reply holds a content part that is no text: {str(part)[:80]}")
+
+    def reply(self) -> ServerReply:
+        """Return the complete reply. Raises NoAnswer when the stream ended before the answer."""
+        text, refusal = "".join(self.text), "".join(self.refusal)
+        if self.finish is None:
+            raise NoAnswer(
+                f"the stream broke off after {text[:80]!r}" if text else "the stream held no answer"
+            )
+        prompt = self.usage.get("prompt_tokens_details") or {}
+        output = self.usage.get("completion_tokens_details") or {}
+        spent = self.usage.get("completion_tokens")
+        thinking = output.get("reasoning_tokens") or (spent if self.reasoned and not text.strip() else None)
+        if self.finish == "content_filter":
+            refusal = refusal or "the content filter stopped the answer"
+        return ServerReply(
+            text=text,
+            finish_reason=self.finish,
+            refusal=refusal or None,
+            input_tokens=self.usage.get("prompt_tokens"),
+            audio_tokens=prompt.get("audio_tokens"),
+            output_tokens=spent,
+            thinking_tokens=thinking,
+            first_token_s=self.first,
+            total_s=self.clock.seconds,
+            details={"server_model": self.model, "retries": self.clock.retries},
+        )
+
+
+def read_whole(reply: Mapping[str, Any], clock: AttemptClock) -> ServerReply:
+    """Read a completion that was not streamed. Raises NoAnswer when it holds no choices."""
+    completion = Completion(clock)
+    completion.take(reply, streamed=False)
+    if not reply.get("choices"):
+        raise NoAnswer("the server's reply holds no choices")
+    # a whole reply is complete even where the server says no reason for its end
+    completion.finish = completion.finish or "stop"
+    return completion.reply()
+
+
+async def read_stream(stream: Any, clock: AttemptClock) -> ServerReply:
+    """Read the SDK's stream of chunks, or the one JSON object of a server that does not stream.
+
+    Raises NoAnswer for an incomplete reply.
+    """
+    kind = stream.response.headers.get("content-type", "")
+    if "json" in kind and "event-stream" not in kind:
+        reply = json.loads(await stream.response.aread())
+        if not isinstance(reply, Mapping):
+            raise NoAnswer(f"the server's reply is no completion: {str(reply)[:80]}")
+        return read_whole(reply, clock)
+    completion = Completion(clock)
+    async for chunk in stream:
+        completion.take(chunk.to_dict(mode="python", warnings=False))
+    return completion.reply()
+
+
+def _said(error: Any) -> str:
+    return str(error.get("message") or error) if isinstance(error, Mapping) else str(error)
