@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.results.label import label_words
@@ -48,7 +48,7 @@ def print_run(result: RunResult) -> None:
     for name, group in result.groups.items():
         add_group(table, name, group)
     console.print(table)
-    for line in (*without_mean(result.groups), footer(result)):
+    for line in (*without_mean(result.groups), *of_unknown_release(result.manifests), footer(result)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -134,6 +134,15 @@ def without_mean(groups: dict[str, Any]) -> Iterator[str]:
             more = f" and {len(absent) - 2} more" if len(absent) > 2 else ""
             yield f"{name} has no mean: {', '.join(absent[:2])}{more} not run."
         yield from without_mean(group.get("groups", {}))
+
+
+def of_unknown_release(manifests: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each task whose data file is none of the releases that its YAML names."""
+    for name, manifest in manifests.items():
+        if manifest.get("metadata_version") == "unknown":
+            digest = manifest.get("metadata_sha256")
+            seen = f"has sha256 {digest[:12]}..., which" if digest else "has no known hash: it"
+            yield f"{name}: the data file {seen} is none of the releases that the task names (expected_sha256)."
 
 
 def numbers(value: MetricValue) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.scoring.judge import NO_CHOICE, Pair, Pass, read_letter
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.released.air_bench import two_scores
-from marathon_eval.task.data.rows import parsed_rows
+from marathon_eval.task.data.parsing import parsed_rows
 
 LABEL_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PAIR_VERDICTS = ("win", "tie", "loss")

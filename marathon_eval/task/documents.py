@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -11,20 +10,18 @@ from typing import Any
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.errors import AudioError, MarathonError, RowError
+from marathon_eval.task.data.references import audio_rule, reference_of
 from marathon_eval.task.data.row_steps import steps_named
 from marathon_eval.task.data.rows import TableReader, columns_of
 from marathon_eval.task.data.selection import Row, Selected, only, picked, select, subset_named
-from marathon_eval.task.data.sources import Source, StoredFiles, locate
-from marathon_eval.task.data.table import StoredAudio, Table
+from marathon_eval.task.data.sources import EmbeddedAudio, Source, StoredFiles, locate
+from marathon_eval.task.data.table import Table
 from marathon_eval.task.examples import Examples
 from marathon_eval.task.prompt.choices import Choices
 from marathon_eval.task.prompt.prompt import OURS, Question
-from marathon_eval.task.prompt.template import check_names, from_row
+from marathon_eval.task.prompt.template import check_names
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
-
-#: Seconds that `start` and `stop` may not reach: no clip is so long, and sample numbers stay within a float.
-MAX_TIME = 1e9
 
 
 class DocLoader:
@@ -39,7 +36,8 @@ class DocLoader:
         self.examples = Examples(config, document, question) if config.num_fewshot else None
         names = config.doc_to_audio or []
         where = f"{document.where('doc_to_audio')}: doc_to_audio"
-        self.audio = [from_row(name, where) for name in ([names] if isinstance(names, str) else names)]
+        listed = names if isinstance(names, list) else [names]
+        self.audio = [audio_rule(name, where) for name in listed]
 
     def load(
         self, reader: TableReader, subset: str | None, limit: float | None, samples: Sequence[int] | None
@@ -59,8 +57,10 @@ class DocLoader:
             for doc, row in zip(finished, rows, strict=True)
         ]
         if table.source is not None:
-            table.source.fetch([name for doc in docs for name in doc.audio_names])
-        docs = [_with_files(doc, table.source) for doc in docs]
+            table.source.fetch(
+                [name for doc in docs for name in doc.audio_names if name not in table.embedded]
+            )
+        docs = [_with_files(doc, table) for doc in docs]
         return DocSet(
             docs=docs if self.examples is None else self.examples.added(docs, reader, table),
             n_meta=len(table.rows),
@@ -83,7 +83,7 @@ class DocLoader:
     def _audio_texts(self, row: Row) -> list[str]:
         """Return the audio's names as written in the row, or none if they cannot be read."""
         try:
-            return [str(_reference(value)[0]) for value in self._audio_values(row.values)]
+            return [reference_of(value)[0] for value in self._audio_values(row.values)]
         except RowError:
             return []
 
@@ -126,7 +126,7 @@ class DocLoader:
         if doc.error is not None:
             return doc
         try:
-            references = [_reference(value) for value in self._audio_values(doc.fields)]
+            references = [reference_of(value) for value in self._audio_values(doc.fields)]
             self._check_audio(references)
             choices = self.choices.texts(doc.fields)
             target = self.question.gold(doc.fields)
@@ -166,28 +166,10 @@ def _version(expected: str | dict[str, str] | None, sha256: str | None) -> str |
     return next((name for name, digits in expected.items() if digits.lower() == sha256), "unknown")
 
 
-def _reference(value: Any) -> tuple[str, float, float | None]:
-    """Return path, start and stop of an audio value: a path, or a mapping with `path`, maybe `start` and `stop`."""
-    if isinstance(value, StoredAudio):
-        return value.path, 0.0, None
-    if isinstance(value, Mapping) and isinstance(value.get("path"), str):
-        start, stop = value.get("start") or 0.0, value.get("stop")
-        if _is_time(start) and (stop is None or _is_time(stop)):
-            return value["path"], float(start), None if stop is None else float(stop)
-    if isinstance(value, str):
-        return value, 0.0, None
-    raise RowError(f"audio must be a path, or path, start and stop in seconds, got {reprlib.repr(value)}")
-
-
-def _is_time(value: Any) -> bool:
-    """Return whether a value is a number of seconds: finite, as 1e400 in JSON is not, and within a float."""
-    return isinstance(value, (int, float)) and abs(value) < MAX_TIME
-
-
 def _located(source: Source | None, folder: str, path: str) -> str:
     """Return the audio's name relative to the dataset's root. Raises AudioError."""
-    if source is None:
-        return path
+    if source is None or isinstance(path, EmbeddedAudio):
+        return str(path)
     if isinstance(source, StoredFiles):
         return source.path(path)
     name = locate(source, folder, path)
@@ -196,12 +178,16 @@ def _located(source: Source | None, folder: str, path: str) -> str:
     return name
 
 
-def _with_files(doc: Doc, source: Source | None) -> Doc:
+def _with_files(doc: Doc, table: Table) -> Doc:
     """Replace the audio's names by paths on this machine."""
+    source = table.source
     if doc.error is not None or source is None:
         return doc
     try:
-        audio = tuple(Audio(source.path(clip.path), clip.start, clip.stop) for clip in doc.audio)
+        audio = tuple(
+            Audio(table.embedded.get(clip.path) or source.path(clip.path), clip.start, clip.stop)
+            for clip in doc.audio
+        )
     except AudioError as error:
         return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
     return replace(doc, audio=audio)

@@ -118,3 +118,16 @@ def test_brackets_in_a_name_are_no_markup(run: RunResult, capsys: pytest.Capture
     assert "[/task]" in text
     assert "[/reading]" in text
     assert "[bold]model" in text
+
+
+def test_a_data_file_of_no_known_release_is_told(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
+    print_run(run)
+    assert "none of the releases" not in capsys.readouterr().out
+    manifests = {
+        "race": {"metadata_version": "unknown", "metadata_sha256": "ab" * 32},
+        "librispeech": {"metadata_version": "v1", "metadata_sha256": "cd" * 32},
+    }
+    print_run(replace(run, manifests=manifests))
+    told = [line for line in capsys.readouterr().out.splitlines() if "none of the releases" in line]
+    assert len(told) == 1
+    assert told[0].startswith("race: the data file has sha256 abababababab")

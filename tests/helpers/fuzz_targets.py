@@ -28,7 +28,7 @@ from marathon_eval.evaluator.config import parse_args, parse_samples
 from marathon_eval.evaluator.evaluator import build_model
 from marathon_eval.evaluator.rescore.score_predictions import score_predictions
 from marathon_eval.scoring.filters.build import build_pipeline, filter_names
-from marathon_eval.task.data.rows import parsed_rows
+from marathon_eval.task.data.parsing import parsed_rows
 from marathon_eval.task.prompt.template import from_row
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.config import generation_settings

@@ -14,7 +14,7 @@ from helpers.audiomarathon_prompts import load_shipped
 from helpers.minimal_task import HEARD, KEYS, docs_of, errors, load, touch, write_task
 from marathon_eval.errors import MarathonError
 from marathon_eval.task.data.selection import Row, balanced_rows
-from marathon_eval.task.yaml.config import Balance
+from marathon_eval.task.yaml.data_config import Balance
 
 
 class TestRows:

@@ -12,7 +12,7 @@ import pytest
 
 from helpers.minimal_task import KEYS, docs_of, load, make_task, touch, write_task
 from marathon_eval.errors import MarathonError
-from marathon_eval.task.data.rows import parsed_rows
+from marathon_eval.task.data.parsing import parsed_rows
 from marathon_eval.task.task import Task
 
 
@@ -244,11 +244,6 @@ class TestHubDatasets:
         (tmp_path / "mydata" / "rows.json").unlink()
         assert [doc.target for doc in load_own(tmp_path).docs().docs] == ["one", "two"]
 
-    def test_audio_inside_the_table_is_refused(self, tmp_path: Path) -> None:
-        self.folder(tmp_path, {"path": "one.wav", "bytes": b"RIFF"})
-        with pytest.raises(MarathonError, match="the column 'audio' keeps its audio inside the table"):
-            load_own(tmp_path).docs()
-
     def test_one_that_cannot_be_loaded_is_one_line(self, tmp_path: Path) -> None:
         (tmp_path / "own.yaml").write_text("dataset_path: nobody/nothing\n" + KEYS)
         with pytest.raises(
@@ -273,3 +268,47 @@ def test_a_line_of_json_ends_where_json_says() -> None:
         {"q": "c\x85d"},
         {"q": "e"},
     ]
+
+
+class TestTables:
+    """CSV and TSV: delimiters, an index, long cells, headers."""
+
+    def rows(self, text: str, form: str = "csv", delimiter: str | None = None) -> list[Any]:
+        return parsed_rows(text.encode(), form, None, "meta", delimiter)
+
+    def test_delimiters(self) -> None:
+        wanted = [{"q": "a,b", "a": "1"}]
+        assert self.rows('q,a\n"a,b",1\n') == wanted
+        assert self.rows("q\ta\na,b\t1\n", "tsv") == wanted
+        assert self.rows("q;a\na,b;1\n", "csv", ";") == wanted
+        with pytest.raises(MarathonError, match="^meta:1: .* set dataset_kwargs: delimiter: ';'"):
+            self.rows("q;a\nx;1\n")
+
+    def test_the_index_of_pandas_is_left_out(self) -> None:
+        assert self.rows(",q,a\n0,x,1\n1,y,2\n") == [{"q": "x", "a": "1"}, {"q": "y", "a": "2"}]
+        with pytest.raises(MarathonError, match="^meta:1: column 2 of the header has no name"):
+            self.rows("q,,a\nx,0,1\n")
+
+    def test_a_column_named_twice_is_refused(self) -> None:
+        with pytest.raises(MarathonError, match="^meta:1: the header names the column 'q' twice"):
+            self.rows("q,a,q\nx,1,y\n")
+
+    def test_a_cell_as_long_as_the_transcript_of_an_hour(self) -> None:
+        assert len(self.rows(f"q\n{'word ' * 100_000}\n")[0]["q"]) == 500_000
+
+    def test_a_short_row_lacks_its_last_cells(self) -> None:
+        assert self.rows("q,a\nx\n\n") == [{"q": "x", "a": None}]
+
+    def test_a_tsv_and_patterns_of_files(self, tmp_path: Path) -> None:
+        (tmp_path / "data").mkdir()
+        for number in (2, 1):
+            (tmp_path / "data" / f"test-{number}.tsv").write_text(f"q\ta\n?\t{number}\n")
+        (tmp_path / "own.yaml").write_text(
+            "dataset_path: tsv\ndataset_kwargs: {data_files: 'data/test-*.tsv'}\n" + KEYS
+        )
+        assert [doc.target for doc in load_own(tmp_path).docs(str(tmp_path)).docs] == ["1", "2"]
+        (tmp_path / "own.yaml").write_text(
+            "dataset_path: tsv\ndataset_kwargs: {data_files: 'data/train-*.tsv'}\n" + KEYS
+        )
+        with pytest.raises(MarathonError, match=r"holds no file like data/train-\*\.tsv"):
+            load_own(tmp_path).docs(str(tmp_path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.audiomarathon_prompts import load_shipped
-from helpers.minimal_task import HEARD, KEYS, docs_of, errors, touch
+from helpers.minimal_task import HEARD, KEYS, docs_of, errors, load, touch
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.task.data.sources import LocalFolder, inside, locate, match_tree
 
@@ -114,3 +115,38 @@ class TestFileTree:
             ("real", f"{folder}/real/1.wav"),
         ]
         assert docset.n_filtered == 1
+
+
+class TestDataDir:
+    def test_sounds_are_looked_for_below_data_dir_where_the_rows_stand_beside_the_yaml(
+        self, tmp_path: Path
+    ) -> None:
+        home, sounds = tmp_path / "home", tmp_path / "sounds"
+        (home / "sub").mkdir(parents=True)
+        touch(sounds / "a.wav")
+        touch(sounds / "sub" / "wav" / "b.wav")
+        touch(home / "sub" / "c.wav")
+        rows = [{"q": "?", "a": "x", "path": f"{name}.wav"} for name in "abcd"]
+        (home / "sub" / "rows.json").write_text(json.dumps(rows))
+        (home / "own.yaml").write_text(
+            "dataset_path: json\ndataset_kwargs: {data_files: sub/rows.json}\n" + HEARD
+        )
+        docset = load(home / "own.yaml").docs(str(sounds))
+        found = [doc.audio[0].path if doc.audio else None for doc in docset.docs]
+        assert found == [
+            str(sounds / "a.wav"),
+            str(sounds / "sub" / "wav" / "b.wav"),
+            str(home / "sub" / "c.wav"),
+            None,
+        ]
+        assert all(str(folder) in errors(docset)[0] for folder in (home, sounds))
+
+    def test_a_linked_folder_inside_the_root_is_walked_once(self, tmp_path: Path) -> None:
+        touch(tmp_path / "store" / "real" / "x.wav")
+        (tmp_path / "audio").symlink_to(tmp_path / "store")
+        (tmp_path / "store" / "loop").symlink_to(tmp_path)
+        (tmp_path / "out").symlink_to(tmp_path.parent)
+        source = LocalFolder(tmp_path)
+        rows = match_tree(source, ["audio/{label:real|fake}/{name}.wav"], "x.yaml:1")
+        assert rows == [{"path": "audio/real/x.wav", "label": "real", "name": "x"}]
+        assert not any(name.startswith("out") for name in source.names(""))

@@ -16,7 +16,7 @@ from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry, shipped_folder
 from marathon_eval.evaluator.evaluator import simple_evaluate
 from marathon_eval.results.files import read_samples, write_run
-from marathon_eval.task.data.rows import parsed_rows
+from marathon_eval.task.data.parsing import parsed_rows
 from marathon_eval.task.task import Task, load_task
 from marathon_eval.task.yaml.config import TaskConfig
 

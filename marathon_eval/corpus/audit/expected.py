@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from marathon_eval.task.yaml.config import Keys
+from marathon_eval.task.yaml.data_config import Keys
 from marathon_eval.task.yaml.keys import parsed_config
 from marathon_eval.task.yaml.loader import load_document
 

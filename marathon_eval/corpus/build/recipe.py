@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.task.yaml.config import Keys
+from marathon_eval.task.yaml.data_config import Keys
 from marathon_eval.task.yaml.keys import parsed_config
 from marathon_eval.task.yaml.loader import load_document
 

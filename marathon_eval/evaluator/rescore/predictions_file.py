@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.task.data.rows import TableReader, parsed_rows
+from marathon_eval.task.data.parsing import parsed_rows
+from marathon_eval.task.data.rows import TableReader
 from marathon_eval.task.data.selection import Row, only
 from marathon_eval.task.data.table import Table
 from marathon_eval.task.task import Task

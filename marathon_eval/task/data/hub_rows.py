@@ -7,14 +7,16 @@ connections or run code. A task file is not trusted, so that paths among its arg
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import AudioError, MarathonError, unknown
+from marathon_eval.task.data.embedded import AudioFolder
+from marathon_eval.task.data.parquet import BATCH_ROWS, light_columns, with_files
 from marathon_eval.task.data.selection import Row
 from marathon_eval.task.data.sources import StoredFiles, allowed_path, inside, names_folder, within
-from marathon_eval.task.data.table import BUILDERS, FORMATS, StoredAudio, Table
+from marathon_eval.task.data.table import BUILDERS, FORMATS, Table
 from marathon_eval.task.yaml.config import TaskConfig
 
 #: Arguments of `datasets.load_dataset` and of the builders' configs that a task file may set; none is a path or a key.
@@ -60,9 +62,14 @@ _OF_THE_USER = {
 
 
 def load_split(
-    config: TaskConfig, split: str, where: str, folders: Sequence[Path], data_files: Sequence[str] = ()
+    config: TaskConfig,
+    split: str,
+    where: str,
+    folders: Sequence[Path],
+    wanted: Callable[[str], bool],
+    data_files: Sequence[str] = (),
 ) -> Table:
-    """Load one split. `folders` are those that the task may read from.
+    """Load one split. `folders` are those that the task may read from, `wanted` says whether it names a column.
 
     Raises MarathonError if the dataset cannot be loaded, has no such split, needs a builder that is not one of
     `FORMATS` and `BUILDERS`, or if an argument is not the task's to choose.
@@ -84,14 +91,19 @@ def load_split(
             f"{where}: the dataset {config.dataset_path} cannot be loaded ({_root_cause(error)}); "
             "plain files work without the hub: dataset_path: json, dataset_kwargs: data_files, --data_dir"
         ) from None
-    audio = [name for name, kind in loaded.features.items() if isinstance(kind, datasets.Audio)]
-    for name in audio:
-        # soundfile decodes later, from the file itself; `datasets` would decode every row with torchcodec
-        loaded = loaded.cast_column(name, datasets.Audio(decode=False))
-    rows = [Row(number, "", _plain(values, audio, where)) for number, values in enumerate(loaded)]
+    audio = AudioFolder()
+    rows = [Row(number, "", values) for number, values in enumerate(_unpacked(loaded, wanted, audio))]
     # beside the folder of the dataset, its audio may lie below --data_dir, the first of three folders
     roots = _hub_folders(path) if root is None else [root, *folders[:-2]]
-    return Table(rows, StoredFiles(config.dataset_path, roots), config.dataset_path, None)
+    return Table(rows, StoredFiles(config.dataset_path, roots), config.dataset_path, None, audio.paths)
+
+
+def _unpacked(loaded: Any, wanted: Callable[[str], bool], audio: AudioFolder) -> Iterator[Any]:
+    """Yield the rows with their audio in files. Rows are read as arrow, whose audio is bytes that nothing decodes."""
+    columns = light_columns(loaded.features.arrow_schema, wanted)
+    table = loaded.select_columns(columns).with_format("arrow")
+    for batch in table.iter(batch_size=BATCH_ROWS):
+        yield from with_files(batch.to_pylist(), audio)
 
 
 def _arguments(
@@ -102,6 +114,8 @@ def _arguments(
     extra = {
         key: value for key, value in (config.dataset_kwargs.model_extra or {}).items() if value is not None
     }
+    if config.dataset_kwargs.delimiter is not None:
+        extra["delimiter"] = config.dataset_kwargs.delimiter
     for name in extra:
         if name in _OF_THE_USER:
             raise MarathonError(f"{where}: dataset_kwargs: {name}: not a task's to set: {_OF_THE_USER[name]}")
@@ -177,18 +191,3 @@ def _root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
-
-
-def _plain(values: dict[str, Any], audio: list[str], where: str) -> dict[str, Any]:
-    """Replace a row's audio by references to files. Raises MarathonError for audio stored inside the table."""
-    stored = {}
-    for name in audio:
-        value = values[name] or {}
-        path = value.get("path")
-        if path is None or value.get("bytes") is not None:
-            raise MarathonError(
-                f"{where}: the column '{name}' keeps its audio inside the table; "
-                "export it to files and name them in a json"
-            )
-        stored[name] = StoredAudio(path)
-    return {**values, **stored}

@@ -1,29 +1,34 @@
-"""Reads rows from json, jsonl, csv and parquet files, from file names, or through `datasets`."""
+"""Reads rows from json, jsonl, csv, tsv and parquet files, from file names, or through `datasets`."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import posixpath
 import re
 from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from marathon_eval.errors import AudioError, MarathonError, unknown
+from marathon_eval.task.data.embedded import AudioFolder
+from marathon_eval.task.data.parquet import parquet_rows
+from marathon_eval.task.data.parsing import parsed_rows
 from marathon_eval.task.data.selection import Row
-from marathon_eval.task.data.sources import LocalFolder, Source, allowed_path, match_tree, names_folder
+from marathon_eval.task.data.sources import (
+    LocalFolder,
+    SeveralFolders,
+    Source,
+    allowed_path,
+    match_tree,
+    names_folder,
+)
 from marathon_eval.task.data.table import BUILDERS, FORMATS, Table
 from marathon_eval.task.yaml.config import TaskConfig
 
 FILE_TREE = "file_tree"
-#: Limits against decompression bombs: a table is refused if it unpacks to more than both these bytes and this
-#: multiple of its file's size, or if it has more rows.
-UNPACKED_BYTES, UNPACKED_TIMES, MAX_ROWS = 256 << 20, 100, 1_000_000
-#: Rows of parquet that are read at a time; few, since a row may contain a whole clip.
-BATCH_ROWS = 64
 
 
 class TableReader:
@@ -63,7 +68,15 @@ class TableReader:
         from marathon_eval.task.data.hub_rows import load_split
 
         names = [] if self.kwargs.data_files is None else self._names_of(split)
-        return load_split(self.config, split, self.where, self.folders(), names)
+        return load_split(self.config, split, self.where, self.folders(), self._wanted, names)
+
+    def _wanted(self, column: str) -> bool:
+        """Return whether the YAML mentions a column anywhere, so that also its bytes are read."""
+        return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", self._mentioned) is not None
+
+    @cached_property
+    def _mentioned(self) -> str:
+        return repr(self.config.model_dump(exclude={"dataset_path", "dataset_kwargs", "metadata"}))
 
     def folders(self) -> list[Path]:
         """Return the folders that a YAML may read from: --data_dir, the YAML's own and the current one, in this order."""
@@ -76,18 +89,52 @@ class TableReader:
         return Table(rows, source, source.label, _sha256(json.dumps(matches).encode()))
 
     def _files(self, names: Sequence[str]) -> Table:
-        source = self._source(names[0])
-        digest = hashlib.sha256()
+        names = self._matched(source := self._source(names[0]), names)
+        digest, audio = hashlib.sha256(), AudioFolder()
         rows: list[Row] = []
         for name in names:
             name = _below(source, name)
-            content = self._content(source, name)
-            digest.update(content)
-            parsed = parsed_rows(content, self._format(name), self.kwargs.field, f"{source.label}/{name}")
+            parsed = self._parsed(source, name, digest, audio)
             folder = posixpath.dirname(name)
             rows += [Row(len(rows) + offset, folder, values) for offset, values in enumerate(parsed)]
         self._check_sha256(digest.hexdigest(), names)
-        return Table(rows, source, source.label, digest.hexdigest())
+        return Table(rows, self._sounds(source), source.label, digest.hexdigest(), audio.paths)
+
+    def _parsed(self, source: Source, name: str, digest: Digest, audio: AudioFolder) -> list[Any]:
+        """Return the rows of one file, and add its bytes to the digest."""
+        path, form = self._path(source, name), self._format(name)
+        label = f"{source.label}/{name}"
+        try:
+            if form != "parquet":
+                content = path.read_bytes()
+                digest.update(content)
+                return parsed_rows(content, form, self.kwargs.field, label, self.kwargs.delimiter)
+            with path.open("rb") as file:  # not read at once: it may hold hours of audio
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise self._unread(source, name, error.strerror) from None
+        return parquet_rows(path, path.stat().st_size, label, self._wanted, audio)
+
+    def _matched(self, source: Source, names: Sequence[str]) -> list[str]:
+        """Return the names with each pattern (`data/test-*.parquet`) replaced by the files that match it, sorted."""
+        found: list[str] = []
+        for name in names:
+            if not set("*?[") & set(name):
+                found.append(name)
+                continue
+            folder = posixpath.dirname(re.split(r"[*?\[]", name)[0])
+            matches = sorted(one for one in source.names(folder) if fnmatchcase(one, name))
+            if not matches:
+                raise MarathonError(f"{self.where}: data_files: {source.label} holds no file like {name}")
+            found += matches
+        return found
+
+    def _sounds(self, source: Source) -> Source:
+        """Return where the rows' audio is: below --data_dir, then beside the rows."""
+        if self.data_dir is None or not isinstance(source, LocalFolder) or source.root == self.data_dir:
+            return source
+        return SeveralFolders([LocalFolder(self.data_dir), source])
 
     def _source(self, first: str) -> Source:
         """Return --data_dir, else the hub repository; for a user's own files the YAML's or the current folder."""
@@ -105,17 +152,19 @@ class TableReader:
         folders = self.folders()
         return LocalFolder(next((folder for folder in folders if (folder / first).exists()), folders[0]))
 
-    def _content(self, source: Source, name: str) -> bytes:
+    def _path(self, source: Source, name: str) -> Path:
         try:
             path = Path(source.path(name))
-            if not path.is_file() and path.exists() and not path.is_dir():
-                raise AudioError("not a regular file")  # reading a pipe or device may never end
-            return path.read_bytes()
-        except (OSError, AudioError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise MarathonError(
-                f"{self.where}: cannot read {name} in {source.label} ({reason}); set --data_dir to its folder"
-            ) from None
+        except AudioError as error:
+            raise self._unread(source, name, str(error)) from None
+        if not path.is_file() and path.exists() and not path.is_dir():
+            raise self._unread(source, name, "not a regular file")  # reading a pipe or device may never end
+        return path
+
+    def _unread(self, source: Source, name: str, reason: str | None) -> MarathonError:
+        return MarathonError(
+            f"{self.where}: cannot read {name} in {source.label} ({reason}); set --data_dir to its folder"
+        )
 
     def _names_of(self, split: str) -> list[str]:
         files = self.kwargs.data_files
@@ -146,89 +195,10 @@ class TableReader:
             )
 
 
-def parsed_rows(content: bytes, form: str, field: str | None, name: str) -> list[Any]:
-    """Parse the rows in a file's bytes. Raises MarathonError naming the file and, for text formats, the line."""
-    if form == "parquet":
-        return _parquet(content, name)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MarathonError(f"{name}: not readable as text ({error.reason})") from None
-    if form == "csv":
-        return _csv(text, name)
-    return _json_lines(text, name) if form == "jsonl" else _json(text, field, name)
+class Digest(Protocol):
+    """A hash that takes bytes, as hashlib's do."""
 
-
-def _json(text: str, field: str | None, name: str) -> list[Any]:
-    """Parse a list of rows, or the list under `field`; like `datasets`, also accept one object per line."""
-    try:
-        loaded = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        if _is_json(text.strip().partition("\n")[0]):
-            return _json_lines(text, name)
-        raise MarathonError(f"{name}: not readable as JSON ({error})") from None
-    if field is not None and isinstance(loaded, dict):
-        if field not in loaded:
-            raise unknown(name, "key", field, loaded)
-        loaded = loaded[field]
-    if not isinstance(loaded, list):
-        what = (
-            f"an object with {', '.join(list(loaded)[:5])}" if isinstance(loaded, dict) else repr(loaded)[:40]
-        )
-        raise MarathonError(f"{name}: must be a list of rows, but is {what}")
-    return loaded
-
-
-def _is_json(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
-        return False
-
-
-def _csv(text: str, name: str) -> list[Any]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True)
-    rows: list[Any] = []
-    try:
-        for row in reader:
-            if "" in row:
-                raise MarathonError(f"{name}:{reader.line_num}: has more cells than the header")
-            rows.append(row)
-    except csv.Error as error:
-        raise MarathonError(f"{name}:{reader.line_num}: not readable as CSV ({error})") from None
-    return rows
-
-
-def _json_lines(text: str, name: str) -> list[Any]:
-    rows = []
-    # not str.splitlines, which also splits at characters that may occur in a JSON string
-    for number, line in enumerate(re.split("\r\n|\r|\n", text), 1):
-        if line.strip():
-            try:
-                rows.append(json.loads(line))
-            except (ValueError, RecursionError) as error:
-                raise MarathonError(f"{name}:{number}: not readable as JSON ({error})") from None
-    return rows
-
-
-def _parquet(content: bytes, name: str) -> list[Any]:
-    import pyarrow  # type: ignore[import-untyped]  # ships no stubs
-    import pyarrow.parquet  # type: ignore[import-untyped]  # ships no stubs
-
-    most = max(UNPACKED_BYTES, UNPACKED_TIMES * len(content))
-    rows: list[Any] = []
-    unpacked = 0
-    try:
-        for batch in pyarrow.parquet.ParquetFile(io.BytesIO(content)).iter_batches(batch_size=BATCH_ROWS):
-            unpacked += batch.nbytes
-            if unpacked > most or len(rows) > MAX_ROWS:
-                raise MarathonError(
-                    f"{name}: unpacks to more than the limit of {most} bytes or {MAX_ROWS} rows"
-                )
-            rows += batch.to_pylist()
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # all three mean damaged bytes
-        raise MarathonError(f"{name}: not readable as parquet ({error})") from None
-    return rows
+    def update(self, content: bytes, /) -> None: ...
 
 
 def columns_of(rows: Iterable[Row]) -> set[str]:

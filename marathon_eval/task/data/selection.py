@@ -10,7 +10,8 @@ from random import Random
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.task.yaml.config import Balance, RowFilter, Subset, TaskConfig
+from marathon_eval.task.yaml.config import TaskConfig
+from marathon_eval.task.yaml.data_config import Balance, RowFilter, Subset
 
 
 class Row(NamedTuple):

@@ -14,6 +14,12 @@ from marathon_eval.errors import AudioError, MarathonError
 _CAPTURE = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 
 
+class EmbeddedAudio(str):
+    """Names audio that stood inside the table. A type of its own, which text in a row cannot imitate."""
+
+    __slots__ = ()
+
+
 class Source(Protocol):
     """Gives access to the files of one dataset."""
 
@@ -44,10 +50,20 @@ class LocalFolder:
 
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of all files below a folder, sorted, so that no result depends on the file system."""
-        for parent, folders, files in os.walk(self.root / folder):
-            folders.sort()
+        for parent, folders, files in os.walk(self.root / folder, followlinks=True):
+            folders[:] = [name for name in sorted(folders) if self._walks(parent, name)]
             below = Path(parent).relative_to(self.root).as_posix()
             yield from (posixpath.join("" if below == "." else below, name) for name in sorted(files))
+
+    def _walks(self, parent: str, name: str) -> bool:
+        """Return whether a folder is walked: a link is, if it leads to another place inside the root."""
+        path = os.path.join(parent, name)
+        if not os.path.islink(path):
+            return True
+        real = os.path.join(os.path.realpath(path), "")
+        # a link to a folder above itself would be walked for ever
+        above = os.path.join(os.path.realpath(parent), "")
+        return real.startswith(self._allowed) and not above.startswith(real)
 
     def exists(self, name: str) -> bool:
         """Return whether the file exists."""
@@ -75,6 +91,30 @@ class LocalFolder:
         real = f"{os.path.realpath(path)}{os.sep}"
         if not real.startswith(self._allowed):
             raise AudioError(f"{name}: leads outside the dataset's root {self.root}")
+
+
+class SeveralFolders:
+    """Reads files from the first of several folders that has them: --data_dir, then the folder of the rows."""
+
+    def __init__(self, folders: Sequence[LocalFolder]) -> None:
+        self.label = " or ".join(folder.label for folder in folders)
+        self.folders = tuple(folders)
+
+    def names(self, folder: str) -> Iterator[str]:
+        """Yield the names of the files of every folder, those of an earlier folder first."""
+        yield from dict.fromkeys(name for one in self.folders for name in one.names(folder))
+
+    def exists(self, name: str) -> bool:
+        """Return whether one of the folders has the file."""
+        return any(folder.exists(name) for folder in self.folders)
+
+    def fetch(self, names: Sequence[str]) -> None:
+        """Do nothing: the files are local."""
+
+    def path(self, name: str) -> str:
+        """Return the file's path in the first folder that has it. Raises AudioError if it leads outside that folder."""
+        found = next((folder for folder in self.folders if folder.exists(name)), self.folders[0])
+        return found.path(name)
 
 
 class StoredFiles:
@@ -155,9 +195,15 @@ def inside(name: str) -> str:
 def locate(source: Source, folder: str, name: str) -> str | None:
     """Find a clip beside its metadata file or in `wav/` there; return its name relative to the root, or None.
 
-    The AudioMarathon release has some tasks' clips in `wav/`, which their metadata omit. Raises AudioError.
+    The AudioMarathon release has some tasks' clips in `wav/`, which their metadata omit. Audio that stood inside the
+    table has its own name. Raises AudioError.
     """
-    for parent in (folder, posixpath.join(folder, "wav")):
+    if isinstance(name, EmbeddedAudio):
+        return str(name)
+    parents = [folder, posixpath.join(folder, "wav")]
+    if folder and isinstance(source, SeveralFolders):
+        parents.append("")  # the rows' own folder need not exist below --data_dir
+    for parent in parents:
         clean = inside(name if name.startswith("/") else posixpath.join(parent, name))
         if source.exists(clean):
             return clean

@@ -1,29 +1,27 @@
-"""Holds the rows of one split, and paths of audio that `datasets` stores."""
+"""Holds the rows of one split, and names the formats that they are read from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from marathon_eval.task.data.selection import Row
 from marathon_eval.task.data.sources import Source
 
 #: Formats of data files that rows.py reads, and those that `datasets` reads.
-FORMATS = ("json", "jsonl", "csv", "parquet")
+FORMATS = ("json", "jsonl", "csv", "tsv", "parquet")
 BUILDERS = ("arrow", "text", "audiofolder")
 
 
 @dataclass(frozen=True)
-class StoredAudio:
-    """Holds the path of audio in the cache of `datasets`. A type of its own, which text in a row cannot imitate."""
-
-    path: str
-
-
-@dataclass(frozen=True)
 class Table:
-    """Holds all rows of one split and the source of their files; `source` is None for rows loaded by `datasets`."""
+    """Holds all rows of one split and the source of their files.
+
+    `embedded` has the paths of audio that stood inside the table, by the name that rows have in its place.
+    """
 
     rows: list[Row]
     source: Source | None
     label: str
     sha256: str | None
+    embedded: Mapping[str, str] = field(default_factory=dict)

@@ -8,69 +8,22 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from marathon_eval.task.yaml.data_config import (
+    AudioColumns,
+    DatasetKwargs,
+    Keys,
+    RowFilter,
+    RowStepConfig,
+    Subset,
+)
 from marathon_eval.task.yaml.generation import generation_settings
 
 __all__ = ["GroupConfig", "TaskConfig", "generation_settings", "task_schema"]
 
 Layout = Literal["A.", "A)", "A:", "(A)", "a.", "a)", "a:", "(a)", "plain"]
 GoldForm = Literal["option", "text", "any_text"]
-Scalar = str | int | float | bool
-
-
-class Keys(BaseModel):
-    """Base class of YAML mappings. Unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DatasetKwargs(BaseModel):
-    """Says where rows are read from. Of the keys not listed here, those that only parse data go to `datasets`."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    data_files: str | list[str] | dict[str, str | list[str]] | None = Field(
-        None,
-        description="json, jsonl, csv or parquet below --data_dir, the hub repository or this YAML's folder; an "
-        "absolute path must lie below --data_dir, this YAML's folder or the current one",
-    )
-    field: str | None = Field(
-        None, description="the key that holds the list of rows, if the JSON file is an object"
-    )
-    revision: str | None = Field(
-        None,
-        description="commit, branch or tag on the hub; with data_files, 7 characters of a commit are enough",
-    )
-    file_tree: list[str] | None = Field(
-        None,
-        description="patterns that make rows from file names: 'HAD/{label:real|fake}/{name}.wav' gives the columns "
-        "path, label and name; the first pattern that matches any file is used",
-    )
-    trust_remote_code: bool | None = Field(
-        None, description="accepted as in lm-eval and ignored: code of a dataset is never run"
-    )
-
-
-class RowFilter(Keys):
-    """Matches rows in which every named field has one of the listed values. Values are compared as text."""
-
-    fields: dict[str, Scalar | list[Scalar]]
-    ignore_case: bool = True
-
-
-class Balance(Keys):
-    """Down-samples every class to the smallest, by `random.Random(seed).sample` of its rows sorted by audio path."""
-
-    by: str
-    seed: int = 42
-
-
-class Subset(Keys):
-    """Selects rows under a name that `--subset` can choose."""
-
-    drop: list[RowFilter] = []
-    balance: Balance | None = None
 
 
 class FewshotConfig(Keys):
@@ -87,7 +40,7 @@ class FewshotConfig(Keys):
     fewshot_indices: list[int] | None = Field(
         None, description="positions, from 0, in `samples` or among the split's rows that only_rows keeps"
     )
-    process_docs: str | list[str] | None = Field(
+    process_docs: str | list[str | RowStepConfig] | None = Field(
         None, description="row steps for the examples, instead of the task's process_docs"
     )
     doc_to_text: str | None = None
@@ -161,7 +114,7 @@ class TaskConfig(Keys):
     metadata: dict[str, Any] = Field({}, description="any keys; `version` is recorded in the results")
 
     dataset_path: str = Field(
-        description="a dataset on the hub; or json, jsonl, csv or parquet, together with data_files"
+        description="a dataset on the hub; or json, jsonl, csv, tsv or parquet, together with data_files"
     )
     dataset_name: str | None = None
     dataset_kwargs: DatasetKwargs = DatasetKwargs()
@@ -170,8 +123,10 @@ class TaskConfig(Keys):
     test_split: str | None = Field(
         None, description="the split that is evaluated; validation_split if absent"
     )
-    process_docs: str | list[str] | None = Field(
-        None, description="names of built-in row steps, see task/data/row_steps.py"
+    process_docs: str | list[str | RowStepConfig] | None = Field(
+        None,
+        description="built-in row steps in order, see task/data/row_steps.py: librispeech_transcript, race_difficulty, "
+        "{json_fields: COLUMN}, {strip_prefix: {columns, prefix}}, {join: {file, column}}",
     )
     expected_sha256: str | dict[str, str] | None = Field(
         None,
@@ -210,8 +165,9 @@ class TaskConfig(Keys):
         "error",
         description="error: a row without an option is an error row; drop: trailing options may be absent",
     )
-    doc_to_audio: str | list[str] | None = Field(
-        None, description="column(s) or template(s) that give the audio's path"
+    doc_to_audio: str | AudioColumns | list[str | AudioColumns] | None = Field(
+        None,
+        description="column(s) or template(s) that give the audio's path, or {path, start, stop} of columns or templates",
     )
     audio_optional: bool = Field(
         False,
@@ -298,7 +254,7 @@ class GroupConfig(Keys):
     task: list[str | GroupConfig]
     aggregate_metric_list: list[AggregateMetric] | None = None
     tag: str | list[str] | None = None
-    metadata: dict[str, Any] = {}
+    metadata: dict[str, Any] = Field({})
 
 
 def task_schema() -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""Stores audio that a table holds as bytes or samples: once, in a folder of files that are named after their content.
+
+Forms: `{bytes, path}`, as `datasets` stores its Audio type (https://huggingface.co/docs/datasets/audio_dataset), plain
+bytes, `{array, sampling_rate}`, and lists of these. Nothing is decoded here: run and doctor open the files as any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.files import default_folder, replaced_atomically, write_atomically
+from marathon_eval.task.data.sources import EmbeddedAudio
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: First bytes of common containers, for audio whose name has no suffix.
+_MAGIC = {
+    b"RIFF": ".wav",
+    b"fLaC": ".flac",
+    b"OggS": ".ogg",
+    b"ID3": ".mp3",
+    b"\xff\xfb": ".mp3",
+    b"FORM": ".aiff",
+}
+_LONGEST_NAME = 80
+_MAX_RATE = 10_000_000
+
+
+class AudioFolder:
+    """Writes the audio of one table to files and remembers their paths by the names that rows get in its place."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_folder() / "audio"
+        self.paths: dict[str, str] = {}
+
+    def replaced(self, value: Any) -> Any:
+        """Return a cell with its audio replaced by EmbeddedAudio; everything else is unchanged. Raises MarathonError."""
+        if isinstance(value, bytes):
+            return self._stored(value, None)
+        if isinstance(value, list) and value and isinstance(value[0], (bytes, Mapping)):
+            return [self.replaced(item) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        name = value.get("path") if isinstance(value.get("path"), str) else None
+        if isinstance(value.get("bytes"), bytes):
+            audio = self._stored(value["bytes"], name)
+        else:
+            samples = _samples(value)
+            if samples is None:
+                return value
+            audio = self._written(samples, int(value["sampling_rate"]), name)
+        stretch = {key: value[key] for key in ("start", "stop") if value.get(key) is not None}
+        return {"path": audio, **stretch} if stretch else audio
+
+    def _stored(self, content: bytes, name: str | None) -> EmbeddedAudio:
+        suffix = posixpath.splitext(name or "")[1].lower()
+        if not suffix.isascii() or not suffix[1:].isalnum() or len(suffix) > 6:
+            suffix = next((end for magic, end in _MAGIC.items() if content.startswith(magic)), "")
+        audio, path = self._place(hashlib.sha256(content).hexdigest(), suffix, name)
+        # a file of this name is whole: it was renamed only when its last byte was there
+        if not path.is_file() or path.stat().st_size != len(content):
+            self._make_folder(path.parent)
+            write_atomically(path, [content])
+        return audio
+
+    def _written(self, samples: NDArray[np.float32], rate: int, name: str | None) -> EmbeddedAudio:
+        """Write samples [frames, channels] as float WAV, whose address is the hash of rate, channels and samples."""
+        import soundfile
+
+        digest = hashlib.sha256(f"{rate}:{samples.shape[1]}:".encode() + samples.tobytes()).hexdigest()
+        audio, path = self._place(digest, ".wav", f"{posixpath.splitext(name or 'audio')[0]}.wav")
+        if not path.is_file():
+            self._make_folder(path.parent)
+            try:
+                with replaced_atomically(path) as temporary:
+                    soundfile.write(temporary, samples, rate, format="WAV", subtype="FLOAT")
+            except (OSError, soundfile.LibsndfileError) as error:
+                raise MarathonError(f"{path}: cannot write ({error})") from None
+        return audio
+
+    def _place(self, digest: str, suffix: str, name: str | None) -> tuple[EmbeddedAudio, Path]:
+        base = posixpath.basename((name or "").replace("\\", "/")).replace("\0", "")[-_LONGEST_NAME:]
+        audio = EmbeddedAudio(f"{digest[:16]}/{base or f'audio{suffix}'}")
+        path = self.folder / digest[:2] / f"{digest}{suffix}"
+        self.paths[audio] = str(path)
+        return audio, path
+
+    def _make_folder(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MarathonError(f"{folder}: cannot make the folder for audio ({error.strerror})") from None
+
+
+def _samples(value: Mapping[str, Any]) -> NDArray[np.float32] | None:
+    """Return the samples [frames, channels] of `{array, sampling_rate}`; None for anything else."""
+    import numpy as np
+
+    rate = value.get("sampling_rate")
+    if isinstance(rate, bool) or not isinstance(rate, int) or not 0 < rate <= _MAX_RATE:
+        return None
+    try:
+        samples = np.asarray(value.get("array"), dtype=np.float32)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    if samples.ndim != 2 or not samples.size:
+        return None
+    # both orders are in use; no sound has more channels than frames
+    return np.ascontiguousarray(samples.T if samples.shape[0] < samples.shape[1] else samples)

@@ -1,0 +1,74 @@
+"""Reads a row's references to audio: a path, maybe with start and stop, each from its own column."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Mapping
+from typing import Any
+
+from marathon_eval.errors import RowError
+from marathon_eval.task.prompt.template import FromRow, from_row
+from marathon_eval.task.yaml.data_config import AudioColumns
+
+#: Seconds that `start` and `stop` may not reach: no clip is so long, and sample numbers stay within a float.
+MAX_TIME = 1e9
+
+
+class StretchRule:
+    """Joins path, start and stop from three columns or templates. An empty start is 0, an empty stop the end."""
+
+    def __init__(self, columns: AudioColumns, where: str) -> None:
+        self.where = where
+        self.path = from_row(columns.path, f"{where}: path")
+        self.times = {
+            key: from_row(source, f"{where}: {key}")
+            for key, source in (("start", columns.start), ("stop", columns.stop))
+            if source is not None
+        }
+        self.names = self.path.names.union(*(rule.names for rule in self.times.values()))
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """Return the row's audio with its stretch. Raises RowError for a time that is no number of seconds."""
+        path = self.path.value(values)
+        stretch = {key: self._seconds(rule, values) for key, rule in self.times.items()}
+        if isinstance(path, list):
+            return [{"path": _path_of(item), **stretch} for item in path]
+        return {"path": _path_of(path), **stretch}
+
+    def _seconds(self, rule: FromRow, values: Mapping[str, Any]) -> float | None:
+        missing = [name for name in rule.names if name in values and values[name] in (None, "")]
+        raw = None if missing else rule.value(values)
+        try:
+            seconds = None if raw in (None, "") else float(raw)
+        except (TypeError, ValueError, OverflowError):
+            seconds = math.nan
+        if seconds is not None and not abs(seconds) < MAX_TIME:
+            raise RowError(f"{rule.where}: must be a number of seconds, got {reprlib.repr(raw)}")
+        return seconds
+
+
+def audio_rule(source: str | AudioColumns, where: str) -> FromRow:
+    """Return the rule of one entry of doc_to_audio. Raises MarathonError for a broken template."""
+    return from_row(source, where) if isinstance(source, str) else StretchRule(source, where)
+
+
+def reference_of(value: Any) -> tuple[str, float, float | None]:
+    """Return path, start and stop of an audio value: a path, or a mapping with `path`, maybe `start` and `stop`."""
+    if isinstance(value, Mapping) and isinstance(value.get("path"), str):
+        start, stop = value.get("start") or 0.0, value.get("stop")
+        if _is_time(start) and (stop is None or _is_time(stop)):
+            return value["path"], float(start), None if stop is None else float(stop)
+    if isinstance(value, str):
+        return value, 0.0, None
+    raise RowError(f"audio must be a path, or path, start and stop in seconds, got {reprlib.repr(value)}")
+
+
+def _path_of(value: Any) -> Any:
+    """Return the path of a cell that is `{bytes, path}` without bytes; other values as they are."""
+    return value.get("path") if isinstance(value, Mapping) else value
+
+
+def _is_time(value: Any) -> bool:
+    """Return whether a value is a number of seconds: finite, as 1e400 in JSON is not, and within a float."""
+    return isinstance(value, (int, float)) and abs(value) < MAX_TIME

@@ -1,0 +1,107 @@
+"""Defines the keys of a task's YAML that say where its rows are, how they are changed, and which of them are used."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scalar = str | int | float | bool
+
+
+class Keys(BaseModel):
+    """Base class of YAML mappings. Unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetKwargs(BaseModel):
+    """Says where rows are read from. Of the keys not listed here, those that only parse data go to `datasets`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    data_files: str | list[str] | dict[str, str | list[str]] | None = Field(
+        None,
+        description="json, jsonl, csv, tsv or parquet below --data_dir, the hub repository or this YAML's folder, or "
+        "patterns (`data/test-*.parquet`); an absolute path must lie below --data_dir, this YAML's folder or the "
+        "current one",
+    )
+    field: str | None = Field(
+        None, description="the key that holds the list of rows, if the JSON file is an object"
+    )
+    delimiter: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1,
+        description="the character between the cells of a csv; a comma, or a tab in a tsv, if absent",
+    )
+    revision: str | None = Field(
+        None,
+        description="commit, branch or tag on the hub; with data_files, 7 characters of a commit are enough",
+    )
+    file_tree: list[str] | None = Field(
+        None,
+        description="patterns that make rows from file names: 'HAD/{label:real|fake}/{name}.wav' gives the columns "
+        "path, label and name; the first pattern that matches any file is used",
+    )
+    archives: list[str] = Field(
+        [],
+        description="tar, tar.gz or zip files of the dataset that hold its audio; they are unpacked once",
+    )
+    trust_remote_code: bool | None = Field(
+        None, description="accepted as in lm-eval and ignored: code of a dataset is never run"
+    )
+
+
+class StripPrefix(Keys):
+    """Removes a prefix from the texts of columns, and from every text of a list; other texts stay as they are."""
+
+    columns: str | list[str]
+    prefix: str = Field(
+        min_length=1, description="`{letter}` stands for one letter from A to Z: '({letter}) '"
+    )
+
+
+class Join(Keys):
+    """Adds the columns of the row in a second file that has the same key. A row without one is an error row."""
+
+    file: str = Field(description="json, jsonl, csv, tsv or parquet, below the root of the dataset")
+    column: str = Field(description="the column whose value both rows share")
+    file_column: str | None = Field(None, description="that column's name in the second file, if another")
+
+
+class RowStepConfig(Keys):
+    """Configures one row step; exactly one key is set."""
+
+    json_fields: str | list[str] | None = Field(
+        None, description="columns with the text of a JSON object, whose keys become columns"
+    )
+    strip_prefix: StripPrefix | None = None
+    join: Join | None = None
+
+
+class AudioColumns(Keys):
+    """Says in which columns (or templates) the parts of an audio reference stand; times in seconds."""
+
+    path: str
+    start: str | None = None
+    stop: str | None = None
+
+
+class RowFilter(Keys):
+    """Matches rows in which every named field has one of the listed values. Values are compared as text."""
+
+    fields: dict[str, Scalar | list[Scalar]]
+    ignore_case: bool = True
+
+
+class Balance(Keys):
+    """Down-samples every class to the smallest, by `random.Random(seed).sample` of its rows sorted by audio path."""
+
+    by: str
+    seed: int = 42
+
+
+class Subset(Keys):
+    """Selects rows under a name that `--subset` can choose."""
+
+    drop: list[RowFilter] = []
+    balance: Balance | None = None
