@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ class _Row:
     answer: str | None
     code: str
     seconds: float | None
-    fields: dict[str, Any]
+    fields: Mapping[str, Any]
 
 
 def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown:
@@ -83,9 +83,9 @@ def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown
 
 def _scored_rows(task: TaskColumns, cell: CellColumns, reading: ReadingColumns) -> Iterable[_Row]:
     for place, answer, code in zip(cell.places, reading.answers, reading.codes, strict=False):
-        target = task.targets[place]
-        if code not in (ERROR, UNSCORED) and target is not None:
-            yield _Row(target, answer, code, task.seconds[place], task.fields[place])
+        asked = task.asked(cell, place)
+        if code not in (ERROR, UNSCORED) and asked.target is not None:
+            yield _Row(asked.target, answer, code, asked.seconds, asked.fields)
 
 
 def _labels(rows: Sequence[_Row]) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ SHORTEST_PREVIEW_SECONDS = 5.0
 class ReportClips:
     """Collects every distinct stretch of audio once; `page` is the folder of the HTML file.
 
-    `listed` is what the page's script gets per clip: path, url, start, stop, transform, and paths of further clips.
+    `listed` is what the page's script gets per clip: path, url, start, stop, transform, paths of further clips, and whether
+    runs heard different contents of the file.
     """
 
     page: Path
@@ -33,33 +34,50 @@ class ReportClips:
     data_dirs: tuple[Path, ...] = ()
     outside: list[Path] = field(default_factory=list)
     listed: list[dict[str, Any]] = field(default_factory=list)
-    _numbers: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    #: By file, stretch and transform, the clip's number for each content (sha256) that runs heard there.
+    _numbers: dict[tuple[Any, ...], dict[str | None, int]] = field(default_factory=dict)
     _files: list[Path | None] = field(default_factory=list)
 
     def number(self, audio: Sequence[Mapping[str, Any]], root: str | None = None) -> int | None:
-        """Return the number of a document's first clip in `listed`, adding it if it is new; None without audio.
+        """Return the number of a document's clips in `listed`, adding them if they are new; None without audio.
 
-        `root` is the data folder that relative paths start from.
+        `root` is the data folder that relative paths start from. If runs heard different contents of one file, each
+        content has a number, and all of them are marked `changed`: only one can still be there to play.
         """
         if not audio:
             return None
+        # a relative path names other files in other folders
+        key = tuple(
+            (clip["path"], clip.get("start"), clip.get("stop"), clip.get("transform")) for clip in audio
+        )
+        known = self._numbers.setdefault((root, *key), {})
+        sha256 = audio[0].get("sha256")
+        if sha256 in known:
+            return known[sha256]
+        if known and sha256 is None:  # the row failed before its clip was read
+            return next(iter(known.values()))
+        known[sha256] = known.pop(None) if None in known else self._add(audio, root)
+        if len(known) > 1:
+            for number in known.values():
+                self.listed[number]["changed"] = True
+        return known[sha256]
+
+    def _add(self, audio: Sequence[Mapping[str, Any]], root: str | None) -> int:
         first = audio[0]
-        key = (first["path"], first.get("start"), first.get("stop"), first.get("transform"))
-        if key not in self._numbers:
-            self._numbers[key] = len(self.listed)
-            path = _existing_path(str(first["path"]), root)
-            self._files.append(path)
-            self.listed.append(
-                {
-                    "path": shown_path(str(first["path"]), root),
-                    "url": None if path is None else relative_url(path, self.page),
-                    "start": first.get("start") or 0.0,
-                    "stop": first.get("stop"),
-                    "transform": first.get("transform") or "",
-                    "more": [shown_path(str(other["path"]), root) for other in audio[1:]],
-                }
-            )
-        return self._numbers[key]
+        path = _existing_path(str(first["path"]), root)
+        self._files.append(path)
+        self.listed.append(
+            {
+                "path": shown_path(str(first["path"]), root),
+                "url": None if path is None else relative_url(path, self.page),
+                "start": first.get("start") or 0.0,
+                "stop": first.get("stop"),
+                "transform": first.get("transform") or "",
+                "more": [shown_path(str(other["path"]), root) for other in audio[1:]],
+                "changed": False,
+            }
+        )
+        return len(self.listed) - 1
 
     def embed(self, budget_bytes: int) -> dict[int, str]:
         """Return base64 MP3 previews by clip number, all together within the budget.

@@ -4,41 +4,72 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+from marathon_eval.report.documents import AskedDocument
 from marathon_eval.report.sample_columns import CellColumns, TaskColumns
 from marathon_eval.results.outcomes import ABSENT
 
 
-def embedded_samples(
-    task: TaskColumns, clips: Sequence[int | None], prompts: Mapping[str, str], limit: int
-) -> dict[str, Any]:
-    """Return a task's JSON. `clips` has each document's clip number, `prompts` the prompt text by prompt_sha256.
+class ClipNumbers(NamedTuple):
+    """Holds the clip numbers of one task: of each document, and by cell and place of clips that a run alone heard."""
 
-    Texts are numbered document by document, so that answers to one clip lie side by side and compress well.
-    Texts longer than `limit` characters are cut.
+    first: Sequence[int | None]
+    own: Mapping[int, Mapping[int, int | None]]
+
+
+class EmbeddedTask(NamedTuple):
+    """Holds a task's JSON but for its texts, and these."""
+
+    columns: Mapping[str, Any]
+    texts: EmbeddedTexts
+
+    def cut_to(self, limit: int) -> dict[str, Any]:
+        """Return the task's JSON; texts longer than `limit` characters are cut."""
+        return {**self.columns, "texts": self.texts.cut_to(limit)}
+
+
+def embedded_samples(task: TaskColumns, clips: ClipNumbers, prompts: Mapping[str, str]) -> EmbeddedTask:
+    """Return a task's columns as JSON. `prompts` has the prompt texts by prompt_sha256.
+
+    What the first run with a document was asked stands in the document's columns; another run's gold, prompt, fields
+    and clip stand in `own` of its cell, where they differ. Texts are numbered document by document, so that answers to
+    one clip lie side by side and compress well.
     """
     texts = EmbeddedTexts()
-    length = len(task.places)
-    rows = {n: {place: row for row, place in enumerate(c.places)} for n, c in task.cells.items()}
+    length = len(task.documents.first)
     cells = {number: _PackedCell(length, columns) for number, columns in task.cells.items()}
     documents: dict[str, list[int]] = {"target": [], "fields": [], "prompt": []}
-    for place in range(length):
-        documents["target"].append(texts.number(task.targets[place]))
-        documents["fields"].append(texts.number(_fields_text(task.fields[place])))
-        shas = [c.prompts[rows[n][place]] for n, c in task.cells.items() if place in rows[n]]
-        documents["prompt"].append(texts.number(_prompt(shas, prompts)))
-        for number, columns in task.cells.items():
-            if place in rows[number]:
-                cells[number].fill(place, rows[number][place], columns, texts)
-    return {
+    for place, asked in enumerate(task.documents.first):
+        numbers = _numbered(asked, prompts, texts)
+        for name, column in documents.items():
+            column.append(numbers[name])
+        for cell in cells.values():
+            cell.number_texts(place, texts)
+            own = cell.columns.own.get(place)
+            if own is not None:
+                cell.keep_own(place, _numbered(own, prompts, texts), numbers)
+    packed = {
         "task": task.task,
-        "doc": list(task.places),
-        "seconds": task.seconds,
-        "clip": list(clips),
+        "doc": task.documents.doc_ids,
+        "data": task.documents.ambiguous,
+        "seconds": [asked.seconds for asked in task.documents.first],
+        "clip": list(clips.first),
         **documents,
-        "cells": {str(number): cell.as_json(texts) for number, cell in cells.items()},
-        "texts": texts.cut_to(limit),
+        "cells": {
+            str(number): cell.as_json(texts, clips.own.get(number, {}), task)
+            for number, cell in cells.items()
+        },
+    }
+    return EmbeddedTask(packed, texts)
+
+
+def _numbered(asked: AskedDocument, prompts: Mapping[str, str], texts: EmbeddedTexts) -> dict[str, int]:
+    prompt = None if asked.prompt is None else prompts.get(asked.prompt)
+    return {
+        "target": texts.number(asked.target),
+        "fields": texts.number(_fields_text(asked.fields)),
+        "prompt": texts.number(prompt),
     }
 
 
@@ -51,6 +82,10 @@ class EmbeddedTexts:
     def number(self, text: str | None) -> int:
         """Return the text's number, a new one for a new text."""
         return self._numbers.setdefault(text, len(self._numbers))
+
+    def lengths(self) -> Iterable[int]:
+        """Return the lengths of all texts in characters."""
+        return (len(text) for text in self._numbers if text is not None)
 
     def cut_to(self, limit: int) -> list[str | None]:
         """Return all texts by number; one longer than `limit` characters is cut, with a note at its end."""
@@ -78,53 +113,70 @@ class _PackedCell:
     """Spreads one run's columns over all documents of the task and marks documents that it lacks."""
 
     def __init__(self, length: int, columns: CellColumns) -> None:
-        self._errors = columns.errors
+        self.columns = columns
+        #: The run's row of each document; None for documents that it lacks.
+        self._rows: list[int | None] = [None] * length
+        for row, place in enumerate(columns.places):
+            self._rows[place] = row
         self._response = [0] * length
-        self._usage: dict[str, list[float | None]] = {
-            name: [None] * length
-            for name, values in columns.usage.items()
-            if any(value is not None for value in values)
-        }
-        self._codes = {name: [ABSENT] * length for name in columns.readings}
         self._answers = {name: ([0] * length, [0] * length) for name in columns.readings}
-        self._graded: dict[str, dict[int, float]] = {name: {} for name in columns.readings}
-        self._cached = [0] * length
-
-    def fill(self, place: int, row: int, columns: CellColumns, texts: EmbeddedTexts) -> None:
-        self._response[place] = texts.number(columns.responses[row])
-        self._cached[place] = int(columns.cached[row])
-        for name, values in self._usage.items():
-            values[place] = columns.usage[name][row]
+        self._texts = [(columns.responses, self._response)]
         for name, reading in columns.readings.items():
             answers, rules = self._answers[name]
-            self._codes[name][place] = reading.codes[row]
-            answers[place] = texts.number(reading.answers[row])
-            rules[place] = texts.number(reading.rules[row])
-            score = reading.scores[row]
-            if score is not None and score not in (0, 1):
-                self._graded[name][place] = float(f"{score:.4g}")
+            self._texts += [(reading.answers, answers), (reading.rules, rules)]
+        self._own: dict[str, dict[int, Any]] = {}
 
-    def as_json(self, texts: EmbeddedTexts) -> dict[str, Any]:
-        readings = {
-            name: {"codes": "".join(codes), "answer": answers, "rule": rules, "score": self._graded[name]}
-            for (name, codes), (answers, rules) in zip(
-                self._codes.items(), self._answers.values(), strict=True
-            )
+    def number_texts(self, place: int, texts: EmbeddedTexts) -> None:
+        """Number the answer to one document."""
+        row = self._rows[place]
+        if row is not None:
+            for values, numbers in self._texts:
+                numbers[place] = texts.number(values[row])
+
+    def keep_own(self, place: int, own: Mapping[str, int], first: Mapping[str, int]) -> None:
+        """Keep the text numbers of a document that differ from those of the first run with it."""
+        for name, number in own.items():
+            if number != first[name]:
+                self._own.setdefault(name, {})[place] = number
+
+    def as_json(
+        self, texts: EmbeddedTexts, clips: Mapping[int, int | None], task: TaskColumns
+    ) -> dict[str, Any]:
+        columns = self.columns
+        seconds = {
+            place: asked.seconds
+            for place, asked in columns.own.items()
+            if asked.seconds != task.documents.first[place].seconds
         }
+        own = {**self._own, **({"clip": dict(clips)} if clips else {})}
         return {
             "response": self._response,
-            "readings": readings,
-            "error": {place: texts.number(text) for place, text in self._errors.items()},
-            "usage": self._usage,
-            "cached": "".join(map(str, self._cached)),
+            "readings": {name: self._reading(name) for name in columns.readings},
+            "error": {place: texts.number(text) for place, text in columns.errors.items()},
+            "usage": {
+                name: self._spread(values, None)
+                for name, values in columns.usage.items()
+                if any(value is not None for value in values)
+            },
+            "cached": "".join("1" if cached else "0" for cached in self._spread(columns.cached, False)),
+            "own": {**own, **({"seconds": seconds} if seconds else {})},
         }
+
+    def _reading(self, name: str) -> dict[str, Any]:
+        reading = self.columns.readings[name]
+        answers, rules = self._answers[name]
+        graded = {
+            place: float(f"{score:.4g}")
+            for place, score in zip(self.columns.places, reading.scores, strict=True)
+            if score is not None and score not in (0, 1)
+        }
+        codes = "".join(self._spread(reading.codes, ABSENT))
+        return {"codes": codes, "answer": answers, "rule": rules, "score": graded}
+
+    def _spread(self, values: Sequence[Any], empty: Any) -> list[Any]:
+        """Return the run's values by document, with `empty` for documents that it lacks."""
+        return [empty if row is None else values[row] for row in self._rows]
 
 
 def _fields_text(fields: Mapping[str, Any]) -> str | None:
     return json.dumps(fields, ensure_ascii=False, indent=1, default=str) if fields else None
-
-
-def _prompt(shas: Iterable[str | None], prompts: Mapping[str, str]) -> str | None:
-    """Return the document's prompt; if models got different prompts, all of them, one after the other."""
-    texts = dict.fromkeys(prompts[sha] for sha in shas if sha is not None and sha in prompts)
-    return "\n\n— prompt of another model —\n\n".join(texts) or None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from marathon_eval.report.breakdown import Breakdown, broken_down
 from marathon_eval.report.curves import compared_over_ratios
+from marathon_eval.report.documents import RunData
 from marathon_eval.report.leaderboard import Board, LeaderboardRow, make_board
 from marathon_eval.report.listening import Listening, listening
 from marathon_eval.report.published import Benchmark, benchmark_of
@@ -74,7 +75,8 @@ def gather(cells: Sequence[ReportRun]) -> Gathered:
             if not (cell.folders[name] / f"samples_{name}.jsonl").is_file():
                 gathered.without_samples.append(f"{cell.label}: {name}")
                 continue
-            cell_columns = columns.add_cell(number, cell.tasks[name], read_samples(cell.folders[name], name))
+            rows = read_samples(cell.folders[name], name)
+            cell_columns = columns.add_cell(number, cell.tasks[name], rows, _data(cell, name))
             gathered.timings[cell.label].add(cell_columns)
             gathered.breakdowns.setdefault(name, {})[cell.label] = broken_down(
                 columns, cell_columns, columns.primary
@@ -82,3 +84,8 @@ def gather(cells: Sequence[ReportRun]) -> Gathered:
         if columns.cells:
             gathered.tasks.append(columns)
     return gathered
+
+
+def _data(cell: ReportRun, task: str) -> RunData:
+    sha256 = (cell.manifests.get(task) or {}).get("manifest_sha256")
+    return RunData(sha256 if isinstance(sha256, str) else None, "audio" in (cell.condition or {}))

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from marathon_eval.report import figures, prompts
 from marathon_eval.report.clips import ReportClips
-from marathon_eval.report.embedded_samples import embedded_samples, fitting_length
+from marathon_eval.report.documents import same_clips
+from marathon_eval.report.embedded_samples import ClipNumbers, embedded_samples, fitting_length
 from marathon_eval.report.gather import Report
 from marathon_eval.report.leaderboard import LeaderboardRow, champions, published_rows
 from marathon_eval.report.published import Benchmark, benchmark_names, published_benchmark
@@ -103,10 +104,7 @@ def packed_samples(
     tasks = report.gathered.tasks
     texts = prompts.prompts_by_sha(prompts.cache_files(use_cache))
     clips = ReportClips(folder, tuple(map(Path, data_dirs)))
-    numbers = {
-        task.task: [clips.number(audio, _data_dir(report.cells, task.task)) for audio in task.audio]
-        for task in tasks
-    }
+    numbers = {task.task: _clip_numbers(task, report.cells, clips) for task in tasks}
     blocks = _blocks(tasks, numbers, texts)
     previews = clips.embed(embed_bytes) if embed_bytes else {}
     if clips.outside:
@@ -118,13 +116,35 @@ def packed_samples(
     return PageSamples(blocks, clips.listed, previews)
 
 
+def _clip_numbers(task: TaskColumns, cells: Sequence[ReportRun], clips: ReportClips) -> ClipNumbers:
+    """Number the clips of a task: those of the first runs with the documents, then those that other runs heard."""
+    roots = {number: _data_dir(cells[number], task.task) for number in task.cells}
+    documents = task.documents
+    first = [
+        clips.number(asked.audio, roots[cell])
+        for asked, cell in zip(documents.first, documents.cells, strict=True)
+    ]
+    own = {
+        number: {
+            place: clip
+            for place, asked in columns.own.items()
+            if not same_clips(asked.audio, documents.first[place].audio)
+            and (clip := clips.number(asked.audio, roots[number])) != first[place]
+        }
+        for number, columns in task.cells.items()
+    }
+    return ClipNumbers(first, own)
+
+
 def _blocks(
-    tasks: Sequence[TaskColumns], clips: Mapping[str, list[int | None]], prompts: Mapping[str, str]
+    tasks: Sequence[TaskColumns], clips: Mapping[str, ClipNumbers], prompts: Mapping[str, str]
 ) -> list[str]:
     budget = TEXT_BUDGET
+    embedded = [embedded_samples(task, clips[task.task], prompts) for task in tasks]
+    lengths = [length for task in embedded for length in task.texts.lengths()]
     while True:
-        limit = fitting_length([length for task in tasks for length in task.text_lengths()], budget)
-        blocks = [compressed(embedded_samples(task, clips[task.task], prompts, limit)) for task in tasks]
+        limit = fitting_length(lengths, budget)
+        blocks = [compressed(task.cut_to(limit)) for task in embedded]
         if sum(map(len, blocks)) <= SAMPLES_BYTES or budget <= LEAST_TEXT_BUDGET:
             return blocks
         budget //= 2
@@ -163,9 +183,9 @@ def _other_tables(report: Report) -> list[tuple[Benchmark, list[LeaderboardRow]]
     return [(other, published_rows(other)) for other in others]
 
 
-def _data_dir(cells: Sequence[ReportRun], task: str) -> str | None:
-    folders = (cell.configs[task].get("data_dir") for cell in cells if task in cell.configs)
-    return next((str(folder) for folder in folders if folder), None)
+def _data_dir(cell: ReportRun, task: str) -> str | None:
+    folder = cell.configs.get(task, {}).get("data_dir")
+    return str(folder) if folder else None
 
 
 def _part(name: str) -> str:

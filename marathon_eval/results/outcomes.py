@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from marathon_eval.api.filter import LEFT_OUT
@@ -50,6 +51,7 @@ def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
     return Outcome(RIGHT if score == 1 else WRONG if score == 0 else GRADED, score)
 
 
+@cache
 def _is_error_rate(name: str) -> bool:
     """Return whether 0 is the best score: for `wer`, `deletion_rate`, but not `wer_accuracy` or `parse_rate`."""
     words = set(name.split("_"))

@@ -9,6 +9,7 @@ from typing import Any
 #: Integers of more digits are rejected: no float can hold them.
 MAX_DIGITS = 200
 _NUMBER = (int, float)
+_MISSING = object()
 _OF_RESULTS: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("fingerprint", "tasks", "groups", "config", "versions", "manifests", "cache"), dict),
     **dict.fromkeys(("model", "fingerprint_sha256", "started"), str),
@@ -79,13 +80,12 @@ def fault_of_sample(row: Any) -> str | None:
 
 
 def _wrong(loaded: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]) -> str | None:
-    return next(
-        (key for key, kind in kinds.items() if not isinstance(loaded.get(key, _any_of(kind)), kind)), None
-    )
-
-
-def _any_of(kind: type | tuple[type, ...]) -> Any:
-    return kind() if isinstance(kind, type) else kind[0]()
+    # a plain loop: a report calls this for a quarter of a million rows
+    for key, kind in kinds.items():
+        value = loaded.get(key, _MISSING)
+        if value is not _MISSING and not isinstance(value, kind):
+            return key
+    return None
 
 
 def _fault_of_selection(selection: Mapping[str, Any] | None) -> str | None:

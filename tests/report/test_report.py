@@ -73,6 +73,19 @@ def test_prompts_come_from_the_answer_cache(tmp_path: Path) -> None:
     assert block["texts"][block["prompt"][0]] == "prompt of gtzan"
 
 
+def test_a_long_prompt_is_whole_beside_short_answers(tmp_path: Path) -> None:
+    """Texts are cut only where the page would grow too large, not to the length of the longest answer."""
+    run = make_result_folders.fabricate(Made(rows={"gtzan": 1}))
+    prompt = "Which genre is it? " * 500
+    samples = [replace(row, prompt_sha256=sha256_of([None, prompt])) for row in run.samples["gtzan"]]
+    (tmp_path / "run").mkdir()
+    write_run(replace(run, samples={"gtzan": samples}), tmp_path / "run")
+    with ResponseCache(tmp_path / "cache") as cache:
+        cache.put("response/1", {"request": {"prompt": prompt, "system": None}})
+    block = parsed(tmp_path).tasks()["gtzan"]
+    assert block["texts"][block["prompt"][0]] == prompt
+
+
 def test_runs_without_samples_are_named_and_the_rest_is_shown(tmp_path: Path) -> None:
     run = make_result_folders.write(Made(rows={"gtzan": 3, "race": 3}), tmp_path)
     (run / "samples_race.jsonl").unlink()

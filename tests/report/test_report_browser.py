@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from helpers.make_result_folders import Made
 from marathon_eval.report.gather import make_report
 from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import ReportRun, read_cells
-from marathon_eval.results.files import read_samples
+from marathon_eval.results.files import read_samples, write_run
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
 VIEWS = [(width, scheme) for width in (390, 1400) for scheme in ("light", "dark")]
@@ -198,6 +199,47 @@ def test_hostile_text_runs_nothing(browser: Browser, tmp_path: Path) -> None:
             expect(seen.page.locator("#s-detail")).to_contain_text("<script>hacked()</script></script><img")
         assert seen.page.locator("img, iframe, [onerror]").count() == 0
         assert_alone(seen, file)
+
+
+def test_a_swapped_run_plays_the_clip_that_it_heard(browser: Browser, tmp_path: Path) -> None:
+    """The run beside it keeps its own clip; what both were asked alike is shown once."""
+    for number in range(8):
+        wave = [0.1, -0.1] * round(4000 * seconds_of(number))
+        soundfile.write(tmp_path / f"{number}.wav", wave, 8000)
+    plain = make_result_folders.fabricate(Made(rows={"gtzan": 4}))
+    swapped = make_result_folders.fabricate(Made(rows={"gtzan": 4}, flags={"swap_audio": True}))
+    for run, shift in ((plain, 0), (swapped, 4)):
+        rows = [
+            replace(row, audio=[{**row.audio[0], "path": str(tmp_path / f"{n}.wav"), "sha256": f"{n}" * 64}])
+            for n, row in enumerate(run.samples["gtzan"], shift)
+        ]
+        rows[1] = replace(rows[1], target="A" if shift else "B")
+        (tmp_path / f"run{shift}").mkdir()
+        write_run(replace(run, samples={"gtzan": rows}), tmp_path / f"run{shift}")
+    with opened(browser, write_page(tmp_path)) as seen:
+        page = seen.page
+        player = page.locator("#s-detail audio")
+        labels = page.locator("#s-a option").all_inner_texts()
+        for run, shift in enumerate((0, 4)):
+            assert ("swapped audio" in labels[run]) == bool(shift)
+            page.select_option("#s-a", str(run))
+            page.click("#s-row-1")
+            expect(player).to_have_count(1)
+            expect(player).to_have_js_property("duration", seconds_of(1 + shift))
+        page.select_option("#s-a", "0")
+        page.select_option("#s-b", "1")
+        page.click("#s-row-1")
+        expect(player).to_have_count(2)
+        for place in (0, 1):
+            expect(player.nth(place)).to_have_js_property("duration", seconds_of(1 + 4 * place))
+            expect(page.get_by_text(f"Heard by {labels[place]}", exact=True)).to_be_visible()
+            expect(page.get_by_text(f"Gold for {labels[place]}", exact=True)).to_be_visible()
+        expect(page.get_by_text("Prompt and choices", exact=True)).to_be_visible()
+        page.click("#s-row-0")
+        expect(page.get_by_text("Gold", exact=True)).to_be_visible()
+        page.fill("#s-search", "5.wav")
+        expect(page.locator("#s-count")).to_have_text("1 of 4 samples")
+        assert seen.complaints == []
 
 
 @pytest.mark.slow
