@@ -7,6 +7,7 @@ row and never the row itself, so that memory stays small.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -104,6 +105,8 @@ class Metric(ABC):
     reads_rows: ClassVar[bool] = True
     #: Whether it counts rows that are left out of its reading (`Answer.left_out`), as a rate of parsed replies does.
     counts_left_out: bool = False
+    #: Whether results count the rows that get no score: those whose target or answer has no value for this metric.
+    counts_unscored: bool = False
 
     @abstractmethod
     def score(self, row: ScoredRow) -> float | None:
@@ -121,7 +124,7 @@ class Metric(ABC):
         tally, places = self.tally(), []
         for place, row in enumerate(rows):
             if self.counts_left_out or not row.answer.left_out:
-                tally.add(row, self.score(row))
+                tally.add(row, finite_score(self.score(row)))
                 places.append(place)
         return spread(tally.counts(), places, len(rows))
 
@@ -152,11 +155,13 @@ class Mean(Metric):
         score: Callable[[ScoredRow], float | None],
         higher_is_better: bool = True,
         empty: float = float("nan"),
+        counts_unscored: bool = False,
     ) -> None:
         self.name = name
         self.higher_is_better = higher_is_better
         self._score = score
         self._empty = empty
+        self.counts_unscored = counts_unscored
 
     def score(self, row: ScoredRow) -> float | None:
         return self._score(row)
@@ -178,6 +183,11 @@ def spread(counts: NDArray[Any], places: Sequence[int], n: int) -> NDArray[Any]:
     whole: NDArray[Any] = np.zeros((n, *counts.shape[1:]), dtype=counts.dtype)
     whole[np.asarray(places, dtype=int)] = counts
     return whole
+
+
+def finite_score(score: float | None) -> float | None:
+    """Return the score, and None for nan and infinity: no mean may include them, and JSON has neither."""
+    return score if score is None or math.isfinite(score) else None
 
 
 def counted_score(score: float | None) -> tuple[float, float]:

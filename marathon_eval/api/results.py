@@ -85,6 +85,8 @@ class TaskResult:
     n_unverified: int = 0
     #: Scored rows that a reading leaves out, by reading; readings that leave out none are absent.
     n_left_out: dict[str, int] = field(default_factory=dict)
+    #: Rows that a metric could not score, by reading and metric: no number in the target, say. Zeros are absent.
+    n_unscored: dict[str, dict[str, int]] = field(default_factory=dict)
     headline: dict[str, Any] | None = None
     breakdown: dict[str, Any] = field(default_factory=dict)
     usage: dict[str, Any] = field(default_factory=dict)

@@ -176,7 +176,18 @@ def footer(result: RunResult) -> str:
             text += f" NO ROWS in {', '.join(empty)}: every row was filtered out or lacks its audio."
         if len(empty) < sum(task.coverage < 1 for task in result.tasks.values()):
             text += " INCOMPLETE: see the rows with status error in samples_<task>.jsonl."
-    return text + left_out_by_judge(result)
+    return text + left_out_by_judge(result) + unscored(result)
+
+
+def unscored(result: RunResult) -> str:
+    """Return the sentence on rows that metrics could not score, or an empty text."""
+    counts = [
+        f"{n} of {task.n_in(reading)} rows by {task.task} {reading} {metric}"
+        for task in result.tasks.values()
+        for reading, metrics in task.n_unscored.items()
+        for metric, n in metrics.items()
+    ]
+    return f" NOT SCORED: {', '.join(counts)}: target or answer has no value for it." if counts else ""
 
 
 def left_out_by_judge(result: RunResult) -> str:

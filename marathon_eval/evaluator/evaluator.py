@@ -224,6 +224,7 @@ def default_subsets(tasks: Mapping[str, Task]) -> dict[str, str | None]:
 
 def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:
     """Load the tasks behind the names of tasks and groups, each once, in order. Raises MarathonError."""
+    from marathon_eval.task.group import check_group
     from marathon_eval.task.task import Group, load_task
 
     tasks: dict[str, Task] = {}
@@ -242,6 +243,8 @@ def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task
             tasks.setdefault(loaded.name, loaded)
     if not tasks:
         raise MarathonError("--tasks: names no task")
+    for group in groups.values():
+        check_group(group, {name: task.metric_names for name, task in tasks.items()})
     return tasks, groups
 
 

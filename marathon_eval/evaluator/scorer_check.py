@@ -249,7 +249,9 @@ def _gold_and_wrong_contents(doc: Doc, context: FilterContext) -> tuple[list[str
     options = _split_options(doc, context)
     right_texts = {text for _, text in options.right}
     repeated = [option for option in options.wrong if option[1] in right_texts]
-    gold = [*_targets(doc), *(part for option in (*options.right, *repeated) for part in option)]
+    # metrics of sets and intervals want all targets at once
+    together = [", ".join(_targets(doc))] if len(_targets(doc)) > 1 else []
+    gold = [*_targets(doc), *together, *(part for option in (*options.right, *repeated) for part in option)]
     wrong = [part for option in options.wrong if option not in repeated for part in option]
     return list(dict.fromkeys(gold)), list(dict.fromkeys(wrong))
 

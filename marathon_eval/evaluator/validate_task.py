@@ -9,6 +9,7 @@ from marathon_eval.api.doc import Doc
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.scorer_check import gold_and_wrong_text, row_for_text
 from marathon_eval.task.data.table import FORMATS
+from marathon_eval.task.group import check_group
 from marathon_eval.task.task import Group, Task, load_task
 
 #: Metrics that must give 1 for the gold answer and 0 for a wrong one.
@@ -45,6 +46,15 @@ def _member_problems(group: Group, find: Callable[[str], Path]) -> Iterator[str]
             find(name)
         except MarathonError as error:
             yield f"{group.name}: {error}"
+            return
+    rules = group.config.aggregate_metric_list or ()
+    if all(rule.metric == "headline" for rule in rules):
+        return
+    try:
+        loaded = [load_task(find(name), find) for name in group.members]
+        check_group(group, {task.name: task.metric_names for task in loaded if isinstance(task, Task)})
+    except MarathonError as error:
+        yield from str(error).splitlines()
 
 
 def _has_data(task: Task, data_dir: str | None) -> bool:

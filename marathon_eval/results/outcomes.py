@@ -55,7 +55,10 @@ def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
 def _is_error_rate(name: str) -> bool:
     """Return whether 0 is the best score: for `wer`, `deletion_rate`, but not `wer_accuracy` or `parse_rate`."""
     words = set(name.split("_"))
-    return bool(words & {"wer", "cer", "deletion", "insertion", "substitution"}) and "accuracy" not in words
+    return (
+        bool(words & {"wer", "cer", "mae", "deletion", "insertion", "substitution"})
+        and "accuracy" not in words
+    )
 
 
 def _verdict(scores: Mapping[str, float | None], metric: str) -> tuple[str, float | None]:

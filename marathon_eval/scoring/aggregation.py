@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -60,6 +61,8 @@ class Aggregation:
         self.unanswered = dict.fromkeys(scorer.readings, 0)
         #: Places of the rows that each reading leaves out.
         self.left_out = {name: array("q") for name in scorer.readings}
+        #: Rows without a score, by reading and metric, of metrics that count them.
+        self.unscored: dict[str, Counter[str]] = {name: Counter() for name in scorer.readings}
         self.usage = UsageColumns()
         self.n_answered = self.n_errors = self.n_unverified = 0
         self.answer_s: float | None = None
@@ -93,7 +96,10 @@ class Aggregation:
         self.docs.append(doc)
         for name, metric, tally in self.tallies:
             if metric.counts_left_out or name not in left_out:
-                tally.add(rows.get(name, _NO_ROW), sample.readings[name].scores[metric.name])
+                score = sample.readings[name].scores[metric.name]
+                tally.add(rows.get(name, _NO_ROW), score)
+                if score is None and metric.counts_unscored:
+                    self.unscored[name][metric.name] += 1
 
     def _counts(self, tallied: Tallied) -> NDArray[Any]:
         """Return the counts of a metric [n, k] over all scored rows; rows left out of its reading have zeros."""
@@ -129,6 +135,7 @@ class Aggregation:
             n_errors=self.n_errors,
             n_unverified=self.n_unverified,
             n_left_out={name: len(places) for name, places in self.left_out.items() if places},
+            n_unscored={name: dict(counts) for name, counts in self.unscored.items() if counts},
             headline=None if self.scorer.headline is None else dict(self.scorer.headline),
             breakdown=_breakdown(parts, values),
             usage=self.usage.merged(),

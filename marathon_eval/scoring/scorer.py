@@ -8,7 +8,7 @@ from typing import Any
 
 from marathon_eval.api.doc import Doc
 from marathon_eval.api.filter import Answer, FilterContext, Pipeline
-from marathon_eval.api.metric import Metric, ScoredRow
+from marathon_eval.api.metric import Metric, ScoredRow, finite_score
 from marathon_eval.api.model import Response
 from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.errors import RowError
@@ -86,7 +86,9 @@ class Scorer:
             answer = reading.pipeline.apply(texts, context)
             row = scored_row(doc, context, answer, self.cluster(doc))
             scores = {
-                metric.name: None if answer.left_out and not metric.counts_left_out else metric.score(row)
+                metric.name: None
+                if answer.left_out and not metric.counts_left_out
+                else finite_score(metric.score(row))
                 for metric in reading.metrics
             }
             scores_by_reading[name] = ReadingScore(answer.value, answer.rule, scores)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from marathon_eval.api.results import TaskResult
+from marathon_eval.errors import unknown
 from marathon_eval.task.yaml.config import AggregateMetric, GroupConfig
 
 HEADLINE = AggregateMetric(metric="headline", weight_by_size=False)
@@ -18,6 +19,8 @@ class Group:
 
     name: str
     config: GroupConfig
+    #: `file:line` of its metrics, for error messages.
+    where: str = ""
 
     @property
     def members(self) -> list[str]:
@@ -27,6 +30,39 @@ class Group:
     def aggregate(self, results: Mapping[str, TaskResult]) -> dict[str, Any]:
         """Return the group's entry in results.json."""
         return aggregate_group(self.config, results)
+
+
+def check_group(group: Group, metrics: Mapping[str, Mapping[str, Collection[str]]]) -> None:
+    """Raise MarathonError for a metric or reading of the group that none of its tasks has.
+
+    `metrics` maps each loaded task to its readings, and each reading to the names of its metrics.
+    """
+    _check_rules(group.config, group.where or group.name, metrics)
+
+
+def _check_rules(
+    config: GroupConfig, where: str, metrics: Mapping[str, Mapping[str, Collection[str]]]
+) -> None:
+    tasks = [metrics[name] for name in _names(config) if name in metrics]
+    # a member that is a group in another file brings tasks of its own, which are not known here
+    complete = all(name in metrics for name in _names(config))
+    for rule in config.aggregate_metric_list or ():
+        if rule.metric == "headline" or not complete:
+            continue
+        readings = {reading for task in tasks for reading in task}
+        wanted = (
+            [rule.filter_list] if isinstance(rule.filter_list, str) else rule.filter_list or sorted(readings)
+        )
+        if absent := [reading for reading in wanted if reading not in readings]:
+            raise unknown(
+                f"{where}: filter_list", f"reading in any task of '{config.group}'", absent[0], readings
+            )
+        known = {name for task in tasks for reading in wanted for name in task.get(reading, ())}
+        if rule.metric not in known:
+            raise unknown(where, f"metric in any task of '{config.group}'", rule.metric, {"headline", *known})
+    for member in config.task:
+        if isinstance(member, GroupConfig):
+            _check_rules(member, where, metrics)
 
 
 def aggregate_group(config: GroupConfig, results: Mapping[str, TaskResult]) -> dict[str, Any]:

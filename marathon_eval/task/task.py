@@ -38,7 +38,9 @@ def load_task(path: Path, find: Callable[[str], Path]) -> Task | Group:
     document = load_document(path, find)
     if is_group(document):
         values = {"group": path.stem, **document.values}
-        return Group(path.stem, parsed_config(replace(document, values=values), GroupConfig))
+        config = parsed_config(replace(document, values=values), GroupConfig)
+        where = document.where("aggregate_metric_list")
+        return Group(path.stem, config, f"{where}: aggregate_metric_list")
     return Task(document)
 
 
@@ -72,6 +74,11 @@ class Task:
             headline=config.headline.model_dump() if config.headline else None,
             version=config.metadata.get("version"),
         )
+
+    @property
+    def metric_names(self) -> dict[str, list[str]]:
+        """Return the names of each reading's metrics."""
+        return {name: [metric.name for metric in reading.metrics] for name, reading in self.readings.items()}
 
     @property
     def alias(self) -> str:

@@ -64,7 +64,16 @@ def test_shared_air_bench_cases_by_file(tmp_path: Path) -> None:
     assert found.printout[-1] == f"fail_num: {sum(row['verdict'] == 'dropped' for row in rows)}"
 
 
-@pytest.mark.parametrize("value", [None, 7, 2.5, ["pigeon"], {"text": "pigeon"}, True])
+@pytest.mark.parametrize("task", ["mmar", "mmau", "air_bench_sound_aqa"])
+def test_a_prediction_that_is_null_is_no_answer_and_is_not_scored(tmp_path: Path, task: str) -> None:
+    rows = {"mmar": cases("mmar")[:2], "mmau": cases("mmau")[:2]}.get(task, cases("airbench")[:2])
+    rows[1][{"mmar": "answer_prediction", "mmau": "model_output"}.get(task, "response")] = None
+    found = scored(written(tmp_path / "p.json", rows), task).result
+    assert found.samples[task][1].error == f"row {found.samples[task][1].doc_id}: the prediction is null"
+    assert (found.tasks[task].n_errors, found.tasks[task].n_scored) == (1, 1)
+
+
+@pytest.mark.parametrize("value", [7, 2.5, ["pigeon"], {"text": "pigeon"}, True])
 @pytest.mark.parametrize("task", ["mmar", "mmau", "air_bench_sound_aqa"])
 def test_a_prediction_that_is_no_text_is_invalid_and_wrong(tmp_path: Path, task: str, value: Any) -> None:
     rows = {"mmar": cases("mmar")[:2], "mmau": cases("mmau")[:2]}.get(task, cases("airbench")[:2])

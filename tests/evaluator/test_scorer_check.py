@@ -270,7 +270,7 @@ def test_every_metric_is_checked_or_says_nothing_of_right_and_wrong(tmp_path: Pa
     """A new metric must tell rows like these apart, or stand in NEUTRAL."""
     known = set(metric_names())
     assert known >= NEUTRAL
-    rates = ("wer", "wer_accuracy", "mean_wer", "cer", "cer_accuracy", "mean_cer")
+    rates = ("wer", "wer_accuracy", "mean_wer", "cer", "cer_accuracy", "mean_cer", "token_f1")
     options = {"f1": {"pos_label": "fig"}, **{name: {"language": "en"} for name in rates}}
     high = [{**row, "audio_path": "high/x", "answer_gt": row["c"]["ABCD".index(row["a"])]} for row in LETTERS]
     lettered = [
@@ -288,6 +288,8 @@ def test_every_metric_is_checked_or_says_nothing_of_right_and_wrong(tmp_path: Pa
                 ("choice", lettered),
                 ("choice_text", worded),
                 ("take_first", FRUIT),
+                ("take_first", [{"q": "?", "a": [start, start + 5]} for start in (5, 70)]),
+                ("take_first", [{"q": "?", "a": size} for size in (5, 70.5)]),
                 ("air_bench.letter", lettered),
             )
         ]

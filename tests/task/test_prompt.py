@@ -97,7 +97,7 @@ class TestTemplates:
         )
 
     def test_a_column_that_is_null_is_a_row_error(self) -> None:
-        with pytest.raises(RowError, match="the row has no 'answer'"):
+        with pytest.raises(RowError, match="x: 'answer' is null in this row"):
             RowValue("answer", "x").value({"answer": None})
 
     @given(st.text())

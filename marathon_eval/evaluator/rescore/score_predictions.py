@@ -166,6 +166,8 @@ def _sample(task: Task, doc: Doc, predictions: Mapping[int, Any], judged: Judged
     if doc.doc_id not in predictions:
         return task.score(doc, [Response.failed(f"row {doc.doc_id}: has no prediction")])
     text = predictions[doc.doc_id]
+    if text is None:
+        return task.score(doc, [Response.failed(f"row {doc.doc_id}: the prediction is null")])
     if isinstance(text, str) and text.startswith(FAILED) and text[len(FAILED) :][:1] in ("", ":"):
         return task.score(
             doc, [Response.failed(f"row {doc.doc_id}: the prediction is a failure: {text[:200]}")]
@@ -177,12 +179,11 @@ def _sample(task: Task, doc: Doc, predictions: Mapping[int, Any], judged: Judged
 
 
 def invalid_prediction(task: Task, doc: Doc, value: Any) -> Sample:
-    """Make the sample of a prediction that is not text (null, a number or a list)."""
+    """Make the sample of a prediction that is not text (a number or a list)."""
     row = ScoredRow(Answer(None, INVALID), doc.target or "", task.context(doc), task.scorer.cluster(doc))
     readings = {
         name: ReadingScore(None, INVALID, {metric.name: metric.score(row) for metric in reading.metrics})
         for name, reading in task.readings.items()
     }
     sample = task.score(doc, [Response("")])
-    written = None if value is None else json.dumps(value, ensure_ascii=False)
-    return replace(sample, response=written, readings=readings)
+    return replace(sample, response=json.dumps(value, ensure_ascii=False), readings=readings)

@@ -64,6 +64,8 @@ def exact_match(
 ) -> Metric:
     """Build lm-eval's exact match: the answer equals a target, after removing from both what the options name.
 
+    In a row with options, letter and text of the same option are equal, as they are for `accuracy`.
+
     `choice_forms` is an extension for rows with options: the right letter, the right option's full text, or both
     together are right, compared without case, punctuation and spacing.
     """
@@ -80,8 +82,8 @@ def exact_match(
             return 0.0
         if choice_forms and row.context.choices:
             return float(spells_choice(row.answer.value, row))
-        answer = plain(row.answer.value)
-        return float(any(answer == plain(target) for target in row.targets))
+        said = ((said_like(row, target) or "", target) for target in row.targets)
+        return float(any(plain(answer) == plain(target) for answer, target in said))
 
     return Mean("exact_match", score)
 

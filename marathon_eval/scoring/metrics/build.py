@@ -15,7 +15,15 @@ from marathon_eval.api.metric import Metric
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring import judge
 from marathon_eval.scoring.arguments import built
-from marathon_eval.scoring.metrics import classification, wer
+from marathon_eval.scoring.metrics import (
+    classification,
+    intervals,
+    label_sets,
+    numbers,
+    ranking,
+    token_f1,
+    wer,
+)
 from marathon_eval.scoring.metrics.accuracy import acc, accuracy, chance, exact_match, parse_rate
 from marathon_eval.scoring.released import air_bench_mmar_mmau, audiomarathon_metrics
 
@@ -127,6 +135,11 @@ def _factories() -> dict[str, Callable[..., Metric]]:
         **simple_metrics,
         **classification.CLASSIFICATION_METRICS,
         **wer.WER_METRICS,
+        **token_f1.TOKEN_METRICS,
+        **numbers.NUMBER_METRICS,
+        **label_sets.SET_METRICS,
+        **ranking.RANKING_METRICS,
+        **intervals.INTERVAL_METRICS,
         **judge.JUDGE_METRICS,
         **audiomarathon_metrics.AUDIOMARATHON_METRICS,
         **air_bench_mmar_mmau.RELEASED_METRICS,

@@ -40,7 +40,10 @@ class LabelF1(Metric):
 
 
 class BinaryF1(Metric):
-    """Computes F1 of one label as lm-eval and scikit-learn do; an unanswered row is a miss if that label is right."""
+    """Computes F1 of one label as lm-eval and scikit-learn do; an unanswered row is a miss if that label is right.
+
+    Without that label in any answer or target it has no value, where scikit-learn's default gives 0.
+    """
 
     def __init__(self, pos_label: str) -> None:
         self.name = "f1"
@@ -55,12 +58,23 @@ class BinaryF1(Metric):
         return NumberTally(3, self._numbers)
 
     def _numbers(self, row: ScoredRow, score: float | None) -> tuple[float, float, float]:
-        gold = self._positive in label_forms(row, row.label, gold=True)
-        predicted = self._positive in label_forms(row, row.answer.value or "")
+        positive = self._positive_of(row)
+        gold = positive in label_forms(row, row.label, gold=True)
+        # a right answer may be another of the row's targets, and counts as the first
+        predicted = gold if score else positive in label_forms(row, row.answer.value or "")
         return gold and predicted, predicted, gold
 
+    def _positive_of(self, row: ScoredRow) -> str:
+        """Return the positive label; a number that is no option's text is the place of an option, from 0, as in lm-eval."""
+        choices = row.context.choices
+        if not self._positive.isdecimal() or any(same_label(text) == self._positive for text in choices):
+            return self._positive
+        place = int(self._positive)
+        return same_label(choices[place]) if place < len(choices) else self._positive
+
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
-        return f1(sums[:, 0], sums[:, 1], sums[:, 2])
+        """Return F1, and nan where the label is neither answer nor target of any row: F1 is undefined there."""
+        return ratio(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
 
 
 class Majority(Metric):

@@ -25,7 +25,9 @@ class HubMetric(Mean):
     """
 
     def __init__(self, path: str, options: Mapping[str, Any], where: str) -> None:
-        super().__init__(path.rstrip("/").rpartition("/")[2].removesuffix(".py"), self._compute)
+        super().__init__(
+            path.rstrip("/").rpartition("/")[2].removesuffix(".py"), self._compute, counts_unscored=True
+        )
         arguments = dict(options)
         if arguments.pop("trust_remote_code", False) is not True:
             raise MarathonError(

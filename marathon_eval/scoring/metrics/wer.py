@@ -76,6 +76,7 @@ class CorpusWER(Metric):
     """
 
     higher_is_better = False
+    counts_unscored = True
 
     def __init__(
         self,
@@ -109,16 +110,17 @@ class CorpusWER(Metric):
     def edits(self, row: ScoredRow) -> Edits:
         """Return the edits of the row, against the reference with the lowest rate where there are several."""
         hypothesis = self.plain(row.answer.value or "")
-        return min(
-            (self.counted(self.plain(target), hypothesis) for target in row.targets),
-            key=lambda counts: counts.rate,
-        )
+        counted = [self.counted(self.plain(target), hypothesis) for target in row.targets]
+        # a reference without words is used only where there is no other
+        return min(counted, key=lambda counts: (not counts.words, counts.rate))
 
     def score(self, row: ScoredRow) -> float | None:
-        """Return the rate of the utterance alone."""
+        """Return the rate of the utterance alone; None where no reference has a word, which no rate includes."""
         counts = self.edits(row)
+        if not counts.words:
+            return None
         if self._part is not None:
-            return counts[self._part] / counts.words if counts.words else None
+            return counts[self._part] / counts.words
         return 1 - counts.rate if self._accuracy else counts.rate
 
     def tally(self) -> Tally:
@@ -127,6 +129,8 @@ class CorpusWER(Metric):
 
     def _numbers(self, row: ScoredRow, score: float | None) -> tuple[int, int]:
         counts = self.edits(row)
+        if not counts.words:
+            return 0, 0
         return counts.errors if self._part is None else counts[self._part], counts.words
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
@@ -160,7 +164,7 @@ def wer_accuracy(normalizer: Normalizer | None = None, language: str | None = No
 
 def mean_wer(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
     """Build the plain mean of the utterances' rates: a short utterance weighs the same as a long one."""
-    return Mean("mean_wer", CorpusWER(normalizer, language, "mean_wer").score, higher_is_better=False)
+    return Mean("mean_wer", CorpusWER(normalizer, language, "mean_wer").score, False, counts_unscored=True)
 
 
 def cer(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
@@ -175,7 +179,7 @@ def cer_accuracy(normalizer: Normalizer | None = None, language: str | None = No
 
 def mean_cer(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
     """Build the plain mean of the utterances' character error rates."""
-    return Mean("mean_cer", CorpusCER(normalizer, language, "mean_cer").score, higher_is_better=False)
+    return Mean("mean_cer", CorpusCER(normalizer, language, "mean_cer").score, False, counts_unscored=True)
 
 
 def _part(name: str, part: int) -> Callable[..., Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import string
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -87,13 +88,18 @@ class Choices:
             return self.fixed
         value = self.rule.value(fields)
         texts = _as_list(_literal(value) if isinstance(value, str) else value)
+        while self.optional_tail and texts and is_null(texts[-1]):
+            texts.pop()
         if not texts:
             raise RowError(f"{self.where}: gives no list of options: {value!r}")
+        for number, text in enumerate(texts, 1):
+            if is_null(text):
+                raise RowError(f"{self.where}: option {number} of {len(texts)} is null")
         return tuple(str(text) for text in texts)
 
     def _from_columns(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
         values = [fields.get(name) for name in self.columns]
-        texts = [None if value is None or not str(value).strip() else str(value) for value in values]
+        texts = [None if is_null(value) or not str(value).strip() else str(value) for value in values]
         while self.optional_tail and texts and texts[-1] is None:
             texts.pop()
         missing = [name for name, text in zip(self.columns, texts, strict=False) if text is None]
@@ -116,7 +122,14 @@ def gold_of(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) 
     return _one_gold(raw, texts, letters, where)
 
 
+def is_null(value: Any) -> bool:
+    """Return whether a cell of a row holds nothing: null, or the number that is none (nan)."""
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
 def _one_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str:
+    if is_null(raw):
+        raise RowError(f"{where}: the gold answer is null")
     if not texts:
         if not str(raw).strip():
             raise RowError(f"{where}: the gold answer is empty")
@@ -150,6 +163,8 @@ def text_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str
 
 def _one_text_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str:
     gold = str(raw)
+    if is_null(raw) or not gold.strip():
+        raise RowError(f"{where}: the gold answer is {'null' if is_null(raw) else 'empty'}")
     if not texts or gold in texts:
         return gold
     plain = gold.strip().casefold()

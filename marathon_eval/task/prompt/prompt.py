@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import RowError
-from marathon_eval.task.prompt.choices import Choices, gold_of, letters_of, option_lines, text_gold
+from marathon_eval.task.prompt.choices import Choices, gold_of, is_null, letters_of, option_lines, text_gold
 from marathon_eval.task.prompt.template import FromRow, Named, from_row, wording
 from marathon_eval.task.yaml.config import FewshotConfig, GoldForm, Layout, PromptVariant, TaskConfig
 from marathon_eval.task.yaml.loader import Document
 
 #: Names that templates see in addition to the row's columns.
 OURS = frozenset({"choices", "letters", "options"})
+
+#: How templates print a cell that holds nothing.
+_NULLS = ("None", "nan")
 
 
 class Prompt(NamedTuple):
@@ -83,6 +86,8 @@ class Question:
             return gold_of(rule, texts, letters_of(len(texts), self.layout), self.choices.where)
         # formatting the options takes longer than everything else here
         raw = rule.value(self.values(fields) if rule.names & OURS else fields)
+        if any(is_null(fields[name]) for name in rule.names if name in fields) and str(raw) in _NULLS:
+            raise RowError(f"{rule.where}: the gold answer is null")
         if self.gold_is == "any_text":
             return str(raw)
         letters = letters_of(len(texts), self.layout)

@@ -53,6 +53,8 @@ class RowValue:
         """Return the column's value. Raises RowError if the row lacks the column or has null there."""
         value = values.get(self.name)
         if value is None:
+            if self.name in values:
+                raise RowError(f"{self.where}: '{self.name}' is null in this row")
             raise RowError(f"{self.where}: the row has no '{self.name}'.{did_you_mean(self.name, values)}")
         return value
 
