@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -35,6 +36,9 @@ class _Settings(APISettings):
     audio_part: Literal["input_audio", "audio_url"] = "input_audio"
     #: Merged into the request's body: parameters that only some servers know, such as {"top_k": 1}.
     extra_body: dict[str, Any] = Field(default_factory=dict)
+    #: Hold a judge's replies to a JSON Schema by `response_format`. By default only OpenAI's own server is asked to;
+    #: vLLM, SGLang, llama.cpp and Ollama can too, and other servers refuse such a request.
+    json_schema: bool | None = None
 
 
 class OpenAIAudio(APIAudio):
@@ -52,6 +56,8 @@ class OpenAIAudio(APIAudio):
     key_variables = ("OPENAI_API_KEY",)
     url_variable = "OPENAI_BASE_URL"
     default_url = "https://api.openai.com/v1"
+    # a request with a schema has it in its own key
+    transport = APIAudio.transport | {"json_schema"}
 
     def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
         try:
@@ -93,7 +99,16 @@ class OpenAIAudio(APIAudio):
             body["seed"] = generation.seed
         if self.settings.reasoning_effort is not None:
             body["reasoning_effort"] = self.settings.reasoning_effort
+        if request.reply_schema is not None:
+            schema = {"name": "reply", "schema": json.loads(request.reply_schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return {**body, "extra_body": self.settings.extra_body} if self.settings.extra_body else body
+
+    @property
+    def takes_reply_schema(self) -> bool:
+        if self.settings.json_schema is None:
+            return (urlsplit(self.url).hostname or "").endswith("openai.com")
+        return self.settings.json_schema
 
     def _part(self, clip: EncodedClip) -> dict[str, Any]:
         data = base64.b64encode(clip.data).decode("ascii")

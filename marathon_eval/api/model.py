@@ -51,6 +51,8 @@ class Request:
     audios: tuple[Audio, ...] = ()
     generation: Generation = field(default_factory=Generation)
     system: str | None = None
+    #: JSON Schema that the reply must follow, as text; only for models that take one (`Model.takes_reply_schema`).
+    reply_schema: str | None = None
 
 
 #: One empty dict shared by all responses without details, to save memory; `asdict` can't copy other mappings.
@@ -257,6 +259,16 @@ class Model(ABC):
     def identity(self) -> dict[str, Any]:
         """Return what the settings refer to: weights, revision, chat template. Loads no weights."""
         return {}
+
+    @property
+    def takes_reply_schema(self) -> bool:
+        """Whether the model can be held to `Request.reply_schema`."""
+        return False
+
+    @property
+    def members(self) -> tuple[Model, ...]:
+        """The models that judge when this one is the judge: itself, or those of a panel."""
+        return (self,)
 
     def stages(self) -> tuple[Model, ...]:
         """Return this model and the models that it sends requests to, itself first."""

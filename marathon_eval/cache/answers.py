@@ -107,6 +107,8 @@ class ResponseCache:
                 "audio": [facts[audio].sha256 for audio in request.audios],
                 "generation": _as_dict(request.generation),
             }
+            if request.reply_schema is not None:
+                described["reply_schema"] = request.reply_schema
             keyed[request] = Keyed("response/" + sha256_of([fingerprint_sha256, described]), described)
         return keyed, failed
 

@@ -316,5 +316,7 @@ def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]
     from marathon_eval.evaluator.judge import judge_name
     from marathon_eval.evaluator.judged_task import with_judge_named
 
-    name = None if judge is None else judge_name(judge)
-    return {key: with_judge_named(task, name) for key, task in tasks.items()}
+    names = [] if judge is None else [judge_name(member) for member in judge.members]
+    if len(set(names)) < len(names):
+        raise MarathonError(f"--judge_args: judges: two have the same name: {', '.join(names)}")
+    return {key: with_judge_named(task, names) for key, task in tasks.items()}

@@ -17,7 +17,7 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.judge_prompts import Call, JudgeKind
 from marathon_eval.files import sha256_of
-from marathon_eval.scoring.judge import JUDGE_FAILED, JUDGE_VERDICTS_FIELD, NOT_ASKED
+from marathon_eval.scoring.judge import JUDGE_FAILED, JUDGE_NOT_ASKED, JUDGE_VERDICTS_FIELD
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.task.judged_readings import judge_kinds
 
@@ -64,8 +64,11 @@ class Judge:
         self, model: Model, cache: ResponseCache, generation: Mapping[str, Any] | None = None
     ) -> None:
         self.model = model
+        #: The judging models by the names that their grades carry: one, or those of a panel.
+        self.members = {judge_name(member): member for member in model.members}
         self.cache = cache
-        model.cache = cache
+        for member in (model, *model.members):
+            member.cache = cache
         #: Overrides the tasks' generation settings: a judge that reasons needs more tokens than its verdict.
         self.generation = dict(generation or {})
 
@@ -74,22 +77,37 @@ class Judge:
         """Return the name that judged metrics carry, as in `metric[name]`."""
         return judge_name(self.model)
 
-    def ask(self, calls: Sequence[Call]) -> dict[Hashable, JudgeReply]:
-        """Return a reply to every call, by the call's key; calls with an unparsed reply are asked again."""
+    def ask(self, calls: Sequence[Call]) -> dict[tuple[str, Hashable], JudgeReply]:
+        """Return every judge's reply to every call, by the judge's name and the call's key."""
+        return {
+            (name, key): reply
+            for name, member in self.members.items()
+            for key, reply in self._ask(member, calls).items()
+        }
+
+    def _ask(self, member: Model, calls: Sequence[Call]) -> dict[Hashable, JudgeReply]:
+        """Return one judge's replies by the call's key; calls with an unparsed reply are asked again."""
         replies: dict[Hashable, JudgeReply] = {call.key: JudgeReply() for call in calls}
         unanswered = list(calls)
         for attempt in range(RETRIES + 1):
-            self._ask_once([(call, self._request(call, attempt)) for call in unanswered], replies)
+            requests = [(call, self._request(member, call, attempt)) for call in unanswered]
+            self._ask_once(member, requests, replies)
             unanswered = [
                 call
                 for call in unanswered
                 if replies[call.key].value is None and replies[call.key].error is None
             ]
+        if len(self.members) > 1:  # the next judge needs the memory
+            member.close()
         return replies
 
-    def _request(self, call: Call, attempt: int) -> Request:
+    def _request(self, member: Model, call: Call, attempt: int) -> Request:
         """Build the request of an attempt; after the first it is sampled, so that the reply can differ."""
-        request = replace(call.request, generation=replace(call.request.generation, **self.generation))
+        request = replace(
+            call.request,
+            generation=replace(call.request.generation, **self.generation),
+            reply_schema=call.schema if member.takes_reply_schema else None,
+        )
         if attempt == 0:
             return request
         seed = (request.generation.seed or 0) + attempt
@@ -98,7 +116,10 @@ class Judge:
         )
 
     def _ask_once(
-        self, requests: Sequence[tuple[Call, Request]], replies: dict[Hashable, JudgeReply]
+        self,
+        member: Model,
+        requests: Sequence[tuple[Call, Request]],
+        replies: dict[Hashable, JudgeReply],
     ) -> None:
         """Ask each distinct request once and record its response for every call that shares it."""
         calls_by_request: dict[Request, list[Call]] = {}
@@ -106,7 +127,7 @@ class Judge:
             calls_by_request.setdefault(request, []).append(call)
         if not calls_by_request:
             return
-        for request, response, cached in self.cache.answer(self.model, list(calls_by_request)):
+        for request, response, cached in self.cache.answer(member, list(calls_by_request)):
             for call in calls_by_request[request]:
                 note_response(replies[call.key], response, call, cached)
 
@@ -127,7 +148,12 @@ def note_response(reply: JudgeReply, response: Response, call: Call, cached: boo
 
 
 def judge_name(model: Model) -> str:
-    """Return the judging model's name from its arguments (of a folder the last part), else the adapter's name."""
+    """Return the judging model's name from its arguments (of a folder the last part), else the adapter's name.
+
+    Several judges have all their names, joined by a plus.
+    """
+    if model.members != (model,):
+        return "+".join(map(judge_name, model.members))
     settings = model.settings.model_dump(mode="json")
     candidates = (settings.get(key) for key in ("identity", "model", "pretrained"))
     name = next((str(name) for name in candidates if name), model.name())
@@ -154,9 +180,10 @@ def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge
         record: dict[str, Any] = {}
         for kind in kinds:
             judging = judgings[number, kind.name]
-            kind_replies = [replies[call.key] for call in judging.calls]
-            answers[kind.name] = judging.settled or _verdict(kind, doc, kind_replies)
-            record[kind.name] = [_texts(reply) for reply in kind_replies] or judging.reasons
+            by_judge = {name: [replies[name, call.key] for call in judging.calls] for name in judge.members}
+            answers[kind.name] = judging.settled or _verdict(kind, doc, by_judge)
+            record[kind.name] = [_texts(reply) for of_judge in by_judge.values() for reply in of_judge]
+            record[kind.name] += judging.reasons
         verdicts[number] = JudgedRow(answers, record)
     return Judged(verdicts, _facts(judge, kinds, replies.values(), verdicts))
 
@@ -176,15 +203,17 @@ def _judging(kind: JudgeKind, doc: Doc, text: str) -> _Judging:
         return _Judging(kind.calls(doc, response) if settled is None else (), settled)
     except RowError as error:
         return _Judging(
-            (), Answer(None, NOT_ASKED), [[f"not asked: row {doc.doc_id}: judge: {kind.name}: {error}"]]
+            (), Answer(None, JUDGE_NOT_ASKED), [[f"not asked: row {doc.doc_id}: judge: {kind.name}: {error}"]]
         )
 
 
-def _verdict(kind: JudgeKind, doc: Doc, replies: Sequence[JudgeReply]) -> Answer:
+def _verdict(kind: JudgeKind, doc: Doc, replies: Mapping[str, Sequence[JudgeReply]]) -> Answer:
     """Combine the replies about one row; one failed call leaves the row out, since asking again may succeed."""
-    if any(reply.error for reply in replies):
+    if any(reply.error for of_judge in replies.values() for reply in of_judge):
         return Answer(None, JUDGE_FAILED)
-    return kind.verdict(doc, [reply.value for reply in replies])
+    return kind.verdict(
+        doc, {name: [reply.value for reply in of_judge] for name, of_judge in replies.items()}
+    )
 
 
 def _texts(reply: JudgeReply) -> list[str]:
@@ -203,7 +232,7 @@ def _facts(
     return {
         "name": judge.name,
         "fingerprint_sha256": sha256_of(judge.model.fingerprint),
-        "prompts_sha256": {kind.name: sha256_of([kind.spec.system, kind.spec.prompt]) for kind in kinds},
+        "prompts_sha256": {kind.name: sha256_of(kind.hashed()) for kind in kinds},
         "n_judged": sum(
             not any(answer.left_out for answer in verdict.answers.values()) for verdict in verdicts.values()
         ),

@@ -3,9 +3,12 @@
     align    one letter of the row's options, or "none" (AIR-Bench, foundation; there no match means a random letter)
     pair     two whole numbers separated by one space, as cal_score.py reads them (AIR-Bench, chat)
     rubric   a JSON list with one allowed score per criterion (MMAR, evaluation_rubrics.py)
+    grade    the general judge: a JSON object with grades on the task's own scale (grading.py)
 
 Templates may use the row's columns, `options`, `choices`, `letters`, `response` (without the reasoning before it) and
-`reasoning`; `pair` also `first` and `second`, the reference and the response in either order.
+`reasoning`; `pair` also `first` and `second`, the reference and the response in either order. `grade` sees `asked` (the
+question as the model got it), `reference`, `form` (which grades there are and how to reply; added at the end of a
+prompt that does not use it), and with `against` also `first` and `second`.
 """
 
 from __future__ import annotations
@@ -19,22 +22,23 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.api.filter import Answer
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.errors import RowError, unknown
+from marathon_eval.evaluator.grading import Grading
+from marathon_eval.scoring.grades import AnswerOrder, Vote, votes_text
 from marathon_eval.scoring.judge import NO_CHOICE, UNPARSED, Pair, Pass, read_letter
 from marathon_eval.scoring.reasoning import UNCLOSED, Parted
 from marathon_eval.scoring.released.air_bench import two_scores
 from marathon_eval.scoring.scorer import scored_row
 from marathon_eval.task.judged_readings import judge_kinds, readings_of_kind
 from marathon_eval.task.prompt.prompt import OURS
-from marathon_eval.task.prompt.template import check_names, wording
+from marathon_eval.task.prompt.template import check_names, from_row, wording
+from marathon_eval.task.yaml.judge_keys import GradePrompt
 
 if TYPE_CHECKING:
     from marathon_eval.task.task import Doc, Task
-    from marathon_eval.task.yaml.config import JudgePrompt
+    from marathon_eval.task.yaml.judge_keys import JudgePrompt
 
 #: The rule of a row that gets the lowest grade because it is below the task's gate.
 BELOW_GATE = "below_gate"
-#: Names that the template of a kind sees in addition to the row's columns and options.
-_OURS = {"pair": frozenset({"response", "reasoning", "first", "second"})}
 _LIST = re.compile(r"\[.*\]", re.DOTALL)
 
 
@@ -45,6 +49,8 @@ class Call:
     key: Hashable
     request: Request
     read: Callable[[str], Any]
+    #: JSON Schema of the reply, for a judge that can be held to one.
+    schema: str | None = None
 
 
 class JudgeKind:
@@ -55,7 +61,15 @@ class JudgeKind:
         self.name = name
         self.spec = spec
         self.task = task
-        self.prompt = wording(spec.prompt, where)
+        self.grading = Grading(spec) if isinstance(spec, GradePrompt) else None
+        self.prompt = wording(self.grading.prompt() if self.grading else spec.prompt, where)
+        if self.grading is not None and "form" not in self.prompt.names:
+            self.prompt = wording(spec.prompt + "\n\n{{ form }}", where)
+        self.against = (
+            from_row(spec.against, f"{task.document.where('judge', name, 'against')}: judge: {name}: against")
+            if isinstance(spec, GradePrompt) and spec.against
+            else None
+        )
 
     def calls(self, doc: Doc, response: Parted) -> list[Call]:
         """Build the calls about one response. Raises RowError if the row lacks a column that the prompt needs."""
@@ -66,7 +80,9 @@ class JudgeKind:
         # a pair's reference is graded beside an empty answer: without grades the row would leave the mean
         if response.answer is None and self.name != "pair":
             return Answer(None, UNCLOSED)
-        return None if self._passes_gate(doc, text) else Answer("0", BELOW_GATE)
+        if self._passes_gate(doc, text):
+            return None
+        return Answer("0" if self.name == "rubric" else None, BELOW_GATE)
 
     def _passes_gate(self, doc: Doc, text: str) -> bool:
         gate = self.spec.gate
@@ -77,9 +93,20 @@ class JudgeKind:
         score = next(metric for metric in reading.metrics if metric.name == gate.metric).score(row)
         return score is not None and score >= gate.at_least
 
-    def verdict(self, doc: Doc, replies: Sequence[Any]) -> Answer:
-        """Combine the parsed replies, in the order of `calls`, into a verdict; None is a reply never parsed."""
-        return _VERDICTS[self.name](doc, replies)
+    def verdict(self, doc: Doc, replies: Mapping[str, Sequence[Any]]) -> Answer:
+        """Combine each judge's parsed replies, in the order of `calls`, into a verdict; None is a reply never parsed.
+
+        `grade` takes any number of judges, the other kinds one.
+        """
+        if self.name == "grade":
+            return _grade_verdict(self, replies)
+        (of_judge,) = replies.values()
+        return _VERDICTS[self.name](doc, of_judge)
+
+    def hashed(self) -> list[str | None]:
+        """Return the texts that every prompt of this kind has, for the run's manifest."""
+        form = [] if self.grading is None else [self.grading.form()]
+        return [self.spec.system, self.grading.prompt() if self.grading else self.spec.prompt, *form]
 
     def call(
         self, key: Hashable, values: Mapping[str, Any], read: Callable[[str], Any], seed: int | None = None
@@ -87,7 +114,8 @@ class JudgeKind:
         """Build one call. It is greedy; only raters have a seed, so that their cache keys differ."""
         generation = Generation(max_new_tokens=self.spec.max_new_tokens, seed=seed)
         request = Request(str(self.prompt.value(values)), (), generation, self.spec.system)
-        return Call((self.name, key), request, read)
+        schema = None if self.grading is None else self.grading.schema()
+        return Call((self.name, key), request, read, schema)
 
     def values(self, doc: Doc, response: Parted) -> dict[str, Any]:
         """Return the variables of the prompt template; the response is data and is never rendered as a template."""
@@ -104,7 +132,7 @@ def check_judging(task: Task) -> None:
             if reading not in task.readings:
                 where = f"{task.document.where('judge', name, 'readings')}: judge: {name}: readings"
                 raise unknown(where, "reading", reading, task.readings)
-        if spec.prompt not in _CHECKED:
+        if isinstance(spec, GradePrompt) or spec.prompt not in _CHECKED:
             JudgeKind(name, spec, task)
             _CHECKED.add(spec.prompt)
 
@@ -118,7 +146,18 @@ def check_judge_columns(task: Task, docs: Iterable[Doc]) -> None:
     if task.writer.question.choices.given:
         columns |= OURS
     for name, spec in kinds.items():
-        check_names(JudgeKind(name, spec, task).prompt, columns | _OURS.get(name, {"response", "reasoning"}))
+        kind = JudgeKind(name, spec, task)
+        check_names(kind.prompt, columns | _names_of(kind))
+        if kind.against is not None:
+            check_names(kind.against, columns)
+
+
+def _names_of(kind: JudgeKind) -> set[str]:
+    """Return the names that the kind's template sees in addition to the row's columns and options."""
+    names = {"response", "reasoning"}
+    if kind.grading is not None:
+        names |= {"asked", "reference", "criteria", "form"}
+    return names | ({"first", "second"} if kind.name == "pair" or kind.against is not None else set())
 
 
 #: Prompts already checked: tasks of one benchmark share a prompt, and compiling it is the slowest check.
@@ -146,6 +185,51 @@ def _rubric_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]
         # seeds are 100 apart, so that a rater's retries (seed + attempt) never equal another rater's seed
         seed = kind.spec.seed + 100 * rater
         yield kind.call((doc.doc_id, rater), values, lambda reply: read_rubric(reply, allowed), seed)
+
+
+def _grade_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
+    """Build one call per rater, or two with a second answer: behind it and before it. Raises RowError."""
+    grading = kind.grading
+    assert grading is not None
+    question = kind.task.writer.question
+    target = doc.target if isinstance(doc.target, str) else "; ".join(doc.target or ())
+    if not target and grading.spec.reference == "required":
+        raise RowError("the row has no right answer; `reference: optional` grades without")
+    values = {
+        **kind.values(doc, response),
+        "asked": question.text_for(doc.fields),
+        "reference": "" if grading.spec.reference == "none" else target,
+        "criteria": [{"name": name, "text": text} for name, text in grading.criteria.items()],
+        "form": grading.form(),
+    }
+    for rater in range(kind.spec.raters):
+        seed = kind.spec.seed + 100 * rater if kind.spec.raters > 1 else None
+        for order, answers in _orders(kind, doc, values["response"]).items():
+            yield kind.call((doc.doc_id, rater, order), {**values, **answers}, grading.read, seed)
+
+
+def _orders(kind: JudgeKind, doc: Doc, response: str) -> dict[AnswerOrder, dict[str, str]]:
+    """Return what the template sees of the two answers, by the place of the response."""
+    if kind.against is None:
+        return {"alone": {}}
+    other = str(kind.against.value({**kind.task.writer.question.values(doc.fields), "reference": doc.target}))
+    return {"second": {"first": other, "second": response}, "first": {"first": response, "second": other}}
+
+
+def _grade_verdict(kind: JudgeKind, replies: Mapping[str, Sequence[Any]]) -> Answer:
+    """Return all votes as text. A row that one of the judges left ungraded would shift the mean, and is left out."""
+    orders: Sequence[AnswerOrder] = ("alone",) if kind.against is None else ("second", "first")
+    votes = []
+    for judge, of_judge in replies.items():
+        for place, grades in enumerate(of_judge):
+            if grades is None:
+                return Answer(None, UNPARSED)
+            rater, order = place // len(orders), orders[place % len(orders)]
+            mine, others = (
+                ("only", "") if order == "alone" else (order, "second" if order == "first" else "first")
+            )
+            votes.append(Vote(judge, rater, order, grades[mine], grades.get(others, {})))
+    return Answer(votes_text(votes), "graded")
 
 
 def _allowed(rubric: Any) -> list[list[float]]:
@@ -209,6 +293,7 @@ _CALLS: dict[str, Callable[[JudgeKind, Doc, Parted], Iterator[Call]]] = {
     "align": _align_calls,
     "pair": _pair_calls,
     "rubric": _rubric_calls,
+    "grade": _grade_calls,
 }
 _VERDICTS: dict[str, Callable[[Doc, Sequence[Any]], Answer]] = {
     "align": _align_verdict,

@@ -7,32 +7,38 @@ from dataclasses import replace
 from typing import Any
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.grading import Grading
 from marathon_eval.evaluator.judge_prompts import check_judging
+from marathon_eval.task.judged_readings import judge_kinds, readings_of_kind
 from marathon_eval.task.task import Task
 
 
-def with_judge_named(task: Task, name: str | None) -> Task:
-    """Return the task whose judged metrics are named `metric[judge name]`.
+def with_judge_named(task: Task, names: Sequence[str]) -> Task:
+    """Return the task whose judged metrics are named `metric[judge]`, `metric[one+other]` for several judges.
 
-    With `name=None` there is no judge: judged readings marked optional are removed. Raises MarathonError if the task
-    has judged readings that are not optional.
+    With no name there is no judge: judged readings marked optional are removed. Raises MarathonError if the task has
+    judged readings that are not optional, or a kind of judging that takes one judge and gets several.
     """
-    kinds = task.config.judge
-    if kinds is None:
+    kinds = judge_kinds(task.config)
+    if task.config.judge is None:
         return task
     check_judging(task)
     optional_by_reading: dict[str, bool] = {}
-    for kind in dict(kinds).values():
-        if kind is not None:
-            optional_by_reading |= dict.fromkeys(_as_list(kind.readings), kind.optional)
-    if name is None and not all(optional_by_reading.values()):
+    for name, kind in kinds.items():
+        optional_by_reading |= dict.fromkeys(readings_of_kind(kind), kind.optional)
+        if len(names) > 1 and name != "grade":
+            raise MarathonError(
+                f"{task.document.where('judge', name)}: {task.name}: judge: {name} takes one judge, got "
+                f"{', '.join(names)}; several can share `grade`"
+            )
+    if not names and not all(optional_by_reading.values()):
         where = task.document.where("judge")
         raise MarathonError(f"{where}: {task.name} is scored by a judge: give --judge_model and --judge_args")
-    return _with_judged_metrics_renamed(task, set(optional_by_reading), name)
+    return _with_judged_metrics_renamed(task, set(optional_by_reading), names)
 
 
-def _with_judged_metrics_renamed(task: Task, judged: set[str], name: str | None) -> Task:
-    """Build the task from the same YAML with `metric[name]` in the `judged` readings; with no name, without these."""
+def _with_judged_metrics_renamed(task: Task, judged: set[str], names: Sequence[str]) -> Task:
+    """Build the task from the same YAML with the judges' names in the `judged` readings; with none, without these."""
     values = dict(task.document.values)
     all_readings = [spec["name"] for spec in task.config.filter_list]
     metrics: list[dict[str, Any]] = []
@@ -42,16 +48,26 @@ def _with_judged_metrics_renamed(task: Task, judged: set[str], name: str | None)
         judged_readings = [reading for reading in readings if reading in judged]
         if plain_readings:
             metrics.append({**spec, "filter_list": plain_readings})
-        if judged_readings and name is not None:
-            metric_name = f"{_metric_name(spec, judged_readings[0])}[{name}]"
-            metrics.append({**spec, "filter_list": judged_readings, "name": metric_name})
+        if judged_readings and names:
+            metrics += _of_judges({**spec, "filter_list": judged_readings}, task, names)
     values["metric_list"] = metrics
     headline = task.config.headline
-    if name is None:
+    if not names:
         values["filter_list"] = [spec for spec in task.config.filter_list if spec["name"] not in judged]
     elif headline is not None and headline.reading in judged:
-        values["headline"] = {**headline.model_dump(), "metric": f"{headline.metric}[{name}]"}
+        values["headline"] = {**headline.model_dump(), "metric": f"{headline.metric}[{'+'.join(names)}]"}
     return Task(replace(task.document, values=values))
+
+
+def _of_judges(spec: Mapping[str, Any], task: Task, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the metric of all judges together, and of several judges also each one's mean grade."""
+    base = _metric_name(spec, spec["filter_list"][0])
+    if spec.get("metric") == "grade" and task.config.judge and task.config.judge.grade:
+        spec = {**spec, "lowest": Grading(task.config.judge.grade).lowest}
+    together = {**spec, "name": f"{base}[{'+'.join(names)}]"}
+    if spec.get("metric") != "grade" or len(names) < 2:
+        return [together]
+    return [together, *({**spec, "judge": name, "name": f"{base}[{name}]"} for name in names)]
 
 
 def _metric_name(spec: Mapping[str, Any], reading: str) -> str:

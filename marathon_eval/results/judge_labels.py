@@ -67,12 +67,13 @@ def _judged(kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any]) -
     if kind == "align" and replies:
         letter = read_letter(replies[0], LABEL_LETTERS)
         return None if letter is None else Judgement(letter, response=row["response"])
-    if kind == "rubric" and replies:
+    if kind in ("rubric", "grade") and replies:
+        metric = "rubric_score" if kind == "rubric" else "grade["
         scores = [
             reading["scores"][name]
             for reading in row["readings"].values()
             for name in reading["scores"]
-            if name.startswith("rubric_score")
+            if name.startswith(metric)
         ]
         return None if None in scores or not scores else Judgement(None, scores[0], response=row["response"])
     return None

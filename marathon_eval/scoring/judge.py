@@ -39,7 +39,7 @@ SCALE = range(1, 11)
 NO_SCORE = "-"
 #: Rules of rows that a judged reading leaves out: no judge has seen the row, it could not be asked about it, it failed,
 #: its replies could not be parsed, or its scores are off the scale.
-NOT_JUDGED, NOT_ASKED, JUDGE_FAILED = "not_judged", "judge_not_asked", "judge_failed"
+NOT_JUDGED, JUDGE_NOT_ASKED, JUDGE_FAILED = "not_judged", "judge_not_asked", "judge_failed"
 UNPARSED, OFF_SCALE = "judge_unparsed", "judge_off_scale"
 
 
@@ -215,10 +215,6 @@ JUDGE_METRICS: dict[str, Callable[..., Metric]] = {
         rubric_score,
     )
 }
-
-#: The kind of judging whose verdict a filter reads, and a metric measures.
-KIND_OF_FILTER = {name: name.removeprefix("judge_") for name in JUDGE_FILTERS}
-KIND_OF_METRIC = {name: "rubric" if name == "rubric_score" else "pair" for name in JUDGE_METRICS}
 
 #: The reply of a judge that finds none of the options in a response.
 NO_CHOICE = "none"

@@ -129,7 +129,7 @@ class DocLoader:
             references = [reference_of(value) for value in self._audio_values(doc.fields)]
             self._check_audio(references)
             choices = self.choices.texts(doc.fields)
-            target = self.question.gold(doc.fields)
+            target = self._gold(doc)
             names = tuple(_located(table.source, folder, path) for path, _, _ in references)
         except RowError as error:
             return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
@@ -137,6 +137,16 @@ class DocLoader:
             Audio(name, start, stop) for name, (_, start, stop) in zip(names, references, strict=True)
         )
         return Doc(doc.doc_id, doc.fields, audio, None, choices, target, names)
+
+    def _gold(self, doc: Doc) -> str | tuple[str, ...]:
+        """Return the right answer; "" for a row without one, if the task's judge grades without. Raises RowError."""
+        grading = self.config.judge.grade if self.config.judge else None
+        try:
+            return self.question.gold(doc.fields)
+        except RowError:
+            if grading is None or grading.reference == "required":
+                raise
+            return ""
 
     def _audio_values(self, fields: Any) -> list[Any]:
         """Return the values of the doc_to_audio rules, with lists flattened."""

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.scoring.judge import KIND_OF_FILTER, KIND_OF_METRIC
+from marathon_eval.scoring.grades import GRADE_FILTERS, GRADE_METRICS
+from marathon_eval.scoring.judge import JUDGE_FILTERS, JUDGE_METRICS
 from marathon_eval.scoring.scorer import Reading
-from marathon_eval.task.yaml.config import JudgePrompt, TaskConfig
+from marathon_eval.task.yaml.config import TaskConfig
+from marathon_eval.task.yaml.judge_keys import JudgePrompt
 from marathon_eval.task.yaml.loader import Document
 
+#: The kind of judging whose verdict a filter reads, and a metric measures.
+KIND_OF_FILTER = {name: name.removeprefix("judge_") for name in (*JUDGE_FILTERS, *GRADE_FILTERS)}
+KIND_OF_METRIC = {
+    **{name: "rubric" if name == "rubric_score" else "pair" for name in JUDGE_METRICS},
+    **dict.fromkeys(GRADE_METRICS, "grade"),
+}
 #: Kinds of judging with a lowest grade, which rows below the gate get.
-_GATED = ("rubric",)
+_GATED = ("rubric", "grade")
 
 
 def judge_kinds(config: TaskConfig) -> dict[str, JudgePrompt]:
@@ -36,6 +44,8 @@ def check_judged_readings(config: TaskConfig, document: Document, readings: Mapp
         *_filter_problems(config, document, kinds_of_reading),
         *_metric_problems(config, document, kinds_of_reading),
         *_listing_problems(config, document, kinds_of_reading),
+        *_criterion_problems(config, document),
+        *_reference_problems(config, document, kinds_of_reading),
     ):
         raise MarathonError(problem)
     for name, spec in judge_kinds(config).items():
@@ -95,6 +105,30 @@ def _listing_problems(
                     f"{document.where('judge', name, 'readings')}: judge: {name}: readings: the filter of '{reading}' is "
                     f"not judge_{name}, so that it uses no verdict of the judge"
                 )
+
+
+def _criterion_problems(config: TaskConfig, document: Document) -> Iterator[str]:
+    """Yield metrics of a criterion that the judge does not grade."""
+    grading = config.judge.grade if config.judge else None
+    names = list(grading.criteria_texts()) if grading else []
+    for position, spec in enumerate(config.metric_list):
+        criterion = spec.get("criterion")
+        if grading is not None and spec.get("metric") == "grade" and criterion not in (None, *names):
+            where = f"{document.where('metric_list', position)}: metric_list: grade"
+            yield str(unknown(where, "criterion", str(criterion), names))
+
+
+def _reference_problems(
+    config: TaskConfig, document: Document, kinds_of_reading: Mapping[str, set[str]]
+) -> Iterator[str]:
+    """Yield readings that need the right answer where rows may be without."""
+    grading = config.judge.grade if config.judge else None
+    plain = [reading for reading, kinds in kinds_of_reading.items() if kinds != {"grade"}]
+    if grading is not None and grading.reference != "required" and plain:
+        yield (
+            f"{document.where('judge', 'grade', 'reference')}: judge: grade: reference: {grading.reference} lets rows be "
+            f"without a right answer, and the reading '{plain[0]}' compares with it"
+        )
 
 
 def _check_gate(

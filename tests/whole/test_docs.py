@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import documented_output, make_audiomarathon_data, tiny_checkpoints
+from helpers import documented_files, documented_output, make_audiomarathon_data, tiny_checkpoints
 from marathon_eval.cli.main import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,6 +35,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_audiomarathon_data.build(folder / "demo" / "data", 6, seconds=0.5)
     (folder / "data").symlink_to(folder / "demo" / "data")
     tiny_checkpoints.make_whisper(folder / "demo" / "whisper-tiny.en")
+    for document in DOCUMENTS:
+        documented_files.write_files(document, folder)
     for answer in ("A", "B"):
         run(
             folder,

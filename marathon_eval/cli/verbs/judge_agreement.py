@@ -21,6 +21,7 @@ LABEL_KINDS = {
     "pair": "answer against reference",
     "align": "which option an answer means",
     "rubric": "rating of the reasoning",
+    "grade": "grade of the answer",
 }
 
 

@@ -6,7 +6,7 @@ The names that `function` may take come from these files:
     filters/choice.py                 `choice` and `choice_text`
     filters/transcript.py             `transcript`
     reasoning.py                      `strip_reasoning`
-    judge.py                          the verdicts of an LLM judge: `judge_align`, `judge_pair`, `judge_rubric`
+    judge.py, grades.py               the verdicts of an LLM judge: `judge_align`, `judge_pair`, `judge_rubric`, `judge_grade`
     released/audiomarathon.py         `audiomarathon.<task>`: the rules of AudioMarathon's released scripts
     released/audiomarathon_asr.py     `audiomarathon.librispeech`
     released/air_bench_mmar_mmau.py   `air_bench.letter`
@@ -21,7 +21,7 @@ from typing import Any
 
 from marathon_eval.api.filter import FilterStep, Pipeline
 from marathon_eval.errors import MarathonError, did_you_mean, unknown
-from marathon_eval.scoring import judge
+from marathon_eval.scoring import grades, judge
 from marathon_eval.scoring.arguments import built
 from marathon_eval.scoring.filters import lm_eval
 from marathon_eval.scoring.filters.choice import choice, choice_text
@@ -97,6 +97,7 @@ def _factories() -> dict[str, Callable[..., FilterStep]]:
     return {
         **lm_eval.LM_EVAL_FILTERS,
         **judge.JUDGE_FILTERS,
+        **grades.GRADE_FILTERS,
         **own_filters,
         **air_bench_mmar_mmau.AIR_BENCH_FILTERS,
         **released_rules,

@@ -13,7 +13,7 @@ from typing import Any
 
 from marathon_eval.api.metric import Metric
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.scoring import judge
+from marathon_eval.scoring import grades, judge
 from marathon_eval.scoring.arguments import built
 from marathon_eval.scoring.metrics import (
     classification,
@@ -141,6 +141,7 @@ def _factories() -> dict[str, Callable[..., Metric]]:
         **ranking.RANKING_METRICS,
         **intervals.INTERVAL_METRICS,
         **judge.JUDGE_METRICS,
+        **grades.GRADE_METRICS,
         **audiomarathon_metrics.AUDIOMARATHON_METRICS,
         **air_bench_mmar_mmau.RELEASED_METRICS,
     }

@@ -19,6 +19,7 @@ from marathon_eval.task.yaml.data_config import (
     Subset,
 )
 from marathon_eval.task.yaml.generation import generation_settings
+from marathon_eval.task.yaml.judge_keys import Judging
 
 __all__ = ["GroupConfig", "TaskConfig", "generation_settings", "task_schema"]
 
@@ -67,42 +68,6 @@ class Headline(Keys):
     reading: str
     metric: str
     scale: float = Field(1.0, allow_inf_nan=False)
-
-
-class JudgeGate(Keys):
-    """Says which rows a judge is asked about: those in which a metric of a plain reading is high enough."""
-
-    reading: str
-    metric: str
-    at_least: float = Field(1.0, allow_inf_nan=False)
-
-
-class JudgePrompt(Keys):
-    """Defines one kind of judging. Templates see columns, `options`, `response`: see evaluator/judge_prompts.py."""
-
-    readings: str | list[str] = Field(description="names of the readings that use the judge's verdicts")
-    prompt: str
-    system: str | None = None
-    optional: bool = Field(False, description="true: a run without --judge_model omits these readings")
-    max_new_tokens: int = Field(32, ge=1)
-    raters: int = Field(1, ge=1, description="only for rubric: independent judge calls per answer")
-    seed: int = Field(0, ge=0)
-    gate: JudgeGate | None = Field(
-        None,
-        description="rows below it get the lowest grade, and the judge is not asked; without a gate it is asked about all",
-    )
-
-
-class Judging(Keys):
-    """Holds the judge prompts by kind of judging."""
-
-    align: JudgePrompt | None = Field(None, description="the judge says which option the answer means")
-    pair: JudgePrompt | None = Field(
-        None, description="the judge rates answer and reference from 1 to 10 each, in both orders"
-    )
-    rubric: JudgePrompt | None = Field(
-        None, description="the judge scores the reasoning by the row's criteria, those of the column `rubric`"
-    )
 
 
 class TaskConfig(Keys):

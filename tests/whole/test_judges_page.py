@@ -1,0 +1,61 @@
+"""Tests docs/judges.md: its task runs with local judges, a tiny text model in place of the one that the page names."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from helpers.documented_files import write_files
+from helpers.tiny_text_model import make_text_lm
+from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "judges.md"
+NAMED = ("Qwen/Qwen3-8B", "google/gemma-3-12b-it")
+
+
+def commands() -> list[str]:
+    text = PAGE.read_text(encoding="utf-8").replace("\\\n", " ")
+    return [line.strip() for line in text.splitlines() if line.startswith("    marathon-eval ")]
+
+
+def results(folder: Path) -> dict[str, dict[str, float | None]]:
+    stored = json.loads(next(folder.rglob("results.json")).read_text())["tasks"]["heard"]
+    return {
+        "n_left_out": stored["n_left_out"],
+        **{name: entry["value"] for name, entry in stored["graded"].items()},
+    }
+
+
+@pytest.mark.timeout(300)
+def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
+    write_files(PAGE, tmp_path)
+    judges = {
+        NAMED[0]: make_text_lm(tmp_path / "Qwen3-8B", says='{"grade": 4}'),
+        NAMED[1]: make_text_lm(tmp_path / "gemma-3-12b-it", says="It is fine."),
+    }
+    codes = []
+    for command in commands():
+        for name, folder in judges.items():
+            command = command.replace(name, str(folder))
+        done = run(
+            [sys.executable, "-m", "marathon_eval", *shlex.split(command)[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        codes.append(done.returncode)
+    assert codes == [EXIT_WHOLE, EXIT_WHOLE, EXIT_INCOMPLETE], (
+        "the second judge of the panel says nothing readable"
+    )
+    assert results(tmp_path / "runs" / "heard") == {"n_left_out": {}, "grade[Qwen3-8B]": 4.0}
+    panel = results(tmp_path / "runs" / "panel")
+    assert panel["n_left_out"] == {"graded": 2}
+    assert panel["grade[Qwen3-8B+gemma-3-12b-it]"] is None
