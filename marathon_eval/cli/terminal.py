@@ -201,5 +201,12 @@ def left_out_by_judge(result: RunResult) -> str:
         return ""
     return (
         f" LEFT OUT: {', '.join(counts)}: the judge failed or its replies cannot be read, see `judge` in "
-        "samples_<task>.jsonl. The same command asks a judge that failed again."
+        f"samples_<task>.jsonl. The same command asks a judge that failed again.{_failure_of_judge(result)}"
     )
+
+
+def _failure_of_judge(result: RunResult) -> str:
+    """Return the last reason for which the judge failed, or an empty text."""
+    facts = (manifest.get("judge") for manifest in result.manifests.values())
+    reasons = [fact["failure"] for fact in facts if isinstance(fact, dict) and fact.get("failure")]
+    return f" It {reasons[-1]}" if reasons else ""

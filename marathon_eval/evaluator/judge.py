@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.filter import Answer
+from marathon_eval.api.model import Response
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.errors import RowError
+from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.judge_prompts import Call, JudgeKind
 from marathon_eval.files import sha256_of
 from marathon_eval.scoring.judge import JUDGE_FAILED, JUDGE_NOT_ASKED, JUDGE_VERDICTS_FIELD
@@ -24,7 +25,7 @@ from marathon_eval.task.judged_readings import judge_kinds
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
-    from marathon_eval.api.model import Model, Request, Response
+    from marathon_eval.api.model import Model, Request
     from marathon_eval.task.task import Doc, Task
 
 #: Attempts after the first for a reply that cannot be parsed.
@@ -121,15 +122,24 @@ class Judge:
         requests: Sequence[tuple[Call, Request]],
         replies: dict[Hashable, JudgeReply],
     ) -> None:
-        """Ask each distinct request once and record its response for every call that shares it."""
+        """Ask each distinct request once and record its response for every call that shares it.
+
+        What stops the judge (its server is down, its key is refused) fails the calls that are left: the model's answers
+        have readings without a judge.
+        """
         calls_by_request: dict[Request, list[Call]] = {}
         for call, request in requests:
             calls_by_request.setdefault(request, []).append(call)
         if not calls_by_request:
             return
-        for request, response, cached in self.cache.answer(member, list(calls_by_request)):
-            for call in calls_by_request[request]:
-                note_response(replies[call.key], response, call, cached)
+        left = dict(calls_by_request)
+        try:
+            for request, response, cached in self.cache.answer(member, list(calls_by_request)):
+                for call in left.pop(request):
+                    note_response(replies[call.key], response, call, cached)
+        except MarathonError as error:
+            for call in (call for group in left.values() for call in group):
+                note_response(replies[call.key], Response.failed(str(error)), call, cached=False)
 
 
 def note_response(reply: JudgeReply, response: Response, call: Call, cached: bool) -> None:
@@ -241,4 +251,5 @@ def _facts(
         "n_retries": sum(max(0, len(reply.texts) - 1) for reply in all_replies),
         "n_unparsed": sum(reply.value is None and reply.error is None for reply in all_replies),
         "n_failed": sum(reply.error is not None for reply in all_replies),
+        "failure": next((reply.error for reply in reversed(all_replies) if reply.error), None),
     }

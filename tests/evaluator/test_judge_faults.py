@@ -67,6 +67,21 @@ def test_no_reading_but_the_judges_own_changes(court: Court, bad: int, reply: st
     assert not result.whole
 
 
+def test_a_judge_whose_server_is_gone_takes_nothing_else_away(court: Court) -> None:
+    result = simple_evaluate(
+        "dummy",
+        [TASK],
+        {"answer": "B it is"},
+        data_dir=str(court.folder / "data"),
+        judge_model="openai_audio",
+        judge_args={"base_url": "http://127.0.0.1:9/v1", "model": "gone", "retries": 0},
+    )
+    task = result.tasks[TASK]
+    assert (task.n_scored, task.n_errors, task.n_left_out) == (N, 0, {"aligned": N})
+    assert shown(task, "strict")["accuracy"].value == 1.0
+    assert "no connection" in result.manifests[TASK]["judge"]["failure"]
+
+
 def test_a_wrong_choice_counts_and_an_unreadable_one_does_not(court: Court) -> None:
     rules = [{"has": ["Question 0?"], "replies": ["A"]}, *replies(3, "no idea")]
     task = court.run([TASK], rules, answer="B it is").tasks[TASK]
@@ -103,6 +118,7 @@ def test_the_table_and_the_exit_code_say_what_the_judge_left_out(
     table = capsys.readouterr().out
     assert f"3 of {N} rows from {TASK} aligned" in table
     assert "70.0%" in table
+    assert "It failed: no judge at home" in table
     assert "100.0%" in table
     stored = json.loads(next((court.folder / "first").rglob("results.json")).read_text())["tasks"][TASK]
     assert (stored["n_left_out"], stored["coverage"]) == ({"aligned": 3}, 1.0)
