@@ -118,6 +118,39 @@ def two_tracks(path: Path) -> None:
             output.mux(track.encode(None))
 
 
+def loud_between_samples(path: Path) -> None:
+    """Write a square wave with edges between samples, whose resampled version rings above full scale."""
+    time = np.arange(20 * RATE) / RATE
+    write(path, 0.995 * np.sign(np.sin(2 * np.pi * 317.3 * time) + 1e-9), subtype="PCM_24")
+
+
+def opposed_channels(path: Path) -> None:
+    write(path, np.stack([noise(), -noise()], axis=1))
+
+
+def many_talks(folder: Path) -> None:
+    """Add talks with a transcript of usual length, and one of two words."""
+    for number in range(5):
+        tone(folder / "talk" / "z" / f"z-{number}.wav")
+    lines = [f"z-{number} {'some words ' * (30 if number else 1)}" for number in range(5)]
+    (folder / "talk" / "z" / "z.trans.txt").write_text("\n".join(lines))
+    for name in ("x", "y"):
+        (folder / "talk" / name / f"{name}.trans.txt").write_text(f"{name}-1 {'other words ' * 30}\n")
+
+
+def telling_rates(folder: Path) -> None:
+    """Give one class another sample rate than the others."""
+    for row in rows(folder):
+        if row["class"] == "bus":
+            tone(folder / "quiz" / row["path"], rate=8000)
+
+
+def unfinished_build(folder: Path) -> None:
+    """Leave the journal of a build, as a kill does."""
+    (folder / "manifests").mkdir()
+    (folder / "manifests" / "quiz.journal").write_text('{"planned": []}\n')
+
+
 def half_silent(path: Path) -> None:
     samples = noise()
     samples[RATE : 12 * RATE] = 0
@@ -220,10 +253,20 @@ PLANTS: dict[str, list[Callable[[Path], None]]] = {
     "letter_imbalance": [skewed_letters],
     "option_order_bias": [telling_letters],
     "unlike_manifest": [sound(lambda path: write(path, noise())), change(7, question="Where is it?")],
+    "clips_resampled": [sound(loud_between_samples)],
+    "anti_phase": [sound(opposed_channels)],
+    "gold_not_label": [change(7, **{"class": "bus"}, heard=None)],
+    "unknown_class": [change(7, **{"class": "lake"}, heard=None)],
+    "short_reference": [many_talks],
+    "rate_tells_class": [telling_rates],
+    "unfinished_build": [unfinished_build],
     "row_count": [lambda folder: save(folder, rows(folder)[:-1])],
 }
 #: What a plant brings with it: a row that is taken away is missing in the count, and so on.
 ALSO = {
+    "clips_resampled": {"wrong_rate", "clipped"},
+    "anti_phase": {"multi_channel"},
+    "rate_tells_class": {"wrong_rate"},
     "several_tracks": {"wrong_container"},
     "outside_root": {"row_count", "orphan_audio"},
     "truncated": {"wrong_container"},

@@ -1,5 +1,6 @@
 """Check a data set for missing, damaged, silent or clipped audio, wrong rows and unbalanced answer letters.
 
+Rows are read as the tasks say whose data files lie in DIR; `--tasks` names others, also without DIR.
 Faults that a benchmark's release is known to have are listed apart, by name. The exit code is 3 if there is any other
 fault that makes a row unusable (weight "error").
 """
@@ -9,14 +10,17 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.corpus.audit.examined import Examined
+    from marathon_eval.corpus.audit.expected import Dataset
+    from marathon_eval.task.task import Task
 
 SHOWN_FAULTS = 5
 
@@ -34,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TASK",
-        help="check the rows and files of these tasks only",
+        help="check the rows and files of these tasks only; names that `marathon-eval ls tasks` prints, or YAML files",
+    )
+    parser.add_argument(
+        "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with more tasks/"
     )
     parser.add_argument(
         "--kinds", action="store_true", help="print every kind of fault with its meaning, and exit"
@@ -84,8 +91,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.kinds:
         print("\n".join(f"{name:<20}{kind.weight:<9}{kind.meaning}" for name, kind in FAULT_KINDS.items()))
         return EXIT_WHOLE
-    if arguments.folder is None:
-        raise MarathonError("doctor: give the folder of a data set, or --kinds")
+    if arguments.folder is None and not arguments.tasks:
+        raise MarathonError("doctor: give the folder of a data set, --tasks or --kinds")
     if (arguments.manifest or arguments.against) and arguments.headers_only:
         raise MarathonError(
             "--headers_only: cannot be combined with --manifest or --against, which need the decoded audio's hashes"
@@ -93,7 +100,13 @@ def run(arguments: argparse.Namespace) -> int:
     known = load_known([Path(path) for path in arguments.known] if arguments.known else None)
     names = [name for item in arguments.tasks for name in item.split(",") if name]
     pinned = read_pin(Path(arguments.against), "--against") if arguments.against else None
-    examined = examine(Path(arguments.folder), known, arguments.jobs, arguments.headers_only, names, pinned)
+    root = None if arguments.folder is None else Path(arguments.folder)
+    own = tasks_to_examine(names, root, known, arguments.include_path)
+    of_folder = [
+        Path(name).stem if name.endswith(".yaml") else name for name in names if name not in own.groups
+    ]
+    wanted = [*of_folder, *own.tasks] if names else []
+    examined = examine(root, known, arguments.jobs, arguments.headers_only, wanted, pinned, own.tasks)
     if arguments.manifest:
         write_atomic(Path(arguments.manifest), entries_as_json(pin(examined)))
     if arguments.json:
@@ -102,6 +115,44 @@ def run(arguments: argparse.Namespace) -> int:
         text = "\n".join(told(examined, None if arguments.all else SHOWN_FAULTS))
         print(text.encode("utf-8", "backslashreplace").decode())  # file names may be in no encoding
     return EXIT_WHOLE if examined.sound else EXIT_INCOMPLETE
+
+
+class OwnTasks(NamedTuple):
+    """Holds the tasks whose rows their YAMLs say how to read, and the groups that were named for them."""
+
+    tasks: dict[str, Task]
+    groups: Collection[str]
+
+
+def tasks_to_examine(
+    names: Sequence[str], root: Path | None, known: Dataset, include_path: Sequence[str]
+) -> OwnTasks:
+    """Return the tasks that are named, or whose data files lie in the folder. Raises MarathonError.
+
+    Tasks of described layouts are left to the survey of the folder, which knows their releases' faults.
+    """
+    from marathon_eval.api.registry import Registry
+    from marathon_eval.corpus.audit.task_rows import fitting_tasks
+    from marathon_eval.evaluator.evaluator import load_tasks
+
+    registry = Registry(include_path)
+    if root is not None and not root.is_dir():
+        raise MarathonError(f"{root}: no such folder")
+    if not names:
+        return OwnTasks(fitting_tasks(registry, root, known.tasks) if root is not None else {}, ())
+    listed = set(registry.names("task"))
+    asked = [
+        name
+        for name in names
+        if root is None
+        or (name not in known.tasks and (name in listed or name.endswith(".yaml") or "/" in name))
+    ]
+    if not asked:
+        return OwnTasks({}, ())
+    tasks, groups = load_tasks(registry, asked)
+    return OwnTasks(
+        {name: task for name, task in tasks.items() if root is None or name not in known.tasks}, groups
+    )
 
 
 def as_report(examined: Examined) -> dict[str, Any]:
@@ -144,9 +195,8 @@ def told(examined: Examined, shown: int | None) -> list[str]:
     for (task, kind), count in seen.items():
         if shown is not None and count > shown:
             lines.append(f"         {kind}: {count - shown} more in {task or 'files without rows'} (--all)")
-    return [
-        *lines,
-        "no fault found"
-        if not seen
-        else f"{sum(seen.values())} faults of {len({kind for _, kind in seen})} kinds",
-    ]
+    if seen:
+        return [*lines, f"{sum(seen.values())} faults of {len({kind for _, kind in seen})} kinds"]
+    if not examined.survey.rows:
+        return [*lines, "no rows were read, so nothing is known of them: name their task with --tasks"]
+    return [*lines, "no fault found"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from marathon_eval.corpus.audit.decode import DecodedFile
@@ -16,6 +16,8 @@ SILENT_PEAK = 1e-3
 QUIET_SECONDS = 10.0
 CLIPPED_SHARE = 1e-3
 OFF_CENTRE = 0.05
+#: Share of the channels' energy that their average keeps, below which they cancel each other.
+ANTI_PHASE = 0.05
 TOLERANCE_SECONDS = 0.5
 #: Significance level of the chi-square tests; strict, because every data set goes through many of them.
 P_VALUE = 1e-3
@@ -44,7 +46,7 @@ def audio_faults(file: DecodedFile, task: str, where: str, expected: Expected) -
         return
     if expected.rate is not None and file.rate != expected.rate:
         yield fault("wrong_rate", f"{file.rate} Hz, the task has {expected.rate} Hz")
-    if file.channels > 1:
+    if file.channels > 1 and expected.mono:
         yield fault("multi_channel", f"{file.channels} channels")
     if file.note is not None:
         yield fault("several_tracks", file.note)
@@ -85,8 +87,19 @@ def sound_faults(file: DecodedFile, task: str, where: str) -> Iterator[Fault]:
         yield Fault("partly_silent", task, where, f"{file.silence_seconds:.1f} s without any sound")
     if file.clipped > CLIPPED_SHARE:
         yield Fault("clipped", task, where, f"{file.clipped:.2%} of the samples at full scale")
+    elif file.resampled_clipped > CLIPPED_SHARE:
+        yield Fault(
+            "clips_resampled",
+            task,
+            where,
+            f"{file.resampled_clipped:.2%} of the samples above full scale at 16 kHz",
+        )
     if abs(file.mean) > OFF_CENTRE:
         yield Fault("dc_offset", task, where, f"mean {file.mean:+.3f}")
+    if file.mono_share < ANTI_PHASE:
+        yield Fault(
+            "anti_phase", task, where, f"the channels' average has {file.mono_share:.1%} of their energy"
+        )
 
 
 def row_faults(row: SurveyRow) -> Iterator[Fault]:
@@ -125,7 +138,7 @@ def task_faults(task: str, rows: Sequence[SurveyRow], expected: Expected, place:
         yield Fault("row_count", task, place, f"{len(rows)} rows, the release has {expected.rows}")
     usual_count = Counter(len(row.options) for row in rows).most_common(1)[0][0]
     for row in rows:
-        if len(row.options) != usual_count:
+        if expected.same_options and len(row.options) != usual_count:
             yield Fault(
                 "option_count", task, row.where, f"{len(row.options)} options, the others have {usual_count}"
             )
@@ -202,12 +215,15 @@ def duplicate_faults(
         earlier.append((task, where))
 
 
-def orphan_faults(files: Iterable[Path], rows: Sequence[SurveyRow], root: Path) -> Iterator[Fault]:
-    """Yield audio files that no row uses, in folders whose other files are used."""
+def orphan_faults(
+    files: Iterable[Path], rows: Sequence[SurveyRow], root: Path, mentioned: Collection[str] = ()
+) -> Iterator[Fault]:
+    """Yield audio files that no row uses, in folders whose other files are used; `mentioned` names are used."""
     used = {row.audio for row in rows if row.audio is not None}
+    used |= {Path(clip.path) for row in rows for clip in row.clips}
     folders = {path.parent: row.task for row in rows if (path := row.audio) is not None}
     for path in files:
-        if path not in used and path.parent in folders:
+        if path not in used and path.parent in folders and path.name not in mentioned:
             where = path.relative_to(root).as_posix()
             yield Fault("orphan_audio", folders[path.parent], where, "no row uses it")
 

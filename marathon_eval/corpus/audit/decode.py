@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SILENCE = 1e-4
 #: Amplitude from which a sample counts as full scale; it includes the last step of 16 bits, where clipped waves stay.
 FULL_SCALE = 0.9999
+#: The rate that most models hear, in Hz, and the peak below which no resampling to it exceeds full scale.
+MODEL_RATE, NEAR_FULL_SCALE = 16000, 0.7
 _SUFFIXES = {
     "WAV": {".wav"},
     "WAVEX": {".wav"},
@@ -57,6 +59,8 @@ class DecodedFile:
     clipped: float = 0.0
     finite: bool = True
     silence_seconds: float = 0.0
+    mono_share: float = 1.0
+    resampled_clipped: float = 0.0
 
     @property
     def seconds(self) -> float:
@@ -141,7 +145,8 @@ class _Measures:
         self.rate = rate
         self.digest = hashlib.sha256(f"{rate}:{channels}:".encode())
         self.frames = self.clipped = self.longest_silence = self._silence = 0
-        self.peak = self.sum = 0.0
+        self.peak = self.sum = self._mono_energy = self._energy = 0.0
+        self._above = 0
         self.finite = True
 
     def add(self, block: NDArray[np.float32]) -> None:
@@ -155,6 +160,15 @@ class _Measures:
         self.peak = max(self.peak, float(np.nanmax(loud)))
         self.sum += float(np.nansum(block, dtype=np.float64)) / block.shape[1]
         self._add_silence(loud > SILENCE)
+        mono = block.mean(axis=1)
+        if block.shape[1] > 1 and self.finite:
+            self._energy += float(np.square(block, dtype=np.float64).sum()) / block.shape[1]
+            self._mono_energy += float(np.square(mono, dtype=np.float64).sum())
+        if self.rate != MODEL_RATE and self.finite and float(np.abs(mono).max()) > NEAR_FULL_SCALE:
+            import soxr
+
+            # each block for itself: only loud ones matter, and their edges are a few samples
+            self._above += int((np.abs(soxr.resample(mono, self.rate, MODEL_RATE)) > 1.0).sum())
 
     def _add_silence(self, audible: NDArray[np.bool_]) -> None:
         """Update the longest run of silent frames; a run may cross blocks."""
@@ -178,4 +192,6 @@ class _Measures:
             "clipped": self.clipped / max(1, self.frames),
             "finite": self.finite,
             "silence_seconds": self.longest_silence / self.rate,
+            "mono_share": self._mono_energy / self._energy if self._energy else 1.0,
+            "resampled_clipped": self._above * self.rate / MODEL_RATE / max(1, self.frames),
         }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from marathon_eval.corpus.audit.checks import (
     audio_faults,
@@ -19,33 +20,48 @@ from marathon_eval.corpus.audit.examined import Examined, Finding
 from marathon_eval.corpus.audit.expected import Dataset, Expected
 from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.corpus.audit.fingerprint import pin_faults
-from marathon_eval.corpus.audit.survey import Survey, survey
+from marathon_eval.corpus.audit.row_checks import label_faults, row_audio_faults
+from marathon_eval.corpus.audit.survey import Survey, below, keyed, survey
+from marathon_eval.corpus.audit.task_rows import data_files, survey_task, with_tasks
 from marathon_eval.corpus.build.builder import MANIFESTS
 from marathon_eval.corpus.build.journal import sha256_of_file
 from marathon_eval.corpus.build.manifest import read_manifest
+from marathon_eval.errors import unknown
+
+if TYPE_CHECKING:
+    from marathon_eval.task.task import Task
 
 
 def examine(
-    root: Path,
+    root: Path | None,
     dataset: Dataset,
     jobs: int = 1,
     headers_only: bool = False,
     tasks: Iterable[str] = (),
     pinned: Mapping[str, Any] | None = None,
+    own: Mapping[str, Task] | None = None,
 ) -> Examined:
-    """Examine all rows and audio files below a folder, and compare them with another copy's manifest (`pinned`).
+    """Examine all rows and audio files of a data set, and compare them with another copy's manifest (`pinned`).
 
-    `headers_only` skips decoding; `tasks` limits the examination to these tasks. Raises MarathonError.
+    `root` is its folder; None: the tasks `own` fetch theirs. `headers_only` skips decoding; `tasks` limits the
+    examination to these tasks; the rows of tasks in `own` are read as their YAMLs say. Raises MarathonError.
     """
-    surveyed = survey(root, dataset)
+    own = own or {}
+    surveyed = surveyed_with(root, dataset, own)
+    dataset = with_tasks(dataset, list(own))
     builds = builds_in(surveyed.root)
     dataset = as_built(dataset, builds)
     names = set(tasks)
+    known = {*surveyed.tasks(), *(fault.task for fault in surveyed.faults)}
+    if names - known:
+        raise unknown("--tasks", f"task in {surveyed.root}", min(names - known), known)
     if names:
         surveyed.rows = [row for row in surveyed.rows if row.task in names]
         surveyed.faults = [fault for fault in surveyed.faults if fault.task in names]
     places = {
-        row.audio: (row.task, row.key.partition("#")[0]) for row in surveyed.rows if row.audio is not None
+        path: (row.task, row.key.partition("#")[0] if path == row.audio else below(path, surveyed.root))
+        for row in surveyed.rows
+        for path in ([Path(clip.path) for clip in row.clips] or ([row.audio] if row.audio else []))
     }
     if not names:
         places |= {
@@ -56,7 +72,7 @@ def examine(
     present = sorted(path for path in places if path.is_file())
     with ThreadPoolExecutor(max_workers=max(1, jobs)) as pool:
         heard = dict(zip(present, pool.map(read_header if headers_only else hear, present), strict=True))
-    faults = [*surveyed.faults, *_faults(surveyed, dataset, heard, places)]
+    faults = [*surveyed.faults, *_faults(surveyed, dataset, heard, places), *unfinished(surveyed.root, names)]
     faults += [
         fault for task, build in builds.items() for fault in changed_faults(task, build, surveyed.root, heard)
     ]
@@ -67,6 +83,29 @@ def examine(
         )
     faults.sort(key=lambda fault: (fault.task, fault.where, fault.kind))
     return Examined(surveyed, heard, [Finding(fault, dataset.known_as(fault)) for fault in faults])
+
+
+def surveyed_with(root: Path | None, dataset: Dataset, own: Mapping[str, Task]) -> Survey:
+    """Return the survey of a folder and of the tasks `own`, whose data files the folder's survey leaves to them."""
+    if root is None:
+        surveyed = Survey(next(task.path.resolve().parent for task in own.values()))
+    else:
+        folder = Path(os.path.abspath(root))
+        surveyed = survey(
+            root, dataset, {folder / name for task in own.values() for name in data_files(task)}
+        )
+    for task in own.values():
+        survey_task(surveyed, task, root)
+    surveyed.rows = keyed(surveyed.rows, surveyed.root)
+    return surveyed
+
+
+def unfinished(root: Path, names: Collection[str]) -> Iterable[Fault]:
+    """Yield the builds whose journal is still there: it is removed when the last file is written."""
+    for path in sorted((root / MANIFESTS).glob("*.journal")):
+        if not names or path.stem in names:
+            where = path.relative_to(root).as_posix()
+            yield Fault("unfinished_build", path.stem, where, "the build was broken off")
 
 
 def builds_in(root: Path) -> dict[str, dict[str, Any]]:
@@ -110,7 +149,9 @@ def _faults(
         yield from audio_faults(file, task, where, dataset.tasks.get(task, Expected()))
     for task, rows in surveyed.tasks().items():
         source = surveyed.metadata.get(task)
-        place = source.relative_to(surveyed.root).as_posix() if source else task
+        place = below(source, surveyed.root) if source else task
         yield from task_faults(task, rows, dataset.tasks.get(task, Expected()), place)
+        yield from label_faults(task, rows)
+        yield from row_audio_faults(task, rows, heard, place)
     yield from duplicate_faults(heard, places)
-    yield from orphan_faults(surveyed.files, surveyed.rows, surveyed.root)
+    yield from orphan_faults(surveyed.files, surveyed.rows, surveyed.root, surveyed.mentioned)

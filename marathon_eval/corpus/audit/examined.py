@@ -30,5 +30,7 @@ class Examined:
 
     @property
     def sound(self) -> bool:
-        """Whether every row can be used: all faults of weight "error" are known faults of the release."""
-        return not any(item.fault.weight == "error" and item.known is None for item in self.findings)
+        """Whether rows were read and each can be used: all faults of weight "error" are known faults of the release."""
+        return bool(self.survey.rows) and not any(
+            item.fault.weight == "error" and item.known is None for item in self.findings
+        )

@@ -37,6 +37,8 @@ class Expected(Keys):
     )
     speaker: str | None = None
     also_true: str | None = Field(None, description="the key of a list of options that are true as well")
+    mono: bool = Field(True, description="a file with more than one channel is a fault")
+    same_options: bool = Field(True, description="all rows have equally many options")
     fixed_order: bool = Field(False, description="all rows have their options in the same order on purpose")
 
 

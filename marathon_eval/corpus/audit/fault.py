@@ -24,6 +24,10 @@ FAULT_KINDS: dict[str, FaultKind] = {
     "silent": FaultKind("error", "a silent file (peak under -60 dB of full scale)"),
     "partly_silent": FaultKind("warning", "digital silence of 10 s or more, or over half of the file"),
     "clipped": FaultKind("warning", "over 0.1 % of the samples at full scale"),
+    "clips_resampled": FaultKind(
+        "note", "over 0.1 % of the samples above full scale once resampled to 16 kHz, where servers clip them"
+    ),
+    "anti_phase": FaultKind("warning", "channels that cancel each other when they are averaged to mono"),
     "dc_offset": FaultKind(
         "warning", "the mean of the samples differs from zero by more than 5 % of full scale"
     ),
@@ -56,6 +60,15 @@ FAULT_KINDS: dict[str, FaultKind] = {
         "warning", "answer letters are spread more unevenly than chance explains (p < 0.001)"
     ),
     "option_order_bias": FaultKind("warning", "the class can be guessed from the answer letter (p < 0.001)"),
+    "gold_not_label": FaultKind("error", "an answer that contradicts the row's own label column"),
+    "unknown_class": FaultKind("warning", "a label that no other row of the task has"),
+    "short_reference": FaultKind("warning", "a transcript far too short for its audio"),
+    "stretch_outside": FaultKind("error", "start and stop that are not inside the file"),
+    "repeated_clip": FaultKind("warning", "a row that holds the same sound twice"),
+    "rate_tells_class": FaultKind(
+        "warning", "the class can be guessed from the sample rate or the channels (p < 0.001)"
+    ),
+    "unfinished_build": FaultKind("error", "a build that was broken off; the same command finishes it"),
     "row_count": FaultKind("note", "another number of rows than the release has"),
 }
 

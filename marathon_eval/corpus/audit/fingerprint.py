@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.corpus.audit.fault import Fault
+from marathon_eval.corpus.audit.survey import below
 from marathon_eval.corpus.build.journal import sha256_of_file
 from marathon_eval.task.data.pin import PIN_VERSION
 
@@ -30,14 +31,15 @@ def tasks_of(surveyed: Survey, heard: Mapping[Path, DecodedFile]) -> dict[str, A
     """Return the manifest's entry of each task."""
     tasks: dict[str, Any] = {}
     for task, rows in sorted(surveyed.tasks().items()):
-        files = sorted({row.audio for row in rows if row.audio is not None and row.audio in heard})
+        used = {row.audio for row in rows} | {Path(clip.path) for row in rows for clip in row.clips}
+        files = sorted(path for path in used if path is not None and path in heard)
         source = surveyed.metadata.get(task)
         tasks[task] = {
             "rows": len(rows),
-            "metadata": source.relative_to(surveyed.root).as_posix() if source else None,
+            "metadata": below(source, surveyed.root) if source else None,
             "metadata_sha256": sha256_of_file(source) if source else None,
             "audio": {
-                path.relative_to(surveyed.root).as_posix(): {
+                below(path, surveyed.root): {
                     "seconds": round(heard[path].seconds, 6),
                     "sha256": heard[path].sha256,
                 }

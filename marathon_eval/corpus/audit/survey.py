@@ -11,14 +11,16 @@ import os
 import re
 import string
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from marathon_eval.api.audio import Audio
 from marathon_eval.corpus.audit.expected import Dataset, Expected
 from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.errors import MarathonError
+from marathon_eval.task.data.sources import walks
 
 AUDIO_SUFFIXES = {
     ".wav",
@@ -62,6 +64,10 @@ class SurveyRow:
     also_true: tuple[str, ...] = ()
     question_idx: str | None = None
     key: str = ""
+    #: Of a task's rows: all its clips, its columns, and the columns that the answer is read from.
+    clips: tuple[Audio, ...] = ()
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    gold_columns: frozenset[str] = frozenset(("answer_gt", "answer"))
 
 
 @dataclass
@@ -73,6 +79,8 @@ class Survey:
     files: list[Path] = field(default_factory=list)
     metadata: dict[str, Path] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    #: File names in rows that have a fault: such a file is used, although its row is not here.
+    mentioned: set[str] = field(default_factory=set)
 
     def tasks(self) -> dict[str, list[SurveyRow]]:
         """Return the rows by task."""
@@ -82,8 +90,11 @@ class Survey:
         return by_task
 
 
-def survey(root: Path, dataset: Dataset) -> Survey:
-    """Read everything below a folder. Raises MarathonError if it does not exist or holds neither rows nor audio."""
+def survey(root: Path, dataset: Dataset, claimed: Collection[Path] = ()) -> Survey:
+    """Read everything below a folder, except metadata that is `claimed`: tasks read it themselves.
+
+    Raises MarathonError if the folder does not exist or holds neither rows nor audio.
+    """
     if not root.is_dir():
         raise MarathonError(f"{root}: no such folder")
     root = Path(os.path.abspath(root))
@@ -91,21 +102,25 @@ def survey(root: Path, dataset: Dataset) -> Survey:
     paths = [*walked(root)]
     surveyed.files = [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
     for path in paths:
-        if path.suffix in (".json", ".jsonl"):
+        if path.suffix in (".json", ".jsonl") and path not in claimed:
             _add_metadata(surveyed, path, dataset)
     for task, expected in dataset.tasks.items():
         if expected.tree is not None:
             _add_tree(surveyed, task, expected)
     surveyed.rows = keyed(surveyed.rows, root)
-    if not surveyed.rows and not surveyed.files:
+    if not surveyed.rows and not surveyed.files and not claimed:
         raise MarathonError(f"{root}: holds neither audio nor metadata")
     return surveyed
 
 
 def walked(root: Path) -> Iterator[Path]:
     """Yield every file, sorted, so that the order does not depend on the file system."""
-    for folder, inner, names in os.walk(root):
-        inner[:] = sorted(name for name in inner if name not in NOT_DATA and not name.startswith("."))
+    for folder, inner, names in os.walk(root, followlinks=True):
+        inner[:] = sorted(
+            name
+            for name in inner
+            if name not in NOT_DATA and not name.startswith(".") and walks(root, folder, name)
+        )
         for name in sorted(names):
             yield Path(folder, name)
 
@@ -192,6 +207,7 @@ def row_of(
         uid=_text(content, "uniq_id") or _text(content, "id"),
         question_idx=_text(content, "question_idx"),
         also_true=tuple(map(str, content.get(expected.also_true or "", None) or ())),
+        fields=content,
     )
 
 
@@ -267,6 +283,11 @@ def reference_text(path: Path) -> str:
     return ""
 
 
+def below(path: Path, root: Path) -> str:
+    """Return a path below the root with slashes; one that lies elsewhere, such as audio of a table, in full."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
 def keyed(rows: Sequence[SurveyRow], root: Path) -> list[SurveyRow]:
     """Return the rows with their `key`, the name in a review: the audio's path below the root, and `#` with a number.
 
@@ -277,7 +298,7 @@ def keyed(rows: Sequence[SurveyRow], root: Path) -> list[SurveyRow]:
     seen: Counter[tuple[str, Path | None]] = Counter()
     result = []
     for row in rows:
-        path = row.audio.relative_to(root).as_posix() if row.audio is not None else row.written
+        path = below(row.audio, root) if row.audio is not None else row.written
         several = counts[row.task, row.audio] > 1
         place = row.question_idx or (str(seen[row.task, row.audio]) if several else None)
         result.append(replace(row, key=path if place is None else f"{path}#{place}"))

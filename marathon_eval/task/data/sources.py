@@ -11,6 +11,9 @@ from typing import Protocol
 
 from marathon_eval.errors import AudioError, MarathonError
 
+#: What errors of rows say: doctor tells kinds of fault by these words.
+NO_SUCH_FILE = "no such audio file"
+OUTSIDE_ROOT = ("leads outside the dataset's root", "is no path inside the dataset's root")
 _CAPTURE = re.compile(r"\{(\w+)(?::([^{}]+))?\}")
 
 
@@ -51,19 +54,9 @@ class LocalFolder:
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of all files below a folder, sorted, so that no result depends on the file system."""
         for parent, folders, files in os.walk(self.root / folder, followlinks=True):
-            folders[:] = [name for name in sorted(folders) if self._walks(parent, name)]
+            folders[:] = [name for name in sorted(folders) if walks(self.root, parent, name)]
             below = Path(parent).relative_to(self.root).as_posix()
             yield from (posixpath.join("" if below == "." else below, name) for name in sorted(files))
-
-    def _walks(self, parent: str, name: str) -> bool:
-        """Return whether a folder is walked: a link is, if it leads to another place inside the root."""
-        path = os.path.join(parent, name)
-        if not os.path.islink(path):
-            return True
-        real = os.path.join(os.path.realpath(path), "")
-        # a link to a folder above itself would be walked for ever
-        above = os.path.join(os.path.realpath(parent), "")
-        return real.startswith(self._allowed) and not above.startswith(real)
 
     def exists(self, name: str) -> bool:
         """Return whether the file exists."""
@@ -149,6 +142,15 @@ class StoredFiles:
                 f"{name}: leads outside the dataset's root {allowed}; --data_dir allows its folder"
             )
         return path
+
+
+def walks(root: Path, parent: str, name: str) -> bool:
+    """Return whether a folder below the root is walked: a link is, if it leads to another place inside the root."""
+    path = os.path.join(parent, name)
+    if not os.path.islink(path):
+        return True
+    # a link to a folder above itself would be walked for ever
+    return within(path, [root]) and not within(parent, [Path(path)])
 
 
 def within(path: str | Path, folders: Iterable[Path]) -> bool:

@@ -23,6 +23,10 @@ MAX_OPTIONS = len(string.ascii_uppercase)
 Spec = str | list[Any] | dict[str, Any] | None
 
 
+#: What errors of rows say whose gold answer is no option: doctor tells kinds of fault by these words.
+NO_OPTION = (": gold ", "gold answers is empty", "gold answer is empty")
+
+
 @lru_cache(maxsize=64)
 def letters_of(count: int, layout: Layout | None = None) -> tuple[str, ...]:
     """Return `("A", "B", ...)`, in the layout's case.

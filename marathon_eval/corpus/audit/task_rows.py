@@ -1,0 +1,147 @@
+"""Reads the rows of tasks as a run does (`Task.docs`), so that doctor knows every data set that a YAML describes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from marathon_eval.corpus.audit.expected import Dataset, Expected
+from marathon_eval.corpus.audit.fault import Fault
+from marathon_eval.corpus.audit.survey import Survey, SurveyRow
+from marathon_eval.errors import RowError
+from marathon_eval.task.data.sources import NO_SUCH_FILE, OUTSIDE_ROOT
+from marathon_eval.task.prompt.choices import NO_OPTION, letters_of
+
+if TYPE_CHECKING:
+    from marathon_eval.api.doc import Doc, DocSet
+    from marathon_eval.api.registry import Registry
+    from marathon_eval.task.task import Task
+
+LONGEST_PATH = 1000
+_ERROR_RATE = re.compile(r"(?:^|[._])[wc]er(?:$|_)")
+#: The kind of fault by what a row's error says.
+_KINDS = (
+    (NO_SUCH_FILE, "missing"),
+    *((words, "outside_root") for words in OUTSIDE_ROOT),
+    *((words, "gold_not_an_option") for words in NO_OPTION),
+)
+
+
+def fitting_tasks(registry: Registry, root: Path, described: Collection[str]) -> dict[str, Task]:
+    """Return the tasks whose data files all lie below a folder, without those of the described layouts."""
+    from marathon_eval.task.task import Task, load_task
+
+    found: dict[str, Task] = {}
+    for name in registry.names("task"):
+        if name in described:
+            continue
+        task = load_task(registry.task_path(name), registry.task_path)
+        if isinstance(task, Task):
+            files = data_files(task)
+            if files and all((root / file).is_file() for file in files):
+                found[name] = task
+    return found
+
+
+def data_files(task: Task) -> list[str]:
+    """Return the names of a task's data files of the evaluated split; none if the task names none."""
+    files = task.config.dataset_kwargs.data_files
+    if isinstance(files, dict):
+        files = files.get(task.config.test_split or task.config.validation_split or "test")
+    return [files] if isinstance(files, str) else list(files or ())
+
+
+def survey_task(surveyed: Survey, task: Task, data_dir: Path | None) -> None:
+    """Add all rows of a task to the survey, and a fault for each row that a run could not ask.
+
+    Raises MarathonError if the data set as a whole cannot be read.
+    """
+    subset = "full" if "full" in task.config.subsets else None
+    docset = task.docs(None if data_dir is None else str(data_dir), subset=subset)
+    names = data_files(task)
+    place = names[0] if len(names) == 1 else task.name
+    if data_dir is not None and len(names) == 1 and (data_dir / names[0]).is_file():
+        surveyed.metadata[task.name] = data_dir / names[0]
+    if docset.n_missing and task.config.on_missing_audio == "drop":
+        surveyed.faults.append(
+            Fault("missing", task.name, place, f"{docset.n_missing} rows, which a run drops")
+        )
+    mentioned = {f"{place}#{doc.doc_id}": _file_names(doc) for doc in docset.docs}
+    for part in _read(task, docset, place):
+        if isinstance(part, Fault):
+            surveyed.faults.append(part)
+            surveyed.mentioned |= mentioned[part.where]
+        else:
+            surveyed.rows.append(part)
+
+
+def with_tasks(dataset: Dataset, tasks: Sequence[str]) -> Dataset:
+    """Return the description with these tasks, of which nothing is promised but what their rows say."""
+    own = dict.fromkeys(tasks, Expected(promised_seconds=0, mono=False, same_options=False))
+    return dataset.model_copy(update={"tasks": {**dataset.tasks, **own}})
+
+
+def _read(task: Task, docset: DocSet, place: str) -> Iterator[SurveyRow | Fault]:
+    transcribed = any(_ERROR_RATE.search(str(entry.get("metric", ""))) for entry in task.config.metric_list)
+    for doc in docset.docs:
+        where = f"{place}#{doc.doc_id}"
+        if doc.error is not None:
+            kind = next((kind for words, kind in _KINDS if words in doc.error), "bad_row")
+            yield Fault(kind, task.name, where, doc.error.removeprefix(f"row {doc.doc_id}: "))
+            continue
+        try:
+            question = task.writer.question.text_for(doc.fields)
+        except RowError as error:
+            yield Fault("bad_row", task.name, where, str(error))
+            continue
+        yield _row(task, doc, where, question, transcribed)
+
+
+def _row(task: Task, doc: Doc, where: str, question: str, transcribed: bool) -> SurveyRow:
+    first = doc.target if isinstance(doc.target, str) else (doc.target or (None,))[0]
+    answer = _answer_place(task, doc, first)
+    stretches = [
+        name if (clip.start, clip.stop) == (0.0, None) else f"{name}[{clip.start}-{clip.stop}]"
+        for name, clip in zip(doc.audio_names, doc.audio, strict=True)
+    ]
+    identity = next((doc.fields[key] for key in ("uniq_id", "id") if doc.fields.get(key) is not None), None)
+    return SurveyRow(
+        task.name,
+        where,
+        doc.doc_id,
+        " ".join(stretches),
+        Path(doc.audio[0].path) if doc.audio else None,
+        question=question,
+        options=doc.choices,
+        gold=first,
+        answer=answer,
+        label=doc.choices[answer] if answer is not None else None,
+        uid=None if identity is None else str(identity),
+        reference=first if transcribed and not doc.choices else None,
+        clips=doc.audio,
+        fields=doc.fields,
+        gold_columns=_target_names(task),
+    )
+
+
+def _file_names(doc: Doc) -> set[str]:
+    values = [value for value in doc.fields.values() if isinstance(value, str)]
+    return {PurePosixPath(value).name for value in values if len(value) < LONGEST_PATH}
+
+
+def _target_names(task: Task) -> frozenset[str]:
+    target = task.writer.question.target
+    return frozenset() if isinstance(target, (int, list)) else target.names
+
+
+def _answer_place(task: Task, doc: Doc, gold: str | None) -> int | None:
+    """Return the index of the right option; None without options and where gold is none of them."""
+    if gold is None or not doc.choices:
+        return None
+    if gold in doc.choices:
+        return doc.choices.index(gold)
+    layout = task.writer.question.layout
+    letters = () if layout == "plain" else letters_of(len(doc.choices), layout)
+    return letters.index(gold) if gold in letters else None
