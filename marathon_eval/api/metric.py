@@ -89,6 +89,11 @@ class ScoredRow:
         return (self.target,) if isinstance(self.target, str) else self.target
 
     @property
+    def fields(self) -> Mapping[str, Any]:
+        """The row's columns, with those that row steps added."""
+        return self.context.doc
+
+    @property
     def label(self) -> str:
         """The right answer that the row is counted under: the first of `targets`."""
         return self.targets[0] if self.targets else ""

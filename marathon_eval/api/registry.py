@@ -1,4 +1,4 @@
-"""Finds a task YAML, a model class or a press class by name: the file's name is the name on the command line.
+"""Finds a task YAML, a model, press, metric, filter or row step by name: the file's name is the name that users write.
 
 A name may be the path of a file (`./my_press.py`), the name of a file, or for models and presses
 `package.module:Class`. Files are searched in the folders given by --include_path (tasks/, models/, presses/ inside them, or the YAMLs themselves),
@@ -24,16 +24,24 @@ from marathon_eval.errors import MarathonError, unknown
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Model
+    from marathon_eval.api.own_code import OwnCode
     from marathon_eval.api.press import Press
 
-PluginKind = Literal["task", "model", "press"]
-FOLDERS: dict[PluginKind, str] = {"task": "tasks", "model": "models", "press": "presses"}
-SUFFIXES: dict[PluginKind, str] = {"task": ".yaml", "model": ".py", "press": ".py"}
+PluginKind = Literal["task", "model", "press", "metric", "filter", "row_step"]
+FOLDERS: dict[PluginKind, str] = {
+    "task": "tasks",
+    "model": "models",
+    "press": "presses",
+    "metric": "metrics",
+    "filter": "filters",
+    "row_step": "row_steps",
+}
+SUFFIXES: dict[PluginKind, str] = {kind: ".yaml" if kind == "task" else ".py" for kind in FOLDERS}
 FLAGS: dict[PluginKind, str] = {"task": "--tasks", "model": "--model", "press": "press="}
 
 
 class Registry:
-    """Finds tasks, models and presses for one command; `include_path` lists folders given by the user."""
+    """Finds tasks, models, presses and scorers for one command; `include_path` lists folders given by the user."""
 
     def __init__(self, include_path: Sequence[str] = ()) -> None:
         for folder in include_path:
@@ -68,6 +76,28 @@ class Registry:
         from marathon_eval.api.press import Press
 
         return cast("type[Press]", self._class("press", name, Press, FLAGS["press"]))
+
+    def own_code(self, kind: PluginKind, name: str, where: str) -> OwnCode | None:
+        """Return the metric, filter or row step of a file below an `include_path` folder; None without such a file.
+
+        Raises MarathonError that begins with `where` if the file cannot be imported or does not define exactly one.
+        """
+        path = next((path for path in self._files(kind) if path.stem == name), None)
+        if path is None:
+            return None
+        from marathon_eval.api.own_code import OwnCode, own_target, place_of
+
+        try:
+            module = _load(kind, path, where)
+        except MarathonError:
+            raise
+        except Exception as error:  # noqa: BLE001  # importing a user's file may raise anything
+            raise MarathonError(
+                f"{where}: {place_of(error, path)}: {type(error).__name__}: {error}"
+            ) from None
+        own = own_module(module.__name__, str(path))
+        hashes = {own.label(file): sha256 for file, sha256 in own_files(own).items()} if own else {}
+        return OwnCode(name, path, own_target(module, name, f"{where}: {kind}"), hashes)
 
     def _files(self, kind: PluginKind) -> list[Path]:
         """Return files in order of precedence, without shared bases, whose names begin with an underscore."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: The name under which the registry loads a user's file: `marathon_eval_user.models.NAME`.
 USER_PACKAGE = "marathon_eval_user"
 #: Folders of a user's folder; its helpers may lie beside them.
-PLUGIN_FOLDERS = ("models", "presses")
+PLUGIN_FOLDERS = ("models", "presses", "metrics", "filters", "row_steps")
 _OURS = "marathon_eval"
 _INSTALLED = ("site-packages", "dist-packages")
 

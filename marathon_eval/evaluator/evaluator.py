@@ -235,7 +235,7 @@ def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task
         if name in seen:  # groups may share members, and one may name itself
             continue
         seen.add(name)
-        loaded = load_task(registry.task_path(name), registry.task_path)
+        loaded = load_task(registry.task_path(name), registry.task_path, registry)
         if isinstance(loaded, Group):
             groups[loaded.name] = loaded
             waiting = [*loaded.members, *waiting]

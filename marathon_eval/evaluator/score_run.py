@@ -55,7 +55,10 @@ def scored_task(
         asked.add(sample, item.requests)
         samples.append(sample)
         aggregation.add(sample, item.doc)
-    return TaskScores(samples, aggregation, {**asked.facts(), **({"judge": judged.facts} if judged else {})})
+    code = {"code": own} if (own := task.own_code) else {}
+    return TaskScores(
+        samples, aggregation, {**asked.facts(), **code, **({"judge": judged.facts} if judged else {})}
+    )
 
 
 class AskedFacts:

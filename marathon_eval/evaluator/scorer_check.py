@@ -72,6 +72,10 @@ def check_scorers(task: Task, docs: Sequence[Doc]) -> Checked:
     for name, reading in task.readings.items():
         for metric in reading.metrics:
             scorer = f"{name}: {metric.name}"
+            if "code" in metric.spec:
+                if reason := _fault_of_own(task, reading, metric, rows):
+                    checked.faults.append(f"{task.name}: {metric.name} of the reading '{name}' {reason}")
+                continue
             if name in judged or not tells(metric):
                 continue
             fault = _fault(task, reading, metric, rows) if rows else ""
@@ -109,6 +113,20 @@ def _rows_to_try(docs: Sequence[Doc]) -> list[Doc]:
     first_by_target = {doc.target: doc for doc in reversed(usable)}
     others = [doc for doc in usable if first_by_target[doc.target] is not doc]
     return [*first_by_target.values(), *others][:ROWS_TRIED]
+
+
+def _fault_of_own(task: Task, reading: Reading, metric: Metric, rows: Sequence[Doc]) -> str:
+    """Return why a user's metric scores no row, neither its gold answer nor another text; empty if it scores one."""
+    reason = ""
+    for doc in rows:
+        for text in (", ".join(_targets(doc)), NONSENSE):
+            try:
+                metric.score(row_for_text(task, reading, doc, text))
+            except RowError as error:
+                reason = str(error)
+            else:
+                return ""
+    return f"fails on every row tried: {reason}" if reason else ""
 
 
 class RowEvidence(NamedTuple):

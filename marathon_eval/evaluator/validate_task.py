@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from marathon_eval.api.doc import Doc
+from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.scorer_check import gold_and_wrong_text, row_for_text
 from marathon_eval.task.data.table import FORMATS
@@ -20,17 +21,19 @@ ROWS_SCORED = 20
 REASONS_SHOWN = 3
 
 
-def validate_task(path: Path, find: Callable[[str], Path], data_dir: str | None = None) -> list[str]:
+def validate_task(
+    path: Path, find: Callable[[str], Path], data_dir: str | None = None, registry: Registry | None = None
+) -> list[str]:
     """Return the problems of a task, one line each; an empty list if it has none.
 
     Keys, templates, filters and metrics are always checked. Rows are checked, and the scorer is tried on gold and
     wrong answers, if `data_dir` is given or the task's data files are beside its YAML. Never accesses the hub. `find`
-    maps a task's name to the path of its YAML.
+    maps a task's name to the path of its YAML; `registry` finds the user's metrics, filters and row steps.
     """
     try:
-        loaded = load_task(path, find)
+        loaded = load_task(path, find, registry)
         if isinstance(loaded, Group):
-            return [*_member_problems(loaded, find)]
+            return [*_member_problems(loaded, find, registry)]
         if loaded.config.judge is not None:
             from marathon_eval.evaluator.judge_prompts import check_judging
 
@@ -40,7 +43,7 @@ def validate_task(path: Path, find: Callable[[str], Path], data_dir: str | None 
         return str(error).splitlines()
 
 
-def _member_problems(group: Group, find: Callable[[str], Path]) -> Iterator[str]:
+def _member_problems(group: Group, find: Callable[[str], Path], registry: Registry | None) -> Iterator[str]:
     for name in group.members:
         try:
             find(name)
@@ -51,7 +54,7 @@ def _member_problems(group: Group, find: Callable[[str], Path]) -> Iterator[str]
     if all(rule.metric == "headline" for rule in rules):
         return
     try:
-        loaded = [load_task(find(name), find) for name in group.members]
+        loaded = [load_task(find(name), find, registry) for name in group.members]
         check_group(group, {task.name: task.metric_names for task in loaded if isinstance(task, Task)})
     except MarathonError as error:
         yield from str(error).splitlines()

@@ -90,9 +90,12 @@ def task_config(task: TaskResult) -> dict[str, Any]:
 def directions(task: TaskResult) -> dict[str, bool]:
     """Return for each metric whether higher is better."""
     from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
+    from marathon_eval.scoring.metrics.own import recorded_metric
 
     built = {
-        name: build_metric(
+        name: recorded_metric(entry, name)
+        if "code" in entry
+        else build_metric(
             {key: value for key, value in entry.items() if key != "filter_list"},
             task.task,
             UNNAMED_NORMALIZER,

@@ -16,6 +16,7 @@ from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
 from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
+from marathon_eval.scoring.metrics.own import recorded_metric
 from marathon_eval.scoring.stats import bootstrap, holm, mcnemar
 
 if TYPE_CHECKING:
@@ -193,6 +194,8 @@ def rebuilt(spec: Mapping[str, Any], name: str, reading: str) -> Metric:
     if spec.get("hf_evaluate") or str(spec.get("metric")).startswith("evaluate:"):
         # a results file must not make this program run code from the hub: average the scores that the run recorded
         return Mean(name, lambda row: row.context.doc["scores"][name])
+    if "code" in spec:
+        return recorded_metric(spec, name)
     return build_metric(spec, f"results.json: {reading}: {name}", UNNAMED_NORMALIZER)
 
 

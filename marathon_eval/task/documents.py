@@ -32,7 +32,10 @@ class DocLoader:
         self.question = question
         self.choices = choices
         self.where = document.where("dataset_path")
-        self.steps = steps_named(config.process_docs, document.where("process_docs"))
+        at = document.where("process_docs")
+        self.steps = steps_named(
+            config.process_docs, at, lambda name: document.own_code("row_step", name, at)
+        )
         self.examples = Examples(config, document, question) if config.num_fewshot else None
         names = config.doc_to_audio or []
         where = f"{document.where('doc_to_audio')}: doc_to_audio"

@@ -49,7 +49,9 @@ class Examples:
         own_steps = config.fewshot_config.process_docs
         key = ("fewshot_config", "process_docs") if own_steps is not None else ("process_docs",)
         self.steps: list[RowStep] = steps_named(
-            own_steps if own_steps is not None else config.process_docs, document.where(*key)
+            own_steps if own_steps is not None else config.process_docs,
+            document.where(*key),
+            lambda name: document.own_code("row_step", name, document.where(*key)),
         )
 
     def added(self, docs: Sequence[Doc], reader: TableReader, table: Table) -> list[Doc]:

@@ -31,7 +31,7 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
     pipelines: dict[str, Pipeline] = {}
     for position, spec in enumerate(config.filter_list):
         where = document.where("filter_list", position)
-        pipeline = _pipeline_built(spec, where)
+        pipeline = _pipeline_built(spec, where, document)
         if pipeline.name in pipelines:
             raise MarathonError(f"{where}: filter_list: two readings have the name '{pipeline.name}'")
         pipelines[pipeline.name] = pipeline
@@ -40,7 +40,7 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
     for position, spec in enumerate(config.metric_list):
         where = document.where("metric_list", position)
         entry = {key: spec[key] for key in spec if key != "filter_list"}
-        metric = _metric_built(entry, where, defaults)
+        metric = _metric_built(entry, where, defaults, document)
         for name in _readings_of(spec, list(pipelines), where):
             if any(other.name == metric.name for other in metrics[name]):
                 raise MarathonError(f"{where}: metric_list: '{metric.name}' is there twice for '{name}'")
@@ -58,8 +58,13 @@ def _task_defaults(config: TaskConfig, document: Document) -> dict[str, str | No
     return {"language": config.language, "normalizer": config.normalizer}
 
 
-def _metric_built(spec: Mapping[str, Any], where: str, defaults: Mapping[str, Any]) -> Metric:
+def _metric_built(
+    spec: Mapping[str, Any], where: str, defaults: Mapping[str, Any], document: Document
+) -> Metric:
     """Build a metric, and print once what its `note` says of the task's language."""
+    own = document.own_code("metric", spec.get("metric"), where)
+    if own is not None:
+        return build_metric(spec, where, defaults, own)
     key = json.dumps([spec, defaults], sort_keys=True, default=repr)
     if key not in _METRICS:
         _METRICS[key] = metric = build_metric(spec, where, defaults)
@@ -68,7 +73,12 @@ def _metric_built(spec: Mapping[str, Any], where: str, defaults: Mapping[str, An
     return _METRICS[key]
 
 
-def _pipeline_built(spec: Mapping[str, Any], where: str) -> Pipeline:
+def _pipeline_built(spec: Mapping[str, Any], where: str, document: Document) -> Pipeline:
+    entries = spec.get("filter")
+    named = [entry.get("function") for entry in entries or () if isinstance(entry, Mapping)]
+    found = {str(name): document.own_code("filter", name, where) for name in named}
+    if own := {name: code for name, code in found.items() if code is not None}:
+        return build_pipeline(spec, where, own)
     key = json.dumps(spec, sort_keys=True, default=repr)
     if key not in _PIPELINES:
         _PIPELINES[key] = build_pipeline(spec, where)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import FilterContext
@@ -24,18 +25,23 @@ from marathon_eval.task.yaml.config import GroupConfig, TaskConfig, generation_s
 from marathon_eval.task.yaml.keys import is_group, parsed_config
 from marathon_eval.task.yaml.loader import Document, load_document
 
+if TYPE_CHECKING:
+    from marathon_eval.api.registry import PluginKind, Registry
+
 __all__ = ["Doc", "DocSet", "Group", "Task", "load_task"]
 
 #: Default max_new_tokens, equal to lm-eval's max_gen_toks.
 DEFAULT_NEW_TOKENS = 256
 
 
-def load_task(path: Path, find: Callable[[str], Path]) -> Task | Group:
+def load_task(path: Path, find: Callable[[str], Path], registry: Registry | None = None) -> Task | Group:
     """Load the task or group of a YAML; `find` returns the file of a task by its name, for `include`.
+
+    `registry` finds metrics, filters and row steps of the user's own; without it a task can name none.
 
     Checks everything that needs no data. Raises MarathonError with one `file:line: ...` per mistake.
     """
-    document = load_document(path, find)
+    document = replace(load_document(path, find), registry=registry)
     if is_group(document):
         values = {"group": path.stem, **document.values}
         config = parsed_config(replace(document, values=values), GroupConfig)
@@ -74,6 +80,19 @@ class Task:
             headline=config.headline.model_dump() if config.headline else None,
             version=config.metadata.get("version"),
         )
+
+    @property
+    def own_code(self) -> dict[str, str]:
+        """Return the SHA-256 of the user's files that make rows and scores of this task, by relative path."""
+        filters = [step["function"] for spec in self.config.filter_list for step in spec["filter"]]
+        steps = self.config.process_docs or []
+        named: list[tuple[PluginKind, object]] = [
+            *(("filter", name) for name in filters),
+            *(("metric", spec.get("metric")) for spec in self.config.metric_list),
+            *(("row_step", name) for name in ([steps] if isinstance(steps, str) else steps)),
+        ]
+        found = (self.document.own_code(kind, name, str(self.path)) for kind, name in named)
+        return dict(sorted(item for code in found if code for item in code.hashes.items()))
 
     @property
     def metric_names(self) -> dict[str, list[str]]:

@@ -56,7 +56,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="folders of yours whose tasks/, models/ and presses/ are searched before the shipped ones",
+        help="folders of yours whose tasks/, models/, presses/, metrics/, filters/ and row_steps/ are searched first",
     )
 
 

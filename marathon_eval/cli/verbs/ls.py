@@ -1,4 +1,4 @@
-"""List the available tasks, models, presses, metrics or filters, or the finished runs below a folder.
+"""List the available tasks, models, presses, metrics, filters or row steps, or the finished runs below a folder.
 
 Presses are listed with their rule and its source; runs with their label, date, tasks, rows and headline scores.
 """
@@ -11,18 +11,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marathon_eval.api.registry import Registry
+from marathon_eval.api.registry import FOLDERS, PluginKind, Registry
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
 
 RUNS = "runs"
-PLUGIN_KINDS = {"tasks": "task", "models": "model", "presses": "press"}
+PLUGIN_KINDS: dict[str, PluginKind] = {name: kind for kind, name in FOLDERS.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=[*PLUGIN_KINDS, "metrics", "filters", RUNS], help="what to list")
+    parser.add_argument("what", choices=[*PLUGIN_KINDS, RUNS], help="what to list")
     parser.add_argument("folder", nargs="?", metavar="DIR", help="the folder whose runs `ls runs DIR` lists")
     parser.add_argument("--names", action="store_true", help="list presses without their rules")
     parser.add_argument(
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="folders of yours with more tasks/, models/ or presses/",
+        help="folders of yours with more tasks/, models/, presses/, metrics/, filters/ or row_steps/",
     )
 
 
@@ -50,20 +50,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def names(what: str, include_path: list[str]) -> list[str]:
-    """Return the sorted names; those of tasks, models and presses are read from file names without importing them."""
+    """Return the sorted names; those in files are read from file names without importing them."""
+    found = Registry(include_path).names(PLUGIN_KINDS[what])
     if what == "metrics":
         from marathon_eval.scoring.metrics.build import metric_names
 
-        return metric_names()
+        found += metric_names()
     if what == "filters":
         from marathon_eval.scoring.filters.build import filter_names
 
-        return filter_names()
-    registry = Registry(include_path)
-    kind = PLUGIN_KINDS[what]
-    if kind == "task":
-        return registry.names("task")
-    return registry.names("model") if kind == "model" else registry.names("press")
+        found += filter_names()
+    if what == "row_steps":
+        from marathon_eval.task.data.row_steps import row_step_names
+
+        found += row_step_names()
+    return sorted(set(found))
 
 
 def presses(registry: Registry) -> list[str]:

@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.task.task import Group, load_task
 
     registry = Registry(arguments.include_path)
-    task = load_task(registry.task_path(arguments.task), registry.task_path)
+    task = load_task(registry.task_path(arguments.task), registry.task_path, registry)
     if isinstance(task, Group):
         raise MarathonError(f"show: {arguments.task} is a group; its tasks: {', '.join(task.members)}")
     docs = task.docs(arguments.data_dir, subset=arguments.subset, limit=None, samples=[arguments.doc]).docs

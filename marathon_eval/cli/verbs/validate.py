@@ -25,7 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same as the TASK arguments, for commands written for lm-eval",
     )
     parser.add_argument(
-        "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with more tasks/"
+        "--include_path",
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="folders of yours with more tasks/, metrics/, filters/ or row_steps/",
     )
     parser.add_argument(
         "--data_dir", metavar="DIR", help="a local copy of the dataset; its rows are checked as well"
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = [name for item in [*arguments.names, *arguments.tasks] for name in item.split(",") if name]
     failed = 0
     for name in names or registry.names("task"):
-        problems = validate_task(registry.task_path(name), registry.task_path, arguments.data_dir)
+        problems = validate_task(registry.task_path(name), registry.task_path, arguments.data_dir, registry)
         failed += bool(problems)
         for problem in problems:
             print(f"marathon-eval: error: {problem}", file=sys.stderr)

@@ -17,14 +17,17 @@ A response without an answer becomes `Answer(None, rule)`, and no later filter m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from marathon_eval.api.filter import FilterStep, Pipeline
+from marathon_eval.api.own_code import OwnCode
 from marathon_eval.errors import MarathonError, did_you_mean, unknown
 from marathon_eval.scoring import grades, judge
 from marathon_eval.scoring.arguments import built
 from marathon_eval.scoring.filters import lm_eval
 from marathon_eval.scoring.filters.choice import choice, choice_text
+from marathon_eval.scoring.filters.own import own_filter
 from marathon_eval.scoring.filters.transcript import transcript
 from marathon_eval.scoring.reasoning import strip_reasoning
 from marathon_eval.scoring.released import air_bench_mmar_mmau, audiomarathon, audiomarathon_asr
@@ -36,8 +39,12 @@ REFUSED_FILTERS = {
 }
 
 
-def build_pipeline(spec: Mapping[str, Any], where: str) -> Pipeline:
+def build_pipeline(
+    spec: Mapping[str, Any], where: str, own: Mapping[str, OwnCode] = MappingProxyType({})
+) -> Pipeline:
     """Build the pipeline of one entry of `filter_list`: `{name, filter: [{function, **options}]}`.
+
+    `own` holds the user's filters by name.
 
     Raises MarathonError that begins with `where` (file:line) for unknown functions, options and values.
     """
@@ -54,7 +61,7 @@ def build_pipeline(spec: Mapping[str, Any], where: str) -> Pipeline:
             "It has: name, filter"
         )
     functions = [_function(entry, where) for entry in entries]
-    steps = [_step(entry, where) for entry in entries]
+    steps = [_step(entry, where, own) for entry in entries]
     needs_choices = any(function in ("choice", "choice_text", "multi_choice_regex") for function in functions)
     return Pipeline(spec["name"], tuple(steps), needs_choices)
 
@@ -70,8 +77,10 @@ def _function(entry: Any, where: str) -> str:
     return str(entry["function"])
 
 
-def _step(entry: Mapping[str, Any], where: str) -> FilterStep:
+def _step(entry: Mapping[str, Any], where: str, own: Mapping[str, OwnCode]) -> FilterStep:
     name = _function(entry, where)
+    if name in own:
+        return own_filter(own[name], {key: entry[key] for key in entry if key != "function"}, where)
     if name in REFUSED_FILTERS:
         raise MarathonError(f"{where}: filter '{name}' is not supported here: {REFUSED_FILTERS[name]}")
     factories = _factories()

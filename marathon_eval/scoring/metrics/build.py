@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from marathon_eval.api.metric import Metric
+from marathon_eval.api.own_code import OwnCode
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring import grades, judge
 from marathon_eval.scoring.arguments import built
@@ -25,6 +26,7 @@ from marathon_eval.scoring.metrics import (
     wer,
 )
 from marathon_eval.scoring.metrics.accuracy import acc, accuracy, chance, exact_match, parse_rate
+from marathon_eval.scoring.metrics.own import own_metric
 from marathon_eval.scoring.released import air_bench_mmar_mmau, audiomarathon_metrics
 
 #: Metrics of lm-eval that are not supported, and why or what to use instead.
@@ -57,13 +59,17 @@ _AGGREGATIONS = ("mean", "nanmean", "f1")
 
 
 def build_metric(
-    spec: Mapping[str, Any], where: str, defaults: Mapping[str, Any] = MappingProxyType({})
+    spec: Mapping[str, Any],
+    where: str,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    own: OwnCode | None = None,
 ) -> Metric:
     """Build the metric of one entry of `metric_list`; `defaults` are the task's `language` and `normalizer`.
 
     A metric that takes them gets those that its entry lacks, and its `spec` then names them.
 
     An entry is `{metric, name, aggregation, higher_is_better, filter_list, **options}`.
+    `own` is the user's code of this name; its hashes are in the metric's `spec` under `code`.
     `aggregation` is accepted for lm-eval's sake and checked; each metric aggregates in its own way.
     `name` is the metric's key in results. `filter_list` names the readings that use it; the task evaluates that key.
     Raises MarathonError that begins with `where` (file:line) for unknown metrics, options and values.
@@ -84,8 +90,12 @@ def build_metric(
         raise MarathonError(
             f"{where}: metric '{metric_name}': aggregation '{aggregation}' is not supported here. Known: {', '.join(_AGGREGATIONS)}"
         )
-    inherited = _inherited(metric_name, options, defaults)
-    metric = _metric(metric_name, {**options, **inherited}, where)
+    if own is None:
+        inherited = _inherited(metric_name, options, defaults)
+        metric = _metric(metric_name, {**options, **inherited}, where)
+    else:
+        inherited = {"code": dict(own.hashes)}
+        metric = own_metric(own, options, where)
     metric.spec = MappingProxyType({**spec, **inherited})
     metric.name = metric.name if name is None else str(name)
     metric.higher_is_better = metric.higher_is_better if higher is None else bool(higher)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.own_code import OwnCode
 from marathon_eval.errors import MarathonError, RowError, did_you_mean, unknown
 from marathon_eval.task.data.sources import Source
 from marathon_eval.task.data.table import FORMATS
@@ -151,15 +152,30 @@ class Joiner:
 ROW_STEPS: dict[str, RowStep] = {step.__name__: step for step in (librispeech_transcript, race_difficulty)}
 
 
-def steps_named(names: str | Sequence[str | RowStepConfig] | None, where: str) -> list[RowStep]:
-    """Return the row steps in order. Raises MarathonError with the nearest name for an unknown one."""
+def row_step_names() -> list[str]:
+    """Return every built-in row step that `process_docs` may name, sorted."""
+    return sorted([*ROW_STEPS, *RowStepConfig.model_fields])
+
+
+def steps_named(
+    names: str | Sequence[str | RowStepConfig] | None,
+    where: str,
+    own: Callable[[str], OwnCode | None] = lambda name: None,
+) -> list[RowStep]:
+    """Return the row steps in order; `own` finds a user's by its name.
+
+    Raises MarathonError with the nearest name for an unknown one.
+    """
     return [
-        _named(step, where) if isinstance(step, str) else _configured(step, where)
+        _named(step, where, own) if isinstance(step, str) else _configured(step, where)
         for step in ([names] if isinstance(names, str) else names or ())
     ]
 
 
-def _named(name: str, where: str) -> RowStep:
+def _named(name: str, where: str, own: Callable[[str], OwnCode | None]) -> RowStep:
+    code = own(name)
+    if code is not None:
+        return own_step(code, where)
     if name in RowStepConfig.model_fields:
         raise MarathonError(f"{where}: process_docs: {name} needs settings: write {{{name}: ...}}")
     if name not in ROW_STEPS:
@@ -167,6 +183,19 @@ def _named(name: str, where: str) -> RowStep:
             f"{where}: process_docs", "built-in row step", name, [*ROW_STEPS, *RowStepConfig.model_fields]
         )
     return ROW_STEPS[name]
+
+
+def own_step(code: OwnCode, where: str) -> RowStep:
+    """Return the row step of a user's file: a function, or a callable class, of the row and maybe its source."""
+    function = code.callable_with({}, 2, f"{where}: process_docs: '{code.name}'")
+
+    def step(fields: Fields, source: Source | None) -> Fields:
+        made = function(dict(fields), source)
+        if not isinstance(made, Mapping):
+            raise RowError(f"{code.file}: must return the row's columns, got {reprlib.repr(made)}")
+        return made
+
+    return step
 
 
 def _configured(step: RowStepConfig, where: str) -> RowStep:

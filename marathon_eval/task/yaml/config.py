@@ -91,7 +91,7 @@ class TaskConfig(Keys):
     process_docs: str | list[str | RowStepConfig] | None = Field(
         None,
         description="built-in row steps in order, see task/data/row_steps.py: librispeech_transcript, race_difficulty, "
-        "{json_fields: COLUMN}, {strip_prefix: {columns, prefix}}, {join: {file, column}}",
+        "{json_fields: COLUMN}, {strip_prefix: {columns, prefix}}, {join: {file, column}}; or a user's own, row_steps/NAME.py",
     )
     expected_sha256: str | dict[str, str] | None = Field(
         None,

@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import PACKAGE
+
+if TYPE_CHECKING:
+    from marathon_eval.api.own_code import OwnCode
+    from marathon_eval.api.registry import PluginKind, Registry
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 #: Maps the path of a key to `file:line`, as error messages print it.
@@ -38,6 +42,8 @@ class Document:
     path: Path
     values: dict[str, Any]
     places: Places = field(repr=False)
+    #: Where the task's own metrics, filters and row steps are found; None: the task has none.
+    registry: Registry | None = field(default=None, repr=False, compare=False)
 
     def where(self, *keys: str | int) -> str:
         """Return `file:line` of a key, or of the nearest key that encloses it."""
@@ -45,6 +51,12 @@ class Document:
             if keys[:length] in self.places:
                 return self.places[keys[:length]]
         return f"{shown_file(self.path)}:1"
+
+    def own_code(self, kind: PluginKind, name: object, where: str) -> OwnCode | None:
+        """Return the user's metric, filter or row step of this name, None without one. Raises MarathonError."""
+        if self.registry is None or not isinstance(name, str):
+            return None
+        return self.registry.own_code(kind, name, where)
 
 
 def load_document(path: Path, find: Callable[[str], Path]) -> Document:
