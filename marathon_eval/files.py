@@ -24,9 +24,13 @@ def replaced_atomically(path: Path, temporary: Path | None = None) -> Iterator[P
     """Yield a temporary path to write to; rename it to `path` when the block ends, or delete it when the block raises.
 
     Readers therefore see the old file or the whole new one. `temporary` must lie in the folder of `path`; by
-    default it is `.NAME.PID`. Raises OSError when the rename fails.
+    default it is `.NAME.HOST.PID`, and those that killed processes of this host left there are deleted. Raises OSError
+    when the rename fails.
     """
-    temporary = temporary or path.with_name(f".{path.name}.{os.getpid()}")
+    if temporary is None:
+        beginning = f".{path.name}.{_host()}."
+        _delete_abandoned(path.parent, beginning)
+        temporary = path.with_name(f"{beginning}{os.getpid()}")
     try:
         yield temporary
         temporary.replace(path)
@@ -34,6 +38,34 @@ def replaced_atomically(path: Path, temporary: Path | None = None) -> Iterator[P
         with suppress(OSError):  # the error of the block is the one to report
             temporary.unlink(missing_ok=True)
         raise
+
+
+def _host() -> str:
+    """Return a short name of this machine: a process number says nothing about other machines of a shared disk."""
+    return hashlib.sha256(os.uname().nodename.encode() if hasattr(os, "uname") else b"").hexdigest()[:8]
+
+
+def _delete_abandoned(folder: Path, beginning: str) -> None:
+    """Delete the temporary files of processes that do not run any more, of one file and this host."""
+    try:
+        names = [entry.name for entry in os.scandir(folder) if entry.name.startswith(beginning)]
+    except OSError:  # whoever writes there says so
+        return
+    for name in names:
+        number = name.removeprefix(beginning)
+        if number.isdecimal() and number.isascii() and not _runs(int(number)):
+            with suppress(OSError):
+                (folder / name).unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def write_synced(path: Path, parts: Iterable[str] | Iterable[bytes]) -> None:

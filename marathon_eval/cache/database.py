@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sqlite3
 from pathlib import Path
@@ -11,18 +12,51 @@ TABLE = "entries"
 #: Matches a CREATE TABLE without nested parentheses, i.e. without computed columns or CHECK expressions.
 _PLAIN_TABLE = re.compile(r"CREATE TABLE [^()]*\([^()]*\)[^()]*", re.IGNORECASE)
 LOCK_SECONDS = 30.0
+#: Steps of sqlite's machine after which a statement lets Python handle signals: some milliseconds.
+STEPS = 100_000
 #: Part of the name of a rank's file: see rank_files.py.
 RANK_MARK = ".rank-"
 
 
 class Connection(sqlite3.Connection):
-    """Raises sqlite3.DatabaseError for damage even where sqlite's message quotes bytes that are not UTF-8."""
+    """Raises sqlite3.DatabaseError for damage even where sqlite's message quotes bytes that are not UTF-8.
+
+    Ctrl-C and SIGTERM end a long statement, such as the check of a whole file: Python handles signals in its own code
+    only, and sqlite calls into it every STEPS steps.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.set_progress_handler(lambda: 0, STEPS)
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         try:
             return super().execute(sql, parameters)
         except UnicodeDecodeError:
             raise sqlite3.DatabaseError("malformed: the description of its tables is no text") from None
+        except sqlite3.OperationalError as error:
+            if str(error) == "interrupted":  # the signal's KeyboardInterrupt was lost in the call from sqlite
+                raise KeyboardInterrupt from None
+            raise
+
+
+def lock_trouble(path: Path) -> str:
+    """Return "" or why no process can lock this file: sqlite says `locked` also where a disk has no locks.
+
+    Another file beside it is tried: closing the same one would end this process's own locks on it.
+    """
+    try:
+        import fcntl
+        import tempfile
+
+        with tempfile.TemporaryFile(dir=path.parent) as file:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        return ""
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            return f"; its disk has no file locks ({error.strerror})"
+    return ""
 
 
 def read_only(path: Path) -> sqlite3.Connection:

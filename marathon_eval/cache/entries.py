@@ -17,7 +17,7 @@ from typing import Any
 
 from marathon_eval.api.audio import path_of_memo_key
 from marathon_eval.api.model import Entry
-from marathon_eval.cache.database import LOCK_SECONDS, TABLE, read_only, refuse_other_tables
+from marathon_eval.cache.database import LOCK_SECONDS, TABLE, Connection, read_only, refuse_other_tables
 from marathon_eval.cache.entry import AUDIO, FINGERPRINT, RESPONSE, WEIGHTS, belongs
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
@@ -166,7 +166,7 @@ def delete(path: Path, keys: Sequence[str]) -> None:
     used = f"SELECT json_extract(value, '$.fingerprint') FROM {answers}"
     orphaned = f"DELETE FROM {TABLE} WHERE key LIKE 'fingerprint/%' AND substr(key, ?) NOT IN ({used})"
     try:
-        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+        with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, factory=Connection)) as connection:
             with connection:
                 connection.executemany(f"DELETE FROM {TABLE} WHERE key = ?", ((key,) for key in keys))
                 connection.execute(orphaned, (len(FINGERPRINT) + 1,))

@@ -13,9 +13,13 @@ from marathon_eval.cache.database import (
     TABLE,
     Connection,
     file_id,
+    lock_trouble,
     refuse_other_tables,
 )
 from marathon_eval.errors import MarathonError
+
+#: Seconds that the opening waits for another process to release the file.
+OPEN_SECONDS = 5.0
 
 
 class Writer:
@@ -102,7 +106,9 @@ def prepare(path: Path) -> None:
     except OSError as error:
         raise MarathonError(f"{path}: cannot keep a cache here ({error.strerror}); {advice}") from None
     except sqlite3.OperationalError as error:
-        raise MarathonError(f"{path}: cannot use this cache ({error}); {advice}") from None
+        raise MarathonError(
+            f"{path}: cannot use this cache ({error}{lock_trouble(path)}); {advice}"
+        ) from None
     except sqlite3.DatabaseError as error:
         raise MarathonError(f"{path}: is damaged ({error}); move it away, or {advice}") from None
 
@@ -112,7 +118,7 @@ def _open_or_make(path: Path) -> None:
 
     The check is needed because sqlite itself notices damage only in the pages that a query reads.
     """
-    with closing(sqlite3.connect(path, timeout=5.0, factory=Connection)) as connection:
+    with closing(sqlite3.connect(path, timeout=OPEN_SECONDS, factory=Connection)) as connection:
         refuse_other_tables(connection)
         connection.execute(f"PRAGMA journal_mode={'DELETE' if RANK_MARK in path.name else 'WAL'}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")

@@ -13,7 +13,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from marathon_eval.cache.database import LOCK_SECONDS, RANK_MARK, TABLE, refuse_other_tables
+from marathon_eval.cache.database import LOCK_SECONDS, RANK_MARK, TABLE, Connection, refuse_other_tables
 from marathon_eval.errors import MarathonError
 
 
@@ -53,7 +53,7 @@ def _take(file: Path, path: Path) -> None:
 
 def _move(file: Path, path: Path) -> None:
     """Copy, then delete, in two transactions: a kill between them leaves an entry in both files, never in none."""
-    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS)) as connection:
+    with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, factory=Connection)) as connection:
         connection.execute("ATTACH ? AS part", (str(file),))
         refuse_other_tables(connection, "part")
         # a rank that is just starting has created its file but not yet its table

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from marathon_eval import __version__
+from marathon_eval.cli.plain_output import escaped_output, printable
 from marathon_eval.errors import MarathonError, did_you_mean
 
 VERBS_FOLDER = Path(__file__).parent / "verbs"
@@ -88,7 +89,8 @@ def _exit_code(argv: Sequence[str] | None) -> int:
             stream.reconfigure(errors="backslashreplace")
     code = EXIT_WHOLE
     try:
-        code = _run_arguments(arguments)
+        with escaped_output():
+            code = _run_arguments(arguments)
         sys.stdout.flush()
         return code
     except MarathonError as error:
@@ -110,11 +112,6 @@ def _exit_code(argv: Sequence[str] | None) -> int:
             raise
         print(f"marathon-eval: error: {printable(str(where))}: {error.strerror}", file=sys.stderr)
         return EXIT_MISTAKE
-
-
-def printable(text: str) -> str:
-    """Escape control characters, such as `\\x1b`: names from files may hold them, and a terminal would obey."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: ascii(match[0])[1:-1], text)
 
 
 def dispatch(arguments: list[str]) -> int:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.cli.plain_output import plain_console
 from marathon_eval.results.label import label_words
 
 if TYPE_CHECKING:
@@ -22,11 +23,10 @@ RIGHT_ALIGNED = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "par
 def table_console(width_of_a_pipe: int) -> Console:
     """Return a console on standard output, as wide as the terminal or, in a pipe, `width_of_a_pipe` characters.
 
-    Text that looks like rich markup is printed as it is, because names come from files.
+    Text that looks like rich markup is printed as it is, and control characters are escaped, because names come from
+    files.
     """
-    from rich.console import Console
-
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else width_of_a_pipe, markup=False)
+    return plain_console(width=None if sys.stdout.isatty() else width_of_a_pipe)
 
 
 def print_run(result: RunResult) -> None:

@@ -106,17 +106,17 @@ def paired_metrics(task: str, a: TaskRows, b: TaskRows) -> TaskDifference:
         n_only_b=len(scored[1]) - len(docs),
         headline=headline,
         readings=readings,
-        flips=flips(a, b, docs, first) if first in readings else [],
+        flips=flips(a, b, in_both(first, a, b, docs), first) if first in readings else [],
     )
 
 
 def in_both(reading: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> list[int]:
-    """Return the documents that the reading leaves out in neither run; a judge may have failed on some."""
-    recorded = ([side.rows[doc]["readings"][reading] for doc in docs] for side in (a, b))
+    """Return the documents that the reading has in both runs, and leaves out in neither: a judge may have failed."""
+    recorded = ([side.rows[doc]["readings"].get(reading) for doc in docs] for side in (a, b))
     return [
         doc
         for doc, *pair in zip(docs, *recorded, strict=True)
-        if not any(read["answer"] is None and read["rule"] in LEFT_OUT for read in pair)
+        if not any(read is None or (read["answer"] is None and read.get("rule") in LEFT_OUT) for read in pair)
     ]
 
 
@@ -151,7 +151,7 @@ def _difference(
     if not docs:
         return Difference(None, None, None, None, "no document was scored in both runs")
     metric = rebuilt(spec, name, reading)
-    scored = [*a.scored.values()], [*b.scored.values()]
+    scored = tuple([row for row in side.scored.values() if reading in row["readings"]] for side in (a, b))
     counts = metric.counts([row_of_sample(row, reading) for side in scored for row in side])
     halves = counts[: len(scored[0])], counts[len(scored[0]) :]
     if not all(_same(metric.total(half), value) for half, value in zip(halves, recorded, strict=True)):

@@ -76,7 +76,18 @@ def fault_of_sample(row: Any) -> str | None:
         return "the line"
     if type(row.get("doc_id")) is not int:
         return "doc_id"
-    return _wrong(row, _OF_SAMPLE)
+    return _wrong(row, _OF_SAMPLE) or next(
+        (f"readings: {name}" for name, read in row.get("readings", {}).items() if not _is_reading(read)), None
+    )
+
+
+def _is_reading(read: Any) -> bool:
+    return (
+        isinstance(read, dict)
+        and "answer" in read
+        and isinstance(read["answer"], (str, NoneType))
+        and isinstance(read.get("scores"), dict)
+    )
 
 
 def _wrong(loaded: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +36,35 @@ def test_an_error_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> No
         write_atomically(path, ["\ud800"])
     assert path.read_text() == "old"
     assert [*tmp_path.iterdir()] == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from marathon_eval.files import replaced_atomically
+with replaced_atomically(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_writing(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    for target in (path, other):
+        subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False, timeout=60)
+    assert len([*tmp_path.iterdir()]) == 2, "each left a file"
+    living = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        (left,) = (name for name in tmp_path.iterdir() if name.name.startswith(".a.txt"))
+        in_use = left.with_name(f"{left.name.rpartition('.')[0]}.{living.pid}")
+        in_use.write_text("of a process that still writes")
+        write_atomically(path, ["whole"])
+        assert path.read_text() == "whole"
+        assert not left.exists()
+        assert in_use.exists()
+        assert len([*tmp_path.iterdir()]) == 3, "the other file's rest is the other file's"
+    finally:
+        living.communicate(b"\n")
 
 
 def test_a_temporary_name_of_the_callers_choice(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ class NoAnswer(Exception):
     """Raised when the server replied without an answer: an empty, truncated or interrupted reply."""
 
 
+#: Counts of tokens from here on are no model's.
+MOST_TOKENS = 10**9
 #: A clip may have this many fewer tokens than expected, because of rounding and the encoder's padding.
 SLACK_TOKENS = 4.0
 
@@ -34,6 +36,13 @@ class ServerReply:
     first_token_s: float | None = None
     total_s: float | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Drop counts that are none: a server may send negative numbers, fractions or texts."""
+        for name in ("input_tokens", "audio_tokens", "output_tokens", "thinking_tokens"):
+            count = getattr(self, name)
+            if type(count) is not int or not 0 <= count < MOST_TOKENS:
+                object.__setattr__(self, name, None)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from marathon_eval.cli.main import EXIT_WHOLE, printable
+from marathon_eval.cli.main import EXIT_WHOLE
+from marathon_eval.cli.plain_output import printable
 from marathon_eval.errors import MarathonError
 
 

@@ -136,7 +136,7 @@ def typed_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def config_of_run(folder: Path, stored: Mapping[str, Any], arguments: argparse.Namespace) -> RunConfig:
     """Return the config to score a stored run with; what it asks for beyond the flags is printed. Raises MarathonError."""
-    from marathon_eval.cli.main import printable
+    from marathon_eval.cli.plain_output import printable
     from marathon_eval.evaluator.rescore.stored_config import TYPED, stored_config
 
     # without a judge no cache is read
