@@ -1,6 +1,6 @@
 """Adapts Audio Flamingo 3 and Next, and Music Flamingo: https://huggingface.co/nvidia/audio-flamingo-3-hf
 
-Music Flamingo is `pretrained=nvidia/music-flamingo-hf,kind=music`. A question has one clip. The encoder hears it in
+The checkpoint's config.json says which architecture it has. A question has one clip. The encoder hears it in
 windows of 30 s, whose tokens follow each other in the prompt without a delimiter. As in NVIDIA's code, the text comes
 before the audio.
 """
@@ -8,13 +8,16 @@ before the audio.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.api.press import Press
+from marathon_eval.backends.hf import weights
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
+from marathon_eval.backends.hf.config_files import read_json
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.backends.hf.mel import audio_tokens, windows
+from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave
@@ -25,6 +28,8 @@ KINDS = {
     "audio": ("AudioFlamingo3ForConditionalGeneration", "", ""),
     "music": ("MusicFlamingoForConditionalGeneration", "<|sound_bos|>", "<|sound_eos|>"),
 }
+#: The kind of a checkpoint by the `model_type` in its config.json.
+KIND_OF_TYPE = {"audioflamingo3": "audio", "musicflamingo": "music"}
 
 
 class AudioFlamingoSettings(ChatSettings):
@@ -32,8 +37,8 @@ class AudioFlamingoSettings(ChatSettings):
 
     pretrained: str = "nvidia/audio-flamingo-3-hf"
     audio_first: bool = False
-    #: `music` for checkpoints of Music Flamingo's architecture (`model_type: musicflamingo`).
-    kind: Literal["audio", "music"] = "audio"
+    #: The architecture; by default that which the checkpoint's config.json names (`model_type`). Another is refused.
+    kind: Literal["audio", "music"] | None = None
 
 
 class AudioFlamingo(ChatModel):
@@ -51,10 +56,31 @@ class AudioFlamingo(ChatModel):
     clips_per_question = 1
     end_tokens = ("<|im_end|>", "<|endoftext|>")
 
-    def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
-        super().__init__(settings, press)
-        kind = cast("AudioFlamingoSettings", settings).kind
-        self.weights_class, *self.delimiters = KINDS[kind]
+    @cached_property
+    def kind(self) -> str:
+        """The checkpoint's architecture, from its config.json. Raises MarathonError when `kind=` says another."""
+        name, flag = self.args.pretrained, self.flags.args
+        folder = weights.local_folder(name, flag)
+        config = read_json(folder / "config.json" if folder else weights.hub_config(name, self.commit, flag))
+        written, asked = config.get("model_type"), cast("AudioFlamingoSettings", self.settings).kind
+        kind = KIND_OF_TYPE.get(str(written))
+        where = f"{flag}: pretrained={name}: its config.json has model_type {written}"
+        if kind is None:
+            raise MarathonError(f"{where}: {self.name()} loads {' and '.join(KIND_OF_TYPE)}")
+        if asked not in (None, kind):
+            raise MarathonError(f"{where}, which is kind={kind}, not kind={asked}: leave kind= out")
+        return kind
+
+    def identity(self) -> dict[str, Any]:
+        return {**super().identity(), "kind": self.kind}
+
+    def check(self) -> None:
+        super().check()
+        self.kind  # noqa: B018 - raises for another model's checkpoint
+
+    @property
+    def weights_class(self) -> str:  # type: ignore[override]  # the others know theirs before they see a checkpoint
+        return KINDS[self.kind][0]
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         size = int(loaded.features.n_samples)
@@ -72,5 +98,5 @@ class AudioFlamingo(ChatModel):
         return "<sound>"
 
     def spelled(self, loaded: Loaded, count: int) -> str:
-        before, after = self.delimiters
+        _, before, after = KINDS[self.kind]
         return before + super().spelled(loaded, count) + after

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf import lora, weights
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
+from marathon_eval.backends.hf.config_files import read_json
 from marathon_eval.backends.hf.inputs import ALL_KERNELS, RATE
 from marathon_eval.errors import MarathonError
 
@@ -67,6 +68,16 @@ class GraniteSpeech(ChatModel):
             return super().optional_packages(folder)
         return weights.peft_release()
 
+    def check(self) -> None:
+        super().check()
+        folder = weights.local_folder(self.args.pretrained, self.flags.args)
+        if folder is not None and _has_lora(folder):
+            lora.refuse_incomplete(folder, f"{self.flags.args}: pretrained={self.args.pretrained}")
+
+    def after_load(self, model: Any, folder: Path) -> None:
+        if _has_lora(folder):
+            lora.refuse_incomplete(folder, f"{self.flags.args}: pretrained={self.args.pretrained}")
+
     def extractor(self, folder: Path) -> LogMel:
         """Build the features from the checkpoint's settings. Raises MarathonError when their file is missing."""
         for name, section in (
@@ -94,11 +105,7 @@ class GraniteSpeech(ChatModel):
 
 
 def _has_lora(folder: Path) -> bool:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise MarathonError(f"{folder / 'config.json'}: not readable as JSON ({error})") from None
-    return bool(isinstance(config, dict) and config.get("has_lora_adapter"))
+    return bool(read_json(folder / "config.json").get("has_lora_adapter"))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ the number of tokens it makes of a clip is compared with its token rate, which t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -17,7 +17,7 @@ from pydantic import Field
 from marathon_eval.api.model import ModelSettings, Request
 from marathon_eval.api.press import Press
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures, expanded_placeholders
-from marathon_eval.backends.hf.inputs import RATE
+from marathon_eval.backends.hf.inputs import RATE, default_template
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 #: Seconds of the two silent clips that measure a processor's token rate; no model's limit is below them.
 SHORT, LONGER = 8, 24
+#: The most tokens that convolutions without padding take from a clip's edges.
+MOST_AT_EDGES = 2.0
 #: The tensors of the text; all other tensors that a processor returns belong to the audio.
 IDS = ("input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids")
 
@@ -96,7 +98,12 @@ class Hf(ChatModel):
         tokens = loaded.features.tokens(inputs)
         sent = [len(clip) / RATE for clip in clips]
         rate = cast("float", self.token_rate)
-        heard = [min(seconds, count / rate) for seconds, count in zip(sent, tokens, strict=True)]
+        # the last token of a clip covers up to a token's length more, and what the encoder's edges cost is not cut
+        reach = 1 + loaded.features.edge(rate)
+        heard = [
+            seconds if count + reach > seconds * rate else count / rate
+            for seconds, count in zip(sent, tokens, strict=True)
+        ]
         return ClipFeatures({k: v for k, v in inputs.items() if k not in IDS}, tokens, heard)
 
     def ids(
@@ -119,10 +126,10 @@ class Hf(ChatModel):
         return {name: inputs[name] for name in IDS if name in inputs}
 
     def chat_template(self, loaded: Loaded) -> str | None:
-        template: str | None = loaded.tokenizer.chat_template
+        template = loaded.tokenizer.chat_template
         if self.hf_settings.template == "processor":
             template = loaded.features.processor.chat_template or template
-        return template
+        return default_template(template, self.args.pretrained)
 
     def placeholder(self, loaded: Loaded) -> str:
         return self.hf_settings.token
@@ -137,6 +144,7 @@ class Told:
 
     processor: Any
     token: str
+    _edges: dict[float, float] = field(default_factory=dict)
 
     @cached_property
     def token_id(self) -> int:
@@ -158,6 +166,16 @@ class Told:
                 f"{LONGER} s of audio, which shows no token rate: set token_rate=, the audio tokens per second"
             )
         return (longer - short) / (LONGER - SHORT)
+
+    def edge(self, rate: float) -> float:
+        """Return the tokens, at most 2, that every clip lacks of its length times the rate, from one of 8 s."""
+        import numpy as np
+
+        if rate not in self._edges:
+            silence = np.zeros(SHORT * RATE, np.float32)
+            made = self.tokens(self.made([self.token], [silence]))[0]
+            self._edges[rate] = min(max(0.0, SHORT * rate - made), MOST_AT_EDGES)
+        return self._edges[rate]
 
     def tokens(self, inputs: Mapping[str, Tensor]) -> list[int]:
         """Count the audio tokens of each row."""

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from marathon_eval.api.model import ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf.adapter import HFAudio
-from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template
+from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template, default_template
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ class TextLM(HFAudio):
         self.check()
         folder = self.folder()
         # imported first, because it hides a torchvision that would break the import of transformers
-        from marathon_eval.backends.hf.engine.load import chosen_device, quiet  # isort: split
+        from marathon_eval.backends.hf.engine.load import apply_lora, chosen_device, device_map, quiet  # isort: split
 
         import transformers
 
+        device = chosen_device(self.args.device)
         trust = {"trust_remote_code": self.args.trust_remote_code}
         try:
             with quiet():
@@ -79,18 +80,19 @@ class TextLM(HFAudio):
                     folder,
                     dtype=self.args.dtype,
                     attn_implementation=self.args.attn_implementation,
-                    device_map=self.args.device_map,
+                    device_map=device_map(self.args.device_map, device),
                     **trust,
                 )
                 self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
+                apply_lora(model, self)
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise MarathonError(
                 f"--model {self.name()}: cannot load {self.args.pretrained}: {reason}"
             ) from None
-        if self.args.device_map is None:
-            model.to(chosen_device(self.args.device))
-        self._template = chat_template(folder) or self._tokenizer.chat_template
+        if device_map(self.args.device_map, device) is None:
+            model.to(device)
+        self._template = chat_template(folder) or default_template(self._tokenizer.chat_template, str(folder))
         self._model = model.eval()
 
     def _answered(self, request: Request) -> Response:

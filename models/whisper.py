@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 from marathon_eval.api.model import ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
-from marathon_eval.errors import RowError
+from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,8 @@ EARLIEST_CUT, LATEST_CUT = 20.0, 29.5
 QUIET_SECONDS, QUIET_STEP = 0.2, 0.01
 #: Whisper's own limit of tokens per window; 30 s of fast speech take about 150 tokens.
 WINDOW_TOKENS = 224
+#: The token that precedes the timestamps in the vocabulary.
+NO_TIMESTAMPS = "<|notimestamps|>"
 #: The number of mel frames in one step of a timestamp, which is 20 ms.
 FRAMES_PER_STAMP = 2
 #: Audio after the last timestamp counts as silent if it is shorter than this many frames, or if its loudest frame is
@@ -87,6 +89,22 @@ class Whisper(HFAudio):
     settings: WhisperSettings
     version: ClassVar[int] = 1
     weights_class = "WhisperForConditionalGeneration"
+
+    def begin(self, loaded: Loaded) -> None:
+        """Complete generation settings of older checkpoints, which do not name the token that precedes timestamps.
+
+        Raises MarathonError for a tokenizer without that token.
+        """
+        config, tokenizer = loaded.model.generation_config, loaded.tokenizer
+        if getattr(config, "no_timestamps_token_id", None) is not None:
+            return
+        token = tokenizer.convert_tokens_to_ids(NO_TIMESTAMPS)
+        if token is None or token == tokenizer.unk_token_id:
+            raise MarathonError(
+                f"{self.flags.args}: pretrained={self.args.pretrained}: neither generation_config.json nor the tokenizer has "
+                f"{NO_TIMESTAMPS}, so this checkpoint writes no timestamps, by which windows are continued"
+            )
+        config.no_timestamps_token_id = token
 
     def requests_at_once(self) -> int:
         """Return 1: a batch is one request, and `batch_size` counts its windows."""

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.api.press import EvictionPress, Press
-from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf import lora, partial_files, weights
 from marathon_eval.backends.hf.batching import MAX_BATCH, Batching, estimated_tokens
 from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template
 from marathon_eval.errors import AudioError, MarathonError
@@ -43,6 +43,8 @@ class HFAudio(Model):
     Settings: ClassVar[type[ModelSettings]] = HFSettings
     transport: ClassVar[frozenset[str]] = Model.transport | {
         *("device_map", "sharing", "max_batch_tokens", "encoder_cache", "encoder_cache_gb"),
+        # not transport: `identity()` has it as "lora", and only where it is given
+        "peft",
     }
     #: The transformers class that loads the weights. Some adapters set it and `token_rate` from arguments.
     weights_class: str
@@ -81,7 +83,9 @@ class HFAudio(Model):
         That is the content hash of a local folder or the commit on the hub, the hash of a folder's chat template, and
         transformers' release. Raises MarathonError for a folder without weights, or a name without a known commit.
         """
-        return self._identity
+        if self.args.peft is None:
+            return self._identity
+        return {**self._identity, **lora.identity(self.args.peft, self.cache, self.flags.args)}
 
     @cached_property
     def _identity(self) -> dict[str, Any]:
@@ -96,6 +100,7 @@ class HFAudio(Model):
                 f"{self.flags.args}: revision={self.args.revision}: pretrained={folder} is a folder, "
                 "and a folder has no revisions"
             )
+        partial_files.refuse_pointers(folder, weights.checkpoint_files(folder), self.flags.args)
         template = chat_template(folder)
         return {
             # the name alone: the folder may be moved without changing the identity
@@ -104,7 +109,13 @@ class HFAudio(Model):
             "chat_template": hashlib.sha256(template.encode()).hexdigest() if template else None,
             "transformers": release,
             **self.optional_packages(folder),
+            **self._own_code(folder),
         }
+
+    def _own_code(self, folder: Path) -> dict[str, Any]:
+        """Return the hashes of the Python files beside the weights if the checkpoint's own code may run."""
+        files = sorted(folder.glob("*.py")) if self.args.trust_remote_code else []
+        return {"code": {file.name: weights.file_hash(file) for file in files}} if files else {}
 
     def optional_packages(self, folder: Path | None) -> dict[str, Any]:
         """Return the releases of packages whose absence changes answers without an error; `folder` None: on the hub.
@@ -125,17 +136,34 @@ class HFAudio(Model):
 
     def check(self) -> None:
         """Raise MarathonError when the weights are not available; runs in seconds, before anything is loaded."""
-        name = self.args.pretrained
-        if "weights" in self._identity or weights.snapshot(name, self.commit, self.weights_prefix):
-            return
-        weights.asked_commit(name, self.commit, self.flags.args)
+        name, flag = self.args.pretrained, self.flags.args
+        if "weights" in self._identity:
+            folder = weights.local_folder(name, flag)
+        else:
+            folder = weights.snapshot(name, self.commit, self.weights_prefix, self.args.trust_remote_code)
+        if self.args.peft is not None:
+            self.lora()
+        if folder is None:
+            weights.asked_commit(name, self.commit, flag)
+        else:
+            self._refuse_partial(folder)
+
+    def _refuse_partial(self, folder: Path) -> None:
+        """Raise MarathonError for weights and adapters of which a part is missing."""
+        partial_files.refuse_truncated(weights.weight_files(folder, self.weights_prefix))
+        if (folder / weights.LORA_CONFIG).is_file():
+            lora.refuse_incomplete(folder, f"{self.flags.args}: pretrained={self.args.pretrained}")
 
     def folder(self) -> Path:
         """Return the checkpoint's folder; downloads what is missing. Raises MarathonError."""
-        name, flag = self.args.pretrained, self.flags.args
+        name, flag, code = self.args.pretrained, self.flags.args, self.args.trust_remote_code
         return weights.local_folder(name, flag) or weights.fetched(
-            name, self.commit, self.weights_prefix, flag
+            name, self.commit, self.weights_prefix, flag, code
         )
+
+    def lora(self) -> Path | None:
+        """Return the folder of the adapter that `peft=` names, downloaded if necessary. Raises MarathonError."""
+        return None if self.args.peft is None else lora.folder_of(self.args.peft, self.flags.args)
 
     # -- answering ----------------------------------------------------------------------------------------------
 

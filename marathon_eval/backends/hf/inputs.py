@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from pydantic import Field
 from marathon_eval.api.model import ModelSettings, Request, Response
 from marathon_eval.api.press import Press
 from marathon_eval.backends.hf.batching import Batching, BatchSize
+from marathon_eval.backends.hf.config_files import read_json
+from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,6 +45,8 @@ class HFSettings(ModelSettings):
     #: The token budget of a batch (prompt, answer, padding). Without `batch_size`, the budget alone decides.
     max_batch_tokens: int | None = Field(default=None, ge=1)
     trust_remote_code: bool = False
+    #: An adapter of peft (LoRA) that is applied to the weights: a folder or a name on the hub.
+    peft: str | None = None
     #: Decode and encode a clip once for all questions on it; false switches this off, to measure what it saves.
     sharing: bool = True
     #: A folder for the audio encoder's outputs, and its limit in GB; the files read longest ago are deleted first.
@@ -124,6 +127,9 @@ class LocalModel(Protocol):
     def extractor(self, folder: Path) -> Any:
         """Load the feature extractor that lies in `folder`."""
 
+    def lora(self) -> Path | None:
+        """Return the folder of the adapter that `peft=` names, after downloading it if necessary; None without one."""
+
     def after_load(self, model: Any, folder: Path) -> None:
         """Complete the loaded model before the first request."""
 
@@ -168,7 +174,23 @@ def chat_template(folder: Path) -> str | None:
     for name in ("chat_template.json", "tokenizer_config.json"):
         file = folder / name
         if file.is_file():
-            template = json.loads(file.read_text(encoding="utf-8")).get("chat_template")
-            if isinstance(template, str):
+            template = default_template(read_json(file).get("chat_template"), str(file))
+            if template is not None:
                 return template
     return None
+
+
+def default_template(templates: Any, where: str) -> str | None:
+    """Return the template for ordinary chats: the only one, or of several named ones that which is named "default".
+
+    Several are a mapping of names, or a list of `name` and `template` as files have it. None: there is no template.
+    Raises MarathonError for several of which none is the default one; `where` says where they stand.
+    """
+    if isinstance(templates, list):
+        templates = {each.get("name"): each.get("template") for each in templates if isinstance(each, dict)}
+    if isinstance(templates, dict) and templates:
+        if not isinstance(templates.get("default"), str):
+            names = ", ".join(sorted(map(str, templates)))
+            raise MarathonError(f"{where}: has the chat templates {names}, and none is named default")
+        return str(templates["default"])
+    return templates if isinstance(templates, str) else None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from marathon_eval.api.file_identity import file_identity
+from marathon_eval.backends.hf.config_files import missing_modules
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import PACKAGE
 
@@ -28,6 +29,8 @@ SHIPPED = PACKAGE / "data"
 LORA_CONFIG = "adapter_config.json"
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+#: The same files of older checkpoints, as torch.save writes them; used where there are no safetensors.
+PICKLED_INDEX, PICKLED = "pytorch_model.bin.index.json", "pytorch_model.bin"
 #: The weight file of CTranslate2's layout, and a key that only its Whisper configs have.
 CONVERTED, CONVERTED_KEY = "model.bin", "suppress_ids"
 #: The limit for a response from the hub.
@@ -64,21 +67,25 @@ def folder_hash(folder: Path, memo: Memo | None = None, flag: str = "--model_arg
 
     Raises MarathonError when config or weights are missing.
     """
-    files = sorted(
-        {path for kind in (*CONFIG_FILES, *WEIGHT_FILES) for path in folder.glob(kind) if path.is_file()}
-    )
+    files = checkpoint_files(folder)
     if not (folder / "config.json").is_file() or not any(
         path.match(kind) for path in files for kind in WEIGHT_FILES
     ):
         raise MarathonError(
             f"{flag}: pretrained={folder}: holds no checkpoint (config.json and *.safetensors or *.bin)"
         )
-    hashes = _hashes(files, memo)
-    digests = [[path.name, hashes[path]] for path in files]
+    contents = hashes(files, memo)
+    digests = [[path.name, contents[path]] for path in files]
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
-def _hashes(files: Sequence[Path], memo: Memo | None) -> dict[Path, str]:
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the config, tokenizer and weight files of a folder, sorted."""
+    kinds = (*CONFIG_FILES, *WEIGHT_FILES)
+    return sorted({path for kind in kinds for path in folder.glob(kind) if path.is_file()})
+
+
+def hashes(files: Sequence[Path], memo: Memo | None) -> dict[Path, str]:
     """Return each file's SHA-256, from the memo where its key holds the file's whole identity.
 
     A key of earlier versions holds size and modification time only; its hash is taken over where the file's inode last
@@ -92,15 +99,15 @@ def _hashes(files: Sequence[Path], memo: Memo | None) -> dict[Path, str]:
         if one.unchanged_since_written
     }
     known = memo.get_many([*keys.values(), *earlier.values()]) if memo is not None else {}
-    hashes: dict[Path, str] = {}
+    found: dict[Path, str] = {}
     for path, key in keys.items():
         if key not in known:
             remembered = known.get(earlier.get(path, ""))
             known[key] = file_hash(path) if remembered is None else remembered
             if memo is not None:
                 memo.put(key, known[key])
-        hashes[path] = known[key]
-    return hashes
+        found[path] = known[key]
+    return found
 
 
 def file_hash(path: Path) -> str:
@@ -124,8 +131,10 @@ def peft_release() -> dict[str, str | None]:
         return {"peft": None}
 
 
-def hub_commit(name: str, revision: str | None, flag: str = "--model_args") -> str:
+def hub_commit(name: str, revision: str | None, flag: str = "--model_args", file: str = "config.json") -> str:
     """Return the commit of a name on the hub: `revision` itself, the last downloaded one, or the hub's current one.
+
+    `file` is one that the repository has.
 
     Raises MarathonError when the hub is needed and does not answer.
     """
@@ -133,12 +142,23 @@ def hub_commit(name: str, revision: str | None, flag: str = "--model_args") -> s
         return revision
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(config).parent.name if isinstance(config, str) else asked_commit(name, revision, flag)
+    config = try_to_load_from_cache(name, file, revision=revision)
+    return Path(config).parent.name if isinstance(config, str) else asked_commit(name, revision, flag, file)
 
 
-def asked_commit(name: str, revision: str | None, flag: str = "--model_args") -> str:
-    """Ask the hub for the current commit by downloading the config, so that the local cache records it.
+def hub_config(name: str, commit: str, flag: str = "--model_args") -> Path:
+    """Return the config.json of a commit, downloaded if it is not in the local cache. Raises MarathonError."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if not isinstance(try_to_load_from_cache(name, "config.json", revision=commit), str):
+        asked_commit(name, commit, flag)
+    return Path(str(try_to_load_from_cache(name, "config.json", revision=commit)))
+
+
+def asked_commit(
+    name: str, revision: str | None, flag: str = "--model_args", file: str = "config.json"
+) -> str:
+    """Ask the hub for the current commit by downloading `file`, so that the local cache records it.
 
     Raises MarathonError naming the weights when the hub does not answer.
     """
@@ -147,7 +167,7 @@ def asked_commit(name: str, revision: str | None, flag: str = "--model_args") ->
     if not constants.HF_HUB_OFFLINE:
         _check_connection(name, constants.ENDPOINT, flag)
     try:
-        config = hf_hub_download(name, "config.json", revision=revision, etag_timeout=HUB_SECONDS)
+        config = hf_hub_download(name, file, revision=revision, etag_timeout=HUB_SECONDS)
     except Exception as error:  # noqa: BLE001 - the errors of the client's network library differ between versions
         raise unreachable(name, _refusal(error), flag) from None
     return Path(config).parent.name
@@ -191,8 +211,11 @@ def unreachable(name: str, why: str, flag: str = "--model_args") -> MarathonErro
     )
 
 
-def snapshot(name: str, commit: str, prefix: str | None) -> Path | None:
-    """Return the commit's folder in the local hub cache if all needed files are there, else None."""
+def snapshot(name: str, commit: str, prefix: str | None, code: bool = False) -> Path | None:
+    """Return the commit's folder in the local hub cache if all needed files are there, else None.
+
+    `code`: the modules beside the weights are needed too (trust_remote_code).
+    """
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(name, "config.json", revision=commit)
@@ -200,29 +223,65 @@ def snapshot(name: str, commit: str, prefix: str | None) -> Path | None:
         return None
     folder = Path(config).parent
     # weights are downloaded last, so if they are there, the small files are too
-    return folder if not missing_shards(folder, prefix) else None
+    complete = not missing_shards(folder, prefix) and not (code and missing_modules(folder))
+    return folder if complete and not lacks_adapter(folder) else None
 
 
-def fetched(name: str, commit: str, prefix: str | None, flag: str = "--model_args") -> Path:
+def lacks_adapter(folder: Path) -> bool:
+    """Return whether a checkpoint has the config of an adapter and not its weights."""
+    return (folder / LORA_CONFIG).is_file() and not any(folder.glob("adapter_model.*"))
+
+
+def fetched(
+    name: str, commit: str, prefix: str | None, flag: str = "--model_args", code: bool = False
+) -> Path:
     """Return the commit's folder after downloading what is missing.
 
-    Downloads config and tokenizer files, then the weight shards that hold tensors named `prefix...`. Raises
-    MarathonError when the hub does not answer or lacks a file.
+    Downloads config and tokenizer files, then the weight shards that hold tensors named `prefix...`, an adapter beside
+    them, and with `code` the Python files. Raises MarathonError when the hub does not answer or lacks a file.
     """
-    cached = snapshot(name, commit, prefix)
+    cached = snapshot(name, commit, prefix, code)
     if cached is not None:
         return cached
     from huggingface_hub import snapshot_download
 
+    small = [*CONFIG_FILES, "*.py"] if code else list(CONFIG_FILES)
     try:
-        folder = Path(snapshot_download(name, revision=commit, allow_patterns=list(CONFIG_FILES)))
-        snapshot_download(name, revision=commit, allow_patterns=missing_shards(folder, prefix))
+        folder = Path(snapshot_download(name, revision=commit, allow_patterns=small))
+        large = missing_shards(folder, prefix)
+        if large == [SINGLE] and SINGLE not in _published(name, commit):
+            large = [PICKLED]
+        if (folder / LORA_CONFIG).is_file():
+            large.append("adapter_model.*")
+        snapshot_download(name, revision=commit, allow_patterns=large)
     except Exception as error:  # noqa: BLE001 - as above
         raise unreachable(name, _refusal(error), flag) from None
-    missing = missing_shards(folder, prefix)
+    missing = missing_shards(folder, prefix) + (missing_modules(folder) if code else [])
+    if lacks_adapter(folder):
+        missing.append("adapter_model.safetensors")
     if missing:
         raise unreachable(name, f"the hub has no {', '.join(missing)}", flag)
     return folder
+
+
+def _published(name: str, commit: str) -> set[str]:
+    """Return the names of the files that the hub has of a commit."""
+    from huggingface_hub import HfApi
+
+    return {file.rfilename for file in HfApi().model_info(name, revision=commit).siblings or ()}
+
+
+def fetched_adapter(name: str, commit: str, files: Sequence[str], flag: str = "--model_args") -> Path:
+    """Return the folder of an adapter's files after downloading those that the hub has. Raises MarathonError."""
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+
+    cached = [try_to_load_from_cache(name, file, revision=commit) for file in files]
+    if sum(isinstance(file, str) for file in cached) > 1:  # the config and one of the two forms of weights
+        return Path(next(file for file in cached if isinstance(file, str))).parent
+    try:
+        return Path(snapshot_download(name, revision=commit, allow_patterns=list(files)))
+    except Exception as error:  # noqa: BLE001 - as above
+        raise unreachable(name, _refusal(error), flag) from None
 
 
 def missing_shards(folder: Path, prefix: str | None) -> list[str]:
@@ -234,13 +293,28 @@ def missing_shards(folder: Path, prefix: str | None) -> list[str]:
 def _single(folder: Path) -> str:
     """Return the name of the only weight file, which depends on the config's layout (CTranslate2 or transformers)."""
     config = (folder / "config.json").read_text(encoding="utf-8")
-    return CONVERTED if f'"{CONVERTED_KEY}"' in config else SINGLE
+    if f'"{CONVERTED_KEY}"' in config:
+        return CONVERTED
+    return PICKLED if (folder / PICKLED).exists() and not (folder / SINGLE).exists() else SINGLE
+
+
+def weight_index(folder: Path) -> Path | None:
+    """Return the index of a checkpoint in several files, safetensors before others; None for weights in one file."""
+    if (folder / SINGLE).exists():
+        return folder / INDEX if (folder / INDEX).is_file() else None
+    return next((folder / name for name in (INDEX, PICKLED_INDEX) if (folder / name).is_file()), None)
+
+
+def weight_files(folder: Path, prefix: str | None) -> list[Path]:
+    """Return the weight files that are needed and there, an adapter's among them. Raises MarathonError."""
+    needed = [folder / name for name in needed_shards(folder, prefix) or [_single(folder)]]
+    return [file for file in (*needed, *sorted(folder.glob("adapter_model.*"))) if file.is_file()]
 
 
 def weight_map(folder: Path) -> dict[str, str]:
     """Read the index that maps tensor names to shards; empty for weights in one file. Raises MarathonError."""
-    path = folder / INDEX
-    if not path.is_file():
+    path = weight_index(folder)
+    if path is None:
         return {}
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))["weight_map"])

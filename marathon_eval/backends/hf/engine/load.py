@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
-from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf import lora, weights
 from marathon_eval.backends.hf.engine.loaded import Loaded
-from marathon_eval.backends.hf.inputs import chat_template
+from marathon_eval.backends.hf.inputs import chat_template, default_template
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -43,13 +43,15 @@ def load(adapter: LocalModel) -> Loaded:
                 complete,
                 dtype=adapter.args.dtype,
                 attn_implementation=adapter.kernels(),
-                device_map=adapter.args.device_map,
+                device_map=device_map(adapter.args.device_map, device),
                 output_loading_info=True,
                 **trusted,
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trusted)
             features = adapter.extractor(folder)
+            refuse_base_alone(model, folder, loading_info)
             adapter.after_load(model, folder)
+            apply_lora(model, adapter)
     except (OSError, ValueError, ImportError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise MarathonError(
@@ -63,22 +65,60 @@ def load(adapter: LocalModel) -> Loaded:
             f"{adapter.weights_class}, first {absent[0]}"
         )
     _refuse_float32(adapter.args.attn_implementation, model.dtype)
-    if adapter.args.device_map is None:
+    if device_map(adapter.args.device_map, device) is None:
         model.to(device)
     model.eval()
     # the checkpoint's sampling settings must not change greedy answers, so only its end tokens are kept
     ends = ending_tokens(adapter, model, tokenizer)
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    if not ends:
+        raise MarathonError(
+            f"--model {adapter.name()}: {adapter.args.pretrained} names no token that ends an answer"
+        )
+    if tokenizer.pad_token_id is None:
+        # batches are padded with it and masked there, so any token does
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(ends[0])
+    pad = tokenizer.pad_token_id
     if adapter.token_rate is not None:
         model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=pad)
     return Loaded(
         model=model,
         tokenizer=tokenizer,
         features=features,
-        chat_template=chat_template(folder) or tokenizer.chat_template,
+        chat_template=chat_template(folder) or default_template(tokenizer.chat_template, str(folder)),
         device=model.device,
         weights_bytes=torch.cuda.memory_allocated(device) if device.type == "cuda" else 0,
     )
+
+
+def device_map(asked: str | None, device: torch.device) -> str | dict[str, str] | None:
+    """Return the device_map for `from_pretrained`: what was asked for, or the device itself; None for the CPU.
+
+    With a map, each tensor is read straight to its device. Without one, the whole model is built in the CPU's memory
+    first, by each process of a machine.
+    """
+    return asked if asked is not None or device.type == "cpu" else {"": str(device)}
+
+
+def refuse_base_alone(model: Any, folder: Path, loading_info: dict[str, Any]) -> None:
+    """Raise MarathonError where an adapter lies beside the weights and is not, or not wholly, in the loaded model."""
+    if not (folder / weights.LORA_CONFIG).is_file():
+        return
+    where = str(folder)
+    lora.refuse_incomplete(folder, where)
+    if not getattr(model, "peft_config", None):
+        raise MarathonError(f"{where}: its adapter was not applied; the base model would answer")
+    lora.refuse_unapplied({"unexpected_keys": loading_info["unexpected_keys"]}, where)
+
+
+def apply_lora(model: Any, adapter: LocalModel) -> None:
+    """Apply the adapter of `peft=`, beside one that the model has already. Raises MarathonError if it does not fit."""
+    folder = adapter.lora()
+    if folder is None:
+        return
+    before = list(getattr(model, "peft_config", None) or ())
+    info = model.load_adapter(str(folder), adapter_name=lora.NAME)
+    model.set_adapter([*before, lora.NAME] if before else lora.NAME)
+    lora.refuse_unapplied(info, f"--model_args: peft={adapter.args.peft}")
 
 
 def _refuse_float32(kernel: str, dtype: torch.dtype) -> None:
@@ -139,6 +179,7 @@ def complete_checkpoint(folder: Path, prefix: str | None) -> Iterator[Path]:
     Raises MarathonError when a needed shard is missing.
     """
     present = {file for file in set(weights.weight_map(folder).values()) if (folder / file).exists()}
+    index_name = (weights.weight_index(folder) or folder / weights.INDEX).name
     names = weights.weight_map(folder)
     if present == set(names.values()):
         yield folder
@@ -148,8 +189,8 @@ def complete_checkpoint(folder: Path, prefix: str | None) -> Iterator[Path]:
         raise MarathonError(f"{folder}: lacks {', '.join(missing)}, which its index names")
     with tempfile.TemporaryDirectory(prefix="marathon_eval_") as temporary:
         for file in folder.iterdir():
-            if file.is_file() and file.name != weights.INDEX:
+            if file.is_file() and file.name != index_name:
                 (Path(temporary) / file.name).symlink_to(file.resolve())
         index = {"metadata": {}, "weight_map": {n: shard for n, shard in names.items() if shard in present}}
-        (Path(temporary) / weights.INDEX).write_text(json.dumps(index), encoding="utf-8")
+        (Path(temporary) / index_name).write_text(json.dumps(index), encoding="utf-8")
         yield Path(temporary)
