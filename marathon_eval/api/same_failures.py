@@ -9,7 +9,7 @@ from marathon_eval.errors import MarathonError
 #: After this many failures in a row with the same reason and no answer between, a run stops with that reason.
 SAME_FAILURES = 10
 #: Begins the error of a request that was never sent, because a server is down; it doesn't count as a failure of its own.
-NOT_ASKED = "not asked: "
+NEVER_SENT = "not asked: "
 
 
 @dataclass
@@ -25,7 +25,7 @@ class SameFailures:
 
         Raises MarathonError at the tenth failure in a row that has the same reason.
         """
-        if error is not None and error.startswith(NOT_ASKED):
+        if error is not None and error.startswith(NEVER_SENT):
             return
         self.count = 0 if error is None else self.count + 1 if error == self.reason else 1
         self.reason = error

@@ -163,7 +163,7 @@ class HFAudio(Model):
 
     def lora(self) -> Path | None:
         """Return the folder of the adapter that `peft=` names, downloaded if necessary. Raises MarathonError."""
-        return None if self.args.peft is None else lora.folder_of(self.args.peft, self.flags.args)
+        return None if self.args.peft is None else lora.adapter_folder(self.args.peft, self.flags.args)
 
     # -- answering ----------------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def refuse_incomplete(folder: Path, where: str) -> None:
         )
 
 
-def folder_of(name: str, flag: str) -> Path:
+def adapter_folder(name: str, flag: str) -> Path:
     """Return the folder that `peft=` names, downloaded if it is a name on the hub. Raises MarathonError."""
     folder = local(name, flag)
     if folder is None:

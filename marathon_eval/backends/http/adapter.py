@@ -25,7 +25,7 @@ from marathon_eval.api.model import (
     Response,
     flags_of,
 )
-from marathon_eval.api.same_failures import NOT_ASKED
+from marathon_eval.api.same_failures import NEVER_SENT
 from marathon_eval.api.secrets import (
     NO_KEY,
     SHORTEST_KEY,
@@ -229,7 +229,7 @@ class APIAudio(Model):
     async def _answer(self, session: Session, request: Request) -> Response:
         if session.outages >= OUTAGE:
             return Response.failed(
-                f"{NOT_ASKED}{session.outages} requests before it failed with {session.outage}"
+                f"{NEVER_SENT}{session.outages} requests before it failed with {session.outage}"
             )
         try:
             clips = [await session.clips.get(audio) for audio in request.audios]

@@ -20,7 +20,7 @@ from marathon_eval.backends.hf import lora, weights
 from marathon_eval.errors import MarathonError
 try:
     if sys.argv[2] == "peft":
-        folder = lora.folder_of(sys.argv[1], "--model_args")
+        folder = lora.adapter_folder(sys.argv[1], "--model_args")
     else:
         folder = weights.fetched(sys.argv[1], sys.argv[3], None, code=sys.argv[2] == "code")
     print(*sorted(path.name for path in folder.iterdir()))

@@ -68,18 +68,7 @@ def load(adapter: LocalModel) -> Loaded:
     if device_map(adapter.args.device_map, device) is None:
         model.to(device)
     model.eval()
-    # the checkpoint's sampling settings must not change greedy answers, so only its end tokens are kept
-    ends = ending_tokens(adapter, model, tokenizer)
-    if not ends:
-        raise MarathonError(
-            f"--model {adapter.name()}: {adapter.args.pretrained} names no token that ends an answer"
-        )
-    if tokenizer.pad_token_id is None:
-        # batches are padded with it and masked there, so any token does
-        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(ends[0])
-    pad = tokenizer.pad_token_id
-    if adapter.token_rate is not None:
-        model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=pad)
+    settle_tokens(adapter, model, tokenizer)
     return Loaded(
         model=model,
         tokenizer=tokenizer,
@@ -88,6 +77,22 @@ def load(adapter: LocalModel) -> Loaded:
         device=model.device,
         weights_bytes=torch.cuda.memory_allocated(device) if device.type == "cuda" else 0,
     )
+
+
+def settle_tokens(adapter: LocalModel, model: Any, tokenizer: Any) -> None:
+    """Set the tokens that end an answer, and one that pads batches. Raises MarathonError where nothing ends an answer."""
+    ends = ending_tokens(adapter, model, tokenizer)
+    if not ends:
+        raise MarathonError(
+            f"--model {adapter.name()}: {adapter.args.pretrained} names no token that ends an answer"
+        )
+    if tokenizer.pad_token_id is None:
+        # batches are padded with it and masked there, so any token does
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(ends[0])
+    # the checkpoint's sampling settings must not change greedy answers, so only its end tokens are kept
+    if adapter.token_rate is not None:
+        pad = tokenizer.pad_token_id
+        model.generation_config = transformers.GenerationConfig(eos_token_id=ends, pad_token_id=pad)
 
 
 def device_map(asked: str | None, device: torch.device) -> str | dict[str, str] | None:
