@@ -178,6 +178,13 @@ class HFAudio(Model):
             self._runner = Runner(self, next(runners, None))
         yield from self._runner.run(requests)
 
+    def attach(self, loaded: Loaded) -> None:
+        """Answer with weights that are in memory already, instead of loading them on the first call of `generate`."""
+        from marathon_eval.backends.hf.engine.runner import Runner
+
+        self._runner = Runner(self)
+        self._runner.use(loaded)
+
     def close(self) -> None:
         if self._runner is not None:
             self._runner.release()

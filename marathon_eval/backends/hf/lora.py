@@ -15,14 +15,14 @@ from typing import Any
 from marathon_eval.backends.hf import weights
 from marathon_eval.errors import MarathonError
 
-WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+ADAPTER_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 #: The name under which `peft=` is added to a model.
 NAME = "peft"
 
 
 def weight_file(folder: Path) -> Path | None:
     """Return the adapter's weights in a folder; None where there are none."""
-    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    return next((folder / name for name in ADAPTER_WEIGHTS if (folder / name).is_file()), None)
 
 
 def refuse_incomplete(folder: Path, where: str) -> None:
@@ -31,10 +31,12 @@ def refuse_incomplete(folder: Path, where: str) -> None:
     `where` begins the message: the flag and the argument that named the folder.
     """
     if not (folder / weights.LORA_CONFIG).is_file():
-        raise MarathonError(f"{where}: holds no adapter ({weights.LORA_CONFIG} and {' or '.join(WEIGHTS)})")
+        raise MarathonError(
+            f"{where}: holds no adapter ({weights.LORA_CONFIG} and {' or '.join(ADAPTER_WEIGHTS)})"
+        )
     if weight_file(folder) is None:
         raise MarathonError(
-            f"{where}: has {weights.LORA_CONFIG} but no {' or '.join(WEIGHTS)}: without them the base model would answer"
+            f"{where}: has {weights.LORA_CONFIG} but no {' or '.join(ADAPTER_WEIGHTS)}: without them the base model would answer"
         )
     if find_spec("peft") is None:
         raise MarathonError(
@@ -47,7 +49,7 @@ def adapter_folder(name: str, flag: str) -> Path:
     folder = local(name, flag)
     if folder is None:
         commit = weights.hub_commit(name, None, flag, weights.LORA_CONFIG)
-        folder = weights.fetched_adapter(name, commit, [weights.LORA_CONFIG, *WEIGHTS], flag)
+        folder = weights.fetched_adapter(name, commit, [weights.LORA_CONFIG, *ADAPTER_WEIGHTS], flag)
     refuse_incomplete(folder, f"{flag}: peft={name}")
     return folder
 
@@ -69,7 +71,7 @@ def identity(name: str, memo: weights.Memo | None, flag: str) -> dict[str, Any]:
         commit = weights.hub_commit(name, None, flag, weights.LORA_CONFIG)
         return {"lora": {"name": name, "revision": commit}, **weights.peft_release()}
     refuse_incomplete(folder, f"{flag}: peft={name}")
-    files = [folder / weights.LORA_CONFIG, weight_file(folder) or folder / WEIGHTS[0]]
+    files = [folder / weights.LORA_CONFIG, weight_file(folder) or folder / ADAPTER_WEIGHTS[0]]
     hashes = weights.hashes(files, memo)
     return {
         "lora": {"name": folder.resolve().name, "weights": [hashes[file] for file in files]},

@@ -184,7 +184,7 @@ def observing(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Obse
 def tapped_attention(decoder: Decoder, look: Callable[[int, Tensor], None]) -> Iterator[None]:
     """While open, call `look(layer, queries [1, heads, T, d])` whenever a decoder layer attends. Not thread-safe."""
     modules = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(decoder.layers)}
-    functions, name = _attention_functions(decoder)
+    functions, name = attention_functions(decoder)
     original = functions[name]
 
     def tap(module: Any, query: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -199,7 +199,7 @@ def tapped_attention(decoder: Decoder, look: Callable[[int, Tensor], None]) -> I
         functions[name] = original
 
 
-def _attention_functions(decoder: Decoder) -> tuple[MutableMapping[str, Any], str]:
+def attention_functions(decoder: Decoder) -> tuple[MutableMapping[str, Any], str]:
     """Return the mapping in which the decoder's layers look up their attention function, and its key there.
 
     "eager" is not in transformers' registry: each modeling file defines its own, and its encoders may have another one.

@@ -98,6 +98,10 @@ class Runner:
         features = SharedFeatures(loaded.features, self.shared.clips)
         self.shared.loaded = replace(loaded, shared=self.shared, features=features)
 
+    def use(self, loaded: Loaded) -> None:
+        """Answer with these weights, which are in memory already."""
+        self._loaded = loaded
+
     @property
     def _always_alone(self) -> bool:
         return self.adapter.requests_at_once() == 1
