@@ -1,7 +1,7 @@
 """Defines metrics, and the tallies that collect their counts.
 
-A `Metric` scores one row (`score`) and computes its value from counts that are summed over rows (`value`). Bootstrap
-intervals resample those counts. A `Tally` collects the counts while rows pass: it keeps a few numbers or a label per
+A `Metric` scores one row (`score`) and computes its value from counts that are summed over rows (`value`). Intervals
+leave out or resample the counts of whole clips. A `Tally` collects the counts while rows pass: it keeps a few numbers or a label per
 row and never the row itself, so that memory stays small.
 """
 
@@ -112,6 +112,10 @@ class Metric(ABC):
     counts_left_out: bool = False
     #: Whether results count the rows that get no score: those whose target or answer has no value for this metric.
     counts_unscored: bool = False
+    #: Whether the value lies between 0 and 1, as accuracy and F1 do; intervals then stay there.
+    share: bool = False
+    #: Whether the value is a mean of one number per row.
+    rowwise: ClassVar[bool] = False
 
     @abstractmethod
     def score(self, row: ScoredRow) -> float | None:
@@ -150,9 +154,10 @@ class Metric(ABC):
 
 
 class Mean(Metric):
-    """Averages a score over rows; rows without a score are left out."""
+    """Averages a score over rows; rows without a score are left out. `share`: each score is 0, 1 or between."""
 
     reads_rows: ClassVar[bool] = False
+    rowwise: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -161,8 +166,10 @@ class Mean(Metric):
         higher_is_better: bool = True,
         empty: float = float("nan"),
         counts_unscored: bool = False,
+        share: bool = False,
     ) -> None:
         self.name = name
+        self.share = share
         self.higher_is_better = higher_is_better
         self._score = score
         self._empty = empty

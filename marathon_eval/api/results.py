@@ -36,7 +36,7 @@ class Sample:
     fields: dict[str, Any] = field(default_factory=dict)
     #: Every text of the judge by kind and call, retries included; empty for tasks without a judge.
     judge: dict[str, Any] = field(default_factory=dict)
-    #: Option texts and letters that metrics compare an answer with, and the cluster that intervals resample: a later
+    #: Option texts and letters that metrics compare an answer with, and the cluster of the intervals: a later
     #: command needs them to score the sample again.
     choices: list[str] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
@@ -58,10 +58,19 @@ _WRITTEN_FIELDS = tuple(item.name for item in fields(Sample) if item.name != "ta
 
 @dataclass(frozen=True)
 class MetricValue:
-    """Holds a metric over one task; `ci95` resamples clips. None where no row can be scored."""
+    """Holds a metric over one task with its 95 % interval by clip. None where no row can be scored.
+
+    `no_interval` is the reason why a value has no interval.
+    """
 
     value: float | None
     ci95: tuple[float, float] | None = None
+    no_interval: str | None = None
+
+    def entry(self) -> dict[str, Any]:
+        """Return the value's entry in results.json; a reason stands only where there is one."""
+        reason = {} if self.no_interval is None else {"no_interval": self.no_interval}
+        return {"value": self.value, "ci95": self.ci95, **reason}
 
 
 def full_n(n_meta: int, n_missing: int, n_filtered: int) -> int:
@@ -138,12 +147,12 @@ class TaskResult:
             return None
         scale = self.headline_scale
         interval = None if metric.ci95 is None else (metric.ci95[0] * scale, metric.ci95[1] * scale)
-        return MetricValue(metric.value * scale, interval)
+        return MetricValue(metric.value * scale, interval, metric.no_interval)
 
     def summary(self) -> dict[str, Any]:
         """Return the task's entry in results.json."""
         entry: dict[str, Any] = {
-            name: {metric: asdict(value) for metric, value in metrics.items()}
+            name: {metric: value.entry() for metric, value in metrics.items()}
             for name, metrics in self.readings.items()
         }
         counts = asdict(self)

@@ -146,10 +146,12 @@ def of_unknown_release(manifests: Mapping[str, Any]) -> Iterator[str]:
 
 
 def numbers(value: MetricValue) -> tuple[str, str]:
-    """Return the value with four digits and its 95 % interval with three, as texts."""
+    """Return the value with four digits and its 95 % interval with three (or why it has none), as texts."""
     if value.value is None:
         return "none", ""
-    interval = "" if value.ci95 is None else f"{value.ci95[0]:.3f} - {value.ci95[1]:.3f}"
+    interval = value.no_interval or ""
+    if value.ci95 is not None:
+        interval = f"{value.ci95[0]:.3f} - {value.ci95[1]:.3f}"
     return f"{value.value:.4f}", interval
 
 

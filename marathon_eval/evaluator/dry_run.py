@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.model import Model, Request, Usage
@@ -18,9 +18,11 @@ from marathon_eval.evaluator.eta import Forecast
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
 from marathon_eval.evaluator.requests import DocRequests, RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
+from marathon_eval.scoring.power import least_loss
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
+    from marathon_eval.task.task import Task
 
 #: At most this many cached responses of a model are read for its forecast.
 ANSWERS_READ = 500
@@ -28,7 +30,11 @@ ANSWERS_READ = 500
 
 @dataclass(frozen=True)
 class TaskCost:
-    """Counts one task's rows, requests and distinct clips (with their hours); `error` is the first error of a row."""
+    """Counts one task's rows, requests and distinct clips (with their hours); `error` is the first error of a row.
+
+    `least_loss` is the smallest loss of the headline, in its points, that a paired comparison on these rows shows with
+    80 % power; `no_loss` is the reason why there is none.
+    """
 
     rows: int
     errors: int
@@ -36,6 +42,8 @@ class TaskCost:
     clips: int
     hours: float
     requests: int
+    least_loss: float | None = None
+    no_loss: str | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,10 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",)) -> DryRun:
     ]
     run_checks = list(checks(plan, sum(cost.misses for cost in costs)))
     return DryRun(
-        {name: _task_cost(plan.pool, name, facts) for name in plan.tasks},
+        {
+            name: replace(_task_cost(plan.pool, name, facts), **_power(task, plan.pool.doc_requests[name]))
+            for name, task in plan.tasks.items()
+        },
         costs,
         len({fact.sha256 for fact in facts.values()}),
         _hours(facts, [audio for request in requests for audio in request.audios]),
@@ -115,6 +126,21 @@ def _task_cost(pool: RequestPool, name: str, facts: Mapping[Audio, AudioFacts]) 
         hours=_hours(facts, audios),
         requests=sum(len(item.requests) for item in items),
     )
+
+
+def _power(task: Task, items: Sequence[DocRequests]) -> dict[str, Any]:
+    """Return the fields of TaskCost on the loss that a press must cost to be seen."""
+    headline = task.scorer.headline
+    reading = task.scorer.readings.get(headline["reading"]) if headline else None
+    metrics = [] if reading is None or headline is None else reading.metrics
+    metric = next((each for each in metrics if each.name == headline["metric"]), None) if headline else None
+    if metric is None or not metric.share or headline is None:
+        return {"no_loss": "known only for headlines that are shares, such as accuracy and F1"}
+    docs = [item.doc for item in items if item.error is None]
+    loss = least_loss(task.scorer.clusters(docs))
+    if loss is None:
+        return {"no_loss": f"n too small ({len(set(task.scorer.clusters(docs)))} clips)"}
+    return {"least_loss": round(loss * headline.get("scale", 1.0), 3)}
 
 
 def _lacks_audio(item: DocRequests, facts: Mapping[Audio, AudioFacts]) -> bool:

@@ -240,8 +240,9 @@ def _numbers(cell: TaskCell) -> list[str]:
         value = reading.metrics.get(metric) if reading else None
         if value is not None and value.difference is not None:
             gain = f"{value.difference * cell.scale:+.2f}"
-        if value is not None and value.ci95 is not None:
-            interval = " to ".join(f"{end * cell.scale:+.2f}" for end in value.ci95)
+        if value is not None:
+            ends = () if value.ci95 is None else value.ci95
+            interval = " to ".join(f"{end * cell.scale:+.2f}" for end in ends) or value.no_interval or ""
         if reading is not None and reading.discordance is not None:
             test = reading.discordance
             lost, won, p = str(test.only_a), str(test.only_b), f"{test.holm_p:.4f}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from marathon_eval.report.sample_columns import CellColumns, ReadingColumns, TaskColumns
 from marathon_eval.results.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, outcome_counts
-from marathon_eval.scoring.stats import wilson
+from marathon_eval.scoring.intervals import count_interval
 
 NO_ANSWER, OTHER = "no answer", "other"
 #: A task with more different gold labels than this counts as one with open answers, not classes.
@@ -19,19 +19,20 @@ MOST_DURATION_BINS = 6
 
 @dataclass(frozen=True)
 class Share:
-    """Counts `right` of `n` rows, with a 95 % Wilson interval that takes rows of one clip as independent."""
+    """Counts `right` of `n` rows, with a 95 % interval that takes rows of one clip as independent; None: n too small."""
 
     name: str
     right: int
     n: int
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
     @classmethod
     def of(cls, name: str, right: int, n: int) -> Share:
         """Compute the interval for the counts."""
-        interval = wilson(right, n)
-        return cls(name, right, n, round(interval.low, 4), round(interval.high, 4))
+        ends = count_interval(right, n).ci95
+        low, high = (None, None) if ends is None else (round(ends[0], 4), round(ends[1], 4))
+        return cls(name, right, n, low, high)
 
 
 @dataclass(frozen=True)

@@ -65,8 +65,10 @@ def _letters(axes: Axes, letters: Sequence[tuple[str, int, int]]) -> None:
 def _shares(axes: Axes, shares: Sequence[Share], title: str) -> None:
     places = list(range(len(shares)))
     rates = [share.right / share.n for share in shares]
-    low = [max(0.0, rate - share.low) for rate, share in zip(rates, shares, strict=True)]
-    high = [max(0.0, share.high - rate) for rate, share in zip(rates, shares, strict=True)]
+    # a share of too few rows has no interval and so no whisker
+    nan = float("nan")
+    low = [nan if s.low is None else max(0.0, s.right / s.n - s.low) for s in shares]
+    high = [nan if s.high is None else max(0.0, s.high - s.right / s.n) for s in shares]
     axes.barh(places, rates, color=SERIES[0], alpha=0.75)
     axes.errorbar(rates, places, xerr=[low, high], fmt="none", ecolor=INK, elinewidth=1, capsize=2)
     axes.set_yticks(places, [_short(share.name) for share in shares])

@@ -16,6 +16,7 @@ class Score:
     """Holds a score (of a run: 0-100) and its 95 % interval; `whole` is False if some rows were not scored.
 
     `n` are the rows scored, where these are not all rows of the task, and `full_n` those of the chosen subset.
+    `no_interval` is the reason why a score has no interval.
     """
 
     value: float
@@ -24,6 +25,7 @@ class Score:
     whole: bool = True
     n: int | None = None
     full_n: int | None = None
+    no_interval: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,8 @@ def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:
     low, high = sorted(headline.ci95) if headline.ci95 else (None, None)
     n_in = task.n_in(task.headline_reading)
     n = None if all_rows and n_in == task.full_n else n_in
-    return Score(headline.value, low, high, task.coverage_of(task.headline_reading) == 1.0, n, task.full_n)
+    whole = task.coverage_of(task.headline_reading) == 1.0
+    return Score(headline.value, low, high, whole, n, task.full_n, headline.no_interval)
 
 
 def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]) -> LeaderboardRow:

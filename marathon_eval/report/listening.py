@@ -22,7 +22,7 @@ from marathon_eval.results.paired import JsonObject, TaskRows, paired_metrics
 class ListeningScore:
     """Holds score minus control in points (0-100) with its 95 % interval, over `n` paired documents.
 
-    `value` is None if it cannot be computed; `reason` then says why.
+    `value` is None if it cannot be computed; `reason` then says why. `no_interval`: why a value has no interval.
     """
 
     value: float | None
@@ -30,6 +30,7 @@ class ListeningScore:
     high: float | None = None
     n: int = 0
     reason: str | None = None
+    no_interval: str | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def _paired(cell: ReportRun, control: ReportRun, task: str) -> ListeningScore:
     scale = results.headline_scale
     # 0.0 - x, because -x of 0.0 would print as -0.0
     ends = sorted(0.0 - end * scale for end in metric.ci95) if metric.ci95 else (None, None)
-    return ListeningScore(0.0 - metric.difference * scale, ends[0], ends[1], difference.n_paired)
+    value, n = 0.0 - metric.difference * scale, difference.n_paired
+    return ListeningScore(value, ends[0], ends[1], n, no_interval=metric.no_interval)
 
 
 def _generation(cell: ReportRun, task: str) -> object:

@@ -122,4 +122,5 @@ def task_from(name: str, summary: Mapping[str, Any]) -> TaskResult:
 
 def _metric(value: Mapping[str, Any]) -> MetricValue:
     interval = value.get("ci95")
-    return MetricValue(value["value"], None if interval is None else (interval[0], interval[1]))
+    ends = None if interval is None else (interval[0], interval[1])
+    return MetricValue(value["value"], ends, value.get("no_interval"))

@@ -126,7 +126,9 @@ def listening_text(score: ListeningScore | None) -> str:
     """Return `+34.2 [28.1, 40.3] n=200`, with the number of paired documents, or a dash without a value."""
     if score is None or score.value is None:
         return "–"
-    interval = "" if score.low is None or score.high is None else f" [{score.low:+.1f}, {score.high:+.1f}]"
+    interval = f" [{score.no_interval}]" if score.no_interval else ""
+    if score.low is not None and score.high is not None:
+        interval = f" [{score.low:+.1f}, {score.high:+.1f}]"
     return f"{score.value:+.1f}{interval} n={score.n}"
 
 
@@ -160,6 +162,8 @@ def cell_text(score: Score | None, intervals: bool) -> str:
     text = f"{score.value:.1f}" + ("" if score.whole else INCOMPLETE)
     if intervals and score.low is not None and score.high is not None:
         text += f" [{score.low:.1f}, {score.high:.1f}]"
+    elif intervals and score.no_interval:
+        text += f" [{score.no_interval}]"
     return text + ("" if score.n is None else f" {rows_text(score)}")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.judge_labels import Judgement, Judgements
-from marathon_eval.scoring.stats import wilson
+from marathon_eval.scoring.intervals import count_interval
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Agreement:
     weighted_kappa: float | None
     spearman: float | None
     mean_difference: float | None
+    #: Why there is no interval.
+    no_interval: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _compared(
     label_columns = [*zip(*labels, strict=True)] or [(), ()]
     score_columns = [*zip(*scores, strict=True)] or [(), ()]
     same = sum(left == right for left, right in labels)
-    interval = wilson(same, len(labels)) if labels else None
+    found = count_interval(same, len(labels)) if labels else None
     return Agreement(
         kind=kind,
         task=task,
@@ -102,11 +104,12 @@ def _compared(
         n_one_alone=len(one) - len(both),
         n_other_alone=len(other) - len(both),
         agreement=same / len(labels) if labels else None,
-        ci95=None if interval is None else (interval.low, interval.high),
+        ci95=None if found is None else found.ci95,
         kappa=kappa(*label_columns),
         weighted_kappa=weighted_kappa(*score_columns) if kind == "pair" else None,
         spearman=spearman(*score_columns),
         mean_difference=sum(abs(a - b) for a, b in scores) / len(scores) if scores else None,
+        no_interval=None if found is None else found.reason,
     )
 
 

@@ -12,12 +12,18 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.files import newest_run, read_results, read_samples
+from marathon_eval.results.gate import Limit, gate
 from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
 from marathon_eval.results.paired import JsonObject, TaskRows, correct, paired_metrics
 
 
-def compare_runs(path_a: Path, path_b: Path, force: bool = False) -> dict[str, Any]:
-    """Return what `compare` prints as JSON. Raises MarathonError if data or prompts differ, unless `force` is set."""
+def compare_runs(
+    path_a: Path, path_b: Path, force: bool = False, wanted: Sequence[Limit] = ()
+) -> dict[str, Any]:
+    """Return what `compare` prints as JSON, with a verdict on each of the `wanted` limits.
+
+    Raises MarathonError if data or prompts differ, unless `force` is set, and for a limit on a task that is not shared.
+    """
     folders = newest_run(path_a), newest_run(path_b)
     results = [read_results(folder) for folder in folders]
     shared = [task for task in results[0]["tasks"] if task in results[1]["tasks"]]
@@ -39,6 +45,7 @@ def compare_runs(path_a: Path, path_b: Path, force: bool = False) -> dict[str, A
         "only_a": [task for task in results[0]["tasks"] if task not in shared],
         "only_b": [task for task in results[1]["tasks"] if task not in shared],
         "forced": unlike,
+        "gate": [asdict(verdict) for verdict in gate(wanted, rows)],
     }
 
 

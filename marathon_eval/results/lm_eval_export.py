@@ -3,7 +3,7 @@
 The files are `results_<time>.json` and `samples_<task>_<time>.jsonl`, with one row per document and reading (lm-eval:
 per document and filter), see
 https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/loggers/evaluation_tracker.py.
-A standard error is the width of the bootstrap interval over clips divided by 2 x 1.96. Rows have the prompt's hash
+A standard error is the width of the 95 % interval by clip divided by 2 x 1.96. Rows have the prompt's hash
 instead of the prompt, since a run's samples do not contain it.
 """
 

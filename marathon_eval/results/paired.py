@@ -1,7 +1,7 @@
 """Compares one task of two runs, paired by document: metric differences with intervals, discordant counts, flips.
 
-Metrics are rebuilt from the metric_list entries in results.json. Every interval resamples clips, the same ones for
-both runs; right and wrong answers are compared by the exact McNemar test.
+Metrics are rebuilt from the metric_list entries in results.json. Intervals go by clip, the same ones for both runs;
+right and wrong answers are compared by an exact sign-flip test over clips.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
+from marathon_eval.scoring.intervals import paired, paired_interval
 from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
 from marathon_eval.scoring.metrics.own import recorded_metric
-from marathon_eval.scoring.stats import bootstrap, holm, mcnemar
+from marathon_eval.scoring.stats import holm, sign_flip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,13 +44,17 @@ class TaskRows:
 
 @dataclass(frozen=True)
 class Difference:
-    """Holds one metric of both runs, on the documents that both scored; `reason` says why there is no interval."""
+    """Holds one metric of both runs, on the documents that both scored.
+
+    `reason` says why there is no difference, `no_interval` why a difference has no interval.
+    """
 
     a: float | None
     b: float | None
     difference: float | None
     ci95: tuple[float, float] | None
     reason: str | None = None
+    no_interval: str | None = None
 
 
 @dataclass
@@ -130,57 +135,62 @@ def correct(families: Sequence[Mapping[str, ReadingDifference]]) -> None:
 
 
 def _reading(name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> ReadingDifference:
-    specs = (a.summary.get("metrics") or {}).get(name, {})
     metrics = {
-        metric: _difference(name, metric, specs.get(metric), a, b, docs)
+        metric: _difference(name, metric, a, b, docs)
         for metric in a.summary[name]
         if metric in b.summary[name]
     }
     return ReadingDifference(metrics, _discordance(name, a, b, docs))
 
 
-def _difference(
-    reading: str, name: str, spec: Mapping[str, Any] | None, a: TaskRows, b: TaskRows, docs: Sequence[int]
-) -> Difference:
-    """Compare one metric, rebuilt from the samples; no interval if that does not reproduce both runs' values."""
-    recorded = [side.summary[reading][name]["value"] for side in (a, b)]
+def _difference(reading: str, name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> Difference:
+    """Compare one metric, rebuilt from the samples; no difference unless that reproduces both runs' values."""
+    found = paired_counts(reading, name, a, b, docs)
+    if isinstance(found, str):
+        recorded = [side.summary[reading][name]["value"] if docs else None for side in (a, b)]
+        return Difference(recorded[0], recorded[1], None, None, found)
+    return difference(*found)
+
+
+class PairedCounts(NamedTuple):
+    """Holds the counts [n, k] of the same documents in both runs, their clusters, and the metric."""
+
+    first: NDArray[Any]
+    second: NDArray[Any]
+    clusters: Sequence[str]
+    metric: Metric
+
+
+def paired_counts(
+    reading: str, name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]
+) -> PairedCounts | str:
+    """Rebuild one metric's counts from the samples of both runs, or return the reason why that cannot be."""
+    spec = (a.summary.get("metrics") or {}).get(reading, {}).get(name)
     if spec is None:
-        return Difference(
-            recorded[0], recorded[1], None, None, "results.json does not say how it is computed"
-        )
+        return "results.json does not say how it is computed"
     if not docs:
-        return Difference(None, None, None, None, "no document was scored in both runs")
+        return "no document was scored in both runs"
     metric = rebuilt(spec, name, reading)
+    recorded = [side.summary[reading][name]["value"] for side in (a, b)]
     scored = tuple([row for row in side.scored.values() if reading in row["readings"]] for side in (a, b))
     counts = metric.counts([row_of_sample(row, reading) for side in scored for row in side])
     halves = counts[: len(scored[0])], counts[len(scored[0]) :]
     if not all(_same(metric.total(half), value) for half, value in zip(halves, recorded, strict=True)):
-        return Difference(
-            recorded[0], recorded[1], None, None, "it cannot be computed again from the samples alone"
-        )
+        return "it cannot be computed again from the samples alone"
     places = [{row["doc_id"]: place for place, row in enumerate(side)} for side in scored]
     chosen = [half[[at[doc] for doc in docs]] for half, at in zip(halves, places, strict=True)]
-    return difference(chosen[0], chosen[1], clusters([a.rows[doc] for doc in docs]), metric)
+    return PairedCounts(chosen[0], chosen[1], clusters([a.rows[doc] for doc in docs]), metric)
 
 
 def difference(
     first: NDArray[Any], second: NDArray[Any], clusters: Sequence[str], metric: Metric
 ) -> Difference:
     """Return second - first with its 95 % interval, from counts [n, k] of the same documents in the same order."""
-    import numpy as np
-
-    width = first.shape[1]
-
-    def value(sums: NDArray[Any]) -> NDArray[Any]:
-        gained: NDArray[Any] = metric.value(sums[:, width:]) - metric.value(sums[:, :width])
-        return gained
-
     values = [metric.total(counts) for counts in (first, second)]
     if values[0] is None or values[1] is None:
         return Difference(values[0], values[1], None, None, "one of the runs has no value")
-    interval = bootstrap(np.hstack([first, second]), clusters, value)
-    ends = None if interval is None else (interval.low, interval.high)
-    return Difference(values[0], values[1], values[1] - values[0], ends)
+    found = paired_interval(paired(first, second, clusters, metric.value, metric.share, metric.rowwise))
+    return Difference(values[0], values[1], values[1] - values[0], found.ci95, no_interval=found.reason)
 
 
 def _same(value: float | None, recorded: float | None) -> bool:
@@ -210,7 +220,7 @@ def row_of_sample(row: JsonObject, reading: str) -> ScoredRow:
 
 
 def clusters(rows: Sequence[JsonObject]) -> list[str]:
-    """Return the cluster of each row, which intervals resample: the recorded one, or the clips.
+    """Return the cluster of each row, the unit of intervals: the recorded one, or the clips.
 
     The clips serve if a row has no recorded cluster, or if all rows have the same.
     """
@@ -233,7 +243,10 @@ def _discordance(name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> Di
         return None
     pairs = Counter((x == RIGHT, y == RIGHT) for x, y in zip(*codes, strict=True))
     only_a, only_b = pairs[True, False], pairs[False, True]
-    p = mcnemar(only_a, only_b)
+    gains: Counter[str] = Counter()
+    for cluster, x, y in zip(clusters([a.rows[doc] for doc in docs]), *codes, strict=True):
+        gains[cluster] += (y == RIGHT) - (x == RIGHT)
+    p = sign_flip(gains.values())
     return Discordance(pairs[True, True], only_a, only_b, pairs[False, False], p, p)
 
 

@@ -127,6 +127,11 @@ def _fault_of_task(name: str, task: Any) -> str | None:
         for metric, entry in metrics.items():
             value = entry.get("value") if isinstance(entry, dict) else ""
             interval = entry.get("ci95") if isinstance(entry, dict) else None
-            if not (value is None or is_number(value)) or not (interval is None or is_interval(interval)):
+            reason = entry.get("no_interval", "") if isinstance(entry, dict) else ""
+            if (
+                not (value is None or is_number(value))
+                or not (interval is None or is_interval(interval))
+                or not isinstance(reason, str)
+            ):
                 return f"tasks: {name}: {reading}: {metric}"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.doc import Doc, DocSet
@@ -154,33 +154,30 @@ class Aggregation:
             for name, metric, _ in self.tallies:
                 values[name][metric.name] = Measured(MetricValue(None), {key: {} for key in parts})
             return values
-        from marathon_eval.scoring.stats import bootstraps
-
-        measures: list[Measured] = []
-
-        def counts_and_values() -> Iterator[tuple[NDArray[Any], Callable[[NDArray[Any]], NDArray[Any]]]]:
-            for tallied in self.tallies:
-                counts = self._counts(tallied)
-                measures.append(_without_interval(tallied.metric, counts, parts))
-                yield counts, tallied.metric.value
-
-        intervals = bootstraps(counts_and_values(), self.scorer.clusters(self.docs))
-        for (name, metric, _), measured, interval in zip(self.tallies, measures, intervals, strict=True):
-            ends = None if interval is None else (interval.low, interval.high)
+        clusters = self.scorer.clusters(self.docs)
+        for tallied in self.tallies:
+            name, metric, _ = tallied
             if len(self.left_out[name]) == len(self.docs) and not metric.counts_left_out:
                 # some metrics have a value of their own for no rows
                 nothing = {key: dict.fromkeys(labels) for key, labels in parts.items()}
                 values[name][metric.name] = Measured(MetricValue(None), nothing)
                 continue
-            values[name][metric.name] = measured._replace(whole=MetricValue(measured.whole.value, ends))
+            values[name][metric.name] = _measured(metric, self._counts(tallied), clusters, parts)
         return values
 
 
-def _without_interval(metric: Metric, counts: NDArray[Any], parts: Parts) -> Measured:
+def _measured(metric: Metric, counts: NDArray[Any], clusters: Sequence[str], parts: Parts) -> Measured:
     import numpy as np
 
+    from marathon_eval.scoring.intervals import metric_interval
+
+    value = _value(metric, counts)
+    whole = MetricValue(None)
+    if value is not None:
+        found = metric_interval(counts, clusters, metric.value, metric.share, metric.rowwise)
+        whole = MetricValue(value, found.ci95, found.reason)
     return Measured(
-        MetricValue(_value(metric, counts)),
+        whole,
         {
             key: {label: _value(metric, counts[np.array(places)]) for label, places in labels.items()}
             for key, labels in parts.items()

@@ -185,12 +185,12 @@ def flip_rate() -> Metric:
         signs = {(scores.answer > scores.reference) - (scores.answer < scores.reference) for scores in passes}
         return float(len(signs) > 1) if len(passes) == 2 else None
 
-    return Mean("flip_rate", score, higher_is_better=False)
+    return Mean("flip_rate", score, higher_is_better=False, share=True)
 
 
 def judge_parse_rate() -> Metric:
     """Build the share of passes whose reply was parsed, if only after retries; rows left out count too."""
-    rate = Mean("judge_parse_rate", lambda row: len(pair_of(row).passes) / 2)
+    rate = Mean("judge_parse_rate", lambda row: len(pair_of(row).passes) / 2, share=True)
     rate.counts_left_out = True
     return rate
 

@@ -58,6 +58,8 @@ def tables(results: Path) -> Iterator[str]:
 def _told(result: dict[str, Any]) -> str:
     """Format a value with its interval, such as `0.93 (0.88 - 0.97)`."""
     accuracy = result["strict"]["accuracy"]
+    if accuracy["ci95"] is None:
+        return f"{accuracy['value']:.2f} ({accuracy['no_interval']})"
     low, high = accuracy["ci95"]
     return f"{accuracy['value']:.2f} ({low:.2f} - {high:.2f})"
 
@@ -80,8 +82,9 @@ def _swept(task: str, sweep: dict[str, Any]) -> Iterator[str]:
         told = []
         for ratio in RATIOS:
             accuracy = _accuracy(cells[f"{press} {ratio:g}"])
-            low, high = accuracy["ci95"]
-            told.append(f"{accuracy['b']:.2f} ({low:+.2f} to {high:+.2f})")
+            ends = accuracy["ci95"]
+            interval = accuracy["no_interval"] if ends is None else f"{ends[0]:+.2f} to {ends[1]:+.2f}"
+            told.append(f"{accuracy['b']:.2f} ({interval})")
         yield f"| `{press}` | " + " | ".join(told) + " |"
 
 

@@ -158,6 +158,8 @@ class TestCost:
             "clips": 3,
             "hours": pytest.approx(9 / 3600, abs=1e-4),
             "requests": 9,
+            "least_loss": None,
+            "no_loss": "n too small (3 clips)",
         }
         assert (cost["hits"], cost["misses"], cost["most_output_tokens"]) == (0, 9, 9 * 4)
         assert (cost["audio_tokens"], cost["forecast_s"]) == (None, None)

@@ -72,7 +72,12 @@ def test_a_breakdown_counts_every_scored_row_once() -> None:
     assert [(s.name, s.right, s.n) for s in parts.by_field["half"]] == [("long", 2, 3), ("short", 1, 3)]
     assert parts.majority == 0.5
     share = parts.by_class[1]
-    assert share.low < 2 / 3 < share.high
+    # three rows say nothing
+    assert (share.low, share.high) == (None, None)
+    whole = answered("t", rows * 4).by_class[1]
+    assert whole.low is not None
+    assert whole.high is not None
+    assert whole.low < 2 / 3 < whole.high
 
 
 def test_duration_bins_are_even_and_cut_no_duration_in_two() -> None:

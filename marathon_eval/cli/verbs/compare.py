@@ -1,14 +1,14 @@
-"""Compare two runs document by document: score differences with intervals, McNemar's test, changed documents."""
+"""Compare two runs document by document: score differences with intervals, a sign-flip test, changed documents."""
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli.main import EXIT_WHOLE
+from marathon_eval.cli.main import EXIT_LOST, EXIT_UNDECIDED, EXIT_WHOLE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,6 +51,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="compare even if the two runs used different data or different prompts",
     )
     parser.add_argument(
+        "--gate",
+        metavar="LIMITS",
+        help="least differences of headlines in points, such as 'race>=-1.0,gtzan>=-2': exit code 0 if every loss is "
+        "shown to be within its limit, 4 if a loss beyond one is shown, else 5: too few rows to say",
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help="print JSON instead of a table, with unrounded numbers and all changed documents",
@@ -59,13 +65,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.results.compare import compare_runs
+    from marathon_eval.results.gate import limits
 
-    comparison = compare_runs(Path(arguments.run_a), Path(arguments.run_b), arguments.force)
+    wanted = [] if arguments.gate is None else limits(arguments.gate)
+    comparison = compare_runs(Path(arguments.run_a), Path(arguments.run_b), arguments.force, wanted)
     if arguments.json:
         print(json.dumps(comparison, indent=1))
     else:
         print_comparison(comparison, arguments.flips)
-    return EXIT_WHOLE
+    return gate_code(verdict["verdict"] for verdict in comparison["gate"])
+
+
+def gate_code(verdicts: Iterable[str]) -> int:
+    """Return the exit code: a loss that is shown counts before one that is not decided."""
+    from marathon_eval.results.gate import BEYOND, UNDECIDED
+
+    found = set(verdicts)
+    return EXIT_LOST if BEYOND in found else EXIT_UNDECIDED if UNDECIDED in found else EXIT_WHOLE
+
+
+def gate_lines(comparison: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line such as `gate race >= -1: -0.52 (-0.91 to -0.13): within the margin` per limit."""
+    for each in comparison["gate"]:
+        points = "no difference" if each["difference"] is None else f"{each['difference']:+.2f}"
+        ends = each["ci95"]
+        interval = each["reason"] if ends is None else f"{ends[0]:+.2f} to {ends[1]:+.2f}"
+        p = f"p {each['p_within']:.4f} within, {each['p_beyond']:.4f} beyond (Holm)"
+        yield f"gate {each['task']} >= {each['points']:g}: {points} ({interval}): {each['verdict']}; {p}"
 
 
 def print_comparison(comparison: Mapping[str, Any], flips: int) -> None:
@@ -85,7 +111,7 @@ def print_comparison(comparison: Mapping[str, Any], flips: int) -> None:
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
-    for line in (*notes(comparison), *changed_row_line(comparison, flips)):
+    for line in (*notes(comparison), *changed_row_line(comparison, flips), *gate_lines(comparison)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -103,12 +129,12 @@ def _add(table: Table, task: Mapping[str, Any]) -> None:
     for place, name in enumerate(readings):
         metrics, test = task["readings"][name]["metrics"], task["readings"][name]["discordance"]
         metric = headline["metric"] if headline.get("metric") in metrics else next(iter(metrics), "")
-        value = metrics.get(metric) or dict.fromkeys(("a", "b", "difference", "ci95"))
+        value = metrics.get(metric) or dict.fromkeys(("a", "b", "difference", "ci95", "no_interval"))
         star = " *" if name == headline.get("reading") else ""
         table.add_row(
             *(task["task"] if place == 0 else "", name, metric + star),
             *(number(value[key], 4) for key in ("a", "b")),
-            *(signed(value["difference"]), interval(value["ci95"])),
+            *(signed(value["difference"]), interval(value["ci95"], value["no_interval"])),
             *((str(test["only_a"]), str(test["only_b"])) if test else ("", "")),
             *(number(test[key], 4) if test else "" for key in ("p", "holm_p")),
             str(task["n_paired"]) if place == 0 else "",
@@ -124,8 +150,8 @@ def signed(value: float | None) -> str:
     return "" if value is None else f"{value:+.4f}"
 
 
-def interval(ends: Any) -> str:
-    return "" if ends is None else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
+def interval(ends: Any, reason: str | None) -> str:
+    return reason or "" if ends is None else f"{ends[0]:+.3f} to {ends[1]:+.3f}"
 
 
 def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
@@ -142,8 +168,8 @@ def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     for side in "ab":
         if comparison[f"only_{side}"]:
             yield f"tasks of run {side.upper()} alone: {', '.join(comparison[f'only_{side}'])}"
-    yield "* headline metric. Intervals resample clips. only A, only B: documents that only this run has right."
-    yield "p: exact McNemar test; p (Holm): corrected over the tasks of one reading."
+    yield "* headline metric. Intervals go by clip. only A, only B: documents that only this run has right."
+    yield "p: exact sign-flip test over clips; p (Holm): corrected over the tasks of one reading."
 
 
 def changed_row_line(comparison: Mapping[str, Any], most: int) -> Iterator[str]:

@@ -66,9 +66,10 @@ def agreement_lines(compared: Agreement) -> list[str]:
         lines[0] += (
             f" ({compared.n_one_alone} by the first alone, {compared.n_other_alone} by the second alone)"
         )
-    if compared.agreement is not None and compared.ci95 is not None:
-        low, high = compared.ci95
-        lines.append(f"  agreement        {compared.agreement:.1%}  [{low:.1%}, {high:.1%}]")
+    if compared.agreement is not None:
+        ends = compared.ci95
+        interval = compared.no_interval if ends is None else f"{ends[0]:.1%}, {ends[1]:.1%}"
+        lines.append(f"  agreement        {compared.agreement:.1%}  [{interval}]")
     for name, value in (
         ("Cohen's kappa", compared.kappa),
         ("weighted kappa", compared.weighted_kappa),

@@ -80,13 +80,16 @@ def applied(folder: Path, path: Path) -> int:
     """Remove the rejected rows and their files from the data set and return the exit code. Raises MarathonError."""
     from marathon_eval.corpus.audit.expected import load_known
     from marathon_eval.corpus.audit.review import apply, read_verdicts
-    from marathon_eval.scoring.stats import wilson
+    from marathon_eval.scoring.intervals import count_interval
 
     outcome = apply(folder, load_known(), read_verdicts(path, "--verdicts"), "--verdicts")
     text = f"{outcome.judged} rows reviewed, {outcome.accepted} accepted"
     if outcome.judged:
-        interval = wilson(outcome.accepted, outcome.judged)
-        text += f" ({outcome.accepted / outcome.judged:.1%}, 95 % CI {interval.low:.1%}-{interval.high:.1%})"
+        found = count_interval(outcome.accepted, outcome.judged)
+        ends = found.reason or ""
+        if found.ci95 is not None:
+            ends = f"95 % CI {found.ci95[0]:.1%}-{found.ci95[1]:.1%}"
+        text += f" ({outcome.accepted / outcome.judged:.1%}, {ends})"
     print(f"{text}; {len(outcome.rows)} rows and {len(outcome.files)} files removed")
     for row in outcome.rows:
         print(f"  rejected: {row}")

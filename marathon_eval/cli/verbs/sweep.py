@@ -181,7 +181,7 @@ def sweep_footer(summary: dict[str, Any]) -> str:
     asked = sum(cell["cache"]["misses"] for cell in cells)
     hits = sum(cell["cache"]["hits"] for cell in cells)
     text = (
-        "Differences are paired by document; intervals resample clips. lost: right only without the press; "
+        "Differences are paired by document; intervals go by clip. lost: right only without the press; "
         "won: right only with it; p: exact McNemar test, Holm-corrected over the task's cells.\n"
         "Seconds are per answer, as if each cell ran alone: a stage that cells share was measured once and counts in each. "
         f"The whole sweep: {summary['wall_s']:.1f} s, {asked} answers asked, {hits} from the cache."

@@ -37,17 +37,17 @@ def is_hit(row: ScoredRow) -> float:
 
 def accuracy() -> Metric:
     """Build the share of rows answered right; an unanswered row is wrong."""
-    return Mean("accuracy", is_hit)
+    return Mean("accuracy", is_hit, share=True)
 
 
 def acc() -> Metric:
     """Build `accuracy` under lm-eval's name."""
-    return Mean("acc", is_hit)
+    return Mean("acc", is_hit, share=True)
 
 
 def parse_rate() -> Metric:
     """Build the share of rows in which an answer was found."""
-    return Mean("parse_rate", lambda row: float(row.answer.value is not None))
+    return Mean("parse_rate", lambda row: float(row.answer.value is not None), share=True)
 
 
 def chance() -> Metric:
@@ -85,7 +85,7 @@ def exact_match(
         said = ((said_like(row, target) or "", target) for target in row.targets)
         return float(any(plain(answer) == plain(target) for answer, target in said))
 
-    return Mean("exact_match", score)
+    return Mean("exact_match", score, share=True)
 
 
 def spells_choice(value: str, row: ScoredRow) -> bool:

@@ -1,7 +1,7 @@
 """Builds a metric from an entry of `metric_list` in a task's YAML.
 
 A metric converts every row to numbers that add up (hits, confusion cells, edits) and computes its value from their
-sums, so that one matrix product gives all draws of a bootstrap (stats.py). Values are fractions; WER may exceed 1.
+sums, so that leaving a clip out, or drawing it twice, is arithmetic (scoring/intervals.py). Values are fractions; WER may exceed 1.
 """
 
 from __future__ import annotations

@@ -17,8 +17,10 @@ class LabelF1(Metric):
 
     An unanswered row is a miss for its target and no false alarm; so is an answer that is no row's target.
     It equals scikit-learn's `f1_score(gold, predicted, labels=<labels in gold>, average=..., zero_division=0)` with a
-    word that is no label in place of "no answer". In a draw of the bootstrap the labels are the targets of that draw.
+    word that is no label in place of "no answer". Where clips are left out for an interval, the labels are the targets that remain.
     """
+
+    share = True
 
     def __init__(self, average: Literal["macro", "weighted"]) -> None:
         self.name = f"{average}_f1"
@@ -44,6 +46,8 @@ class BinaryF1(Metric):
 
     Without that label in any answer or target it has no value, where scikit-learn's default gives 0.
     """
+
+    share = True
 
     def __init__(self, pos_label: str) -> None:
         self.name = "f1"
@@ -79,6 +83,8 @@ class BinaryF1(Metric):
 
 class Majority(Metric):
     """Computes the accuracy of always giving the most frequent target."""
+
+    share = True
 
     def __init__(self) -> None:
         self.name = "majority"

@@ -48,7 +48,7 @@ def air_bench_accuracy() -> Metric:
             return 0.0 if row.answer.rule == INVALID else None
         return float(row.answer.value == air_bench_gold(row))
 
-    return Mean("accuracy", score)
+    return Mean("accuracy", score, share=True)
 
 
 def air_bench_invalid() -> Metric:
@@ -58,19 +58,22 @@ def air_bench_invalid() -> Metric:
         lambda row: float(
             row.answer.rule == INVALID or (row.answer.value is not None and air_bench_gold(row) is None)
         ),
+        share=True,
     )
 
 
 def inclusion() -> Metric:
     """Build the accuracy by MMAR's and MMAU's rule; an empty prediction is wrong."""
     return Mean(
-        "accuracy", lambda row: float(mmar.included(row.label, row.answer.value or "", row.context.choices))
+        "accuracy",
+        lambda row: float(mmar.included(row.label, row.answer.value or "", row.context.choices)),
+        share=True,
     )
 
 
 def invalid() -> Metric:
     """Build the share of rows whose prediction is no text."""
-    return Mean("invalid", lambda row: float(row.answer.rule == INVALID))
+    return Mean("invalid", lambda row: float(row.answer.rule == INVALID), share=True)
 
 
 def option_accuracy() -> Metric:
@@ -80,7 +83,7 @@ def option_accuracy() -> Metric:
         counted = row.label in row.context.choices and row.answer.rule != NOT_JUDGED
         return is_hit(row) if counted else None
 
-    return Mean("accuracy", score)
+    return Mean("accuracy", score, share=True)
 
 
 AIR_BENCH_FILTERS: dict[str, Callable[..., FilterStep]] = {"air_bench.letter": letter_filter}

@@ -60,6 +60,8 @@ def released_accuracy(
 
 class _Accuracy(Metric):
     name = "accuracy"
+    share = True
+    rowwise = True
 
     def __init__(self, gold: Callable[[str], str], parsed_only: bool, subset: RaceSubset | None) -> None:
         self._gold = gold
@@ -85,9 +87,11 @@ class _Accuracy(Metric):
 class ParsedF1(Metric):
     """Computes F1 over the rows whose gold and prediction are both labels; 0 where there is no such row.
 
-    With `labels` None, the labels are the gold texts of the run (in the bootstrap: of the draw). With `over` "seen"
-    the mean runs over labels that such a row has as gold or prediction; with "labels", over all of them.
+    With `labels` None, the labels are the gold texts of the run (where an interval leaves out clips: of the rest). With
+    `over` "seen" the mean runs over labels that such a row has as gold or prediction; with "labels", over all of them.
     """
+
+    share = True
 
     def __init__(
         self,
@@ -147,6 +151,7 @@ class _BinaryF1(Metric):
     """Computes had's F1 with one positive label; an unanswered row is an error for either gold label."""
 
     name = "binary_f1"
+    share = True
 
     def __init__(self, positive: str, gold: Callable[[str], str]) -> None:
         self._positive = positive

@@ -1,0 +1,127 @@
+"""Tests whether a run keeps within margins of a base run, task by task: a gate for continuous evaluation.
+
+Each margin is tested on the paired difference of the task's headline (non-inferiority: Wellek 2010, Testing
+Statistical Hypotheses of Equivalence and Noninferiority), with Holm's correction over the tasks, at the level of the
+95 % interval, 0.025 on each side.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.results.paired import TaskRows, in_both, paired_counts
+from marathon_eval.scoring.intervals import LEVEL, KnownDifference, paired, paired_interval
+from marathon_eval.scoring.stats import holm
+
+#: Verdicts on a task: the loss is within the margin; beyond it; the rows are too few to say.
+WITHIN, BEYOND, UNDECIDED = "within the margin", "loss beyond the margin", "too few rows to say"
+_LIMIT = re.compile(r"(?P<task>[^<>=,]+)>=(?P<points>[+-]?(\d+\.?\d*|\.\d+))")
+
+
+@dataclass(frozen=True)
+class Limit:
+    """Names the least difference, run minus base, that a task's headline may have; in its points, 0 or less."""
+
+    task: str
+    points: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Holds the test of one limit: the difference in points of the headline, its 95 % interval, both p-values.
+
+    `p_within` is against a loss of the margin or more, `p_beyond` against a loss of at most the margin; both after
+    Holm's correction. `reason` says why there is no test.
+    """
+
+    task: str
+    points: float
+    difference: float | None
+    ci95: tuple[float, float] | None
+    p_within: float
+    p_beyond: float
+    verdict: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Holds what is known of a task's difference in the metric's own unit; `scale` leads to points."""
+
+    limit: Limit
+    scale: float
+    value: float | None
+    known: KnownDifference
+
+
+def limits(text: str) -> list[Limit]:
+    """Parse `race>=-1.0,gtzan>=-2`. Raises MarathonError that names the part at fault."""
+    found: dict[str, Limit] = {}
+    for part in text.split(","):
+        match = _LIMIT.fullmatch(part.strip())
+        if match is None:
+            raise MarathonError(f"--gate: a limit is TASK>=POINTS, such as race>=-1.0, got {part.strip()!r}")
+        task, points = match["task"].strip(), float(match["points"])
+        if points > 0:
+            raise MarathonError(f"--gate: {task}: the least difference is 0 or less, got {points:g}")
+        if task in found:
+            raise MarathonError(f"--gate: {task} has two limits")
+        found[task] = Limit(task, points)
+    return list(found.values())
+
+
+def gate(wanted: Sequence[Limit], rows: Mapping[str, Sequence[TaskRows]]) -> list[Verdict]:
+    """Test every limit on the tasks that both runs have. Raises MarathonError for another task."""
+    for limit in wanted:
+        if limit.task not in rows:
+            raise unknown("--gate", "task in both runs", limit.task, rows)
+    measured = [_measured(limit, *rows[limit.task]) for limit in wanted]
+    within = holm([_tail(each, each.limit.points, mirrored=False) for each in measured])
+    beyond = holm([_tail(each, each.limit.points, mirrored=True) for each in measured])
+    return [_verdict(each, p, q) for each, p, q in zip(measured, within, beyond, strict=True)]
+
+
+def _measured(limit: Limit, a: TaskRows, b: TaskRows) -> _Measured:
+    headline = a.summary.get("headline")
+    if not headline:
+        return _Measured(limit, 1.0, None, "the task has no headline")
+    docs = [doc for doc in a.scored if doc in b.scored]
+    reading, metric_name = headline["reading"], headline["metric"]
+    if any(metric_name not in side.summary.get(reading, {}) for side in (a, b)):
+        return _Measured(limit, 1.0, None, f"not both runs have {reading} {metric_name}")
+    found = paired_counts(reading, metric_name, a, b, in_both(reading, a, b, docs))
+    if isinstance(found, str):
+        return _Measured(limit, 1.0, None, found)
+    first, second, clusters, metric = found
+    values = [metric.total(counts) for counts in (first, second)]
+    # a rate of errors that rises is a loss
+    scale = float(headline.get("scale", 1.0)) * (1 if metric.higher_is_better else -1)
+    if values[0] is None or values[1] is None:
+        return _Measured(limit, scale, None, "one of the runs has no value")
+    known = paired(first, second, clusters, metric.value, metric.share, metric.rowwise)
+    if scale < 0 and not isinstance(known, str):
+        known = known.mirrored()
+    return _Measured(limit, scale, (values[1] - values[0]) * scale, known)
+
+
+def _tail(each: _Measured, points: float, mirrored: bool) -> float:
+    """Return the p-value against a loss of at least the margin; `mirrored`: of at most the margin."""
+    if isinstance(each.known, str):
+        return 1.0
+    bound = points / abs(each.scale)
+    return each.known.mirrored().tail(-bound) if mirrored else each.known.tail(bound)
+
+
+def _verdict(each: _Measured, within: float, beyond: float) -> Verdict:
+    level = (1 - LEVEL) / 2
+    verdict = WITHIN if within <= level else BEYOND if beyond <= level else UNDECIDED
+    found = paired_interval(each.known)
+    ends = None
+    if found.ci95 is not None:
+        ends = (found.ci95[0] * abs(each.scale), found.ci95[1] * abs(each.scale))
+    return Verdict(
+        each.limit.task, each.limit.points, each.value, ends, within, beyond, verdict, found.reason
+    )
