@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from marathon_eval.api.file_identity import file_identity
+from marathon_eval.api.hub_client import guard_hub_client
 from marathon_eval.backends.hf.config_files import missing_modules
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import PACKAGE
@@ -164,6 +165,7 @@ def asked_commit(
     """
     from huggingface_hub import constants, hf_hub_download
 
+    guard_hub_client()
     if not constants.HF_HUB_OFFLINE:
         _check_connection(name, constants.ENDPOINT, flag)
     try:
@@ -246,6 +248,7 @@ def fetched(
     from huggingface_hub import snapshot_download
 
     small = [*CONFIG_FILES, "*.py"] if code else list(CONFIG_FILES)
+    guard_hub_client()
     try:
         folder = Path(snapshot_download(name, revision=commit, allow_patterns=small))
         large = missing_shards(folder, prefix)
@@ -278,6 +281,7 @@ def fetched_adapter(name: str, commit: str, files: Sequence[str], flag: str = "-
     cached = [try_to_load_from_cache(name, file, revision=commit) for file in files]
     if sum(isinstance(file, str) for file in cached) > 1:  # the config and one of the two forms of weights
         return Path(next(file for file in cached if isinstance(file, str))).parent
+    guard_hub_client()
     try:
         return Path(snapshot_download(name, revision=commit, allow_patterns=list(files)))
     except Exception as error:  # noqa: BLE001 - as above

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from marathon_eval.api.hub_client import full_commit, guard_hub_client, plain_name
 from marathon_eval.errors import AudioError, MarathonError
 
 _FULL_COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -20,6 +21,7 @@ class HubRepo:
     """Reads a dataset repository at one commit. `where` prefixes errors. Raises MarathonError if unreachable."""
 
     def __init__(self, repo: str, revision: str | None, where: str) -> None:
+        guard_hub_client()
         self.repo = repo
         self.where = where
         self.commit = self._commit(revision)
@@ -96,9 +98,10 @@ class HubRepo:
                 entries = HfApi().list_repo_tree(
                     self.repo, folder or None, recursive=True, revision=self.commit, repo_type="dataset"
                 )
-                return sorted(entry.path for entry in entries if isinstance(entry, RepoFile))
+                names = [entry.path for entry in entries if isinstance(entry, RepoFile)]
             except EntryNotFoundError:
                 return []
+        return sorted(plain_name(name, f"{self.where}: {self.repo}") for name in names)
 
     def _commit(self, revision: str | None) -> str:
         """Return the full commit of a branch, tag or shortened commit; without a network, look in the local cache."""
@@ -114,18 +117,19 @@ class HubRepo:
         cached_ref = self._cache_folder() / "refs" / (revision or "main")
         try:
             with self._network_errors():
-                newest = str(HfApi().dataset_info(self.repo, revision=None if short else revision).sha)
+                sha = HfApi().dataset_info(self.repo, revision=None if short else revision).sha
+                newest = full_commit(sha, f"{self.where}: {self.repo}")
                 if short is None or newest.startswith(short):
                     return newest
                 commits = HfApi().list_repo_commits(self.repo, repo_type="dataset")
         except MarathonError:
             if short is None and cached_ref.is_file():
-                return cached_ref.read_text(encoding="utf-8").strip()
+                return full_commit(cached_ref.read_text(encoding="utf-8").strip(), str(cached_ref))
             raise
         matches = [commit.commit_id for commit in commits if commit.commit_id.startswith(short)]
         if len(matches) != 1:
             raise MarathonError(f"{self.where}: {self.repo} has no commit {short}")
-        return matches[0]
+        return full_commit(matches[0], f"{self.where}: {self.repo}")
 
     def _cache_folder(self) -> Path:
         from huggingface_hub.constants import HF_HUB_CACHE
@@ -141,7 +145,16 @@ class HubRepo:
         http_error = getattr(errors, "HTTPError", OSError)
         try:
             yield
-        except (OSError, http_error, errors.HFValidationError) as error:
+        # the last four: the client's own, about replies of another shape than a hub's
+        except (
+            OSError,
+            http_error,
+            errors.HFValidationError,
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+        ) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise MarathonError(
                 f"{self.where}: the dataset {self.repo} cannot be fetched from the hub ({reason}); "

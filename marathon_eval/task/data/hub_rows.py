@@ -76,6 +76,10 @@ def load_split(
     """
     import datasets
 
+    from marathon_eval.api.hub_client import guard_hub_client
+
+    guard_hub_client()
+
     path, root, extra = _arguments(config, where, folders, data_files)
     try:
         builder = datasets.load_dataset_builder(
