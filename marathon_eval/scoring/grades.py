@@ -111,7 +111,7 @@ def grade_win_rate() -> Metric:
         won = _mean_of_votes(lambda vote: float(vote.grade() > vote.other_grade()))(row)
         return 0.0 if row.answer.value is None else won
 
-    return Mean("grade_win_rate", score)
+    return Mean("grade_win_rate", score, share=True)
 
 
 def grade_position_bias() -> Metric:
@@ -131,7 +131,7 @@ def grade_flip_rate() -> Metric:
         flips = [float(_sign(first) != _sign(second)) for first, second in _swapped(row)]
         return mean(flips) if flips else None
 
-    return Mean("grade_flip_rate", score, higher_is_better=False)
+    return Mean("grade_flip_rate", score, higher_is_better=False, share=True)
 
 
 def _mean_of_votes(number: Callable[[Vote], float]) -> Callable[[ScoredRow], float | None]:

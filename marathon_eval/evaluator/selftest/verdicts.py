@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Verdict = Literal["pass", "fail", "not applicable"]
+TestVerdict = Literal["pass", "fail", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class SelfTestLine:
     """Reports one check: its name, its verdict, and the figures or the reason in words."""
 
     name: str
-    verdict: Verdict
+    verdict: TestVerdict
     said: str
 
 
