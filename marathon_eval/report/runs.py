@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.api.results import MetricValue, TaskResult
+from marathon_eval.files import canonical_json, sha256_of
 from marathon_eval.report.merge import merged_runs_below, one_run
 from marathon_eval.report.run_labels import labels
 from marathon_eval.results.label import (
@@ -73,15 +74,44 @@ def read_cells(paths: Sequence[str | Path]) -> list[ReportRun]:
             runs.append(one_run(path))
         else:
             runs += merged_runs_below(path)
-    for run in runs:
-        words = label_words(recorded_condition(run), recorded_selection(run))
-        run["aside"] = in_brackets([*words, *run.get("variant", ())])
+    data = _data_words(runs)
+    for run, word in zip(runs, data, strict=True):
+        words = [*label_words(recorded_condition(run), recorded_selection(run)), *run.get("variant", ())]
+        # runs of one place that were merged may say already that their data differ
+        told = any(other.startswith("data ") for other in words)
+        run["aside"] = in_brackets(words if word is None or told else [*words, word])
     runs.sort(key=_place)
     fingerprints, started, asides = (
         [run[key] for run in runs] for key in ("fingerprint", "started", "aside")
     )
     names = labels(fingerprints, started, asides)
     return [_cell(run, name) for run, name in zip(runs, names, strict=True)]
+
+
+def _data_words(runs: Sequence[Mapping[str, Any]]) -> list[str | None]:
+    """Return the word `data 3fa81c02` for each run that asked other rows of a task than another run here did.
+
+    Only runs with one selection are compared: fewer rows have a label of their own. None for all other runs.
+    """
+    hashes: dict[tuple[str, str], set[str]] = {}
+    of_runs = [_data_of(run) for run in runs]
+    for of_run in of_runs:
+        for place, sha256 in of_run.items():
+            hashes.setdefault(place, set()).add(sha256)
+    unlike = [
+        {place: sha256 for place, sha256 in of_run.items() if len(hashes[place]) > 1} for of_run in of_runs
+    ]
+    return [f"data {sha256_of(sorted(found.items()))[:8]}" if found else None for found in unlike]
+
+
+def _data_of(run: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the hash of a run's rows by task and selection; none for what a run did not record."""
+    selection = recorded_selection(run)
+    if selection is None:
+        return {}
+    rows = canonical_json([selection.get(name) for name in ("subset", "limit", "samples")])
+    found = {(task, rows): (run["manifests"].get(task) or {}).get("manifest_sha256") for task in run["tasks"]}
+    return {place: sha256 for place, sha256 in found.items() if isinstance(sha256, str)}
 
 
 def _place(run: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -204,3 +204,24 @@ def test_listening_of_other_prompts_or_without_samples_says_why_there_is_none(tm
 def listening_of(folder: Path) -> str:
     report = make_report(read_cells([folder]))
     return tables.listening_markdown(report.heard, report.board.columns)
+
+
+def test_runs_of_two_models_on_different_data_say_so(tmp_path: Path) -> None:
+    """They share no folder and no place, but stand in one column; chosen rows have their own word."""
+    make_result_folders.write(Made(rows={"gtzan": 12, "race": 9}), tmp_path / "a")
+    make_result_folders.write(Made(model="whisper", rows={"gtzan": 12, "race": 9}), tmp_path / "b")
+    make_result_folders.write(
+        Made(model="phi", rows={"gtzan": 12, "race": 9}, flags={"samples": {"gtzan": [0]}}), tmp_path / "c"
+    )
+    paths = [tmp_path / name for name in "abc"]
+    assert not any("(data " in label for label in labels(read_cells(paths)))
+    for folder in (tmp_path / "b", tmp_path / "c"):
+        results = next(folder.rglob("results.json")).parent
+        manifests = json.loads((results / "results.json").read_text())["manifests"]
+        manifests["gtzan"]["manifest_sha256"] = "d" * 64
+        edit(results, manifests=manifests)
+    phi, first, second = labels(read_cells(paths))
+    assert "data" not in phi
+    assert first.startswith("qwen_omni (data ")
+    assert second.startswith("whisper (data ")
+    assert first.split()[2:] != second.split()[2:]
