@@ -92,6 +92,8 @@ class TaskResult:
     n_unanswered: dict[str, int]
     n_errors: int
     n_unverified: int = 0
+    #: Scored rows whose response ended at its token limit.
+    n_cut: int = 0
     #: Scored rows that a reading leaves out, by reading; readings that leave out none are absent.
     n_left_out: dict[str, int] = field(default_factory=dict)
     #: Rows that a metric could not score, by reading and metric: no number in the target, say. Zeros are absent.

@@ -170,6 +170,9 @@ def footer(result: RunResult) -> str:
     unverified = sum(task.n_unverified for task in result.tasks.values())
     if unverified:
         text += f" {unverified} answers UNVERIFIED: the server does not report how much of the audio the model received."
+    cut = sum(task.n_cut for task in result.tasks.values())
+    if cut:
+        text += f" {cut} answers were CUT at their token limit."
     if result.interrupted:
         text += " INTERRUPTED: rows without a response count as errors; the same command continues where this one stopped."
     elif not result.whole:

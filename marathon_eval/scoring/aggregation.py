@@ -64,7 +64,7 @@ class Aggregation:
         #: Rows without a score, by reading and metric, of metrics that count them.
         self.unscored: dict[str, Counter[str]] = {name: Counter() for name in scorer.readings}
         self.usage = UsageColumns()
-        self.n_answered = self.n_errors = self.n_unverified = 0
+        self.n_answered = self.n_errors = self.n_unverified = self.n_cut = 0
         self.answer_s: float | None = None
 
     def add(self, sample: Sample, doc: Doc) -> None:
@@ -77,6 +77,7 @@ class Aggregation:
             return
         self.n_answered += 1
         self.n_unverified += sample.status == "unverified"
+        self.n_cut += sample.usage.get("finish_reason") == "length"
         self.usage.add(sample.usage)
         if sample.readings:
             self._take(sample, doc)
@@ -134,6 +135,7 @@ class Aggregation:
             n_unanswered=self.unanswered,
             n_errors=self.n_errors,
             n_unverified=self.n_unverified,
+            n_cut=self.n_cut,
             n_left_out={name: len(places) for name, places in self.left_out.items() if places},
             n_unscored={name: dict(counts) for name, counts in self.unscored.items() if counts},
             headline=None if self.scorer.headline is None else dict(self.scorer.headline),

@@ -59,3 +59,28 @@ def test_a_sound_run_speaks_of_no_fault(tmp_path: Path, capsys: Any) -> None:
     assert code == 0
     assert "failed" not in printed.lower()
     assert "cannot be asked" not in printed
+
+
+CUTTER = '''"""Answers every second prompt up to its token limit."""
+
+from marathon_eval.api.model import Model, Response
+
+
+class Cutter(Model):
+    def generate(self, requests):
+        for number, request in enumerate(requests):
+            yield request, Response("A", "length" if number % 2 else "stop")
+'''
+
+
+def test_answers_that_were_cut_are_counted(tmp_path: Path, capsys: Any) -> None:
+    make_audiomarathon_data.build(tmp_path / "data", {"gtzan": 5})
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "cutter.py").write_text(CUTTER)
+    flags = ["--model", "cutter", "--include_path", str(tmp_path)]
+    code, printed, _ = run(tmp_path, capsys, *flags)
+    assert code == 0
+    assert "2 answers were CUT at their token limit." in printed
+    assert read_results(tmp_path / "out")["tasks"]["gtzan"]["n_cut"] == 2
+    _, printed, _ = run(tmp_path, capsys)
+    assert "CUT" not in printed
