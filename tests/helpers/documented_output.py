@@ -62,6 +62,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "pack": (r": \d+ files$",),
     "unpack_verify": (r" samples scored again, \d+ cached answers: the same, bit for bit$",),
     "judge_agreement": (r"kappa",),
+    "selftest": (r"^\s*check\s+verdict\s+what was seen", r"^\d+ checks, \d+ failed, \d+ s$"),
 }
 
 
