@@ -18,7 +18,8 @@ _OF_RESULTS: Mapping[str, type | tuple[type, ...]] = {
 }
 _OF_TASK: Mapping[str, type | tuple[type, ...]] = {
     **dict.fromkeys(
-        ("n_meta", "n_loaded", "n_missing", "n_filtered", "n_scored", "n_errors", "n_unverified", "n_cut"), int
+        ("n_meta", "n_loaded", "n_missing", "n_filtered", "n_scored", "n_errors", "n_unverified", "n_cut"),
+        int,
     ),
     **dict.fromkeys(("n_unanswered", "n_left_out", "breakdown", "usage", "metrics"), dict),
 }
