@@ -108,6 +108,8 @@ class Metric(ABC):
     spec: Mapping[str, Any] = MappingProxyType({})
     #: Whether the tally reads the row itself and not only its score.
     reads_rows: ClassVar[bool] = True
+    #: Whether its interval is computed from resampled counts.
+    resampled: ClassVar[bool] = True
     #: Whether it counts rows that are left out of its reading (`Answer.left_out`), as a rate of parsed replies does.
     counts_left_out: bool = False
     #: Whether results count the rows that get no score: those whose target or answer has no value for this metric.

@@ -38,12 +38,12 @@ class OwnCode:
             raise MarathonError(f"{where}: {self.file}: {self.name} must take an argument")
         self._check_options(options, skipped, where)
         if not self.is_class:
-            return lambda *arguments: self._called(self.target, arguments[:skipped], options)
-        made = self._called(self.target, (), options, MarathonError, f"{where}: ")
+            return lambda *arguments: self.called(self.target, arguments[:skipped], options)
+        made = self.called(self.target, (), options, MarathonError, f"{where}: ")
         if not callable(made):
             raise MarathonError(f"{where}: {self.file}: an object of {self.name} must be callable")
         count = min(given, _positional(made))
-        return lambda *arguments: self._called(made, arguments[:count], {})
+        return lambda *arguments: self.called(made, arguments[:count], {})
 
     def _check_options(self, options: Mapping[str, Any], skipped: int, where: str) -> None:
         parameters = [*inspect.signature(self.target).parameters.values()][skipped:]
@@ -60,7 +60,7 @@ class OwnCode:
             if one.default is one.empty and one.name not in options and one.kind is not one.VAR_POSITIONAL:
                 raise MarathonError(f"{where}: '{self.name}' needs '{one.name}'")
 
-    def _called(
+    def called(
         self,
         function: Callable[..., Any],
         arguments: tuple[Any, ...],
@@ -68,6 +68,7 @@ class OwnCode:
         kind: type[MarathonError] = RowError,
         before: str = "",
     ) -> Any:
+        """Call a function of the file. Raises `kind` with file and line for whatever it raises."""
         try:
             return function(*arguments, **options)
         except MarathonError:

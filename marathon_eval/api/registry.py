@@ -43,10 +43,12 @@ FLAGS: dict[PluginKind, str] = {"task": "--tasks", "model": "--model", "press": 
 class Registry:
     """Finds tasks, models, presses and scorers for one command; `include_path` lists folders given by the user."""
 
-    def __init__(self, include_path: Sequence[str] = ()) -> None:
+    def __init__(self, include_path: Sequence[str] = (), trust_task_code: bool = False) -> None:
         for folder in include_path:
             if not Path(folder).is_dir():
                 raise MarathonError(f"--include_path: {folder}: no such folder")
+        #: Whether `!function` in a task's YAML may run Python of its folder.
+        self.trust_task_code = trust_task_code
         self.include_path = tuple(Path(folder) for folder in include_path)
         self._listed: dict[PluginKind, list[Path]] = {}
 

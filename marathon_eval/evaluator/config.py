@@ -20,6 +20,7 @@ class RunConfig:
     tasks: tuple[str, ...]
     model_args: dict[str, Any] = field(default_factory=dict)
     include_path: tuple[str, ...] = ()
+    trust_task_code: bool = False
     data_dir: str | None = None
     subset: str | None = None
     limit: float | None = None

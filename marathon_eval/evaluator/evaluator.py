@@ -107,7 +107,7 @@ class RunParts(NamedTuple):
 
 def run_parts(config: RunConfig, model: Model | None = None) -> RunParts:
     """Load the tasks, groups, model and judge that the config names. Raises MarathonError."""
-    registry = Registry(config.include_path)
+    registry = Registry(config.include_path, config.trust_task_code)
     tasks, groups = load_tasks(registry, config.tasks)
     model = model or build_model(registry, config.model, config.model_args)
     judge = build_judge(registry, config)

@@ -91,7 +91,7 @@ def cells_of(config: RunConfig, grid: Grid) -> list[SweepCell]:
             raise MarathonError(
                 f"--model_args: {name}= is what a sweep varies: use --presses, --ratios, --layers"
             )
-    registry = Registry(config.include_path)
+    registry = Registry(config.include_path, config.trust_task_code)
     model_settings = set(registry.model_class(config.model).Settings.model_fields)
     model_args = {name: value for name, value in config.model_args.items() if name in model_settings}
     press_args = {name: value for name, value in config.model_args.items() if name not in model_settings}

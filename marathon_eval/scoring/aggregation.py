@@ -175,7 +175,9 @@ def _measured(metric: Metric, counts: NDArray[Any], clusters: Sequence[str], par
 
     value = _value(metric, counts)
     whole = MetricValue(None)
-    if value is not None:
+    if value is not None and not metric.resampled:
+        whole = MetricValue(value, None, "computed by a function of the task's own")
+    elif value is not None:
         found = metric_interval(counts, clusters, metric.value, metric.share, metric.rowwise)
         whole = MetricValue(value, found.ci95, found.reason)
     return Measured(

@@ -9,7 +9,9 @@ from typing import Any
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
+from marathon_eval.api.task_functions import task_function
 from marathon_eval.errors import AudioError, MarathonError, RowError
+from marathon_eval.task.data.dataset_function import processed_rows
 from marathon_eval.task.data.references import audio_rule, reference_of
 from marathon_eval.task.data.row_steps import steps_named
 from marathon_eval.task.data.rows import TableReader, columns_of
@@ -32,6 +34,7 @@ class DocLoader:
         self.question = question
         self.choices = choices
         self.where = document.where("dataset_path")
+        self.rows_function = task_function(config.process_docs)
         at = document.where("process_docs")
         self.steps = steps_named(
             config.process_docs, at, lambda name: document.own_code("row_step", name, at)
@@ -47,6 +50,8 @@ class DocLoader:
     ) -> DocSet:
         """Return the documents of the evaluated split. Raises MarathonError if the dataset cannot be used."""
         table = reader.read(reader.test_split())
+        if self.rows_function is not None:
+            table = replace(table, rows=processed_rows(self.rows_function, table.rows, self.where))
         table = replace(table, rows=only(table.rows, self.config.only_rows))
         columns = columns_of(table.rows)
         if not columns:

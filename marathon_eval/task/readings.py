@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, cast
 
 from marathon_eval.api.filter import Pipeline
 from marathon_eval.api.metric import Metric
+from marathon_eval.api.task_functions import functions_in, task_function
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring.filters.build import build_pipeline
 from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.metrics.normalizers import language_code
+from marathon_eval.scoring.metrics.task_function_metrics import (
+    ResultsFunction,
+    function_metric,
+    metric_item,
+)
 from marathon_eval.scoring.scorer import Reading
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
@@ -36,16 +43,39 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
             raise MarathonError(f"{where}: filter_list: two readings have the name '{pipeline.name}'")
         pipelines[pipeline.name] = pipeline
     defaults = _task_defaults(config, document)
+    results = _results_function(config, document)
     metrics: dict[str, list[Metric]] = {name: [] for name in pipelines}
     for position, spec in enumerate(config.metric_list):
         where = document.where("metric_list", position)
         entry = {key: spec[key] for key in spec if key != "filter_list"}
-        metric = _metric_built(entry, where, defaults, document)
+        metric = _own_metric(entry, results, where) or _metric_built(entry, where, defaults, document)
         for name in _readings_of(spec, list(pipelines), where):
             if any(other.name == metric.name for other in metrics[name]):
                 raise MarathonError(f"{where}: metric_list: '{metric.name}' is there twice for '{name}'")
             metrics[name].append(metric)
     return {name: Reading(pipelines[name], tuple(metrics[name])) for name in pipelines}
+
+
+def _results_function(config: TaskConfig, document: Document) -> ResultsFunction | None:
+    code = task_function(config.process_results)
+    if config.process_results is not None and code is None:
+        raise MarathonError(
+            f"{document.where('process_results')}: process_results: must be !function module.name"
+        )
+    return None if code is None else ResultsFunction(code)
+
+
+def _own_metric(spec: Mapping[str, Any], results: ResultsFunction | None, where: str) -> Metric | None:
+    """Build the metric of an entry whose rows a function of the task scores; None for other entries."""
+    code, key = task_function(spec.get("metric")), str(spec.get("metric"))
+    if code is None and results is None:
+        return None
+    name = str(spec.get("name") or (key if code is None else code.name))
+    item = metric_item(code) if code is not None else cast("ResultsFunction", results).item(key)
+    metric = function_metric(spec, item, name, where)
+    hashes = functions_in(dict(spec)) | ({} if results is None else dict(results.code.hashes))
+    metric.spec = MappingProxyType({**spec, "code": hashes})
+    return metric
 
 
 def _task_defaults(config: TaskConfig, document: Document) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.model import Generation, Request, Response
 from marathon_eval.api.results import Sample, TaskResult
+from marathon_eval.api.task_functions import functions_in
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring.aggregation import Aggregation
 from marathon_eval.scoring.scorer import Scorer
@@ -41,7 +42,8 @@ def load_task(path: Path, find: Callable[[str], Path], registry: Registry | None
 
     Checks everything that needs no data. Raises MarathonError with one `file:line: ...` per mistake.
     """
-    document = replace(load_document(path, find), registry=registry)
+    trusted = registry is not None and registry.trust_task_code
+    document = replace(load_document(path, find, trusted), registry=registry)
     if is_group(document):
         values = {"group": path.stem, **document.values}
         config = parsed_config(replace(document, values=values), GroupConfig)
@@ -92,7 +94,8 @@ class Task:
             *(("row_step", name) for name in ([steps] if isinstance(steps, str) else steps)),
         ]
         found = (self.document.own_code(kind, name, str(self.path)) for kind, name in named)
-        return dict(sorted(item for code in found if code for item in code.hashes.items()))
+        hashes = {name: sha256 for code in found if code for name, sha256 in code.hashes.items()}
+        return dict(sorted({**hashes, **functions_in(self.document.values)}.items()))
 
     @property
     def metric_names(self) -> dict[str, list[str]]:

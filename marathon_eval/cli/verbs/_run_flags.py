@@ -6,6 +6,7 @@ import argparse
 import math
 from dataclasses import replace
 
+from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
 
@@ -51,6 +52,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         help="tasks or groups of tasks, separated by commas or spaces; `marathon-eval ls tasks` prints all",
     )
+    add_trust_argument(parser)
     parser.add_argument(
         "--include_path",
         nargs="+",
@@ -182,6 +184,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         tasks=tuple(name for item in arguments.tasks for name in item.split(",") if name),
         model_args=model_args,
         include_path=tuple(arguments.include_path),
+        trust_task_code=arguments.trust_task_code,
         data_dir=arguments.data_dir,
         subset=arguments.subset,
         limit=checked_limit(arguments.limit),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.cli.verbs._run_flags import add_judge_arguments
+from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.cli.verbs.run import check_writable, print_results
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--subset", metavar="NAME", help="row selection that the tasks define, for --predictions"
     )
+    add_trust_argument(parser)
     parser.add_argument(
         "--include_path",
         nargs="+",
@@ -125,6 +127,7 @@ def typed_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what the flags say about folders, cache and judge, by the names of RunConfig's fields."""
     return {
         "include_path": tuple(arguments.include_path),
+        "trust_task_code": arguments.trust_task_code,
         "data_dir": arguments.data_dir,
         "use_cache": arguments.use_cache,
         "judge_model": arguments.judge_model,
@@ -178,7 +181,7 @@ def export_official(folder: Path, arguments: argparse.Namespace) -> int:
 
     old = read_results(folder)
     config = config_of_run(folder, old["config"], arguments)
-    tasks, _ = load_tasks(Registry(config.include_path), config.tasks)
+    tasks, _ = load_tasks(Registry(config.include_path, config.trust_task_code), config.tasks)
     joined = {name: rows_of_run(task, config, old["model"], folder) for name, task in tasks.items()}
     docs = {name: rows.docs for name, rows in joined.items()}
     samples = {name: rows.rows for name, rows in joined.items()}
@@ -207,7 +210,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     clock = time.monotonic()
     old = read_results(folder)
     config = config_of_run(folder, old["config"], arguments)
-    registry = Registry(config.include_path)
+    registry = Registry(config.include_path, config.trust_task_code)
     tasks, groups = load_tasks(registry, config.tasks)
     judge = build_judge(registry, config)
     tasks = in_orders(as_judged(tasks, judge), config)

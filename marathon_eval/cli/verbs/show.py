@@ -10,6 +10,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
 from marathon_eval.cache.entry import RESPONSE
+from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.cli.verbs.cache import folder_of
 from marathon_eval.errors import MarathonError
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model", metavar="NAME", help="render the prompt variant that the task defines for this model"
     )
+    add_trust_argument(parser)
     parser.add_argument(
         "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with more tasks/"
     )
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.task.task import Group, load_task
 
-    registry = Registry(arguments.include_path)
+    registry = Registry(arguments.include_path, arguments.trust_task_code)
     task = load_task(registry.task_path(arguments.task), registry.task_path, registry)
     if isinstance(task, Group):
         raise MarathonError(f"show: {arguments.task} is a group; its tasks: {', '.join(task.members)}")

@@ -7,6 +7,7 @@ import sys
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import EXIT_MISTAKE, EXIT_WHOLE
+from marathon_eval.cli.verbs._trust import add_trust_argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         help="the same as the TASK arguments, for commands written for lm-eval",
     )
+    add_trust_argument(parser)
     parser.add_argument(
         "--include_path",
         nargs="+",
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.evaluator.validate_task import validate_task
 
-    registry = Registry(arguments.include_path)
+    registry = Registry(arguments.include_path, arguments.trust_task_code)
     names = [name for item in [*arguments.names, *arguments.tasks] for name in item.split(",") if name]
     failed = 0
     for name in names or registry.names("task"):

@@ -22,12 +22,13 @@ from typing import Any
 
 from marathon_eval.api.filter import FilterStep, Pipeline
 from marathon_eval.api.own_code import OwnCode
+from marathon_eval.api.task_functions import task_function
 from marathon_eval.errors import MarathonError, did_you_mean, unknown
 from marathon_eval.scoring import grades, judge
 from marathon_eval.scoring.arguments import built
 from marathon_eval.scoring.filters import lm_eval
 from marathon_eval.scoring.filters.choice import choice, choice_text
-from marathon_eval.scoring.filters.own import own_filter
+from marathon_eval.scoring.filters.own import custom_filter, own_filter
 from marathon_eval.scoring.filters.transcript import transcript
 from marathon_eval.scoring.reasoning import strip_reasoning
 from marathon_eval.scoring.released import air_bench_mmar_mmau, audiomarathon, audiomarathon_asr
@@ -81,6 +82,9 @@ def _step(entry: Mapping[str, Any], where: str, own: Mapping[str, OwnCode]) -> F
     name = _function(entry, where)
     if name in own:
         return own_filter(own[name], {key: entry[key] for key in entry if key != "function"}, where)
+    code = task_function(entry.get("filter_fn"))
+    if name == "custom" and code is not None:
+        return custom_filter(code)
     if name in REFUSED_FILTERS:
         raise MarathonError(f"{where}: filter '{name}' is not supported here: {REFUSED_FILTERS[name]}")
     factories = _factories()

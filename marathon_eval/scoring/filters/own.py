@@ -7,6 +7,7 @@ from typing import Any
 
 from marathon_eval.api.filter import FilterContext, FilterStep, Held
 from marathon_eval.api.own_code import OwnCode
+from marathon_eval.api.task_functions import called
 from marathon_eval.errors import RowError
 
 
@@ -28,5 +29,19 @@ def own_filter(code: OwnCode, options: Mapping[str, Any], where: str) -> FilterS
 
     def step(texts: Sequence[Held], context: FilterContext) -> list[Held]:
         return [one(held, context) for held in texts]
+
+    return step
+
+
+def custom_filter(code: OwnCode) -> FilterStep:
+    """Build lm-eval's filter `custom` of a task's `filter_fn`, called with one row's texts and columns."""
+
+    def step(texts: Sequence[Held], context: FilterContext) -> list[Held]:
+        kept = [held for held in texts if held.found]
+        made = [*called(code, [[held.text for held in kept]], [dict(context.doc)])]
+        if len(made) != 1:
+            raise RowError(f"{code.file}: {code.name} must return one list per row, got {len(made)}")
+        answers = [made[0]] if isinstance(made[0], str) else made[0]
+        return [Held(str(text), code.name) for text in answers]
 
     return step

@@ -69,7 +69,7 @@ def _of_spans(name: str, value: Callable[[Sequence[Span], Sequence[Span]], float
         said = spans_in([row.answer.value or ""])
         return 0.0 if said is None else value(said, gold)
 
-    return Mean(name, score, counts_unscored=True)
+    return Mean(name, score, counts_unscored=True, share=True)
 
 
 def interval_iou() -> Metric:
@@ -132,7 +132,7 @@ def event_f1(tolerance: float = 0.5) -> Metric:
         said = times_in(row.answer.value or "") or []
         return 2 * matched_events(said, gold, seconds) / (len(said) + len(gold))
 
-    return Mean("event_f1", score, counts_unscored=True)
+    return Mean("event_f1", score, counts_unscored=True, share=True)
 
 
 def time_match(tolerance: float = 1.0) -> Metric:
@@ -146,7 +146,7 @@ def time_match(tolerance: float = 1.0) -> Metric:
         said = times_in(row.answer.value or "") or []
         return float(len({*said}) == 1 and any(abs(said[0] - time) <= seconds for time in gold))
 
-    return Mean("time_match", score, counts_unscored=True)
+    return Mean("time_match", score, counts_unscored=True, share=True)
 
 
 INTERVAL_METRICS: dict[str, Callable[..., Metric]] = {

@@ -115,7 +115,7 @@ def _mean_over_rows(name: str, value: Callable[[_Sizes], float]) -> Metric:
         sizes = _Sizes(row)
         return value(sizes) if sizes.gold else None
 
-    return Mean(name, score, counts_unscored=True)
+    return Mean(name, score, counts_unscored=True, share=True)
 
 
 class MicroSetF1(Metric):
@@ -123,6 +123,7 @@ class MicroSetF1(Metric):
 
     name = "set_f1"
     counts_unscored = True
+    share = True
 
     def score(self, row: ScoredRow) -> float | None:
         sizes = _Sizes(row)

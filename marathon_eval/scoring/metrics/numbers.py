@@ -177,7 +177,7 @@ def number_match(
         error, size = found
         return float(error is not None and error <= max(absolute, relative * size))
 
-    return Mean("number_match", score, counts_unscored=True)
+    return Mean("number_match", score, counts_unscored=True, share=True)
 
 
 def mae(

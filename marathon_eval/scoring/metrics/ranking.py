@@ -25,7 +25,7 @@ def _metric(name: str, value: _Ranked) -> Metric:
         ranked = listed_labels(row.answer.value, row) if row.answer.value is not None else []
         return value([label in gold for label in ranked], len(gold))
 
-    return Mean(name, score, counts_unscored=True)
+    return Mean(name, score, counts_unscored=True, share=True)
 
 
 def _places(k: int) -> int:

@@ -22,7 +22,7 @@ def token_f1(normalizer: Normalizer | None = None, language: str | None = None) 
         values = [2 * (said & gold).total() / (said.total() + gold.total()) for gold in golds if gold]
         return max(values, default=None)
 
-    return Mean("token_f1", score, counts_unscored=True)
+    return Mean("token_f1", score, counts_unscored=True, share=True)
 
 
 TOKEN_METRICS: dict[str, Callable[..., Metric]] = {"token_f1": token_f1}

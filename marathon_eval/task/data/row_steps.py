@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.api.own_code import OwnCode
+from marathon_eval.api.task_functions import task_function
 from marathon_eval.errors import MarathonError, RowError, did_you_mean, unknown
 from marathon_eval.task.data.sources import Source
 from marathon_eval.task.data.table import FORMATS
@@ -173,6 +174,8 @@ def steps_named(
 
 
 def _named(name: str, where: str, own: Callable[[str], OwnCode | None]) -> RowStep:
+    if task_function(name) is not None:  # it takes all rows at once, before the steps: dataset_function.py
+        return lambda fields, source: fields
     code = own(name)
     if code is not None:
         return own_step(code, where)

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from marathon_eval.api.own_code import OwnCode
+from marathon_eval.api.task_functions import called, task_function
 from marathon_eval.errors import MarathonError, RowError, did_you_mean
 
 if TYPE_CHECKING:
@@ -145,11 +147,30 @@ class PlainText:
         return values.get(self.text, self.text)
 
 
+class RowFunction:
+    """Computes a value from a row by a function of the task's own."""
+
+    names: frozenset[str] = frozenset()
+
+    def __init__(self, code: OwnCode, where: str) -> None:
+        self.code = code
+        self.where = where
+
+    def value(self, values: Mapping[str, Any]) -> Any:
+        """Return the function's value. Raises RowError if it fails, or returns None."""
+        value = called(self.code, dict(values))
+        if value is None:
+            raise RowError(f"{self.where}: {self.code.name} returns None")
+        return value
+
+
 def from_row(source: str, where: str) -> FromRow:
     """Return the rule for a template or column name; `where` is `file:line: key`. Raises MarathonError.
 
     An identifier is the name of a column, which must exist.
     """
+    if (code := task_function(source)) is not None:
+        return RowFunction(code, where)
     if source.isidentifier():
         return RowValue(source, where)
     return Template(source, where) if "{" in source else PlainText(source, where)

@@ -177,6 +177,9 @@ class TaskConfig(Keys):
         description="list of {metric, aggregation, higher_is_better, filter_list, ...}; filter_list names the "
         "readings that use the metric, default all",
     )
+    process_results: str | None = Field(
+        None, description="`!function` that returns a row's values by metric, with --trust_task_code"
+    )
     language: str | None = Field(
         None,
         description="of the targets, as code or English name: error rates and numbers are read accordingly",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from marathon_eval.api.task_functions import called, task_function
 from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def parsed_config(document: Document, config: type[Config]) -> Config:
         raise MarathonError("\n".join(refused))
     # in lm-eval's YAMLs, null means that the key is not set
     values = {key: value for key, value in document.values.items() if value is not None}
+    if "process_results" in values:  # it reads the row itself, so that there need be no target
+        values = {"doc_to_target": "", "gold_is": "any_text", **values}
+    fewshot = values.get("fewshot_config")
+    if isinstance(fewshot, dict) and (code := task_function(fewshot.get("samples"))) is not None:
+        values["fewshot_config"] = {**fewshot, "samples": called(code)}
     try:
         return config.model_validate(values)
     except ValidationError as error:
@@ -62,7 +68,7 @@ def parsed_config(document: Document, config: type[Config]) -> Config:
 
 def _refused(document: Document) -> Iterator[str]:
     for key, value in document.values.items():
-        if key in REFUSED_KEYS and value is not None:
+        if key in REFUSED_KEYS and value is not None and task_function(value) is None:
             yield f"{document.where(key)}: '{key}' is not supported here: {REFUSED_KEYS[key]}"
         elif isinstance(value, (str, bool)) and (key, value) in REFUSED_VALUES:
             name = value if isinstance(value, str) else f"{key}: true"

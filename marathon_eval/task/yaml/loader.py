@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import yaml
 
+from marathon_eval.api.task_functions import TAG, loaded_text
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import PACKAGE
 
@@ -59,13 +60,15 @@ class Document:
         return self.registry.own_code(kind, name, where)
 
 
-def load_document(path: Path, find: Callable[[str], Path]) -> Document:
+def load_document(path: Path, find: Callable[[str], Path], trusted: bool = False) -> Document:
     """Read a task's YAML with its includes; `find` returns the file of a task by its name.
+
+    `trusted`: `!function` imports Python of the YAML's folder; else it is refused.
 
     As in lm-eval, includes are merged shallowly, in order, and keys of the file itself take precedence.
     Raises MarathonError with file and line.
     """
-    return _merged(path, find, (), {})
+    return _merged(path, find, (), {}, trusted)
 
 
 def files_of(path: Path, find: Callable[[str], Path]) -> list[Path]:
@@ -91,7 +94,11 @@ def shown_file(path: Path) -> str:
 
 
 def _merged(
-    path: Path, find: Callable[[str], Path], chain: Sequence[Path], merged: dict[Path, Document]
+    path: Path,
+    find: Callable[[str], Path],
+    chain: Sequence[Path],
+    merged: dict[Path, Document],
+    trusted: bool,
 ) -> Document:
     """Merge a file with its includes.
 
@@ -105,11 +112,11 @@ def _merged(
         return merged[resolved]
     if len(chain) > _MAX_INCLUDES:
         raise MarathonError(f"{shown_file(path)}:1: includes are nested more than {_MAX_INCLUDES} files deep")
-    unmerged = _read(path)
+    unmerged = _read(path, trusted)
     values: dict[str, Any] = {}
     places: Places = {}
     for name in _included(unmerged):
-        include = _merged(_include_path(name, unmerged, find), find, (*chain, resolved), merged)
+        include = _merged(_include_path(name, unmerged, find), find, (*chain, resolved), merged, trusted)
         _overlay(values, places, include.values, include.places)
     for key in _NEVER_INHERITED:
         values.pop(key, None)
@@ -153,23 +160,25 @@ def _include_path(name: str, document: Document, find: Callable[[str], Path]) ->
     return find(name)
 
 
-def _read(path: Path) -> Document:
+def _read(path: Path, trusted: bool = False) -> Document:
     """Read one file, without its includes."""
     try:
-        return _parsed(path, path.read_text(encoding="utf-8"))
+        return _parsed(path, path.read_text(encoding="utf-8"), trusted)
     except (OSError, UnicodeDecodeError) as error:
         raise MarathonError(f"{shown_file(path)}: cannot read ({error})") from None
 
 
 @lru_cache(maxsize=64)
-def _parsed(path: Path, text: str) -> Document:
+def _parsed(path: Path, text: str, trusted: bool) -> Document:
     """Parse a file. Cached, as tasks of a benchmark share their includes; callers must not change the result."""
-    loader = yaml.CSafeLoader(text)
+    loader = (_TrustingLoader if trusted else yaml.CSafeLoader)(text)
     try:
         _refuse_deep(text, shown_file(path))
         node = loader.get_single_node()
         places: Places = {}
-        _walk(node, (), shown_file(path), places, {})
+        if isinstance(loader, _TrustingLoader):
+            loader.yaml_file = path
+        _walk(node, (), shown_file(path), places, {}, trusted)
         values = loader.construct_document(node) if node is not None else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -202,6 +211,20 @@ def _refuse_deep(text: str, file: str) -> None:
             depth -= 1
 
 
+class _TrustingLoader(yaml.CSafeLoader):
+    """Constructs `!function module.name` by importing the function from the YAML's folder."""
+
+    yaml_file = Path()
+
+    def function(self, node: yaml.ScalarNode) -> str:
+        """Return the text that stands for the function."""
+        where = f"{shown_file(self.yaml_file)}:{node.start_mark.line + 1}"
+        return loaded_text(node.value, self.yaml_file.resolve().parent, where)
+
+
+_TrustingLoader.add_constructor(TAG, _TrustingLoader.function)
+
+
 class _Extent(NamedTuple):
     """Holds the number of values and of nested levels below a node, with aliases expanded."""
 
@@ -213,7 +236,12 @@ _UNFINISHED = _Extent(0, 0)
 
 
 def _walk(
-    node: yaml.Node | None, keys: KeyPath, file: str, places: Places, extents: dict[int, _Extent]
+    node: yaml.Node | None,
+    keys: KeyPath,
+    file: str,
+    places: Places,
+    extents: dict[int, _Extent],
+    trusted: bool = False,
 ) -> _Extent:
     """Record every key's line and return the node's extent; refuse duplicate keys and tags.
 
@@ -230,14 +258,14 @@ def _walk(
             )
         return extents[id(node)]
     extents[id(node)] = _UNFINISHED
-    _refuse(node, f"{file}:{line}")
+    _refuse(node, f"{file}:{line}", trusted)
     parts: list[_Extent] = []
     if isinstance(node, yaml.MappingNode):
-        parts = _walk_mapping(node, keys, file, places, extents)
+        parts = _walk_mapping(node, keys, file, places, extents, trusted)
     elif isinstance(node, yaml.SequenceNode):
         for position, item in enumerate(node.value):
             places[(*keys, position)] = f"{file}:{item.start_mark.line + 1}"
-            parts.append(_walk(item, (*keys, position), file, places, extents))
+            parts.append(_walk(item, (*keys, position), file, places, extents, trusted))
     extent = _Extent(
         1 + sum(part.values for part in parts), 1 + max((part.depth for part in parts), default=0)
     )
@@ -251,10 +279,16 @@ def _walk(
     return extent
 
 
-def _refuse(node: yaml.Node, where: str) -> None:
+def _refuse(node: yaml.Node, where: str, trusted: bool = False) -> None:
     """Raise MarathonError for tags without a JSON equivalent and for very long numbers; keep dates as text."""
+    if trusted and node.tag == TAG and isinstance(node, yaml.ScalarNode):
+        return
     if not node.tag.startswith(_CORE) or node.tag.startswith(f"{_CORE}python/") or node.tag in _NO_JSON:
-        why = " It would run Python code that the YAML names." if node.tag.startswith("!function") else ""
+        why = (
+            " It would run Python code that the YAML names; --trust_task_code runs it, if you trust its author."
+            if node.tag.startswith(TAG)
+            else ""
+        )
         raise MarathonError(f"{where}: the tag '{node.tag}' is not supported here.{why}")
     if node.tag == f"{_CORE}timestamp":
         node.tag = f"{_CORE}str"
@@ -263,7 +297,12 @@ def _refuse(node: yaml.Node, where: str) -> None:
 
 
 def _walk_mapping(
-    node: yaml.MappingNode, keys: KeyPath, file: str, places: Places, extents: dict[int, _Extent]
+    node: yaml.MappingNode,
+    keys: KeyPath,
+    file: str,
+    places: Places,
+    extents: dict[int, _Extent],
+    trusted: bool,
 ) -> list[_Extent]:
     first: dict[str, int] = {}
     parts: list[_Extent] = []
@@ -277,7 +316,7 @@ def _walk_mapping(
             first[key.value] = line
             places[(*keys, key.value)] = f"{file}:{line}"
             _refuse(key, f"{file}:{line}")
-            parts.append(_walk(value, (*keys, key.value), file, places, extents))
+            parts.append(_walk(value, (*keys, key.value), file, places, extents, trusted))
         else:
             raise MarathonError(f"{file}:{line}: a key must be plain text")
     return parts
