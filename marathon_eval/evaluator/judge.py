@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.filter import Answer
 from marathon_eval.api.model import Response
+from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.judge_prompts import Call, JudgeKind
@@ -138,8 +139,9 @@ class Judge:
                 for call in left.pop(request):
                     note_response(replies[call.key], response, call, cached)
         except MarathonError as error:
+            reason = without_all_secrets(str(error), member.secrets())
             for call in (call for group in left.values() for call in group):
-                note_response(replies[call.key], Response.failed(str(error)), call, cached=False)
+                note_response(replies[call.key], Response.failed(reason), call, cached=False)
 
 
 def note_response(reply: JudgeReply, response: Response, call: Call, cached: bool) -> None:

@@ -82,6 +82,50 @@ def test_a_judge_whose_server_is_gone_takes_nothing_else_away(court: Court) -> N
     assert "no connection" in result.manifests[TASK]["judge"]["failure"]
 
 
+TELLTALE = """
+import os
+from marathon_eval.api.model import Model
+from marathon_eval.errors import MarathonError
+
+class Telltale(Model):
+    def generate(self, requests):
+        raise MarathonError(f"refused the key {os.environ['OPENAI_API_KEY']}")
+"""
+
+
+def test_the_reason_holds_no_key(
+    court: Court, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "sk-" + "telltale" * 4
+    monkeypatch.setenv("OPENAI_API_KEY", secret)
+    (court.folder / "telltale.py").write_text(TELLTALE)
+    asked = flags(court, [], "out")
+    place = asked.index("--judge_model")
+    del asked[place : place + 4]
+    assert main([*asked, "--judge_model", str(court.folder / "telltale.py")]) == EXIT_INCOMPLETE
+    out, err = capsys.readouterr()
+    assert "It failed: refused the key" in out
+    files = "".join(path.read_text() for path in (court.folder / "out").rglob("*.json*"))
+    assert "refused the key" in files
+    assert secret not in out + err + files
+
+
+def test_a_noisy_judge_costs_coverage_and_moves_no_score(court: Court) -> None:
+    """Three of ten first replies are noise; asked again, two of those rows get their letter and one never does."""
+    noise = {1: ["Hm.", "B"], 4: ["```", "{}", "B"], 7: ["B or A", "?", "the bird", "\x00"]}
+    rules = [{"has": [f"Question {n}?"], "replies": noise.get(n, ["B"])} for n in range(N)]
+    without = simple_evaluate("dummy", [TASK], {"answer": "B it is"}, data_dir=str(court.folder / "data"))
+    clean = without.tasks[TASK]
+    noisy = court.run([TASK], rules, answer="B it is")
+    task, facts = noisy.tasks[TASK], noisy.manifests[TASK]["judge"]
+    assert shown(task, "aligned")["accuracy"].value == 1.0
+    assert {reading: shown(task, reading) for reading in ("paper", "strict")} == {
+        reading: shown(clean, reading) for reading in ("paper", "strict")
+    }
+    assert task.n_left_out == {"aligned": 1}
+    assert (facts["n_retries"], facts["n_unparsed"], facts["n_failed"]) == (1 + 2 + 3, 1, 0)
+
+
 def test_a_wrong_choice_counts_and_an_unreadable_one_does_not(court: Court) -> None:
     rules = [{"has": ["Question 0?"], "replies": ["A"]}, *replies(3, "no idea")]
     task = court.run([TASK], rules, answer="B it is").tasks[TASK]
