@@ -17,7 +17,7 @@ from marathon_eval.api.model import Response
 from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.evaluator.judge_prompts import Call, JudgeKind
+from marathon_eval.evaluator.judge_prompts import Call, JudgeKind, check_judge_columns
 from marathon_eval.files import sha256_of
 from marathon_eval.scoring.judge import JUDGE_FAILED, JUDGE_NOT_ASKED, JUDGE_VERDICTS_FIELD
 from marathon_eval.scoring.reasoning import parted
@@ -173,7 +173,12 @@ def judge_name(model: Model) -> str:
 
 
 def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge: Judge) -> Judged:
-    """Judge every row that has a response; of several responses to a row, the first is judged."""
+    """Judge every row that has a response; of several responses to a row, the first is judged.
+
+    Raises MarathonError for a name in a prompt that no row has: a stored run that is judged later has no other check.
+    """
+    rows = list(rows)
+    check_judge_columns(task, [doc for doc, _ in rows])
     kinds = [JudgeKind(name, spec, task) for name, spec in judge_kinds(task.config).items()]
     answered = {
         doc.doc_id: (doc, responses[0].text)

@@ -8,7 +8,7 @@ import pytest
 
 from helpers.minimal_task import KEYS, make_task, write_task
 from marathon_eval.api.registry import Registry
-from marathon_eval.cli.main import EXIT_MISTAKE, main
+from marathon_eval.cli.main import EXIT_MISTAKE, EXIT_WHOLE, main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.judge_prompts import check_judge_columns
 from marathon_eval.evaluator.validate_task import validate_task
@@ -116,3 +116,17 @@ def test_columns_of_any_row_count(tmp_path: Path) -> None:
     )
     with pytest.raises(MarathonError, match="no row has 'hint'"):
         check_judge_columns(task, [])
+
+
+def test_a_stored_run_that_is_judged_later_refuses_it_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = "filter_list:\n  - {name: plain, filter: [{function: take_first}]}\n"
+    rows = [{"q": "What is heard?", "a": "a dog"}]
+    path, out = write_task(tmp_path, KEYS + plain, rows), str(tmp_path / "out")
+    assert main(["--model", "dummy", "--tasks", str(path), "--no_cache", "-o", out]) == EXIT_WHOLE
+    judged_file(tmp_path, "{{ first }} {{ secnd }}")
+    capsys.readouterr()
+    again = ["score", out, "--judge_model", "dummy", "--output_path", str(tmp_path / "again"), "--no_cache"]
+    assert main([*again, "--include_path", str(tmp_path)]) == EXIT_MISTAKE
+    assert "no row has 'secnd'. Did you mean second" in capsys.readouterr().err
