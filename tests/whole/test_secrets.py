@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,78 @@ def test_two_keys_in_a_servers_settings_are_two_models_and_in_no_fingerprint(
         assert key not in made.shown_url
         seen.append(sha256_of(made.fingerprint))
     assert seen[0] != seen[1]
+
+
+class Echoes(BaseHTTPRequestHandler):
+    """Answers as a chat server does, with `said` in its text, its model's name, its identity or its error."""
+
+    said = ""
+    where = ""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._reply(200, {"object": "list", "data": [{"id": "m", "owned_by": self.said}]})
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.where == "error":
+            self._reply(400, {"error": {"message": f"refused: {self.said}"}})
+            return
+        told = {name: self.said if self.where == name else name for name in ("text", "model", "server")}
+        message = {"role": "assistant", "content": f"A {told['text']}"}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        reply = {"id": "1", "object": "chat.completion", "created": 1, "choices": [choice]}
+        self._reply(200, {**reply, "model": told["model"], "system_fingerprint": told["server"]})
+
+    def _reply(self, status: int, body: dict[str, Any]) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+@pytest.mark.parametrize(
+    "where", ["base_url", "extra_body", "identity", "model", "text", "model's name", "server", "error"]
+)
+def test_a_key_that_a_server_gets_or_says_is_in_no_file_and_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    key = "Zq7veryKey-1234"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    monkeypatch.setattr(Echoes, "said", key)
+    echoed = {"text": "text", "model's name": "model", "server": "server", "error": "error"}
+    monkeypatch.setattr(Echoes, "where", echoed.get(where, ""))
+    (tmp_path / "task").mkdir()
+    task = write_task(tmp_path / "task", KEYS, [{"q": "one", "a": "A"}])
+    out = tmp_path / "out"
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echoes) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        args: dict[str, Any] = {"model": "m", "base_url": f"{url}/v1"}
+        args |= {
+            "base_url": {"base_url": f"{url}/{key}/v1"},
+            "extra_body": {"extra_body": {"user": key}},
+            "identity": {"identity": f"server of {key}"},
+            "model": {"model": f"m:{key}"},
+        }.get(where, {})
+        flags = ["--model", "openai_audio", "--model_args", json.dumps(args), "--tasks", str(task)]
+        flags += ["--output_path", str(out / "runs"), "--use_cache", str(out / "cache")]
+        assert main(flags) == (3 if where == "error" else 0)
+        server.shutdown()
+    assert main(["report", str(out / "runs"), "-o", str(out / "report.html")]) == 0
+    assert main(["ls", "runs", str(out / "runs")]) == 0
+    assert main(["cache", "ls", "--use_cache", str(out / "cache")]) == 0
+    said = capsys.readouterr()
+    names = " ".join(str(path) for path in out.rglob("*"))
+    assert key not in said.out + said.err + names
+    assert key.encode() not in written(out)
+    (samples,) = (out / "runs").rglob("samples_own.jsonl")
+    answered = json.loads(samples.read_text())
+    assert answered["error" if where == "error" else "response"]
 
 
 def test_a_name_that_looks_a_little_like_a_key_stays(monkeypatch: pytest.MonkeyPatch) -> None:
