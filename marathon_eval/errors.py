@@ -1,6 +1,7 @@
 """Defines the errors that a user can repair.
 
 MarathonError      the command prints it in one line and exits with code 2
+├── DamagedRunError the files of a finished run are damaged; reports of several runs leave it out and exit with code 3
 └── RowError       a document can't be evaluated: it becomes an error row, the run goes on and exits with code 3
     └── AudioError the document's audio is missing, unreadable, empty or outside the dataset's root
 """
@@ -9,10 +10,22 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class MarathonError(Exception):
     """Reports a mistake in flags, files or settings: what is wrong, where, and what is allowed."""
+
+
+class DamagedRunError(MarathonError):
+    """Reports that results.json or the samples in `folder`, a run's folder, can't be read."""
+
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__(message)
+        self.folder = folder
 
 
 class RowError(MarathonError):

@@ -6,7 +6,7 @@ one over more rows is kept, and the newer one of two over equally many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,17 @@ from marathon_eval.results.label import same_place
 RunByTask = dict[str, dict[str, Any]]
 
 
-def runs_below(parent: Path) -> list[dict[str, Any]]:
-    """Read every run below a folder, the newest first. Raises MarathonError if there is none."""
+def runs_below(parent: Path, leave_out: Container[Path] = ()) -> list[dict[str, Any]]:
+    """Read every run below a folder but those in `leave_out`, the newest first. Raises MarathonError if none is left."""
     files = sorted(
         parent.glob("**/results.json"), key=lambda file: (file.parent.name, str(file)), reverse=True
     )
     if not files:
         raise MarathonError(f"{parent}: no results.json here or below")
-    return [one_run(file.parent) for file in files]
+    runs = [one_run(file.parent) for file in files if file.parent not in leave_out]
+    if not runs:
+        raise MarathonError(f"{parent}: no run below can be read")
+    return runs
 
 
 def one_run(folder: Path) -> dict[str, Any]:
@@ -42,13 +45,13 @@ def one_run(folder: Path) -> dict[str, Any]:
     }
 
 
-def merged_runs_below(parent: Path) -> list[dict[str, Any]]:
-    """Return the merged runs; `variant` has words for those of equal place in which a task was asked otherwise.
+def merged_runs_below(parent: Path, leave_out: Container[Path] = ()) -> list[dict[str, Any]]:
+    """Return the merged runs below a folder but those in `leave_out`; `variant` has words for those of equal place in which a task was asked otherwise.
 
     Raises MarathonError.
     """
     places: dict[str, list[RunByTask]] = {}
-    for run in runs_below(parent):
+    for run in runs_below(parent, leave_out):
         folder = next(iter(run["folders"].values()), parent)
         merged = places.setdefault(same_place(run, folder), [])
         if not run["tasks"] and not merged:
@@ -96,7 +99,8 @@ def _variant(by_task: RunByTask, merged: Sequence[RunByTask]) -> list[str]:
             name: getattr(_asked(run, name), aspect)
             for name, run in by_task.items()
             for other in merged
-            if name in other
+            if name
+            and name in other
             and getattr(_asked(other[name], name), aspect) != getattr(_asked(run, name), aspect)
         }
         if unlike:

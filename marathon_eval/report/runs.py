@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,8 @@ class ReportRun:
         return name.removesuffix(f" {self.ratio:g}") + self.aside
 
 
-def read_cells(paths: Sequence[str | Path]) -> list[ReportRun]:
-    """Read the runs of all paths, uncompressed ones first, then by press and ratio. Raises MarathonError.
+def read_cells(paths: Sequence[str | Path], leave_out: Container[Path] = ()) -> list[ReportRun]:
+    """Read the runs of all paths but those in the folders `leave_out`, uncompressed ones first, then by press and ratio. Raises MarathonError.
 
     The folder of a run gives that run. A folder above several gives one merged run for each model, press, condition and
     selection (`merge.merged_runs_below`).
@@ -73,7 +73,7 @@ def read_cells(paths: Sequence[str | Path]) -> list[ReportRun]:
         if (path / "results.json").is_file():
             runs.append(one_run(path))
         else:
-            runs += merged_runs_below(path)
+            runs += merged_runs_below(path, leave_out)
     data = _data_words(runs)
     for run, word in zip(runs, data, strict=True):
         words = [*label_words(recorded_condition(run), recorded_selection(run)), *run.get("variant", ())]

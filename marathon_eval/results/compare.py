@@ -68,8 +68,14 @@ def _press(results: JsonObject) -> Any:
 
 
 def task_rows(results: JsonObject, folder: Path, task: str) -> TaskRows:
-    """Read one task of a finished run. Raises MarathonError if the run has no samples."""
-    return TaskRows(results["tasks"][task], {row["doc_id"]: row for row in read_samples(folder, task)})
+    """Read one task of a finished run. Raises MarathonError if the run has no samples, or a scored one lacks a part."""
+    rows = TaskRows(results["tasks"][task], {row["doc_id"]: row for row in read_samples(folder, task)})
+    for doc, row in rows.scored.items():
+        lacking = [name for name in rows.summary["readings"] if name not in row["readings"]]
+        if lacking or row["target"] is None:
+            part = f"reading {lacking[0]!r}" if lacking else "target"
+            raise MarathonError(f"{folder}: samples_{task}.jsonl: the scored row {doc} has no {part}")
+    return rows
 
 
 def unlikeness(task: str, results: Sequence[JsonObject], rows: Sequence[TaskRows]) -> list[str]:

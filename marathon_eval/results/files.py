@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.api.results import SCHEMA_VERSION, RunResult
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import DamagedRunError, MarathonError
 from marathon_eval.files import write_atomically
 from marathon_eval.results.label import folder_name
-from marathon_eval.results.shape import fault_of_results, fault_of_sample, whole_number
+from marathon_eval.results.shape import fault_of_results, parsed_sample, whole_number
 
 
 def run_folder(output_path: Path, result: RunResult) -> Path:
@@ -60,32 +60,28 @@ def newest_run(path: Path) -> Path:
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read results.json of a run's folder. Raises MarathonError if it is damaged or has another schema_version."""
+    """Read results.json of a run's folder. Raises DamagedRunError if it is damaged or has another schema_version."""
     file = newest_run(path) / "results.json"
     try:
         loaded = json.loads(file.read_text(encoding="utf-8"), parse_int=whole_number)
     except (ValueError, RecursionError) as error:
-        raise MarathonError(f"{file}: not readable as JSON ({error})") from None
+        raise DamagedRunError(f"{file}: not readable as JSON ({error})", file.parent) from None
     if not isinstance(loaded, dict) or loaded.get("schema_version") != SCHEMA_VERSION:
-        raise MarathonError(f"{file}: schema_version is not {SCHEMA_VERSION}")
+        raise DamagedRunError(f"{file}: schema_version is not {SCHEMA_VERSION}", file.parent)
     fault = fault_of_results(loaded)
     if fault is not None:
-        raise MarathonError(f"{file}: {fault}: is missing or has the wrong type")
+        raise DamagedRunError(f"{file}: {fault}: is missing or has the wrong type", file.parent)
     return loaded
 
 
 def read_samples(folder: Path, task: str) -> Iterator[dict[str, Any]]:
-    """Yield the parsed lines of samples_<task>.jsonl. Raises MarathonError naming file and line."""
+    """Yield the parsed lines of samples_<task>.jsonl. Raises DamagedRunError naming file and line, and MarathonError without samples."""
     file = newest_run(folder) / f"samples_{task}.jsonl"
     if not file.is_file():
         raise MarathonError(f"{file}: no such file (was the run made with --no_log_samples?)")
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                row = json.loads(line.decode())
-            except (ValueError, RecursionError) as error:
-                raise MarathonError(f"{file}:{number}: not readable as JSON ({error})") from None
-            fault = fault_of_sample(row)
-            if fault is not None:
-                raise MarathonError(f"{file}:{number}: {fault}: is missing or has the wrong type")
-            yield row
+                yield parsed_sample(line)
+            except ValueError as error:
+                raise DamagedRunError(f"{file}:{number}: {error}", file.parent) from None

@@ -1,43 +1,144 @@
-"""Checks the types in a run's files, which may come from other people, so that all verbs can rely on them."""
+"""Checks the types in a run's files, which may come from other people, so that all verbs can rely on them.
+
+The types are written as TypedDicts, which pydantic checks (https://docs.pydantic.dev/latest/concepts/strict_mode/). A key
+that they do not name is accepted: later versions add some.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
-from types import NoneType
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
+
+from annotated_types import Ge, MaxLen, MinLen
+from pydantic import AllowInfNan, ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Integers of more digits are rejected: no float can hold them.
 MAX_DIGITS = 200
-_NUMBER = (int, float)
-_MISSING = object()
-_OF_RESULTS: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("fingerprint", "tasks", "groups", "config", "versions", "manifests", "cache"), dict),
-    **dict.fromkeys(("model", "fingerprint_sha256", "started"), str),
-    "wall_s": _NUMBER,
-    **dict.fromkeys(("condition", "selection"), (dict, NoneType)),
-}
-_OF_TASK: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(
-        ("n_meta", "n_loaded", "n_missing", "n_filtered", "n_scored", "n_errors", "n_unverified", "n_cut"),
-        int,
-    ),
-    **dict.fromkeys(("n_unanswered", "n_left_out", "breakdown", "usage", "metrics"), dict),
-}
-_OF_SAMPLE: Mapping[str, type | tuple[type, ...]] = {
-    **dict.fromkeys(("readings", "usage", "fields", "judge"), dict),
-    **dict.fromkeys(("audio", "choices", "letters"), list),
-    "status": str,
-}
+#: What a task may be called: its name is part of a file's name.
+_TASK_NAME = re.compile(r"[^/\\\0]{1,200}")
+
+_STRICT = ConfigDict(strict=True, extra="allow")
+_Number = Annotated[float, AllowInfNan(False)]
+_Count = Annotated[int, Ge(0)]
+_Objects = dict[str, dict[str, Any]]
 
 
-def is_number(value: Any) -> bool:
-    """Return whether a value is a number; true and false are none."""
-    return isinstance(value, _NUMBER) and not isinstance(value, bool)
+class _Metric(TypedDict):
+    """One metric of one reading."""
+
+    __pydantic_config__ = _STRICT  # type: ignore[misc]  # pydantic's way to configure a TypedDict
+    value: _Number | None
+    ci95: NotRequired[Annotated[list[_Number], MinLen(2), MaxLen(2)] | None]
+    no_interval: NotRequired[str | None]
 
 
-def is_interval(value: Any) -> bool:
-    """Return whether a value is a list of two numbers."""
-    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
+class _Press(TypedDict):
+    press: str
+    ratio: _Number
+
+
+class _Fingerprint(TypedDict):
+    model: str
+    press: NotRequired[_Press | None]
+
+
+class _Manifest(TypedDict, total=False):
+    manifest_sha256: str | None
+
+
+class _Headline(TypedDict):
+    reading: str
+    metric: str
+    scale: NotRequired[_Number]
+
+
+class _Selection(TypedDict, total=False):
+    subset: str | None
+    limit: _Number | None
+    samples: dict[str, Any] | None
+    tasks: _Objects
+
+
+class _Task(TypedDict):
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    readings: list[str]
+    n_meta: _Count
+    n_loaded: _Count
+    n_missing: _Count
+    n_filtered: _Count
+    n_scored: _Count
+    n_errors: _Count
+    n_unverified: NotRequired[_Count]
+    n_unanswered: dict[str, _Count]
+    n_left_out: NotRequired[dict[str, _Count]]
+    headline: NotRequired[_Headline | None]
+    breakdown: NotRequired[dict[str, dict[str, dict[str, Any]]]]
+    usage: dict[str, Any]
+    metrics: NotRequired[dict[str, _Objects]]
+
+
+class _Results(TypedDict):
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    model: str
+    fingerprint: _Fingerprint
+    fingerprint_sha256: str
+    tasks: _Objects
+    groups: dict[str, Any]
+    config: dict[str, Any]
+    versions: dict[str, Any]
+    manifests: dict[str, _Manifest]
+    cache: dict[str, _Count]
+    started: str
+    wall_s: _Number
+    interrupted: bool
+    condition: NotRequired[dict[str, Any] | None]
+    selection: NotRequired[_Selection | None]
+
+
+class _Clip(TypedDict):
+    path: str
+    sha256: NotRequired[str | None]
+    start: NotRequired[_Number]
+    stop: NotRequired[_Number | None]
+    transform: NotRequired[str]
+    seconds: NotRequired[_Number | None]
+
+
+class _Reading(TypedDict):
+    answer: str | None
+    rule: str
+    scores: dict[str, _Number | None]
+
+
+class _Sample(TypedDict):
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    doc_id: int
+    target: str | list[str] | None
+    response: str | list[str] | None
+    status: str
+    error: str | None
+    readings: dict[str, _Reading]
+    usage: dict[str, Any]
+    cached: NotRequired[bool]
+    prompt_sha256: str | None
+    audio: list[_Clip]
+    fields: dict[str, Any]
+    judge: NotRequired[dict[str, Any]]
+    choices: NotRequired[list[str]]
+    letters: NotRequired[list[str]]
+    cluster: NotRequired[str | None]
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def whole_number(digits: str) -> int:
@@ -48,91 +149,51 @@ def whole_number(digits: str) -> int:
 
 
 def fault_of_results(loaded: Mapping[str, Any]) -> str | None:
-    """Return the first key of results.json with a wrong type, or None. Missing keys are accepted here."""
-    fault = _wrong(loaded, _OF_RESULTS)
+    """Return the first place in results.json with a wrong type, as `tasks: gtzan: n_scored`, or None."""
+    fault = _wrong(loaded, _Results)
     if fault is not None:
         return fault
-    fault = _fault_of_selection(loaded.get("selection"))
-    if fault is not None:
-        return fault
-    manifest = next(
-        (task for task, entry in loaded.get("manifests", {}).items() if not isinstance(entry, dict)), None
-    )
-    if manifest is not None:
-        return f"manifests: {manifest}"
-    press = loaded.get("fingerprint", {}).get("press")
-    if press is not None and not (
-        isinstance(press, dict)
-        and isinstance(press.get("press"), str)
-        and isinstance(press.get("ratio"), _NUMBER)
-    ):
-        return "fingerprint: press"
     faults = (_fault_of_task(name, task) for name, task in loaded.get("tasks", {}).items())
     return next((fault for fault in faults if fault is not None), None)
 
 
-def fault_of_sample(row: Any) -> str | None:
-    """Return the first key of a samples_<task>.jsonl line with a wrong type, or None."""
-    if not isinstance(row, dict):
-        return "the line"
-    if type(row.get("doc_id")) is not int:
-        return "doc_id"
-    return _wrong(row, _OF_SAMPLE) or next(
-        (f"readings: {name}" for name, read in row.get("readings", {}).items() if not _is_reading(read)), None
-    )
+def parsed_sample(line: bytes) -> dict[str, Any]:
+    """Parse a line of samples_<task>.jsonl. Raises ValueError for one that is no JSON or has a wrong type somewhere."""
+    try:
+        row: dict[str, Any] = _adapter(_Sample).validate_json(line)
+    except ValidationError:  # pydantic also refuses texts that json accepts, such as half a surrogate pair
+        row = _parsed(line)
+        fault = _wrong(row, _Sample) if isinstance(row, dict) else "the line"
+        if fault is not None:
+            raise ValueError(f"{fault}: is missing or has the wrong type") from None
+    return row
 
 
-def _is_reading(read: Any) -> bool:
-    return (
-        isinstance(read, dict)
-        and "answer" in read
-        and isinstance(read["answer"], (str, NoneType))
-        and isinstance(read.get("scores"), dict)
-    )
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line.decode(), parse_int=whole_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not readable as JSON ({error})") from None
 
 
-def _wrong(loaded: Mapping[str, Any], kinds: Mapping[str, type | tuple[type, ...]]) -> str | None:
-    # a plain loop: a report calls this for a quarter of a million rows
-    for key, kind in kinds.items():
-        value = loaded.get(key, _MISSING)
-        if value is not _MISSING and not isinstance(value, kind):
-            return key
-    return None
-
-
-def _fault_of_selection(selection: Mapping[str, Any] | None) -> str | None:
-    """Return the first key of `selection` with a wrong type, or None; older runs have none."""
-    kinds: Mapping[str, type | tuple[type, ...]] = {
-        "subset": (str, NoneType),
-        "limit": (*_NUMBER, NoneType),
-        "samples": (dict, NoneType),
-        "tasks": dict,
-    }
-    fault = _wrong(selection or {}, kinds)
-    return None if fault is None else f"selection: {fault}"
-
-
-def _fault_of_task(name: str, task: Any) -> str | None:
-    if not isinstance(task, dict) or not isinstance(task.get("readings"), list):
-        return f"tasks: {name}: readings"
-    fault = _wrong(task, _OF_TASK)
+def _fault_of_task(name: str, task: Mapping[str, Any]) -> str | None:
+    if not _TASK_NAME.fullmatch(name):
+        return f"tasks: {name!r}"
+    fault = _wrong(task, _Task, "tasks", name)
     if fault is not None:
-        return f"tasks: {name}: {fault}"
-    for key in ("n_unanswered", "n_left_out"):
-        if not all(type(count) is int for count in task.get(key, {}).values()):
-            return f"tasks: {name}: {key}"
-    for reading in task["readings"]:
-        metrics = task.get(reading) if isinstance(reading, str) else None
-        if not isinstance(metrics, dict):
-            return f"tasks: {name}: {reading}"
-        for metric, entry in metrics.items():
-            value = entry.get("value") if isinstance(entry, dict) else ""
-            interval = entry.get("ci95") if isinstance(entry, dict) else None
-            reason = entry.get("no_interval", "") if isinstance(entry, dict) else ""
-            if (
-                not (value is None or is_number(value))
-                or not (interval is None or is_interval(interval))
-                or not isinstance(reason, str)
-            ):
-                return f"tasks: {name}: {reading}: {metric}"
+        return fault
+    faults = (
+        _wrong(task.get(reading), dict[str, _Metric], "tasks", name, reading) for reading in task["readings"]
+    )
+    return next((fault for fault in faults if fault is not None), None)
+
+
+def _wrong(value: Any, kind: Any, *place: str) -> str | None:
+    try:
+        _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        found: Sequence[int | str] = error.errors(
+            include_url=False, include_context=False, include_input=False
+        )[0]["loc"]
+        return ": ".join([*place, *map(str, found)]) or "the line"
     return None

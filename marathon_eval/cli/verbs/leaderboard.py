@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Container
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,18 +31,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    print(text(arguments), end="")
-    return 0
+    from marathon_eval.cli.left_out import code_of_left_out
+    from marathon_eval.report.damaged import without_damaged
+
+    table, left_out = without_damaged(arguments.runs, lambda leave_out: text(arguments, leave_out))
+    print(table, end="")
+    return code_of_left_out(left_out)
 
 
-def text(arguments: argparse.Namespace) -> str:
-    """Return the text that the flags ask for. Raises MarathonError."""
+def text(arguments: argparse.Namespace, leave_out: Container[Path] = ()) -> str:
+    """Return the text that the flags ask for, without the runs in `leave_out`. Raises MarathonError."""
     from marathon_eval.errors import MarathonError
     from marathon_eval.report import leaderboard, published, tables
     from marathon_eval.report.listening import listening
     from marathon_eval.report.runs import read_cells
 
-    cells = read_cells(arguments.runs)
+    cells = read_cells(arguments.runs, leave_out)
     benchmark = published.benchmark_of(task for cell in cells for task in cell.tasks)
     if benchmark is None and (arguments.with_published or arguments.champions):
         raise MarathonError(

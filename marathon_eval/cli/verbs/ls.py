@@ -38,10 +38,15 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.what == RUNS) != (arguments.folder is not None):
         raise MarathonError("ls: give DIR with `runs`, the folder to list the runs of, and with nothing else")
     if arguments.what == RUNS:
+        from marathon_eval.cli.left_out import code_of_left_out
+        from marathon_eval.report.damaged import without_damaged
         from marathon_eval.report.run_list import run_lines
 
-        lines = run_lines(Path(arguments.folder))
-    elif arguments.what == "presses" and not arguments.names:
+        folder = Path(arguments.folder)
+        lines, left_out = without_damaged([folder], lambda leave_out: run_lines(folder, leave_out))
+        print("\n".join(lines))
+        return code_of_left_out(left_out)
+    if arguments.what == "presses" and not arguments.names:
         lines = presses(Registry(arguments.include_path))
     else:
         lines = names(arguments.what, arguments.include_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.cli.left_out import code_of_left_out
+    from marathon_eval.report.damaged import without_damaged
     from marathon_eval.report.gather import make_report
     from marathon_eval.report.runs import read_cells
 
@@ -73,10 +76,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise MarathonError(f"--output_path: {page} must end in .html")
     if arguments.embed_audio is not None and not 0 < arguments.embed_audio <= 1000:
         raise MarathonError(f"--embed_audio: must be above 0 and at most 1000, got {arguments.embed_audio:g}")
-    report = make_report(read_cells(arguments.runs), arguments.with_published)
-    for path in write_report_files(report, page, arguments):
+
+    def written(leave_out: Container[Path]) -> list[Path]:
+        report = make_report(read_cells(arguments.runs, leave_out), arguments.with_published)
+        return write_report_files(report, page, arguments)
+
+    paths, left_out = without_damaged(arguments.runs, written)
+    for path in paths:
         print(path, file=sys.stderr)
-    return 0
+    return code_of_left_out(left_out)
 
 
 def write_report_files(report: Report, page: Path, arguments: argparse.Namespace) -> list[Path]:
