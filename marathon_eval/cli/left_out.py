@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE, printable
+from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
+from marathon_eval.cli.plain_output import printable
 
 
 def code_of_left_out(errors: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +11,9 @@ from marathon_eval.errors import DamagedRunError
 T = TypeVar("T")
 
 
-def without_damaged(named: Iterable[str | Path], make: Callable[[Container[Path]], T]) -> tuple[T, list[str]]:
+def without_damaged(
+    named: Iterable[str | Path], make: Callable[[Mapping[Path, str]], T]
+) -> tuple[T, list[str]]:
     """Return what `make` returns, and an error message for each run that it had to leave out.
 
     `make` takes the folders to leave out and raises DamagedRunError at the first other run that can't be read; it is

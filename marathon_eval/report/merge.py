@@ -6,7 +6,7 @@ one over more rows is kept, and the newer one of two over equally many.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,20 @@ from marathon_eval.results.label import same_place
 RunByTask = dict[str, dict[str, Any]]
 
 
-def runs_below(parent: Path, leave_out: Container[Path] = ()) -> list[dict[str, Any]]:
-    """Read every run below a folder but those in `leave_out`, the newest first. Raises MarathonError if none is left."""
+def runs_below(parent: Path, leave_out: Mapping[Path, str] | None = None) -> list[dict[str, Any]]:
+    """Read every run below a folder, the newest first. Raises MarathonError if there is none.
+
+    `leave_out` gives the folders of damaged runs, which are not read, with their errors.
+    """
+    damaged = leave_out or {}
     files = sorted(
         parent.glob("**/results.json"), key=lambda file: (file.parent.name, str(file)), reverse=True
     )
     if not files:
         raise MarathonError(f"{parent}: no results.json here or below")
-    runs = [one_run(file.parent) for file in files if file.parent not in leave_out]
+    runs = [one_run(file.parent) for file in files if file.parent not in damaged]
     if not runs:
-        raise MarathonError(f"{parent}: no run below can be read")
+        raise MarathonError(damaged[files[0].parent])
     return runs
 
 
@@ -45,7 +49,7 @@ def one_run(folder: Path) -> dict[str, Any]:
     }
 
 
-def merged_runs_below(parent: Path, leave_out: Container[Path] = ()) -> list[dict[str, Any]]:
+def merged_runs_below(parent: Path, leave_out: Mapping[Path, str] | None = None) -> list[dict[str, Any]]:
     """Return the merged runs below a folder but those in `leave_out`; `variant` has words for those of equal place in which a task was asked otherwise.
 
     Raises MarathonError.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from marathon_eval.report.tables import one_line
 from marathon_eval.results.label import label_aside, recorded_condition, recorded_selection
 
 
-def run_lines(parent: Path, leave_out: Container[Path] = ()) -> list[str]:
+def run_lines(parent: Path, leave_out: Mapping[Path, str] | None = None) -> list[str]:
     """Return a line per run, the newest first, each followed by a line per task. Raises MarathonError without runs."""
     runs = runs_below(parent, leave_out)
     names = names_of([run["fingerprint"] for run in runs])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class ReportRun:
         return name.removesuffix(f" {self.ratio:g}") + self.aside
 
 
-def read_cells(paths: Sequence[str | Path], leave_out: Container[Path] = ()) -> list[ReportRun]:
+def read_cells(paths: Sequence[str | Path], leave_out: Mapping[Path, str] | None = None) -> list[ReportRun]:
     """Read the runs of all paths but those in the folders `leave_out`, uncompressed ones first, then by press and ratio. Raises MarathonError.
 
     The folder of a run gives that run. A folder above several gives one merged run for each model, press, condition and

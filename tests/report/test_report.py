@@ -226,6 +226,19 @@ def test_a_damaged_samples_file_is_named(tmp_path: Path, capsys: pytest.CaptureF
     assert "samples_gtzan.jsonl:3" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["results.json", "samples_gtzan.jsonl"])
+def test_one_damaged_run_is_named_and_left_out(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_result_folders.write(Made(rows={"gtzan": 3}), tmp_path)
+    run = make_result_folders.write(Made(press="dart", ratio=0.5, rows={"gtzan": 3}), tmp_path)
+    (run / name).write_text((run / name).read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    assert main(["report", str(tmp_path), "-o", str(tmp_path / "r.html")]) == 3
+    assert f"a damaged run is left out: {run / name}" in capsys.readouterr().err
+    assert "dart" not in (tmp_path / "r.html").read_text(encoding="utf-8").split("<script", 1)[0]
+    assert main(["report", str(tmp_path), str(run), "-o", str(tmp_path / "r.html")]) == 2
+
+
 def test_what_a_report_does_not_know_it_says(tmp_path: Path) -> None:
     """A run of which no answer could be scored, of a task without a headline."""
     run = make_result_folders.fabricate(Made(rows={"mine": 3}))

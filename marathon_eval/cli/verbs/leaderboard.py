@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Container
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     return code_of_left_out(left_out)
 
 
-def text(arguments: argparse.Namespace, leave_out: Container[Path] = ()) -> str:
+def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = None) -> str:
     """Return the text that the flags ask for, without the runs in `leave_out`. Raises MarathonError."""
     from marathon_eval.errors import MarathonError
     from marathon_eval.report import leaderboard, published, tables

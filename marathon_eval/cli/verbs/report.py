@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Container
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.embed_audio is not None and not 0 < arguments.embed_audio <= 1000:
         raise MarathonError(f"--embed_audio: must be above 0 and at most 1000, got {arguments.embed_audio:g}")
 
-    def written(leave_out: Container[Path]) -> list[Path]:
+    def written(leave_out: Mapping[Path, str]) -> list[Path]:
         report = make_report(read_cells(arguments.runs, leave_out), arguments.with_published)
         return write_report_files(report, page, arguments)
 
