@@ -76,6 +76,7 @@ class _Task(TypedDict):
     n_scored: _Count
     n_errors: _Count
     n_unverified: NotRequired[_Count]
+    n_cut: NotRequired[_Count]
     n_unanswered: dict[str, _Count]
     n_left_out: NotRequired[dict[str, _Count]]
     headline: NotRequired[_Headline | None]
