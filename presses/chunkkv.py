@@ -7,12 +7,12 @@ only the best keys.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.api.press import EvictionPress, EvictionView
 from marathon_eval.api.press_scores import windowed_scores
-from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from torch import LongTensor, Tensor
@@ -32,14 +32,12 @@ class ChunkKV(EvictionPress):
         Number of audio keys in a chunk.
     """
 
+    version: ClassVar[int] = 2
+    at_least: ClassVar[Mapping[str, int]] = {"window": 1, "kernel": 1, "chunk": 1}
+    differs: ClassVar[str] = "the last chunk is kept in part, to meet the budget; the window is as in snapkv"
     window: int = 64
     kernel: int = 5
     chunk: int = 20
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.chunk < 1:
-            raise MarathonError(f"press=chunkkv: chunk={self.chunk}: must be at least 1")
 
     def score(self, view: EvictionView) -> Tensor:
         return windowed_scores(view, self.kernel).mean(dim=0)

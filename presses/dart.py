@@ -11,11 +11,12 @@ number, in the order in which CPython walks the set of the pivots' positions.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.api.press import PruningPress, PruningView
-from marathon_eval.errors import MarathonError
+from marathon_eval.api.press_ranking import highest_scores
 
 if TYPE_CHECKING:
     from torch import LongTensor, Tensor
@@ -35,18 +36,15 @@ class Dart(PruningPress):
         Number of pivots among the text tokens after the audio.
     """
 
+    version: ClassVar[int] = 2
+    differs: ClassVar[str] = (
+        "the budget is met exactly: the first pivots pick one token more where it does not divide"
+    )
     released: ClassVar[bool] = True
     compat_version: ClassVar[int] = 2
     audio_pivots: int = 4
     text_pivots: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.audio_pivots < 1 or self.text_pivots < 0:
-            raise MarathonError(
-                f"press=dart: audio_pivots={self.audio_pivots},text_pivots={self.text_pivots}: "
-                "audio_pivots must be at least 1 and text_pivots at least 0"
-            )
+    at_least: ClassVar[Mapping[str, int]] = {"audio_pivots": 1, "text_pivots": 0}
 
     def kept(self, length: int, ratio: float) -> int:
         if not self.compat or ratio == 0:
@@ -59,9 +57,9 @@ class Dart(PruningPress):
         import torch
 
         norms = view.keys.abs().sum(dim=(0, 2), dtype=torch.float32)
-        audio_pivots = _largest(view.audio, norms, min(self.audio_pivots, view.keep))
+        audio_pivots = self._largest(view.audio, norms, min(self.audio_pivots, view.keep))
         after = torch.arange(int(view.audio[-1]) + 1, len(norms), device=norms.device)
-        text_pivots = _largest(after, norms, min(self.text_pivots, len(after)))
+        text_pivots = self._largest(after, norms, min(self.text_pivots, len(after)))
         if self.compat:
             chosen_positions = _released(view, audio_pivots.tolist(), text_pivots.tolist())
             return cast("LongTensor", torch.tensor(chosen_positions, device=view.audio.device))
@@ -71,10 +69,15 @@ class Dart(PruningPress):
         cosine.masked_fill_(torch.isin(view.audio, audio_pivots), torch.inf)
         chosen = [audio_pivots]
         for row, share in enumerate(_shares(view.keep - len(audio_pivots), len(pivots))):
-            picked = cosine[row].topk(share, largest=False).indices
+            picked = highest_scores(-cosine[row], share)
             cosine[:, picked] = torch.inf
             chosen.append(view.audio[picked])
         return cast("LongTensor", torch.cat(chosen))
+
+    def _largest(self, positions: Tensor, norms: Tensor, count: int) -> Tensor:
+        """Return the `count` positions with the largest norms; the released code breaks ties as topk does."""
+        found = norms[positions]
+        return positions[found.topk(count).indices if self.compat else highest_scores(found, count)]
 
 
 def _released(view: PruningView, audio_pivots: list[int], text_pivots: list[int]) -> list[int]:
@@ -94,11 +97,6 @@ def _released(view: PruningView, audio_pivots: list[int], text_pivots: list[int]
         left.difference_update(picked)
         chosen += picked
     return chosen
-
-
-def _largest(positions: Tensor, norms: Tensor, count: int) -> Tensor:
-    """Return the `count` positions with the largest norms."""
-    return positions[norms[positions].topk(count).indices]
 
 
 def _shares(total: int, parts: int) -> list[int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.api.press import PruningPress, PruningView
+from marathon_eval.api.press_ranking import highest_scores
 
 if TYPE_CHECKING:
     from torch import LongTensor
@@ -18,9 +19,10 @@ class Energy(PruningPress):
     Takes no parameters beyond those of `PruningPress`.
     """
 
+    version: ClassVar[int] = 2
     needs_loudness: ClassVar[bool] = True
 
     def select(self, view: PruningView) -> LongTensor:
         if view.loudness is None:
             raise ValueError("energy needs the loudness of each audio token")
-        return cast("LongTensor", view.audio[view.loudness.topk(view.keep).indices.to(view.audio.device)])
+        return cast("LongTensor", view.audio[highest_scores(view.loudness, view.keep).to(view.audio.device)])

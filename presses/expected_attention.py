@@ -7,6 +7,7 @@ covariance S by the mean rotation of the next `future` positions; E[exp(q.k / sq
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -28,6 +29,7 @@ class ExpectedAttention(EvictionPress):
         Number of positions at the start of the context that are left out of the statistics and never evicted.
     """
 
+    at_least: ClassVar[Mapping[str, int]] = {"future": 1, "sinks": 0}
     needs_queries: ClassVar[bool] = True
     future: int = 512
     sinks: int = 4

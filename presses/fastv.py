@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.api.press import PruningPress, PruningView
+from marathon_eval.api.press_ranking import highest_scores
 
 if TYPE_CHECKING:
     from torch import LongTensor
@@ -21,10 +22,14 @@ class FastV(PruningPress):
     Takes no parameters beyond those of `PruningPress`; `layer` must be at least 1.
     """
 
+    version: ClassVar[int] = 2
     released: ClassVar[bool] = True
     needs_attention: ClassVar[bool] = True
 
     def select(self, view: PruningView) -> LongTensor:
         if view.attention is None:
             raise ValueError("fastv needs the last token's attention")
-        return cast("LongTensor", view.audio[view.attention[view.audio].topk(view.keep).indices])
+        attention = view.attention[view.audio]
+        # the released code breaks ties as topk does
+        picked = attention.topk(view.keep).indices if self.compat else highest_scores(attention, view.keep)
+        return cast("LongTensor", view.audio[picked])

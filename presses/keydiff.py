@@ -6,7 +6,7 @@ Park et al., KeyDiff: Key Similarity-Based KV Cache Eviction, https://arxiv.org/
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.press import EvictionPress, EvictionView
 
@@ -20,6 +20,9 @@ class KeyDiff(EvictionPress):
 
     Takes no parameters beyond those of `EvictionPress`.
     """
+
+    version: ClassVar[int] = 2
+    differs: ClassVar[str] = "the paper evicts block by block during the prefill, this press once after it"
 
     def score(self, view: EvictionView) -> Tensor:
         from torch.nn.functional import cosine_similarity, normalize

@@ -7,7 +7,7 @@ https://arxiv.org/abs/2406.11430.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.press import EvictionPress, EvictionView
 
@@ -21,6 +21,8 @@ class Knorm(EvictionPress):
 
     Takes no parameters beyond those of `EvictionPress`.
     """
+
+    version: ClassVar[int] = 2
 
     def score(self, view: EvictionView) -> Tensor:
         norms: Tensor = view.keys.float().norm(dim=-1)

@@ -7,8 +7,9 @@ that a ratio means the same number of keys as in every other press.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.press import EvictionPress, EvictionView, budget
 from marathon_eval.api.press_scores import windowed_scores
@@ -36,6 +37,9 @@ class PyramidKV(EvictionPress):
         The mean number of keys per layer divided by the last layer's; 1 gives every layer the same number.
     """
 
+    version: ClassVar[int] = 2
+    at_least: ClassVar[Mapping[str, int]] = {"window": 1, "kernel": 1}
+    differs: ClassVar[str] = "the mean over layers is the budget; the window is as in snapkv"
     window: int = 64
     kernel: int = 5
     beta: float = 20.0

@@ -6,11 +6,12 @@ budget exactly: segments' shares differ by one token where the budget does not d
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from marathon_eval.api.press import PruningPress, PruningView
-from marathon_eval.errors import MarathonError
+from marathon_eval.api.press_ranking import highest_scores
 
 if TYPE_CHECKING:
     from torch import LongTensor
@@ -28,13 +29,13 @@ class SegmentTopK(PruningPress):
         Number of segments, which share the budget equally; if fewer tokens are kept, there are only as many segments.
     """
 
+    version: ClassVar[int] = 2
+    differs: ClassVar[str] = (
+        "the paper scores the audio encoder's output, this press a decoder layer's attention"
+    )
     segments: int = 10
     needs_attention: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.segments < 1:
-            raise MarathonError(f"press=segment_topk: segments={self.segments}: must be at least 1")
+    at_least: ClassVar[Mapping[str, int]] = {"segments": 1}
 
     def select(self, view: PruningView) -> LongTensor:
         import torch
@@ -48,5 +49,5 @@ class SegmentTopK(PruningPress):
             # a difference of running totals, so that shares add up to the budget and none exceeds its segment
             share = view.keep * last // length - view.keep * first // length
             segment = view.audio[first:last]
-            chosen.append(segment[view.attention[segment].topk(share).indices])
+            chosen.append(segment[highest_scores(view.attention[segment], share)])
         return cast("LongTensor", torch.cat(chosen))

@@ -7,8 +7,9 @@ the window is the end of the prompt, which contains the question.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.press import EvictionPress, EvictionView
 from marathon_eval.api.press_scores import windowed_scores
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class SnapKV(EvictionPress):
     """Scores a key by the mean attention of the last `window` queries, averaged over `kernel` neighbours.
 
-    The keys of the window itself are kept.
+    The window's own keys are kept on top, as in the paper; it is shortened so that they take at most half the budget.
 
     Parameters
     ----------
@@ -31,6 +32,9 @@ class SnapKV(EvictionPress):
         Number of neighbouring keys over which the attention is averaged.
     """
 
+    version: ClassVar[int] = 2
+    at_least: ClassVar[Mapping[str, int]] = {"window": 1, "kernel": 1}
+    differs: ClassVar[str] = "the window is shortened where its keys would take over half the budget"
     window: int = 64
     kernel: int = 5
 

@@ -6,11 +6,11 @@ tokens of the prompt are text and are never evicted; `sinks` counts audio keys.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.press import EvictionPress, EvictionView
-from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,12 +26,11 @@ class StreamingLLM(EvictionPress):
         Number of audio keys at the start that are kept, at most the budget.
     """
 
+    at_least: ClassVar[Mapping[str, int]] = {"sinks": 0}
+    differs: ClassVar[str] = (
+        "keys are evicted once, and keep their positions; the paper renumbers them in a rolling cache"
+    )
     sinks: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.sinks < 0:
-            raise MarathonError(f"press=streaming_llm: sinks={self.sinks}: must be at least 0")
 
     def score(self, view: EvictionView) -> Tensor:
         import torch

@@ -6,8 +6,8 @@ is the last audio token, so the rule cannot depend on the question; with `evict=
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 from marathon_eval.api.press import EvictionPress, EvictionView
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 class Tova(EvictionPress):
     """Scores a key by the attention of the last query, averaged over all heads; the last key is always kept.
 
-    Parameters
-    ----------
-    window : int, default 1, at least 1
-        Number of last queries that the harness computes; the rule uses the last one only.
+    Takes no parameters beyond those of `EvictionPress`.
     """
 
-    window: int = 1
+    version: ClassVar[int] = 2
+    differs: ClassVar[str] = (
+        "the paper evicts one key at every decoding step, this press once after the prefill"
+    )
+    window: int = field(default=1, init=False, metadata={"argument": False})
 
     def score(self, view: EvictionView) -> Tensor:
         scores = view.attention[:, -1].mean(dim=0)

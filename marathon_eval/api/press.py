@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
+from marathon_eval.api.press_ranking import highest_scores, low_passed
 from marathon_eval.api.press_stages import parsed_stages
 from marathon_eval.errors import MarathonError, did_you_mean
 
@@ -44,10 +45,19 @@ class Press(ABC):
     seed: int = 0
     #: Increase it when the rule itself changes: it is part of every cache key.
     version: ClassVar[int] = 1
+    #: The least value that each whole-number argument may have.
+    at_least: ClassVar[Mapping[str, int]] = {}
+    #: In what the rule differs from its paper's, in a few words; empty where it does not.
+    differs: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for name, kind in self.arguments().items():
             object.__setattr__(self, name, _converted(self.name(), name, getattr(self, name), kind))
+        for name, least in self.at_least.items():
+            if getattr(self, name) < least:
+                raise MarathonError(
+                    f"press={self.name()}: {name}={getattr(self, name)}: must be at least {least}"
+                )
         if not 0 <= self.ratio < 1:
             raise MarathonError(
                 f"press={self.name()}: ratio={self.ratio}: must be at least 0 and below 1 "
@@ -242,7 +252,7 @@ class EvictionPress(Press):
     def select(self, view: EvictionView) -> LongTensor:
         """Return the positions [key heads, keep] of the audio keys with the highest (smoothed) scores."""
         scores = self.smoothed(self.score(view).float().expand(len(view.keys), -1)[:, view.audio])
-        return cast("LongTensor", view.audio[scores.topk(view.keep, dim=-1).indices])
+        return cast("LongTensor", view.audio[highest_scores(scores, view.keep)])
 
     def smoothed(self, scores: Tensor) -> Tensor:
         """Low-pass the scores [heads, L] of the audio keys over time, where `smooth` is set."""
@@ -334,13 +344,3 @@ def _converted(press: str, name: str, value: Any, kind: type) -> Any:
         return value
     expected = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
     raise MarathonError(f"press={press}: {name}={value}: must be {expected}")
-
-
-def low_passed(scores: Tensor, cut: float) -> Tensor:
-    """Remove the top `cut` of the time spectrum of scores [heads, L] (AudioKV, https://arxiv.org/abs/2604.06694)."""
-    import torch
-
-    spectrum = torch.fft.rfft(scores)
-    spectrum[:, max(1, round(spectrum.shape[1] * (1 - cut))) :] = 0
-    smoothed: Tensor = torch.fft.irfft(spectrum, n=scores.shape[1])
-    return smoothed

@@ -30,7 +30,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """Holds the test of one limit: the difference in points of the headline, its 95 % interval, both p-values.
 
     `p_within` is against a loss of the margin or more, `p_beyond` against a loss of at most the margin; both after
@@ -73,7 +73,7 @@ def limits(text: str) -> list[Limit]:
     return list(found.values())
 
 
-def gate(wanted: Sequence[Limit], rows: Mapping[str, Sequence[TaskRows]]) -> list[Verdict]:
+def gate(wanted: Sequence[Limit], rows: Mapping[str, Sequence[TaskRows]]) -> list[GateVerdict]:
     """Test every limit on the tasks that both runs have. Raises MarathonError for another task."""
     for limit in wanted:
         if limit.task not in rows:
@@ -115,13 +115,13 @@ def _tail(each: _Measured, points: float, mirrored: bool) -> float:
     return each.known.mirrored().tail(-bound) if mirrored else each.known.tail(bound)
 
 
-def _verdict(each: _Measured, within: float, beyond: float) -> Verdict:
+def _verdict(each: _Measured, within: float, beyond: float) -> GateVerdict:
     level = (1 - LEVEL) / 2
     verdict = WITHIN if within <= level else BEYOND if beyond <= level else UNDECIDED
     found = paired_interval(each.known)
     ends = None
     if found.ci95 is not None:
         ends = (found.ci95[0] * abs(each.scale), found.ci95[1] * abs(each.scale))
-    return Verdict(
+    return GateVerdict(
         each.limit.task, each.limit.points, each.value, ends, within, beyond, verdict, found.reason
     )

@@ -77,7 +77,7 @@ def test_budget_refuses_what_is_no_fraction(ratio: float) -> None:
         ({"ratio": 0.5, "compat": "kvpress"}, "compat=kvpress: must be audiomarathon"),
         ({"ratio": "0.3+0.5", "layer": "2+8", "compat": "audiomarathon"}, "the released code cuts once"),
         ({"ratio": 0.5, "layre": 2}, "takes no 'layre'. Did you mean layer?"),
-        ({"ratio": 0.5, "audio_pivots": 0}, "audio_pivots must be at least 1"),
+        ({"ratio": 0.5, "audio_pivots": 0}, "press=dart: audio_pivots=0: must be at least 1"),
     ],
 )
 def test_wrong_arguments_are_named(args: dict[str, Any], message: str) -> None:
@@ -89,7 +89,7 @@ def test_fingerprint_holds_every_setting() -> None:
     press = press_from_args(Dart, {"ratio": 0, "audio_pivots": 2})
     assert press.fingerprint == {
         "press": "dart",
-        "version": 1,
+        "version": 2,
         "ratio": 0.0,
         "seed": 0,
         "layer": 2,

@@ -88,7 +88,7 @@ def presses(registry: Registry) -> list[str]:
 
 
 def press_line(press: type[Press]) -> str:
-    """Return `pruning   Rule. URL of the paper (own settings: a, b; supports x, y)`.
+    """Return `pruning   Rule. URL of the paper (own settings: a, b; supports x, y; differs from the paper: z)`.
 
     The rule is the first line of the class's docstring, the URL the first one in its file's docstring.
     """
@@ -101,4 +101,5 @@ def press_line(press: type[Press]) -> str:
     settings = [name for name in press.arguments() if name in vars(press).get("__annotations__", {})]
     details = [f"own settings: {', '.join(settings)}"] if settings else []
     details += [f"supports {', '.join(press.supports())}"] if press.supports() else []
+    details += [f"differs from the paper: {press.differs}"] if press.differs else []
     return f"{kind}  {rule}{source}" + (f" ({'; '.join(details)})" if details else "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from marathon_eval.api.model import Generation, Request, Response, Usage
 from marathon_eval.api.press import Decoder, EvictionPress
@@ -35,7 +36,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Chooser:
-    """Chooses each next token greedily and stores it, until an end token, a stop string or `max_new_tokens`."""
+    """Chooses each next token and stores it, until an end token, a stop string or `max_new_tokens`.
+
+    Above temperature 0 it samples as `generate` does: with the same seed and no key evicted, the same tokens.
+    """
 
     loaded: Loaded
     generation: Generation
@@ -46,7 +50,7 @@ class Chooser:
     def __call__(self, logits: Tensor) -> int | None:
         if not all_finite(logits):
             raise RowError(broken_logits(len(self.tokens)))
-        token = int(logits.argmax())
+        token = self._next(logits)
         if self.first_at is None:
             self.first_at = now(self.loaded.device)
         self.tokens.append(token)
@@ -54,6 +58,16 @@ class Chooser:
             self.finish = "stop"
             return None
         return token if len(self.tokens) < self.generation.max_new_tokens else None
+
+    def _next(self, logits: Tensor) -> int:
+        generation = self.generation
+        if generation.temperature <= 0:
+            return int(logits.argmax())
+        warpers = LogitsProcessorList([TemperatureLogitsWarper(generation.temperature)])
+        if generation.top_p < 1:
+            warpers.append(TopPLogitsWarper(generation.top_p))
+        scores = warpers(None, logits[None].float())
+        return int(torch.multinomial(scores.softmax(-1), num_samples=1))
 
     def _stopped(self) -> bool:
         return bool(self.generation.stop) and any(stop in self.text() for stop in self.generation.stop)
@@ -67,15 +81,11 @@ class Chooser:
 def answered_from_evicted(
     adapter: LocalModel, loaded: Loaded, request: Request, inputs: Inputs, press: EvictionPress
 ) -> Response:
-    """Answer one request greedily. Raises RowError for sampling and for prompts without audio."""
-    if request.generation.temperature > 0:
-        raise RowError(f"press={press.name()}: answers are decoded greedily; temperature must be 0")
+    """Answer one request. Of a prompt without audio nothing is evicted, as no pruning press cuts it. Raises RowError."""
     decoder = adapter.decoder(loaded.model)
     tensors = {name: tensor.to(loaded.device) for name, tensor in inputs.tensors.items()}
     ids = tensors["input_ids"]
     audio = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids, device=ids.device)).nonzero().squeeze(1)
-    if not len(audio):
-        raise RowError(f"press={press.name()}: the prompt has no audio")
     length = context_length(press, ids, audio)
     reset_peak(loaded.device)
     with ExitStack() as stack:
@@ -92,6 +102,8 @@ def answered_from_evicted(
         )
     kept = [layer.keys.shape[2] for layer in cache.layers]
     chooser = Chooser(loaded, request.generation, [])
+    if request.generation.seed is not None:
+        torch.manual_seed(request.generation.seed)
     for _logits in answer(decoder, cache, ids[:, length:], length, chooser, context.logits):
         pass  # `chooser` collects the tokens; the loop only runs the decoding steps
     ended = now(loaded.device)

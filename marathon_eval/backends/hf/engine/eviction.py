@@ -30,8 +30,11 @@ from marathon_eval.backends.hf.engine.prompt_pass import synced
 
 
 def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> int:
-    """Return the length of the context: up to the last audio token, or with `evict=prompt` the whole prompt."""
-    if press.evict == "prompt":
+    """Return the length of the context: up to the last audio token, or the whole prompt.
+
+    It is the whole prompt with `evict=prompt`, and where there is no audio.
+    """
+    if press.evict == "prompt" or not len(audio):
         return int(input_ids.shape[1])
     return int(audio[-1]) + 1
 
@@ -62,7 +65,8 @@ def evicted(
     `keep_all` selects every key by the same code, for tests: the answers must not change.
     """
     shrunk = DynamicCache(config=decoder.stack.config)
-    budgets = press.budgets(len(context.audio), len(decoder.layers))
+    layers = len(decoder.layers)
+    budgets = press.budgets(len(context.audio), layers) if len(context.audio) else [0] * layers
     for layer, count in enumerate(budgets):
         stored = context.cache.layers[layer]
         count = len(context.audio) if keep_all else count

@@ -87,7 +87,7 @@ class Runner:
             self.shared = Shared(presses, adapter.args.sharing, EncoderFiles.of(adapter))
         else:
             self.shared = other.shared
-        self._warned = False
+        self._warned = self._warned_of_window = False
 
     @property
     def _loaded(self) -> Loaded | None:
@@ -208,6 +208,7 @@ class Runner:
         if not isinstance(outcome, BatchFailure):
             batching.report_halving()
             self._warn_of_no_effect(batch, outcome)
+            self._warn_of_window(outcome)
             yield from zip(batch, outcome, strict=True)
         elif len(batch) == 1:
             yield batch[0], Response.failed(outcome.reason)
@@ -282,6 +283,21 @@ class Runner:
                 sys.stderr.write(
                     f"marathon-eval: warning: press={press.name()},evict=prompt: answers of one token can't depend "
                     "on the press, because that token is computed before keys are evicted; use evict=context\n"
+                )
+                return
+
+    def _warn_of_window(self, responses: Sequence[Response]) -> None:
+        """Warn once per run that a press's window is shortened, because its keys would take over half the budget."""
+        press = self.adapter.press
+        if self._warned_of_window or not isinstance(press, EvictionPress) or press.evict == "prompt":
+            return
+        for response in responses:
+            kept, audio = response.usage.kept_tokens, response.usage.audio_tokens
+            if press.window > 1 and kept and audio and kept < audio and press.window > kept // 2:
+                self._warned_of_window = True
+                sys.stderr.write(
+                    f"marathon-eval: warning: press={press.name()},window={press.window}: only {kept} audio tokens are "
+                    f"kept, so the window is shortened to {kept // 2}, half of them\n"
                 )
                 return
 
