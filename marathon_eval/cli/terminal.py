@@ -89,7 +89,9 @@ def counted(task: TaskResult, reading: str) -> tuple[str, str]:
 def parsed_share(task: TaskResult, reading: str) -> str:
     """Return the percentage of scored rows in whose response the reading's filters found an answer."""
     unanswered = task.n_unanswered.get(reading)
-    if unanswered is None or not task.n_in(reading):
+    metrics = task.readings.get(reading, {})
+    unscored = bool(metrics) and all(metric.value is None for metric in metrics.values())
+    if unanswered is None or unscored or not task.n_in(reading):
         return ""
     return f"{1 - unanswered / task.n_in(reading):.1%}"
 

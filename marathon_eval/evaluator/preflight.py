@@ -168,7 +168,9 @@ def scorers(plan: RunBeforeStart) -> Check:
         return Check("scorers", "not asked for: --predict_only")
     from marathon_eval.evaluator.scorer_check import check_scorers
 
-    checked = [check_scorers(task, plan.pool.docs[name].docs) for name, task in plan.tasks.items()]
+    checked = [
+        check_scorers(task, plan.pool.docs[name].docs) for name, task in plan.tasks.items() if task.has_gold
+    ]
     faults = [fault for task_check in checked for fault in task_check.faults]
     summary = f"{sum(len(task_check.telling) for task_check in checked)} tell a gold answer from a wrong one"
     undecided = sum(len(task_check.untold) for task_check in checked)

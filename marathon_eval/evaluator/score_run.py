@@ -43,7 +43,7 @@ def scored_task(
     empty afterwards.
     """
     rows = ((item.doc, _doc_responses(item, responses.by_request.get)) for item in doc_requests)
-    judged = None if config.predict_only else judged_by(judge, task, rows)
+    judged = None if config.predict_only or not task.has_gold else judged_by(judge, task, rows)
     verdicts = judged.verdicts if judged else {}
     asked = AskedFacts()
     samples, aggregation = CompressedSamples(), task.aggregation()

@@ -146,8 +146,13 @@ class DocLoader:
         )
         return Doc(doc.doc_id, doc.fields, audio, None, choices, target, names)
 
-    def _gold(self, doc: Doc) -> str | tuple[str, ...]:
-        """Return the right answer; "" for a row without one, if the task's judge grades without. Raises RowError."""
+    def _gold(self, doc: Doc) -> str | tuple[str, ...] | None:
+        """Return the right answer, None for a split without gold answers. Raises RowError.
+
+        A row without one gives "" if the task's judge grades without.
+        """
+        if self.config.gold_is == "absent":
+            return None
         grading = self.config.judge.grade if self.config.judge else None
         try:
             return self.question.gold(doc.fields)

@@ -152,9 +152,15 @@ class Task:
         letters = () if layout == "plain" else letters_of(len(doc.choices), layout)
         return FilterContext(doc.choices, letters, doc.fields)
 
+    @property
+    def has_gold(self) -> bool:
+        """Whether the split has gold answers; the rows of one without are asked and not scored."""
+        return self.config.gold_is != "absent"
+
     def score(self, doc: Doc, responses: Sequence[Response], predict_only: bool = False) -> Sample:
-        """Score a document's responses. The readings are empty with `predict_only` and for failed responses."""
-        return self.scorer.score(doc, self.context(doc), responses, judge=not predict_only)
+        """Score a document's responses. The readings are empty for failed responses, and where nothing is scored."""
+        judge = self.has_gold and not predict_only
+        return self.scorer.score(doc, self.context(doc), responses, judge=judge)
 
     def aggregation(self) -> Aggregation:
         """Return an accumulator that takes samples one by one and computes the task's result."""

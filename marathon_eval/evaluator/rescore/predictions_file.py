@@ -148,7 +148,8 @@ def joined_predictions(task: Task, predictions: Predictions, data_dir: str | Non
 def needed(task: Task) -> frozenset[str]:
     """Return the columns that are needed to read and score a row."""
     question = task.writer.question
-    target = frozenset() if isinstance(question.target, (int, list)) else question.target.names
+    unread = question.gold_is == "absent"
+    target = frozenset() if unread or isinstance(question.target, (int, list)) else question.target.names
     return (target | question.choices.names) - {"choices", "letters", "options"}
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from marathon_eval.errors import AudioError, MarathonError, unknown
+from marathon_eval.task.data.archives import ArchivedFiles
 from marathon_eval.task.data.embedded import AudioFolder
 from marathon_eval.task.data.parquet import parquet_rows
 from marathon_eval.task.data.parsing import parsed_rows
@@ -34,7 +35,15 @@ FILE_TREE = "file_tree"
 class TableReader:
     """Reads the splits of one task's dataset. `where` is the `file:line` of dataset_path, for error messages."""
 
-    def __init__(self, config: TaskConfig, data_dir: str | None, yaml_folder: Path, where: str) -> None:
+    def __init__(
+        self,
+        config: TaskConfig,
+        data_dir: str | None,
+        yaml_folder: Path,
+        where: str,
+        every_column: bool = False,
+    ) -> None:
+        self.every_column = every_column
         self.config = config
         self.kwargs = config.dataset_kwargs
         self.where = where
@@ -65,6 +74,8 @@ class TableReader:
             return self._files(self._names_of(split))
         if path in (*FORMATS, FILE_TREE):
             raise MarathonError(f"{self.where}: '{path}' needs dataset_kwargs: data_files")
+        if self.kwargs.archives:
+            raise MarathonError(f"{self.where}: archives: need data_files, the files with the rows")
         from marathon_eval.task.data.hub_rows import load_split
 
         names = [] if self.kwargs.data_files is None else self._names_of(split)
@@ -72,7 +83,9 @@ class TableReader:
 
     def _wanted(self, column: str) -> bool:
         """Return whether the YAML mentions a column anywhere, so that also its bytes are read."""
-        return re.search(rf"(?<!\w){re.escape(column)}(?!\w)", self._mentioned) is not None
+        return (
+            self.every_column or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", self._mentioned) is not None
+        )
 
     @cached_property
     def _mentioned(self) -> str:
@@ -131,10 +144,12 @@ class TableReader:
         return found
 
     def _sounds(self, source: Source) -> Source:
-        """Return where the rows' audio is: below --data_dir, then beside the rows."""
-        if self.data_dir is None or not isinstance(source, LocalFolder) or source.root == self.data_dir:
-            return source
-        return SeveralFolders([LocalFolder(self.data_dir), source])
+        """Return where the rows' audio is: below --data_dir, then beside the rows, then in the archives."""
+        sounds = source
+        if self.data_dir is not None and isinstance(source, LocalFolder) and source.root != self.data_dir:
+            sounds = SeveralFolders([LocalFolder(self.data_dir), source])
+        archives = self.kwargs.archives
+        return ArchivedFiles(sounds, archives, self.where) if archives else sounds
 
     def _source(self, first: str) -> Source:
         """Return --data_dir, else the hub repository; for a user's own files the YAML's or the current folder."""

@@ -203,8 +203,8 @@ def locate(source: Source, folder: str, name: str) -> str | None:
     if isinstance(name, EmbeddedAudio):
         return str(name)
     parents = [folder, posixpath.join(folder, "wav")]
-    if folder and isinstance(source, SeveralFolders):
-        parents.append("")  # the rows' own folder need not exist below --data_dir
+    if folder and not isinstance(source, LocalFolder):
+        parents.append("")  # the rows' own folder need not exist below --data_dir or in an archive
     for parent in parents:
         clean = inside(name if name.startswith("/") else posixpath.join(parent, name))
         if source.exists(clean):

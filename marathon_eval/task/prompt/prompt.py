@@ -98,7 +98,8 @@ class Question:
 
     def rules(self) -> list[Named]:
         """Return the rules that read rows; the columns they need are checked against the whole dataset."""
-        target: list[Named] = [] if isinstance(self.target, (int, list)) else [self.target]
+        unread = self.gold_is == "absent" or isinstance(self.target, (int, list))
+        target: list[Named] = [] if unread or isinstance(self.target, (int, list)) else [self.target]
         return [self.text, *target, self.choices]
 
 

@@ -24,7 +24,7 @@ from marathon_eval.task.yaml.judge_keys import Judging
 __all__ = ["GroupConfig", "TaskConfig", "generation_settings", "task_schema"]
 
 Layout = Literal["A.", "A)", "A:", "(A)", "a.", "a)", "a:", "(a)", "plain"]
-GoldForm = Literal["option", "text", "any_text"]
+GoldForm = Literal["option", "text", "any_text", "absent"]
 
 
 class FewshotConfig(Keys):
@@ -115,7 +115,8 @@ class TaskConfig(Keys):
         "option",
         description="option: the target must be an option's letter, index or text, otherwise the row is an error; "
         "text: the same, but a number is an option's text and never an index; "
-        "any_text: the target is used unchanged, even if it is not an option, as some released scripts do",
+        "any_text: the target is used unchanged, even if it is not an option, as some released scripts do; "
+        "absent: the split has no gold answers: doc_to_target is not read, rows are asked and nothing is scored",
     )
     doc_to_choice: str | list[Any] | dict[str, Any] | None = Field(
         None, description="the options: a list, a column, or a template that gives a list"
