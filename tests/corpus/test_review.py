@@ -278,14 +278,14 @@ def test_audio_that_another_row_uses_stays(tmp_path: Path) -> None:
     [
         ("{", r"--verdicts: .*v\.json: not a verdicts file of a review page"),
         ("[]", r"not a verdicts file of a review page"),
-        ('{"schema_version": 2, "verdicts": []}', r"schema version 2 is not supported, only 1"),
+        ('{"schema_version": 3, "verdicts": []}', r"schema version 3 is not supported, only 1 and 2"),
         (
             '{"schema_version": 1, "verdicts": [{"task": "tau"}]}',
             r"not a verdicts file of a review page \(KeyError: 'row'\)",
         ),
         (
             '{"schema_version": 1, "verdicts": [{"task": "tau", "row": "x", "verdict": "maybe"}]}',
-            r"'maybe' is not accept or reject",
+            r"'maybe' is not one of accept, reject",
         ),
         (
             '{"schema_version": 1, "verdicts": [{"task": "tau", "row": "x", "verdict": "reject"}]}',

@@ -95,8 +95,8 @@ def test_damage_links_and_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         tarred.addfile(link)
     assert "no such audio file" in (load(folder / "own.yaml").docs().docs[1].error or "")
     path.write_bytes(whole)
-    monkeypatch.setattr(archives, "UNPACKED_BYTES", 10)
-    monkeypatch.setattr(archives, "UNPACKED_TIMES", 0)
+    monkeypatch.setattr(archives, "ARCHIVE_BYTES", 10)
+    monkeypatch.setattr(archives, "ARCHIVE_TIMES", 0)
     with pytest.raises(MarathonError, match="unpacks to more than the limit"):
         load(folder / "own.yaml").docs()
 

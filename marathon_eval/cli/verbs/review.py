@@ -1,12 +1,13 @@
-"""Check a random tenth of a data set by ear: write a page with audio players, then remove the rows you reject.
+"""Check a random tenth of a data set by ear: write a page with audio players, then apply the verdicts.
 
 marathon-eval review DIR                            write DIR/review.html; judge the clips there, save verdicts.json
-marathon-eval review DIR --verdicts verdicts.json   remove the rejected rows; their audio moves to DIR/rejected/
+marathon-eval review DIR --verdicts verdicts.json   apply them; audio of rejected rows moves to DIR/rejected/
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from marathon_eval.cli.main import EXIT_WHOLE
@@ -35,15 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--page", metavar="FILE", help="the page to write (default DIR/review.html)")
     parser.add_argument(
         "--verdicts",
+        nargs="+",
         metavar="FILE",
-        help="the file saved from the page: remove the rows that it rejects from the data set",
+        help="the files saved from the page, one per reviewer: remove rows that are rejected, change answers that are "
+        "relabelled; rows on which reviewers differ stay",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.folder)
     return (
-        applied(folder, Path(arguments.verdicts))
+        applied(folder, [Path(path) for path in arguments.verdicts])
         if arguments.verdicts
         else write_review_page(folder, arguments)
     )
@@ -76,13 +79,21 @@ def write_review_page(folder: Path, arguments: argparse.Namespace) -> int:
     return EXIT_WHOLE
 
 
-def applied(folder: Path, path: Path) -> int:
-    """Remove the rejected rows and their files from the data set and return the exit code. Raises MarathonError."""
+def applied(folder: Path, paths: Sequence[Path]) -> int:
+    """Apply the verdicts of one reviewer or several to the data set and return the exit code. Raises MarathonError."""
     from marathon_eval.corpus.audit.expected import load_known
     from marathon_eval.corpus.audit.review import apply, read_verdicts
+    from marathon_eval.corpus.audit.reviewers import merge_reviews
     from marathon_eval.scoring.intervals import count_interval
 
-    outcome = apply(folder, load_known(), read_verdicts(path, "--verdicts"), "--verdicts")
+    merged = merge_reviews([read_verdicts(path, "--verdicts") for path in paths])
+    outcome = apply(folder, load_known(), merged.verdicts, "--verdicts")
+    for agreement in merged.agreements:
+        kappa = "undefined" if agreement.kappa is None else f"{agreement.kappa:.2f}"
+        print(
+            f"two reviewers agree on {agreement.same} of {agreement.rows} rows "
+            f"({agreement.same / agreement.rows:.1%}), Cohen's kappa {kappa}"
+        )
     text = f"{outcome.judged} rows reviewed, {outcome.accepted} accepted"
     if outcome.judged:
         found = count_interval(outcome.accepted, outcome.judged)
@@ -93,4 +104,9 @@ def applied(folder: Path, path: Path) -> int:
     print(f"{text}; {len(outcome.rows)} rows and {len(outcome.files)} files removed")
     for row in outcome.rows:
         print(f"  rejected: {row}")
+    for row in outcome.relabelled:
+        print(f"  relabelled: {row}")
+    disputed = {key for _, key in merged.disputed}
+    for row in outcome.unsure:
+        print(f"  {'reviewers differ' if row in disputed else 'unsure'}: {row}")
     return EXIT_WHOLE

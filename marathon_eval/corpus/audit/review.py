@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,24 +23,33 @@ from marathon_eval.corpus.build.manifest import read_manifest
 from marathon_eval.corpus.build.rejections import REJECTED, recorded
 from marathon_eval.errors import MarathonError, did_you_mean
 
-REVIEW_VERSION = 1
-REVIEW_VERDICTS = ("accept", "reject")
+#: Version 2 added `unsure`, `relabel` and `answer`; files of version 1 are still read.
+REVIEW_VERSIONS = (1, 2)
+REVIEW_VERDICTS = ("accept", "reject", "unsure", "relabel")
+#: Columns of an answer that can be changed.
+ANSWER_KEYS = {"answer_gt", "answer"}
 
 
 class ReviewVerdict(NamedTuple):
-    """A reviewer's verdict on one row, `accept` or `reject`, and the reason."""
+    """A reviewer's verdict on one row, the reason, and with `relabel` the option that is right."""
 
     verdict: str
     reason: str
+    answer: str = ""
 
 
 class Applied(NamedTuple):
-    """The rows and files that were removed from a data set, and the numbers of accepted and judged rows."""
+    """The rows and files that were removed from a data set, and the numbers of accepted and judged rows.
+
+    `relabelled` names the rows whose answer was changed, `unsure` those that were left as they are.
+    """
 
     rows: list[str]
     files: list[str]
     accepted: int
     judged: int
+    relabelled: Sequence[str] = ()
+    unsure: Sequence[str] = ()
 
 
 def review_sample(surveyed: Survey, share: float, seed: int) -> list[SurveyRow]:
@@ -84,13 +94,16 @@ def read_verdicts(path: Path, flag: str) -> dict[tuple[str, str], ReviewVerdict]
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if content["schema_version"] != REVIEW_VERSION:
+        if content["schema_version"] not in REVIEW_VERSIONS:
             raise MarathonError(
-                f"{flag}: {path}: schema version {content['schema_version']} is not supported, only {REVIEW_VERSION}"
+                f"{flag}: {path}: schema version {content['schema_version']} is not supported, only "
+                f"{' and '.join(map(str, REVIEW_VERSIONS))}"
             )
         entries = content["verdicts"]
         verdicts = {
-            (entry["task"], entry["row"]): ReviewVerdict(entry["verdict"], str(entry.get("reason", "")))
+            (entry["task"], entry["row"]): ReviewVerdict(
+                entry["verdict"], str(entry.get("reason", "")), str(entry.get("answer", ""))
+            )
             for entry in entries
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -100,8 +113,10 @@ def read_verdicts(path: Path, flag: str) -> dict[tuple[str, str], ReviewVerdict]
     for (task, row), verdict in verdicts.items():
         if verdict.verdict not in REVIEW_VERDICTS:
             raise MarathonError(
-                f"{flag}: {path}: {task} {row}: '{verdict.verdict}' is not {' or '.join(REVIEW_VERDICTS)}"
+                f"{flag}: {path}: {task} {row}: '{verdict.verdict}' is not one of {', '.join(REVIEW_VERDICTS)}"
             )
+        if verdict.verdict == "relabel" and not verdict.answer:
+            raise MarathonError(f"{flag}: {path}: {task} {row}: 'relabel' names no answer")
     return verdicts
 
 
@@ -128,11 +143,13 @@ def apply(
         if name not in rows and name not in before:
             near = did_you_mean(name[1], [key for of, key in rows if of == name[0]])
             raise MarathonError(f"{flag}: {name[0]} has no row '{name[1]}' in {root}.{near}")
+    changes = relabelled_rows(surveyed, rows, verdicts, flag)
     gone = [rows[name] for name, verdict in verdicts.items() if verdict.verdict == "reject" and name in rows]
     entries = {**before, **{(row.task, row.key): entry_of(surveyed, row, verdicts) for row in gone}}
     write_atomic(surveyed.root / REJECTED / "review.json", entries_as_json([*entries.values()]))
-    for task in sorted({row.task for row in gone if in_metadata(surveyed, row)}):
-        rewrite(surveyed.metadata[task], {row.number for row in gone if row.task == task})
+    for task in sorted({row.task for row in (*gone, *changes) if in_metadata(surveyed, row)}):
+        answers = {row.number: answer for row, answer in changes.items() if row.task == task}
+        rewrite(surveyed.metadata[task], {row.number for row in gone if row.task == task}, answers)
     remaining = [row for row in surveyed.rows if row not in gone]
     files = move_audio(
         surveyed, [surveyed.root / entry["audio"] for entry in entries.values() if entry["audio"]], remaining
@@ -140,7 +157,43 @@ def apply(
     for task in sorted({row.task for row in gone}):
         amend_manifest(surveyed, task, [row.key for row in gone if row.task == task], remaining)
     accepted = sum(verdict.verdict == "accept" for verdict in verdicts.values())
-    return Applied([row.key for row in gone], files, accepted, len(verdicts))
+    unsure = [key for (_, key), verdict in verdicts.items() if verdict.verdict == "unsure"]
+    return Applied(
+        [row.key for row in gone], files, accepted, len(verdicts), [row.key for row in changes], unsure
+    )
+
+
+def relabelled_rows(
+    surveyed: Survey,
+    rows: Mapping[tuple[str, str], SurveyRow],
+    verdicts: Mapping[tuple[str, str], ReviewVerdict],
+    flag: str,
+) -> dict[SurveyRow, str]:
+    """Return the rows to relabel with their new answer, as a letter where the old one is a letter.
+
+    Raises MarathonError for an answer that is no option, and for rows whose answer stands in no metadata file or comes
+    from a build, which would write the old one again.
+    """
+    changes = {}
+    for name, verdict in verdicts.items():
+        if verdict.verdict != "relabel" or name not in rows:
+            continue
+        row, place = rows[name], f"{flag}: {name[0]} '{name[1]}'"
+        if verdict.answer not in row.options:
+            raise MarathonError(
+                f"{place}: '{verdict.answer}' is none of the options: {', '.join(row.options)}"
+            )
+        if not in_metadata(surveyed, row) or not ANSWER_KEYS & row.fields.keys():
+            raise MarathonError(f"{place}: cannot be relabelled: its answer stands in no metadata file")
+        if (surveyed.root / MANIFESTS / f"{row.task}.json").is_file():
+            raise MarathonError(
+                f"{place}: cannot be relabelled: the set was built, and its source has the label; correct it there"
+            )
+        letter = (row.gold or "").strip().upper()
+        lettered = len(letter) == 1 and letter in string.ascii_uppercase[: len(row.options)]
+        number = row.options.index(verdict.answer)
+        changes[row] = string.ascii_uppercase[number] if lettered else verdict.answer
+    return changes
 
 
 def in_metadata(surveyed: Survey, row: SurveyRow) -> bool:
@@ -165,13 +218,26 @@ def entry_of(
     }
 
 
-def rewrite(path: Path, numbers: Iterable[int]) -> None:
-    """Write the metadata file without the rows of these numbers, in the same layout as before."""
+def rewrite(path: Path, numbers: Iterable[int], answers: Mapping[int, str]) -> None:
+    """Write the metadata file without the rows of these numbers, and with new answers, in the same layout as before."""
     without = set(numbers)
+
+    def changed(number: int, row: Any) -> Any:
+        key = (
+            next((key for key in ("answer_gt", "answer") if key in row), "answer")
+            if number in answers
+            else ""
+        )
+        return {**row, key: answers[number]} if key else row
+
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix == ".jsonl":
         lines = [line for line in text.splitlines() if line.strip()]
-        left = [line for number, line in enumerate(lines) if number not in without]
+        left = [
+            json.dumps(changed(number, json.loads(line)), ensure_ascii=False) if number in answers else line
+            for number, line in enumerate(lines)
+            if number not in without
+        ]
         write_atomic(path, "".join(f"{line}\n" for line in left).encode())
         return
     content = json.loads(text)
@@ -181,7 +247,7 @@ def rewrite(path: Path, numbers: Iterable[int]) -> None:
         else next(key for key in ROWS_KEYS if isinstance(content.get(key), list))
     )
     rows = content if key is None else content[key]
-    left = [row for number, row in enumerate(rows) if number not in without]
+    left = [changed(number, row) for number, row in enumerate(rows) if number not in without]
     write_atomic(path, entries_as_json(left if key is None else {**content, key: left}))
 
 

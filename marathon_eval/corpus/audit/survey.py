@@ -66,7 +66,7 @@ class SurveyRow:
     key: str = ""
     #: Of a task's rows: all its clips, its columns, and the columns that the answer is read from.
     clips: tuple[Audio, ...] = ()
-    fields: Mapping[str, Any] = field(default_factory=dict)
+    fields: Mapping[str, Any] = field(default_factory=dict, hash=False)
     gold_columns: frozenset[str] = frozenset(("answer_gt", "answer"))
 
 

@@ -17,7 +17,7 @@ from marathon_eval.files import default_folder
 from marathon_eval.task.data.sources import LocalFolder, Source
 
 #: An archive is refused if it unpacks to more than both these bytes and this multiple of its size, or to more files.
-UNPACKED_BYTES, UNPACKED_TIMES, MAX_FILES = 1 << 30, 20, 10_000_000
+ARCHIVE_BYTES, ARCHIVE_TIMES, ARCHIVE_FILES = 1 << 30, 20, 10_000_000
 
 
 class ArchivedFiles:
@@ -87,7 +87,7 @@ def unpacked(archive: Path, where: str) -> Path:
 
 
 def _extract(archive: Path, folder: Path) -> None:
-    most = max(UNPACKED_BYTES, UNPACKED_TIMES * archive.stat().st_size)
+    most = max(ARCHIVE_BYTES, ARCHIVE_TIMES * archive.stat().st_size)
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
             entries = zipped.infolist()
@@ -105,5 +105,5 @@ def _extract(archive: Path, folder: Path) -> None:
 
 
 def _hold(total: int, files: int, most: int) -> None:
-    if total > most or files > MAX_FILES:
-        raise AudioError(f"it unpacks to more than the limit of {most} bytes or {MAX_FILES} files")
+    if total > most or files > ARCHIVE_FILES:
+        raise AudioError(f"it unpacks to more than the limit of {most} bytes or {ARCHIVE_FILES} files")
