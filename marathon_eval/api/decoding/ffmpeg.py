@@ -273,7 +273,7 @@ class _Window(io.RawIOBase):
     """A range of a file's bytes as a file of its own."""
 
     def __init__(self, path: str, start: int, stop: int) -> None:
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 - close() closes it
         self._start, self._length, self._at = start, stop - start, 0
 
     def readable(self) -> bool:
