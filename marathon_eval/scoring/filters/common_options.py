@@ -119,6 +119,10 @@ _PHRASE = frozenset(
 )
 
 
+#: Words before an answer that say nothing: "well, yes".
+_INTERJECTIONS = frozenset(["oh", "ah", "aha", "um", "uh", "hm", "hmm", "mm", "mhm", "well", "wow", "hey"])
+
+
 def is_counted(names: Collection[str]) -> bool:
     """Whether the options are numbers in words, so that "one" is no pronoun and "none" a count."""
     firsts = {name.split()[0] for name in names}
@@ -168,7 +172,12 @@ def _clauses(words: list[str]) -> list[list[str]]:
             clauses.append([])
         else:
             clauses[-1].append(word)
-    return [clause for clause in clauses if clause]
+    return [spoken for clause in clauses if (spoken := _without_interjections(clause))]
+
+
+def _without_interjections(clause: list[str]) -> list[str]:
+    at = next((at for at, word in enumerate(clause) if word not in _INTERJECTIONS), len(clause))
+    return clause[at:]
 
 
 def _said(clause: list[str], names: Mapping[str, int], openings: frozenset[str]) -> tuple[int | None, bool]:

@@ -32,7 +32,7 @@ _NAME_PARTS = re.compile(
     r"(?P<name>.+?)(?:\s+[-\u2013\u2014:]\s+.+|\s*\((?P<range>[^()]+)\))\s*\Z", re.DOTALL
 )
 _OPENINGS = (
-    "so thus therefore hence well ok okay yes it is its s this that thats i think believe guess id d say would my the a an best "
+    "so thus therefore hence well ok okay yes it is its s this that thats i think believe guess id say would my the a an best "
     "most likely probably clearly correct right final answer option choice be must should sounds like definitely certainly "
     "absolutely surely obviously then to im am confident sure seems was in fact appears response conclusion verdict prediction"
 )
