@@ -33,6 +33,8 @@ __all__ = ["Doc", "DocSet", "Group", "Task", "load_task"]
 
 #: Default max_new_tokens, equal to lm-eval's max_gen_toks.
 DEFAULT_NEW_TOKENS = 256
+#: How other harnesses mark the place of a clip in a prompt.
+CLIP_MARK = "<audio>"
 
 
 def load_task(path: Path, find: Callable[[str], Path], registry: Registry | None = None) -> Task | Group:
@@ -206,6 +208,11 @@ class Task:
             )
         if config.num_fewshot and config.doc_to_audio:
             raise MarathonError(f"{self._at('num_fewshot')}: few-shot examples with audio are not supported")
+        if config.doc_to_audio and CLIP_MARK in config.doc_to_text:
+            raise MarathonError(
+                f"{self._at('doc_to_text')}: {CLIP_MARK} would be sent as text: clips cannot be placed inside the question; "
+                "remove it (clips stand before the text, with --model_args audio_first=false behind it)"
+            )
         if config.default_subset is not None and config.default_subset not in config.subsets:
             raise unknown(self._at("default_subset"), "subset", config.default_subset, config.subsets)
         expected = config.expected_sha256 or {}
