@@ -61,7 +61,8 @@ def test_bins_hold_their_lower_edge() -> None:
         "120-180": 1,
         "180-300": 1,
         "300-600": 1,
-        "600+": 2,
+        "600-1800": 1,
+        "3600-7200": 1,
     }
     assert found["share_90_to_300"] == pytest.approx(5 / 8)
     assert summary([]) == {"count": 0, "total": 0.0}
