@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from marathon_eval.report.documents import AskedDocument
@@ -179,4 +180,10 @@ class _PackedCell:
 
 
 def _fields_text(fields: Mapping[str, Any]) -> str | None:
-    return json.dumps(fields, ensure_ascii=False, indent=1, default=str) if fields else None
+    return _indented(json.dumps(fields, ensure_ascii=False, default=str)) if fields else None
+
+
+@lru_cache(maxsize=4096)
+def _indented(text: str) -> str:
+    """Return JSON with a line per entry; Python's slow encoder writes that, and few rows have fields of their own."""
+    return json.dumps(json.loads(text), ensure_ascii=False, indent=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.report.breakdown import Breakdown, broken_down
 from marathon_eval.report.curves import compared_over_ratios
 from marathon_eval.report.documents import RunData
@@ -61,7 +62,9 @@ def make_report(cells: Sequence[ReportRun], with_published: bool = False) -> Rep
     """Build the leaderboard and read all samples files once. Raises MarathonError for a damaged file."""
     benchmark = benchmark_of(task for cell in cells for task in cell.tasks)
     board = make_board(cells, benchmark, with_published)
-    return Report(cells, board, benchmark, gather(cells), listening(cells))
+    with seldom_collected():
+        gathered = gather(cells)
+    return Report(cells, board, benchmark, gathered, listening(cells))
 
 
 def gather(cells: Sequence[ReportRun]) -> Gathered:

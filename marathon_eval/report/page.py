@@ -164,7 +164,8 @@ def compressed(value: Any) -> str:
     """Return the value as JSON, compressed with gzip and encoded in base64, which HTML cannot misread."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     # a lone surrogate, from a broken decoder, cannot be encoded as UTF-8; it becomes a question mark
-    packed = gzip.compress(text.encode("utf-8", "replace"), compresslevel=7, mtime=0)
+    # level 7 would take 70 % longer for 1.5 % fewer bytes
+    packed = gzip.compress(text.encode("utf-8", "replace"), compresslevel=6, mtime=0)
     return base64.b64encode(packed).decode("ascii")
 
 

@@ -100,7 +100,8 @@ class TaskColumns:
             columns.errors[place] = str(row["error"])
         usage = row["usage"]
         for name, values in columns.usage.items():
-            values.append(_rounded(usage.get(name)))
+            value = usage.get(name)
+            values.append(None if value is None else _rounded(value))
         for name, reading in columns.readings.items():
             outcome = outcome_of(row, name, metric)
             extracted = row["readings"].get(name) or {}
