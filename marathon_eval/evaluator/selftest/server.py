@@ -94,6 +94,6 @@ def _stops(model: APIAudio, begun: Response) -> str:
     require(not left, f"the text contains {', '.join(left)}: the server does not stop at it")
     stopping = Generation(max_new_tokens=64, stop=("3",))
     (response,) = _answers(model, [Request("Count from 1 to 9, with spaces.", (), stopping)])
-    require(response.status == "ok", f"{response.error}")
+    require(response.status == "ok", f"a request with stop='3' failed: {response.error}")
     require("3" not in response.text, f"stop='3' did not end {response.text[:60]!r}")
     return f"no end token in the text; stop='3' gave {response.text[:30]!r}"
