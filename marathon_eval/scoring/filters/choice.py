@@ -127,6 +127,12 @@ def find(
 
 def _found(text: str, row: LetteredRow, known: ThoughtMarks) -> tuple[int | None, str]:
     """Return the place among the row's lettered texts, and the rule."""
+    if (
+        len(text) < 8
+        and len(name := plain_text(text)) > 1
+        and name in (whole := option_texts(row.texts).whole)
+    ):
+        return whole[name], "option_text"
     if row.letters and len(text) < 8 and text.isascii() and (place := _lone(text.strip(_AROUND))) is not None:
         return _in_range(place, "bare", row)
     if option_texts(row.texts).signed and (place := same_as(text.strip(), row.texts)) is not None:

@@ -35,6 +35,8 @@ _DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _LEADING_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _DOTTED_FRACTION = re.compile(r"(?<=\d)[\u2044\u2215](?=\d)")
 _UNIT = re.compile(r"(?<=\d)(?=(?:db|hz|khz|bpm|sec|secs|s|ms|min|mins|kg|km|cm|mm|m|k)\b)")
+_PERCENT = re.compile(r"(?<=\d)\s*(?:%|percent\b|per cent\b)")
+_RANGE = re.compile(r"(?<=\d)\s+to\s+(?=\d)")
 _COMPARATORS = (
     (
         re.compile(
@@ -96,6 +98,7 @@ def _note(match: re.Match[str]) -> str:
 def _numbers(text: str) -> str:
     """Write numbers in one form: "minus 5" is -5, "1,500" is 1500, "1,5" is 1.5, "more than 10" is >10, "5dB" 5 dB."""
     text = _LEADING_POINT.sub("0.", text)
+    text = _RANGE.sub(" ", _PERCENT.sub("%", text))
     text = _PLUS.sub(" ", _MINUS.sub("-", _DOTTED_FRACTION.sub("/", text)))
     text = _UNIT.sub(" ", _DECIMAL_COMMA.sub(".", _THOUSANDS.sub("", text)))
     for pattern, sign in _COMPARATORS:
