@@ -274,7 +274,7 @@ ALSO = {
     "broken_metadata": {"row_count"},
     "bad_row": {"row_count", "orphan_audio"},
     "multi_channel": set(),
-    "duplicate_option": {"gold_not_an_option", "true_distractor"},
+    "duplicate_option": {"gold_not_an_option", "gold_not_label", "true_distractor"},
     "duplicate_row": {"orphan_audio"},
     "row_count": {"orphan_audio"},
     "label_imbalance": {"option_order_bias"},

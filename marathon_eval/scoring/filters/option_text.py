@@ -8,7 +8,7 @@ words as another option, are compared with all their signs. Equal options count 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -95,19 +95,6 @@ class OptionTexts(NamedTuple):
     first: tuple[int, ...]
 
 
-def _amounts(whole: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Return the number of each option if all are a number with one unit: "40" for "40 years"."""
-    names = [name.split() for name in whole]
-    if (
-        len(names) < 2
-        or any(len(words) < 2 for words in names)
-        or len({tuple(words[1:]) for words in names}) > 1
-    ):
-        return []
-    amounts = [(words[0], place) for words, place in zip(names, whole.values(), strict=True)]
-    return amounts if all(number.isdecimal() for number, _ in amounts) else []
-
-
 @lru_cache(maxsize=2048)
 def option_texts(choices: tuple[str, ...]) -> OptionTexts:
     """Return every unambiguous way to name each option."""
@@ -139,10 +126,7 @@ def option_texts(choices: tuple[str, ...]) -> OptionTexts:
     ]
     return OptionTexts(
         whole,
-        _unique(
-            (" ".join(without_opening(name.split())), place)
-            for name, place in [*whole.items(), *_amounts(whole)]
-        ),
+        _unique((" ".join(without_opening(name.split())), place) for name, place in whole.items()),
         _unique((name.replace(" ", ""), place) for name, place in whole.items() if len(name) > 3),
         tuple(sorted(aliases, key=lambda alias: -len(alias.words))),
         {name: place for name, place in common.items() if not is_unspaced(name)},
