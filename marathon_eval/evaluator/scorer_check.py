@@ -19,6 +19,7 @@ from marathon_eval.api.doc import Doc
 from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.gold_spellings import spellings
+from marathon_eval.scoring.grades import GRADE_METRICS
 from marathon_eval.scoring.scorer import scored_row
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ NEUTRAL = frozenset(
         "substitution_rate",
         "deletion_rate",
         "insertion_rate",
+        # what judges grade
+        *GRADE_METRICS,
     }
 )
 #: Rows on which a scorer is tried.
