@@ -10,6 +10,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -202,6 +203,14 @@ def test_whatever_was_changed_is_told(
     assert any(told in line for line in verify_archive(path).differences), verify_archive(path).differences
     assert main(["unpack_verify", str(path)]) == 2
     assert "the same" not in capsys.readouterr().out
+
+
+def test_counts_that_an_earlier_version_did_not_have_are_no_difference(archive: Path, tmp_path: Path) -> None:
+    def edit(run: dict[str, Any]) -> None:
+        for count in ("n_cut", "n_left_out", "n_unscored"):
+            del run["tasks"]["gtzan"][count]
+
+    assert verify_archive(changed(archive, tmp_path, "results.json", whole_json(edit))).differences == []
 
 
 def test_a_cached_answer_that_was_changed_is_refused(archive: Path, tmp_path: Path) -> None:
