@@ -217,6 +217,7 @@ class Model(ABC):
         super().__init_subclass__(**options)
         own = cls.__dict__.get("fingerprint")
         if own is not None:
+            # mypy takes the assignment of a property to a class for that of a method
             cls.fingerprint = property(lambda self: self._completed(own.__get__(self, cls)))  # type: ignore[method-assign, assignment]
 
     @property

@@ -101,6 +101,7 @@ def drop_stale_bytecode(module: OwnModule) -> None:
     Python compares whole seconds and the size: it would run the old code of a file replaced at equal size and time.
     """
     for file in own_files(module):
+        # there may be no compiled file, or a Python that keeps none
         with suppress(OSError, NotImplementedError):
             compiled = Path(importlib.util.cache_from_source(str(file)))
             if compiled.stat().st_ctime_ns <= file.stat().st_ctime_ns:
