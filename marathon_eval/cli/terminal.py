@@ -1,18 +1,14 @@
-"""Prints a run as a table with one row per task and reading; results.json holds everything else."""
+"""Prints a run as a table with one row per task; results.json holds everything else."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli.plain_output import plain_console
+from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.results.label import label_words
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from marathon_eval.api.results import MetricValue, RunResult, TaskResult
 
 PIPE_WIDTH = 130
@@ -20,36 +16,44 @@ LEFT = ("task", "reading", "metric")
 RIGHT_ALIGNED = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
 
 
-def table_console(width_of_a_pipe: int) -> Console:
-    """Return a console on standard output, as wide as the terminal or, in a pipe, `width_of_a_pipe` characters.
-
-    Text that looks like rich markup is printed as it is, and control characters are escaped, because names come from
-    files.
-    """
-    return plain_console(width=None if sys.stdout.isatty() else width_of_a_pipe)
-
-
-def print_run(result: RunResult) -> None:
-    """Print each task with its headline reading first, then the groups, then the footer."""
-    from rich import box
-    from rich.table import Table
-
+def print_run(result: RunResult, every_reading: bool = False) -> None:
+    """Print each task's headline, or with `every_reading` all metrics of all readings, the groups, and the footer."""
     console = table_console(PIPE_WIDTH)
     words = label_words(result.condition, result.selection)
     title = ", ".join([f"{result.model}{press_label(result.fingerprint)}", *words])
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, collapse_padding=True)
-    for heading in LEFT:
-        # a long name continues on a second line instead of being cut
-        table.add_column(heading, overflow="fold", min_width=len("librispeech"))
-    for heading in RIGHT_ALIGNED:
-        table.add_column(heading, justify="right", no_wrap=True)
+    n_keys = len(LEFT) if every_reading else len(LEFT) - 1
+    table = FittedTable((*LEFT, *RIGHT_ALIGNED), len(LEFT), n_keys, title)
     for task in result.tasks.values():
-        add_task(table, task)
+        add_task(table, task, every_reading)
     for name, group in result.groups.items():
         add_group(table, name, group)
-    console.print(table)
-    for line in (*without_mean(result.groups), *of_unknown_release(result.manifests), footer(result)):
+    table.print(console)
+    hidden = [] if every_reading else list(not_shown(result.tasks.values()))
+    for line in (
+        *without_mean(result.groups),
+        *of_unknown_release(result.manifests),
+        *hidden,
+        footer(result),
+    ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def not_shown(tasks: Iterable[TaskResult]) -> Iterator[str]:
+    """Yield a line that names the readings and metrics that the table leaves out, if there are any."""
+    readings: dict[str, None] = {}
+    metrics: dict[str, None] = {}
+    for task in tasks:
+        shown = task.headline_reading
+        readings |= dict.fromkeys(name for name in task.readings if name != shown)
+        columns = (main_metric(task, shown)[0], "accuracy", "chance")
+        metrics |= dict.fromkeys(name for name in task.readings.get(shown, {}) if name not in columns)
+    parts = [
+        f"{kind} {', '.join(names)}"
+        for kind, names in (("readings", readings), ("metrics", metrics))
+        if names
+    ]
+    if parts:
+        yield f"Not shown: {'; '.join(parts)} (--readings all shows them)."
 
 
 def press_label(fingerprint: dict[str, Any]) -> str:
@@ -58,11 +62,11 @@ def press_label(fingerprint: dict[str, Any]) -> str:
     return f", press {press['press']}, ratio {press['ratio']:g}" if press else ""
 
 
-def add_task(table: Table, task: TaskResult) -> None:
-    """Add one row per reading; the first row alone holds the values that all readings share."""
+def add_task(table: FittedTable, task: TaskResult, every_reading: bool) -> None:
+    """Add a row per reading, the headline's first; the first row alone holds the values that all readings share."""
     took = "" if task.answer_s is None else duration(task.answer_s)
-    rows = sorted(task.readings, key=lambda reading: not _is_headline(task, reading)) or [""]
-    for position, reading in enumerate(rows):
+    rows = sorted(task.readings, key=lambda reading: reading != task.headline_reading) or [""]
+    for position, reading in enumerate(rows if every_reading else rows[:1]):
         metrics = task.readings.get(reading, {})
         name, value = main_metric(task, reading)
         table.add_row(
@@ -75,6 +79,9 @@ def add_task(table: Table, task: TaskResult) -> None:
             parsed_share(task, reading),
             took if position == 0 else "",
         )
+        for other in metrics if every_reading else ():
+            if other != name:
+                table.add_row("", reading, other, *numbers(metrics[other]))
     table.add_section()
 
 
@@ -115,7 +122,7 @@ def main_metric(task: TaskResult, reading: str) -> tuple[str, MetricValue | None
     return name or "", metrics.get(name or "")
 
 
-def add_group(table: Table, name: str, group: dict[str, Any]) -> None:
+def add_group(table: FittedTable, name: str, group: dict[str, Any]) -> None:
     """Add a row with the group's mean of headline scores (0-100), and one for each of its sub-groups."""
     score = group.get("score")
     table.add_row(
@@ -123,7 +130,6 @@ def add_group(table: Table, name: str, group: dict[str, Any]) -> None:
         "",
         "mean of headlines",
         "none" if score is None else f"{score:.2f}",
-        *[""] * (len(RIGHT_ALIGNED) - 1),
     )
     for inner, part in group.get("groups", {}).items():
         add_group(table, f"  {inner}", part)

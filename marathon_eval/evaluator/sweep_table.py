@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,6 @@ from marathon_eval.results.paired import ReadingDifference, TaskDifference, Task
 from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from marathon_eval.api.results import RunResult, TaskResult
     from marathon_eval.evaluator.sweep_cells import SweepCell
 
@@ -25,7 +23,7 @@ COMPARED = (
     *("doc_id", "target", "response", "status", "readings"),
     *("fields", "choices", "letters", "cluster"),
 )
-#: Left-aligned columns of the terminal's table.
+#: Left-aligned columns of the terminal's table, which name a row.
 SWEEP_TEXT_COLUMNS = ("task", "cell")
 #: Right-aligned columns of the terminal's table.
 NUMBERS = (
@@ -210,27 +208,23 @@ def headline_of(difference: TaskDifference) -> tuple[ReadingDifference | None, s
     return reading, metric
 
 
-def sweep_table_lines(table: SweepTable) -> Table:
-    """Build the terminal's table: the cells of each task, the uncompressed one first."""
-    from rich import box
-    from rich.table import Table
+def sweep_table_title(table: SweepTable) -> str:
+    """Return condition and selection of the sweep's cells as text."""
+    return ", ".join(label_words(table.condition, table.selection)) if table.cells else ""
 
-    words = label_words(table.condition, table.selection) if table.cells else []
-    shown = Table(title=", ".join(words) or None, title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in SWEEP_TEXT_COLUMNS:
-        shown.add_column(heading, no_wrap=True)
-    for heading in NUMBERS:
-        shown.add_column(heading, no_wrap=True, justify="right")
+
+def table_sections(table: SweepTable) -> Iterator[list[list[str]]]:
+    """Yield the rows of each task as text, the uncompressed cell first, then those of each group."""
     for task, cells in table.tasks.items():
-        for place, (label, cell) in enumerate(cells.items()):
-            shown.add_row(task if place == 0 else "", label, *_numbers(cell))
-        shown.add_section()
+        yield [
+            [task if place == 0 else "", label, *_numbers(cell)]
+            for place, (label, cell) in enumerate(cells.items())
+        ]
     for name in sorted({name for cell in table.cells for name in cell["groups"]}):
-        for place, cell_row in enumerate(table.cells):
-            score = _digits(cell_row["groups"].get(name), 2)
-            shown.add_row(name if place == 0 else "", cell_row["label"], score, *[""] * (len(NUMBERS) - 1))
-        shown.add_section()
-    return shown
+        yield [
+            [name if place == 0 else "", cell["label"], _digits(cell["groups"].get(name), 2)]
+            for place, cell in enumerate(table.cells)
+        ]
 
 
 def _numbers(cell: TaskCell) -> list[str]:

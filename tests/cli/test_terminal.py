@@ -29,6 +29,8 @@ def line_of(text: str, *words: str) -> list[str]:
 
 def test_each_reading_says_what_it_could_read(run: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
     print_run(run)
+    assert "Not shown: readings paper (--readings all shows them)." in capsys.readouterr().out
+    print_run(run, every_reading=True)
     text = capsys.readouterr().out
     task = run.tasks["race"]
     unanswered = task.n_unanswered["strict"]

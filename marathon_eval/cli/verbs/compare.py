@@ -6,12 +6,10 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_LOST, EXIT_UNDECIDED, EXIT_WHOLE
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 COMPARE_PIPE_WIDTH = 160
 COMPARE_COLUMNS = (
@@ -28,8 +26,8 @@ COMPARE_COLUMNS = (
     "p (Holm)",
     "n",
 )
-#: The first columns hold text and are left-aligned; the others hold numbers.
-TEXT_COLUMN_COUNT = 3
+#: The first columns hold text and are left-aligned; the others hold numbers. Task and reading name a row.
+TEXT_COLUMN_COUNT, KEY_COLUMN_COUNT = 3, 2
 COMPARED_ANSWER_CHARS = 60
 
 
@@ -96,21 +94,14 @@ def gate_lines(comparison: Mapping[str, Any]) -> Iterator[str]:
 
 def print_comparison(comparison: Mapping[str, Any], flips: int) -> None:
     """Print the table, the notes, and the first `flips` changed documents of each task."""
-    from rich import box
-    from rich.table import Table
-
-    from marathon_eval.cli.terminal import table_console
-
     console = table_console(COMPARE_PIPE_WIDTH)
-    table = Table(box=box.SIMPLE_HEAD)
-    for place, heading in enumerate(COMPARE_COLUMNS):
-        table.add_column(heading, no_wrap=True, justify="left" if place < TEXT_COLUMN_COUNT else "right")
+    table = FittedTable(COMPARE_COLUMNS, TEXT_COLUMN_COUNT, KEY_COLUMN_COUNT)
     for task in comparison["tasks"].values():
         _add(table, task)
     lines = [f"{side.upper()}: {title(comparison[side])}" for side in "ab"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(table)
+    table.print(console)
     for line in (*notes(comparison), *changed_row_line(comparison, flips), *gate_lines(comparison)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -122,7 +113,7 @@ def title(side: Mapping[str, Any]) -> str:
     return f"{', '.join([side['model'] + with_press, *side['label']])} ({side['folder']})"
 
 
-def _add(table: Table, task: Mapping[str, Any]) -> None:
+def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
     """Add one row per reading, the headline's first and starred."""
     headline = task["headline"] or {}
     readings = sorted(task["readings"], key=lambda name: name != headline.get("reading"))

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.errors import MarathonError
 
@@ -101,15 +102,8 @@ def of_tasks(names: list[str], arguments: argparse.Namespace) -> Lengths:
 
 def print_durations(figures: Mapping[str, Any], per_class: bool, per_speaker: bool) -> None:
     """Print one table row per task, and a text histogram over all tasks."""
-    from rich.table import Table
-
-    from marathon_eval.cli.terminal import table_console
-
     console = table_console(DURATIONS_PIPE_WIDTH)
-    table = Table(title="seconds; total in hours")
-    table.add_column("task")
-    for name in DURATION_COLUMNS:
-        table.add_column(name, justify="right")
+    table = FittedTable(("task", *DURATION_COLUMNS), 1, 1, "seconds; total in hours")
     for task, entry in figures["tasks"].items():
         table.add_row(task, *cells(entry))
         for is_shown, key in ((per_class, "per_class"), (per_speaker, "per_speaker")):
@@ -119,7 +113,7 @@ def print_durations(figures: Mapping[str, Any], per_class: bool, per_speaker: bo
             table.add_row(f"  {len(entry['outliers'])} outliers")
     table.add_section()
     table.add_row("all", *cells(figures["all"]))
-    console.print(table, markup=False)
+    table.print(console)
     most = max(figures["all"].get("histogram", {}).values(), default=1)
     for name, count in figures["all"].get("histogram", {}).items():
         print(f"{name:>9} s {count:7}  {'#' * round(50 * count / most)}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
 
+READINGS = ("headline", "all")
 ONE_ON_THE_CPU = (
     "marathon-eval: note: without MPI `accelerate launch --cpu` starts one process and ignores --num_processes; "
     "`accelerate launch --multi_gpu` starts that number of processes, even on a machine without a GPU"
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["lm_eval"],
         help="also write the run in the file format of lm-evaluation-harness, to lm_eval/ in its folder",
     )
+    add_readings(parser)
     add_dry_run(parser)
 
 
@@ -92,7 +94,7 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
             from marathon_eval.results.lm_eval_export import write
 
             write(result, folder / "lm_eval")
-    print_results(result, as_json=arguments.json)
+    print_results(result, as_json=arguments.json, readings=arguments.readings)
     return exit_code(result)
 
 
@@ -133,7 +135,17 @@ def check_writable(folder: Path) -> None:
         raise MarathonError(f"--output_path: cannot write to {folder} ({error.strerror})") from None
 
 
-def print_results(result: RunResult, as_json: bool) -> None:
+def add_readings(parser: argparse.ArgumentParser) -> None:
+    """Add --readings, which chooses the rows of the table."""
+    parser.add_argument(
+        "--readings",
+        choices=READINGS,
+        default=READINGS[0],
+        help="rows of the table: each task's headline (default), or all readings with all metrics",
+    )
+
+
+def print_results(result: RunResult, as_json: bool, readings: str = READINGS[0]) -> None:
     """Print results.json or a table, and below it the effect of the option order after --permute_choices."""
     if as_json:
         summary: dict[str, Any] = result.summary()
@@ -141,7 +153,7 @@ def print_results(result: RunResult, as_json: bool) -> None:
         return
     from marathon_eval.cli.terminal import print_run
 
-    print_run(result)
+    print_run(result, readings == "all")
     if any("permute_choices" in manifest for manifest in result.manifests.values()):
         from marathon_eval.evaluator.controls import order_lines
 

@@ -19,7 +19,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.cli.verbs._run_flags import add_judge_arguments
 from marathon_eval.cli.verbs._trust import add_trust_argument
-from marathon_eval.cli.verbs.run import check_writable, print_results
+from marathon_eval.cli.verbs.run import add_readings, check_writable, print_results
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
 
@@ -71,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data_dir", metavar="DIR", help="local copy of the dataset; a run made with one needs it again"
     )
     add_judge_arguments(parser)
+    add_score_output(parser)
+
+
+def add_score_output(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say where judge replies and results are kept, and what is printed."""
     parser.add_argument(
         "--use_cache", "-c", metavar="DIR", help="folder of the cache for the judge's replies"
     )
@@ -86,6 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the contents of results.json instead of a table"
     )
+    add_readings(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -117,7 +123,7 @@ def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequenc
         folder = run_folder(Path(arguments.output_path), result)
         write_run(result, folder)
         print(f"results: {folder}", file=sys.stderr)
-    print_results(result, as_json=arguments.json)
+    print_results(result, as_json=arguments.json, readings=arguments.readings)
     if printout and not arguments.json:
         print("\nFor these answers the benchmark's own script prints:", *printout, sep="\n")
     return EXIT_WHOLE if result.whole else EXIT_INCOMPLETE

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.cli.terminal import table_console
+    from marathon_eval.cli.fitted_table import FittedTable, table_console
     from marathon_eval.evaluator.config import parse_args
     from marathon_eval.evaluator.evaluator import build_model
     from marathon_eval.evaluator.selftest.selftest import selftest
@@ -47,17 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         write_atomically(Path(arguments.output), [json.dumps(result.as_json(), indent=2) + "\n"])
 
-    from rich import box
-    from rich.table import Table
-
     setting = ", ".join(f"{name} {value}" for name, value in result.setting.items())
-    table = Table(title=f"{result.model}: {setting}", title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("check", "verdict", "what was seen"):
-        table.add_column(heading, overflow="fold")
+    table = FittedTable(("check", "verdict", "what was seen"), 3, 1, f"{result.model}: {setting}")
     for line in result.lines:
         table.add_row(line.name, line.verdict, line.said)
     console = table_console(150)
-    console.print(table)
+    table.print(console)
     failed = len(result.failed)
     console.print(f"{len(result.lines)} checks, {failed} failed, {result.seconds:.0f} s", highlight=False)
     return EXIT_INCOMPLETE if failed else EXIT_WHOLE

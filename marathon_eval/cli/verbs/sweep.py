@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
 from marathon_eval.cli.verbs.run import check_writable, show_dry_run
@@ -167,11 +168,21 @@ def print_sweep(table: SweepTable, summary: dict[str, Any], output: Path | None,
         print(text, end="")
         return
 
-    from marathon_eval.cli.terminal import table_console
-    from marathon_eval.evaluator.sweep_table import sweep_table_lines
+    from marathon_eval.evaluator.sweep_table import (
+        NUMBERS,
+        SWEEP_TEXT_COLUMNS,
+        sweep_table_title,
+        table_sections,
+    )
 
     console = table_console(SWEEP_PIPE_WIDTH)
-    console.print(sweep_table_lines(table))
+    n_text = len(SWEEP_TEXT_COLUMNS)
+    shown = FittedTable((*SWEEP_TEXT_COLUMNS, *NUMBERS), n_text, n_text, sweep_table_title(table))
+    for section in table_sections(table):
+        for row in section:
+            shown.add_row(*row)
+        shown.add_section()
+    shown.print(console)
     console.print(sweep_footer(summary), markup=False, highlight=False, soft_wrap=True)
 
 
