@@ -41,6 +41,8 @@ class DocSet:
     metadata_sha256: str | None = None
     #: The dataset release of the metadata file; "unknown" if it is none of the releases in the task's YAML.
     version: str | None = None
+    #: Rows left out by --min_seconds or --max_seconds; they count in `n_filtered` too.
+    n_length: int = 0
 
     @property
     def n_loaded(self) -> int:
@@ -65,6 +67,7 @@ class DocSet:
             "n_loaded": self.n_loaded,
             "n_missing": self.n_missing,
             "n_filtered": self.n_filtered,
+            **({"n_length": self.n_length} if self.n_length else {}),
             # a limit is not a property of the dataset, but the counts must add up to n_meta
             "n_not_asked": self.n_meta - self.n_missing - self.n_filtered - self.n_loaded,
         }

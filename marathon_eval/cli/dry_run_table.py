@@ -33,6 +33,11 @@ def lines(plan: DryRun) -> Iterator[str]:
         ]
     )
     yield from (f"  {name}: {task.error}" for name, task in plan.tasks.items() if task.error)
+    yield from (
+        f"  {name}: {task.n_length} rows left out for their length"
+        for name, task in plan.tasks.items()
+        if task.n_length
+    )
     if len(plan.costs) > 1:
         yield from shown_losses(plan)
     yield ""

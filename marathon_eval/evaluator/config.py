@@ -25,6 +25,8 @@ class RunConfig:
     subset: str | None = None
     limit: float | None = None
     samples: dict[str, list[int]] | None = None
+    min_seconds: float | None = None
+    max_seconds: float | None = None
     gen_kwargs: dict[str, Any] = field(default_factory=dict)
     use_cache: str | None = None
     no_cache: bool = False

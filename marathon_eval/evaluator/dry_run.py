@@ -32,6 +32,8 @@ ANSWERS_READ = 500
 class TaskCost:
     """Counts one task's rows, requests and distinct clips (with their hours); `error` is the first error of a row.
 
+    `n_length` counts the rows that --min_seconds and --max_seconds leave out.
+
     `least_loss` is the smallest loss of the headline, in its points, that a paired comparison on these rows shows with
     80 % power; `no_loss` is the reason why there is none.
     """
@@ -44,6 +46,7 @@ class TaskCost:
     requests: int
     least_loss: float | None = None
     no_loss: str | None = None
+    n_length: int = 0
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def _task_cost(pool: RequestPool, name: str, facts: Mapping[Audio, AudioFacts]) 
         clips=len({facts[audio].sha256 for audio in audios if audio in facts}),
         hours=_hours(facts, audios),
         requests=sum(len(item.requests) for item in items),
+        n_length=pool.docs[name].n_length,
     )
 
 

@@ -99,12 +99,15 @@ def requests_of_tasks(tasks: Mapping[str, Task], config: RunConfig, model_name: 
 
 def docs_of(task: Task, config: RunConfig) -> DocSet:
     """Read the documents that the run selects (limit, samples), with its controls applied. Raises MarathonError."""
+    from marathon_eval.task.data.selection import RowLengths
+
     row_numbers = config.samples or {}
     docs = task.docs(
         config.data_dir,
         subset=config.subset,
         limit=config.limit,
         samples=row_numbers.get(task.name, row_numbers.get(task.name.partition("~")[0])),
+        lengths=RowLengths(config.min_seconds, config.max_seconds),
     )
     if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
         return docs

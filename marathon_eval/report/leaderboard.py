@@ -85,7 +85,7 @@ def make_board(
 def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:
     """Return the task's headline score on the 0-100 scale; None if it has none.
 
-    `all_rows`: the run asked the subset that the task takes by default.
+    `all_rows`: the run asked the subset that the task takes by default, in all lengths.
     """
     headline = task.headline_value()
     if headline is None or headline.value is None:
@@ -98,7 +98,7 @@ def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:
 
 
 def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]) -> LeaderboardRow:
-    all_rows = (cell.selection or {}).get("subset") is None
+    all_rows = all((cell.selection or {}).get(name) is None for name in ("subset", "seconds"))
     found = {name: score_of(task, all_rows) for name, task in cell.tasks.items()}
     scores = {name: score for name, score in found.items() if score is not None}
     # a task in other orders of its options (`race~1`) is the same task, not one more of a mean

@@ -14,7 +14,7 @@ from marathon_eval.files import canonical_json
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.results.compare import unlikeness
 from marathon_eval.results.files import read_samples
-from marathon_eval.results.label import CONTROLS
+from marathon_eval.results.label import CONTROLS, SELECTION_NAMES
 from marathon_eval.results.paired import JsonObject, TaskRows, paired_metrics
 
 
@@ -69,7 +69,7 @@ def _is_heard(cell: ReportRun) -> bool:
 def _place(cell: ReportRun) -> str:
     """Return a text that a run shares with its controls: model, press, selection, and all else of the condition."""
     condition = {name: value for name, value in (cell.condition or {}).items() if name != "audio"}
-    rows = [(cell.selection or {}).get(name) for name in ("subset", "limit", "samples")]
+    rows = [(cell.selection or {}).get(name) for name in SELECTION_NAMES]
     return canonical_json([cell.fingerprint_sha256, condition, rows])
 
 

@@ -12,6 +12,7 @@ from marathon_eval.files import canonical_json, sha256_of
 from marathon_eval.report.merge import merged_runs_below, one_run
 from marathon_eval.report.run_labels import labels
 from marathon_eval.results.label import (
+    SELECTION_NAMES,
     in_brackets,
     is_plain,
     label_words,
@@ -109,7 +110,7 @@ def _data_of(run: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     selection = recorded_selection(run)
     if selection is None:
         return {}
-    rows = canonical_json([selection.get(name) for name in ("subset", "limit", "samples")])
+    rows = canonical_json([selection.get(name) for name in SELECTION_NAMES])
     found = {(task, rows): (run["manifests"].get(task) or {}).get("manifest_sha256") for task in run["tasks"]}
     return {place: sha256 for place, sha256 in found.items() if isinstance(sha256, str)}
 

@@ -26,6 +26,8 @@ _WORDS: Mapping[str, str] = {
 #: Flags that change the condition, and flags that change the selection; a config without them tells nothing of it.
 _CONDITION_FLAGS = ("no_audio", "swap_audio", "permute_choices", "transform", "gen_kwargs")
 _SELECTION_FLAGS = ("subset", "limit", "samples")
+#: The entries of a selection that tell it from another; two runs are on one selection if they agree in all.
+SELECTION_NAMES = (*_SELECTION_FLAGS, "seconds")
 #: Characters of a folder's readable name, below the 255 bytes that file systems allow.
 _LONGEST_NAME = 120
 _SHORT_HASH = 8
@@ -57,8 +59,8 @@ def selection_of(
     """Return which rows a run asked; None if its config does not tell.
 
     `counts` are the tasks' entries of `manifests`, `defaults` the subsets that the tasks take without --subset.
-    `subset`, `limit` and `samples` are None where the flag left nothing out. `tasks` holds each task's subset, `n`
-    rows asked and `of` rows in the subset.
+    `subset`, `limit` and `samples` are None where the flag left nothing out, and `seconds` (least and most) is absent
+    then. `tasks` holds each task's subset, `n` rows asked and `of` rows in the subset.
     """
     if "predictions" not in config and any(flag not in config for flag in _SELECTION_FLAGS):
         return None
@@ -80,7 +82,12 @@ def selection_of(
         "limit": None if all(task["n"] == task["of"] for task in tasks.values()) else limit,
         "samples": chosen or None,
         "tasks": tasks,
+        **({"seconds": _bounds(config)} if any(entry.get("n_length") for entry in counts.values()) else {}),
     }
+
+
+def _bounds(config: Mapping[str, Any]) -> list[float | None]:
+    return [config.get("min_seconds"), config.get("max_seconds")]
 
 
 def recorded_condition(results: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -154,7 +161,15 @@ def _selection_words(selection: Mapping[str, Any] | None) -> list[str]:
         words.append(f"limit {selection['limit']:g}")
     if selection.get("samples"):
         words.append(f"rows {sha256_of(selection['samples'])[:_SHORT_HASH]}")
+    if selection.get("seconds") is not None:
+        words.append(_seconds(*selection["seconds"]))
     return words
+
+
+def _seconds(least: float | None, most: float | None) -> str:
+    if not least:
+        return f"up to {most:g} s"
+    return f"from {least:g} s" if most is None else f"{least:g} to {most:g} s"
 
 
 def is_plain(condition: Mapping[str, Any] | None, selection: Mapping[str, Any] | None) -> bool:
@@ -170,7 +185,7 @@ def same_place(results: Mapping[str, Any], folder: object) -> str:
     condition, selection = recorded_condition(results), recorded_selection(results)
     if condition is None or selection is None:
         return canonical_json([results["fingerprint_sha256"], str(folder)])
-    rows = [selection.get(flag) for flag in _SELECTION_FLAGS]
+    rows = [selection.get(name) for name in SELECTION_NAMES]
     return canonical_json([results["fingerprint_sha256"], condition, rows])
 
 

@@ -63,6 +63,7 @@ class _Selection(TypedDict, total=False):
     subset: str | None
     limit: _Number | None
     samples: dict[str, Any] | None
+    seconds: Annotated[list[_Number | None], MinLen(2), MaxLen(2)] | None
     tasks: _Objects
 
 

@@ -15,7 +15,16 @@ from marathon_eval.task.data.dataset_function import processed_rows
 from marathon_eval.task.data.references import audio_rule, reference_of
 from marathon_eval.task.data.row_steps import steps_named
 from marathon_eval.task.data.rows import TableReader, columns_of
-from marathon_eval.task.data.selection import Row, Selected, only, picked, select, subset_named
+from marathon_eval.task.data.selection import (
+    ANY_LENGTH,
+    Row,
+    RowLengths,
+    Selected,
+    only,
+    picked,
+    select,
+    subset_named,
+)
 from marathon_eval.task.data.sources import EmbeddedAudio, Source, StoredFiles, locate
 from marathon_eval.task.data.table import Table
 from marathon_eval.task.examples import Examples
@@ -46,9 +55,17 @@ class DocLoader:
         self.audio = [audio_rule(name, where) for name in listed]
 
     def load(
-        self, reader: TableReader, subset: str | None, limit: float | None, samples: Sequence[int] | None
+        self,
+        reader: TableReader,
+        subset: str | None,
+        limit: float | None,
+        samples: Sequence[int] | None,
+        lengths: RowLengths = ANY_LENGTH,
     ) -> DocSet:
-        """Return the documents of the evaluated split. Raises MarathonError if the dataset cannot be used."""
+        """Return the documents of the evaluated split. Raises MarathonError if the dataset cannot be used.
+
+        With bounds on the seconds of audio (`lengths` or the task's own), the audio of all selected rows is fetched.
+        """
         table = reader.read(reader.test_split())
         if self.rows_function is not None:
             table = replace(table, rows=processed_rows(self.rows_function, table.rows, self.where))
@@ -57,7 +74,33 @@ class DocLoader:
         if not columns:
             raise MarathonError(f"{self.where}: {table.label} holds no rows with named columns")
         selected = self._selected(table, subset)
-        rows = picked(selected.rows, limit, samples, self.where)
+        own = RowLengths(self.config.min_seconds, self.config.max_seconds)
+        n_length, n_filtered = 0, selected.n_filtered
+        if own == lengths == ANY_LENGTH:
+            docs = self._docs(picked(selected.rows, limit, samples, self.where), table, columns)
+        else:
+            every = self._docs(selected.rows, table, columns)
+            of_task = own.within(every)
+            docs = lengths.within(of_task)
+            n_length, n_filtered = len(of_task) - len(docs), n_filtered + len(every) - len(docs)
+            docs = picked(docs, limit, samples, self.where)
+        return DocSet(
+            docs=docs if self.examples is None else self.examples.added(docs, reader, table),
+            n_meta=len(table.rows),
+            n_missing=selected.n_missing,
+            n_filtered=n_filtered,
+            source=table.label,
+            subset=selected.subset,
+            metadata_sha256=table.sha256,
+            version=_version(self.config.expected_sha256, table.sha256),
+            n_length=n_length,
+        )
+
+    def _docs(self, rows: Sequence[Row], table: Table, columns: set[str]) -> list[Doc]:
+        """Return the documents of these rows with target and audio, whose files are fetched.
+
+        Raises MarathonError for a name of the task that no row has.
+        """
         finished = [self._finished(row, table) for row in rows]
         self._check_columns(columns.union(*(doc.fields for doc in finished)))
         docs = [
@@ -68,17 +111,7 @@ class DocLoader:
             table.source.fetch(
                 [name for doc in docs for name in doc.audio_names if name not in table.embedded]
             )
-        docs = [_with_files(doc, table) for doc in docs]
-        return DocSet(
-            docs=docs if self.examples is None else self.examples.added(docs, reader, table),
-            n_meta=len(table.rows),
-            n_missing=selected.n_missing,
-            n_filtered=selected.n_filtered,
-            source=table.label,
-            subset=selected.subset,
-            metadata_sha256=table.sha256,
-            version=_version(self.config.expected_sha256, table.sha256),
-        )
+        return [_with_files(doc, table) for doc in docs]
 
     def _selected(self, table: Table, subset: str | None) -> Selected:
         return select(

@@ -16,6 +16,7 @@ from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring.aggregation import Aggregation
 from marathon_eval.scoring.scorer import Scorer
 from marathon_eval.task.data.rows import TableReader
+from marathon_eval.task.data.selection import ANY_LENGTH, RowLengths
 from marathon_eval.task.documents import DocLoader
 from marathon_eval.task.group import Group
 from marathon_eval.task.judged_readings import check_judged_readings
@@ -115,15 +116,18 @@ class Task:
         subset: str | None = None,
         limit: float | None = None,
         samples: Sequence[int] | None = None,
+        lengths: RowLengths = ANY_LENGTH,
     ) -> DocSet:
         """Load the documents; a bad row becomes one with an error. `samples` selects rows by number, in that order.
+
+        `lengths` leaves out rows with fewer or more seconds of audio.
 
         Raises MarathonError if the dataset as a whole cannot be used.
         """
         reader = TableReader(
             self.config, data_dir, self.path.resolve().parent, self.document.where("dataset_path")
         )
-        return self.loader.load(reader, subset, limit, samples)
+        return self.loader.load(reader, subset, limit, samples, lengths)
 
     def target(self, doc: Doc) -> str | tuple[str, ...] | None:
         """Return the gold answer in the form that metrics compare, or None for a row without a valid one."""
@@ -226,6 +230,9 @@ class Task:
             )
         check_judged_readings(config, self.document, self.readings)
         self._check_headline()
+        least, most = config.min_seconds, config.max_seconds
+        if least is not None and most is not None and least > most:
+            raise MarathonError(f"{self._at('min_seconds')}: {least:g} is above max_seconds: {most:g}")
 
     def _check_headline(self) -> None:
         headline = self.config.headline

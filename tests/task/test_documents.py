@@ -6,14 +6,16 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.audiomarathon_prompts import load_shipped
 from helpers.minimal_task import HEARD, KEYS, docs_of, errors, load, touch, write_task
 from marathon_eval.errors import MarathonError
-from marathon_eval.task.data.selection import Row, balanced_rows
+from marathon_eval.task.data.selection import Row, RowLengths, balanced_rows
 from marathon_eval.task.yaml.data_config import Balance
 
 
@@ -95,6 +97,31 @@ class TestRows:
         assert (manifest["n_meta"], manifest["n_filtered"], manifest["n_missing"]) == (9, 1, 1)
         assert (manifest["n_loaded"], manifest["n_not_asked"]) == (6, 1)
         assert errors(docset) == [], "0.wav and 1.wav may be absent, and are there"
+
+    def test_rows_are_chosen_by_the_seconds_of_their_clips_before_the_limit(self, tmp_path: Path) -> None:
+        for number in range(4):
+            soundfile.write(tmp_path / f"{number}.wav", np.zeros(800 * (number + 1)), 8000)
+        (tmp_path / "damaged.wav").write_bytes(b"RIFF")
+        names: list[Any] = ["0.wav", "1.wav", "2.wav", "3.wav", ["0.wav", "1.wav"], "damaged.wav"]
+        rows = [{"q": "?", "a": "x", "path": name} for name in names]
+
+        def ids(keys: str = "", **choice: Any) -> list[int]:
+            return [doc.doc_id for doc in docs_of(tmp_path, HEARD + keys, rows, **choice).docs]
+
+        assert ids(lengths=RowLengths(most=0.25)) == [0, 1, 5], (
+            "what cannot be measured is an error row, not left out"
+        )
+        assert ids(lengths=RowLengths(0.25)) == [2, 3, 4, 5]
+        assert ids(lengths=RowLengths(0.2, 0.3)) == [1, 2, 4, 5]
+        assert ids(lengths=RowLengths(0.25), limit=2) == [2, 3]
+        assert ids("max_seconds: 0.25\n") == [0, 1, 5]
+        docset = docs_of(tmp_path, HEARD + "max_seconds: 0.35\n", rows, lengths=RowLengths(0.25), limit=1)
+        assert (docset.n_filtered, docset.n_length) == (3, 2), "one by the task, two by the flags"
+        assert docset.manifest()["n_not_asked"] == 2
+        with pytest.raises(MarathonError, match="--samples: row 3 is not among the 3"):
+            ids(lengths=RowLengths(most=0.25), samples=[3])
+        with pytest.raises(MarathonError, match=r"own.yaml:\d+: min_seconds: 3 is above max_seconds: 2"):
+            ids("min_seconds: 3\nmax_seconds: 2\n")
 
     def test_missing_audio_is_an_error_row_unless_the_task_drops_it(self, tmp_path: Path) -> None:
         touch(tmp_path / "0.wav")

@@ -146,6 +146,10 @@ SELECTIONS = {
     "two rows": flag("samples", {"own": [1, 2]}),
     "subset": flag("subset", "few"),
     "subset of all": flag("subset", "all"),
+    "rows up to a length": flag("max_seconds", 0.055),
+    "rows from a length": flag("min_seconds", 0.055),
+    "a length that all rows have": flag("max_seconds", 99.0),
+    "lengths of the task": task(max_seconds=0.055),
 }
 SOURCES = {
     "source of the model": source("models/all_ears.py", ALL_EARS.replace('"spoken"', '"SPOKEN"')),
@@ -220,6 +224,9 @@ KINDS: dict[str, Change] = {
 GROUND: dict[str, Change] = {
     "examples": task(doc_to_audio=None),
     "sampler of examples": task(doc_to_audio=None, num_fewshot=1),
+    **dict.fromkeys(
+        ("rows up to a length", "rows from a length", "lengths of the task"), clip("3.wav", tone(3, 0.06))
+    ),
 }
 #: How often each of `key`, `label` and `same answers` told the runs of a pair apart, or equal.
 HELD: Counter[str] = Counter()

@@ -45,7 +45,7 @@ def run(tmp_path: Path) -> Run:
     """`run("--limit", "2")` runs the listener on six rows, of which sound has two right and silence four."""
     (tmp_path / "listener.py").write_text(LISTENER)
     for number in range(6):
-        noise = np.random.default_rng(number).normal(size=4000) * 0.1
+        noise = np.random.default_rng(number).normal(size=4000 + 240 * number) * 0.1
         soundfile.write(tmp_path / f"{number}.wav", noise, 16000)
     rows = [{"q": f"{n}?", "a": gold, "path": f"{n}.wav"} for n, gold in enumerate("AABBBB")]
     task = write_task(tmp_path, KEYS, rows)
@@ -66,6 +66,9 @@ def run(tmp_path: Path) -> Run:
         (("--swap_audio",), "swapped audio", "33.3"),
         (("--transform", "speed:factor=1.2"), "transform speed:factor=1.2", "33.3"),
         (("--subset", "few"), "subset few", "100.0 n=2"),
+        (("--max_seconds", "0.27"), "up to 0.27 s", "100.0 n=2"),
+        (("--min_seconds", "0.27"), "from 0.27 s", "0.0 n=4"),
+        (("--min_seconds", "0.1", "--max_seconds", "0.27"), "0.1 to 0.27 s", "100.0 n=2"),
         (("--gen_kwargs", "max_new_tokens=1"), "max_new_tokens=1", "0.0"),
         (("--samples", '{"own": [0]}'), None, "100.0 n=1 of 6"),
     ],

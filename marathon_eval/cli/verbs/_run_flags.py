@@ -86,6 +86,13 @@ def _add_row_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="""evaluate only these row numbers: '{"gtzan": [0, 3]}', or a JSON file""",
     )
+    for name, fewer in (("min", "fewer"), ("max", "more")):
+        parser.add_argument(
+            f"--{name}_seconds",
+            type=float,
+            metavar="S",
+            help=f"leave out rows with {fewer} seconds of audio, and count them",
+        )
 
 
 def _add_request_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +186,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         model_args["device"] = arguments.device
     if arguments.limit is not None and arguments.samples:
         raise MarathonError("--limit and --samples both choose rows: give one")
+    least, most = checked_lengths(arguments.min_seconds, arguments.max_seconds)
     config = RunConfig(
         model=arguments.model,
         tasks=tuple(name for item in arguments.tasks for name in item.split(",") if name),
@@ -189,6 +197,8 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         subset=arguments.subset,
         limit=checked_limit(arguments.limit),
         samples=parse_samples(arguments.samples) if arguments.samples else None,
+        min_seconds=least,
+        max_seconds=most,
         gen_kwargs=parse_args(arguments.gen_kwargs, "--gen_kwargs"),
         use_cache=arguments.use_cache,
         no_cache=arguments.no_cache,
@@ -220,6 +230,16 @@ def canonical_transform(text: str) -> str:
     from marathon_eval.api.transforms import canonical_steps
 
     return canonical_steps(text)
+
+
+def checked_lengths(least: float | None, most: float | None) -> tuple[float | None, float | None]:
+    """Return the bounds of --min_seconds and --max_seconds. Raises MarathonError where no clip can have such a length."""
+    for flag, seconds in (("--min_seconds", least), ("--max_seconds", most)):
+        if seconds is not None and not 0 <= seconds < math.inf:
+            raise MarathonError(f"{flag}: must be a number of seconds from 0, got {seconds:g}")
+    if least is not None and most is not None and least > most:
+        raise MarathonError(f"--min_seconds: {least:g} is above --max_seconds {most:g}")
+    return least, most
 
 
 def checked_limit(limit: float | None) -> float | None:

@@ -25,6 +25,8 @@ _TAKEN: Mapping[str, type | tuple[type, ...]] = {
     "subset": str,
     "limit": _NUMBER,
     "samples": dict,
+    "min_seconds": _NUMBER,
+    "max_seconds": _NUMBER,
     "gen_kwargs": dict,
     "log_samples": bool,
     "predict_only": bool,

@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.api.doc import Doc
+from marathon_eval.errors import AudioError, MarathonError, unknown
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.data_config import Balance, RowFilter, Subset
+
+_R = TypeVar("_R", "Row", Doc)
 
 
 class Row(NamedTuple):
@@ -54,6 +57,33 @@ def subset_named(config: TaskConfig, name: str | None, where: str) -> tuple[str 
     return chosen, config.subsets[chosen]
 
 
+class RowLengths(NamedTuple):
+    """Bounds the seconds of audio of a row, all its clips together; both bounds are allowed lengths."""
+
+    least: float | None = None
+    most: float | None = None
+
+    def within(self, docs: Sequence[Doc]) -> list[Doc]:
+        """Return the documents of these lengths. Those whose length cannot be told stay: asking makes error rows of them."""
+        if self.least is None and self.most is None:
+            return list(docs)
+        return [doc for doc in docs if self._allows(doc)]
+
+    def _allows(self, doc: Doc) -> bool:
+        if doc.error is not None:
+            return True
+        try:
+            # 0.1 + 0.2 is above 0.3
+            seconds = round(sum(audio.seconds for audio in doc.audio), 6)
+        except AudioError:
+            return True
+        least, most = self.least or 0.0, math.inf if self.most is None else self.most
+        return least <= seconds <= most
+
+
+ANY_LENGTH = RowLengths()
+
+
 def select(
     rows: Sequence[Row],
     subset: tuple[str | None, Subset],
@@ -91,13 +121,13 @@ def balanced_rows(rows: Sequence[Row], balance: Balance, audio_name: Callable[[R
     return [row for row in chain.from_iterable(turns) if row is not None] + nameless
 
 
-def picked(rows: list[Row], limit: float | None, samples: Sequence[int] | None, where: str) -> list[Row]:
-    """Return the rows with the numbers in --samples, or the first --limit rows.
+def picked(rows: list[_R], limit: float | None, samples: Sequence[int] | None, where: str) -> list[_R]:
+    """Return the rows or documents with the numbers in --samples, or the first --limit rows.
 
     A limit below 1 is a fraction, rounded up, as in lm-eval. Raises MarathonError for an unknown row number.
     """
     if samples is not None:
-        by_number = {row.number: row for row in rows}
+        by_number = {row.number if isinstance(row, Row) else row.doc_id: row for row in rows}
         absent = [number for number in samples if number not in by_number]
         if absent:
             raise MarathonError(

@@ -146,6 +146,16 @@ class TaskConfig(Keys):
         description="shell patterns of audio that the release lacks: rows without it are dropped and counted",
     )
 
+    min_seconds: float | None = Field(
+        None,
+        ge=0,
+        allow_inf_nan=False,
+        description="rows with fewer seconds of audio, all clips of the row together, are left out and counted",
+    )
+    max_seconds: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="the same for rows with more seconds of audio"
+    )
+
     system: str | None = Field(
         None, description="template of the system prompt; the model's default if absent"
     )
