@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 #: Rooms from the innermost to the outermost. A room imports only from rooms above its own line in this table;
@@ -59,13 +59,13 @@ def room(module: str) -> str | None:
     return part if part in RANKS else None
 
 
-def upward(module: str, source: str, names: Mapping[str, object]) -> list[str]:
-    """Return the imports of a module that break the layering, as `line: what it imports`."""
+def upward(module: str, imports: Iterable[tuple[int, str]]) -> list[str]:
+    """Return those imports of a module that break the layering, as `line: what it imports`."""
     own = room(module)
     if own is None:
         return []
     return [
         f"{line}: {target}"
-        for line, target in imported(source, names)
+        for line, target in imports
         if (other := room(target)) is not None and other != own and RANKS[other] >= RANKS[own]
     ]

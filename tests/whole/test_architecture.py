@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import pytest
 
@@ -37,10 +40,39 @@ LAZY = {
 MAX_FILE, MAX_FUNCTION = 350, 55
 
 
-def imports(path: Path, top_level_only: bool) -> set[str]:
-    """The modules that a file imports; below TYPE_CHECKING does not count."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
+class Facts(NamedTuple):
+    """What the tests ask of a file, so that each file is parsed once."""
+
+    lines: int
+    functions: dict[str, int]
+    docstring: str | None
+    imports: set[str]
+    imports_at_top: set[str]
+    public_names: set[str]
+
+
+@cache
+def facts(path: Path) -> Facts:
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    nodes = list(ast.walk(tree))
+    functions = {
+        f"{node.name}:{node.lineno}": (node.end_lineno or 0) - node.lineno + 1
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    return Facts(
+        text.count("\n"),
+        functions,
+        ast.get_docstring(tree) if text.strip() else "empty",
+        imports(nodes),
+        imports(tree.body),
+        public_names(tree),
+    )
+
+
+def imports(nodes: Iterable[ast.AST]) -> set[str]:
+    """The modules that import statements among the nodes name; at a file's top, below TYPE_CHECKING does not count."""
     found = set()
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -56,18 +88,14 @@ def name_of(path: Path) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_files_and_functions_are_short(path: Path) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= MAX_FILE, "two ideas?"
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            length = (node.end_lineno or 0) - node.lineno + 1
-            assert length <= MAX_FUNCTION, f"{node.name} has {length} lines"
+    assert facts(path).lines <= MAX_FILE, "two ideas?"
+    long = {name: length for name, length in facts(path).functions.items() if length > MAX_FUNCTION}
+    assert long == {}
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if name_of(p).split("/")[0] != "tests"], ids=name_of)
 def test_every_file_says_what_it_is(path: Path) -> None:
-    if path.read_text(encoding="utf-8").strip():
-        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), "no module docstring"
+    assert facts(path).docstring, "no module docstring"
 
 
 def test_only_the_engine_of_local_models_and_the_leader_import_torch_at_their_top() -> None:
@@ -75,7 +103,7 @@ def test_only_the_engine_of_local_models_and_the_leader_import_torch_at_their_to
         top = name_of(path).split("/")[0]
         if top in ("tests", "scripts") or "engine" in path.parts or path.name == "leader.py":
             continue
-        roots = {module.split(".")[0] for module in imports(path, top_level_only=True)}
+        roots = {module.split(".")[0] for module in facts(path).imports_at_top}
         assert not roots & HEAVY, name_of(path)
         # sandbox.py is nothing but jinja2, and template.py imports it where a template is first parsed
         if top == "marathon_eval" and path.name != "sandbox.py":
@@ -88,7 +116,7 @@ def test_models_and_presses_do_not_import_each_other() -> None:
         if top in ("models", "presses"):
             others = {
                 m
-                for m in imports(path, top_level_only=False)
+                for m in facts(path).imports
                 if m.startswith(("marathon_eval.models", "marathon_eval.presses"))
             }
             same_kind = {module for module in others if module.startswith(f"marathon_eval.{top}.")}
@@ -98,11 +126,14 @@ def test_models_and_presses_do_not_import_each_other() -> None:
 MODULES = modules(ROOT)
 
 
+@cache
+def imports_of(path: Path) -> list[tuple[int, str]]:
+    return list(imported(path.read_text(encoding="utf-8"), MODULES))
+
+
 def test_no_room_imports_from_a_room_further_out() -> None:
     broken = {
-        module: found
-        for module, path in MODULES.items()
-        if (found := upward(module, path.read_text(encoding="utf-8"), MODULES))
+        module: found for module, path in MODULES.items() if (found := upward(module, imports_of(path)))
     }
     assert broken == {}
     assert {room(module) for module in MODULES} - {None} == set(RANKS), "a room without a rank"
@@ -120,16 +151,15 @@ def test_no_room_imports_from_a_room_further_out() -> None:
     ],
 )
 def test_a_planted_import_breaks_the_layering(planted: str) -> None:
-    assert upward("marathon_eval.scoring.stats", planted, MODULES) != []
-    assert upward("marathon_eval.cli.terminal", planted, MODULES) == []
+    assert upward("marathon_eval.scoring.stats", imported(planted, MODULES)) != []
+    assert upward("marathon_eval.cli.terminal", imported(planted, MODULES)) == []
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:
     from graphlib import TopologicalSorter
 
     graph = {
-        module: {target for _, target in imported(path.read_text(encoding="utf-8"), MODULES)} - {module}
-        for module, path in MODULES.items()
+        module: {target for _, target in imports_of(path)} - {module} for module, path in MODULES.items()
     }
     list(TopologicalSorter(graph).static_order())
 
@@ -158,10 +188,10 @@ SHARED_NAMES = {
 }
 
 
-def public_names(path: Path) -> set[str]:
+def public_names(tree: ast.Module) -> set[str]:
     """Functions, classes and constants at the top of a file whose name begins with no underscore."""
     names: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -176,7 +206,7 @@ def test_a_public_name_is_defined_in_one_module() -> None:
     homes: dict[str, list[str]] = {}
     for module, path in MODULES.items():
         if room(module) not in (None, "models", "presses"):
-            for name in public_names(path):
+            for name in facts(path).public_names:
                 homes.setdefault(name, []).append(module)
     several = {name: modules for name, modules in homes.items() if len(modules) > 1}
     assert set(several) == set(SHARED_NAMES), several
@@ -184,15 +214,9 @@ def test_a_public_name_is_defined_in_one_module() -> None:
 
 
 def test_half_of_the_files_and_functions_are_short() -> None:
-    texts = [path.read_text(encoding="utf-8") for path in MODULES.values() if path.name != "__init__.py"]
-    lengths = [
-        (node.end_lineno or 0) - node.lineno + 1
-        for text in texts
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    assert median(text.count("\n") for text in texts) <= 150
-    assert median(lengths) <= 10
+    files = [facts(path) for path in MODULES.values() if path.name != "__init__.py"]
+    assert median(file.lines for file in files) <= 150
+    assert median(length for file in files for length in file.functions.values()) <= 10
 
 
 def test_the_top_of_the_package_has_at_most_twelve_entries() -> None:

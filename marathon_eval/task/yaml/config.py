@@ -6,6 +6,7 @@ docs/task_guide.md). keys.py lists the lm-eval keys that this harness does not s
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -34,7 +35,9 @@ class FewshotConfig(Keys):
         "default",
         description="default: drawn at random, seeded with 1234 and the row's number; first_n: the first rows",
     )
-    split: str | None = None
+    split: str | None = Field(
+        None, description="the split that examples come from, if not the task's fewshot_split"
+    )
     samples: list[dict[str, Any]] | None = Field(
         None, description="rows to use as examples, instead of rows of a split"
     )
@@ -44,47 +47,65 @@ class FewshotConfig(Keys):
     process_docs: str | list[str | RowStepConfig] | None = Field(
         None, description="row steps for the examples, instead of the task's process_docs"
     )
-    doc_to_text: str | None = None
-    doc_to_choice: str | list[Any] | dict[str, Any] | None = None
-    doc_to_target: str | int | list[Any] | None = None
-    gen_prefix: str | None = None
-    target_delimiter: str | None = None
-    fewshot_delimiter: str | None = None
+    doc_to_text: str | None = Field(
+        None, description="template of an example's question, if it differs from the task's"
+    )
+    doc_to_choice: str | list[Any] | dict[str, Any] | None = Field(
+        None, description="options of an example, if they differ from the task's"
+    )
+    doc_to_target: str | int | list[Any] | None = Field(
+        None, description="an example's answer, if it differs from the task's"
+    )
+    gen_prefix: str | None = Field(None, description="text after an example's question and before its answer")
+    target_delimiter: str | None = Field(
+        None, description="text between an example's question and its answer"
+    )
+    fewshot_delimiter: str | None = Field(None, description="text between two examples")
 
 
 class PromptVariant(Keys):
     """Overrides parts of the prompt for one model. Keys that are absent keep the task's value."""
 
-    doc_to_text: str | None = None
-    system: str | None = None
-    description: str | None = None
-    gen_prefix: str | None = None
-    choice_layout: Layout | None = None
+    doc_to_text: str | None = Field(None, description="template of the question for this model")
+    system: str | None = Field(None, description="template of the system prompt for this model")
+    description: str | None = Field(None, description="text before the question for this model")
+    gen_prefix: str | None = Field(None, description="beginning of the answer for this model")
+    choice_layout: Layout | None = Field(None, description="format of the option lines for this model")
 
 
 class Headline(Keys):
     """Names the metric that is the task's main score, reported as `scale * value`."""
 
-    reading: str
-    metric: str
-    scale: float = Field(1.0, allow_inf_nan=False)
+    reading: str = Field(description="name of the reading, one of filter_list")
+    metric: str = Field(description="name of the metric, one of metric_list")
+    scale: float = Field(
+        1.0, allow_inf_nan=False, description="factor of the reported number: 100 for per cent"
+    )
 
 
 class TaskConfig(Keys):
     """Defines one task. Keys and defaults are those of lm-eval, except that there is no default stop string."""
 
     task: str | None = Field(None, description="ignored: the task is named after its file")
-    task_alias: str | None = None
-    tag: str | list[str] | None = None
+    task_alias: str | None = Field(None, description="name of the task in printed tables")
+    tag: str | list[str] | None = Field(
+        None, description="names under which --tasks chooses this task together with others"
+    )
     metadata: dict[str, Any] = Field({}, description="any keys; `version` is recorded in the results")
 
     dataset_path: str = Field(
         description="a dataset on the hub; or json, jsonl, csv, tsv or parquet, together with data_files"
     )
-    dataset_name: str | None = None
-    dataset_kwargs: DatasetKwargs = DatasetKwargs()
-    training_split: str | None = None
-    validation_split: str | None = None
+    dataset_name: str | None = Field(None, description="configuration of the dataset on the hub")
+    dataset_kwargs: DatasetKwargs = Field(
+        DatasetKwargs(), description="where rows are read from, and arguments of the reader"
+    )
+    training_split: str | None = Field(
+        None, description="the split that few-shot examples come from, if fewshot_split is absent"
+    )
+    validation_split: str | None = Field(
+        None, description="the split that is evaluated if there is no test_split"
+    )
     test_split: str | None = Field(
         None, description="the split that is evaluated; validation_split if absent"
     )
@@ -103,7 +124,9 @@ class TaskConfig(Keys):
         description="selects this task's rows from a file shared by several tasks; other rows are not counted",
     )
     subsets: dict[str, Subset] = Field({}, description="selections of rows by name, for --subset")
-    default_subset: str | None = None
+    default_subset: str | None = Field(
+        None, description="name of the selection that is used without --subset"
+    )
 
     doc_to_text: str = Field(
         description="a column, or a template that sees the row's columns, choices, letters and options"
@@ -140,7 +163,10 @@ class TaskConfig(Keys):
         description="true: a row may have no audio (an empty list or text, or null) and is asked without it; "
         "false: such a row is an error row",
     )
-    on_missing_audio: Literal["error_row", "drop"] = "error_row"
+    on_missing_audio: Literal["error_row", "drop"] = Field(
+        "error_row",
+        description="error_row: a row whose audio file is missing is an error row; drop: it is left out and counted",
+    )
     known_missing: list[str] = Field(
         [],
         description="shell patterns of audio that the release lacks: rows without it are dropped and counted",
@@ -159,18 +185,26 @@ class TaskConfig(Keys):
     system: str | None = Field(
         None, description="template of the system prompt; the model's default if absent"
     )
-    description: str = ""
-    gen_prefix: str | None = None
-    target_delimiter: str = " "
-    fewshot_delimiter: str = "\n\n"
-    num_fewshot: int = Field(0, ge=0)
-    fewshot_split: str | None = None
-    fewshot_config: FewshotConfig = FewshotConfig()
+    description: str = Field("", description="text before the question, and before few-shot examples")
+    gen_prefix: str | None = Field(None, description="beginning of the answer, given to the model")
+    target_delimiter: str = Field(
+        " ", description="text between the question and the answer of a few-shot example"
+    )
+    fewshot_delimiter: str = Field(
+        "\n\n", description="text between few-shot examples, and between the last one and the question"
+    )
+    num_fewshot: int = Field(0, ge=0, description="number of examples before the question")
+    fewshot_split: str | None = Field(None, description="the split that few-shot examples come from")
+    fewshot_config: FewshotConfig = Field(
+        FewshotConfig(), description="how few-shot examples are chosen and formatted"
+    )
     prompt_variants: dict[str, PromptVariant] = Field(
         {}, description="overrides of the prompt, by model name"
     )
 
-    output_type: Literal["generate_until"] = "generate_until"
+    output_type: Literal["generate_until"] = Field(
+        "generate_until", description="the only type: the model writes text, likelihoods are not read"
+    )
     generation_kwargs: dict[str, Any] = Field(
         {}, description="until, max_gen_toks, temperature, top_p, seed, ..."
     )
@@ -198,7 +232,9 @@ class TaskConfig(Keys):
     normalizer: str | None = Field(
         None, description="normaliser of the error rates; by default the language's, see `ls metrics`"
     )
-    headline: Headline | None = None
+    headline: Headline | None = Field(
+        None, description="the task's main score, which groups and leaderboards use"
+    )
     judge: Judging | None = Field(None, description="prompts that --judge_model gets about each answer")
     breakdown: str | list[str] | None = Field(
         None, description="columns by whose values the results are also reported"
@@ -208,41 +244,69 @@ class TaskConfig(Keys):
         description="column with each row's cluster, which intervals resample; the audio's path by default",
     )
 
-    should_decontaminate: Literal[False] = False
-    unsafe_code: Literal[False] = False
+    should_decontaminate: Literal[False] = Field(
+        False, description="accepted from lm-eval's files; false only"
+    )
+    unsafe_code: Literal[False] = Field(False, description="accepted from lm-eval's files; false only")
 
 
 class AggregateMetric(Keys):
     """Says how a group averages its tasks. `metric: headline` takes each task's own headline."""
 
-    metric: str = "headline"
-    aggregation: Literal["mean"] = "mean"
-    weight_by_size: bool = True
+    metric: str = Field("headline", description="the metric that is averaged")
+    aggregation: Literal["mean"] = Field("mean", description="how scores are combined")
+    weight_by_size: bool = Field(
+        True, description="true: every row counts the same; false: every task counts the same"
+    )
     over: Literal["tasks", "members"] = Field(
         "tasks",
         description="tasks: all tasks, also of sub-groups; members: a sub-group counts once, with its own score",
     )
-    filter_list: str | list[str] | None = None
+    filter_list: str | list[str] | None = Field(
+        None, description="the reading whose metric is averaged, or several"
+    )
 
 
 class GroupConfig(Keys):
     """Lists several tasks under one name. A member is the name of a task or of a group, or an inline sub-group."""
 
-    group: str
-    group_alias: str | None = None
-    task: list[str | GroupConfig]
-    aggregate_metric_list: list[AggregateMetric] | None = None
-    tag: str | list[str] | None = None
-    metadata: dict[str, Any] = Field({})
+    group: str = Field(description="name of the group, for --tasks")
+    group_alias: str | None = Field(None, description="name of the group in printed tables")
+    task: list[str | GroupConfig] = Field(description="names of tasks or groups, or sub-groups written here")
+    aggregate_metric_list: list[AggregateMetric] | None = Field(
+        None,
+        description="the averages that the group reports; absent: the mean of the headlines, each task counting the same",
+    )
+    tag: str | list[str] | None = Field(
+        None, description="names under which --tasks chooses this group together with others"
+    )
+    metadata: dict[str, Any] = Field({}, description="any keys; `version` is recorded in the results")
+
+
+def _examples() -> dict[str, dict[str, Any]]:
+    """Return an example of every key, by the name of its class."""
+    import yaml
+
+    text = Path(__file__).with_name("examples.yaml").read_text(encoding="utf-8")
+    examples: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return examples
 
 
 def task_schema() -> dict[str, Any]:
     """Return the JSON Schema of a task's or group's YAML. Editors use it; it ships as schema.json."""
     task, group = TaskConfig.model_json_schema(), GroupConfig.model_json_schema()
     definitions = {**task.pop("$defs"), **group.pop("$defs")}
+    for name, values in _examples().items():
+        properties = task["properties"] if name == "TaskConfig" else definitions[name]["properties"]
+        for key, value in values.items():
+            properties[key]["examples"] = [value]
     # an included file may provide the other keys, so a single file need not have any of them
     task.pop("required")
-    include = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    include = {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        "description": "YAML files whose keys this file takes over and may override, beside it or shipped",
+        "examples": ["gtzan.yaml"],
+    }
     task["properties"] = {"include": include, **task["properties"]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -54,7 +54,7 @@ class DatasetKwargs(BaseModel):
 class StripPrefix(Keys):
     """Removes a prefix from the texts of columns, and from every text of a list; other texts stay as they are."""
 
-    columns: str | list[str]
+    columns: str | list[str] = Field(description="columns whose texts lose the prefix")
     prefix: str = Field(
         min_length=1, description="`{letter}` stands for one letter from A to Z: '({letter}) '"
     )
@@ -74,34 +74,38 @@ class RowStepConfig(Keys):
     json_fields: str | list[str] | None = Field(
         None, description="columns with the text of a JSON object, whose keys become columns"
     )
-    strip_prefix: StripPrefix | None = None
-    join: Join | None = None
+    strip_prefix: StripPrefix | None = Field(None, description="removes a prefix from texts")
+    join: Join | None = Field(None, description="adds the columns of a second file")
 
 
 class AudioColumns(Keys):
     """Says in which columns (or templates) the parts of an audio reference stand; times in seconds."""
 
-    path: str
-    start: str | None = None
-    stop: str | None = None
+    path: str = Field(description="column or template with the audio's path")
+    start: str | None = Field(
+        None, description="column or template with the first second that is heard; the file's start if absent"
+    )
+    stop: str | None = Field(
+        None, description="column or template with the second at which it ends; the file's end if absent"
+    )
 
 
 class RowFilter(Keys):
     """Matches rows in which every named field has one of the listed values. Values are compared as text."""
 
-    fields: dict[str, Scalar | list[Scalar]]
-    ignore_case: bool = True
+    fields: dict[str, Scalar | list[Scalar]] = Field(description="the values to match, by column")
+    ignore_case: bool = Field(True, description="whether upper and lower case are the same")
 
 
 class Balance(Keys):
     """Down-samples every class to the smallest, by `random.Random(seed).sample` of its rows sorted by audio path."""
 
-    by: str
-    seed: int = 42
+    by: str = Field(description="column with the class")
+    seed: int = Field(42, description="seed of the drawing")
 
 
 class Subset(Keys):
     """Selects rows under a name that `--subset` can choose."""
 
-    drop: list[RowFilter] = []
-    balance: Balance | None = None
+    drop: list[RowFilter] = Field([], description="rows that match any of these are left out")
+    balance: Balance | None = Field(None, description="equal numbers of rows from every class")

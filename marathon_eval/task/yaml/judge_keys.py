@@ -17,23 +17,25 @@ class _Keys(BaseModel):
 class JudgeGate(_Keys):
     """Says which rows a judge is asked about: those in which a metric of a plain reading is high enough."""
 
-    reading: str
-    metric: str
-    at_least: float = Field(1.0, allow_inf_nan=False)
+    reading: str = Field(description="name of the plain reading")
+    metric: str = Field(description="its metric")
+    at_least: float = Field(
+        1.0, allow_inf_nan=False, description="the lowest value with which a row is judged"
+    )
 
 
 class JudgePrompt(_Keys):
     """Defines one kind of judging. Templates see columns, `options`, `response`: see evaluator/judge_prompts.py."""
 
     readings: str | list[str] = Field(description="names of the readings that use the judge's verdicts")
-    prompt: str
-    system: str | None = None
+    prompt: str = Field(description="template of what the judge reads")
+    system: str | None = Field(None, description="template of the judge's system prompt")
     optional: bool = Field(False, description="true: a run without --judge_model omits these readings")
-    max_new_tokens: int = Field(32, ge=1)
+    max_new_tokens: int = Field(32, ge=1, description="most tokens of the judge's reply")
     raters: int = Field(
         1, ge=1, le=99, description="only for rubric and grade: independent judge calls per answer"
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="seed of the judge's sampling; rater i uses seed + i")
     gate: JudgeGate | None = Field(
         None,
         description="rows below it get the lowest grade, and the judge is not asked; without a gate it is asked about all",
@@ -44,7 +46,7 @@ class GradePrompt(JudgePrompt):
     """Defines the general judge: grades on a scale or in labels, by criteria, of one answer or of two."""
 
     prompt: str = Field("", description="absent: a prompt with question, reference, answer and criteria")
-    max_new_tokens: int = Field(512, ge=1)
+    max_new_tokens: int = Field(512, ge=1, description="most tokens of the judge's reply")
     scale: list[int | float] | None = Field(
         None,
         min_length=2,
