@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -74,7 +73,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+def printed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def printed_by(verb: Verb, terminal: bool = False, **env: str) -> str:
         with monkeypatch.context() as patch:
             for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
@@ -87,7 +86,7 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
             verb()
         return stream.getvalue()
 
-    yield printed_by
+    return printed_by
 
 
 def tables(text: str) -> list[str]:
