@@ -35,9 +35,7 @@ Verb = Callable[[], Any]
 def verbs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verb]:
     """The printing half of every verb with a table, on the same two invented runs."""
     folder = tmp_path_factory.mktemp("runs")
-    a, b = (
-        make_result_folders.write(made, folder / name) for made, name in ((PLAIN, "a"), (PRESSED, "b"))
-    )
+    a, b = (make_result_folders.write(made, folder / name) for made, name in ((PLAIN, "a"), (PRESSED, "b")))
     run, pressed = make_result_folders.fabricate(PLAIN), make_result_folders.fabricate(PRESSED)
     table = SweepTable()
     for result, label, press in ((run, "none", None), (pressed, "dart 0.5", "dart")):

@@ -7,12 +7,12 @@ import re
 import shlex
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from helpers import documented_files, documented_output, make_audiomarathon_data, tiny_checkpoints
+from helpers.called_command import called
 from marathon_eval.cli.main import verbs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,17 +46,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    words = shlex.split(command)[1:]
-    env = {**os.environ, "MARATHON_EVAL_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "marathon_eval", *words],
-        cwd=folder,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    env = {"MARATHON_EVAL_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    return called(shlex.split(command)[1:], folder, env)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

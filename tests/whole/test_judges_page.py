@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from pathlib import Path
-from subprocess import run
 
 import pytest
 
+from helpers.called_command import called
 from helpers.documented_files import write_files
 from helpers.tiny_text_model import make_text_lm
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
@@ -42,14 +41,7 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
     for command in commands():
         for name, folder in judges.items():
             command = command.replace(name, str(folder))
-        done = run(
-            [sys.executable, "-m", "marathon_eval", *shlex.split(command)[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        done = called(shlex.split(command)[1:], tmp_path, {"MARATHON_EVAL_CACHE": str(tmp_path / "cache")})
         assert "Traceback" not in done.stderr, done.stderr
         codes.append(done.returncode)
     assert codes == [EXIT_WHOLE, EXIT_WHOLE, EXIT_INCOMPLETE], (

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from pathlib import Path
-from subprocess import run
 
 import pytest
 
+from helpers.called_command import called
 from helpers.documented_files import write_files
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
@@ -33,14 +32,7 @@ def commands() -> list[str]:
 def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
     write_files(PAGE, tmp_path)
     for command in commands():
-        done = run(
-            [sys.executable, "-m", "marathon_eval", *shlex.split(command)[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
+        done = called(shlex.split(command)[1:], tmp_path, {"MARATHON_EVAL_CACHE": str(tmp_path / "cache")})
         assert done.returncode == 0, f"{command}: {done.stderr}"
     for name, figures in FIGURES.items():
         results = json.loads(next((tmp_path / "runs" / name).rglob("results.json")).read_text())
