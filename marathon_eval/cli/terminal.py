@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.results.label import label_words
+from marathon_eval.scoring.scorer import SCORABLE_STATUS
 
 if TYPE_CHECKING:
     from marathon_eval.api.results import MetricValue, RunResult, TaskResult
 
 PIPE_WIDTH = 130
+#: Reasons of failed rows that are printed below the table; `show RUN --wrong` lists all rows.
+MOST_REASONS = 8
 LEFT = ("task", "reading", "metric")
 RIGHT_ALIGNED = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
 
@@ -34,6 +37,7 @@ def print_run(result: RunResult, every_reading: bool = False) -> None:
         *of_unknown_release(result.manifests),
         *hidden,
         footer(result),
+        *failure_lines(result),
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -188,8 +192,27 @@ def footer(result: RunResult) -> str:
         if empty:
             text += f" NO ROWS in {', '.join(empty)}: every row was filtered out or lacks its audio."
         if len(empty) < sum(task.coverage < 1 for task in result.tasks.values()):
-            text += " INCOMPLETE: see the rows with status error in samples_<task>.jsonl."
+            text += " INCOMPLETE: rows failed, and are not in the scores."
     return text + left_out_by_judge(result) + unscored(result)
+
+
+def failure_lines(result: RunResult) -> Iterator[str]:
+    """Yield why rows failed: a line per reason with its number of rows by task, the most frequent first."""
+    from marathon_eval.results.failures import failure_kinds
+
+    kinds = failure_kinds(
+        (sample.task, sample.doc_id, sample.error)
+        for task in result.tasks.values()
+        if task.n_errors
+        for sample in result.samples.get(task.task, ())
+        if sample.status not in SCORABLE_STATUS
+    )
+    for kind in kinds[:MOST_REASONS]:
+        tasks = ", ".join(f"{task} {n}" for task, n in kind.rows.items())
+        first = f" (first: row {kind.first})" if kind.count > 1 else ""
+        yield f"  {kind.count} failed ({tasks}): {kind.error}{first}"
+    if rest := kinds[MOST_REASONS:]:
+        yield f"  {sum(kind.count for kind in rest)} failed for {len(rest)} other reasons: show RUN --wrong lists them"
 
 
 def unscored(result: RunResult) -> str:

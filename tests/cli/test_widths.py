@@ -89,7 +89,9 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 
 def tables(text: str) -> list[str]:
     """The lines of tables and blocks: not the sentences around them, which a terminal wraps at words."""
-    return [line for line in text.splitlines() if re.match(r" (?! *$)|\s*\w+ s +\d+  ", line)]
+    return [
+        line for line in text.splitlines() if re.match(r" (?! *$)(?!  ?\d+ failed)|\s*\w+ s +\d+  ", line)
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,12 +91,19 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
         folder = run_folder(Path(config.output_path), result)
         write_run(result, folder, log_samples=config.log_samples)
         print(f"results: {folder}", file=sys.stderr)
+        print(next_commands(folder), file=sys.stderr)
         if arguments.export:
             from marathon_eval.results.lm_eval_export import write
 
             write(result, folder / "lm_eval")
     print_results(result, as_json=arguments.json, readings=arguments.readings)
     return exit_code(result)
+
+
+def next_commands(folder: Path) -> str:
+    """Return the line that says what can be done with a run's folder."""
+    quoted = shlex.quote(str(folder))
+    return f"next: marathon-eval show {quoted} --wrong, report {quoted}, compare {quoted} OTHER_RUN, score {quoted}"
 
 
 def planned(config: RunConfig) -> DryRun:

@@ -1,33 +1,45 @@
-"""Show one document of a task: its rendered prompt, target, fields, audio, and every cached response to it."""
+"""Show one row of a task: its prompt, audio, target and cached answers, right or wrong; or a run's rows that are not right.
+
+marathon-eval show gtzan 17 --data_dir DATA     one row, with every cached answer to it
+marathon-eval show RUN --wrong                  wrong, unanswered and failed rows of a run (--json: as JSON lines)
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
-from marathon_eval.cache.entry import RESPONSE
+from marathon_eval.cache.entry import RESPONSE, response_from
 from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.cli.verbs.cache import folder_of
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from marathon_eval.api.model import Request
+    from marathon_eval.api.model import Request, Response
     from marathon_eval.task.task import Doc, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "task", metavar="TASK", help="a name that `marathon-eval ls tasks` prints, not a group"
+        "task",
+        metavar="TASK|RUN",
+        help="a name that `marathon-eval ls tasks` prints, not a group; with --wrong the folder of a run",
     )
     parser.add_argument(
-        "doc", type=int, metavar="DOC", help="number of the document's row in the dataset, counted from 0"
+        "doc",
+        type=int,
+        nargs="?",
+        metavar="ROW",
+        help="number of the document's row in the dataset, counted from 0",
     )
+    add_run_listing(parser)
     parser.add_argument(
         "--data_dir", metavar="DIR", help="a local copy of the dataset (default: download the needed files)"
     )
@@ -54,7 +66,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_run_listing(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that list rows of a run."""
+    parser.add_argument(
+        "--wrong", action="store_true", help="list the wrong, unanswered and failed rows of a run"
+    )
+    parser.add_argument(
+        "--tasks", "--task", nargs="+", default=[], metavar="TASK", help="with --wrong, these tasks alone"
+    )
+    parser.add_argument(
+        "--reading", metavar="NAME", help="judge answers by this reading (default: the headline's)"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="with --wrong, print a JSON line per row, with whole texts"
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.wrong:
+        from marathon_eval.cli.run_rows import print_rows_not_right
+
+        if arguments.doc is not None:
+            raise MarathonError("show: --wrong lists the rows of a run; leave out ROW")
+        names = [name for item in arguments.tasks for name in item.split(",") if name]
+        return print_rows_not_right(Path(arguments.task), names, arguments.reading, arguments.json)
+    if arguments.doc is None:
+        raise MarathonError("show: give TASK and ROW, or the folder of a run with --wrong")
+    return show_row(arguments)
+
+
+def show_row(arguments: argparse.Namespace) -> int:
+    """Print one row of a task, and play it with --play. Raises MarathonError."""
     from marathon_eval.task.task import Group, load_task
 
     registry = Registry(arguments.include_path, arguments.trust_task_code)
@@ -107,12 +149,34 @@ def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[s
         *("  | " + line for line in request.prompt.splitlines()),
     ]
     shas = [facts[audio].sha256 for audio in request.audios if audio in facts]
-    answers = list(cached_answers(request, shas, arguments.use_cache))
+
+    def verdict(response: Response) -> str:
+        return response_verdict(task, doc, response, arguments.reading)
+
+    answers = list(cached_answers(request, shas, arguments.use_cache, verdict))
     return [*lines, f"answers  {len(answers)} in the cache", *answers]
 
 
-def cached_answers(request: Request, shas: list[str], use_cache: str | None) -> list[str]:
-    """Return one line per cached response to this prompt and audio: key, model and press, date, text."""
+def response_verdict(task: Task, doc: Doc, response: Response, reading: str | None) -> str:
+    """Return `right`, `wrong: read as 'C'` and the like for one response. Raises MarathonError for an unknown reading."""
+    from marathon_eval.results.failures import verdict_words
+
+    if not task.has_gold:
+        return "not scored: the task has no right answers"
+    headline = task.scorer.headline or {}
+    shown = reading or headline.get("reading") or next(iter(task.readings), "")
+    if shown not in task.readings:
+        nearest = did_you_mean(shown, task.readings)
+        raise MarathonError(
+            f"--reading: {task.name} has no reading '{shown}'.{nearest} Readings: {', '.join(task.readings)}"
+        )
+    return verdict_words(task.score(doc, [response]).line(), shown, headline.get("metric", ""))
+
+
+def cached_answers(
+    request: Request, shas: list[str], use_cache: str | None, verdict: Callable[[Response], str]
+) -> list[str]:
+    """Return one line per cached response to this prompt and audio: key, model and press, date, text, verdict."""
     path = folder_of(use_cache) / FILE_NAME
     if not path.is_file():
         return []
@@ -124,7 +188,8 @@ def cached_answers(request: Request, shas: list[str], use_cache: str | None) -> 
             if cached["prompt"] == request.prompt and cached["audio"] == shas:
                 model = named(models.get(row["fingerprint"], {}))
                 short = key.removeprefix(RESPONSE)[:12]
-                lines.append(f"  {short}  {model}  {row['created']}  {row['response']['text']!r}")
+                judged = verdict(response_from(row["response"]))
+                lines.append(f"  {short}  {model}  {row['created']}  {row['response']['text']!r}  {judged}")
     return lines
 
 
