@@ -20,6 +20,8 @@ from marathon_eval.evaluator.sweep_cells import NO_PRESS, Grid
 
 #: `pool` takes m=, not ratio=.
 PRESSES = [name for name in Registry().names("press") if name != "pool"]
+#: One that drops tokens before the layers, one that asks a layer, one by keys, by a window's queries, by statistics.
+ONE_OF_A_KIND = ["energy", "dart", "knorm", "snapkv", "expected_attention"]
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +29,17 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoints.make_qwen_omni(tmp_path_factory.mktemp("tiny"))
 
 
-@pytest.mark.parametrize("model", ["qwen_omni", "qwen2_audio"])
+@pytest.mark.parametrize(
+    ("model", "presses"),
+    [
+        ("qwen_omni", ONE_OF_A_KIND),
+        pytest.param("qwen_omni", PRESSES, marks=pytest.mark.slow),
+        pytest.param("qwen2_audio", PRESSES, marks=pytest.mark.slow),
+    ],
+    ids=["qwen_omni", "qwen_omni-all", "qwen2_audio-all"],
+)
 def test_a_cell_is_what_a_run_of_its_own_is(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, presses: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Text, counts, scores, keys and first-token logits: sweep and separate runs, for every press."""
     make = {"qwen_omni": tiny_checkpoints.make_qwen_omni, "qwen2_audio": tiny_chat_models.make_qwen2_audio}
@@ -37,8 +47,8 @@ def test_a_cell_is_what_a_run_of_its_own_is(
     asked = replace(config(data(tmp_path), checkpoint, tmp_path / "shared"), model=model)
     seen = first_logits(monkeypatch)
     taken = Taken()
-    assert sweep(asked, Grid((NO_PRESS, *PRESSES), (0.6,)), taken)
-    assert len(taken) == 1 + len(PRESSES)
+    assert sweep(asked, Grid((NO_PRESS, *presses), (0.6,)), taken)
+    assert len(taken) == 1 + len(presses)
     together, apart = dict(seen), seen
     seen.clear()
     for cell in taken.cells:
