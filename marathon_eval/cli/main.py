@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from marathon_eval import __version__
+from marathon_eval.cli.config_file import with_config_file
+from marathon_eval.cli.other_harnesses import written_elsewhere
 from marathon_eval.cli.plain_output import escaped_output, printable
 from marathon_eval.errors import MarathonError, did_you_mean
 
@@ -52,7 +54,8 @@ class Parser(argparse.ArgumentParser):
         unrecognized = re.match(r"unrecognized arguments: (\S+)", message)
         if unrecognized:
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-            message += f".{did_you_mean(unrecognized.group(1).split('=')[0], flags)} See {self.prog} --help"
+            flag = unrecognized.group(1).split("=")[0]
+            message += f".{written_elsewhere(flag) or did_you_mean(flag, flags)} See {self.prog} --help"
         print(f"marathon-eval: error: {printable(message)}", file=sys.stderr)
         raise SystemExit(EXIT_MISTAKE)
 
@@ -121,7 +124,8 @@ def dispatch(arguments: list[str]) -> int:
     """Parse the flags of a verb, run it and return its exit code. Raises MarathonError for an unknown verb."""
     verb, rest = (arguments[0], arguments[1:]) if not arguments[0].startswith("-") else ("run", arguments)
     if verb not in verbs():
-        raise MarathonError(f"no verb '{verb}'.{did_you_mean(verb, verbs())} Verbs: {', '.join(verbs())}")
+        nearest = written_elsewhere(verb) or did_you_mean(verb, verbs())
+        raise MarathonError(f"no verb '{verb}'.{nearest} Verbs: {', '.join(verbs())}")
     command = import_module(f"marathon_eval.cli.verbs.{verb}")
     parser = Parser(
         prog=f"marathon-eval {verb}",
@@ -130,7 +134,7 @@ def dispatch(arguments: list[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)
-    code: int = command.run(parser.parse_args(rest))
+    code: int = command.run(parser.parse_args(with_config_file(parser, rest)))
     return code
 
 

@@ -35,6 +35,10 @@ class RunConfig:
     predict_only: bool = False
     retry_errors: bool = False
     seed: int = 0
+    #: Few-shot examples of every task, instead of the tasks' own number.
+    num_fewshot: int | None = None
+    #: The system prompt of every request, instead of the tasks' own.
+    system_instruction: str | None = None
     judge_model: str | None = None
     judge_args: dict[str, Any] = field(default_factory=dict)
     judge_gen_kwargs: dict[str, Any] = field(default_factory=dict)

@@ -34,6 +34,7 @@ from marathon_eval.evaluator.requests import (
     requests_of_tasks,
     unheard,
 )
+from marathon_eval.evaluator.task_names import resolved_names
 from marathon_eval.files import sha256_of
 from marathon_eval.results.label import condition_of, selection_of
 
@@ -108,7 +109,7 @@ class RunParts(NamedTuple):
 def run_parts(config: RunConfig, model: Model | None = None) -> RunParts:
     """Load the tasks, groups, model and judge that the config names. Raises MarathonError."""
     registry = Registry(config.include_path, config.trust_task_code)
-    tasks, groups = load_tasks(registry, config.tasks)
+    tasks, groups = load_tasks(registry, config.tasks, config.num_fewshot)
     model = model or build_model(registry, config.model, config.model_args)
     judge = build_judge(registry, config)
     if not config.predict_only:
@@ -222,14 +223,19 @@ def default_subsets(tasks: Mapping[str, Task]) -> dict[str, str | None]:
     return {name: task.config.default_subset for name, task in tasks.items()}
 
 
-def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task], dict[str, Group]]:
-    """Load the tasks behind the names of tasks and groups, each once, in order. Raises MarathonError."""
+def load_tasks(
+    registry: Registry, names: Sequence[str], num_fewshot: int | None = None
+) -> tuple[dict[str, Task], dict[str, Group]]:
+    """Load the tasks behind the names of tasks, groups, tags and patterns, each once, in order.
+
+    `num_fewshot` replaces the tasks' own number of examples. Raises MarathonError.
+    """
     from marathon_eval.task.group import check_group
-    from marathon_eval.task.task import Group, load_task
+    from marathon_eval.task.task import Group, load_task, with_num_fewshot
 
     tasks: dict[str, Task] = {}
     groups: dict[str, Group] = {}
-    waiting, seen = list(names), set[str]()
+    waiting, seen = resolved_names(registry, names), set[str]()
     while waiting:
         name = waiting.pop(0)
         if name in seen:  # groups may share members, and one may name itself
@@ -240,7 +246,7 @@ def load_tasks(registry: Registry, names: Sequence[str]) -> tuple[dict[str, Task
             groups[loaded.name] = loaded
             waiting = [*loaded.members, *waiting]
         else:
-            tasks.setdefault(loaded.name, loaded)
+            tasks.setdefault(loaded.name, with_num_fewshot(loaded, num_fewshot))
     if not tasks:
         raise MarathonError("--tasks: names no task")
     for group in groups.values():

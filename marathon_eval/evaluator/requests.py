@@ -129,7 +129,9 @@ def requests_of_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) ->
 
 
 def _with_run_settings(request: Request, config: RunConfig) -> Request:
-    """Apply --gen_kwargs and --transform to the request, and set the seed if its response is sampled."""
+    """Apply --system_instruction, --gen_kwargs and --transform, and set the seed if the response is sampled."""
+    if config.system_instruction is not None:
+        request = replace(request, system=config.system_instruction)
     generation = request.generation
     if config.gen_kwargs:
         from marathon_eval.task.yaml.config import generation_settings

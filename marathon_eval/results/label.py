@@ -1,7 +1,7 @@
 """Says what the scores of a run stand for: model, press, condition and selection.
 
 The condition is what was heard or asked otherwise than the task files say: silence, no audio, swapped or transformed
-audio, permuted options, generation arguments, a seed. The selection is which rows were asked. Both stand in
+audio, permuted options, generation arguments, a seed, few-shot examples, a system prompt. The selection is which rows were asked. Both stand in
 results.json, in the name of the run's folder and in every table, and only scores that agree in both are merged.
 """
 
@@ -22,6 +22,8 @@ _WORDS: Mapping[str, str] = {
     "audio": "{value}",
     "permute_choices": "permuted {value} orders",
     "gen_kwargs": "{value}",
+    "num_fewshot": "{value} examples",
+    "system_instruction": "system prompt {value}",
 }
 #: Flags that change the condition, and flags that change the selection; a config without them tells nothing of it.
 _CONDITION_FLAGS = ("no_audio", "swap_audio", "permute_choices", "transform", "gen_kwargs")
@@ -48,7 +50,10 @@ def condition_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
         "gen_kwargs": config["gen_kwargs"],
         "seed": config.get("seed"),
     }
-    return {name: value for name, value in changed.items() if value}
+    told = {name: value for name, value in changed.items() if value}
+    # none are a change of a task that has some
+    overrides = {name: config.get(name) for name in ("num_fewshot", "system_instruction")}
+    return {**told, **{name: value for name, value in overrides.items() if value is not None}}
 
 
 def selection_of(
@@ -138,6 +143,8 @@ def _condition_words(condition: Mapping[str, Any] | None) -> list[str]:
 def _value(name: str, value: Any) -> str:
     if name == "audio":
         return CONTROLS.get(str(value), str(value))
+    if name == "system_instruction":
+        return sha256_of(value)[:_SHORT_HASH]
     return _settings(value) if name == "gen_kwargs" else str(value)
 
 

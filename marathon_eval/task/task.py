@@ -55,6 +55,17 @@ def load_task(path: Path, find: Callable[[str], Path], registry: Registry | None
     return Task(document)
 
 
+def with_num_fewshot(task: Task, number: int | None) -> Task:
+    """Return the task with another number of few-shot examples, or as it is. Raises MarathonError."""
+    if number is None or number == task.config.num_fewshot:
+        return task
+    if task.config.doc_to_audio and number:
+        raise MarathonError(
+            f"--num_fewshot: {task.name} has audio, and few-shot examples with audio are not supported"
+        )
+    return Task(replace(task.document, values={**task.document.values, "num_fewshot": number}))
+
+
 class Task:
     """Holds one task, ready to run. The task is named after its YAML file."""
 

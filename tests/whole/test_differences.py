@@ -136,6 +136,9 @@ CONDITIONS = {
     "noise": flag("transform", "noise:snr=10,seed=1"),
     "seed of the noise": flag("transform", "noise:snr=10,seed=2"),
     "permuted options": flag("permute_choices", 2),
+    "system prompt by flag": flag("system_instruction", "Be brief."),
+    "no system prompt by flag": flag("system_instruction", ""),
+    "examples by flag": flag("num_fewshot", 1),
 }
 SELECTIONS = {
     "limit": flag("limit", 2),
@@ -223,6 +226,8 @@ KINDS: dict[str, Change] = {
 #: What both runs of a pair need for the kind to make a difference.
 GROUND: dict[str, Change] = {
     "examples": task(doc_to_audio=None),
+    "examples by flag": task(doc_to_audio=None),
+    "no system prompt by flag": task(system="Be brief."),
     "sampler of examples": task(doc_to_audio=None, num_fewshot=1),
     **dict.fromkeys(
         ("rows up to a length", "rows from a length", "lengths of the task"), clip("3.wav", tone(3, 0.06))

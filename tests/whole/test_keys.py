@@ -36,6 +36,7 @@ CHANGES_NO_ANSWER = {
         "device_map",
         "batch_size",
         "max_batch_tokens",
+        "max_batch_size",
         "sharing",
         "encoder_cache",
         "encoder_cache_gb",

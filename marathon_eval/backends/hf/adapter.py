@@ -42,7 +42,7 @@ class HFAudio(Model):
 
     Settings: ClassVar[type[ModelSettings]] = HFSettings
     transport: ClassVar[frozenset[str]] = Model.transport | {
-        *("device_map", "sharing", "max_batch_tokens", "encoder_cache", "encoder_cache_gb"),
+        *("device_map", "sharing", "max_batch_tokens", "max_batch_size", "encoder_cache", "encoder_cache_gb"),
         # not transport: `identity()` has it as "lora", and only where it is given
         "peft",
     }
@@ -197,7 +197,9 @@ class HFAudio(Model):
             return 1
         size = self.args.batch_size
         by_tokens = self.args.max_batch_tokens is not None and "batch_size" not in self.args.model_fields_set
-        return MAX_BATCH if size == "auto" or by_tokens else size
+        if size == "auto" or by_tokens:
+            return min(MAX_BATCH, self.args.max_batch_size or MAX_BATCH)
+        return size
 
     @property
     def has_decoder(self) -> bool:

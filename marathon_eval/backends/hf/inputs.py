@@ -44,6 +44,8 @@ class HFSettings(ModelSettings):
     batch_size: BatchSize = 1
     #: The token budget of a batch (prompt, answer, padding). Without `batch_size`, the budget alone decides.
     max_batch_tokens: int | None = Field(default=None, ge=1)
+    #: The most requests in a batch whose size `auto` or a token budget decides.
+    max_batch_size: int | None = Field(default=None, ge=1)
     trust_remote_code: bool = False
     #: An adapter of peft (LoRA) that is applied to the weights: a folder or a name on the hub.
     peft: str | None = None

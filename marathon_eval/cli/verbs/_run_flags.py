@@ -6,6 +6,7 @@ import argparse
 import math
 from dataclasses import replace
 
+from marathon_eval.cli.verbs._lm_eval_flags import add_lm_eval_arguments, seed_of, with_lm_eval_flags
 from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
@@ -27,6 +28,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     _add_request_arguments(parser)
     add_control_arguments(parser)
     add_judge_arguments(parser)
+    add_lm_eval_arguments(parser)
 
 
 def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +48,13 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--tasks",
+        "--task",
         "-t",
         nargs="+",
         required=True,
         metavar="TASK",
-        help="tasks or groups of tasks, separated by commas or spaces; `marathon-eval ls tasks` prints all",
+        help="tasks, groups, tags, patterns such as 'vox_*' or YAML files, separated by commas or spaces; "
+        "`marathon-eval ls tasks` prints all",
     )
     add_trust_argument(parser)
     parser.add_argument(
@@ -123,7 +127,10 @@ def _add_request_arguments(parser: argparse.ArgumentParser) -> None:
         "--retry_errors", action="store_true", help="send failed requests a second time at the end of the run"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of sampled responses (default: 0)"
+        "--seed",
+        default="0",
+        metavar="N",
+        help="seed of sampled responses (default: 0); of lm-eval's four numbers the third",
     )
 
 
@@ -189,7 +196,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
     least, most = checked_lengths(arguments.min_seconds, arguments.max_seconds)
     config = RunConfig(
         model=arguments.model,
-        tasks=tuple(name for item in arguments.tasks for name in item.split(",") if name),
+        tasks=tuple(task_names(arguments)),
         model_args=model_args,
         include_path=tuple(arguments.include_path),
         trust_task_code=arguments.trust_task_code,
@@ -203,7 +210,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         use_cache=arguments.use_cache,
         no_cache=arguments.no_cache,
         retry_errors=arguments.retry_errors,
-        seed=arguments.seed,
+        seed=seed_of(str(arguments.seed)),
         no_audio=arguments.no_audio,
         swap_audio=arguments.swap_audio,
         permute_choices=arguments.permute_choices,
@@ -213,6 +220,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         judge_args=parse_args(arguments.judge_args, "--judge_args"),
         judge_gen_kwargs=parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
     )
+    config = with_lm_eval_flags(config, arguments)
     if not hasattr(arguments, "predict_only"):
         return config
     return replace(
@@ -221,6 +229,15 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         log_samples=not arguments.no_log_samples,
         predict_only=arguments.predict_only,
     )
+
+
+def task_names(arguments: argparse.Namespace) -> list[str]:
+    """Return what --tasks stands for, with patterns, tags and folders resolved. Raises MarathonError."""
+    from marathon_eval.api.registry import Registry
+    from marathon_eval.evaluator.task_names import resolved_names
+
+    registry = Registry(arguments.include_path, arguments.trust_task_code)
+    return resolved_names(registry, [name for item in arguments.tasks for name in item.split(",") if name])
 
 
 def canonical_transform(text: str) -> str:

@@ -152,7 +152,7 @@ def explained(arguments: argparse.Namespace) -> list[str]:
 
     config = run_config(arguments)
     registry = Registry(config.include_path)
-    tasks, _ = load_tasks(registry, config.tasks)
+    tasks, _ = load_tasks(registry, config.tasks, config.num_fewshot)
     model = build_model(registry, config.model, config.model_args)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache

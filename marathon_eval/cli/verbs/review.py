@@ -21,7 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a data set, as the benchmark released it or as `build` wrote it",
     )
     parser.add_argument(
-        "--tasks", "-t", nargs="+", default=[], metavar="TASK", help="review the rows of these tasks only"
+        "--tasks",
+        "--task",
+        "-t",
+        nargs="+",
+        default=[],
+        metavar="TASK",
+        help="review the rows of these tasks only",
     )
     parser.add_argument(
         "--share",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
+from marathon_eval.cli.verbs._lm_eval_flags import add_printing_arguments, print_before, set_verbosity
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
 from marathon_eval.errors import MarathonError
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.dry_run import DryRun
 
 READINGS = ("headline", "all")
+NEXT_COMMANDS = (
+    "next, with that folder as RUN: marathon-eval show RUN --wrong, report RUN, compare RUN OTHER, score RUN"
+)
 ONE_ON_THE_CPU = (
     "marathon-eval: note: without MPI `accelerate launch --cpu` starts one process and ignores --num_processes; "
     "`accelerate launch --multi_gpu` starts that number of processes, even on a machine without a GPU"
@@ -55,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write the run in the file format of lm-evaluation-harness, to lm_eval/ in its folder",
     )
     add_readings(parser)
+    add_printing_arguments(parser)
     add_dry_run(parser)
 
 
@@ -78,7 +82,7 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
     from marathon_eval.evaluator.evaluator import evaluate
     from marathon_eval.results.files import run_folder, write_run
 
-    config = run_config(arguments)
+    config, shows_progress = run_config(arguments), set_verbosity(arguments.verbosity)
     if arguments.export and config.output_path is None:
         raise MarathonError("--export: give --output_path DIR, the folder to write below")
     if config.output_path is not None:
@@ -86,24 +90,19 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
     through = complete if leader is None else leader.asker(config)
     if arguments.dry_run:
         return show_dry_run(planned(config), as_json=arguments.json)
-    result = evaluate(config, progress=terminal_progress(), through=through)
+    print_before(config, arguments)
+    result = evaluate(config, progress=terminal_progress() if shows_progress else None, through=through)
     if config.output_path is not None:
         folder = run_folder(Path(config.output_path), result)
         write_run(result, folder, log_samples=config.log_samples)
         print(f"results: {folder}", file=sys.stderr)
-        print(next_commands(folder), file=sys.stderr)
+        print(NEXT_COMMANDS, file=sys.stderr)
         if arguments.export:
             from marathon_eval.results.lm_eval_export import write
 
             write(result, folder / "lm_eval")
     print_results(result, as_json=arguments.json, readings=arguments.readings)
     return exit_code(result)
-
-
-def next_commands(folder: Path) -> str:
-    """Return the line that says what can be done with a run's folder."""
-    quoted = shlex.quote(str(folder))
-    return f"next: marathon-eval show {quoted} --wrong, report {quoted}, compare {quoted} OTHER_RUN, score {quoted}"
 
 
 def planned(config: RunConfig) -> DryRun:

@@ -1,7 +1,7 @@
 """Score existing responses without running a model: those of a finished run, or those in a predictions file.
 
 marathon-eval score RUN                                      score a finished run again with the current task files
-marathon-eval score --task mmar --predictions FILE           score responses that another program produced
+marathon-eval score --tasks mmar --predictions FILE           score responses that another program produced
 marathon-eval score RUN --export official --output_path DIR  write them for the benchmark's own scoring script
 """
 
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a finished run, or a folder above it (its newest run is taken)",
     )
     parser.add_argument(
+        "--tasks",
         "--task",
         "-t",
         nargs="+",
@@ -97,12 +98,12 @@ def add_score_output(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.results.files import newest_run
 
-    names = [name for item in arguments.task for name in item.split(",") if name]
+    names = [name for item in arguments.tasks for name in item.split(",") if name]
     if (arguments.run is None) == (arguments.predictions is None):
-        raise MarathonError("score: give either the folder of a run, or --predictions FILE with --task")
+        raise MarathonError("score: give either the folder of a run, or --predictions FILE with --tasks")
     if (arguments.predictions is None) != (not names):
         raise MarathonError(
-            "score: --task and --predictions need each other: give both, or the folder of a run alone"
+            "score: --tasks and --predictions need each other: give both, or the folder of a run alone"
         )
     if arguments.output_path is not None:
         check_writable(Path(arguments.output_path))
@@ -187,7 +188,8 @@ def export_official(folder: Path, arguments: argparse.Namespace) -> int:
 
     old = read_results(folder)
     config = config_of_run(folder, old["config"], arguments)
-    tasks, _ = load_tasks(Registry(config.include_path, config.trust_task_code), config.tasks)
+    registry = Registry(config.include_path, config.trust_task_code)
+    tasks, _ = load_tasks(registry, config.tasks, config.num_fewshot)
     joined = {name: rows_of_run(task, config, old["model"], folder) for name, task in tasks.items()}
     docs = {name: rows.docs for name, rows in joined.items()}
     samples = {name: rows.rows for name, rows in joined.items()}
@@ -217,7 +219,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     old = read_results(folder)
     config = config_of_run(folder, old["config"], arguments)
     registry = Registry(config.include_path, config.trust_task_code)
-    tasks, groups = load_tasks(registry, config.tasks)
+    tasks, groups = load_tasks(registry, config.tasks, config.num_fewshot)
     judge = build_judge(registry, config)
     tasks = in_orders(as_judged(tasks, judge), config)
     joined = {name: rows_of_run(task, config, old["model"], folder) for name, task in tasks.items()}

@@ -32,6 +32,8 @@ _TAKEN: Mapping[str, type | tuple[type, ...]] = {
     "predict_only": bool,
     "retry_errors": bool,
     "seed": int,
+    "num_fewshot": int,
+    "system_instruction": str,
     "no_audio": str,
     "swap_audio": bool,
     "permute_choices": int,

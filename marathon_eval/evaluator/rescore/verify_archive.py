@@ -60,7 +60,7 @@ def archive_files(run: Path, typed: Mapping[str, Any]) -> tuple[dict[str, bytes]
     )
     _refuse_judged(results, folder)
     registry = Registry(config.include_path)
-    tasks, groups = load_tasks(registry, config.tasks)
+    tasks, groups = load_tasks(registry, config.tasks, config.num_fewshot)
     expanded = in_orders(tasks, config)
     files = {"results.json": (folder / "results.json").read_bytes()}
     sources: dict[Path, None] = {}

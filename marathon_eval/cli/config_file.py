@@ -1,0 +1,84 @@
+"""Reads the YAML of --config: flags by their names, which become words of the command line before those that are typed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from marathon_eval.errors import MarathonError, did_you_mean
+
+if TYPE_CHECKING:
+    from marathon_eval.task.yaml.loader import Document
+
+CONFIG_FLAGS = ("-C", "--config")
+#: Flags that take `a=1,b=2` or a JSON object, so that a mapping may stand in the file.
+_MAPPINGS = ("model_args", "gen_kwargs", "judge_args", "judge_gen_kwargs", "samples")
+
+
+def with_config_file(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:
+    """Return the words with those of the --config file in front, so that typed flags override it.
+
+    Raises MarathonError with file and line for a key that is no flag, and for a value that the flag cannot take.
+    """
+    path = _named(words)
+    if path is None or "--config" not in parser._option_string_actions:
+        return list(words)
+    document = _loaded(path)
+    return [word for name in document.values for word in _words(parser, document, name)] + list(words)
+
+
+def _named(words: Sequence[str]) -> str | None:
+    """Return what --config names in the words of a command line. Raises MarathonError for several files."""
+    found = [words[at + 1] for at, word in enumerate(words[:-1]) if word in CONFIG_FLAGS]
+    found += [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    if len(found) > 1:
+        raise MarathonError(f"--config: one file, got {', '.join(found)}; a file may `include:` another")
+    return found[0] if found else None
+
+
+def _loaded(path: str) -> Document:
+    from marathon_eval.task.yaml.loader import load_document
+
+    def refuse(name: str) -> NoReturn:
+        raise MarathonError(f"--config: {path}: include: {name}: no such file beside it")
+
+    if not Path(path).is_file():
+        raise MarathonError(f"--config: {path}: no such file")
+    return load_document(Path(path), refuse)
+
+
+def _words(parser: argparse.ArgumentParser, document: Document, name: str) -> Iterator[str]:
+    """Yield the words for one key of the file."""
+    value, where = document.values[name], document.where(name)
+    flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
+    action = parser._option_string_actions.get(f"--{name}")
+    if action is None or name in ("config", "help"):
+        raise MarathonError(
+            f"{where}: '{name}' is no flag of {parser.prog}.{did_you_mean(f'--{name}', flags)} "
+            f"Flags: {', '.join(sorted(flag[2:] for flag in flags))}"
+        )
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise MarathonError(f"{where}: {name}: must be true or false, got {value!r}")
+        yield from [f"--{name}"] if value else []
+    elif value is not None:
+        yield from _with_value(name, value, where, several=action.nargs == "+")
+
+
+def _with_value(name: str, value: Any, where: str, several: bool) -> Iterator[str]:
+    if isinstance(value, dict):
+        if name not in _MAPPINGS:
+            raise MarathonError(f"{where}: {name}: takes no mapping. Mappings: {', '.join(_MAPPINGS)}")
+        yield f"--{name}={json.dumps(value, ensure_ascii=False)}"
+    elif several:
+        yield f"--{name}"
+        yield from (_text(each) for each in (value if isinstance(value, list) else [value]))
+    else:
+        yield f"--{name}={','.join(map(_text, value)) if isinstance(value, list) else _text(value)}"
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
