@@ -8,11 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Audio", "Generation", "MarathonError", "Model", "Request", "Response", "Usage", "simple_evaluate"]
+__all__ = [
+    "Audio",
+    "Generation",
+    "MarathonError",
+    "Model",
+    "Request",
+    "Response",
+    "Usage",
+    "cached_answers",
+    "simple_evaluate",
+]
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio
     from marathon_eval.api.model import Generation, Model, Request, Response, Usage
+    from marathon_eval.cache.reader import cached_answers
     from marathon_eval.errors import MarathonError
     from marathon_eval.evaluator.evaluator import simple_evaluate
 
@@ -20,6 +31,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Audio": "api.audio",
     "MarathonError": "errors",
+    "cached_answers": "cache.reader",
     "simple_evaluate": "evaluator.evaluator",
     **dict.fromkeys(("Generation", "Model", "Request", "Response", "Usage"), "api.model"),
 }

@@ -171,15 +171,16 @@ class ResponseCache:
             )
         return values
 
-    def _repair(self, error: sqlite3.DatabaseError) -> None:
+    def _repair(self, error: sqlite3.Error, what: str = "read") -> None:
         """Rebuild a damaged file from its intact entries. Raises MarathonError where the error has another cause."""
         from marathon_eval.cache.salvage import is_damage, salvage
 
         assert self.path is not None
         if not is_damage(error):
-            raise MarathonError(f"{self.path}: cannot read the cache ({error})") from None
+            raise MarathonError(f"{self.path}: cannot {what} the cache ({error})") from None
         with self._lock:
-            self.close()
+            if self._writer is not None:
+                self._writer.close()
             salvage(self.path)
             if self._writer is not None:
                 self._writer.begin()
@@ -217,13 +218,20 @@ class ResponseCache:
             if not self._pending or self._writer is None:
                 return
             try:
-                with self._writer.locked() as writer:
-                    writer.executemany(f"INSERT OR IGNORE INTO {TABLE} VALUES (?, ?)", self._owners.items())
-                    writer.executemany(f"REPLACE INTO {TABLE} VALUES (?, ?)", self._pending.items())
+                self._write_pending(self._writer)
             except sqlite3.Error as error:
-                raise MarathonError(f"{self.path}: cannot write the cache ({error})") from None
+                self._repair(error, "write")
+                try:
+                    self._write_pending(self._writer)
+                except sqlite3.Error as again:
+                    raise MarathonError(f"{self.path}: cannot write the cache ({again})") from None
             self._pending.clear()
             self._owners.clear()
+
+    def _write_pending(self, writer: Writer) -> None:
+        with writer.locked() as connection:
+            connection.executemany(f"INSERT OR IGNORE INTO {TABLE} VALUES (?, ?)", self._owners.items())
+            connection.executemany(f"REPLACE INTO {TABLE} VALUES (?, ?)", self._pending.items())
 
     def _commit_in_time(self) -> None:
         # entries that can't be written stay pending: the next commit, in the thread of the run, raises the error
@@ -237,7 +245,7 @@ class ResponseCache:
                 self.commit()
             finally:
                 if self._writer is not None:
-                    self._writer.close()
+                    self._writer.end()
                     self._writer.look(make=False)
 
     def known(self, model: Model, requests: Sequence[Request]) -> dict[Request, Entry]:

@@ -40,6 +40,23 @@ class Connection(sqlite3.Connection):
             raise
 
 
+def interruptible(connection: sqlite3.Connection, sql: str) -> Any:
+    """Execute a statement that takes long inside one step of sqlite, and return its first value.
+
+    A thread executes it, since Python handles signals only between statements of the main thread: Ctrl-C and SIGTERM
+    end it at once. The connection must allow other threads.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, thread_name_prefix="sqlite") as pool:
+        future = pool.submit(lambda: connection.execute(sql).fetchone()[0])
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+
+
 def lock_trouble(path: Path) -> str:
     """Return "" or why no process can lock this file: sqlite says `locked` also where a disk has no locks.
 

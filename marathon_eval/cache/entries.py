@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from marathon_eval.api.model import Entry
 from marathon_eval.cache.database import LOCK_SECONDS, TABLE, Connection, read_only, refuse_other_tables
 from marathon_eval.cache.entry import AUDIO, FINGERPRINT, RESPONSE, WEIGHTS, belongs
 from marathon_eval.cache.rank_files import take_in
+from marathon_eval.cache.scan import StoredResponse, responses_by_fingerprint, stored_responses
 from marathon_eval.errors import MarathonError
 
 
@@ -31,18 +32,17 @@ class Selection:
     model: str = ""
     older_than_days: float | None = None
 
-    def chooser(self, fingerprints: Mapping[str, Mapping[str, Any]]) -> Callable[[Mapping[str, Any]], bool]:
+    def chooser(self, fingerprints: Mapping[str, Mapping[str, Any]]) -> Callable[[StoredResponse], bool]:
         """Return a function that says whether a stored response is selected."""
         limit = None
         if self.older_than_days is not None:
             oldest = time.gmtime(time.time() - self.older_than_days * 86_400)
             limit = time.strftime("%Y-%m-%dT%H:%M:%SZ", oldest)
 
-        def chosen(row: Mapping[str, Any]) -> bool:
-            identity = row["fingerprint"]
-            of_model = not self.model or fingerprints.get(identity, {}).get("model") == self.model
-            old = limit is None or row["created"] < limit
-            return identity.startswith(self.fingerprint) and of_model and old
+        def chosen(response: StoredResponse) -> bool:
+            of_model = not self.model or fingerprints.get(response.fingerprint, {}).get("model") == self.model
+            old = limit is None or response.created < limit
+            return response.fingerprint.startswith(self.fingerprint) and of_model and old
 
         return chosen
 
@@ -141,35 +141,53 @@ def _fault(key: str, text: str, fingerprint_ids: set[str]) -> str | None:
     return None
 
 
-def prunable(path: Path, selection: Selection | None, gone_audio: bool, damaged: bool) -> list[str]:
-    """Return the keys of selected responses, of audio facts whose file no longer exists, and of damaged entries.
+def prunable(path: Path, selection: Selection | None, gone_audio: bool, damaged: bool) -> Iterator[str]:
+    """Yield the keys of selected responses, of audio facts whose file no longer exists, and of damaged entries.
 
     `selection` None selects no responses; `gone_audio` and `damaged` add the other two.
     """
-    keys = [key for key, _ in faults(path)] if damaged else []
+    broken = {key for key, _ in faults(path)} if damaged else set()
+    yield from broken
     with opened_read_only(path) as connection:
         if selection is not None:
             chosen = selection.chooser(fingerprints(connection))
-            keys += [entry.key for entry in stored(connection, RESPONSE) if chosen(entry.value)]
+            keys = (response.key for response in filter(chosen, stored_responses(connection)))
+            yield from (key for key in keys if key not in broken)
         if gone_audio:
             memo = (entry.key for entry in stored(connection, AUDIO))
-            keys += [key for key in memo if not os.path.exists(path_of_memo_key(key))]
-    return keys
+            yield from (
+                key for key in memo if key not in broken and not os.path.exists(path_of_memo_key(key))
+            )
 
 
-def delete(path: Path, keys: Sequence[str]) -> None:
+def delete(path: Path, keys: Iterable[str]) -> tuple[int, int]:
     """Delete entries and fingerprints without responses, and shrink the file.
 
-    Raises MarathonError where it is locked.
+    Returns the numbers of responses and of other entries among `keys`. Raises MarathonError where the file is locked.
     """
-    answers = f"{TABLE} WHERE key LIKE 'response/%' AND json_valid(value)"
-    used = f"SELECT json_extract(value, '$.fingerprint') FROM {answers}"
-    orphaned = f"DELETE FROM {TABLE} WHERE key LIKE 'fingerprint/%' AND substr(key, ?) NOT IN ({used})"
     try:
         with closing(sqlite3.connect(path, timeout=LOCK_SECONDS, factory=Connection)) as connection:
+            # sqlite keeps this table in a file of its own: the keys of a million responses fill 200 MB of memory
+            connection.execute("PRAGMA temp_store=FILE")
+            connection.execute("CREATE TEMP TABLE chosen (key TEXT PRIMARY KEY) WITHOUT ROWID")
             with connection:
-                connection.executemany(f"DELETE FROM {TABLE} WHERE key = ?", ((key,) for key in keys))
-                connection.execute(orphaned, (len(FINGERPRINT) + 1,))
+                connection.executemany("INSERT OR IGNORE INTO chosen VALUES (?)", ((key,) for key in keys))
+            count = "SELECT count(*) FROM chosen WHERE key LIKE ?"
+            answers, everything = (
+                connection.execute(count, (prefix + "%",)).fetchone()[0] for prefix in (RESPONSE, "")
+            )
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(f"DELETE FROM {TABLE} WHERE key IN (SELECT key FROM chosen)")
+                _delete_unused_fingerprints(connection)
             connection.execute("VACUUM")
     except sqlite3.Error as error:
         raise MarathonError(f"cache prune: {path}: {error}") from None
+    return answers, everything - answers
+
+
+def _delete_unused_fingerprints(connection: sqlite3.Connection) -> None:
+    used = responses_by_fingerprint(connection, damaged=True)
+    keys = connection.execute(f"SELECT key FROM {TABLE} WHERE key >= 'fingerprint/' AND key < 'fingerprint0'")
+    unused = [key for (key,) in keys if key.removeprefix(FINGERPRINT) not in used]
+    connection.executemany(f"DELETE FROM {TABLE} WHERE key = ?", ((key,) for key in unused))

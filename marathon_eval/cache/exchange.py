@@ -12,6 +12,7 @@ from marathon_eval.api.model import Entry
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entries import Selection, fingerprints, opened_read_only, stored
 from marathon_eval.cache.entry import FINGERPRINT, RESPONSE, belongs
+from marathon_eval.cache.scan import stored_responses
 from marathon_eval.errors import MarathonError
 
 #: The first line of an exported file, as JSON.
@@ -40,14 +41,12 @@ def exported_entries(path: Path, selection: Selection) -> Iterator[dict[str, Any
         models = fingerprints(connection)
         chosen = selection.chooser(models)
         exported: set[str] = set()
-        for entry in stored(connection, RESPONSE):
-            identity = entry.value["fingerprint"]
-            if not chosen(entry.value):
-                continue
+        for response in filter(chosen, stored_responses(connection)):
+            identity = response.fingerprint
             if identity not in exported and identity in models:
                 exported.add(identity)
                 yield Entry(FINGERPRINT + identity, models[identity])._asdict()
-            yield entry._asdict()
+            yield Entry(response.key, response.value())._asdict()
 
 
 def merge_caches(source: Path, folder: Path) -> Merged:

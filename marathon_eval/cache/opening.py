@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 
+from marathon_eval.cache.clean_mark import CleanMark
 from marathon_eval.cache.database import (
     LOCK_SECONDS,
     RANK_MARK,
     TABLE,
     Connection,
     file_id,
+    interruptible,
     lock_trouble,
     refuse_other_tables,
 )
@@ -27,14 +30,20 @@ class Writer:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._mark = CleanMark(path)
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         #: The file that has the name, as far as this process knows; None before `begin`.
         self._known: tuple[int, int] | None = None
 
     def begin(self) -> None:
-        """Make or check the file, and note which one it is. Raises MarathonError."""
-        prepare(self.path)
+        """Make or open the file, and note which one it is. Raises MarathonError.
+
+        All of the file is checked only if its last user did not end cleanly: reading a large one takes long.
+        """
+        with suppress(OSError):  # `prepare` reports it
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        prepare(self.path, check=self._mark.begin())
         self._known = file_id(self.path)
 
     def look(self, make: bool = True) -> None:
@@ -84,25 +93,30 @@ class Writer:
             self._connection.close()
             self._connection = None
 
+    def end(self) -> None:
+        """Close the connection, and note that the file is whole: no answer follows."""
+        self.close()
+        self._mark.end()
 
-def prepare(path: Path) -> None:
-    """Create the file, or check that it is writable, not locked and an intact database. Raises MarathonError.
 
-    A damaged cache is renamed, and its intact entries are copied to a new file. A file that was never a cache
+def prepare(path: Path, check: bool = True) -> None:
+    """Create the file, or check that it is writable, not locked and a database. Raises MarathonError.
+
+    `check` reads all of it. A damaged cache is renamed, and its intact entries are copied to a new file. A file that was never a cache
     raises: the user must move it.
     """
     advice = "--use_cache DIR names another folder, --no_cache does without"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _open_or_make(path)
+            _open_or_make(path, check)
         except sqlite3.DatabaseError as error:
             from marathon_eval.cache.salvage import is_damage, salvage, was_a_cache
 
             if not (is_damage(error) and was_a_cache(path)):
                 raise
             salvage(path)
-            _open_or_make(path)
+            _open_or_make(path, check=True)
     except OSError as error:
         raise MarathonError(f"{path}: cannot keep a cache here ({error.strerror}); {advice}") from None
     except sqlite3.OperationalError as error:
@@ -113,17 +127,18 @@ def prepare(path: Path) -> None:
         raise MarathonError(f"{path}: is damaged ({error}); move it away, or {advice}") from None
 
 
-def _open_or_make(path: Path) -> None:
-    """Open or create the file and check all of it. Raises sqlite3.DatabaseError for a damaged file.
+def _open_or_make(path: Path, check: bool) -> None:
+    """Open or create the file, and `check` all of it. Raises sqlite3.DatabaseError for a damaged file.
 
-    The check is needed because sqlite itself notices damage only in the pages that a query reads.
+    sqlite itself notices damage only in the pages that a query reads: then the cache repairs the file.
     """
-    with closing(sqlite3.connect(path, timeout=OPEN_SECONDS, factory=Connection)) as connection:
+    connect = partial(sqlite3.connect, path, timeout=OPEN_SECONDS, factory=Connection)
+    with closing(connect(check_same_thread=False)) as connection:
         refuse_other_tables(connection)
         connection.execute(f"PRAGMA journal_mode={'DELETE' if RANK_MARK in path.name else 'WAL'}")
         connection.execute(f"CREATE TABLE IF NOT EXISTS {TABLE} (key TEXT PRIMARY KEY, value BLOB)")
         connection.execute("BEGIN IMMEDIATE")
         connection.rollback()
-        result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        result = interruptible(connection, "PRAGMA quick_check(1)") if check else "ok"
     if result != "ok":
         raise sqlite3.DatabaseError(f"malformed: {' '.join(result.split())}")

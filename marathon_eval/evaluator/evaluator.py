@@ -71,6 +71,8 @@ def evaluate(
     A `model` that is passed in replaces `config.model`; `through` sends the requests (several processes replace it).
     Raises MarathonError.
     """
+    from marathon_eval.evaluator.score_run import load_scoring
+
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups, model, judge = run_parts(config, model)
     with ResponseCache(cache_folder(config)) as cache:
@@ -81,6 +83,7 @@ def evaluate(
             from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
 
             refuse_missing(RunBeforeStart(tasks, pool, (model,), judge, config, cache), misses)
+            load_scoring()
 
         responses = ask(
             pool,
@@ -91,6 +94,7 @@ def evaluate(
             through,
             before=check_before_loading_weights,
         )
+        cache.commit()
         model.close()
         plan = ScoringPlan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
         with seldom_collected():

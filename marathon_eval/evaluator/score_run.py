@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Request, Response
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.evaluator.judge import Judge, Judged, JudgedRow
     from marathon_eval.task.task import Doc, Task
+
+
+def load_scoring() -> None:
+    """Import what scoring imports on first use; called before the model is asked.
+
+    Where memory is capped, importing numpy beside loaded weights may fail or hang, and all answers would wait for it.
+    """
+    for name in ("numpy", "marathon_eval.scoring.bootstrap_t", "marathon_eval.scoring.intervals"):
+        import_module(name)
 
 
 class TaskScores(NamedTuple):

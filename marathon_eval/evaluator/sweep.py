@@ -22,6 +22,7 @@ from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import ScoringPlan, judge_with, pinned_pool, run_parts, score_responses
 from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
 from marathon_eval.evaluator.requests import Progress, RunResponses, cache_folder, ordered, seconds_of
+from marathon_eval.evaluator.score_run import load_scoring
 from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of
 from marathon_eval.files import sha256_of
 
@@ -109,6 +110,7 @@ def fill_cells(
         return True
     count = sum(map(len, missing))
     before(count)
+    load_scoring()
     cells[0].model.check()
     audio_seconds = sum(seconds_of(request, facts) for cell_missing in missing for request in cell_missing)
     progress.start(len(cells) * len(requests) - count, count, audio_seconds)

@@ -125,7 +125,7 @@ def test_prune_by_age(tmp_path: Path) -> None:
     value = entries.look_up(path, key)
     value = {name: value[name] for name in ("request", "fingerprint", "response")}
     change(path, key, json.dumps({**value, "created": "2020-01-01T00:00:00Z"}))
-    assert entries.prunable(path, entries.Selection(older_than_days=30), False, False) == [key]
+    assert list(entries.prunable(path, entries.Selection(older_than_days=30), False, False)) == [key]
     assert cache("prune", "--older_than", "30", "--yes", folder=tmp_path) == 0
     assert len(keys(path, "response/")) == 1
 

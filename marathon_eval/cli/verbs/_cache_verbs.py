@@ -41,13 +41,15 @@ def prune(arguments: argparse.Namespace, folder: Path) -> int:
             f"(to delete the whole cache, remove {path})"
         )
     keys = entries.prunable(path, None if everything else chosen, arguments.gone_audio, arguments.damaged)
-    answers = sum(key.startswith(RESPONSE) for key in keys)
-    what = f"{answers} answers and {len(keys) - answers} other entries"
-    if not arguments.yes:
-        print(f"{path}: {what} would be deleted; --yes deletes them")
+    if arguments.yes:
+        answers, others = entries.delete(path, keys)
+        print(f"{path}: {answers} answers and {others} other entries deleted")
         return EXIT_WHOLE
-    entries.delete(path, keys)
-    print(f"{path}: {what} deleted")
+    answers = others = 0
+    for key in keys:
+        answers += key.startswith(RESPONSE)
+        others += not key.startswith(RESPONSE)
+    print(f"{path}: {answers} answers and {others} other entries would be deleted; --yes deletes them")
     return EXIT_WHOLE
 
 

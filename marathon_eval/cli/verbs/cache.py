@@ -15,18 +15,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cli.main import EXIT_WHOLE
 from marathon_eval.cli.verbs._run_flags import add_run_arguments, run_config
 from marathon_eval.files import default_folder, sha256_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 VERBS = {
     "ls": "list every model and press with the number of its cached responses",
@@ -123,22 +117,16 @@ def folder_of(use_cache: str | None) -> Path:
 
 def fingerprint_lines(folder: Path) -> list[str]:
     """Return a title, then one line per fingerprint: number of responses, hash, and settings as JSON."""
-    answers, fingerprints = contents(folder)
-    counts = Counter(row["fingerprint"] for row in answers)
-    lines = [f"{folder / FILE_NAME}: {len(answers)} answers of {len(counts)} models"]
-    for identity, count in counts.most_common():
-        settings = {key: value for key, value in fingerprints.get(identity, {}).items() if value is not None}
-        lines.append(f"{count:8}  {identity[:8]}  {json.dumps(settings, ensure_ascii=False)}")
-    return lines
-
-
-def contents(folder: Path) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Return all cached responses, and the fingerprints by their hash. Raises MarathonError."""
-    from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
-    from marathon_eval.cache.entry import RESPONSE
+    from marathon_eval.cache.entries import fingerprints, opened_read_only
+    from marathon_eval.cache.scan import responses_by_fingerprint
 
     with opened_read_only(folder / FILE_NAME) as connection:
-        return [entry.value for entry in stored(connection, RESPONSE)], fingerprints(connection)
+        models, counts = fingerprints(connection), responses_by_fingerprint(connection)
+    lines = [f"{folder / FILE_NAME}: {counts.total()} answers of {len(counts)} models"]
+    for identity, count in counts.most_common():
+        settings = {key: value for key, value in models.get(identity, {}).items() if value is not None}
+        lines.append(f"{count:8}  {identity[:8]}  {json.dumps(settings, ensure_ascii=False)}")
+    return lines
 
 
 def explained(arguments: argparse.Namespace) -> list[str]:
@@ -167,64 +155,10 @@ def explained(arguments: argparse.Namespace) -> list[str]:
         f"{len(failed)} requests cannot be made, the first because: {reason}"
         for reason in list(failed.values())[:1]
     ]
-    if misses:
-        answers, fingerprints = contents(folder_of(arguments.use_cache))
-        lines += reasons(misses, fingerprint, answers, fingerprints)
+    folder = cache_folder(config)
+    if misses and folder is not None:
+        from marathon_eval.cache.closest import closest_differences
+
+        counts = closest_differences(folder / FILE_NAME, misses, fingerprint)
+        lines += [f"{count} not in the cache: {reason}" for reason, count in counts.most_common(10)]
     return lines
-
-
-def reasons(
-    misses: list[dict[str, Any]],
-    fingerprint: Mapping[str, Any],
-    answers: list[dict[str, Any]],
-    fingerprints: Mapping[str, Mapping[str, Any]],
-) -> list[str]:
-    """Count the missing requests by their differences from the cached request that differs least."""
-    cached_requests = [
-        {**flat(row["request"]), **flat(fingerprints.get(row["fingerprint"], {}), "model.")}
-        for row in answers
-    ]
-    by_audio: dict[str, list[dict[str, Any]]] = {}
-    for cached in cached_requests:
-        by_audio.setdefault(cached["audio"], []).append(cached)
-    counts: Counter[str] = Counter()
-    for miss in misses:
-        request = {**flat(miss), **flat(fingerprint, "model.")}
-        # only requests on the same clip, if there are any: comparing every pair would be quadratic
-        candidates = by_audio.get(request["audio"]) or cached_requests[:200]
-        differing = min(
-            ([*differences(cached, request)] for cached in candidates),
-            key=len,
-            default=["the cache is empty"],
-        )
-        counts["; ".join(differing)] += 1
-    return [f"{count} not in the cache: {reason}" for reason, count in counts.most_common(10)]
-
-
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn `{"press": {"ratio": 0.5}}` into `{"press.ratio": 0.5}`; lists and tuples become the same JSON text."""
-    result: dict[str, Any] = {}
-    for key, value in nested.items():
-        if isinstance(value, dict):
-            result.update(flat(value, f"{prefix}{key}."))
-        else:
-            result[prefix + key] = json.dumps(value) if isinstance(value, list | tuple) else value
-    return result
-
-
-def differences(stored: Mapping[str, Any], request: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a text such as `model.press.ratio: 0.5 stored, 0.3 asked` for every key that differs."""
-    for key in sorted(stored.keys() | request.keys()):
-        old, new = stored.get(key), request.get(key)
-        source = re.fullmatch(r"model\.(?:press_)?source\.(.+)", key)
-        if old != new and source:
-            what = "is new" if old is None else "is gone" if new is None else "was edited"
-            yield f"source file {source[1]} {what}"
-        elif old != new:
-            yield f"{key}: {shortened_repr(old)} stored, {shortened_repr(new)} asked"
-
-
-def shortened_repr(value: Any) -> str:
-    """Return the value's repr, with the middle of a long one left out."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:40]}…{text[-16:]}"

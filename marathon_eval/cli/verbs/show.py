@@ -153,7 +153,7 @@ def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[s
     def verdict(response: Response) -> str:
         return response_verdict(task, doc, response, arguments.reading)
 
-    answers = list(cached_answers(request, shas, arguments.use_cache, verdict))
+    answers = list(answers_by_model(request, shas, arguments.use_cache, verdict))
     return [*lines, f"answers  {len(answers)} in the cache", *answers]
 
 
@@ -173,7 +173,7 @@ def response_verdict(task: Task, doc: Doc, response: Response, reading: str | No
     return verdict_words(task.score(doc, [response]).line(), shown, headline.get("metric", ""))
 
 
-def cached_answers(
+def answers_by_model(
     request: Request, shas: list[str], use_cache: str | None, verdict: Callable[[Response], str]
 ) -> list[str]:
     """Return one line per cached response to this prompt and audio: key, model and press, date, text, verdict."""
