@@ -6,10 +6,13 @@ Only this module's `loaded_text` makes such a text callable: written as plain te
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import inspect
+import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -49,6 +52,14 @@ def loaded_text(dotted: str, folder: Path, where: str) -> str:
 def task_function(text: Any) -> OwnCode | None:
     """Return the function that a text of a loaded YAML stands for; None for every other value."""
     return _LOADED.get(text) if isinstance(text, str) and text.startswith(TAG) else None
+
+
+def bound_text(text: str, argument: Mapping[str, Any]) -> str:
+    """Return the text that stands for a loaded function with a second argument, which each call gets a copy of."""
+    code = _LOADED[text]
+    bound = f"{text} with {json.dumps(argument, sort_keys=True, default=str, ensure_ascii=False)}"
+    _LOADED[bound] = replace(code, target=lambda doc: code.target(doc, copy.deepcopy(argument)))
+    return bound
 
 
 def functions_in(value: Any) -> dict[str, str]:

@@ -11,6 +11,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.task_functions import task_function
 from marathon_eval.errors import AudioError, MarathonError, RowError
+from marathon_eval.task.data.audio_cells import returned_audio, with_cells
 from marathon_eval.task.data.dataset_function import processed_rows
 from marathon_eval.task.data.references import audio_rule, reference_of
 from marathon_eval.task.data.row_steps import steps_named
@@ -30,7 +31,7 @@ from marathon_eval.task.data.table import Table
 from marathon_eval.task.examples import Examples
 from marathon_eval.task.prompt.choices import Choices
 from marathon_eval.task.prompt.prompt import OURS, Question
-from marathon_eval.task.prompt.template import check_names
+from marathon_eval.task.prompt.template import FromRow, RowFunction, check_names
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
 
@@ -117,26 +118,29 @@ class DocLoader:
         return select(
             table.rows,
             subset_named(self.config, subset, f"{self.where}: --subset"),
-            lambda row: " ".join(self._audio_texts(row)),
-            lambda row: self._dropped_missing(row, table.source),
+            lambda row: " ".join(self._audio_texts(row, table)),
+            lambda row: self._dropped_missing(row, table),
         )
 
-    def _audio_texts(self, row: Row) -> list[str]:
+    def _audio_texts(self, row: Row, table: Table) -> list[str]:
         """Return the audio's names as written in the row, or none if they cannot be read."""
         try:
-            return [reference_of(value)[0] for value in self._audio_values(row.values)]
+            return [reference_of(value)[0] for value in self._audio_values(row.values, table)]
         except RowError:
             return []
 
-    def _dropped_missing(self, row: Row, source: Source | None) -> bool:
+    def _dropped_missing(self, row: Row, table: Table) -> bool:
         """Return whether to drop a row because its audio is missing.
 
         Any missing audio counts with `on_missing_audio: drop`, otherwise only audio that matches `known_missing`.
         """
         patterns = ["*"] if self.config.on_missing_audio == "drop" else self.config.known_missing
+        source = table.source
         if source is None or not patterns:
             return False
-        suspects = [n for n in self._audio_texts(row) if any(fnmatchcase(n, pattern) for pattern in patterns)]
+        suspects = [
+            n for n in self._audio_texts(row, table) if any(fnmatchcase(n, pattern) for pattern in patterns)
+        ]
         try:
             return any(locate(source, row.folder, name) is None for name in suspects)
         except AudioError:
@@ -167,7 +171,7 @@ class DocLoader:
         if doc.error is not None:
             return doc
         try:
-            references = [reference_of(value) for value in self._audio_values(doc.fields)]
+            references = [reference_of(value) for value in self._audio_values(doc.fields, table)]
             self._check_audio(references)
             choices = self.choices.texts(doc.fields)
             target = self._gold(doc)
@@ -194,7 +198,7 @@ class DocLoader:
                 raise
             return ""
 
-    def _audio_values(self, fields: Any) -> list[Any]:
+    def _audio_values(self, fields: Any, table: Table) -> list[Any]:
         """Return the values of the doc_to_audio rules, with lists flattened."""
         if not isinstance(fields, Mapping):
             return []
@@ -203,7 +207,7 @@ class DocLoader:
         for rule in self.audio:
             if optional and any(fields.get(name) is None for name in rule.names):
                 continue
-            value = rule.value(fields)
+            value = _audio_of(rule, fields, table)
             values += value if isinstance(value, list) else [value]
         return [value for value in values if value is not None and value != ""] if optional else values
 
@@ -213,6 +217,14 @@ class DocLoader:
             raise RowError(
                 f"{self.audio[0].where}: gives no audio; `audio_optional: true` lets rows be asked without"
             )
+
+
+def _audio_of(rule: FromRow, fields: Mapping[str, Any], table: Table) -> Any:
+    """Return the audio that a rule gives for a row; a function of the task's own gets the audio of `table` as cells."""
+    if not isinstance(rule, RowFunction):
+        return rule.value(fields)
+    cells = with_cells(fields, table.embedded)
+    return returned_audio(rule.value(cells), cells, table.embedded, rule.where)
 
 
 def _version(expected: str | dict[str, str] | None, sha256: str | None) -> str | None:

@@ -25,6 +25,7 @@ from marathon_eval.task.prompt.prompt import PromptWriter
 from marathon_eval.task.readings import build_readings
 from marathon_eval.task.yaml.config import GroupConfig, TaskConfig, generation_settings
 from marathon_eval.task.yaml.keys import is_group, parsed_config
+from marathon_eval.task.yaml.lmms_eval import translated
 from marathon_eval.task.yaml.loader import Document, load_document
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def load_task(path: Path, find: Callable[[str], Path], registry: Registry | None
     Checks everything that needs no data. Raises MarathonError with one `file:line: ...` per mistake.
     """
     trusted = registry is not None and registry.trust_task_code
-    document = replace(load_document(path, find, trusted), registry=registry)
+    document = replace(translated(load_document(path, find, trusted)), registry=registry)
     if is_group(document):
         values = {"group": path.stem, **document.values}
         config = parsed_config(replace(document, values=values), GroupConfig)

@@ -140,8 +140,8 @@ BASE: Sequence[str] = (
         ("custom_dataset: my.f", "'custom_dataset' is not supported here"),
         ("use_prompt: promptsource:x", "'use_prompt' is not supported here"),
         ("doc_to_image: picture", "'doc_to_image' is not supported here"),
-        ("doc_to_decontamination_query: q", "'doc_to_decontamination_query' is not supported here"),
-        ("should_decontaminate: true", "'should_decontaminate: true' is not supported here"),
+        ("full_docs: true", "'full_docs: true' is not supported here"),
+        ("reasoning_tags: ['<think>', '</think>']", "'reasoning_tags' is not supported here"),
         ("unsafe_code: true", "'unsafe_code: true' is not supported here"),
         ("task_list: [{task: a}]", "'task_list' is not supported here"),
         ("process_docs: utils_process", "process_docs: no built-in row step 'utils_process'"),
@@ -174,3 +174,14 @@ def test_switched_off_keys_are_accepted(tmp_path: Path) -> None:
         )
     )
     assert load(path).name == "task"
+
+
+def test_keys_without_effect_are_accepted_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text("\n".join([*BASE, "should_decontaminate: true", "doc_to_decontamination_query: q"]))
+    assert load(path).name == "task"
+    said = capsys.readouterr().err
+    for line, key in ((5, "should_decontaminate"), (6, "doc_to_decontamination_query")):
+        assert f"task.yaml:{line}: {key} has no effect here" in said

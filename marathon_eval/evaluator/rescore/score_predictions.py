@@ -74,9 +74,9 @@ class ScoringLoader(DocLoader):
                 check_names(rule, names)
         check_names(self.choices, names)
 
-    def _audio_values(self, fields: Any) -> list[Any]:
+    def _audio_values(self, fields: Any, table: Table) -> list[Any]:
         has_audio = isinstance(fields, Mapping) and all(rule.names <= fields.keys() for rule in self.audio)
-        return super()._audio_values(fields) if has_audio else []
+        return super()._audio_values(fields, table) if has_audio else []
 
     def _check_audio(self, references: Sequence[object]) -> None:
         """Accept a row without audio: a prediction is scored without its clip."""

@@ -2,14 +2,19 @@
 
 They get what lm-evaluation-harness 0.4 gives them (lm_eval/api/task.py): the row's columns and a list with the answer, or
 `references` and `predictions`. An aggregation gets the list of all rows' values; its figure has no interval, since a
-function of a whole list cannot be resampled at a bearable cost.
+function of a whole list cannot be resampled at a bearable cost. lmms-eval's aggregations may take its command line as
+`args`. Some scorers guess an option for an answer that they cannot read: Python's and numpy's generators are seeded with
+the row before each call, so that scoring again gives the same figure.
 """
 
 from __future__ import annotations
 
 import inspect
+import random
 import statistics
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.metric import Mean, Metric, ScoredRow, Tally
@@ -37,7 +42,8 @@ class ResultsFunction:
     def values(self, row: ScoredRow) -> Mapping[str, Any]:
         """Return the values by metric. Raises RowError if the function fails or returns no mapping."""
         if self._last is None or self._last[0] is not row:
-            found = called(self.code, dict(row.fields), [row.answer.value or ""])
+            with _seeded(row):
+                found = called(self.code, dict(row.fields), [row.answer.value or ""])
             if not isinstance(found, Mapping):
                 raise RowError(
                     f"{self.code.file}: {self.code.name} must return metrics by name, got {found!r:.80}"
@@ -93,8 +99,47 @@ def function_metric(spec: Mapping[str, Any], item: RowItem, name: str, where: st
             f"{where}: metric '{name}': aggregation '{aggregation}' is not supported here. Known: "
             f"{', '.join((*_MEANS, *_NAMED))}, and !function"
         )
-    combine = _NAMED[aggregation] if code is None else lambda items: called(code, items)
+    combine = _NAMED[aggregation] if code is None else _combined_by(code, name)
     return ListMetric(name, item, combine, higher)
+
+
+class _CommandLine:
+    """Stands for lmms-eval's command line, which no run here has."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"args.{name}: lmms-eval's command line is not there")
+
+
+def _combined_by(code: OwnCode, name: str) -> Callable[[list[Any]], float]:
+    """Return the function of all rows' values. It raises MarathonError for what is no number."""
+    options = {"args": _CommandLine()} if "args" in inspect.signature(code.target).parameters else {}
+
+    def combined(items: list[Any]) -> float:
+        value = called(code, items, **options)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise MarathonError(
+                f"{code.file}: {code.name} must return the number of metric '{name}', got {value!r:.80}"
+            ) from None
+
+    return combined
+
+
+@contextmanager
+def _seeded(row: ScoredRow) -> Iterator[None]:
+    """Seed the generators that a function may draw from with the row's columns and answer, and restore them after."""
+    import numpy as np
+
+    seed = zlib.crc32(f"{dict(row.fields)} {row.answer.value}".encode("utf-8", "surrogatepass"))
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _number(value: Any, name: str) -> float | None:

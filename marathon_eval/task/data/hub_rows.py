@@ -116,7 +116,10 @@ def _arguments(
     """Return path, root (None: the hub) and arguments for `load_dataset_builder`. Raises MarathonError."""
     path = config.dataset_path
     extra = {
-        key: value for key, value in (config.dataset_kwargs.model_extra or {}).items() if value is not None
+        key: value
+        for key, value in (config.dataset_kwargs.model_extra or {}).items()
+        # `token: true` asks for the saved login, which the hub's client sends by itself
+        if value is not None and not (key == "token" and value is True)
     }
     if config.dataset_kwargs.delimiter is not None:
         extra["delimiter"] = config.dataset_kwargs.delimiter

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from marathon_eval.api.task_functions import TAG
 from marathon_eval.errors import AudioError, MarathonError, unknown
 from marathon_eval.task.data.archives import ArchivedFiles
 from marathon_eval.task.data.embedded import AudioFolder
@@ -82,9 +83,14 @@ class TableReader:
         return load_split(self.config, split, self.where, self.folders(), self._wanted, names)
 
     def _wanted(self, column: str) -> bool:
-        """Return whether the YAML mentions a column anywhere, so that also its bytes are read."""
+        """Return whether the YAML mentions a column anywhere, so that also its bytes are read.
+
+        A function may read any column.
+        """
         return (
-            self.every_column or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", self._mentioned) is not None
+            self.every_column
+            or TAG in self._mentioned
+            or re.search(rf"(?<!\w){re.escape(column)}(?!\w)", self._mentioned) is not None
         )
 
     @cached_property

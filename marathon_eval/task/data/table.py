@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from marathon_eval.task.data.selection import Row
@@ -24,4 +23,4 @@ class Table:
     source: Source | None
     label: str
     sha256: str | None
-    embedded: Mapping[str, str] = field(default_factory=dict)
+    embedded: dict[str, str] = field(default_factory=dict)

@@ -244,10 +244,31 @@ class TaskConfig(Keys):
         description="column with each row's cluster, which intervals resample; the audio's path by default",
     )
 
-    should_decontaminate: Literal[False] = Field(
-        False, description="accepted from lm-eval's files; false only"
+    doc_to_visual: str | list[str] | None = Field(
+        None, description="lmms-eval's name of doc_to_audio; task/yaml/lmms_eval.py translates it"
+    )
+    lmms_eval_specific_kwargs: dict[str, Any] | None = Field(
+        None,
+        description="second argument of the functions of an lmms-eval task: by model name, or `default`",
+    )
+    model_specific_generation_kwargs: dict[str, Any] | None = Field(
+        None, description="lmms-eval's: `default` overrides generation_kwargs"
+    )
+    should_decontaminate: bool = Field(
+        False,
+        description="accepted as in lm-eval, without effect: there are no training sets to compare with",
+    )
+    doc_to_decontamination_query: str | None = Field(
+        None, description="accepted as in lm-eval, without effect"
     )
     unsafe_code: Literal[False] = Field(False, description="accepted from lm-eval's files; false only")
+    full_docs: Literal[False] = Field(False, description="accepted from lmms-eval's files; false only")
+    process_results_use_image: Literal[False] = Field(
+        False, description="accepted from lmms-eval's files; false only"
+    )
+    auto_strip_thinking: Literal[False] = Field(
+        False, description="accepted from lmms-eval's files; false only"
+    )
 
 
 class AggregateMetric(Keys):

@@ -14,6 +14,8 @@ REFUSED_GENERATION_KEYS = {
     "cache_implementation": "the cache is a DynamicCache: layers of static caches can't have different lengths",
     "use_cache": "presses need the KV cache: without it every decoding step would compress the audio again",
 }
+#: Values of such arguments that ask for what is done anyway.
+WITHOUT_CHANGE = {"num_beams": 1, "num_return_sequences": 1, "use_cache": True}
 KNOWN = ("until", "max_gen_toks", "max_new_tokens", "temperature", "do_sample", "top_p", "seed")
 
 
@@ -22,7 +24,9 @@ def generation_settings(kwargs: Mapping[str, Any], where: str) -> dict[str, Any]
 
     No default stop string or length is added. `do_sample: true` without a temperature means temperature 1.
     """
-    for name in kwargs:
+    for name, value in kwargs.items():
+        if name in WITHOUT_CHANGE and value in (WITHOUT_CHANGE[name], None):
+            continue
         if name in REFUSED_GENERATION_KEYS:
             raise MarathonError(f"{where}: {name}: {REFUSED_GENERATION_KEYS[name]}")
         if name not in KNOWN:

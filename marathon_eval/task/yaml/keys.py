@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -24,7 +26,11 @@ REFUSED_KEYS = {
     "process_results": "it would run Python; use filter_list and metric_list",
     "use_prompt": "marathon-eval does not use promptsource; write doc_to_text",
     "doc_to_image": "models get audio and text, no images",
-    "doc_to_decontamination_query": "decontamination against training sets is not implemented",
+    "doc_to_video": "models get audio and text, no images",
+    "model_specific_target_kwargs": "the gold answer does not depend on the model",
+    "reasoning_tags": "add the filter strip_reasoning to filter_list",
+    "cluster_key": "name the column of clusters in `cluster`",
+    "score_key": "name the column of clusters in `cluster`; every metric gets its interval",
     "task_list": "one file holds one task; write one file per variant, with include",
 }
 REFUSED_VALUES = {
@@ -34,8 +40,15 @@ REFUSED_VALUES = {
         "output_type",
         "multiple_choice",
     ): "in lm-eval it ranks likelihoods; use generate_until and a choice filter",
-    ("should_decontaminate", True): "decontamination against training sets is not implemented",
+    ("full_docs", True): "process_results gets one row; a figure over all rows is an aggregation's",
+    ("process_results_use_image", True): "models get audio and text, no images",
+    ("auto_strip_thinking", True): "add the filter strip_reasoning to filter_list",
     ("unsafe_code", True): "code in responses is never run",
+}
+#: Keys that other harnesses read only where they are called in another way, each with what they are for.
+WITHOUT_EFFECT = {
+    "should_decontaminate": "lm-eval compares with training sets only where it gets their n-grams",
+    "doc_to_decontamination_query": "lm-eval compares with training sets only where it gets their n-grams",
 }
 _BOOLEAN_HINT = " (YAML reads yes, no, on and off as true and false: quote them)"
 
@@ -57,6 +70,9 @@ def parsed_config(document: Document, config: type[Config]) -> Config:
     fewshot = values.get("fewshot_config")
     if isinstance(fewshot, dict) and (code := task_function(fewshot.get("samples"))) is not None:
         values["fewshot_config"] = {**fewshot, "samples": called(code)}
+    for key in WITHOUT_EFFECT:
+        if values.get(key):
+            _tell_without_effect(document.where(key), key)
     try:
         return config.model_validate(values)
     except ValidationError as error:
@@ -64,6 +80,12 @@ def parsed_config(document: Document, config: type[Config]) -> Config:
         errors = sorted(error.errors(), key=lambda item: item["type"] == "missing")
         messages = dict.fromkeys(_message(document, config, item) for item in errors)
         raise MarathonError("\n".join(messages)) from None
+
+
+@cache
+def _tell_without_effect(where: str, key: str) -> None:
+    """Print, once for each place, that a key changes nothing here."""
+    print(f"marathon-eval: note: {where}: {key} has no effect here: {WITHOUT_EFFECT[key]}", file=sys.stderr)
 
 
 def _refused(document: Document) -> Iterator[str]:
