@@ -7,6 +7,7 @@ tokens before the first layer (`layer=0`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -38,6 +39,7 @@ class Gemma3n(ChatModel):
 
     Settings: ClassVar[type[ModelSettings]] = Gemma3nSettings
     version = 2
+    press_version: ClassVar[int] = 3
     weights_class = "Gemma3nForConditionalGeneration"
     token_rate = 6.25
     segment_seconds = 30.0
@@ -56,7 +58,18 @@ class Gemma3n(ChatModel):
             {"input_features": out["input_features"], "input_features_mask": mask},
             self.counts(loaded, mask),
             [min(len(clip), heard) / RATE for clip, heard in zip(clips, reach, strict=True)],
+            self.sounding(loaded, mask),
         )
+
+    def sounding(self, loaded: Loaded, mask: Tensor) -> list[int]:
+        """Count the tokens of each row of `mask` [N, frames] that the encoder makes of sound; the rest are padding.
+
+        The encoder subsamples the mask as its convolutions do the frames, and then by its reduction factor.
+        """
+        config: Any = loaded.model.config.audio_config
+        stride = math.prod(time for time, _ in config.sscp_conv_stride_size)
+        counts: list[int] = mask[:, ::stride][:, :: config.conf_reduction_factor].sum(dim=1).tolist()
+        return counts
 
     def counts(self, loaded: Loaded, mask: Tensor) -> list[int]:
         """Return the audio tokens of each row of `mask` [N, frames]."""

@@ -36,6 +36,7 @@ class Gemma4(Gemma3n):
     """
 
     Settings: ClassVar[type[ModelSettings]] = Gemma4Settings
+    press_version = 1
     weights_class = "Gemma4ForConditionalGeneration"
     token_rate = 25.0
     needs: ClassVar[Mapping[str, str]] = {}
@@ -50,6 +51,10 @@ class Gemma4(Gemma3n):
         """Count the frames that two convolutions of stride 2 leave: each keeps every second entry of the mask."""
         counts: list[int] = mask[:, ::2][:, ::2].sum(dim=1).tolist()
         return counts
+
+    def sounding(self, loaded: Loaded, mask: Tensor) -> list[int]:
+        """Return the counts: no token is padding."""
+        return self.counts(loaded, mask)
 
     def spelled(self, loaded: Loaded, count: int) -> str:
         return self.between(loaded, count)

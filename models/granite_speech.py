@@ -18,9 +18,12 @@ from marathon_eval.backends.hf import lora, weights
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.config_files import read_json
 from marathon_eval.backends.hf.inputs import ALL_KERNELS, RATE
+from marathon_eval.backends.hf.token_times import by_frames
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from marathon_eval.backends.hf.chat import Wave
@@ -100,6 +103,16 @@ class GraniteSpeech(ChatModel):
         heard = [min(len(clip), 2 * features.shape[1] * mel.hop_length) / RATE for clip in clips]
         return ClipFeatures({"input_features": features, "input_features_mask": mask}, tokens, heard)
 
+    def token_times(self, loaded: Loaded, tokens: int, seconds: float) -> NDArray[np.float64]:
+        """Return the times [tokens, 2]: each token reads a whole window of frames, so those of one window share it."""
+        import numpy as np
+
+        mel: LogMel = loaded.features
+        starts = np.arange(tokens) // mel.tokens_per_window * mel.projector_window_size
+        # two mel frames are stacked into one
+        rate = mel.sampling_rate / (2 * mel.hop_length)
+        return by_frames(starts, starts + mel.projector_window_size, rate, seconds)
+
     def encoder(self, model: Any) -> Any:
         return model.model.encoder if hasattr(model.model, "encoder") else model.encoder
 
@@ -161,5 +174,9 @@ class LogMel:
     def tokens(self, samples: int) -> int:
         """Count the audio tokens of a clip: the projector makes the same number of every window of frames begun."""
         frames = (samples // self.hop_length + 1) // 2
-        per_window = self.projector_window_size // self.projector_downsample_rate
-        return math.ceil(frames / self.projector_window_size) * per_window
+        return math.ceil(frames / self.projector_window_size) * self.tokens_per_window
+
+    @property
+    def tokens_per_window(self) -> int:
+        """Return the audio tokens that the projector makes of a window."""
+        return self.projector_window_size // self.projector_downsample_rate

@@ -18,9 +18,12 @@ from marathon_eval.api.model import ModelSettings, Request
 from marathon_eval.api.press import Press
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures, expanded_placeholders
 from marathon_eval.backends.hf.inputs import RATE, default_template
+from marathon_eval.backends.hf.token_times import at_rate, evenly
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from marathon_eval.backends.hf.chat import Wave
@@ -64,6 +67,7 @@ class Hf(ChatModel):
 
     Settings = HfSettings
     version = 2
+    press_version = 3
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         super().__init__(settings, press)
@@ -124,6 +128,16 @@ class Hf(ChatModel):
             expanded_placeholders(text, self.hf_settings.token, [""] * len(each))
         inputs = loaded.features.made(texts, [clip for each in pieces for clip in each])
         return {name: inputs[name] for name in IDS if name in inputs}
+
+    def token_times(self, loaded: Loaded, tokens: int, seconds: float) -> NDArray[np.float64]:
+        """Return the times [tokens, 2]; tokens far beyond what the clip accounts for are padding after it.
+
+        A measured rate may be wrong by a token in the seconds between the two clips that showed it.
+        """
+        rate = cast("float", self.token_rate)
+        measured = self.hf_settings.token_rate is None
+        slack = 1 + (seconds / (LONGER - SHORT) if measured else 0)
+        return evenly(tokens, seconds) if tokens <= seconds * rate + slack else at_rate(tokens, rate, seconds)
 
     def chat_template(self, loaded: Loaded) -> str | None:
         template = loaded.tokenizer.chat_template

@@ -13,10 +13,18 @@ from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.backends.hf.mel import stacked, whole_clip
+from marathon_eval.backends.hf.token_times import by_frames
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from marathon_eval.backends.hf.chat import Wave
     from marathon_eval.backends.hf.engine.loaded import Loaded
+
+
+#: The mel frames that three convolutions of stride 2 turn into one token.
+FRAMES_PER_TOKEN = 8
 
 
 class Qwen3OmniSettings(ChatSettings):
@@ -49,6 +57,16 @@ class Qwen3Omni(ChatModel):
             [audio_tokens(mel.shape[1], chunk) for mel in mels],
             [mel.shape[1] * loaded.features.hop_length / RATE for mel in mels],
         )
+
+    def token_times(self, loaded: Loaded, tokens: int, seconds: float) -> NDArray[np.float64]:
+        """Return the times [tokens, 2]: a token stands for 8 frames, the last of each chunk for what is left of it."""
+        import numpy as np
+
+        chunk = 2 * int(loaded.model.config.audio_config.n_window)
+        chunks, places = np.divmod(np.arange(tokens), halved(chunk))
+        starts = chunks * chunk + places * FRAMES_PER_TOKEN
+        ends = np.minimum(starts + FRAMES_PER_TOKEN, (chunks + 1) * chunk)
+        return by_frames(starts, ends, RATE / loaded.features.hop_length, seconds)
 
 
 def audio_tokens(frames: int, chunk: int) -> int:

@@ -41,6 +41,7 @@ class Voxtral(ChatModel):
     """
 
     Settings: ClassVar[type[ModelSettings]] = VoxtralSettings
+    press_version = 2
     weights_class = "VoxtralForConditionalGeneration"
     token_rate = 12.5
     needs: ClassVar[Mapping[str, str]] = {"mistral_common": "voxtral"}

@@ -19,7 +19,7 @@ class Energy(PruningPress):
     Takes no parameters beyond those of `PruningPress`.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     needs_loudness: ClassVar[bool] = True
 
     def select(self, view: PruningView) -> LongTensor:

@@ -161,6 +161,8 @@ class Model(ABC):
     Settings: ClassVar[type[ModelSettings]] = ModelSettings
     #: Increase it when the inputs that this adapter builds change: it is part of every cache key.
     version: ClassVar[int] = 1
+    #: As `version`, for answers under a press alone; the higher of the two counts there.
+    press_version: ClassVar[int] = 1
     #: Settings that change a response at most by rounding, and are therefore left out of the fingerprint.
     transport: ClassVar[frozenset[str]] = frozenset(
         {"device", "batch_size", "timeout", "retries", "concurrency"}
@@ -237,7 +239,7 @@ class Model(ABC):
         return self._completed(
             {
                 "model": self.name(),
-                "adapter_version": self.version,
+                "adapter_version": max(self.version, self.press_version) if self.press else self.version,
                 **settings,
                 **distinguishable({name: {"secret": value} for name, value in secret.items()}),
                 **self.identity(),

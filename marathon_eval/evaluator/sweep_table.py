@@ -12,7 +12,7 @@ from marathon_eval.api.results import SCHEMA_VERSION
 from marathon_eval.results.compressed_samples import rows_of
 from marathon_eval.results.label import label_words
 from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired_metrics
-from marathon_eval.scoring.usage import STAGES
+from marathon_eval.scoring.usage import STAGES, sounding_tokens
 
 if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult, TaskResult
@@ -154,8 +154,9 @@ class Costs:
         usage = row["usage"]
         details = usage.get("details") or {}
         if usage.get("kept_tokens") is not None:  # servers report audio tokens, but not what they keep
-            self._audio += usage.get("audio_tokens") or 0
-            self._kept += usage["kept_tokens"]
+            audio, kept = sounding_tokens(usage)
+            self._audio += audio or 0
+            self._kept += kept or 0
         if details.get("theoretical_speedup") is not None:
             self._gains.append(details["theoretical_speedup"])
         warm = bool(details.get("warm_up"))

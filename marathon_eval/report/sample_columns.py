@@ -12,6 +12,7 @@ from typing import Any
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.documents import AskedDocument, RunData, TaskDocuments, joined_text
 from marathon_eval.results.outcomes import outcome_of
+from marathon_eval.scoring.usage import sounding_tokens
 
 #: The usage fields that a report shows: seconds, bytes and token counts.
 USAGE = (
@@ -98,7 +99,8 @@ class TaskColumns:
         columns.cached.append(bool(row["cached"]))
         if row["error"] is not None:
             columns.errors[place] = str(row["error"])
-        usage = row["usage"]
+        audio, kept = sounding_tokens(row["usage"])
+        usage = {**row["usage"], "audio_tokens": audio, "kept_tokens": kept}
         for name, values in columns.usage.items():
             value = usage.get(name)
             values.append(None if value is None else _rounded(value))

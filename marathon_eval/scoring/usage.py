@@ -19,6 +19,18 @@ STAGES = ("encode_s", "prefill_s", "decode_s")
 _USAGE = tuple(field.name for field in fields(Usage))
 
 
+def sounding_tokens(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Return a response's audio tokens before and after its press, without those that stand for no sound.
+
+    A press removes padding before any other token. None where the model can't know a number.
+    """
+    audio, kept = usage.get("audio_tokens"), usage.get("kept_tokens")
+    padding = (usage.get("details") or {}).get("padding_tokens", 0)
+    if audio is None or not padding:
+        return audio, kept
+    return audio - padding, None if kept is None else min(kept, audio - padding)
+
+
 class UsageColumns:
     """Collects every number of the responses' usage, `details` included, one column per name.
 

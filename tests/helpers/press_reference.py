@@ -74,8 +74,9 @@ def generated(
     press: PruningPress | None = None,
     early_exit: bool = True,
     seeds: Sequence[int] = (11, 12),
+    padding: bool = False,
 ) -> Answered:
-    """Answer the batch with `model.generate`, under the press."""
+    """Answer the batch with `model.generate`, under the press; `padding` tells it which tokens stand for no sound."""
     config = GenerationConfig(
         max_new_tokens=STEPS,
         do_sample=False,
@@ -91,6 +92,8 @@ def generated(
             kind = InputPruning if decoder.cut_at_input else Pruning
             rows = len(inputs.tensors["input_ids"])
             pruning = stack.enter_context(kind(decoder, press, seeds[:rows], early_exit, inputs.loudness))
+            if padding:
+                pruning.padding = [inputs.padding(row) for row in range(rows)]
         out = there.loaded.model.generate(**inputs.tensors, generation_config=config)
     return Answered(
         logits=torch.stack(out.logits, dim=1),
@@ -104,14 +107,20 @@ def generated(
 
 
 def after_eviction(
-    there: Bench, inputs: Inputs, press: EvictionPress, seed: int = 1, keep_all: bool = False
+    there: Bench,
+    inputs: Inputs,
+    press: EvictionPress,
+    seed: int = 1,
+    keep_all: bool = False,
+    padding: bool = False,
 ) -> Answered:
     """Answer one prompt with the two-stage loop of eviction."""
     ids, decoder = inputs.tensors["input_ids"], there.decoder
     audio = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids)).nonzero().squeeze(1)
     length = context_length(press, ids, audio)
     with recorded(press) as chosen:
-        context = prefill_context(decoder, inputs.tensors, length, press)
+        unheard = inputs.padding(0) if padding else None
+        context = prefill_context(decoder, inputs.tensors, length, press, unheard)
         cache = evicted(decoder, context, press, seed, keep_all)
     cached, tokens, forbidden = [layer.keys.shape[2] for layer in cache.layers], [], written(there)
 

@@ -18,6 +18,7 @@ from marathon_eval.api.model import ModelSettings, Request, flags_of
 from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
+from marathon_eval.backends.hf.token_times import at_rate, evenly, joined, only_first
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class ClipFeatures:
     tensors: dict[str, Tensor]
     tokens: list[int]
     seconds: list[float]
+    sounding: list[int] | None = None
+    """How many of each clip's tokens, from its first, stand for sound; None: those that begin before its end."""
 
 
 class ChatModel(HFAudio):
@@ -98,7 +101,7 @@ class ChatModel(HFAudio):
                     f"{len(sample)} clips in one question: {self.name()} hears {self.clips_per_question}"
                 )
         heard = self.hear(loaded, clips) if clips else ClipFeatures({}, [], [])
-        counts, seconds = iter(heard.tokens), iter(heard.seconds)
+        counts, seconds, times = iter(heard.tokens), iter(heard.seconds), self._times(loaded, clips, heard)
         tokens = [[next(counts) for _ in sample] for sample in pieces]
         ids = self.ids(loaded, requests, pieces, tokens)
         return Inputs(
@@ -106,7 +109,32 @@ class ChatModel(HFAudio):
             heard_seconds=[sum(next(seconds) for _ in sample) for sample in pieces],
             audio_tokens=[sum(sample) for sample in tokens],
             details={} if self.segment_seconds is None else {"segment_seconds": self.segment_seconds},
+            token_times=[self._joined_times(sample, times) for sample in waves],
         )
+
+    def token_times(self, loaded: Loaded, tokens: int, seconds: float) -> NDArray[np.float64]:
+        """Return the seconds [tokens, 2], start and end, that each audio token of one clip or piece stands for.
+
+        Start and end of a padding token are equal. Here tokens follow each other at `token_rate`; an adapter whose
+        encoder divides time in another way overrides this.
+        """
+        rate = self.token_rate
+        return evenly(tokens, seconds) if rate is None else at_rate(tokens, rate, seconds)
+
+    def _times(
+        self, loaded: Loaded, clips: Sequence[Wave], heard: ClipFeatures
+    ) -> Iterator[NDArray[np.float64]]:
+        for number, (clip, count) in enumerate(zip(clips, heard.tokens, strict=True)):
+            times = self.token_times(loaded, count, len(clip) / RATE)
+            yield times if heard.sounding is None else only_first(times, heard.sounding[number])
+
+    def _joined_times(
+        self, waves: Sequence[Wave], times: Iterator[NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """Take the times of a sample's pieces from `times`, and return them in seconds of the joined clips."""
+        lengths = [[len(piece) / RATE for piece in self.split(wave)] for wave in waves]
+        pieces = [[next(times) for _ in wave] for wave in lengths]
+        return joined(pieces, lengths, [len(wave) / RATE for wave in waves])
 
     def ids(
         self,

@@ -14,6 +14,7 @@ from marathon_eval.api.model import ModelSettings, Request, Response
 from marathon_eval.api.press import Press
 from marathon_eval.backends.hf.batching import Batching, BatchSize
 from marathon_eval.backends.hf.config_files import read_json
+from marathon_eval.backends.hf.token_times import is_padding
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -58,13 +59,30 @@ class HFSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class Inputs:
-    """Holds a batch's tensors, and per request the seconds heard, the audio tokens and the loudness of each token."""
+    """Holds a batch's tensors, and per request the seconds heard, and the number, loudness and times of audio tokens."""
 
     tensors: dict[str, Tensor]
     heard_seconds: list[float]
     audio_tokens: list[int]
     loudness: list[Tensor] | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    token_times: list[NDArray[np.float64]] | None = None
+    """Per request [audio tokens, 2], the seconds of the joined clips that each token stands for (token_times.py).
+
+    None where an adapter does not say; then the tokens divide the sound evenly, and none is padding.
+    """
+
+    def padding(self, row: int) -> NDArray[np.bool_] | None:
+        """Return which of a request's audio tokens [audio tokens] are padding; None if none is."""
+        if self.token_times is None:
+            return None
+        padding = is_padding(self.token_times[row])
+        return padding if padding.any() else None
+
+    def padding_record(self, row: int) -> dict[str, int]:
+        """Return the usage entry that counts a request's padding tokens; empty if there are none."""
+        padding = self.padding(row)
+        return {} if padding is None else {"padding_tokens": int(padding.sum())}
 
 
 class LocalModel(Protocol):

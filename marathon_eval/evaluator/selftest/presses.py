@@ -36,6 +36,7 @@ def kept(there: LocalSelfTest, press: Press) -> str:
     """Hold the number of kept audio tokens against the press's budget."""
     (response,), _ = there.answered(there.adapter(press), [there.request])
     audio, left = response.usage.audio_tokens or 0, response.usage.kept_tokens
+    audio -= int(response.usage.details.get("padding_tokens", 0))
     if isinstance(press, PruningPress) and not press.compat:
         expected = press.kept(audio, press.cuts[-1][1])
     elif isinstance(press, EvictionPress):

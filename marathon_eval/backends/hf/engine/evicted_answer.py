@@ -92,7 +92,7 @@ def answered_from_evicted(
         watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
         started = now(loaded.device)
         prefill = prefill_context if loaded.shared is None else loaded.shared.context
-        context = prefill(decoder, tensors, length, press)
+        context = prefill(decoder, tensors, length, press, inputs.padding(0))
         prefilled_at = now(loaded.device)
         cache = evicted(decoder, context, press, adapter.seed_of(request))
         evicted_at = now(loaded.device)
@@ -148,8 +148,8 @@ def _usage(
     """Count tokens, bytes and seconds; kept tokens are the mean over layers, which may keep different numbers."""
     prompt = int(inputs.tensors["input_ids"].shape[1])
     question = prompt - context.length
-    audio = len(context.audio)
-    details: dict[str, Any] = dict(inputs.details)
+    audio = len(context.audio) + len(context.padding)
+    details: dict[str, Any] = {**inputs.details, **inputs.padding_record(0)}
     details["kv_tokens"] = by_layers([count + question for count in kept])
     details["select_s"] = round(seconds.select, 6)
     details["batch"] = 1

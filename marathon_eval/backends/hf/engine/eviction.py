@@ -15,7 +15,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import LongTensor, Tensor
@@ -24,9 +24,13 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from marathon_eval.api.press import Decoder, EvictionPress, EvictionView
-from marathon_eval.backends.hf.engine.eviction_context import Context, Observed
+from marathon_eval.backends.hf.engine.eviction_context import Context, Observed, sounding
 from marathon_eval.backends.hf.engine.kvpress_scoring import scoring
 from marathon_eval.backends.hf.engine.prompt_pass import synced
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> int:
@@ -41,19 +45,29 @@ def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> in
 
 @torch.inference_mode()
 def prefill_context(
-    decoder: Decoder, inputs: Mapping[str, Any], length: int, press: EvictionPress
+    decoder: Decoder,
+    inputs: Mapping[str, Any],
+    length: int,
+    press: EvictionPress,
+    padding: NDArray[np.bool_] | None = None,
 ) -> Context:
-    """Prefill the first `length` prompt tokens (batch of 1), and observe in each layer what the press needs."""
+    """Prefill the first `length` prompt tokens (batch of 1), and observe in each layer what the press needs.
+
+    `padding` says which of the prompt's audio tokens stand for no sound; None: all stand for some.
+    """
     ids = inputs["input_ids"]
     mask = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids, device=ids.device))
-    audio = cast("LongTensor", mask[:length].nonzero().squeeze(1))
+    audio = mask[:length].nonzero().squeeze(1)
+    silent = torch.zeros_like(audio).bool() if padding is None else torch.from_numpy(padding).to(ids.device)
+    audio, unheard = cast("LongTensor", audio[~silent]), cast("LongTensor", audio[silent])
     prefix = {**inputs, "input_ids": ids[:, :length], "attention_mask": inputs["attention_mask"][:, :length]}
     cache = DynamicCache(config=decoder.stack.config)
+    shown = sounding(length, unheard)
     watching = scoring if press.needs_module else observing
-    with watching(decoder, press) as seen:
+    with watching(decoder, press, shown) as seen:
         logits = _forward(decoder, prefix, 0, cache)
     observed = [seen.get(layer, Observed(None, None)) for layer in range(len(decoder.layers))]
-    return Context(cache, length, audio, observed, logits)
+    return Context(cache, length, audio, observed, unheard, logits)
 
 
 @torch.inference_mode()
@@ -62,7 +76,8 @@ def evicted(
 ) -> DynamicCache:
     """Return a new cache with each layer's audio keys cut to the press's budget; all other keys stay.
 
-    `keep_all` selects every key by the same code, for tests: the answers must not change.
+    Keys of padding leave before any other; at ratio 0 nothing leaves. `keep_all` selects every key by the same code,
+    for tests: the answers must not change.
     """
     shrunk = DynamicCache(config=decoder.stack.config)
     layers = len(decoder.layers)
@@ -70,11 +85,13 @@ def evicted(
     for layer, count in enumerate(budgets):
         stored = context.cache.layers[layer]
         count = len(context.audio) if keep_all else count
-        if count == len(context.audio) and not keep_all:
+        padded = len(context.padding) and len(context.audio) and press.ratio and not keep_all
+        if count == len(context.audio) and not keep_all and not padded:
             keys, values = stored.keys, stored.values
         else:
             view = _view(decoder, context, press, layer, count, seed)
-            keys, values = _gathered(stored.keys, stored.values, _kept(view, press.select(view)))
+            kept = _kept(view, press.select(view), context, bool(padded))
+            keys, values = _gathered(stored.keys, stored.values, kept)
         shrunk.update(keys, values, layer)
     return shrunk
 
@@ -83,6 +100,12 @@ def _view(
     decoder: Decoder, context: Context, press: EvictionPress, layer: int, count: int, seed: int
 ) -> EvictionView:
     stored, observed = context.cache.layers[layer], context.observed[layer]
+    # layers may lie on several devices
+    audio, shown = context.audio.to(stored.keys.device), context.shown
+    keys, values = stored.keys[0], stored.values[0]
+    if shown is not None:
+        shown = cast("LongTensor", shown.to(stored.keys.device))
+        keys, values, audio = keys[:, shown], values[:, shown], torch.searchsorted(shown, audio)
 
     def rotation(positions: int) -> Tensor:
         return mean_rotation(decoder, context.length, positions, stored.keys)
@@ -90,32 +113,36 @@ def _view(
     return EvictionView(
         layer=layer,
         layers=len(decoder.layers),
-        keys=stored.keys[0],
-        values=stored.values[0],
+        keys=keys,
+        values=values,
         queries=observed.queries,
         unrotated=observed.unrotated,
         rotation=rotation,
-        # layers may lie on several devices
-        audio=cast("LongTensor", context.audio.to(stored.keys.device)),
+        audio=cast("LongTensor", audio),
         keep=count,
         generator=torch.Generator().manual_seed(seed),
         scores=observed.scores,
+        padding=context.padding if len(context.padding) else None,
     )
 
 
-def _kept(view: EvictionView, selected: Tensor) -> Tensor:
-    """Return the positions [key heads, n] of text and selected audio, ascending.
+def _kept(view: EvictionView, selected: Tensor, context: Context, padding_leaves: bool) -> Tensor:
+    """Return the positions [key heads, n] of text and selected audio, ascending, and of padding unless it leaves.
 
     Raises ValueError when the press selects a wrong number of keys, or a key twice.
     """
-    heads, length = view.keys.shape[:2]
+    heads, shown_length = view.keys.shape[:2]
     if selected.shape != (heads, view.keep):
         raise ValueError(f"selected {tuple(selected.shape)} keys, the budget is {(heads, view.keep)}")
-    stay = torch.ones(heads, length, dtype=torch.bool, device=view.keys.device)
-    stay[:, view.audio] = False
-    stay.scatter_(1, selected, True)
-    if not bool((stay.sum(1) == length - len(view.audio) + view.keep).all()):
+    shown_stay = torch.ones(heads, shown_length, dtype=torch.bool, device=view.keys.device)
+    shown_stay[:, view.audio] = False
+    shown_stay.scatter_(1, selected, True)
+    if not bool((shown_stay.sum(1) == shown_length - len(view.audio) + view.keep).all()):
         raise ValueError("the same key was selected twice")
+    stay, shown = shown_stay, context.shown
+    if shown is not None:
+        stay = shown_stay.new_full((heads, context.length), not padding_leaves)
+        stay[:, shown.to(stay.device)] = shown_stay
     kept: Tensor = stay.nonzero()[:, 1].unflatten(0, (heads, -1))
     return kept
 
@@ -158,8 +185,10 @@ def _unrotated(queries: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 @contextmanager
-def observing(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observed]]:
-    """While open, store the queries that the press needs; no T x T matrix is made."""
+def observing(
+    decoder: Decoder, press: EvictionPress, shown: LongTensor | None = None
+) -> Iterator[dict[int, Observed]]:
+    """While open, store the queries that the press needs, of the positions `shown`; no T x T matrix is made."""
     seen: dict[int, Observed] = {}
     if not press.window and not press.needs_queries:
         yield seen
@@ -171,9 +200,10 @@ def observing(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Obse
 
     def look(layer: int, query: Tensor) -> None:
         started = synced(query)
-        last = query[0, :, -press.window :].clone() if press.window else None
+        places = slice(None) if shown is None else shown.to(query.device)
+        last = query[0, :, places][:, -press.window :].clone() if press.window else None
         copied = synced(query)
-        raw = _unrotated(query[0], **tables) if press.needs_queries else None
+        raw = _unrotated(query[0], **tables)[:, places] if press.needs_queries else None
         seen[layer] = Observed(last, raw, None, copied - started, synced(query) - copied)
 
     hook = decoder.layers[0].register_forward_pre_hook(remember, with_kwargs=True)

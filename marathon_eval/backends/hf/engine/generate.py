@@ -81,7 +81,10 @@ def generated(
             seeds = [adapter.seed_of(request) for request in requests]
             lower = None if loaded.shared is None else loaded.shared.lower_layers(press)
             kind = InputPruning if decoder.cut_at_input else Pruning
-            pruning = stack.enter_context(kind(decoder, press, seeds, loudness=inputs.loudness, lower=lower))
+            padding = [inputs.padding(row) for row in range(len(requests))]
+            pruning = stack.enter_context(
+                kind(decoder, press, seeds, loudness=inputs.loudness, lower=lower, padding=padding)
+            )
         timed = _generate(loaded, inputs, generation, watch)
     if watch.tokens is not None and watch.tokens != sum(inputs.audio_tokens):
         raise RowError(
@@ -222,7 +225,7 @@ def _usage(
     audio, size = inputs.audio_tokens[row], len(timed.rows)
     per_layer = [prompt] * len(timed.cache.layers)
     kept = audio
-    details: dict[str, Any] = dict(inputs.details)
+    details: dict[str, Any] = {**inputs.details, **inputs.padding_record(row)}
     if pruning is not None and pruning.kept is not None:
         counts = pruning.kept
         kept = counts.kept[row]

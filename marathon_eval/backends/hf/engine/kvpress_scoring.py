@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import LongTensor, Tensor
 
 from marathon_eval.api.press import Decoder, EvictionPress
 from marathon_eval.backends.hf.engine.eviction_context import Observed
@@ -35,8 +35,10 @@ class _Rotary:
 
 
 @contextmanager
-def scoring(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observed]]:
-    """While open, store the scores [key heads, T] of each layer's keys after its attention."""
+def scoring(
+    decoder: Decoder, press: EvictionPress, shown: LongTensor | None = None
+) -> Iterator[dict[int, Observed]]:
+    """While open, store the scores [key heads, T] of each layer's keys at the positions `shown`, after its attention."""
     seen: dict[int, Observed] = {}
     scorer = press.made()
     config: Any = decoder.stack.config
@@ -54,7 +56,9 @@ def scoring(decoder: Decoder, press: EvictionPress) -> Iterator[dict[int, Observ
             # set in __dict__, so that torch does not register it as a submodule
             attention.__dict__["rotary_emb"] = rotary
             undo.callback(attention.__dict__.pop, "rotary_emb")
-            handle = attention.register_forward_hook(partial(_score, scorer, seen, number), with_kwargs=True)
+            handle = attention.register_forward_hook(
+                partial(_score, scorer, seen, number, shown), with_kwargs=True
+            )
             undo.callback(handle.remove)
         yield seen
 
@@ -63,6 +67,7 @@ def _score(
     scorer: Any,
     seen: dict[int, Observed],
     number: int,
+    shown: LongTensor | None,
     module: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -75,7 +80,8 @@ def _score(
     positions = torch.arange(hidden.shape[1], device=hidden.device)
     arguments = {**kwargs, "position_embeddings": tables, "cache_position": positions}
     scores = scorer.score(module, hidden, stored.keys, stored.values, output[1], arguments)
-    seen[number] = Observed(None, None, scores[0], scores_s=synced(hidden) - started)
+    scores = scores[0] if shown is None else scores[0][:, shown.to(scores.device)]
+    seen[number] = Observed(None, None, scores, scores_s=synced(hidden) - started)
 
 
 def _one_axis(table: Tensor) -> Tensor:

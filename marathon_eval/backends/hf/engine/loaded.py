@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from marathon_eval.api.model import Request
     from marathon_eval.api.press import Decoder, EvictionPress, PruningPress
     from marathon_eval.backends.hf.engine.eviction_context import Context
@@ -23,7 +26,12 @@ class ClipReuse(Protocol):
         """Return the stored layers below the press's first cut; None if they would not be reused."""
 
     def context(
-        self, decoder: Decoder, tensors: Mapping[str, Tensor], length: int, press: EvictionPress
+        self,
+        decoder: Decoder,
+        tensors: Mapping[str, Tensor],
+        length: int,
+        press: EvictionPress,
+        padding: NDArray[np.bool_] | None = None,
     ) -> Context:
         """Return the prefilled context, computed now or reused from the previous request."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
+from marathon_eval.api.press import Decoder, EvictionPress, EvictionView, Press, PruningPress, PruningView
 from marathon_eval.backends.hf.engine.eviction import attention_functions
 
 #: Inputs that have one entry per prompt token, beside the ids and their mask.
@@ -41,8 +41,8 @@ def chosen_by(press: Press) -> Iterator[PressChoices]:
 
     def select(view: Any) -> Any:
         selected = original(view)
-        choices.candidates.append(view.audio)
-        choices.selected.append(selected)
+        choices.candidates.append(_candidates(press, view))
+        choices.selected.append(_in_prompt(view, selected))
         choices.layers.append(getattr(view, "layer", -1))
         if isinstance(press, PruningPress):
             choices.merged = press.merged(view, selected)
@@ -85,6 +85,21 @@ def masked_logits(
                 stack.enter_context(_merging(decoder, layer, choices.selected[0], choices.merged))
         logits: Tensor = decoder.root(**whole, use_cache=False).logits[0, prompt.shape[1] - 1 :]
     return logits.float().cpu()
+
+
+def _candidates(press: Press, view: PruningView | EvictionView) -> Tensor:
+    """Return the prompt's positions that may go: audio, and padding unless nothing goes."""
+    audio = _in_prompt(view, view.audio)
+    return audio if view.padding is None or not press.ratio else torch.cat([audio, view.padding])
+
+
+def _in_prompt(view: PruningView | EvictionView, positions: Tensor) -> Tensor:
+    """Return the places in the whole prompt of positions in the view, which leaves padding out."""
+    if view.padding is None:
+        return positions
+    shown = positions.new_ones(view.keys.shape[1] + len(view.padding), dtype=torch.bool)
+    shown[view.padding] = False
+    return shown.nonzero().squeeze(1)[positions]
 
 
 def _removed(candidates: Tensor, selected: Tensor) -> Tensor:

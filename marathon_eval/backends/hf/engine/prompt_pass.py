@@ -23,16 +23,36 @@ class Cut:
 
 @dataclass
 class PromptPass:
-    """Holds the prefill's decisions for decoding; `audio`, `prunable` and `valid` describe the kept tokens."""
+    """Holds the prefill's decisions for decoding; `audio`, `prunable` and `valid` describe the kept tokens.
+
+    `padding` marks audio tokens that stand for no sound, None where there are none; `original` counts each sample's
+    prunable tokens before the first cut, the L of every ratio.
+    """
 
     audio: Tensor
     prunable: Tensor
     valid: Tensor
+    padding: Tensor | None
+    original: list[int]
     loudness: list[Tensor] | None
     prefill: bool = True
     cuts: dict[int, Cut] = field(default_factory=dict)
     positions: Tensor | None = None
     last: int = 0
+
+    def shown(self, row: int) -> Any:
+        """Return what a press sees of a sample, as an index of its positions: all but filling and padding tokens."""
+        seen = self.valid[row] if self.padding is None else self.valid[row] & ~self.padding[row]
+        first = int(seen.int().argmax())
+        # filling is on the left, so mostly this is a slice, which copies nothing
+        return slice(first, None) if bool(seen[first:].all()) else seen.nonzero().squeeze(1)
+
+    def left_out(self, row: int) -> Any:
+        """Return the positions of a sample's padding tokens, counted without filling; None if it has none."""
+        if self.padding is None:
+            return None
+        found = self.padding[row][self.valid[row]].nonzero().squeeze(1)
+        return found if len(found) else None
 
 
 @dataclass

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor
@@ -36,6 +36,10 @@ from marathon_eval.backends.hf.engine.prompt_pass import (
 from marathon_eval.backends.hf.engine.token_choice import CutLayer, TokenChoice
 from marathon_eval.errors import MarathonError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 @dataclass
 class Pruning:
@@ -52,6 +56,8 @@ class Pruning:
     seeds: Sequence[int]
     early_exit: bool = True
     loudness: Sequence[Tensor] | None = None
+    #: Per sample which of its audio tokens stand for no sound, None where all do; they leave before any other.
+    padding: Sequence[NDArray[np.bool_] | None] | None = None
     #: The stored layers below the first cut, which other presses reuse for the same prompt.
     lower: LowerLayers | None = None
     kept: KeptTokens | None = None
@@ -165,8 +171,26 @@ class Pruning:
         audio = torch.isin(ids, torch.tensor(self.decoder.audio_token_ids, device=ids.device))
         valid = torch.ones_like(audio) if mask is None else left_padded(mask)
         audio &= valid
+        # the released code counts padding as it counts sound
+        padding = None if self.press.compat else self._padding(audio)
         prunable = spanned(audio) & valid if self.press.compat else audio
-        return PromptPass(audio, prunable, valid, None if self.loudness is None else list(self.loudness))
+        loudness = None if self.loudness is None else list(self.loudness)
+        if padding is not None:
+            prunable = audio & ~padding
+            loudness = loudness and [
+                each[prunable[row][audio[row]].cpu()] for row, each in enumerate(loudness)
+            ]
+        return PromptPass(audio, prunable, valid, padding, prunable.sum(dim=1).tolist(), loudness)
+
+    def _padding(self, audio: Tensor) -> Tensor | None:
+        """Return where in the prompts [B, T] audio tokens stand for no sound; None if none does."""
+        if self.padding is None or all(each is None for each in self.padding):
+            return None
+        places = torch.zeros_like(audio)
+        for row, each in enumerate(self.padding):
+            if each is not None:
+                places[row, audio[row]] = torch.from_numpy(each).to(audio.device)
+        return places
 
     def _step(
         self, current: PromptPass, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -241,8 +265,9 @@ class Pruning:
         rotary: tuple[Tensor, ...],
     ) -> Tensor:
         started = synced(hidden)
-        keep = current.valid & ~current.prunable
-        chosen_from = CutLayer(layer, ratio, hidden, cache, None if self.kept is None else self.kept.audio)
+        # at ratio 0 nothing leaves, padding included
+        keep = current.valid & ~(current.audio | current.prunable if ratio else current.prunable)
+        chosen_from = CutLayer(layer, ratio, hidden, cache)
         hidden = hidden.clone() if self._merges else hidden
         for row in range(len(keep)):
             self._choice.choose(current, chosen_from, row, keep, hidden)
@@ -264,6 +289,8 @@ class Pruning:
         current.valid = cut.valid
         current.audio = current.audio.gather(1, order) & cut.valid
         current.prunable = current.prunable.gather(1, order) & cut.valid
+        if current.padding is not None:
+            current.padding = current.padding.gather(1, order) & cut.valid
         return gathered_tokens(hidden, order)
 
     def _note(

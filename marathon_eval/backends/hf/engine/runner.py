@@ -36,6 +36,7 @@ from marathon_eval.backends.hf.engine.memory import (
 )
 from marathon_eval.backends.hf.engine.shared_clip import Shared
 from marathon_eval.backends.hf.inputs import RATE, LocalModel
+from marathon_eval.backends.hf.token_times import evenly
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -166,8 +167,9 @@ class Runner:
             refuse_cut_audio(wave, heard, tokens, self.adapter.token_rate)
         press = self.adapter.press
         if isinstance(press, PruningPress) and press.needs_loudness:
-            pairs = zip(waves, inputs.audio_tokens, strict=True)
-            inputs = replace(inputs, loudness=[token_loudness(wave, tokens) for wave, tokens in pairs])
+            times = inputs.token_times or [None] * len(waves)
+            each = zip(waves, inputs.audio_tokens, times, strict=True)
+            inputs = replace(inputs, loudness=[token_loudness(*sample) for sample in each])
         return ReadyBatch(batch, inputs)
 
     def _sound(self, audio: Audio) -> NDArray[np.float32]:
@@ -326,10 +328,16 @@ def refuse_cut_audio(
         raise RowError(f"{sent:.3f} s of audio is too short: it makes no audio token")
 
 
-def token_loudness(waves: Sequence[NDArray[np.float32]], tokens: int) -> torch.Tensor:
-    """Return the root mean square [tokens] of the clips' samples, joined and divided into `tokens` equal parts."""
+def token_loudness(
+    waves: Sequence[NDArray[np.float32]], tokens: int, times: NDArray[np.float64] | None = None
+) -> torch.Tensor:
+    """Return the root mean square [tokens] of the samples that each token stands for; of a padding token 0.
+
+    `times` [tokens, 2] are seconds of the joined clips; without them the tokens divide the sound into equal parts.
+    """
     samples = torch.cat([torch.from_numpy(wave) for wave in waves]).double()
     power = torch.cat([samples.new_zeros(1), samples.square().cumsum(0)])
-    edges = torch.arange(tokens + 1) * len(samples) // max(tokens, 1)
-    widths = (edges[1:] - edges[:-1]).clamp(min=1)
-    return ((power[edges[1:]] - power[edges[:-1]]) / widths).sqrt().float()
+    times = evenly(tokens, len(samples) / RATE) if times is None else times
+    edges = (torch.from_numpy(times) * RATE).round().long().clamp(max=len(samples))
+    starts, ends = edges[:, 0], edges[:, 1]
+    return ((power[ends] - power[starts]) / (ends - starts).clamp(min=1)).sqrt().float()

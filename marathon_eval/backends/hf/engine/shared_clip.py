@@ -29,6 +29,9 @@ from marathon_eval.backends.hf.engine.saved_seconds import SavedSeconds
 from marathon_eval.backends.hf.engine.usage import now
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from marathon_eval.api.model import Request
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
@@ -171,21 +174,28 @@ class Shared:
     # -- context ------------------------------------------------------------------------------------------------
 
     def context(
-        self, decoder: Decoder, tensors: Mapping[str, Tensor], length: int, press: EvictionPress
+        self,
+        decoder: Decoder,
+        tensors: Mapping[str, Tensor],
+        length: int,
+        press: EvictionPress,
+        padding: NDArray[np.bool_] | None = None,
     ) -> Context:
         """Return the result of `prefill_context`, reused if the prefix is the same, with what this press observes.
 
         One prefill records what every press needs to observe; observing does not change what is computed.
         """
         if not self.on or press.needs_module:
-            return prefill_context(decoder, tensors, length, press)
+            return prefill_context(decoder, tensors, length, press, padding)
         self._lower.forget()  # the lower layers belong to another prompt
         inputs = prefix(tensors, length)
+        if padding is not None:  # features may be equal where lengths are not
+            inputs["padding"] = torch.from_numpy(padding)
         last = self._prefilled
         if last is None or not same([last.tensors], [inputs]):
             del last
             self._prefilled = None
-            last = self._prefilled = self._prefill(decoder, tensors, length, press, inputs)
+            last = self._prefilled = self._prefill(decoder, tensors, length, press, inputs, padding)
         else:
             self.saved.encode += last.encode_s
             self.saved.prefill += last.prefill_s
@@ -201,12 +211,13 @@ class Shared:
         length: int,
         press: EvictionPress,
         inputs: dict[str, Tensor],
+        padding: NDArray[np.bool_] | None,
     ) -> Prefilled:
         """Prefill the context for all presses, and measure encoder and prefill separately."""
         device = inputs["input_ids"].device
         saved_before, started = self.saved.encode, now(device)
         encoding_before = self._encoding
-        context = prefill_context(decoder, tensors, length, watching(press, self.presses))
+        context = prefill_context(decoder, tensors, length, watching(press, self.presses), padding)
         seconds = now(device) - started
         encoding = None if self._encoding is encoding_before else self._encoding
         encode_s = encoding.seconds if encoding is not None and encoding.fresh else 0.0

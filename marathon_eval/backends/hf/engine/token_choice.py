@@ -17,16 +17,12 @@ from marathon_eval.backends.hf.engine.prompt_pass import PromptPass, stored_keys
 
 @dataclass(frozen=True)
 class CutLayer:
-    """Holds what the press reads at one cut: layer, ratio, hidden states [B, T, h], and cache.
-
-    `original_audio` counts each sample's audio tokens before the first cut; None at the first cut.
-    """
+    """Holds what the press reads at one cut: layer, ratio, hidden states [B, T, h], and cache."""
 
     layer: int
     ratio: float
     hidden: Tensor
     cache: DynamicCache
-    original_audio: Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -43,13 +39,14 @@ class TokenChoice:
     ) -> None:
         """Mark sample `row`'s chosen tokens in `keep` [B, T]; write states that the press merged to `merged_hidden`.
 
-        The press sees the sample without padding. Raises ValueError when it does not choose exactly the budget.
+        The press sees the sample without filling and without audio tokens that stand for no sound. Raises ValueError
+        when it does not choose exactly the budget.
         """
-        start = int((~current.valid[row]).sum())
-        audio: Any = current.prunable[row, start:].nonzero().squeeze(1)
+        shown = current.shown(row)
+        audio: Any = current.prunable[row, shown].nonzero().squeeze(1)
         if not len(audio):
             return
-        view = self._view(current, cut, row, start, audio)
+        view = self._view(current, cut, row, shown, audio)
         chosen = self.press.select(view)
         if (
             len(chosen.unique()) != view.keep
@@ -60,28 +57,29 @@ class TokenChoice:
                 f"press {self.press.name()} named {len(chosen)} of {len(audio)} audio tokens; "
                 f"it must name {view.keep} different ones"
             )
-        keep[row, chosen + start] = True
+        places = torch.arange(keep.shape[1], device=chosen.device)[shown][chosen]
+        keep[row, places] = True
         merged = self.press.merged(view, chosen)
         if merged is not None:
-            merged_hidden[row, chosen + start] = merged
+            merged_hidden[row, places] = merged
         if current.loudness is not None and self.press.needs_loudness:
             current.loudness[row] = current.loudness[row][torch.isin(audio, chosen).cpu()]
 
-    def _view(self, current: PromptPass, cut: CutLayer, row: int, start: int, audio: Any) -> PruningView:
+    def _view(self, current: PromptPass, cut: CutLayer, row: int, shown: Any, audio: Any) -> PruningView:
         tap, number = self.taps.get(cut.layer), [layer for layer, _ in self.press.cuts].index(cut.layer)
-        states, reads_attention = cut.hidden[row, start:], self.press.needs_attention
-        original = len(audio) if cut.original_audio is None else cut.original_audio[row]
+        states, reads_attention = cut.hidden[row, shown], self.press.needs_attention
         attention = (
-            tap.row[row, start:] if reads_attention and tap is not None and tap.row is not None else None
+            tap.row[row, shown] if reads_attention and tap is not None and tap.row is not None else None
         )
         return PruningView(
             hidden=states,
             norm=self.decoder.norm,
-            keys=stored_keys(cut.cache, cut.layer - 1)[row, :, start:] if cut.layer else states[None],
+            keys=stored_keys(cut.cache, cut.layer - 1)[row, :, shown] if cut.layer else states[None],
             attention=attention,
             audio=audio,
-            keep=self.press.kept(original, cut.ratio),
+            keep=self.press.kept(current.original[row], cut.ratio),
             loudness=None if current.loudness is None else current.loudness[row],
+            padding=current.left_out(row),
             # each cut draws with its own seed, and the first cut with the seed of a press that cuts once
             generator=torch.Generator().manual_seed(self.seeds[row] + number),
         )
