@@ -104,6 +104,10 @@ class Cascade(Model):
         self._shared_cache()
         return (self, *self.listener.stages(), *self.reader.stages())
 
+    def misfit(self, request: Request, seconds: float) -> str | None:
+        """Return why the audio does not fit the listener."""
+        return self.listener.misfit(self._listening(request), seconds)
+
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         cache = self._shared_cache()
         questions: dict[Request, list[Request]] = {}

@@ -27,6 +27,9 @@ from marathon_eval.backends.http.reply import ServerReply
 
 #: Status codes with which every request would fail: the key, its permissions, the model's name or the path.
 _EVERYBODY = (401, 403, 404)
+#: The largest clip that OpenAI's audio models take, as Azure documents it:
+#: https://learn.microsoft.com/azure/ai-services/openai/audio-completions-quickstart
+MOST_AUDIO_BYTES = 20_000_000
 
 
 class _Settings(APISettings):
@@ -103,6 +106,12 @@ class OpenAIAudio(APIAudio):
             schema = {"name": "reply", "schema": json.loads(request.reply_schema), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return {**body, "extra_body": self.settings.extra_body} if self.settings.extra_body else body
+
+    @property
+    def most_audio_bytes(self) -> int | None:
+        """The limit of OpenAI's own servers, also on Azure; other servers have limits of their own."""
+        host = urlsplit(self.url).hostname or ""
+        return MOST_AUDIO_BYTES if host.endswith(("openai.com", "openai.azure.com")) else None
 
     @property
     def takes_reply_schema(self) -> bool:

@@ -46,7 +46,8 @@ def lines(plan: DryRun) -> Iterator[str]:
     yield ""
     width = max(len(check.name) for check in plan.checks)
     for check in plan.checks:
-        yield f"{check.name:<{width}}  {'FAILS' if check.fault else 'ok   '}  {check.said}"
+        state = "FAILS" if check.fault else "warns" if check.warning else "ok   "
+        yield f"{check.name:<{width}}  {state}  {check.said}"
     if plan.sample is not None:
         yield from first_request(plan.sample)
 

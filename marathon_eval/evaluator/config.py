@@ -27,6 +27,7 @@ class RunConfig:
     samples: dict[str, list[int]] | None = None
     min_seconds: float | None = None
     max_seconds: float | None = None
+    long_audio: str | None = None
     gen_kwargs: dict[str, Any] = field(default_factory=dict)
     use_cache: str | None = None
     no_cache: bool = False

@@ -150,16 +150,18 @@ def documents_and_requests(
 def pinned_pool(
     tasks: Mapping[str, Task], config: RunConfig, model_name: str, cache: ResponseCache
 ) -> RequestPool:
-    """Build the pool; with --manifest, documents whose audio is not in the manifest become error rows.
+    """Build the pool, with the windows of long clips; audio that is not in the --manifest makes error rows.
 
     Raises MarathonError.
     """
-    pool = requests_of_tasks(tasks, config, model_name)
-    if config.manifest is None:
-        return pool
-    from marathon_eval.evaluator.pinned_data import with_unpinned_refused
+    from marathon_eval.evaluator.windows import with_windows
 
-    return with_unpinned_refused(pool, cache, Path(config.manifest))
+    pool = requests_of_tasks(tasks, config, model_name)
+    if config.manifest is not None:
+        from marathon_eval.evaluator.pinned_data import with_unpinned_refused
+
+        pool = with_unpinned_refused(pool, cache, Path(config.manifest))
+    return with_windows(pool, tasks, config, cache)
 
 
 class ScoringPlan(NamedTuple):
@@ -185,8 +187,10 @@ def score_responses(
     `responses.by_request`: afterwards only the samples hold the texts.
     """
     from marathon_eval.evaluator.score_run import scored_task
+    from marathon_eval.evaluator.windows import changed_by_windows
 
     tasks, pool = plan.tasks, plan.pool
+    cut = changed_by_windows(tasks, config, pool)
     n_responses, n_cached = len(responses.by_request), len(responses.cached)
     n_unsent = sum(unheard(request, responses.facts) for request in responses.by_request)
     # with equally many responses and requests, no two documents share a response
@@ -217,7 +221,7 @@ def score_responses(
         wall_s=round(time.monotonic() - clock, 3),
         started=started,
         interrupted=responses.interrupted,
-        condition=condition_of(recorded),
+        condition=condition_of(recorded, cut),
         selection=selection_of(recorded, facts, default_subsets(tasks)),
     )
 

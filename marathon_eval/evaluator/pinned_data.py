@@ -33,4 +33,4 @@ def with_unpinned_refused(pool: RequestPool, cache: ResponseCache, manifest: Pat
     doc_requests = {
         name: [error_if_unpinned(item) for item in items] for name, items in pool.doc_requests.items()
     }
-    return RequestPool(pool.docs, doc_requests)
+    return pool._replace(doc_requests=doc_requests)

@@ -9,17 +9,18 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from marathon_eval.api.model import Model
+from marathon_eval.api.model import Model, Request
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.requests import RequestPool, cache_folder
+from marathon_eval.evaluator.requests import RequestPool, cache_folder, seconds_of
 
 if TYPE_CHECKING:
     from marathon_eval.task.task import Task
@@ -29,11 +30,15 @@ PER_ANSWER = 8_000
 
 
 class Check(NamedTuple):
-    """Reports one check: its name, a summary (`said`), and what is wrong (`fault`, None if nothing is)."""
+    """Reports one check: its name, a summary (`said`), and what is wrong (`fault`, None if nothing is).
+
+    A `warning` does not stop the run.
+    """
 
     name: str
     said: str
     fault: str | None = None
+    warning: str | None = None
 
 
 class RunBeforeStart(NamedTuple):
@@ -48,8 +53,15 @@ class RunBeforeStart(NamedTuple):
 
 
 def refuse_missing(plan: RunBeforeStart, answers: int) -> None:
-    """Raise one MarathonError that lists all faults; `answers` is the number of responses that the cache lacks."""
-    faults = [check.fault for check in checks(plan, answers) if check.fault]
+    """Print warnings, and raise one MarathonError that lists all faults.
+
+    `answers` is the number of responses that the cache lacks.
+    """
+    made = list(checks(plan, answers))
+    faults = [check.fault for check in made if check.fault]
+    for check in made:
+        if check.warning and not faults:
+            print(f"marathon-eval: warning: {check.warning}", file=sys.stderr)
     if faults:
         raise MarathonError("; and ".join(faults))
 
@@ -63,6 +75,7 @@ def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
     if judge:
         yield reachable("judge", judge)
         yield judge_prompts(plan)
+    yield audio_lengths(plan)
     yield free_disk_bytes(plan.config, answers)
     yield scorers(plan)
 
@@ -116,6 +129,36 @@ def reachable(name: str, models: tuple[Model, ...]) -> Check:
     return Check(
         name, ", ".join(model.name() for model in models), "; and ".join(dict.fromkeys(faults)) or None
     )
+
+
+def audio_lengths(plan: RunBeforeStart) -> Check:
+    """Check which requests have more audio than a model takes. They become error rows; a run of nothing else is refused."""
+    requests = [request for request in plan.pool.requests() if request.audios]
+    facts, _ = plan.cache.facts(audio for request in requests for audio in request.audios)
+    too_long: dict[Request, str] = {}
+    for request in requests:
+        seconds = seconds_of(request, facts)
+        reasons = (_misfit(model, request, seconds) for model in plan.models)
+        reason = next((reason for reason in reasons if reason is not None), None)
+        if reason is not None:
+            too_long[request] = reason
+    if not too_long:
+        return Check("audio length", "no clip is known to be too long")
+    request, reason = max(too_long.items(), key=lambda item: seconds_of(item[0], facts))
+    said = (
+        f"{len(too_long)} of {len(requests)} requests have more audio than the model takes and become error rows, the longest "
+        f"{request.audios[0].path}: {reason} (--max_seconds leaves such rows out, --long_audio window: asks piece by piece)"
+    )
+    if len(too_long) == len(requests):
+        return Check("audio length", said, said)
+    return Check("audio length", said, warning=said)
+
+
+def _misfit(model: Model, request: Request, seconds: float) -> str | None:
+    try:
+        return model.misfit(request, seconds)
+    except MarathonError:  # the check of the weights reports why their config cannot be read
+        return None
 
 
 def judge_prompts(plan: RunBeforeStart) -> Check:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from marathon_eval.api.model import CachedResponse, Model, Request, Through, complete
@@ -17,6 +18,8 @@ from marathon_eval.errors import RowError
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.gc_pause import seldom_collected
+from marathon_eval.evaluator.split import Split
+from marathon_eval.evaluator.window_answers import combine_answers
 from marathon_eval.files import default_folder
 
 if TYPE_CHECKING:
@@ -53,11 +56,20 @@ class RequestPool(NamedTuple):
 
     docs: dict[str, DocSet]
     doc_requests: dict[str, list[DocRequests]]
+    #: The windows that are sent in place of a request on a long clip.
+    splits: Mapping[Request, Split] = MappingProxyType({})
 
-    def requests(self) -> list[Request]:
-        """Return every distinct request once."""
+    def asked(self) -> list[Request]:
+        """Return every distinct request of the documents once, also those that are sent window by window."""
         by_document = (item.requests for items in self.doc_requests.values() for item in items)
         return list(dict.fromkeys(request for requests in by_document for request in requests))
+
+    def requests(self) -> list[Request]:
+        """Return every distinct request that is sent once."""
+        if not self.splits:
+            return self.asked()
+        sent = (self.splits[one].parts if one in self.splits else (one,) for one in self.asked())
+        return list(dict.fromkeys(request for requests in sent for request in requests))
 
     def size(self) -> int:
         """Count the requests of all documents; equal requests are each counted."""
@@ -161,6 +173,10 @@ def ask(
     """
     requests, facts = ordered(pool, cache)
     responses = RunResponses(Responses(), set(), facts, False)
+
+    def ask_more(more: list[Request]) -> None:
+        _collect(more, model, cache, responses, progress, through)
+
     interrupted = False
     try:
         progress.refused(_failed_rows(pool, facts))
@@ -169,12 +185,18 @@ def ask(
             failed = [
                 request for request, response in responses.by_request.items() if response.status == "error"
             ]
-            _collect(failed, model, cache, responses, progress, through)
+            ask_more(failed)
+        combine_answers(pool.splits, responses.by_request, responses.cached, pool.asked(), ask_more)
     except KeyboardInterrupt:
         interrupted = True
+        combine_answers(pool.splits, responses.by_request, responses.cached, pool.asked(), ask_nothing)
     finally:
         progress.stop()
     return responses._replace(interrupted=interrupted)
+
+
+def ask_nothing(requests: list[Request]) -> None:
+    """Ask nothing more: windows whose answers need further requests stay without a combined answer."""
 
 
 def _failed_rows(pool: RequestPool, facts: Mapping[Audio, AudioFacts]) -> int:
@@ -194,7 +216,8 @@ def unheard(request: Request, facts: Mapping[Audio, AudioFacts]) -> bool:
 def ordered(pool: RequestPool, cache: ResponseCache) -> tuple[list[Request], dict[Audio, AudioFacts]]:
     """Return every distinct request, sorted so that a clip's requests are adjacent, and the facts of the clips."""
     requests = pool.requests()
-    facts, _ = cache.facts(audio for request in requests for audio in request.audios)
+    whole = pool.splits.keys()
+    facts, _ = cache.facts(audio for request in (*requests, *whole) for audio in request.audios)
     requests.sort(key=lambda request: _clip_order(request, facts))
     return requests, facts
 

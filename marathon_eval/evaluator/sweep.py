@@ -17,13 +17,23 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import AT_ONCE, ResponseCache
 from marathon_eval.cache.entry import response_from
+from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import ScoringPlan, judge_with, pinned_pool, run_parts, score_responses
 from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
-from marathon_eval.evaluator.requests import Progress, RunResponses, cache_folder, ordered, seconds_of
+from marathon_eval.evaluator.requests import (
+    Progress,
+    RequestPool,
+    RunResponses,
+    ask_nothing,
+    cache_folder,
+    ordered,
+    seconds_of,
+)
 from marathon_eval.evaluator.score_run import load_scoring
 from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of
+from marathon_eval.evaluator.window_answers import combine_answers
 from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
@@ -65,6 +75,7 @@ def sweep(
             cell.model.cache = cache
             cell.fingerprint_sha256 = sha256_of(cell.model.fingerprint)
         pool = pinned_pool(tasks, config, cells[0].model.name(), cache)
+        refuse_second_round(pool)
         requests, facts = ordered(pool, cache)
         plan = RunBeforeStart(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
         before = partial(refuse_missing, plan)
@@ -83,9 +94,18 @@ def sweep(
             clock = time.monotonic() - cell.seconds
             by_request = Responses(cell_responses(cell, requests, cache, facts))
             cached = {request for request in by_request if request not in cell.new_responses}
+            combine_answers(pool.splits, by_request, cached, pool.asked(), ask_nothing)
             responses = RunResponses(by_request, cached, facts, not complete)
             on_result(cell, score_responses(scoring, cell.config, cell.model, responses, started, clock))
     return complete
+
+
+def refuse_second_round(pool: RequestPool) -> None:
+    """Raise MarathonError for map_reduce: its last requests are made of answers, which differ from cell to cell."""
+    if any(split.windows.combine == "map_reduce" for split in pool.splits.values()):
+        raise MarathonError(
+            "long_audio: combine=map_reduce is not supported in a sweep: take vote, last or join, or run each press by itself"
+        )
 
 
 def fill_cells(

@@ -20,6 +20,7 @@ CONTROLS: Mapping[str, str] = {"silence": "silence", "none": "no audio", "swappe
 #: How a label words each entry of a condition.
 _WORDS: Mapping[str, str] = {
     "audio": "{value}",
+    "long_audio": "{value}",
     "permute_choices": "permuted {value} orders",
     "gen_kwargs": "{value}",
     "num_fewshot": "{value} examples",
@@ -35,8 +36,11 @@ _LONGEST_NAME = 120
 _SHORT_HASH = 8
 
 
-def condition_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what the flags in a run's config changed; empty if nothing, None if the config does not tell."""
+def condition_of(config: Mapping[str, Any], cut: str | None = None) -> dict[str, Any] | None:
+    """Return what the flags in a run's config changed; empty if nothing, None if the config does not tell.
+
+    `cut` says how long clips were cut into windows.
+    """
     if (
         "predictions" in config
     ):  # the answers of another program: its file stands for the model and how it was asked
@@ -46,6 +50,7 @@ def condition_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
     changed = {
         "audio": "swapped" if config["swap_audio"] else config["no_audio"],
         "transform": config["transform"],
+        "long_audio": cut,
         "permute_choices": config["permute_choices"],
         "gen_kwargs": config["gen_kwargs"],
         "seed": config.get("seed"),

@@ -160,6 +160,7 @@ class TestCost:
             "requests": 9,
             "least_loss": None,
             "no_loss": "n too small (3 clips)",
+            "n_length": 0,
         }
         assert (cost["hits"], cost["misses"], cost["most_output_tokens"]) == (0, 9, 9 * 4)
         assert (cost["audio_tokens"], cost["forecast_s"]) == (None, None)
@@ -192,6 +193,7 @@ class TestCost:
         assert [line.split()[0] for line in shown if "  ok " in line] == [
             "imports",
             "weights",
+            "audio",
             "disk",
             "scorers",
         ]

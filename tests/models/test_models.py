@@ -19,6 +19,7 @@ from helpers.tiny_model_cases import (
     answers,
     asked,
     benches,
+    built,
     clips,
     first_logits,
     press_of,
@@ -61,6 +62,30 @@ def test_a_clip_longer_than_five_minutes_is_heard_whole(name: str, bench: Benche
     rate = there.case.tokens(3000.0) / 3000.0
     assert adapter.token_rate == pytest.approx(rate, rel=0.01)
     assert inputs.details == ({"segment_seconds": 30.0} if adapter.segment_seconds else {})
+
+
+@ALL
+def test_a_clip_beyond_the_positions_is_told_by_the_config_alone(
+    name: str, bench: Benches, clip: Clips, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = bench(name)
+    adapter = built(there.case, there.folder)
+    limit = there.loaded.model.config.get_text_config().max_position_embeddings
+    assert adapter.positions == limit
+    if adapter.token_rate is None:
+        assert adapter.misfit(asked(clip(20.0)), 1e6) is None, (
+            "this model's rate is measured once it is loaded"
+        )
+        return
+    room = (limit - FEW.max_new_tokens) / adapter.token_rate
+    assert adapter.misfit(asked(clip(20.0)), room - 1) is None
+    assert f"exceed the model's {limit} positions: at most" in str(
+        adapter.misfit(asked(clip(20.0)), room + 1)
+    )
+    monkeypatch.setattr(adapter, "_positions", 100)
+    (response,) = answers(adapter, [asked(clip(20.0))])
+    assert str(response.error).startswith("not asked: 20 s of audio are about")
+    assert adapter._runner is None, "no weights were loaded for it"
 
 
 @ALL

@@ -275,3 +275,18 @@ def test_a_clip_is_sent_at_the_rate_asked_for(
     data = server.calls[-1].body["messages"][0]["content"][0]["input_audio"]["data"]
     with soundfile.SoundFile(io.BytesIO(base64.b64decode(data))) as file:
         assert (file.samplerate, file.frames, file.channels) == (24000, 24000, 1)
+
+
+def test_the_size_that_openai_takes_is_told_before_anything_is_sent() -> None:
+    request = Request("?", (Audio("unread.wav"),))
+    model = OpenAIAudio.from_args({"model": "m", "base_url": "https://api.openai.com/v1"})
+    assert model.misfit(request, 600.0) is None
+    assert "22.4 MB of audio: https://api.openai.com/v1 takes clips of 20 MB" in str(
+        model.misfit(request, 700.0)
+    )
+    mp3 = OpenAIAudio.from_args(
+        {"model": "m", "base_url": "https://a.openai.azure.com/v1", "audio_format": "mp3"}
+    )
+    assert mp3.misfit(request, 700.0) is None, "its size is known once it is encoded"
+    own = OpenAIAudio.from_args({"model": "m", "base_url": "http://127.0.0.1:1/v1"})
+    assert own.misfit(request, 7000.0) is None, "another server's limit is its own"

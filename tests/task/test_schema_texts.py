@@ -10,7 +10,7 @@ import pydantic
 import pytest
 import yaml
 
-from marathon_eval.task.yaml import config, data_config, judge_keys
+from marathon_eval.task.yaml import config, data_config, judge_keys, long_audio
 from marathon_eval.task.yaml.config import GroupConfig, TaskConfig, task_schema
 
 #: What each class needs beside the key that is tried.
@@ -21,6 +21,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "StripPrefix": {"columns": "a", "prefix": "b"},
     "Join": {"file": "a.csv", "column": "b"},
     "AudioColumns": {"path": "a"},
+    "LongAudio": {"window": {"seconds": 600, "combine": "vote"}},
+    "Windows": {"seconds": 600, "combine": "vote"},
     "RowFilter": {"fields": {"a": "b"}},
     "Balance": {"by": "a"},
     "JudgeGate": {"reading": "strict", "metric": "accuracy"},
@@ -46,7 +48,11 @@ def test_every_key_has_its_meaning_and_a_valid_example(name: str, key: str) -> N
     assert len(about["examples"]) == 1, "no example in examples.yaml"
     if key == "include":  # read before the keys are checked
         return
-    (kind,) = {getattr(module, name) for module in (config, data_config, judge_keys) if hasattr(module, name)}
+    (kind,) = {
+        getattr(module, name)
+        for module in (config, data_config, judge_keys, long_audio)
+        if hasattr(module, name)
+    }
     needed = {} if name == "RowStepConfig" else NEEDED.get(name, {})
     if name == "GradePrompt" and key != "labels":
         needed = {**needed, "scale": [1, 5]}

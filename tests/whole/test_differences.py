@@ -139,6 +139,12 @@ CONDITIONS = {
     "system prompt by flag": flag("system_instruction", "Be brief."),
     "no system prompt by flag": flag("system_instruction", ""),
     "examples by flag": flag("num_fewshot", 1),
+    "windows": flag("long_audio", "window:seconds=0.03,combine=vote"),
+    "windows of another length": flag("long_audio", "window:seconds=0.02,combine=vote"),
+    "windows that overlap": flag("long_audio", "window:seconds=0.03,overlap=0.01,combine=vote"),
+    "windows combined otherwise": flag("long_audio", "window:seconds=0.03,combine=join"),
+    "windows as long as the clips": flag("long_audio", "window:seconds=9,combine=vote"),
+    "windows of the task": task(long_audio={"window": {"seconds": 0.03, "combine": "last"}}),
 }
 SELECTIONS = {
     "limit": flag("limit", 2),

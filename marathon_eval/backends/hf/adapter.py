@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from marathon_eval.api.model import Model, ModelSettings, Request, Response
 from marathon_eval.api.press import EvictionPress, Press
+from marathon_eval.api.same_failures import NEVER_SENT
 from marathon_eval.backends.hf import lora, partial_files, weights
-from marathon_eval.backends.hf.batching import MAX_BATCH, Batching, estimated_tokens
+from marathon_eval.backends.hf.batching import MAX_BATCH, ROUNDED_TOKENS, Batching, estimated_tokens
+from marathon_eval.backends.hf.config_files import downloaded_config, positions_of, read_json
 from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template
 from marathon_eval.errors import AudioError, MarathonError
 
@@ -69,6 +71,7 @@ class HFAudio(Model):
             self.args.max_batch_tokens, self.args.batch_size == "auto" and self.args.max_batch_tokens is None
         )
         self._seconds: dict[Audio, float] = {}
+        self._positions: int | None = None
 
     @property
     def args(self) -> HFSettings:
@@ -167,11 +170,47 @@ class HFAudio(Model):
 
     # -- answering ----------------------------------------------------------------------------------------------
 
+    @property
+    def positions(self) -> int | None:
+        """Return the language model's positions by the checkpoint's config; None if it says none or is not here yet."""
+        if self._positions is None:
+            folder = weights.local_folder(self.args.pretrained, self.flags.args)
+            file = folder / "config.json" if folder else downloaded_config(self.args.pretrained, self.commit)
+            self._positions = positions_of(read_json(file)) if file and file.is_file() else None
+        return self._positions
+
+    def misfit(self, request: Request, seconds: float) -> str | None:
+        """Return why audio and answer alone exceed the model's positions; None if they may fit."""
+        rate, limit = self.token_rate, self.positions if self.token_rate else None
+        if not rate or limit is None or not request.audios:
+            return None
+        tokens = int(seconds * rate) - ROUNDED_TOKENS * len(request.audios)
+        answer = request.generation.max_new_tokens
+        if tokens + answer <= limit:
+            return None
+        return (
+            f"{seconds:.0f} s of audio are about {tokens} tokens ({rate:g} a second), which with {answer} for the answer "
+            f"exceed the model's {limit} positions: at most {max(0, limit - answer) / rate:.0f} s fit"
+        )
+
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        """Answer as `Model.generate` does; the first call loads the weights."""
+        """Answer as `Model.generate` does; the first call loads the weights, unless no request fits the model."""
         if self._runner is None:
             self.check()
             self.folder()
+        if self.token_rate and self.positions is not None:
+            self.know_lengths(requests)
+            fitting = []
+            for request in requests:
+                reason = self.misfit(request, sum(self._seconds[audio] for audio in request.audios))
+                if reason is None:
+                    fitting.append(request)
+                else:
+                    yield request, Response.failed(NEVER_SENT + reason)
+            if requests and not fitting:
+                return
+            requests = fitting
+        if self._runner is None:
             from marathon_eval.backends.hf.engine.runner import Runner
 
             runners = (cell._runner for cell in self.cells if cell._runner is not None)

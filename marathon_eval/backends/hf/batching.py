@@ -23,6 +23,8 @@ from marathon_eval.errors import MarathonError
 MAX_BATCH = 64
 #: The budget of `auto` without a GPU: one clip of five minutes at 25 tokens/s, or three of a minute and a half.
 CPU_TOKENS = 8192
+#: Audio tokens by which each clip may have fewer than its length times the rate: frames and tokens are rounded.
+ROUNDED_TOKENS = 2
 #: `auto` on a GPU uses this share of the free memory, judged by the bytes per token of the first, longest request.
 FREE_SHARE = 0.8
 #: Audio tokens per second for models that do not state a rate: the highest rate in models/.

@@ -1,8 +1,9 @@
-"""Reads the config files of a checkpoint, and which modules of its own code they name."""
+"""Reads the config files of a checkpoint: which modules of its own code they name, and how many positions its model has."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,3 +35,24 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise MarathonError(f"{file}: is no JSON object")
     return content
+
+
+#: Where config files keep the settings of the language model.
+_TEXT_CONFIGS = ("thinker_config", "text_config", "llm_config", "language_config")
+
+
+def positions_of(config: Mapping[str, Any]) -> int | None:
+    """Return the positions (tokens of prompt and answer together) of the language model; None if the config says none."""
+    for name in _TEXT_CONFIGS:
+        if isinstance(config.get(name), dict):
+            return positions_of(config[name])
+    positions = config.get("max_position_embeddings")
+    return positions if isinstance(positions, int) and positions > 0 else None
+
+
+def downloaded_config(name: str, commit: str) -> Path | None:
+    """Return the config file of a checkpoint on the hub if it was downloaded before, else None."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(name, "config.json", revision=commit)
+    return Path(file) if isinstance(file, str) else None

@@ -148,6 +148,23 @@ class APIAudio(Model):
             **{name: value for name, value in thinking.items() if value is not None},
         }
 
+    @property
+    def most_audio_bytes(self) -> int | None:
+        """The bytes of one encoded clip that the server takes; None where that is not known."""
+        return None
+
+    def misfit(self, request: Request, seconds: float) -> str | None:
+        """Return why the server would refuse these seconds for their size; None if it may take them, or the size is unknown."""
+        # the size of an MP3 is known once it is encoded
+        alone = len(request.audios) == 1 and self.settings.audio_format == "wav"
+        return self._too_large(round(seconds * self.settings.sample_rate) * 2 if alone else 0)
+
+    def _too_large(self, size: int) -> str | None:
+        if self.most_audio_bytes is None or size <= self.most_audio_bytes:
+            return None
+        smaller = " (audio_format=mp3 is smaller)" if self.settings.audio_format == "wav" else ""
+        return f"{size / 1e6:.1f} MB of audio: {self.shown_url} takes clips of {self.most_audio_bytes / 1e6:g} MB{smaller}"
+
     def check(self) -> None:
         """Raise MarathonError when a key is needed and none is set; sends nothing to the server."""
         self._key()
@@ -233,6 +250,8 @@ class APIAudio(Model):
             )
         try:
             clips = [await session.clips.get(audio) for audio in request.audios]
+            if (reason := self._too_large(max((len(clip.data) for clip in clips), default=0))) is not None:
+                return Response.failed(NEVER_SENT + reason)
             reply = await self._call(session, request, clips)
         except RowError as error:
             return Response.failed(str(error))

@@ -122,6 +122,12 @@ def _add_request_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the response cache (default: $MARATHON_EVAL_CACHE, or ~/.cache/marathon_eval)",
     )
+    parser.add_argument(
+        "--long_audio",
+        metavar="HOW",
+        help="what happens to long clips, instead of the tasks' own long_audio: refuse, or "
+        "window:seconds=600,overlap=0,combine=vote (or last, join, map_reduce)",
+    )
     parser.add_argument("--no_cache", action="store_true", help="neither read nor write cached responses")
     parser.add_argument(
         "--retry_errors", action="store_true", help="send failed requests a second time at the end of the run"
@@ -206,6 +212,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         samples=parse_samples(arguments.samples) if arguments.samples else None,
         min_seconds=least,
         max_seconds=most,
+        long_audio=checked_long_audio(arguments.long_audio),
         gen_kwargs=parse_args(arguments.gen_kwargs, "--gen_kwargs"),
         use_cache=arguments.use_cache,
         no_cache=arguments.no_cache,
@@ -247,6 +254,15 @@ def canonical_transform(text: str) -> str:
     from marathon_eval.api.transforms import canonical_steps
 
     return canonical_steps(text)
+
+
+def checked_long_audio(text: str | None) -> str | None:
+    """Return the value of --long_audio if it can be read. Raises MarathonError."""
+    if text is not None:
+        from marathon_eval.evaluator.windows import parse_long_audio
+
+        parse_long_audio(text)
+    return text
 
 
 def checked_lengths(least: float | None, most: float | None) -> tuple[float | None, float | None]:

@@ -135,8 +135,8 @@ def explained(arguments: argparse.Namespace) -> list[str]:
     Raises MarathonError.
     """
     from marathon_eval.api.registry import Registry
-    from marathon_eval.evaluator.evaluator import build_model, load_tasks
-    from marathon_eval.evaluator.requests import cache_folder, requests_of_tasks
+    from marathon_eval.evaluator.evaluator import build_model, load_tasks, pinned_pool
+    from marathon_eval.evaluator.requests import cache_folder
 
     config = run_config(arguments)
     registry = Registry(config.include_path)
@@ -146,7 +146,7 @@ def explained(arguments: argparse.Namespace) -> list[str]:
         model.cache = cache
         fingerprint = model.fingerprint
         keyed, failed = cache.keyed(
-            sha256_of(fingerprint), requests_of_tasks(tasks, config, model.name()).requests()
+            sha256_of(fingerprint), pinned_pool(tasks, config, model.name(), cache).requests()
         )
         stored = cache.get_many(entry.key for entry in keyed.values())
     misses = [entry.described for entry in keyed.values() if entry.key not in stored]

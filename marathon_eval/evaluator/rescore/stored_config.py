@@ -27,6 +27,7 @@ _TAKEN: Mapping[str, type | tuple[type, ...]] = {
     "samples": dict,
     "min_seconds": _NUMBER,
     "max_seconds": _NUMBER,
+    "long_audio": str,
     "gen_kwargs": dict,
     "log_samples": bool,
     "predict_only": bool,

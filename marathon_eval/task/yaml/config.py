@@ -21,6 +21,7 @@ from marathon_eval.task.yaml.data_config import (
 )
 from marathon_eval.task.yaml.generation import generation_settings
 from marathon_eval.task.yaml.judge_keys import Judging
+from marathon_eval.task.yaml.long_audio import LongAudioRule
 
 __all__ = ["GroupConfig", "TaskConfig", "generation_settings", "task_schema"]
 
@@ -180,6 +181,11 @@ class TaskConfig(Keys):
     )
     max_seconds: float | None = Field(
         None, gt=0, allow_inf_nan=False, description="the same for rows with more seconds of audio"
+    )
+    long_audio: LongAudioRule = Field(
+        "refuse",
+        description="refuse: a clip that does not fit the model is an error row; {window: {seconds, overlap, combine, ask}}: "
+        "longer clips are cut into windows that are asked one by one",
     )
 
     system: str | None = Field(

@@ -23,7 +23,7 @@ import torch
 
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.press import EvictionPress, PruningPress
-from marathon_eval.backends.hf.batching import padded
+from marathon_eval.backends.hf.batching import ROUNDED_TOKENS, padded
 from marathon_eval.backends.hf.engine.clip_inputs import SharedFeatures
 from marathon_eval.backends.hf.engine.encoder_cache import EncoderFiles
 from marathon_eval.backends.hf.engine.load import load
@@ -46,9 +46,8 @@ if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio
     from marathon_eval.backends.hf.inputs import Inputs
 
-#: Each clip may lack up to this much, in seconds and in tokens, without being cut: frames and tokens round.
+#: Each clip may lack up to this many seconds without being cut: frames round.
 SECONDS_SLACK = 0.05
-TOKENS_SLACK = 2
 
 
 class ReadyBatch(NamedTuple):
@@ -319,7 +318,7 @@ def refuse_cut_audio(
     if token_rate is None:
         return
     expected = sent * token_rate
-    if audio_tokens < expected - TOKENS_SLACK * max(1, len(waves)):
+    if audio_tokens < expected - ROUNDED_TOKENS * max(1, len(waves)):
         raise RowError(
             f"audio was cut: {sent:.2f} s are {expected:.0f} audio tokens at {token_rate:g}/s, "
             f"the prompt has {audio_tokens}"

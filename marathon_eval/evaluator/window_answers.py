@@ -1,0 +1,126 @@
+"""Combines the answers about a long clip's windows into the row's response, as `long_audio` says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, MutableMapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from marathon_eval.api.model import Request, Response, Usage
+from marathon_eval.evaluator.split import Split
+
+#: What the model answers from, once it has taken notes on each window.
+_NOTES = "Notes on the parts of a recording, in order:\n\n{notes}\n\n{question}"
+_SUMMED = (
+    *("heard_seconds", "audio_tokens", "kept_tokens", "input_tokens", "output_tokens"),
+    *("encode_s", "prefill_s", "decode_s"),
+)
+_LARGEST = ("peak_bytes", "kv_bytes")
+_ANSWERED = ("ok", "unverified")
+
+
+def combine_answers(
+    splits: Mapping[Request, Split],
+    responses: MutableMapping[Request, Response],
+    cached: set[Request],
+    kept: Collection[Request],
+    ask: Callable[[list[Request]], None],
+) -> None:
+    """Replace the windows' responses by one for each request that was split, and keep those of the requests `kept`.
+
+    `ask` adds the responses to further requests, which map_reduce makes of the notes. A request of which a window has no
+    response (after Ctrl-C) gets none. `cached` names the requests whose response came from the cache.
+    """
+    finals = {
+        request: _final_request(request, split, responses)
+        for request, split in splits.items()
+        if split.windows.combine == "map_reduce" and _all_answered(split, responses)
+    }
+    if finals:
+        ask(list(dict.fromkeys(finals.values())))
+    combined: dict[Request, Response] = {}
+    used: set[Request] = set()
+    for request, split in splits.items():
+        sources = [*split.parts, *([finals[request]] if request in finals else [])]
+        used.update(sources)
+        if all(source in responses for source in sources):
+            combined[request] = _combined(split, [responses[source] for source in sources])
+            if all(source in cached for source in sources):
+                cached.add(request)
+    for source in used - set(kept):
+        responses.pop(source, None)
+        cached.discard(source)
+    responses.update(combined)
+
+
+def _all_answered(split: Split, responses: Mapping[Request, Response]) -> bool:
+    return all(part in responses and responses[part].status in _ANSWERED for part in split.parts)
+
+
+def _final_request(request: Request, split: Split, responses: Mapping[Request, Response]) -> Request:
+    notes = [
+        f"Part {place + 1} ({_clock(start)} to {_clock(stop)}): {responses[part].text.strip()}"
+        for place, (part, (start, stop)) in enumerate(zip(split.parts, split.spans, strict=True))
+    ]
+    prompt = _NOTES.replace("{notes}", "\n".join(notes)).replace("{question}", request.prompt)
+    return replace(request, prompt=prompt, audios=())
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def _combined(split: Split, sources: Sequence[Response]) -> Response:
+    """Combine the windows' responses, followed by the answer from their notes if the model was asked for one."""
+    parts = sources[: len(split.parts)]
+    usage = _usage(split, sources)
+    for place, part in enumerate(parts):
+        if part.status not in _ANSWERED:
+            return replace(
+                part, text="", error=f"{split.named(place)}: {part.error or part.status}", usage=usage
+            )
+    if len(sources) > len(parts):
+        return replace(sources[-1], status=_status([*parts, sources[-1]]), usage=usage)
+    ended = "length" if any(part.finish_reason == "length" for part in parts) else parts[-1].finish_reason
+    if split.windows.combine == "join":
+        text = " ".join(part.text.strip() for part in parts if part.text.strip())
+        return Response(text, ended, _status(parts), usage=usage)
+    answers = [split.read(part.text) for part in parts]
+    chosen = parts[_chosen(answers, split.windows.combine)]
+    details = {**usage.details, "window_answers": answers}
+    return replace(chosen, status=_status(parts), usage=replace(usage, details=details))
+
+
+def _chosen(answers: Sequence[str | None], combine: str) -> int:
+    """Return the place of the window whose text stands for the row; the last if none has an answer."""
+    counts = Counter(answer for answer in answers if answer is not None)
+    if not counts:
+        return len(answers) - 1
+    if combine == "last":
+        return max(place for place, answer in enumerate(answers) if answer is not None)
+    # of equally frequent answers, Counter has the one first that was given first
+    return answers.index(counts.most_common(1)[0][0])
+
+
+def _status(parts: Sequence[Response]) -> Any:
+    """Return `unverified` if it is unverified for any window that it was heard whole."""
+    return next((part.status for part in parts if part.status != "ok"), "ok")
+
+
+def _usage(split: Split, sources: Sequence[Response]) -> Usage:
+    """Return the sums of counts and seconds (an overlap counts twice), and the largest memory."""
+
+    def known(name: str) -> list[Any]:
+        return [value for part in sources if (value := getattr(part.usage, name)) is not None]
+
+    return Usage(
+        **{name: sum(values) for name in _SUMMED if (values := known(name))},
+        **{name: max(values) for name in _LARGEST if (values := known(name))},
+        details={
+            "windows": len(split.parts),
+            "combine": split.windows.combine,
+            "window_responses": [part.text for part in sources[: len(split.parts)]],
+        },
+    )

@@ -1,0 +1,347 @@
+"""Tests clips that are longer than a model takes: cut into windows that are asked one by one, or told beforehand."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from helpers.minimal_task import HEARD, write_task
+from marathon_eval.cli.main import main
+from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.windows import parse_long_audio, window_spans
+from marathon_eval.results.files import newest_run, read_results, read_samples
+from marathon_eval.task.yaml.long_audio import Windows
+
+#: Each second of a test clip is one loudness: the model names the letters that it hears, and notes every call.
+LISTENER = '''
+import json
+from pathlib import Path
+
+from marathon_eval.api.model import Model, ModelSettings, Response, Usage
+
+
+class Listener(Model):
+    """Says the letters of the seconds that it hears, and what it was told where it hears nothing."""
+
+    Settings = ModelSettings
+
+    def misfit(self, request, seconds):
+        return f"{seconds:g} s are over 5 s" if request.audios and seconds > 5 else None
+
+    def generate(self, requests):
+        for request in requests:
+            wave = request.audios[0].samples(1000) if request.audios else []
+            letters = "".join("-ABCD"[round(10 * abs(wave[at]))] for at in range(500, len(wave), 1000))
+            with Path(__file__).with_suffix(".calls").open("a") as calls:
+                calls.write(json.dumps([letters, request.prompt, request.generation.max_new_tokens]) + "\\n")
+            if "!" in letters or "-" in letters and "note" not in request.prompt:
+                yield request, Response.failed("deaf to silence")
+            elif "answers" in request.prompt:
+                yield request, Response(f"so: {letters[:1]}" if letters[:1] != "D" else "I cannot say")
+            else:
+                yield request, Response(letters or "B", usage=Usage(heard_seconds=len(wave) / 1000, peak_bytes=len(wave)))
+'''
+KEYS = f"""\
+{HEARD}doc_to_choice: [one, two, three, four]
+choice_layout: A.
+filter_list:
+  - {{name: strict, filter: [{{function: choice}}]}}
+metric_list:
+  - {{metric: accuracy, filter_list: strict}}
+headline: {{reading: strict, metric: accuracy, scale: 100}}
+"""
+VOTE = "window:seconds=2,combine=vote"
+
+
+def write_clip(path: Path, letters: str) -> None:
+    """Write one second for each letter; `-` is silence."""
+    levels = np.repeat([0.1 * "-ABCD".index(letter) for letter in letters], 1000)
+    soundfile.write(path, levels, 1000, subtype="FLOAT")
+
+
+class Ground:
+    """A folder with a listener, and tasks on clips that are written as letters."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "listener.py").write_text(LISTENER)
+
+    def run(self, clips: str, *flags: str, keys: str = KEYS, golds: str = "BBBBBBBB") -> int:
+        """Run the listener on a task with one row for each clip (`AABB CC`)."""
+        rows = []
+        for number, (letters, gold) in enumerate(zip(clips.split(), golds, strict=False)):
+            write_clip(self.folder / f"{number}.wav", letters)
+            rows.append({"q": f"answers {number}", "a": gold, "path": f"{number}.wav"})
+        task = write_task(self.folder, keys, rows)
+        given = ["--model", str(self.folder / "listener.py"), "--tasks", str(task)]
+        given += ["--data_dir", str(self.folder), "--use_cache", str(self.folder / "cache")]
+        return main([*given, "-o", str(self.folder / "out"), *flags])
+
+    @property
+    def results(self) -> Any:
+        return read_results(newest_run(self.folder / "out"))
+
+    @property
+    def samples(self) -> list[Any]:
+        return list(read_samples(newest_run(self.folder / "out"), "own"))
+
+    def calls(self) -> list[Any]:
+        """What the model was asked since the last look: letters, prompt, tokens."""
+        path = self.folder / "listener.calls"
+        lines = path.read_text().splitlines() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    return Ground(tmp_path)
+
+
+@given(
+    start=st.floats(0, 100),
+    length=st.floats(1, 20_000),
+    longest=st.floats(0.5, 5000),
+    share=st.floats(0, 0.9),
+    stretch=st.floats(0.5, 2),
+)
+@example(start=0, length=601, longest=600, share=0, stretch=1)
+@example(start=0, length=1200, longest=600, share=0, stretch=1)
+def test_windows_cover_the_clip_in_equal_lengths(
+    start: float, length: float, longest: float, share: float, stretch: float
+) -> None:
+    windows = Windows(seconds=longest, overlap=share * longest, combine="vote")
+    if length / ((1 - share) * longest * stretch) > 5000:
+        return
+    spans = window_spans(start, length, stretch, windows)
+    lengths = [end - begin for begin, end in spans]
+    assert spans[0][0] == pytest.approx(start, abs=1e-6)
+    assert spans[-1][1] == pytest.approx(start + length, abs=1e-6)
+    assert max(lengths) <= longest * stretch + 1e-5
+    assert max(lengths) - min(lengths) < 1e-4, "none is a useless rest"
+    for (_, end), (begin, _) in pairwise(spans):
+        assert end - begin == pytest.approx(share * longest * stretch, abs=1e-5)
+    if length > longest * stretch * 1.001:
+        assert len(spans) > 1
+
+
+class TestCombining:
+    def test_vote_takes_the_answer_of_most_windows_and_the_earliest_of_a_tie(self, ground: Ground) -> None:
+        assert ground.run("AABBCCBB AABB DDDDBBDD BB", "--long_audio", VOTE) == 0
+        assert [row["response"] for row in ground.samples] == ["so: B", "so: A", "so: B", "so: B"]
+        assert [row["readings"]["strict"]["answer"] for row in ground.samples] == ["B", "A", "B", "B"]
+        details = ground.samples[2]["usage"]["details"]
+        assert details["window_answers"] == [None, None, "B", None], "what gives no answer has no vote"
+        assert details["windows"] == 4
+        assert ground.samples[3]["usage"].get("details") is None, "a short clip is not cut"
+
+    def test_last_takes_the_last_answer_there_is(self, ground: Ground) -> None:
+        assert ground.run("AABBDD DDDD", "--long_audio", "window:seconds=2,combine=last") == 0
+        assert [row["response"] for row in ground.samples] == ["so: B", "I cannot say"]
+
+    def test_join_writes_all_texts_and_sums_what_they_cost(self, ground: Ground) -> None:
+        keys = KEYS.replace("path\n", "path\ndoc_to_text: 'say {{q[-1]}}'\n", 1).replace(
+            "doc_to_text: q\n", "", 1
+        )
+        keys = keys.replace("function: choice", "function: take_first").replace("accuracy", "exact_match")
+        assert ground.run("AABBCC", "--long_audio", "window:seconds=2,combine=join", keys=keys) == 0
+        (row,) = ground.samples
+        assert row["response"] == "AA BB CC"
+        assert row["usage"]["heard_seconds"] == pytest.approx(6.0)
+        assert row["usage"]["peak_bytes"] == 2000
+        assert row["audio"][0]["seconds"] == 6.0, "the row's clip is the whole one"
+
+    def test_map_reduce_answers_from_notes_on_every_window(self, ground: Ground) -> None:
+        flags = ("--long_audio", "window:seconds=2,combine=map_reduce,notes_tokens=77")
+        keys = KEYS.replace("doc_to_text: q", "doc_to_text: 'note {{q[-1]}}'")
+        assert ground.run("AABB", *flags, keys=keys) == 0
+        first, second, last = ground.calls()
+        assert [first[0], second[0], last[0]] == ["AA", "BB", ""]
+        assert "part 1 of 2" in first[1]
+        assert "part 2 of 2" in second[1]
+        assert (first[2], last[2]) == (77, 256)
+        assert "Part 1 (0:00 to 0:02): AA\nPart 2 (0:02 to 0:04): BB" in last[1]
+        assert last[1].endswith("note 0")
+        assert ground.samples[0]["response"] == "B"
+        assert ground.run("AABB", *flags, keys=keys) == 0
+        assert ground.calls() == []
+        assert ground.results["cache"] == {"hits": 1, "misses": 0}
+
+    def test_each_window_is_asked_what_the_user_says(self, ground: Ground) -> None:
+        ask = "Part {part} of {parts}, answers only: {question}"
+        rule = f"long_audio: {{window: {{seconds: 2, combine: vote, ask: '{ask}'}}}}\n"
+        assert ground.run("AABB", keys=KEYS + rule) == 0
+        assert [call[1].split("\n")[0] for call in ground.calls()] == [
+            "Part 1 of 2, answers only: answers 0",
+            "Part 2 of 2, answers only: answers 0",
+        ]
+
+    def test_a_window_that_fails_fails_the_row_and_says_which(self, ground: Ground) -> None:
+        assert ground.run("AA--BB AABB", "--long_audio", VOTE) == 3
+        first, second = ground.samples
+        assert (first["status"], first["response"]) == ("error", None)
+        assert first["error"] == "window 2 of 3 (2-4 s): deaf to silence"
+        assert second["status"] == "ok"
+        assert ground.results["tasks"]["own"]["n_errors"] == 1
+
+
+class TestKeysAndLabels:
+    def test_windows_are_cached_one_by_one_and_a_new_rule_asks_nothing(self, ground: Ground) -> None:
+        assert ground.run("AABBBB", "--long_audio", VOTE) == 0
+        assert len(ground.calls()) == 3
+        assert ground.results["cache"] == {"hits": 0, "misses": 1}
+        assert ground.run("AABBBB", "--long_audio", VOTE.replace("vote", "last")) == 0
+        assert ground.calls() == []
+        assert ground.results["cache"] == {"hits": 1, "misses": 0}
+        assert ground.run("AABBBB", "--long_audio", "window:seconds=3,combine=vote") == 0
+        assert len(ground.calls()) == 2
+
+    def test_the_label_says_how_clips_were_cut(
+        self, ground: Ground, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ground.run("AABB BB", "--long_audio", "window:seconds=2,overlap=0.5,combine=vote") == 0
+        assert ground.results["condition"] == {"long_audio": "windows of 2 s, overlap 0.5 s, vote"}
+        assert "listener, windows of 2 s, overlap 0.5 s, vote" in capsys.readouterr().out
+
+    def test_what_cuts_no_clip_leaves_no_mark(self, ground: Ground) -> None:
+        assert ground.run("AA BB", "--long_audio", VOTE) == 0
+        assert ground.results["condition"] == {}
+        assert ground.run("AA BB", "--long_audio", "refuse") == 0
+        assert ground.results["condition"] == {}
+
+    def test_the_task_may_say_it_and_the_flag_decides(self, ground: Ground) -> None:
+        keys = KEYS + "long_audio: {window: {seconds: 2, combine: vote}}\n"
+        assert ground.run("AABBBB", keys=keys) == 0
+        assert ground.results["condition"] == {"long_audio": "windows of 2 s, vote"}
+        assert ground.run("AABB", "--long_audio", "refuse", keys=keys) == 0
+        assert ground.results["condition"] == {"long_audio": "long audio uncut"}
+        assert ground.samples[0]["response"] == "so: A"
+
+    def test_a_run_is_scored_again_from_its_rows(self, ground: Ground) -> None:
+        assert ground.run("AABBCCBB BB", "--long_audio", VOTE, golds="BA") == 0
+        folder = str(newest_run(ground.folder / "out"))
+        score = ["score", folder, "--include_path", str(ground.folder), "--data_dir", str(ground.folder)]
+        (ground.folder / "tasks").mkdir()
+        (ground.folder / "own.yaml").rename(ground.folder / "tasks" / "own.yaml")
+        (ground.folder / "rows.json").rename(ground.folder / "tasks" / "rows.json")
+        before, calls = ground.results, ground.calls()
+        assert main([*score, "-o", str(ground.folder / "again")]) == 0
+        after = read_results(newest_run(ground.folder / "again"))
+        assert after["tasks"]["own"]["strict"] == before["tasks"]["own"]["strict"]
+        assert after["condition"] == before["condition"]
+        assert (len(calls), ground.calls()) == (5, [])
+
+    def test_a_speed_changes_how_much_of_the_file_a_window_is(self, ground: Ground) -> None:
+        assert ground.run("AAAABBBB", "--long_audio", VOTE, "--transform", "speed:factor=2") == 0
+        assert ground.samples[0]["usage"]["details"]["windows"] == 2
+
+    def test_no_audio_leaves_nothing_to_cut(self, ground: Ground) -> None:
+        assert ground.run("AABB", "--long_audio", VOTE, "--no_audio", "none") == 0
+        assert len(ground.calls()) == 1
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("cut", "neither of: --long_audio refuse, or --long_audio window:seconds=600"),
+            ("window", "neither of"),
+            ("window:seconds=5", "combine: Field required"),
+            ("window:seconds=0,combine=vote", "seconds: Input should be greater than 0"),
+            (
+                "window:seconds=5,combine=mean",
+                "combine: Input should be 'vote', 'last', 'join' or 'map_reduce'",
+            ),
+            ("window:seconds=5,combine=vote,overlp=1", "overlp: Extra inputs are not permitted"),
+            ("window:seconds=5,combine=vote,overlap=5", "the overlap must be shorter than the window"),
+            ("window:seconds=5,combine=join,overlap=1", "combine: join needs overlap: 0"),
+            ("window:seconds=5,combine=vote,ask=what", "ask must contain {question}"),
+        ],
+    )
+    def test_a_flag_that_cannot_be_read_says_what_can(self, text: str, said: str) -> None:
+        with pytest.raises(MarathonError) as refused:
+            parse_long_audio(text)
+        assert str(refused.value).startswith("--long_audio: ")
+        assert said in str(refused.value)
+
+    def test_a_row_of_several_clips_is_an_error_row(self, ground: Ground) -> None:
+        write_clip(ground.folder / "x.wav", "AAAA")
+        keys = KEYS.replace("doc_to_audio: path", "doc_to_audio: [path, path]")
+        assert ground.run("AABB A", "--long_audio", VOTE, keys=keys) == 3
+        first, second = ground.samples
+        assert (
+            first["error"]
+            == "row 0: its 2 clips last 8 s, and long_audio cuts only rows of one clip into windows"
+        )
+        assert second["status"] == "ok"
+
+    def test_a_sweep_refuses_a_second_round(self, ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
+        flags = ("--presses", "none", "--long_audio", "window:seconds=2,combine=map_reduce")
+        assert _sweep(ground, *flags) == 2
+        assert "combine=map_reduce is not supported in a sweep" in capsys.readouterr().err
+
+    def test_a_sweep_combines_windows(self, ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
+        assert _sweep(ground, "--presses", "none", "--long_audio", VOTE, "--json") == 0
+        swept = json.loads(capsys.readouterr().out)
+        assert swept["condition"] == {"long_audio": "windows of 2 s, vote"}
+        (cell,) = swept["tasks"]["own"].values()
+        assert (cell["score"], cell["n"]) == (100.0, 2)
+        assert len(ground.calls()) == 5
+
+
+def _sweep(ground: Ground, *flags: str) -> int:
+    for number, letters in enumerate(("AABBCCBB", "BB")):
+        write_clip(ground.folder / f"{number}.wav", letters)
+    rows = [{"q": f"answers {n}", "a": "B", "path": f"{n}.wav"} for n in range(2)]
+    task = write_task(ground.folder, KEYS, rows)
+    given = [
+        "--model",
+        str(ground.folder / "listener.py"),
+        "--tasks",
+        str(task),
+        "--data_dir",
+        str(ground.folder),
+    ]
+    return main(["sweep", *given, "--use_cache", str(ground.folder / "cache"), *flags])
+
+
+class TestToldBefore:
+    """The listener takes 5 s, as it says before it is asked anything."""
+
+    def test_clips_that_do_not_fit_are_named_before_the_model_is_asked(
+        self, ground: Ground, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ground.run("BB BBBBBBB BBBBBB", "--dry_run") == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert (
+            "audio length warns 2 of 3 requests have more audio than the model takes and become error rows"
+            in said
+        )
+        assert "1.wav: 7 s are over 5 s (--max_seconds leaves such rows out, --long_audio window:" in said
+        assert ground.calls() == []
+        ground.run("BB BBBBBBB BBBBBB")
+        assert "warning: 2 of 3 requests have more audio" in capsys.readouterr().err
+
+    def test_a_run_of_nothing_else_is_refused(
+        self, ground: Ground, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ground.run("BBBBBBB BBBBBB") == 2
+        assert "2 of 2 requests have more audio than the model takes" in capsys.readouterr().err
+        assert ground.calls() == []
+
+    @pytest.mark.parametrize(
+        "flags", [("--max_seconds", "5"), ("--long_audio", "window:seconds=4,combine=vote")]
+    )
+    def test_the_ways_that_it_names_work(
+        self, ground: Ground, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...]
+    ) -> None:
+        assert ground.run("BB BBBBBBB", *flags) == 0
+        assert "more audio than" not in capsys.readouterr().err
