@@ -37,6 +37,8 @@ FOLDERS: dict[PluginKind, str] = {
     "row_step": "row_steps",
 }
 SUFFIXES: dict[PluginKind, str] = {kind: ".yaml" if kind == "task" else ".py" for kind in FOLDERS}
+#: Ends the name of a file that answers for a model in an environment of its own (`my_model_worker.py`).
+WORKER = "_worker"
 FLAGS: dict[PluginKind, str] = {"task": "--tasks", "model": "--model", "press": "press="}
 
 
@@ -54,7 +56,7 @@ class Registry:
 
     def names(self, kind: PluginKind) -> list[str]:
         """Return every name of this kind, read from file names and entry points alone."""
-        files = {path.stem for path in self._files(kind)}
+        files = {_listed_name(path, kind) for path in self._files(kind)}
         return sorted(files | {point.name for point in _entry_points(FOLDERS[kind])})
 
     def task_path(self, name: str) -> Path:
@@ -106,7 +108,9 @@ class Registry:
         if kind not in self._listed:
             pattern = ("**/*" if kind == "task" else "*") + SUFFIXES[kind]
             files = [path for folder in self._folders(kind) for path in sorted(folder.glob(pattern))]
-            self._listed[kind] = [path for path in files if not path.name.startswith("_")]
+            self._listed[kind] = [
+                path for path in files if not path.name.startswith("_") and not _has_adapter(path, kind)
+            ]
         return self._listed[kind]
 
     def _folders(self, kind: PluginKind) -> Iterator[Path]:
@@ -128,7 +132,11 @@ class Registry:
                 raise MarathonError(f"{flag}: {name}: no such file")
         nested = "/" in name
         return next(
-            (path for path in self._files(kind) if name == (_nested(path, kind) if nested else path.stem)),
+            (
+                path
+                for path in self._files(kind)
+                if name == (_nested(path, kind) if nested else _listed_name(path, kind))
+            ),
             None,
         )
 
@@ -136,6 +144,9 @@ class Registry:
         if ":" in name and not name.endswith(".py"):
             return _from_module(name, parent, flag)
         path = self._path(kind, name, flag)
+        if path is not None and kind == "model" and path.stem.endswith(WORKER):
+            adapter = _load("model", shipped_folder("model") / "_worker.py", flag)
+            return cast("type", adapter.of_file(path))
         if path is not None:
             return one_class(_load(kind, path, flag), parent, kind, name)
         for point in _entry_points(FOLDERS[kind]):
@@ -158,6 +169,17 @@ def _nested(path: Path, kind: PluginKind) -> str:
     """Return `air_bench/chat` for a YAML in a sub-folder of the shipped tasks, else the file's name."""
     folder = shipped_folder(kind)
     return str(path.relative_to(folder).with_suffix("")) if path.is_relative_to(folder) else path.stem
+
+
+def _listed_name(path: Path, kind: PluginKind) -> str:
+    """Return the name that users write; a model's worker has the model's name."""
+    return path.stem.removesuffix(WORKER) if kind == "model" else path.stem
+
+
+def _has_adapter(path: Path, kind: PluginKind) -> bool:
+    """Return whether a file is the worker of an adapter beside it, and no model of its own."""
+    own = path.with_name(f"{path.stem.removesuffix(WORKER)}.py")
+    return kind == "model" and own != path and own.is_file()
 
 
 @cache

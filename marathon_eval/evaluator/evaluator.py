@@ -85,17 +85,19 @@ def evaluate(
             refuse_missing(RunBeforeStart(tasks, pool, (model,), judge, config, cache), misses)
             load_scoring()
 
-        responses = ask(
-            pool,
-            model,
-            cache,
-            progress or Progress(),
-            config.retry_errors,
-            through,
-            before=check_before_loading_weights,
-        )
+        try:
+            responses = ask(
+                pool,
+                model,
+                cache,
+                progress or Progress(),
+                config.retry_errors,
+                through,
+                before=check_before_loading_weights,
+            )
+        finally:
+            model.close()
         cache.commit()
-        model.close()
         plan = ScoringPlan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
         with seldom_collected():
             return score_responses(plan, config, model, responses, started, clock)

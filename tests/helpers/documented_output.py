@@ -32,6 +32,8 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "score": (RUN_TABLE, RUN_ROW),
     "ls": (r"^[\w.:/]+", r"\n[\w.:/]+"),
     "validate": (r"^\w+: ok$",),
+    "env make": (r": made from \w+\.requirements\.txt$",),
+    "env check": (r": Python 3\.\d+, ", r"^answered in \d+\.\d s, "),
     "show": (
         r"^task     \w+, row \d+$",
         r"^target   ",

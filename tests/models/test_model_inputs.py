@@ -33,7 +33,6 @@ from helpers.tiny_model_cases import (
 )
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
@@ -109,7 +108,7 @@ def test_a_processor_that_cuts_without_a_word_is_caught(bench: Benches, clip: Cl
     assert "audio was cut: 95.00 s were sent, the model would hear 30.00 s" in str(response.error)
 
 
-# -- features of our own, and models that cannot load ------------------------------------------------------------------------
+# -- features of our own -----------------------------------------------------------------------------------------------------
 
 
 def test_granites_features_are_torchaudios() -> None:
@@ -125,16 +124,6 @@ def test_granites_features_are_torchaudios() -> None:
     for row, values in expected.items():
         torch.testing.assert_close(mel[row, places], torch.tensor(values), atol=2e-5, rtol=0)
     assert float(mel.mean()) == pytest.approx(0.2576286, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", ["baichuan_omni", "audio_flamingo2"])
-def test_remote_code_is_refused_and_the_way_through_a_server_named(name: str) -> None:
-    with pytest.raises(
-        MarathonError, match=r"--model openai_audio --model_args base_url=.*,model=\S+/"
-    ) as error:
-        Registry().model_class(name).from_args({"trust_remote_code": True})
-    assert f"--model {name}: " in str(error.value)
-    assert "the installed transformers 5." in str(error.value)
 
 
 def test_a_missing_package_is_named_with_its_extra(bench: Benches, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import sys
 import typing
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -20,7 +21,6 @@ from marathon_eval.api.model import Generation, Model, Request
 from marathon_eval.api.press import Press, press_from_args
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf import weights
-from marathon_eval.backends.hf.remote_code import RemoteCode
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import build_model
@@ -45,6 +45,8 @@ CHANGES_NO_ANSWER = {
     *("sleep", "fail_every", "fail_at"),
     # the key of a judge's request has the schema that its reply must follow
     "json_schema",
+    # the environment's releases are in the key by `identity()`
+    *("env", "load_timeout"),
 }
 #: Arguments that `identity()` has in the key only where they are given, so that older keys stay.
 IN_KEY_WHERE_GIVEN = {"peft", "thinking_tokens", "reasoning_effort"}
@@ -58,6 +60,7 @@ BASE: dict[str, Any] = {
     "model_class": "SomeClass",
     "token": "<audio>",
     "base_url": "http://host:1/v1",
+    "env": sys.prefix,
 }
 
 
@@ -96,7 +99,7 @@ def _leaves(annotation: Any) -> list[Any]:
     return [leaf for one in arguments for leaf in _leaves(one)] if arguments else [annotation]
 
 
-MODELS = [name for name in REGISTRY.names("model") if not issubclass(shipped(name), RemoteCode)]
+MODELS = REGISTRY.names("model")
 ARGUMENTS = [(name, field) for name in MODELS for field in shipped(name).Settings.model_fields]
 
 
@@ -122,6 +125,8 @@ def test_each_model_argument(name: str, argument: str, tmp_path: Path) -> None:
     new = other(value, kind.Settings.model_fields[argument].annotation)
     if argument == "peft":
         new = peft_adapter(tmp_path / "adapter")
+    if name == "audio_flamingo2" and argument == "code":
+        new = str(tmp_path)
     if name == "audio_flamingo" and argument == "kind":
         new = "audio"  # the config says so too
     if name == "cascade" and argument in ("listener", "reader"):

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SHIPPED = (".py", ".yaml", ".j2", ".json", ".csv", ".typed", ".safetensors", ".jinja")
+SHIPPED = (".py", ".yaml", ".j2", ".json", ".csv", ".typed", ".safetensors", ".jinja", ".txt")
 
 
 def tracked() -> set[str]:
