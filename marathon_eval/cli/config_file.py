@@ -24,6 +24,9 @@ def with_config_file(parser: argparse.ArgumentParser, words: Sequence[str]) -> l
     Raises MarathonError with file and line for a key that is no flag, and for a value that the flag cannot take.
     """
     path = _named(words)
+    for action in parser._actions:  # `cache why` has the flags of a run
+        if isinstance(action, argparse._SubParsersAction) and words and words[0] in action.choices:
+            return [words[0], *with_config_file(action.choices[words[0]], words[1:])]
     if path is None or "--config" not in parser._option_string_actions:
         return list(words)
     document = _loaded(path)

@@ -14,10 +14,12 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import NoReturn
 
 from marathon_eval import __version__
 from marathon_eval.cli.config_file import with_config_file
+from marathon_eval.cli.help_text import HELP_WIDTH, HelpFormatter, example_of
 from marathon_eval.cli.other_harnesses import written_elsewhere
 from marathon_eval.cli.plain_output import escaped_output, printable
 from marathon_eval.errors import MarathonError, did_you_mean
@@ -126,16 +128,28 @@ def dispatch(arguments: list[str]) -> int:
     if verb not in verbs():
         nearest = written_elsewhere(verb) or did_you_mean(verb, verbs())
         raise MarathonError(f"no verb '{verb}'.{nearest} Verbs: {', '.join(verbs())}")
-    command = import_module(f"marathon_eval.cli.verbs.{verb}")
+    parser = verb_parser(verb)
+    words = with_config_file(parser, rest)
+    code: int = _module(verb).run(parser.parse_args(words))
+    return code
+
+
+def _module(verb: str) -> ModuleType:
+    return import_module(f"marathon_eval.cli.verbs.{verb}")
+
+
+def verb_parser(verb: str) -> Parser:
+    """Return the parser of a verb's flags, with its help."""
+    command = _module(verb)
     parser = Parser(
         prog=f"marathon-eval {verb}",
         description=command.__doc__,
         allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=example_of(verb),
+        formatter_class=HelpFormatter,
     )
     command.add_arguments(parser)
-    code: int = command.run(parser.parse_args(with_config_file(parser, rest)))
-    return code
+    return parser
 
 
 def sentence(verb: str) -> str:
@@ -145,13 +159,17 @@ def sentence(verb: str) -> str:
 
 
 def overview() -> str:
-    """Return the text of `marathon-eval --help`: every verb with the first line of its docstring."""
+    """Return the text of `marathon-eval --help`: every verb with the first line of its docstring, within 80 columns."""
+    from textwrap import wrap
+
     lines = [
         "usage: marathon-eval [VERB] ...",
         "",
-        "Without a VERB the flags are those of `run`. `marathon-eval VERB --help` explains a verb's flags.",
+        "Without a VERB the flags are those of `run`. `marathon-eval VERB --help`",
+        "explains a verb's flags; `marathon-eval --version` prints the version.",
         "",
     ]
-    lines += [f"  {verb:<18}{sentence(verb)}" for verb in verbs()]
-    example = "marathon-eval --model qwen_omni --model_args press=dart,ratio=0.5 --tasks vox_age,gtzan"
-    return "\n".join([*lines, "", f"example: {example}"])
+    for verb in verbs():
+        lines += wrap(sentence(verb), HELP_WIDTH, initial_indent=f"  {verb:<18}", subsequent_indent=" " * 20)
+    example = "marathon-eval --model qwen_omni --model_args press=dart,ratio=0.5 -t gtzan"
+    return "\n".join([*lines, "", "example:", f"  {example}"])

@@ -64,7 +64,7 @@ class LineProgress(Progress):
         failed = self._errors + self._refused
         text += f", {failed} failed, {passed:.0f} s" if failed else f", {passed:.0f} s"
         left = self._forecast.left(self._misses - done, self._seconds - heard)
-        if done < self._misses and left is not None:
+        if done < self._misses and left is not None and self._forecast.known:
             # the time since the latest answer has gone into the next one
             text += f", about {max(0.0, left - (time.monotonic() - self._latest)):.0f} s left"
         return text

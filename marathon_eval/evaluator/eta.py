@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 #: Number of responses from which the line is fitted; before, time is proportional to seconds of audio.
 ENOUGH = 20
+#: Batches, the first included, before which progress shows no forecast.
+ENOUGH_BATCHES = 3
 #: Seconds; responses that arrive within this time of each other count as one batch.
 TOGETHER = 0.005
 
@@ -62,6 +64,11 @@ class Forecast:
         self._xx += burst.audio**2 / burst.answers
         self._xy += burst.audio * burst.spent / burst.answers
 
+    @property
+    def known(self) -> bool:
+        """Whether enough is timed to tell the rest: batches after the first, which includes loading the weights."""
+        return self._bursts >= ENOUGH_BATCHES or (self.answers >= ENOUGH and self._n > 0)
+
     def left(self, answers: int, audio: float) -> float | None:
         """Return the seconds for `answers` more responses on `audio` seconds; None before there is any timing."""
         if answers <= 0:
@@ -69,6 +76,8 @@ class Forecast:
         if self.answers >= ENOUGH and self._n:
             fixed, rate = self.line()
             return fixed * answers + rate * audio
+        if self.known and self._x:  # without the first batch
+            return self._y * audio / self._x
         return self.spent * audio / self.audio if self.audio else None
 
     def line(self) -> tuple[float, float]:

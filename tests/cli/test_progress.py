@@ -99,6 +99,24 @@ def test_nothing_is_said_before_the_first_answer_and_nothing_is_left_after_the_l
     assert told([60.0], 0, 0.1).left(0, 0.0) == 0
 
 
+def test_no_time_is_told_from_the_answers_that_include_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first batch of a sweep took a minute to load; 93,410 s were told from it."""
+    clock = Clock()
+    monkeypatch.setattr("marathon_eval.cli.progress.time.monotonic", clock)
+    for first_batch in (1, 64):
+        lines = LineProgress()
+        lines.start(hits=0, misses=1000, seconds=100_000.0)
+        clock.now += 60
+        for _ in range(first_batch):
+            lines.advance(CachedResponse(Request("?"), Response("A"), cached=False), 100.0)
+        assert "left" not in lines.state()
+        for _ in range(3):
+            clock.now += 1
+            lines.advance(CachedResponse(Request("?"), Response("A"), cached=False), 100.0)
+        told_left = float(re.findall(r"about (\d+) s left", lines.state())[0])
+        assert told_left == pytest.approx(1000 - first_batch - 3, rel=0.05)
+
+
 class Clock:
     """time.monotonic, moved by hand."""
 

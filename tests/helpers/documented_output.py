@@ -30,6 +30,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
         r"\d+ answers asked, \d+ from the cache\.",
     ),
     "score": (RUN_TABLE, RUN_ROW),
+    "completion": (r"_shtab_marathon_eval",),
     "ls": (r"^[\w.:/]+", r"\n[\w.:/]+"),
     "validate": (r"^\w+: ok$",),
     "env make": (r": made from \w+\.requirements\.txt$",),

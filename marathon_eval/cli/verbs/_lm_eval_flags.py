@@ -72,7 +72,9 @@ def add_printing_arguments(parser: argparse.ArgumentParser) -> None:
         "-v",
         type=str.upper,
         choices=LEVELS,
-        help="log messages of the libraries from this level on; ERROR and CRITICAL also hide the progress",
+        metavar="LEVEL",
+        help="log messages of the libraries from this level on (CRITICAL, ERROR, WARNING, INFO, DEBUG); "
+        "ERROR and CRITICAL also hide the progress",
     )
 
 

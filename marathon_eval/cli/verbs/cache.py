@@ -18,6 +18,7 @@ import json
 from pathlib import Path
 
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cli.help_text import HelpFormatter
 from marathon_eval.cli.main import EXIT_WHOLE
 from marathon_eval.cli.verbs._run_flags import add_run_arguments, run_config
 from marathon_eval.files import default_folder, sha256_of
@@ -37,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="what", required=True, metavar="|".join(VERBS))
     verbs = {
         name: kinds.add_parser(
-            name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            allow_abbrev=False,
+            formatter_class=HelpFormatter,
         )
         for name, text in VERBS.items()
     }

@@ -1,4 +1,4 @@
-"""List the available tasks, models, presses, metrics, filters or row steps, or the finished runs below a folder.
+"""List tasks, models, presses, metrics, filters or row steps, explain one by its NAME, or list finished runs.
 
 Presses are listed with their rule and its source; runs with their label, date, tasks, rows and headline scores.
 """
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
     from marathon_eval.api.press import Press
 
 RUNS = "runs"
+DETAILS_PIPE_WIDTH = 120
 PLUGIN_KINDS: dict[str, PluginKind] = {name: kind for kind, name in FOLDERS.items()}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=[*PLUGIN_KINDS, RUNS], help="what to list")
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="the folder whose runs `ls runs DIR` lists")
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="print what this one does, with its arguments, types, defaults and limits; with `runs` a folder",
+    )
     parser.add_argument("--names", action="store_true", help="list presses without their rules")
     parser.add_argument(
         "--include_path",
@@ -35,17 +41,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if (arguments.what == RUNS) != (arguments.folder is not None):
-        raise MarathonError("ls: give DIR with `runs`, the folder to list the runs of, and with nothing else")
     if arguments.what == RUNS:
+        if arguments.name is None:
+            raise MarathonError("ls runs: give the folder to list the runs of")
         from marathon_eval.cli.left_out import code_of_left_out
         from marathon_eval.report.damaged import without_damaged
         from marathon_eval.report.run_list import run_lines
 
-        folder = Path(arguments.folder)
+        folder = Path(arguments.name)
         lines, left_out = without_damaged([folder], lambda leave_out: run_lines(folder, leave_out))
         print("\n".join(lines))
         return code_of_left_out(left_out)
+    if arguments.name is not None:
+        from marathon_eval.cli.details import details
+        from marathon_eval.cli.fitted_table import table_console
+
+        kind, width = PLUGIN_KINDS[arguments.what], table_console(DETAILS_PIPE_WIDTH).width
+        print("\n".join(details(kind, arguments.name, Registry(arguments.include_path), width)))
+        return 0
     if arguments.what == "presses" and not arguments.names:
         lines = presses(Registry(arguments.include_path))
     else:

@@ -69,7 +69,7 @@ def build_pipeline(
 
 def filter_names() -> list[str]:
     """Return every function that `filter_list` may name, sorted."""
-    return sorted(_factories())
+    return sorted(filter_factories())
 
 
 def _function(entry: Any, where: str) -> str:
@@ -87,7 +87,7 @@ def _step(entry: Mapping[str, Any], where: str, own: Mapping[str, OwnCode]) -> F
         return custom_filter(code)
     if name in REFUSED_FILTERS:
         raise MarathonError(f"{where}: filter '{name}' is not supported here: {REFUSED_FILTERS[name]}")
-    factories = _factories()
+    factories = filter_factories()
     if name not in factories:
         raise unknown(where, "filter", name, factories)
     options = {key: value for key, value in entry.items() if key != "function"}
@@ -95,7 +95,8 @@ def _step(entry: Mapping[str, Any], where: str, own: Mapping[str, OwnCode]) -> F
     return step
 
 
-def _factories() -> dict[str, Callable[..., FilterStep]]:
+def filter_factories() -> dict[str, Callable[..., FilterStep]]:
+    """Return what builds each filter, by its name in a task."""
     own_filters: dict[str, Callable[..., FilterStep]] = {
         "choice": choice,
         "choice_text": choice_text,

@@ -111,7 +111,7 @@ def _inherited(
         missing.pop("normalizer", None)
     if not missing:
         return {}
-    factory = _factories().get(metric_name)
+    factory = metric_factories().get(metric_name)
     parameters = inspect.signature(factory).parameters if factory else {}
     return {key: value for key, value in missing.items() if key in parameters}
 
@@ -125,7 +125,7 @@ def _metric(metric_name: str, options: Mapping[str, Any], where: str) -> Metric:
         from marathon_eval.scoring.metrics.hub import HubMetric
 
         return HubMetric(metric_name.removeprefix("evaluate:"), options, where)
-    factories = _factories()
+    factories = metric_factories()
     if metric_name not in factories:
         raise unknown(where, "metric", metric_name, factories)
     metric: Metric = built(factories[metric_name], options, f"{where}: metric '{metric_name}'")
@@ -134,10 +134,11 @@ def _metric(metric_name: str, options: Mapping[str, Any], where: str) -> Metric:
 
 def metric_names() -> list[str]:
     """Return every metric that `metric_list` may name, apart from `evaluate:<name>`, sorted."""
-    return sorted(_factories())
+    return sorted(metric_factories())
 
 
-def _factories() -> dict[str, Callable[..., Metric]]:
+def metric_factories() -> dict[str, Callable[..., Metric]]:
+    """Return what builds each metric, by its name in a task."""
     simple_metrics: dict[str, Callable[..., Metric]] = {
         factory.__name__: factory for factory in (accuracy, acc, parse_rate, chance, exact_match)
     }

@@ -158,6 +158,11 @@ def row_step_names() -> list[str]:
     return sorted([*ROW_STEPS, *RowStepConfig.model_fields])
 
 
+def row_step_factories() -> dict[str, Any]:
+    """Return the function of each row step without arguments, and the settings' type of each with arguments."""
+    return {**ROW_STEPS, **{name: field.annotation for name, field in RowStepConfig.model_fields.items()}}
+
+
 def steps_named(
     names: str | Sequence[str | RowStepConfig] | None,
     where: str,
