@@ -43,7 +43,8 @@ class Writer:
         """
         with suppress(OSError):  # `prepare` reports it
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        prepare(self.path, check=self._mark.begin())
+        # a file of one process among several is small, and may be on a disk of several machines: it has no mark
+        prepare(self.path, check=RANK_MARK in self.path.name or self._mark.begin())
         self._known = file_id(self.path)
 
     def look(self, make: bool = True) -> None:
