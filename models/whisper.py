@@ -35,6 +35,8 @@ EARLIEST_CUT, LATEST_CUT = 20.0, 29.5
 QUIET_SECONDS, QUIET_STEP = 0.2, 0.01
 #: Whisper's own limit of tokens per window; 30 s of fast speech take about 150 tokens.
 WINDOW_TOKENS = 224
+#: The number of windows whose features are computed together.
+FEATURES_AT_ONCE = 8
 #: The token that precedes the timestamps in the vocabulary.
 NO_TIMESTAMPS = "<|notimestamps|>"
 #: The number of mel frames in one step of a timestamp, which is 20 ms.
@@ -121,10 +123,10 @@ class Whisper(HFAudio):
             raise RowError("whisper decodes greedily here: temperature must be 0")
         spans = [windows(clip) for clip in clips]
         parts = [clip[a:b] for clip, cuts in zip(clips, spans, strict=True) for a, b in cuts]
-        out = loaded.features(parts, sampling_rate=RATE, return_attention_mask=True, return_tensors="pt")
+        features, mask = _features(loaded, parts)
         heard = sum(b - a for cuts in spans for a, b in cuts) / RATE
         return Inputs(
-            tensors={"input_features": out["input_features"], "attention_mask": out["attention_mask"]},
+            tensors={"input_features": features, "attention_mask": mask},
             heard_seconds=[heard],
             audio_tokens=[0],
             details={"windows": len(parts)},
@@ -217,6 +219,27 @@ class Whisper(HFAudio):
             )
             for text, length, row in zip(texts, lengths, out.tolist(), strict=True)
         ]
+
+
+def _features(loaded: Loaded, parts: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+    """Compute the features [windows, mel, 3000] and their mask, a few windows at a time.
+
+    The spectra of an hour take gigabytes, its features a tenth of that.
+    """
+    import torch
+
+    made = [
+        loaded.features(
+            parts[first : first + FEATURES_AT_ONCE],
+            sampling_rate=RATE,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        for first in range(0, len(parts), FEATURES_AT_ONCE)
+    ]
+    return torch.cat([out["input_features"] for out in made]), torch.cat(
+        [out["attention_mask"] for out in made]
+    )
 
 
 def _left_off(tokens: Sequence[int], first_stamp: int, end: int) -> int | None:

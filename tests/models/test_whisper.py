@@ -18,6 +18,7 @@ from helpers import tiny_checkpoints
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request, Response, complete
+from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.models import whisper
 from marathon_eval.models.whisper import Whisper, quietest, windows
@@ -61,6 +62,20 @@ def test_a_clip_is_cut_where_it_is_quiet() -> None:
     wave[int(23.4 * RATE) : int(23.8 * RATE)] *= 0.001
     assert 23.4 * RATE <= quietest(wave[: int(29.5 * RATE)]) <= 23.8 * RATE
     assert windows(wave)[0][1] == quietest(wave[: int(29.5 * RATE)])
+
+
+def test_features_of_a_few_windows_at_a_time_are_those_of_all_at_once(
+    checkpoint: Path, clip: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Whisper.from_args({"pretrained": str(checkpoint), "device": "cpu"})
+    loaded = load(model)
+    made = {}
+    for count in (1, 2, 8):
+        monkeypatch.setattr(whisper, "FEATURES_AT_ONCE", count)
+        made[count] = model.prepare(loaded, [Request("?", (clip,))], [[clip.samples(RATE)]]).tensors
+    for name in ("input_features", "attention_mask"):
+        assert torch.equal(made[1][name], made[8][name])
+        assert torch.equal(made[2][name], made[8][name])
 
 
 def test_a_short_clip_is_one_window() -> None:
