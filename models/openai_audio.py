@@ -32,7 +32,7 @@ _EVERYBODY = (401, 403, 404)
 MOST_AUDIO_BYTES = 20_000_000
 
 
-class _Settings(APISettings):
+class OpenAIAudioSettings(APISettings):
     """Holds the arguments of every API adapter, and those of OpenAI-compatible servers."""
 
     #: How audio is sent; `audio_url` (a data: URL) is an extension of vLLM, SGLang and transformers serve.
@@ -53,8 +53,8 @@ class OpenAIAudio(APIAudio):
     - Source: https://platform.openai.com/docs/guides/audio
     """
 
-    Settings: ClassVar[type[APISettings]] = _Settings
-    settings: _Settings
+    Settings: ClassVar[type[APISettings]] = OpenAIAudioSettings
+    settings: OpenAIAudioSettings
     needs: ClassVar[Mapping[str, str]] = {"openai": "api"}
     key_variables = ("OPENAI_API_KEY",)
     url_variable = "OPENAI_BASE_URL"
@@ -153,7 +153,7 @@ class OpenAIAudio(APIAudio):
 
 
 @asynccontextmanager
-async def _closing(openai: Any, key: str, base_url: str, settings: _Settings) -> AsyncIterator[Any]:
+async def _closing(openai: Any, key: str, base_url: str, settings: OpenAIAudioSettings) -> AsyncIterator[Any]:
     """Open the SDK's asynchronous client, and close it on exit."""
     http = bounded_client(openai.DefaultAsyncHttpxClient, settings.timeout)
     async with openai.AsyncOpenAI(

@@ -117,13 +117,14 @@ class APIAudio(Model):
                 f"{flags_of(settings).model} {self.name()} takes no press: a press changes the model, which runs on a server"
             )
         super().__init__(settings, press)
-        self.url = checked_url(
-            settings.base_url or os.environ.get(self.url_variable) or self.default_url,
-            f"{self.flags.model} {self.name()}",
-        )
+        self.url = checked_url(self.address(settings), f"{self.flags.model} {self.name()}")
         #: After the first reply, an outage of the server makes error rows instead of ending the run.
         self._answered = False
         self._measured: AudioRate | None = None
+
+    def address(self, settings: APISettings) -> str:
+        """Return the server's address: from the arguments, the environment, or the vendor's own."""
+        return settings.base_url or os.environ.get(self.url_variable) or self.default_url
 
     @classmethod
     def from_args(
