@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -22,6 +23,9 @@ def write_files(document: Path, folder: Path) -> list[Path]:
         written.append(path)
         if path.suffix == ".json":
             for row in json.loads(content):
+                _clip(path.parent / row["audio"])
+        if path.suffix == ".csv":
+            for row in csv.DictReader(content.splitlines()):
                 _clip(path.parent / row["audio"])
     return written
 
