@@ -15,7 +15,7 @@ RUN_TABLE = (
     r"^\s*task\s+reading\s+metric\s+value\s+95 % CI\s+accuracy\s+chance\s+n\s+coverage\s+parsed\s+time\s*$"
 )
 RUN_ROW = r"^\s+(\w+\s+)?\w+\s+\w+( \*)?\s+\d\.\d{4}\s"
-MARKDOWN = r"^\| model \|.*\| Avg \|$"
+MARKDOWN = r"^\| model \| .*\|$"
 #: By verb (`cache why` is one), regular expressions that the printed text must match, line by line.
 SHAPES: dict[str, tuple[str, ...]] = {
     "run": (RUN_TABLE, RUN_ROW, r"\d+ answers from the cache, \d+ asked, \d+\.\d s\."),

@@ -18,7 +18,7 @@ from marathon_eval.cli.main import verbs
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Commands about weights, data or packages that are not here end with the line that says how to get them.
-WANTING = ("pretrained=", "--data_dir", "pip install", "env=DIR")
+WANTING = ("pretrained=", "--data_dir", "pip install", "env=DIR", "--source")
 
 
 def commands(path: Path) -> list[str]:

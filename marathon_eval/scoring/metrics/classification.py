@@ -183,9 +183,24 @@ def binary_f1(pos_label: str | int = 1) -> Metric:
     return BinaryF1(str(pos_label))
 
 
+def macro_f1() -> Metric:
+    """Build the plain mean of the labels' F1; a label that is neither target nor answer of any row is left out."""
+    return LabelF1("macro")
+
+
+def weighted_f1() -> Metric:
+    """Build the mean of the labels' F1, each weighted by the number of its targets."""
+    return LabelF1("weighted")
+
+
+def majority() -> Metric:
+    """Build the accuracy of always giving the most frequent target."""
+    return Majority()
+
+
 CLASSIFICATION_METRICS: dict[str, Callable[..., Metric]] = {
-    "macro_f1": lambda: LabelF1("macro"),
-    "weighted_f1": lambda: LabelF1("weighted"),
+    "macro_f1": macro_f1,
+    "weighted_f1": weighted_f1,
     "f1": binary_f1,
-    "majority": lambda: Majority(),
+    "majority": majority,
 }

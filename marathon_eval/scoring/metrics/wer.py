@@ -182,16 +182,17 @@ def mean_cer(normalizer: Normalizer | None = None, language: str | None = None) 
     return Mean("mean_cer", CorpusCER(normalizer, language, "mean_cer").score, False, counts_unscored=True)
 
 
-def _part(name: str, part: int) -> Callable[..., Metric]:
+def _part(name: str, part: int, edits: str) -> Callable[..., Metric]:
     def factory(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
         return CorpusWER(normalizer, language, name, part)
 
+    factory.__doc__ = f"Build that part of `wer` which {edits} make: their number over all reference words."
     return factory
 
 
 WER_METRICS: dict[str, Callable[..., Metric]] = {
     **{factory.__name__: factory for factory in (wer, wer_accuracy, mean_wer, cer, cer_accuracy, mean_cer)},
-    "substitution_rate": _part("substitution_rate", 0),
-    "deletion_rate": _part("deletion_rate", 1),
-    "insertion_rate": _part("insertion_rate", 2),
+    "substitution_rate": _part("substitution_rate", 0, "replaced words"),
+    "deletion_rate": _part("deletion_rate", 1, "left out words"),
+    "insertion_rate": _part("insertion_rate", 2, "added words"),
 }

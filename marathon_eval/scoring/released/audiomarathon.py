@@ -181,6 +181,7 @@ def step_factory(rule: ReleasedRule) -> Callable[[], FilterStep]:
         answer = rule(repeat.text, context.choices) if repeat.text.strip() else Answer(None, "empty")
         return Held(answer.value or "", answer.rule, answer.value is not None)
 
+    factory.__doc__ = rule.__doc__
     return factory
 
 

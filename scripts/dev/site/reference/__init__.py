@@ -1,0 +1,1 @@
+"""Makes the reference pages of the documentation site, one module per kind of page."""
