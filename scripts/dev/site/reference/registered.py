@@ -65,7 +65,7 @@ def _arguments(settings: type[BaseModel]) -> str:
 
 def _annotation(annotation: Any) -> str:
     text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return re.sub(r"\b(?:typing|pathlib)\.", "", text)
+    return re.sub(r"\b(?:typing|pathlib)\.", "", text).replace(" | ", " or ")
 
 
 def _comments(settings: type[BaseModel]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 def code(text: object) -> str:
     """Return the text as code in a table's cell, or an empty cell for an empty text."""
-    shown = str(text).replace("|", "\\|").replace("\n", "⏎")
+    shown = str(text).replace("\n", "⏎")  # a | between backticks is no cell's end
     mark = "``" if "`" in shown else "`"
     return f"{mark}{shown}{mark}" if shown else ""
 

@@ -48,7 +48,9 @@ def _required(name: str, definition: dict[str, Any]) -> set[str]:
 
 
 def _row(key: str, about: dict[str, Any], required: bool) -> list[str]:
-    default = "required" if required else code(_flow(about["default"])) if "default" in about else ""
+    # the default of a key with keys of its own stands in their section
+    plain = "default" in about and "$ref" not in about
+    default = "required" if required else code(_flow(about["default"])) if plain else ""
     examples = about.get("examples", [])
     example = code(_flow(examples[0])) if examples else ""
     return [code(key), words(about.get("description", "")), _kind(about), default, example]
