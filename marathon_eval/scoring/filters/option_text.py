@@ -19,6 +19,7 @@ from marathon_eval.scoring.filters.common_options import (
     is_pronoun,
     praises_answer,
 )
+from marathon_eval.scoring.filters.counts import respelled_counts
 from marathon_eval.scoring.filters.languages import (
     CONTRASTS,
     FOREIGN_DENIALS,
@@ -46,6 +47,7 @@ _DENIALS = (
 )
 #: Words that deny what stands before them in the same clause.
 _REJECTIONS = "wrong incorrect false unlikely impossible out not isnt wasnt cannot cant eliminated excluded doesnt never"
+_JOINING = frozenset(["and", "definitely", "certainly", "clearly", "surely"])
 _DENYING = frozenset(_DENIALS.split()) | FOREIGN_DENIALS
 _REJECTING = frozenset(_REJECTIONS.split()) | FOREIGN_REJECTIONS
 _NO_DENIAL = re.compile(
@@ -124,6 +126,8 @@ def option_texts(choices: tuple[str, ...]) -> OptionTexts:
         for name, place in running
         if not _lone_letter(name) and not is_unspaced(name)
     ]
+    # not in `aliases`: in running text "two people" is rarely the option 2
+    whole = {**respelled_counts(choices, owners.keys(), first), **whole}
     return OptionTexts(
         whole,
         _unique((" ".join(without_opening(name.split())), place) for name, place in whole.items()),
@@ -278,8 +282,9 @@ def _denied(words: list[str], first: int, last: int, texts: OptionTexts) -> bool
     before = before[: before.index(BREAK)] if BREAK in before else before
     after = words[last + 1 :]
     after = after[: after.index(BREAK)] if BREAK in after else after
-    if after[:1] == ["not"] and _option_follows(after[1:], texts):
-        after = []  # "blues not pop" denies pop
+    joined = next((at for at, word in enumerate(after) if word not in _JOINING), 0)
+    if after[joined : joined + 1] == ["not"] and _option_follows(after[joined + 1 :], texts):
+        after = []  # "blues not pop" and "blues and not pop" deny pop
     return not _DENYING.isdisjoint(before) or not _REJECTING.isdisjoint(after[:3])
 
 

@@ -1,0 +1,65 @@
+"""Spells the counts from 0 to 99 that options begin with in the other way: "3" as "three", "three beeps" as "3 beeps"."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from marathon_eval.scoring.filters.words import plain_text
+
+_SMALL = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_WORDS = [*_SMALL, *(f"{tens} {one}".removesuffix(" zero") for tens in _TENS for one in _SMALL[:10])]
+_IN_WORDS = {str(number): words for number, words in enumerate(_WORDS)}
+_IN_DIGITS = {words: str(number) for number, words in enumerate(_WORDS)}
+
+
+def respelled_counts(choices: Sequence[str], taken: Collection[str], first: Sequence[int]) -> dict[str, int]:
+    """Return the places of options by their respelled names, in the form of `plain_text`.
+
+    `first` has the place of the first equal option. A name that two options would share, or one of `taken`, is left out.
+    """
+    places: dict[str, set[int]] = {}
+    for place, choice in enumerate(choices):
+        if (name := _respelled(choice.strip().lower())) is not None:
+            places.setdefault(plain_text(name), set()).add(first[place])
+    return {name: min(found) for name, found in places.items() if len(found) == 1 and name not in taken}
+
+
+def _respelled(name: str) -> str | None:
+    words = name.replace("-", " ").split()
+    for count in (2, 1):
+        begin = " ".join(words[:count])
+        other = _IN_DIGITS.get(begin) or _IN_WORDS.get(begin)
+        # "-3" and "3-4" are no counts
+        if (
+            other is not None
+            and name[: len(begin)].replace("-", " ") == begin
+            and not _goes_on(name[len(begin) :])
+        ):
+            return other + name[len(begin) :]
+    return None
+
+
+def _goes_on(rest: str) -> bool:
+    return rest[:1] not in ("", " ", ".", ",")
