@@ -183,6 +183,8 @@ class RunResult:
     condition: Mapping[str, Any] | None = None
     #: Which rows were asked; None: not known.
     selection: Mapping[str, Any] | None = None
+    #: What the model's requests took, where a budget or prices were given (evaluator/budget.py).
+    spent: Mapping[str, Any] | None = None
 
     @property
     def whole(self) -> bool:
@@ -209,4 +211,5 @@ class RunResult:
             "started": self.started,
             "wall_s": self.wall_s,
             "interrupted": self.interrupted,
+            **({} if self.spent is None else {"spent": self.spent}),
         }

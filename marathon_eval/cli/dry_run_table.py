@@ -10,6 +10,7 @@ from marathon_eval.cli.progress import hours
 from marathon_eval.cli.terminal import duration
 
 if TYPE_CHECKING:
+    from marathon_eval.evaluator.budget import BudgetEstimate
     from marathon_eval.evaluator.dry_run import Cost, DryRun
 
 HEADINGS = ("task", "rows", "errors", "requests", "clips", "hours")
@@ -43,6 +44,8 @@ def lines(plan: DryRun) -> Iterator[str]:
     yield ""
     for cost in plan.costs:
         yield from asked(cost)
+    if plan.estimate is not None:
+        yield f"  {budget_line(plan.estimate)}"
     yield ""
     width = max(len(check.name) for check in plan.checks)
     for check in plan.checks:
@@ -50,6 +53,14 @@ def lines(plan: DryRun) -> Iterator[str]:
         yield f"{check.name:<{width}}  {state}  {check.said}"
     if plan.sample is not None:
         yield from first_request(plan.sample)
+
+
+def budget_line(estimate: BudgetEstimate) -> str:
+    """Return what the requests may take at most, and the limits that they would reach."""
+    cost = "" if estimate.cost is None else f", cost {estimate.cost:.4f}"
+    assumed = " (32 audio tokens a second assumed)" if estimate.assumed else ""
+    over = f"; {' and '.join(estimate.exceeded)} may stop the run before its end" if estimate.exceeded else ""
+    return f"budget: at most {estimate.requests} requests, {estimate.tokens} tokens{cost}{assumed}{over}"
 
 
 def shown_losses(plan: DryRun) -> Iterator[str]:

@@ -185,6 +185,8 @@ def footer(result: RunResult) -> str:
     cut = sum(task.n_cut for task in result.tasks.values())
     if cut:
         text += f" {cut} answers were CUT at their token limit."
+    if result.spent is not None:
+        text += spent_line(result.spent)
     if result.interrupted:
         text += " INTERRUPTED: rows without a response count as errors; the same command continues where this one stopped."
     elif not result.whole:
@@ -194,6 +196,14 @@ def footer(result: RunResult) -> str:
         if len(empty) < sum(task.coverage < 1 for task in result.tasks.values()):
             text += " INCOMPLETE: rows failed, and are not in the scores."
     return text + left_out_by_judge(result) + unscored(result)
+
+
+def spent_line(spent: Mapping[str, Any]) -> str:
+    """Return what the model's requests took, and the limit that ended the asking."""
+    tokens = spent["input_tokens"] + spent["output_tokens"]
+    cost = f", cost {spent['cost']:.4f}" if "cost" in spent else ""
+    ended = f" BUDGET: {spent['reached']}; the same command with more goes on." if spent["reached"] else ""
+    return f" Spent: {spent['requests']} requests, {tokens} tokens{cost}.{ended}"
 
 
 def failure_lines(result: RunResult) -> Iterator[str]:

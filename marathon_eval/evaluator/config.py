@@ -48,6 +48,11 @@ class RunConfig:
     permute_choices: int | None = None
     transform: str = ""
     manifest: str | None = None
+    #: Limits of what the model may be asked in this run, and prices per million tokens (evaluator/budget.py).
+    max_requests: int | None = None
+    max_tokens_total: int | None = None
+    max_cost: float | None = None
+    prices: dict[str, float] = field(default_factory=dict)
 
     def recorded(self) -> dict[str, Any]:
         """Return the config as results.json stores it; values under secret-like names (API keys) are removed."""

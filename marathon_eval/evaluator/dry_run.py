@@ -14,6 +14,7 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estimate
 from marathon_eval.evaluator.eta import Forecast
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
 from marathon_eval.evaluator.requests import DocRequests, RequestPool, ordered, seconds_of
@@ -80,6 +81,8 @@ class DryRun:
     hours: float
     checks: list[Check]
     sample: dict[str, Any] | None
+    #: What the missing requests of the first model may take, where a budget or prices were given.
+    estimate: BudgetEstimate | None = None
 
     @property
     def faults(self) -> list[str]:
@@ -92,11 +95,15 @@ class DryRun:
         """Return the dry run as a JSON object."""
         values = asdict(self)
         values["checks"] = [check._asdict() for check in self.checks]
+        if self.estimate is None:
+            del values["estimate"]
+        else:
+            values["estimate"] = self.estimate._asdict()
         return {"dry_run": True, **values}
 
 
-def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",)) -> DryRun:
-    """Estimate the cost of a run and check it, without weights; `labels` name `plan.models`. Raises MarathonError."""
+def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget | None = None) -> DryRun:
+    """BudgetEstimate the cost of a run and check it, without weights; `labels` name `plan.models`. Raises MarathonError."""
     requests, facts = ordered(plan.pool, plan.cache)
     costs = [
         _cost(label, model, requests, facts, plan.cache)
@@ -113,7 +120,29 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",)) -> DryRun:
         _hours(facts, [audio for request in requests for audio in request.audios]),
         run_checks,
         _sample_request(plan.pool),
+        _estimate(plan, requests, facts, costs[0], budget),
     )
+
+
+def _estimate(
+    plan: RunBeforeStart,
+    requests: Sequence[Request],
+    facts: Mapping[Audio, AudioFacts],
+    cost: Cost,
+    budget: Budget | None,
+) -> BudgetEstimate | None:
+    if budget is None or not budget.given:
+        return None
+    misses = _missing(plan.models[0], requests, plan.cache)
+    seconds = sum(seconds_of(request, facts) for request in misses)
+    return budget_estimate(budget, misses, seconds, cost.token_rate)
+
+
+def _missing(model: Model, requests: Sequence[Request], cache: ResponseCache) -> list[Request]:
+    """Return the requests that the cache lacks."""
+    keyed, _ = cache.keyed(sha256_of(model.fingerprint), requests)
+    stored = cache.get_many(entry.key for entry in keyed.values())
+    return [request for request, entry in keyed.items() if entry.key not in stored]
 
 
 def _task_cost(pool: RequestPool, name: str, facts: Mapping[Audio, AudioFacts]) -> TaskCost:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,6 +23,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.budget import Spending, checked_budget
 from marathon_eval.evaluator.config import RunConfig, parse_args
 from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.evaluator.provenance import recorded_versions
@@ -75,6 +77,9 @@ def evaluate(
 
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups, model, judge = run_parts(config, model)
+    spending = Spending(
+        checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
+    )
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
         _, pool = documents_and_requests(model, tasks, config, cache)
@@ -92,7 +97,7 @@ def evaluate(
                 cache,
                 progress or Progress(),
                 config.retry_errors,
-                through,
+                spending.through(through) if spending.budget.given else through,
                 before=check_before_loading_weights,
             )
         finally:
@@ -100,7 +105,8 @@ def evaluate(
         cache.commit()
         plan = ScoringPlan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
         with seldom_collected():
-            return score_responses(plan, config, model, responses, started, clock)
+            result = score_responses(plan, config, model, responses, started, clock)
+        return replace(result, spent=spending.as_json()) if spending.budget.given else result
 
 
 class RunParts(NamedTuple):

@@ -102,6 +102,7 @@ class _Results(TypedDict):
     interrupted: bool
     condition: NotRequired[dict[str, Any] | None]
     selection: NotRequired[_Selection | None]
+    spent: NotRequired[dict[str, Any]]
 
 
 class _Clip(TypedDict):

@@ -235,6 +235,10 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         output_path=arguments.output_path,
         log_samples=not arguments.no_log_samples,
         predict_only=arguments.predict_only,
+        max_requests=arguments.max_requests,
+        max_tokens_total=arguments.max_tokens_total,
+        max_cost=arguments.max_cost,
+        prices=parse_args(arguments.prices, "--prices"),
     )
 
 

@@ -15,6 +15,7 @@ from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult
+    from marathon_eval.evaluator.budget import Budget
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
@@ -57,9 +58,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["lm_eval"],
         help="also write the run in the file format of lm-evaluation-harness, to lm_eval/ in its folder",
     )
+    add_budget(parser)
     add_readings(parser)
     add_printing_arguments(parser)
     add_dry_run(parser)
+
+
+def add_budget(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that limit what the model is asked."""
+    parser.add_argument(
+        "--max_requests", type=int, metavar="N", help="ask the model at most N requests; the cache's are free"
+    )
+    parser.add_argument(
+        "--max_tokens_total", type=int, metavar="N", help="stop asking after N tokens, in and out together"
+    )
+    parser.add_argument(
+        "--max_cost", type=float, metavar="X", help="stop asking once the requests cost X, by --prices"
+    )
+    parser.add_argument(
+        "--prices",
+        default="",
+        metavar="in=X,out=Y",
+        help="prices per million tokens: in, out and audio (as in)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,6 +108,8 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
         raise MarathonError("--export: give --output_path DIR, the folder to write below")
     if config.output_path is not None:
         check_writable(Path(config.output_path))
+    if leader is not None and (config.max_tokens_total is not None or config.max_cost is not None):
+        raise MarathonError("--max_tokens_total and --max_cost: not for several processes; --max_requests is")
     through = complete if leader is None else leader.asker(config)
     if arguments.dry_run:
         return show_dry_run(planned(config), as_json=arguments.json)
@@ -105,6 +128,13 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
     return exit_code(result)
 
 
+def config_budget(config: RunConfig) -> Budget:
+    """Return the run's budget. Raises MarathonError."""
+    from marathon_eval.evaluator.budget import checked_budget
+
+    return checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
+
+
 def planned(config: RunConfig) -> DryRun:
     """Prepare the run without running the model, and return its expected cost and checks. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
@@ -117,7 +147,9 @@ def planned(config: RunConfig) -> DryRun:
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
         _, pool = documents_and_requests(model, tasks, config, cache)
-        return dry_run(RunBeforeStart(tasks, pool, (model,), judge, config, cache))
+        return dry_run(
+            RunBeforeStart(tasks, pool, (model,), judge, config, cache), budget=config_budget(config)
+        )
 
 
 def show_dry_run(plan: DryRun, as_json: bool) -> int:
