@@ -9,6 +9,7 @@ See https://jinja.palletsprojects.com/en/stable/sandbox/.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from itertools import islice
@@ -20,6 +21,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from marathon_eval.scoring.patterns import substitute
+from marathon_eval.task.prompt.repeatable import SLOW_FILTERS, TEXT_FILTERS, check_time, refuse_addresses
 
 MAX_STEPS = 200_000
 #: Steps that a call costs; a loop iteration costs one.
@@ -32,7 +34,9 @@ _PADDING = ("center", "slice", "batch", "wordwrap", "truncate", "round")
 #: The first outputs at the top level of a template, up to this many with up to this many parts each, are not counted:
 #: ordinary templates have no more.
 UNCOUNTED_CHARACTERS = 12
-_LEFT: ContextVar[list[int]] = ContextVar("steps and characters left for this rendering")
+_LEFT: ContextVar[list[float]] = ContextVar(
+    "steps and characters left for this rendering, and when it started"
+)
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -44,6 +48,7 @@ class Environment(ImmutableSandboxedEnvironment):
         # autoescape stays off: prompts are plain text, never HTML
         super().__init__(undefined=StrictUndefined, keep_trailing_newline=True)
         del self.globals["lipsum"]
+        del self.filters["random"]
         self.filters["regex_replace"] = _regex_replace
         for name in _PADDING:
             self.filters[name] = _narrow(self.filters[name])
@@ -56,7 +61,9 @@ class Environment(ImmutableSandboxedEnvironment):
         ):
             self.filters[name] = _checked(self.filters[name], check)
         for name, filter_ in self.filters.items():
-            self.filters[name] = _checked(filter_, _weigh_all)
+            self.filters[name] = _checked(filter_, _check_filter(name))
+        for name, test in self.tests.items():
+            self.tests[name] = _checked(cast("Callable[..., Any]", test), _spend_time)
         self.filters |= {
             "counted": counted_items,
             "printed": counted_text,
@@ -66,6 +73,9 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Return `left operator right`. Raises SecurityError if the result would be too large."""
+        _spend_time(left, ())
+        if isinstance(left, int) and isinstance(right, int):
+            _check_length(left.bit_length() + right.bit_length())
         if operator == "*":
             _check_length(_size(left) * right if isinstance(right, int) else 0)
             _check_length(_size(right) * left if isinstance(left, int) else 0)
@@ -77,6 +87,7 @@ class Environment(ImmutableSandboxedEnvironment):
             _check_length(_size(left) + _size(right))
         elif operator == "%" and isinstance(left, str):
             _check_format(left)
+            refuse_addresses((right,))
             weighed(right)
         return super().call_binop(context, operator, left, right)
 
@@ -88,6 +99,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
         def format_text(*args: Any, **kwargs: Any) -> str:
             _check_format(value.__self__)
+            refuse_addresses((*args, *kwargs.values()))
             return safe(*args, **kwargs)
 
         return format_text
@@ -105,7 +117,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
 def with_budget(render: Callable[[], str]) -> str:
     """Run `render` with a fresh budget and return its result. Raises SecurityError if the budget is exceeded."""
-    token = _LEFT.set([MAX_STEPS, MAX_PRINTED])
+    token = _LEFT.set([MAX_STEPS, MAX_PRINTED, time.thread_time()])
     try:
         return render()
     finally:
@@ -158,6 +170,8 @@ def counted_text(context: Context, value: Any, plain: bool = False) -> Any:
     With `plain`, the value is the number of characters of literal template text, and "" is returned.
     """
     left = _LEFT.get()
+    if not plain:
+        refuse_addresses((value,))
     left[1] -= value if plain else weight(value)
     if left[1] < 0:
         raise SecurityError(f"over {MAX_PRINTED} characters for one row")
@@ -167,6 +181,7 @@ def counted_text(context: Context, value: Any, plain: bool = False) -> Any:
 @pass_context
 def concatenated(context: Context, first: Any, *rest: Any) -> str:
     """Return `first ~ rest`, the concatenation of all values as text."""
+    refuse_addresses((first, *rest))
     weighed((first, *rest))
     return "".join(map(str, (first, *rest)))
 
@@ -212,6 +227,7 @@ def counted_items(items: Iterable[Any]) -> Iterator[Any]:
 def _step(count: int = 1) -> None:
     left = _LEFT.get()
     left[0] -= count
+    check_time(left[2])
     if left[0] < 0:
         raise SecurityError(f"over {MAX_STEPS} steps for one row")
 
@@ -262,8 +278,27 @@ def _narrow(filter_: Callable[..., Any]) -> Callable[..., Any]:
     return _checked(filter_, check)
 
 
-def _weigh_all(value: Any, arguments: tuple[Any, ...]) -> None:
-    weighed((value, *arguments))
+def _check_filter(name: str) -> Callable[[Any, tuple[Any, ...]], None]:
+    """Return the check of every use of a filter: the time so far, the size of what it gets, and addresses."""
+    most = SLOW_FILTERS.get(name, MAX_PRINTED)
+
+    def check(value: Any, arguments: tuple[Any, ...]) -> None:
+        _spend_time(value, arguments)
+        weighed((value, *arguments))
+        if weight(value) > most:
+            raise SecurityError(f"a value of over {most} characters for {name}")
+        if name in TEXT_FILTERS or name == "join":
+            # `join` only iterates over what is no list
+            iterated = name == "join" and not isinstance(value, (list, tuple))
+            refuse_addresses(arguments if iterated else (value, *arguments))
+
+    return check
+
+
+def _spend_time(value: Any, arguments: tuple[Any, ...]) -> None:
+    """Check the processor time; outside of a rendering (a constant that is computed on compilation) there is no limit."""
+    if (left := _LEFT.get(None)) is not None:
+        check_time(left[2])
 
 
 def _check_indent(value: Any, arguments: tuple[Any, ...]) -> None:

@@ -82,10 +82,13 @@ class Template:
         from jinja2 import TemplateError, UndefinedError
         from jinja2.exceptions import SecurityError
 
+        from marathon_eval.task.prompt.repeatable import refuse_printed_addresses
         from marathon_eval.task.prompt.sandbox import with_budget
 
         try:
-            return with_budget(lambda: self._parsed.compiled.render(values))
+            text = with_budget(lambda: self._parsed.compiled.render(values))
+            refuse_printed_addresses(text, values)
+            return text
         except SecurityError as error:
             raise MarathonError(f"{self.where}: the template's sandbox refuses: {error}") from None
         except RowError as error:
@@ -113,6 +116,7 @@ class _Parsed:
 
     def __init__(self, source: str) -> None:
         self.tree = _environment().parse(source)
+        _refuse_random(self.tree)
         # finding the names generates all code, so unknown filters and tests raise here too
         self.names = _needed(self.tree)
 
@@ -217,3 +221,12 @@ def _refuse_internals(tree: nodes.Template, where: str) -> None:
     internals += [text for text in texts if _INTERNAL.fullmatch(text)]
     if internals:
         raise MarathonError(f"{where}: the template uses Python internals: '{internals[0]}'")
+
+
+def _refuse_random(tree: nodes.Template) -> None:
+    """Raise TemplateSyntaxError for the filter that draws at random."""
+    from jinja2 import TemplateSyntaxError, nodes
+
+    for node in tree.find_all(nodes.Filter):
+        if node.name == "random":
+            raise TemplateSyntaxError("the filter random would ask something else in every run", node.lineno)
