@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marathon_eval.report import curves, plots
+from marathon_eval.report.cost import sweep_costs
 from marathon_eval.report.svg import inline_svg, save
 from marathon_eval.report.timing import Spread
 from marathon_eval.scoring.usage import STAGES
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "radar": "Scores by task",
+    "cost": "Difference to no press, paired by document",
     "ratio": "Score against ratio",
     "ratio_by_task": "Score against ratio, task by task",
     "pareto": "Score against prefill time",
@@ -58,6 +60,9 @@ def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
     radar = plots.radar(plain or report.runs_board, report.board.columns)
     if radar is not None:
         yield "radar", radar
+    costs = sweep_costs(report.cells)
+    if costs:
+        yield "cost", plots.cost_by_task(costs)
     yield from _over_ratios(report)
     spreads = _spreads(report)
     if spreads:

@@ -6,7 +6,8 @@ It avoids pyplot, which keeps global state. Texts are drawn literally, so `$` in
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.report.svg import INK, LINE, MARKERS, SERIES, STYLES, drawing
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from marathon_eval.report.cost import Cost, CostsByTask
     from marathon_eval.report.curves import Curves, Point, Tradeoff
     from marathon_eval.report.leaderboard import LeaderboardRow
     from marathon_eval.report.published import PublishedColumn
@@ -51,7 +53,7 @@ def radar(rows: Sequence[LeaderboardRow], columns: Sequence[PublishedColumn]) ->
 
 
 def ratio_curves(curves: Curves, title: str) -> Figure:
-    """Draw score against the fraction of audio tokens removed: a line and band per press, baselines dashed."""
+    """Draw score against the fraction of audio tokens removed: a line with intervals per press, baselines dashed."""
     with drawing() as new_figure:
         figure = new_figure(6.4, 4.6)
         axes = figure.add_subplot()
@@ -83,20 +85,65 @@ def ratio_by_task(by_task: Mapping[str, Curves]) -> Figure:
         return figure
 
 
+def cost_by_task(costs: CostsByTask) -> Figure:
+    """Draw the paired difference to no press against the ratio, a panel per task, with 95 % intervals.
+
+    The presses of one ratio stand side by side, so that equal values do not hide each other.
+    """
+    with drawing() as new_figure:
+        figure = new_figure(6.4, 2.4 * len(costs) + 0.8)
+        panels = figure.subplots(len(costs), 1, squeeze=False, sharex=True)[:, 0]
+        for axes, (task, series) in zip(panels, costs.items(), strict=True):
+            _draw_costs(axes, series)
+            axes.set_title(one_line(task), fontsize=9)
+            axes.set_ylabel("points")
+        panels[-1].set_xlabel("ratio: fraction of audio tokens removed")
+        _legend_below(figure, panels[0])
+        return figure
+
+
+def _draw_costs(axes: Axes, series: Mapping[str, Sequence[Cost]]) -> None:
+    ratios = [cost.ratio for costs in series.values() for cost in costs]
+    shifts = _side_by_side(ratios, len(series), share=0.7)
+    for number, (name, costs) in enumerate(series.items()):
+        places = [cost.ratio + shifts[number] for cost in costs]
+        look = {**_look(number), "linestyle": "none"}
+        axes.plot(places, [cost.points for cost in costs], label=_label(name), **look)
+        _intervals(axes, places, [(cost.low, cost.high) for cost in costs], look["color"])
+    axes.set_xticks(sorted(set(ratios)), [f"{ratio:g}" for ratio in sorted(set(ratios))])
+    axes.axhline(0, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.grid(visible=True, axis="y", color=LINE, linewidth=0.6)
+
+
+def _side_by_side(ratios: Iterable[float], n: int, share: float) -> list[float]:
+    """Return what to add to the ratios of each of n series, within `share` of the least distance of two ratios."""
+    found = sorted(set(ratios))
+    step = share * min((after - before for before, after in pairwise(found)), default=0.1) / n
+    return [step * (number - (n - 1) / 2) for number in range(n)]
+
+
+def _intervals(
+    axes: Axes, places: Sequence[float], ends: Sequence[tuple[float | None, float | None]], color: str
+) -> None:
+    known = [(place, low, high) for place, (low, high) in zip(places, ends, strict=True) if low is not None]
+    axes.vlines(
+        [place for place, _, _ in known],
+        [low for _, low, _ in known],
+        [high or 0.0 for _, _, high in known],
+        color=color,
+        linewidth=1.0,
+        alpha=0.7,
+    )
+
+
 def _draw_curves(axes: Axes, curves: Curves) -> None:
-    for number, (name, points) in enumerate(curves.series.items()):
+    drawn = {name: _with_start(points, curves.baselines) for name, points in curves.series.items()}
+    shifts = _side_by_side((p.ratio for points in drawn.values() for p in points), len(drawn), share=0.4)
+    for number, (name, points) in enumerate(drawn.items()):
         look = _look(number)
-        drawn = _with_start(points, curves.baselines)
-        axes.plot([p.ratio for p in drawn], [p.score.value for p in drawn], label=_label(name), **look)
-        banded = [p for p in drawn if p.score.low is not None]
-        axes.fill_between(
-            [p.ratio for p in banded],
-            [p.score.low or 0.0 for p in banded],
-            [p.score.high or 0.0 for p in banded],
-            color=look["color"],
-            alpha=0.14,
-            linewidth=0,
-        )
+        places = [p.ratio + shifts[number] for p in points]
+        axes.plot(places, [p.score.value for p in points], label=_label(name), **look)
+        _intervals(axes, places, [(p.score.low, p.score.high) for p in points], look["color"])
     for point in curves.baselines:
         axes.axhline(point.score.value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.grid(visible=True, color=LINE, linewidth=0.6)

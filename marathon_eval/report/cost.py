@@ -1,0 +1,131 @@
+"""Reads what each press and ratio of a sweep costs: the paired differences to the uncompressed model in sweep.json.
+
+A difference pairs the answers of both runs to the same document, so its interval is narrower than those of two scores.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NotRequired
+
+from annotated_types import MaxLen, MinLen
+from pydantic import AllowInfNan, ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.report.runs import ReportRun
+from marathon_eval.results.shape import whole_number
+
+_Number = Annotated[float, AllowInfNan(False)]
+_OPEN = ConfigDict(strict=True, extra="allow")
+
+
+class _Metric(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]  # pydantic's way to configure a TypedDict
+    difference: _Number | None
+    ci95: Annotated[list[_Number], MinLen(2), MaxLen(2)] | None
+
+
+class _Reading(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+    metrics: dict[str, _Metric]
+
+
+class _Headline(TypedDict):
+    reading: str
+    metric: str
+    scale: NotRequired[_Number]
+
+
+class _Difference(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+    headline: _Headline | None
+    readings: dict[str, _Reading]
+
+
+class _Entry(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+    difference: NotRequired[_Difference | None]
+
+
+class _Cell(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+    label: str
+    press: str | None
+    ratio: _Number | None
+
+
+class _Sweep(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+    cells: list[_Cell]
+    tasks: dict[str, dict[str, _Entry]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Holds the difference to no press at one ratio, in points of the headline, with its 95 % interval."""
+
+    ratio: float
+    points: float
+    low: float | None
+    high: float | None
+
+
+#: Costs by task, then by press with its settings, by rising ratio.
+CostsByTask = dict[str, dict[str, tuple[Cost, ...]]]
+
+
+def sweep_costs(cells: Sequence[ReportRun]) -> CostsByTask:
+    """Return the costs of the sweep that these runs belong to; empty if they come from none, or from several.
+
+    Raises MarathonError for a sweep.json that cannot be read.
+    """
+    folders = {folder.parent.parent for cell in cells for folder in cell.folders.values()}
+    files = [path for path in sorted(folder / "sweep.json" for folder in folders) if path.is_file()]
+    return _costs(_read(files[0])) if len(files) == 1 else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"), parse_int=whole_number)
+        sweep: dict[str, Any] = TypeAdapter(_Sweep).validate_python(loaded)
+    except ValidationError as error:
+        place = ": ".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
+        raise MarathonError(
+            f"{path}: {place or 'the file'}: is missing or has the wrong type; run the sweep again"
+        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise MarathonError(f"{path}: not readable as JSON ({error}); run the sweep again") from None
+    return sweep
+
+
+def _costs(sweep: dict[str, Any]) -> CostsByTask:
+    costs: CostsByTask = {}
+    for task, by_label in sweep["tasks"].items():
+        series: dict[str, list[Cost]] = {}
+        for cell in sweep["cells"]:
+            cost = _cost(cell, by_label.get(cell["label"], {}).get("difference"))
+            if cost is not None:
+                words = [word for word in cell["label"].split() if word != f"{cost.ratio:g}"]
+                series.setdefault(" ".join(words), []).append(cost)
+        if series:
+            costs[task] = {
+                name: tuple(sorted(found, key=lambda cost: cost.ratio)) for name, found in series.items()
+            }
+    return costs
+
+
+def _cost(cell: dict[str, Any], difference: dict[str, Any] | None) -> Cost | None:
+    headline = (difference or {}).get("headline")
+    if difference is None or headline is None or cell["ratio"] is None:
+        return None
+    metrics = difference["readings"].get(headline["reading"], {}).get("metrics", {})
+    metric = metrics.get(headline["metric"])
+    if metric is None or metric["difference"] is None:
+        return None
+    scale = headline.get("scale", 1.0)
+    low, high = [end * scale for end in metric["ci95"]] if metric["ci95"] else (None, None)
+    return Cost(cell["ratio"], metric["difference"] * scale, low, high)

@@ -1,0 +1,81 @@
+"""Tests the figure of what presses cost: it draws the paired differences that sweep.json holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from marathon_eval.errors import MarathonError
+from marathon_eval.report.cost import Cost, sweep_costs
+from marathon_eval.report.plots import cost_by_task
+from marathon_eval.report.runs import ReportRun
+
+
+def entry(points: float | None, ci95: list[float] | None) -> dict[str, Any]:
+    metric = {"difference": points, "ci95": ci95}
+    headline = {"reading": "strict", "metric": "accuracy", "scale": 100.0}
+    return {"difference": {"headline": headline, "readings": {"strict": {"metrics": {"accuracy": metric}}}}}
+
+
+SWEEP: dict[str, Any] = {
+    "cells": [
+        {"label": "none", "press": None, "ratio": None},
+        {"label": "dart 0.9 K=3", "press": "dart", "ratio": 0.9},
+        {"label": "dart 0.3 K=3", "press": "dart", "ratio": 0.3},
+        {"label": "knorm 0.3", "press": "knorm", "ratio": 0.3},
+    ],
+    "tasks": {
+        "gtzan": {
+            "none": {"difference": None},
+            "dart 0.9 K=3": entry(-0.25, [-0.5, 0.0]),
+            "dart 0.3 K=3": entry(0.0, None),
+            "knorm 0.3": entry(None, None),
+        }
+    },
+}
+
+
+def runs(folder: Path, sweep: Any = SWEEP) -> list[ReportRun]:
+    (folder / "sweep.json").write_text(sweep if isinstance(sweep, str) else json.dumps(sweep))
+    run = SimpleNamespace(folders={"gtzan": folder / "nano_dart-0.3__00000000" / "2026-01-01T00-00-00"})
+    return [cast("ReportRun", run)]
+
+
+def test_costs_are_the_headlines_differences_by_press_and_rising_ratio(tmp_path: Path) -> None:
+    assert sweep_costs(runs(tmp_path)) == {
+        "gtzan": {"dart K=3": (Cost(0.3, 0.0, None, None), Cost(0.9, -25.0, -50.0, 0.0))}
+    }
+
+
+def test_runs_of_no_sweep_have_none(tmp_path: Path) -> None:
+    cells = runs(tmp_path)
+    (tmp_path / "sweep.json").unlink()
+    assert sweep_costs(cells) == {}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "reason"),
+    [
+        ("{", "not readable as JSON"),
+        ("[]", "the file: is missing"),
+        ({"cells": [{"label": "x", "press": None, "ratio": "0.3"}], "tasks": {}}, "cells: 0: ratio"),
+        ({**SWEEP, "tasks": {"gtzan": {"none": {"difference": 3}}}}, "tasks: gtzan: none: difference"),
+    ],
+)
+def test_a_damaged_file_is_one_line_with_its_place(tmp_path: Path, sweep: Any, reason: str) -> None:
+    with pytest.raises(MarathonError, match=f"sweep.json: {reason}"):
+        sweep_costs(runs(tmp_path, sweep))
+
+
+def test_presses_of_one_ratio_stand_side_by_side() -> None:
+    series = {name: (Cost(0.3, 0.0, -5.0, 5.0), Cost(0.5, 0.0, -5.0, 5.0)) for name in ("dart", "fastv")}
+    figure = cost_by_task({"gtzan": series})
+    axes = figure.axes[0]
+    first, second = [list(line.get_xdata()) for line in axes.lines[:2]]
+    assert max(first[0], second[0]) < 0.4 < min(first[1], second[1])
+    assert first[0] != second[0]
+    assert [len(collection.get_segments()) for collection in axes.collections] == [2, 2]
