@@ -29,7 +29,7 @@ MOVED: Mapping[str, str] = {
 def moved(text: str, page: str) -> str:
     """Return a text of the repository's top with its links to other documents as the page needs them."""
     up = "../" * page.count("/")
-    text = re.sub(r"\]\(docs/(\w+\.md)", rf"]({up}\1", text)
+    text = re.sub(r"\]\(docs/(\w+\.(?:md|svg))", rf"]({up}\1", text)
     for name, target in MOVED.items():
         text = text.replace(f"]({name}", f"]({up}{target}")
     return text
