@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, NotRequired
 
 from annotated_types import MaxLen, MinLen
 from pydantic import AllowInfNan, ConfigDict, TypeAdapter, ValidationError
@@ -88,10 +88,10 @@ def sweep_costs(cells: Sequence[ReportRun]) -> CostsByTask:
     return _costs(_read(files[0])) if len(files) == 1 else {}
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> _Sweep:
     try:
         loaded = json.loads(path.read_text(encoding="utf-8"), parse_int=whole_number)
-        sweep: dict[str, Any] = TypeAdapter(_Sweep).validate_python(loaded)
+        sweep = TypeAdapter(_Sweep).validate_python(loaded)
     except ValidationError as error:
         place = ": ".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
         raise MarathonError(
@@ -102,12 +102,13 @@ def _read(path: Path) -> dict[str, Any]:
     return sweep
 
 
-def _costs(sweep: dict[str, Any]) -> CostsByTask:
+def _costs(sweep: _Sweep) -> CostsByTask:
     costs: CostsByTask = {}
     for task, by_label in sweep["tasks"].items():
         series: dict[str, list[Cost]] = {}
         for cell in sweep["cells"]:
-            cost = _cost(cell, by_label.get(cell["label"], {}).get("difference"))
+            entry = by_label.get(cell["label"])
+            cost = _cost(cell, entry.get("difference")) if entry else None
             if cost is not None:
                 words = [word for word in cell["label"].split() if word != f"{cost.ratio:g}"]
                 series.setdefault(" ".join(words), []).append(cost)
@@ -118,12 +119,12 @@ def _costs(sweep: dict[str, Any]) -> CostsByTask:
     return costs
 
 
-def _cost(cell: dict[str, Any], difference: dict[str, Any] | None) -> Cost | None:
-    headline = (difference or {}).get("headline")
+def _cost(cell: _Cell, difference: _Difference | None) -> Cost | None:
+    headline = difference["headline"] if difference else None
     if difference is None or headline is None or cell["ratio"] is None:
         return None
-    metrics = difference["readings"].get(headline["reading"], {}).get("metrics", {})
-    metric = metrics.get(headline["metric"])
+    reading = difference["readings"].get(headline["reading"])
+    metric = reading["metrics"].get(headline["metric"]) if reading else None
     if metric is None or metric["difference"] is None:
         return None
     scale = headline.get("scale", 1.0)
