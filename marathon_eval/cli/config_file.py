@@ -37,6 +37,7 @@ def _named(words: Sequence[str]) -> str | None:
     """Return what --config names in the words of a command line. Raises MarathonError for several files."""
     found = [words[at + 1] for at, word in enumerate(words[:-1]) if word in CONFIG_FLAGS]
     found += [word.partition("=")[2] for word in words if word.startswith("--config=")]
+    found += [word[2:] for word in words if word.startswith("-C") and word != "-C"]
     if len(found) > 1:
         raise MarathonError(f"--config: one file, got {', '.join(found)}; a file may `include:` another")
     return found[0] if found else None

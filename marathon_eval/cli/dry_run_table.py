@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli.progress import hours
 from marathon_eval.cli.terminal import duration
+from marathon_eval.evaluator.progress import hours
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.budget import BudgetEstimate

@@ -14,6 +14,7 @@ EXAMPLES = {
     "compare": "marathon-eval compare RUN_A RUN_B --gate 'gtzan>=-2'",
     "doctor": "marathon-eval doctor DATA",
     "durations": "marathon-eval durations gtzan,race --data_dir DATA",
+    "env": "marathon-eval env make baichuan_omni",
     "export": "marathon-eval export rows.parquet DIR",
     "judge_agreement": "marathon-eval judge_agreement RUN_A RUN_B",
     "leaderboard": "marathon-eval leaderboard RESULTS --latex",

@@ -18,9 +18,6 @@ from types import ModuleType
 from typing import NoReturn
 
 from marathon_eval import __version__
-from marathon_eval.cli.config_file import with_config_file
-from marathon_eval.cli.help_text import HELP_WIDTH, HelpFormatter, example_of
-from marathon_eval.cli.other_harnesses import written_elsewhere
 from marathon_eval.cli.plain_output import escaped_output, printable
 from marathon_eval.errors import MarathonError, did_you_mean
 
@@ -55,6 +52,8 @@ class Parser(argparse.ArgumentParser):
         """Print the message and exit with code 2."""
         unrecognized = re.match(r"unrecognized arguments: (\S+)", message)
         if unrecognized:
+            from marathon_eval.cli.other_harnesses import written_elsewhere
+
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
             flag = unrecognized.group(1).split("=")[0]
             message += f".{written_elsewhere(flag) or did_you_mean(flag, flags)} See {self.prog} --help"
@@ -126,11 +125,16 @@ def dispatch(arguments: list[str]) -> int:
     """Parse the flags of a verb, run it and return its exit code. Raises MarathonError for an unknown verb."""
     verb, rest = (arguments[0], arguments[1:]) if not arguments[0].startswith("-") else ("run", arguments)
     if verb not in verbs():
+        from marathon_eval.cli.other_harnesses import written_elsewhere
+
         nearest = written_elsewhere(verb) or did_you_mean(verb, verbs())
         raise MarathonError(f"no verb '{verb}'.{nearest} Verbs: {', '.join(verbs())}")
     parser = verb_parser(verb)
-    words = with_config_file(parser, rest)
-    code: int = _module(verb).run(parser.parse_args(words))
+    if any(word.startswith(("-C", "--config")) for word in rest):
+        from marathon_eval.cli.config_file import with_config_file
+
+        rest = with_config_file(parser, rest)
+    code: int = _module(verb).run(parser.parse_args(rest))
     return code
 
 
@@ -140,6 +144,8 @@ def _module(verb: str) -> ModuleType:
 
 def verb_parser(verb: str) -> Parser:
     """Return the parser of a verb's flags, with its help."""
+    from marathon_eval.cli.help_text import HelpFormatter, example_of
+
     command = _module(verb)
     parser = Parser(
         prog=f"marathon-eval {verb}",
@@ -161,6 +167,8 @@ def sentence(verb: str) -> str:
 def overview() -> str:
     """Return the text of `marathon-eval --help`: every verb with the first line of its docstring, within 80 columns."""
     from textwrap import wrap
+
+    from marathon_eval.cli.help_text import HELP_WIDTH
 
     lines = [
         "usage: marathon-eval [VERB] ...",

@@ -48,7 +48,8 @@ def not_shown(tasks: Iterable[TaskResult]) -> Iterator[str]:
     metrics: dict[str, None] = {}
     for task in tasks:
         shown = task.headline_reading
-        readings |= dict.fromkeys(name for name in task.readings if name != shown)
+        rows = shown_readings(task, every_reading=False)
+        readings |= dict.fromkeys(name for name in task.readings if name not in rows)
         columns = (main_metric(task, shown)[0], "accuracy", "chance")
         metrics |= dict.fromkeys(name for name in task.readings.get(shown, {}) if name not in columns)
     parts = [
@@ -69,8 +70,7 @@ def press_label(fingerprint: dict[str, Any]) -> str:
 def add_task(table: FittedTable, task: TaskResult, every_reading: bool) -> None:
     """Add a row per reading, the headline's first; the first row alone holds the values that all readings share."""
     took = "" if task.answer_s is None else duration(task.answer_s)
-    rows = sorted(task.readings, key=lambda reading: reading != task.headline_reading) or [""]
-    for position, reading in enumerate(rows if every_reading else rows[:1]):
+    for position, reading in enumerate(shown_readings(task, every_reading)):
         metrics = task.readings.get(reading, {})
         name, value = main_metric(task, reading)
         table.add_row(
@@ -87,6 +87,12 @@ def add_task(table: FittedTable, task: TaskResult, every_reading: bool) -> None:
             if other != name:
                 table.add_row("", reading, other, *numbers(metrics[other]))
     table.add_section()
+
+
+def shown_readings(task: TaskResult, every_reading: bool) -> list[str]:
+    """Return the readings that have a row, the headline's first: without `every_reading` those of another coverage too."""
+    ordered = sorted(task.readings, key=lambda reading: reading != task.headline_reading) or [""]
+    return [name for name in ordered if every_reading or name == ordered[0] or name in task.n_left_out]
 
 
 def counted(task: TaskResult, reading: str) -> tuple[str, str]:

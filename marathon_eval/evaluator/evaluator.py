@@ -1,4 +1,4 @@
-"""Evaluates one model on tasks: from `simple_evaluate` or `evaluate` to a RunResult.
+"""Evaluates one model on tasks: from `evaluate` (of `run` and `simple.simple_evaluate`) to a RunResult.
 
 A run has five steps:
 
@@ -24,7 +24,7 @@ from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Spending, checked_budget
-from marathon_eval.evaluator.config import RunConfig, parse_args
+from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.evaluator.provenance import recorded_versions
 from marathon_eval.evaluator.requests import (
@@ -43,23 +43,6 @@ from marathon_eval.results.label import condition_of, selection_of
 if TYPE_CHECKING:
     from marathon_eval.evaluator.judge import Judge
     from marathon_eval.task.task import DocSet, Group, Task
-
-
-def simple_evaluate(
-    model: str | Model,
-    tasks: Sequence[str],
-    model_args: Mapping[str, Any] | str = "",
-    **settings: Any,
-) -> RunResult:
-    """Evaluate a model on tasks and return the result, as `marathon-eval run` does, without writing files.
-
-    `settings` are the other fields of RunConfig. Raises MarathonError for every mistake that the command line
-    reports.
-    """
-    arguments = parse_args(model_args, "model_args") if isinstance(model_args, str) else dict(model_args)
-    name = model if isinstance(model, str) else model.name()
-    config = RunConfig(model=name, tasks=tuple(tasks), model_args=arguments, **settings)
-    return evaluate(config, None if isinstance(model, str) else model)
 
 
 def evaluate(

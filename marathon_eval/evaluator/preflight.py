@@ -100,7 +100,7 @@ def installed(models: tuple[Model, ...], judge: tuple[Model, ...] = ()) -> Check
         *(("--judge_model", model) for model in judge),
     ]:
         local = ("torch", "transformers") if isinstance(model, HFAudio) else ()
-        extras = {**dict.fromkeys(local, "marathon-eval"), **_extras(model.needs)}
+        extras = {**_extras(dict.fromkeys(local, "local")), **_extras(model.needs)}
         for module, requirement in extras.items():
             messages.setdefault(module, f"{flag} {model.name()} needs {module}: pip install '{requirement}'")
     missing = [message for module, message in messages.items() if not _is_installed(module)]

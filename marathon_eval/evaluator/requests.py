@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Receives the progress of a run. This base class shows nothing; cli/progress.py shows it in the terminal."""
+    """Receives the progress of a run. This base class shows nothing; evaluator/progress.py shows it in the terminal."""
 
     def start(self, hits: int, misses: int, seconds: float) -> None:
         """Start: the cache has `hits` responses; the model must answer `misses` requests on `seconds` of audio."""

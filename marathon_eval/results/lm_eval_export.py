@@ -42,7 +42,7 @@ def results(result: RunResult) -> dict[str, Any]:
         "group_subtasks": {name: list(group.get("tasks", ())) for name, group in result.groups.items()},
         "configs": {name: task_config(task) for name, task in result.tasks.items()},
         "versions": {name: task.version for name, task in result.tasks.items()},
-        "n-shot": dict.fromkeys(result.tasks, 0),
+        "n-shot": dict.fromkeys(result.tasks, config.get("num_fewshot") or 0),
         "higher_is_better": {name: directions(task) for name, task in result.tasks.items()},
         "n-samples": {
             name: {"original": task.n_meta, "effective": task.n_loaded} for name, task in result.tasks.items()

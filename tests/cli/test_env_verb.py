@@ -9,7 +9,7 @@ import pytest
 
 from helpers.worker_files import write_worker
 from marathon_eval.cli.main import main
-from marathon_eval.evaluator.evaluator import simple_evaluate
+from marathon_eval.evaluator.simple import simple_evaluate
 
 
 @pytest.mark.slow

@@ -193,8 +193,10 @@ def test_a_config_file_holds_flags_and_typed_ones_override(run: Run, tmp_path: P
 
 def test_a_config_file_may_include_another(run: Run, tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("model: dummy\ntasks: own_a\nlimit: 1\n")
-    _, results, _ = run(f"--config={config(tmp_path, 'include: base.yaml')}", "--limit", "2", model=False)
-    assert results["config"]["limit"] == 2
+    path = config(tmp_path, "include: base.yaml")
+    for flag in (f"--config={path}", f"-C{path}"):
+        _, results, _ = run(flag, "--limit", "2", model=False)
+        assert results["config"]["limit"] == 2
 
 
 @pytest.mark.parametrize(

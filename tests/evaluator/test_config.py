@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from marathon_eval.cli.verbs._run_flags import checked_limit
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
+from marathon_eval.evaluator.settings import checked_limit
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from helpers.fuzz_cases import cases, mutated, survives, texts, values
 from helpers.minimal_task import BASE, load, write_task
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry, shipped_folder
-from marathon_eval.evaluator.evaluator import simple_evaluate
+from marathon_eval.evaluator.simple import simple_evaluate
 from marathon_eval.results.files import read_samples, write_run
 from marathon_eval.task.data.parsing import parsed_rows
 from marathon_eval.task.task import Task, load_task

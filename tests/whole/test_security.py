@@ -13,7 +13,7 @@ import pytest
 from helpers.minimal_task import BASE, HEARD, KEYS, docs_of, load, write_task
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.evaluator import simple_evaluate
+from marathon_eval.evaluator.simple import simple_evaluate
 from marathon_eval.results.files import write_run
 from marathon_eval.task.prompt.template import Template
 

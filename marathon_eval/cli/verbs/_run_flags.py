@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import replace
 
 from marathon_eval.cli.verbs._lm_eval_flags import add_lm_eval_arguments, seed_of, with_lm_eval_flags
 from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args, parse_samples
+from marathon_eval.evaluator.settings import (
+    canonical_transform,
+    checked_lengths,
+    checked_limit,
+    checked_long_audio,
+)
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
@@ -249,39 +254,3 @@ def task_names(arguments: argparse.Namespace) -> list[str]:
 
     registry = Registry(arguments.include_path, arguments.trust_task_code)
     return resolved_names(registry, [name for item in arguments.tasks for name in item.split(",") if name])
-
-
-def canonical_transform(text: str) -> str:
-    """Return the transform in its canonical spelling, which is part of the cache key. Raises MarathonError."""
-    if not text:
-        return ""
-    from marathon_eval.api.transforms import canonical_steps
-
-    return canonical_steps(text)
-
-
-def checked_long_audio(text: str | None) -> str | None:
-    """Return the value of --long_audio if it can be read. Raises MarathonError."""
-    if text is not None:
-        from marathon_eval.evaluator.windows import parse_long_audio
-
-        parse_long_audio(text)
-    return text
-
-
-def checked_lengths(least: float | None, most: float | None) -> tuple[float | None, float | None]:
-    """Return the bounds of --min_seconds and --max_seconds. Raises MarathonError where no clip can have such a length."""
-    for flag, seconds in (("--min_seconds", least), ("--max_seconds", most)):
-        if seconds is not None and not 0 <= seconds < math.inf:
-            raise MarathonError(f"{flag}: must be a number of seconds from 0, got {seconds:g}")
-    if least is not None and most is not None and least > most:
-        raise MarathonError(f"--min_seconds: {least:g} is above --max_seconds {most:g}")
-    return least, most
-
-
-def checked_limit(limit: float | None) -> float | None:
-    """Return the limit if it is a whole number of rows or a fraction below 1. Raises MarathonError otherwise."""
-    # NaN fails every comparison; infinity has no integer value and must not reach int()
-    if limit is not None and not (0 < limit < 1 or (1 <= limit < math.inf and limit == int(limit))):
-        raise MarathonError(f"--limit: must be a whole number of rows or a fraction below 1, got {limit:g}")
-    return limit

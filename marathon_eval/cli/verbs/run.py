@@ -99,8 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
 def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
     """Evaluate in this process; a `leader` distributes the requests over all ranks. Return the exit code."""
     from marathon_eval.api.model import complete
-    from marathon_eval.cli.progress import terminal_progress
     from marathon_eval.evaluator.evaluator import evaluate
+    from marathon_eval.evaluator.progress import terminal_progress
     from marathon_eval.results.files import run_folder, write_run
 
     config, shows_progress = run_config(arguments), set_verbosity(arguments.verbosity)

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def sweep_in_process(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
     """Evaluate the grid in this process; a `leader` distributes the requests over all ranks. Return the exit code."""
-    from marathon_eval.cli.progress import terminal_progress
+    from marathon_eval.evaluator.progress import terminal_progress
     from marathon_eval.evaluator.sweep import sweep
     from marathon_eval.evaluator.sweep_table import SweepTable
 

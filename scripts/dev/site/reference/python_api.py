@@ -23,8 +23,9 @@ def pages() -> dict[str, str]:
         ),
         "## What the package offers\n",
     ]
-    for name in sorted(marathon_eval.__all__):
-        parts.append(f"::: marathon_eval.{marathon_eval._MODULES[name]}.{name}\n")
+    for name in sorted(set(marathon_eval.__all__) - {"report"}):  # report is write_report
+        module, _, other_name = marathon_eval._MODULES[name].partition(":")
+        parts.append(f"::: marathon_eval.{module}.{other_name or name}\n")
     parts.append("## What a model or a press extends\n")
     parts += [f"::: {name}\n" for name in BASES]
     return {"reference/python.md": "\n".join(parts)}

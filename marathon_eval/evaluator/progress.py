@@ -1,9 +1,10 @@
-"""Reports a run's progress on standard error: a live bar in a terminal, otherwise one line a minute."""
+"""Reports a run's progress on standard error: a live bar in a terminal or notebook, otherwise one line a minute."""
 
 from __future__ import annotations
 
 import sys
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from marathon_eval.evaluator.eta import Forecast
@@ -20,8 +21,15 @@ LINE_EVERY_SECONDS = 60.0
 
 
 def terminal_progress() -> Progress:
-    """Return a live bar if standard error is a terminal, else plain lines for a log."""
-    return BarProgress() if sys.stderr.isatty() else LineProgress()
+    """Return a live bar if standard error is a terminal or a notebook that can show one, else plain lines."""
+    return BarProgress() if sys.stderr.isatty() or _in_notebook() else LineProgress()
+
+
+def _in_notebook() -> bool:
+    """Return whether this is a Jupyter kernel with ipywidgets, without which rich shows no bar."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell" and find_spec("ipywidgets") is not None
 
 
 class LineProgress(Progress):

@@ -8,8 +8,8 @@ import re
 import pytest
 
 from marathon_eval.api.model import CachedResponse, Request, Response
-from marathon_eval.cli.progress import LineProgress
 from marathon_eval.evaluator.eta import ENOUGH, Forecast
+from marathon_eval.evaluator.progress import LineProgress
 
 
 def lengths(count: int) -> list[float]:
@@ -102,7 +102,7 @@ def test_nothing_is_said_before_the_first_answer_and_nothing_is_left_after_the_l
 def test_no_time_is_told_from_the_answers_that_include_loading(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first batch of a sweep took a minute to load; 93,410 s were told from it."""
     clock = Clock()
-    monkeypatch.setattr("marathon_eval.cli.progress.time.monotonic", clock)
+    monkeypatch.setattr("marathon_eval.evaluator.progress.time.monotonic", clock)
     for first_batch in (1, 64):
         lines = LineProgress()
         lines.start(hits=0, misses=1000, seconds=100_000.0)
@@ -131,7 +131,7 @@ def test_lines_tell_hours_failures_and_the_rest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("marathon_eval.cli.progress.time.monotonic", clock)
+    monkeypatch.setattr("marathon_eval.evaluator.progress.time.monotonic", clock)
     clips = [3600.0 - 30 * place for place in range(100)]
     lines = LineProgress()
     lines.start(hits=7, misses=100, seconds=sum(clips))

@@ -1,0 +1,80 @@
+"""Offers the comparison of two runs to Python: `marathon_eval.compare(a, b)`."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marathon_eval.api.results import RunResult
+from marathon_eval.results.compare import compare_runs
+from marathon_eval.results.evaluation import html_table
+from marathon_eval.results.files import write_run
+from marathon_eval.results.gate import limits
+
+if TYPE_CHECKING:
+    import pandas
+
+DIFFERENCE_COLUMNS = ("task", "reading", "metric", "a", "b", "difference", "low", "high", "p_holm", "n")
+
+
+class Comparison(dict[str, Any]):
+    """Holds what `marathon-eval compare --json` prints; in a notebook it shows itself as a table."""
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """Yield a record per task, reading and metric."""
+        for task, entry in self["tasks"].items():
+            for reading, difference in entry["readings"].items():
+                test = difference["discordance"] or {}
+                for metric, value in difference["metrics"].items():
+                    low, high = value["ci95"] or (None, None)
+                    shown = {name: value[name] for name in ("a", "b", "difference")}
+                    yield {
+                        "task": task,
+                        "reading": reading,
+                        "metric": metric,
+                        **shown,
+                        "low": low,
+                        "high": high,
+                    } | {
+                        "p_holm": test.get("holm_p"),
+                        "n": entry["n_paired"],
+                    }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a table with a row per task, reading and metric."""
+        import pandas
+
+        return pandas.DataFrame(list(self.records()), columns=list(DIFFERENCE_COLUMNS))
+
+    def _repr_html_(self) -> str:
+        """Return the comparison as an HTML table, for notebooks."""
+        return html_table(DIFFERENCE_COLUMNS, self.records(), "differences are B minus A")
+
+
+def compare(
+    a: RunResult | str | PathLike[str],
+    b: RunResult | str | PathLike[str],
+    *,
+    force: bool = False,
+    gate: str = "",
+) -> Comparison:
+    """Compare two runs, or the folders of two, document by document; differences are B minus A.
+
+    `gate` are limits such as `race>=-1.0`, whose verdicts are in the comparison's `gate`. Raises MarathonError if data or prompts
+    differ, unless `force` is set.
+    """
+    with ExitStack() as folders:
+
+        def folder_of_run(run: RunResult | str | PathLike[str]) -> Path:
+            if not isinstance(run, RunResult):
+                return Path(run)
+            folder = Path(folders.enter_context(tempfile.TemporaryDirectory(prefix="marathon_eval_")))
+            write_run(run, folder)
+            return folder
+
+        paths = folder_of_run(a), folder_of_run(b)
+        return Comparison(compare_runs(*paths, force, limits(gate) if gate else []))

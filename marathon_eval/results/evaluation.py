@@ -1,0 +1,120 @@
+"""Presents a run to Python: as lm-eval's dictionary, as pandas tables, and as HTML in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+from marathon_eval.api.results import RunResult
+from marathon_eval.errors import MarathonError, did_you_mean
+from marathon_eval.results.label import label_words
+from marathon_eval.results.lm_eval_export import results, sample_rows
+
+if TYPE_CHECKING:
+    import pandas
+
+TableOf = Literal["samples", "scores"]
+SCORE_COLUMNS = ("task", "reading", "metric", "value", "low", "high", "n", "coverage", "headline")
+
+
+@dataclass(frozen=True)
+class Evaluation(RunResult):
+    """Holds a run as `simple_evaluate` returns it; in a notebook it shows itself as a table."""
+
+    @classmethod
+    def of(cls, result: RunResult) -> Evaluation:
+        """Return the same run as an Evaluation."""
+        return cls(**{item.name: getattr(result, item.name) for item in fields(RunResult)})
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a part of lm-eval's result: `run["results"]["gtzan"]["accuracy,strict"]`. Raises KeyError."""
+        if key == "samples":
+            return {
+                task: [row for s in rows for row in sample_rows(s)] for task, rows in self.samples.items()
+            }
+        parts = results(self)
+        if key not in parts:
+            known = [*parts, "samples"]
+            raise KeyError(f"no '{key}'.{did_you_mean(key, known)} Known: {', '.join(known)}")
+        return parts[key]
+
+    def to_pandas(self, of: TableOf = "samples") -> pandas.DataFrame:
+        """Return a table with a row per document, or with `of="scores"` per task, reading and metric.
+
+        Columns of samples: task, doc_id, target, response, status, error, cached, seconds (of audio), for each reading
+        `<reading>` (its answer) and `<reading>_<metric>`, and the task's breakdown fields. Raises MarathonError.
+        """
+        import pandas
+
+        if of not in ("samples", "scores"):
+            raise MarathonError(f"to_pandas: of must be 'samples' or 'scores', got {of!r}")
+        if of == "scores":
+            return pandas.DataFrame(list(score_records(self)), columns=list(SCORE_COLUMNS))
+        return pandas.DataFrame(list(sample_records(self)))
+
+    def _repr_html_(self) -> str:
+        """Return the run as an HTML table, for notebooks. Every text of it is escaped."""
+        words = label_words(self.condition, self.selection)
+        caption = escape(", ".join([self.model, *words]))
+        failed = sum(task.n_errors for task in self.tasks.values())
+        note = f"<p>{failed} rows failed and are not in the scores.</p>" if failed else ""
+        return html_table(SCORE_COLUMNS, score_records(self), caption) + note
+
+
+def score_records(result: RunResult) -> Iterator[dict[str, Any]]:
+    """Yield a record per task, reading and metric: value and ends of the 95 % interval on the metric's own scale."""
+    for name, task in result.tasks.items():
+        headline = task.headline or {}
+        for reading, metrics in task.readings.items():
+            for metric, value in metrics.items():
+                low, high = value.ci95 or (None, None)
+                yield {
+                    "task": name,
+                    "reading": reading,
+                    "metric": metric,
+                    "value": value.value,
+                    "low": low,
+                    "high": high,
+                    "n": task.n_in(reading),
+                    "coverage": task.coverage_of(reading),
+                    "headline": headline.get("reading") == reading and headline.get("metric") == metric,
+                }
+
+
+def sample_records(result: RunResult) -> Iterator[dict[str, Any]]:
+    """Yield a flat record per document of every task."""
+    for task, samples in result.samples.items():
+        for sample in samples:
+            record: dict[str, Any] = {
+                "task": task,
+                **{
+                    name: getattr(sample, name)
+                    for name in ("doc_id", "target", "response", "status", "error")
+                },
+                "cached": sample.cached,
+                "seconds": sum(clip.get("seconds") or 0.0 for clip in sample.audio),
+            }
+            for reading, scored in sample.readings.items():
+                record[reading] = scored.answer
+                record |= {f"{reading}_{metric}": score for metric, score in scored.scores.items()}
+            yield {**record, **{f"field_{name}": value for name, value in sample.fields.items()}}
+
+
+def html_table(columns: tuple[str, ...], rows: Iterator[Mapping[str, Any]], caption: str) -> str:
+    """Return an HTML table of records; the caption is HTML already."""
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(_cell(row.get(column)))}</td>" for column in columns) + "</tr>"
+        for row in rows
+    )
+    return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "*" if value else ""
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
