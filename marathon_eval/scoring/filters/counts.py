@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from marathon_eval.scoring.filters.words import plain_text
@@ -32,6 +33,23 @@ _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 _WORDS = [*_SMALL, *(f"{tens} {one}".removesuffix(" zero") for tens in _TENS for one in _SMALL[:10])]
 _IN_WORDS = {str(number): words for number, words in enumerate(_WORDS)}
 _IN_DIGITS = {words: str(number) for number, words in enumerate(_WORDS)}
+_IN_TEXT = re.compile(
+    rf"\b(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_SMALL[1:10])}))?|{'|'.join(sorted(_SMALL, key=len, reverse=True))})\b",
+    re.IGNORECASE,
+)
+
+
+def counts_in_digits(text: str) -> str:
+    """Return a text without digits with its counts as digits. "one" stays, which is a pronoun too, if it is not all."""
+    if any(sign.isdigit() for sign in text):
+        return text
+    alone = text.strip(" .!*").lower() == "one"
+    return _IN_TEXT.sub(lambda match: _digits(match[0], alone), text)
+
+
+def _digits(words: str, alone: bool) -> str:
+    name = words.lower().replace("-", " ")
+    return words if name == "one" and not alone else _IN_DIGITS[name]
 
 
 def respelled_counts(choices: Sequence[str], taken: Collection[str], first: Sequence[int]) -> dict[str, int]:

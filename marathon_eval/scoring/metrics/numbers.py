@@ -14,6 +14,7 @@ from typing import Literal
 
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.errors import MarathonError
+from marathon_eval.scoring.filters.counts import counts_in_digits
 from marathon_eval.scoring.metrics.normalizers import language_code
 from marathon_eval.scoring.metrics.stated import stated_part
 
@@ -140,14 +141,15 @@ def _decimal_sign(decimal: DecimalSign | None, language: str | None) -> DecimalS
 
 
 def _error_of(
-    row: ScoredRow, decimal: DecimalSign, gold_decimal: DecimalSign
+    row: ScoredRow, decimal: DecimalSign, gold_decimal: DecimalSign, words: bool = False
 ) -> tuple[Decimal | None, Decimal] | None:
     """Return the least absolute error (None without an answer) and its gold's size; None for a gold without a number."""
     golds = [one_number(target, gold_decimal) for target in row.targets]
     known = [gold for gold in golds if gold is not None]
     if len(known) < len(golds) or not known:
         return None
-    said = one_number(row.answer.value, decimal)
+    answer = row.answer.value
+    said = one_number(counts_in_digits(stated_part(answer)) if words and answer else answer, decimal)
     if said is None:
         return None, abs(known[0])
     return min((abs(said - gold), abs(gold)) for gold in known)
@@ -159,11 +161,12 @@ def number_match(
     decimal: DecimalSign | None = None,
     gold_decimal: DecimalSign = ".",
     language: str | None = None,
+    words: bool = False,
 ) -> Metric:
     """Build the share of rows whose number is right: |answer - gold| <= max(abs_tol, rel_tol |gold|).
 
     No number, or several, is wrong; a row whose gold is no number is left out. `gold_decimal` is the data set's own
-    decimal sign. Raises MarathonError for a tolerance that is negative or not finite.
+    decimal sign. `words` reads English counts up to 99 in answers without digits. Raises MarathonError for a tolerance that is negative or not finite.
     """
     for name, tolerance in (("abs_tol", abs_tol), ("rel_tol", rel_tol)):
         if not 0 <= tolerance < float("inf"):
@@ -171,7 +174,7 @@ def number_match(
     sign, absolute, relative = _decimal_sign(decimal, language), Decimal(str(abs_tol)), Decimal(str(rel_tol))
 
     def score(row: ScoredRow) -> float | None:
-        found = _error_of(row, sign, gold_decimal)
+        found = _error_of(row, sign, gold_decimal, words)
         if found is None:
             return None
         error, size = found

@@ -11,6 +11,7 @@ option_accuracy        metric for `strict` readings: accuracy over rows whose go
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from marathon_eval.api.filter import FilterContext, FilterStep, Held
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
@@ -40,12 +41,16 @@ def air_bench_gold(row: ScoredRow) -> str | None:
         return None
 
 
-def air_bench_accuracy() -> Metric:
-    """Build the accuracy over rows with a letter; rows without one are left out, as the script does."""
+def air_bench_accuracy(blank: Literal["dropped", "wrong"] = "dropped") -> Metric:
+    """Build the accuracy over rows with a letter; rows without one are left out, as the script does.
+
+    `blank` "wrong" counts blank responses, as MMSU's script does, which is made of this one.
+    """
+    wrong = (INVALID, "empty") if blank == "wrong" else (INVALID,)
 
     def score(row: ScoredRow) -> float | None:
         if row.answer.value is None:
-            return 0.0 if row.answer.rule == INVALID else None
+            return 0.0 if row.answer.rule in wrong else None
         return float(row.answer.value == air_bench_gold(row))
 
     return Mean("accuracy", score, share=True)

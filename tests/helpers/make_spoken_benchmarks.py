@@ -1,0 +1,67 @@
+"""Makes miniatures of spoken benchmarks in their published layouts, with own words and synthetic sounds.
+
+Each is written to a folder named as the data set on the hub, below a folder that the test makes the current one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow  # type: ignore[import-untyped]  # ships no stubs
+import pyarrow.parquet  # type: ignore[import-untyped]
+import soundfile
+
+from helpers.make_other_benchmarks import RATE, noise
+
+#: Three questions of each kind of Big Bench Audio: the official answers.
+ANSWERS = {
+    "formal_fallacies": ["valid", "invalid", "valid"],
+    "navigate": ["Yes", "No", "No"],
+    "object_counting": ["7", "12", "3"],
+    "web_of_lies": ["No", "Yes", "Yes"],
+}
+
+
+def mmsu(root: Path) -> None:
+    """Write MMSU: parquet of one split with the audio inside; the last of three rows has two options."""
+    rows: list[dict[str, Any]] = []
+    for number, gold in enumerate("BDA"):
+        with io.BytesIO() as file:
+            soundfile.write(file, noise(number), RATE, format="WAV")
+            audio = {"bytes": file.getvalue(), "path": f"tone_{number}.wav"}
+        texts = {f"choice_{letter}": f"tone {number}{letter}" for letter in "abcd"[: 4 if number < 2 else 2]}
+        rows.append(
+            {
+                "id": f"tone_{number}",
+                "task_name": "tone_identification",
+                "question": f"Which tone is number {number}?",
+                **dict.fromkeys(("choice_c", "choice_d")),
+                **texts,
+                "answer_gt": texts[f"choice_{gold.lower()}"],
+                "category": "Perception",
+                "sub-category": "Linguistics",
+                "sub-sub-category": "Phonology",
+                "linguistics_sub_discipline": "Phonetics",
+                "audio": audio,
+            }
+        )
+    folder = root / "ddwang2000" / "MMSU" / "data"
+    folder.mkdir(parents=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), folder / "train-00000-of-00001.parquet")
+
+
+def big_bench_audio(root: Path) -> None:
+    """Write Big Bench Audio: a folder of MP3 files and one JSON line for each."""
+    folder = root / "ArtificialAnalysis" / "big_bench_audio"
+    (folder / "data").mkdir(parents=True)
+    lines = []
+    for number, (kind, answer) in enumerate(
+        (kind, one) for kind, all_of in ANSWERS.items() for one in all_of
+    ):
+        name = f"data/question_{number}.mp3"
+        soundfile.write(folder / name, noise(50 + number), RATE, format="MP3")
+        lines.append({"category": kind, "official_answer": answer, "file_name": name, "id": number})
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
