@@ -239,7 +239,7 @@ class Model(ABC):
     def memo(self, requests: Sequence[Request]) -> dict[str, Any]:
         """Return the cache entries, by key, that this model will look up for these requests.
 
-        Rank 0 sends them to ranks that can't read the cache file.
+        They are sent to processes that can't read the cache file.
         """
         return {}
 

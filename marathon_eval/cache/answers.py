@@ -120,8 +120,12 @@ class ResponseCache:
         return remembered_facts(self, audios)
 
     def prime(self, entries: Mapping[str, Any]) -> None:
-        """Add entries that another rank sent, such as audio hashes, to memory; nothing is written to disk."""
+        """Add entries that another process sent, such as audio hashes, to memory; nothing is written to disk."""
         self._memory.update(entries)
+
+    def in_memory(self) -> dict[str, Any]:
+        """Return the entries in memory: all those of a cache without a folder."""
+        return dict(self._memory)
 
     # -- entries ----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Names the cache file of each rank of a distributed run, and moves its entries into the folder's cache.
+"""Names the cache file of each process of one launch, and moves its entries into the folder's cache.
 
 Each rank writes its responses to its own file; the next process that opens the folder's cache moves them into it.
 Ranks can't share the folder's file, because they may run on different nodes, and sqlite's write-ahead log works

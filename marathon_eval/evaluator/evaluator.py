@@ -13,7 +13,7 @@ A run has five steps:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -50,10 +50,12 @@ def evaluate(
     model: Model | None = None,
     progress: Progress | None = None,
     through: Through = complete,
+    judge_through: Callable[[Judge, Model], Through] | None = None,
 ) -> RunResult:
     """Load the tasks, ask the model for the responses that the cache lacks, and score them. Writes no results.
 
-    A `model` that is passed in replaces `config.model`; `through` sends the requests (several processes replace it).
+    A `model` that is passed in replaces `config.model`; `through` sends the requests, and
+    `judge_through` gives what sends a judge's (several processes replace them).
     Raises MarathonError.
     """
     from marathon_eval.evaluator.score_run import load_scoring
@@ -86,7 +88,8 @@ def evaluate(
         finally:
             model.close()
         cache.commit()
-        plan = ScoringPlan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs), once=True)
+        judging = judge_with(judge, cache, config.judge_gen_kwargs, judge_through)
+        plan = ScoringPlan(tasks, groups, pool, judging, once=True)
         with seldom_collected():
             result = score_responses(plan, config, model, responses, started, clock)
         return replace(result, spent=spending.as_json()) if spending.budget.given else result
@@ -304,14 +307,22 @@ def build_judge(registry: Registry, config: RunConfig) -> Model | None:
     return build_model(registry, config.judge_model, config.judge_args, JUDGE_FLAGS)
 
 
-def judge_with(judge: Model | None, cache: ResponseCache, generation: Mapping[str, Any]) -> Judge | None:
+def judge_with(
+    judge: Model | None,
+    cache: ResponseCache,
+    generation: Mapping[str, Any],
+    through: Callable[[Judge, Model], Through] | None = None,
+) -> Judge | None:
     """Wrap the judge's model with the cache that stores its replies. Raises MarathonError for --judge_gen_kwargs."""
     if judge is None:
         return None
     from marathon_eval.evaluator.judge import Judge
     from marathon_eval.task.yaml.config import generation_settings
 
-    return Judge(judge, cache, generation_settings(generation, "--judge_gen_kwargs"))
+    judging = Judge(judge, cache, generation_settings(generation, "--judge_gen_kwargs"))
+    if through is not None:
+        judging.through = through
+    return judging
 
 
 def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]:

@@ -7,13 +7,13 @@ that is never parsed, a refusal and a failure leave the row out of the judge's o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.filter import Answer
-from marathon_eval.api.model import Response
+from marathon_eval.api.model import Response, Through, complete
 from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, RowError
@@ -71,6 +71,8 @@ class Judge:
         self.cache = cache
         for member in (model, *model.members):
             member.cache = cache
+        #: Returns what sends a judge's calls to it; several processes replace it.
+        self.through: Callable[[Judge, Model], Through] = lambda judge, member: complete
         #: Overrides the tasks' generation settings: a judge that reasons needs more tokens than its verdict.
         self.generation = dict(generation or {})
 
@@ -135,7 +137,9 @@ class Judge:
             return
         left = dict(calls_by_request)
         try:
-            for request, response, cached in self.cache.answer(member, list(calls_by_request)):
+            for request, response, cached in self.cache.answer(
+                member, list(calls_by_request), through=self.through(self, member)
+            ):
                 for call in left.pop(request):
                     note_response(replies[call.key], response, call, cached)
         except MarathonError as error:

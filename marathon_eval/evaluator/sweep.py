@@ -38,8 +38,9 @@ from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
-    from marathon_eval.api.model import Request, Response
+    from marathon_eval.api.model import Model, Request, Response, Through
     from marathon_eval.api.results import RunResult
+    from marathon_eval.evaluator.judge import Judge
 
 #: A function that asks each cell's missing requests; `ask_here` is the one for a single process.
 FillCells = Callable[
@@ -61,11 +62,12 @@ def sweep(
     on_result: Callable[[SweepCell, RunResult], None],
     progress: Progress | None = None,
     through: FillCells | None = None,
+    judge_through: Callable[[Judge, Model], Through] | None = None,
 ) -> bool:
     """Ask what the cache lacks, clip by clip, then score each cell. Return False if Ctrl-C interrupted the asking.
 
     `on_result` is called with each cell's result as soon as it is scored; an uncompressed cell comes first. `through` asks
-    the cells' missing requests (default: `ask_here`). Raises MarathonError.
+    the cells' missing requests (default: `ask_here`), and `judge_through` a judge's. Raises MarathonError.
     """
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     cells = cells_of(config, grid)
@@ -89,7 +91,8 @@ def sweep(
             before,
             config.retry_errors,
         )
-        scoring = ScoringPlan(tasks, groups, pool, judge_with(judge, cache, config.judge_gen_kwargs))
+        judging = judge_with(judge, cache, config.judge_gen_kwargs, judge_through)
+        scoring = ScoringPlan(tasks, groups, pool, judging)
         for cell in cells:
             clock = time.monotonic() - cell.seconds
             by_request = Responses(cell_responses(cell, requests, cache, facts))

@@ -76,9 +76,8 @@ def broken(folder: Path, data: Path, models: Path, by_torchrun: bool, draw: rand
         distributed_run.children(started[0], RANKS) if by_torchrun else [process.pid for process in started]
     )
     # one that dies before it has met the others is waited for much longer, where no launcher tells
-    files = RANKS - 1
     distributed_run.wait_for(
-        started, lambda: len([*(folder / "cache").glob("answers.rank-*.sqlite")]) == files
+        started, lambda: len([*(folder / "cache").glob("answers.rank-*.sqlite")]) == RANKS
     )
     victim, wait = draw.randrange(RANKS), draw.uniform(0, 0.9 * REQUESTS / RANKS * SECONDS_EACH)
     time.sleep(wait)

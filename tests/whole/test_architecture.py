@@ -36,6 +36,9 @@ LAZY = {
     "whisper_normalizer",
     "evaluate",
     "matplotlib",
+    "ray",
+    "accelerate",
+    "sqlitedict",
 }
 MAX_FILE, MAX_FUNCTION = 350, 55
 
@@ -98,10 +101,10 @@ def test_every_file_says_what_it_is(path: Path) -> None:
     assert facts(path).docstring, "no module docstring"
 
 
-def test_only_the_engine_of_local_models_and_the_leader_import_torch_at_their_top() -> None:
+def test_only_the_engine_of_local_models_imports_torch_at_its_top() -> None:
     for path in FILES:
         top = name_of(path).split("/")[0]
-        if top in ("tests", "scripts") or "engine" in path.parts or path.name == "leader.py":
+        if top in ("tests", "scripts") or "engine" in path.parts:
             continue
         roots = {module.split(".")[0] for module in facts(path).imports_at_top}
         assert not roots & HEAVY, name_of(path)

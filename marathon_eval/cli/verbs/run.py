@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
 from marathon_eval.cli.verbs._lm_eval_flags import add_printing_arguments, print_before, set_verbosity
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
+from marathon_eval.cli.verbs._workers import add_worker_arguments, in_shares, launch_of, worker_plan
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult
     from marathon_eval.evaluator.budget import Budget
     from marathon_eval.evaluator.config import RunConfig
-    from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
+    from marathon_eval.evaluator.workers.shares import Together
 
 READINGS = ("headline", "all")
 NEXT_COMMANDS = (
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_budget(parser)
     add_readings(parser)
     add_printing_arguments(parser)
+    add_worker_arguments(parser)
     add_dry_run(parser)
 
 
@@ -84,21 +86,18 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.evaluator.distributed.ranks import launched, started_alone
+    from marathon_eval.evaluator.workers.launched import started_alone
 
-    ranks = launched()
-    if ranks is None:
-        if started_alone():
-            print(ONE_ON_THE_CPU, file=sys.stderr)
-        return run_in_process(arguments)
-    from marathon_eval.cli.verbs._distributed import as_rank
-
-    return as_rank(ranks, lambda leader: run_in_process(arguments, leader))
+    ranks = launch_of(arguments)
+    if ranks is not None:
+        return in_shares(ranks, lambda together: run_in_process(arguments, together))
+    if started_alone():
+        print(ONE_ON_THE_CPU, file=sys.stderr)
+    return run_in_process(arguments)
 
 
-def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
-    """Evaluate in this process; a `leader` distributes the requests over all ranks. Return the exit code."""
-    from marathon_eval.api.model import complete
+def run_in_process(arguments: argparse.Namespace, together: Together | None = None) -> int:
+    """Evaluate in this process; others answer with `together` or --workers. Return the exit code."""
     from marathon_eval.evaluator.evaluator import evaluate
     from marathon_eval.evaluator.progress import terminal_progress
     from marathon_eval.results.files import run_folder, write_run
@@ -108,13 +107,14 @@ def run_in_process(arguments: argparse.Namespace, leader: Leader | None = None) 
         raise MarathonError("--export: give --output_path DIR, the folder to write below")
     if config.output_path is not None:
         check_writable(Path(config.output_path))
-    if leader is not None and (config.max_tokens_total is not None or config.max_cost is not None):
+    several = together is not None or arguments.workers is not None
+    if several and (config.max_tokens_total is not None or config.max_cost is not None):
         raise MarathonError("--max_tokens_total and --max_cost: not for several processes; --max_requests is")
-    through = complete if leader is None else leader.asker(config)
+    through = throughs(arguments, config, together)
     if arguments.dry_run:
         return show_dry_run(planned(config), as_json=arguments.json)
     print_before(config, arguments)
-    result = evaluate(config, progress=terminal_progress() if shows_progress else None, through=through)
+    result = evaluate(config, progress=terminal_progress() if shows_progress else None, **through)
     if config.output_path is not None:
         folder = run_folder(Path(config.output_path), result)
         write_run(result, folder, log_samples=config.log_samples)
@@ -133,6 +133,23 @@ def config_budget(config: RunConfig) -> Budget:
     from marathon_eval.evaluator.budget import checked_budget
 
     return checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
+
+
+def throughs(arguments: argparse.Namespace, config: RunConfig, together: Together | None) -> dict[str, Any]:
+    """Return the arguments of `evaluate` by which other processes answer: the model's requests, and the judge's."""
+    plan = worker_plan(arguments)
+    if plan is not None:
+        from marathon_eval.evaluator.workers.asking import judge_through_workers, through_workers
+
+        return {
+            "through": through_workers(config, plan),
+            "judge_through": judge_through_workers(config, plan),
+        }
+    if together is not None:
+        from marathon_eval.evaluator.workers.shares import through_shares
+
+        return {"through": through_shares(config, together)}
+    return {}
 
 
 def planned(config: RunConfig) -> DryRun:

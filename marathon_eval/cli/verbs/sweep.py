@@ -17,16 +17,17 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
+from marathon_eval.cli.verbs._workers import add_worker_arguments, in_shares, launch_of, worker_plan
 from marathon_eval.cli.verbs.run import check_writable, show_dry_run
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult
     from marathon_eval.evaluator.config import RunConfig
-    from marathon_eval.evaluator.distributed.leader import Leader
     from marathon_eval.evaluator.dry_run import DryRun
     from marathon_eval.evaluator.sweep_cells import Grid, SweepCell
     from marathon_eval.evaluator.sweep_table import SweepTable
+    from marathon_eval.evaluator.workers.shares import Together
 
 SWEEP_PIPE_WIDTH = 180
 
@@ -66,22 +67,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print the contents of sweep.json instead of a table"
     )
+    add_worker_arguments(parser)
     add_dry_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.evaluator.distributed.ranks import launched
-
-    ranks = launched()
+    ranks = launch_of(arguments)
     if ranks is None:
         return sweep_in_process(arguments)
-    from marathon_eval.cli.verbs._distributed import as_rank
-
-    return as_rank(ranks, lambda leader: sweep_in_process(arguments, leader))
+    return in_shares(ranks, lambda together: sweep_in_process(arguments, together))
 
 
-def sweep_in_process(arguments: argparse.Namespace, leader: Leader | None = None) -> int:
-    """Evaluate the grid in this process; a `leader` distributes the requests over all ranks. Return the exit code."""
+def sweep_in_process(arguments: argparse.Namespace, together: Together | None = None) -> int:
+    """Evaluate the grid in this process; others answer with `together` or --workers. Return the exit code."""
     from marathon_eval.evaluator.progress import terminal_progress
     from marathon_eval.evaluator.sweep import sweep
     from marathon_eval.evaluator.sweep_table import SweepTable
@@ -92,11 +90,7 @@ def sweep_in_process(arguments: argparse.Namespace, leader: Leader | None = None
     output = None if arguments.output_path is None else Path(arguments.output_path)
     if output is not None:
         check_writable(output)
-    through = None
-    if leader is not None:
-        from marathon_eval.evaluator.distributed.sweep import filling
-
-        through = filling(leader, config, grid)
+    through = throughs_of_cells(arguments, config, grid, together)
     if arguments.dry_run:
         return show_dry_run(planned_sweep(config, grid), as_json=arguments.json)
     table, clock, complete = SweepTable(), time.monotonic(), []
@@ -105,7 +99,7 @@ def sweep_in_process(arguments: argparse.Namespace, leader: Leader | None = None
         complete.append(result.whole)
         table.add(cell, result, write_cell(result, output))
 
-    finished = sweep(config, grid, take, terminal_progress(), through)
+    finished = sweep(config, grid, take, terminal_progress(), **through)
     table.finish()
     summary = {**table.as_json(), "config": config.recorded(), "interrupted": not finished}
     summary["wall_s"] = round(time.monotonic() - clock, 3)
@@ -113,6 +107,25 @@ def sweep_in_process(arguments: argparse.Namespace, leader: Leader | None = None
     if not finished:
         return EXIT_INTERRUPTED
     return EXIT_WHOLE if all(complete) else EXIT_INCOMPLETE
+
+
+def throughs_of_cells(
+    arguments: argparse.Namespace, config: RunConfig, grid: Grid, together: Together | None
+) -> dict[str, Any]:
+    """Return the arguments of `sweep` by which other processes answer: the cells' requests, and the judge's."""
+    plan = worker_plan(arguments)
+    if plan is not None:
+        from marathon_eval.evaluator.workers.asking import cells_through_workers, judge_through_workers
+
+        return {
+            "through": cells_through_workers(config, grid, plan),
+            "judge_through": judge_through_workers(config, plan),
+        }
+    if together is not None:
+        from marathon_eval.evaluator.workers.shares import cells_through_shares
+
+        return {"through": cells_through_shares(config, grid, together)}
+    return {}
 
 
 def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:

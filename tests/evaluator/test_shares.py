@@ -1,14 +1,8 @@
-"""Tests the ranks of one run: their messages, how requests are divided, and the merge of their cache files."""
+"""Tests the processes of one launch: how requests are divided among them, and the merge of their cache files."""
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Request
+from marathon_eval.api.model import Request
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.rank_files import rank_file, take_in
 from marathon_eval.cli.verbs.cache import fingerprint_lines
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.distributed import messages
-from marathon_eval.evaluator.distributed.follower import request_from
-from marathon_eval.evaluator.distributed.leader import memo, refuse_device_arguments
-from marathon_eval.evaluator.distributed.messages import Channel, Pulse
-from marathon_eval.evaluator.distributed.ranks import Ranks, launched, shared_out, started_alone
+from marathon_eval.evaluator.workers.launched import Ranks, launched, started_alone
+from marathon_eval.evaluator.workers.shares import refuse_device_arguments, shared_out
 from marathon_eval.models.dummy import Dummy
 
 TORCHRUN = {"WORLD_SIZE": "4", "RANK": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "n1", "MASTER_PORT": "29500"}
@@ -113,110 +104,7 @@ def test_requests_without_audio_are_shared_out_too() -> None:
     assert [len(share) for share in shares.values()] == [5, 5]
 
 
-# -- messages ---------------------------------------------------------------------------------------------------------
-
-
-class Shelf:
-    """torch's store, within one process."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, bytes] = {}
-
-    def set(self, key: str, value: str) -> None:
-        self.kept[key] = value.encode()
-
-    def get(self, key: str) -> bytes:
-        return self.kept[key]
-
-    def check(self, keys: list[str]) -> bool:
-        return all(key in self.kept for key in keys)
-
-    def delete_key(self, key: str) -> bool:
-        return self.kept.pop(key, None) is not None
-
-
-class Gone(Shelf):
-    def check(self, keys: list[str]) -> bool:
-        raise RuntimeError("Connection reset by peer\nand a page of frames")
-
-
-def test_messages_arrive_once_in_order_and_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(messages, "_PIECE", 64)
-    shelf = Shelf()
-    leader, follower = (Channel(Ranks(rank, 2, rank), shelf) for rank in (0, 1))
-    before = set(shelf.kept)
-    texts = ["a\ud800é" * 100, "", "short"]
-    for text in texts:
-        leader.send(1, "ask", text=text)
-    assert follower.received(0) == {"kind": "ask", "text": texts[0]}
-    assert leader.received(1) is None
-    assert [(follower.received(0) or {})["text"] for _ in texts[1:]] == texts[1:]
-    assert follower.received(0) is None
-    assert set(shelf.kept) == before
-
-
-def test_a_process_of_this_machine_is_missed_at_once() -> None:
-    shelf = Shelf()
-    link = Channel(Ranks(0, 2, 0), shelf)
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    shelf.set("who/1", json.dumps([messages._machine(), child.pid, "here"]))
-    assert link.staying(1)
-    child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert not link.alive(1), "its parent has not looked after it yet, but it is dead"
-    child.wait()
-    assert not link.alive(1)
-    assert link.described(1) == f"rank 1 (process {child.pid} on here)"
-    child.communicate()
-
-
-def test_a_process_elsewhere_is_missed_when_it_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(messages.time, "monotonic", lambda: now[0])
-    shelf = Shelf()
-    link = Channel(Ranks(0, 3, 0), shelf)
-    shelf.set("who/1", json.dumps(["another machine", 1, socket.gethostname()]))
-    for step in range(5):
-        shelf.set("beat/1", str(step))
-        assert link.alive(1)
-        now[0] += messages.SILENT_SECONDS - 1
-    assert link.alive(1)
-    now[0] += 2
-    assert not link.alive(1)
-    # one that never came gets as long as starting may take
-    assert not link.alive(2)
-    assert "never started" in link.described(2)
-
-
-def test_a_store_that_is_gone_is_a_lost_leader() -> None:
-    link = Channel(Ranks(1, 2, 1), Gone())
-    with pytest.raises(messages.Unreachable, match=r"^Connection reset by peer$"):
-        link.received(0)
-    with Pulse(link) as pulse, pytest.raises(KeyboardInterrupt):
-        _work(pulse)
-    assert pulse.lost
-
-
-def _work(pulse: Pulse) -> None:
-    with pulse.breakable():
-        messages.time.sleep(20)
-
-
-TEXT = st.text(st.characters(), max_size=20)
-
-
-@given(
-    TEXT,
-    st.lists(st.tuples(TEXT, st.floats(0, 10), st.none() | st.floats(10, 20)), max_size=3),
-    st.none() | TEXT,
-    st.lists(TEXT, max_size=2),
-)
-def test_a_request_is_the_same_on_the_other_side(
-    prompt: str, clips: list[tuple[str, float, float | None]], system: str | None, stop: list[str]
-) -> None:
-    audios = tuple(Audio(path, start, end, "") for path, start, end in clips)
-    request = Request(prompt, audios, Generation(7, tuple(stop), 0.1, 0.3, 5), system)
-    assert request_from(json.loads(json.dumps(asdict(request)))) == request
+# -- devices --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -296,16 +184,3 @@ def test_a_rank_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "answers.rank-1.sqlite").mkdir()
     with pytest.raises(MarathonError, match=r"answers\.rank-1\.sqlite: cannot take"):
         ResponseCache(tmp_path)
-
-
-def test_what_the_leader_hashed_nobody_hashes_again(tmp_path: Path, make_wav, monkeypatch) -> None:
-    request = Request("q", (Audio(str(make_wav())),))
-    with ResponseCache(tmp_path) as cache:
-        facts, _ = cache.facts(request.audios)
-        cache.put("file/weights", "0123")
-        told = memo(cache, [request])
-    assert "file/weights" in told
-    monkeypatch.setattr(Audio, "facts", lambda self: pytest.fail("hashed again"))
-    with ResponseCache(tmp_path, rank_file("answers.sqlite", 1)) as other:
-        other.prime(told)
-        assert other.facts(request.audios)[0] == facts

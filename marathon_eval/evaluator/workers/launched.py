@@ -1,4 +1,4 @@
-"""Reads this process's rank and the number of ranks from the environment, and divides requests among ranks.
+"""Reads from the environment whether a launcher started several processes of this command, and which one this is.
 
 `accelerate launch`, torchrun and MPI start the same command several times; what each is told stands in variables:
 https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables
@@ -7,10 +7,9 @@ https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from marathon_eval.api.model import Request
 from marathon_eval.errors import MarathonError
 
 #: World size, rank, rank on this node: torch's launchers (accelerate's among them), Open MPI, Intel MPI and MPICH.
@@ -56,26 +55,3 @@ def started_alone(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether `accelerate launch --cpu --num_processes N` started one process all the same, as it does without MPI."""
     told = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
     return told and "MASTER_PORT" in environment and not any(names[0] in environment for names in VARIABLES)
-
-
-def shared_out(
-    requests: Sequence[Request], seconds_of: Callable[[Request], float], ranks: Sequence[int]
-) -> dict[int, list[Request]]:
-    """Every request to one of `ranks`, its clip's others with it, so that each gets about the same seconds of audio.
-
-    The longest clip goes first, and each to whoever has least (Graham 1969, https://doi.org/10.1137/0117039: at worst
-    4/3 of the best split). Inside a share the requests keep their order.
-    """
-    clips: dict[object, list[int]] = {}
-    for place, request in enumerate(requests):
-        # without audio nothing is shared between requests
-        clips.setdefault(request.audios or place, []).append(place)
-    # a question costs something even where its clip is short or missing
-    costs = {clip: sum(1.0 + seconds_of(requests[at]) for at in places) for clip, places in clips.items()}
-    loads = dict.fromkeys(ranks, 0.0)
-    shares: dict[int, list[int]] = {rank: [] for rank in ranks}
-    for clip in sorted(clips, key=lambda clip: -costs[clip]):
-        least = min(loads, key=loads.__getitem__)
-        loads[least] += costs[clip]
-        shares[least] += clips[clip]
-    return {rank: [requests[at] for at in sorted(places)] for rank, places in shares.items()}
