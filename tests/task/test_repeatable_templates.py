@@ -76,7 +76,7 @@ def test_what_repeats_is_printed(source: str, text: str) -> None:
 def test_processor_time_is_bounded_in_every_thread(
     source: str, in_thread: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(repeatable, "LIMIT_S", 0.1)
+    monkeypatch.setattr(repeatable, "RENDER_LIMIT_S", 0.1)
     raised: list[MarathonError] = []
 
     def render() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2.exceptions import SecurityError
 
 #: Processor seconds of this thread that one rendering may take; ordinary templates take less than a thousandth.
-LIMIT_S = 5.0
+RENDER_LIMIT_S = 5.0
 #: Characters that filters may get which take microseconds for each: a single call cannot be broken off.
 SLOW_FILTERS: Mapping[str, int] = {
     "wordwrap": 100_000,
@@ -57,9 +57,9 @@ _MOST_PARTS = 1_000_000
 
 
 def check_time(started: float) -> None:
-    """Raise SecurityError if this thread has used over LIMIT_S of processor time since `started`."""
-    if time.thread_time() - started > LIMIT_S:
-        raise SecurityError(f"over {LIMIT_S:g} s of processor time for one row")
+    """Raise SecurityError if this thread has used over RENDER_LIMIT_S of processor time since `started`."""
+    if time.thread_time() - started > RENDER_LIMIT_S:
+        raise SecurityError(f"over {RENDER_LIMIT_S:g} s of processor time for one row")
 
 
 def refuse_addresses(values: Iterable[Any]) -> None:
