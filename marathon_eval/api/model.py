@@ -209,7 +209,11 @@ class Model(ABC):
     def _completed(self, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
         sources = {
             "source": source_hashes(type(self)),
-            "press_source": source_hashes(type(self.press)) if self.press else {},
+            "press_source": {
+                file: sha256
+                for part in (self.press.parts if self.press else ())
+                for file, sha256 in source_hashes(type(part)).items()
+            },
         }
         added = {name: dict(hashes) for name, hashes in sources.items() if hashes}
         return {**distinguishable(dict(fingerprint), self.secrets()), **added}

@@ -97,6 +97,11 @@ class Press(ABC):
         return ()
 
     @property
+    def parts(self) -> tuple[Press, ...]:
+        """Return the presses that this one is made of: itself, or the two of a pair."""
+        return (self,)
+
+    @property
     def fingerprint(self) -> dict[str, Any]:
         """Name, version and all settings: part of the cache key."""
         settings = {name: getattr(self, name) for name in self.arguments()}

@@ -37,8 +37,8 @@ class PruningView:
     """On the CPU, seeded from (press seed, audio content, prompt), so that the order of samples has no influence."""
     loudness: Tensor | None = None
     """[L] root mean square of the sound samples that each audio token stands for; None unless `needs_loudness`."""
-    padding: LongTensor | None = None
-    """Places in the whole prompt, ascending, of the audio tokens that stand for no sound and are left out here."""
+    left_out: LongTensor | None = None
+    """Places in the whole prompt, ascending, of audio tokens that stand for no sound and are not shown."""
 
     @cached_property
     def normed(self) -> Tensor:
@@ -73,8 +73,8 @@ class EvictionView:
     """Seeded from (press seed, audio content, prompt), alike in every layer."""
     scores: Tensor | None = None
     """[key heads, T] scores computed while the model ran; None unless `needs_module`."""
-    padding: LongTensor | None = None
-    """Places in the whole prompt, ascending, of the audio tokens that stand for no sound and are left out here."""
+    left_out: LongTensor | None = None
+    """Places in the context, ascending, of audio tokens that stand for no sound or were pruned, and are not shown."""
 
     @cached_property
     def attention(self) -> Tensor:

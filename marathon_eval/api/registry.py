@@ -76,9 +76,14 @@ class Registry:
         return cast("type[Model]", self._class("model", name, Model, flag))
 
     def press_class(self, name: str) -> type[Press]:
-        """Return the press class of this name. Raises MarathonError that names `press=`."""
+        """Return the press class of this name, `dart+knorm` for a pair. Raises MarathonError that names `press=`."""
         from marathon_eval.api.press import Press
 
+        first, plus, second = name.partition("+")
+        if plus and not any(sign in name for sign in ("/", "\\", ":")):
+            from marathon_eval.api.press_pair import pair_class
+
+            return pair_class(name, self.press_class(first), self.press_class(second))
         return cast("type[Press]", self._class("press", name, Press, FLAGS["press"]))
 
     def own_code(self, kind: PluginKind, name: str, where: str) -> OwnCode | None:

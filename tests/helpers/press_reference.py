@@ -27,7 +27,7 @@ from marathon_eval.backends.hf.engine.eviction import answer, context_length, ev
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
 from marathon_eval.backends.hf.engine.prompt_pass import KeptTokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.backends.hf.engine.runner import token_loudness
+from marathon_eval.backends.hf.engine.request_inputs import token_loudness
 from marathon_eval.backends.hf.inputs import Inputs
 
 STEPS = 4

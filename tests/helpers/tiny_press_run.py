@@ -18,7 +18,7 @@ from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.prompt_pass import KeptTokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.backends.hf.engine.runner import token_loudness
+from marathon_eval.backends.hf.engine.request_inputs import token_loudness
 from marathon_eval.backends.hf.inputs import RATE, Inputs
 from marathon_eval.models.qwen_omni import QwenOmni
 

@@ -83,6 +83,16 @@ def evicted_speedup(shape: Shape, context: int, kept: Sequence[int], question: i
     return whole / two_stage_prefill(shape, context, kept, question)
 
 
+def pair_speedup(shape: Shape, prompt: int, read: Sequence[int], kept: Sequence[int], question: int) -> float:
+    """Return the same quotient where layer i reads `read[i]` tokens of the pruned prompt, and then the question again.
+
+    It is read the second time with the `kept[i]` tokens that the eviction left.
+    """
+    again = sum(projections(shape) * question + attention(shape, question, n) for n in kept)
+    head = 2 * shape.hidden * shape.vocabulary if question else 0
+    return prefill(shape, [prompt] * len(read)) / (prefill(shape, read) + again + head)
+
+
 @dataclass(frozen=True)
 class EncoderShape:
     """Holds the sizes of a Whisper-like encoder.

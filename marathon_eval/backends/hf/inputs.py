@@ -72,6 +72,9 @@ class Inputs:
     None where an adapter does not say; then the tokens divide the sound evenly, and none is padding.
     """
 
+    alone: list[Inputs] | None = None
+    """Where a batch's requests are read one by one: the inputs of each as a batch of one; `tensors` holds their lengths."""
+
     def padding(self, row: int) -> NDArray[np.bool_] | None:
         """Return which of a request's audio tokens [audio tokens] are padding; None if none is."""
         if self.token_times is None:

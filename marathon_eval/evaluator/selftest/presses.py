@@ -64,7 +64,7 @@ def as_masked(there: LocalSelfTest, press: Press) -> str:
     """Hold the answer against one pass without cache in which what the press removed is masked."""
     from marathon_eval.backends.hf.engine.masked_pass import chosen_by, masked_logits
 
-    if isinstance(press, PruningPress) and len(press.cuts) > 1:
+    if any(isinstance(part, PruningPress) and len(part.cuts) > 1 for part in press.parts):
         raise NotApplicable("it cuts several times; each cut alone is checked by a press with one")
     adapter = there.adapter(press)
     with chosen_by(press) as choices:

@@ -21,7 +21,7 @@ from marathon_eval.api.model import Generation, Request
 from marathon_eval.api.press import EvictionPress, Press, PruningPress, budget
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.masked_pass import chosen_by, masked_logits
-from marathon_eval.backends.hf.engine.runner import token_loudness
+from marathon_eval.backends.hf.engine.request_inputs import token_loudness
 from marathon_eval.backends.hf.inputs import RATE, Inputs
 from marathon_eval.backends.hf.token_times import at_rate, evenly, is_padding, joined
 from marathon_eval.scoring.usage import sounding_tokens

@@ -6,14 +6,14 @@ are cut, and the question is read with the remaining keys. Kept keys keep their 
 continue from the full length. `generate` cannot continue from such a cache, because it slices the prompt by the
 cache's length; hence the decoding loop here.
 
-The stages share no state but their arguments: one `Context` serves any number of presses, ratios and questions. The
-batch size is 1, because every head keeps different keys, which no padding mask can describe.
+The stages share no state but their arguments: one `Context` serves any number of presses, ratios and questions.
+Contexts are read and cut one by one; batched_decoding.py decodes several answers together.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,13 +24,17 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from marathon_eval.api.press import Decoder, EvictionPress, EvictionView
-from marathon_eval.backends.hf.engine.eviction_context import Context, Observed, sounding
+from marathon_eval.backends.hf.engine.eviction_context import Context, Observed, heard_audio, sounding
 from marathon_eval.backends.hf.engine.kvpress_scoring import scoring
 from marathon_eval.backends.hf.engine.prompt_pass import synced
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+#: Returns, for a layer's number of tokens, the index of those that a press sees.
+SeenTokens = Callable[[int], Any]
 
 
 def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> int:
@@ -56,16 +60,13 @@ def prefill_context(
     `padding` says which of the prompt's audio tokens stand for no sound; None: all stand for some.
     """
     ids = inputs["input_ids"]
-    mask = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids, device=ids.device))
-    audio = mask[:length].nonzero().squeeze(1)
-    silent = torch.zeros_like(audio).bool() if padding is None else torch.from_numpy(padding).to(ids.device)
-    audio, unheard = cast("LongTensor", audio[~silent]), cast("LongTensor", audio[silent])
+    audio, unheard = heard_audio(decoder, ids, length, padding)
     prefix = {**inputs, "input_ids": ids[:, :length], "attention_mask": inputs["attention_mask"][:, :length]}
     cache = DynamicCache(config=decoder.stack.config)
     shown = sounding(length, unheard)
     watching = scoring if press.needs_module else observing
-    with watching(decoder, press, shown) as seen:
-        logits = _forward(decoder, prefix, 0, cache)
+    with watching(decoder, press, lambda tokens: slice(None) if shown is None else shown) as seen:
+        logits = forward_last(decoder, prefix, 0, cache)
     observed = [seen.get(layer, Observed(None, None)) for layer in range(len(decoder.layers))]
     return Context(cache, length, audio, observed, unheard, logits)
 
@@ -83,15 +84,19 @@ def evicted(
     layers = len(decoder.layers)
     budgets = press.budgets(len(context.audio), layers) if len(context.audio) else [0] * layers
     for layer, count in enumerate(budgets):
-        stored = context.cache.layers[layer]
-        count = len(context.audio) if keep_all else count
-        padded = len(context.padding) and len(context.audio) and press.ratio and not keep_all
-        if count == len(context.audio) and not keep_all and not padded:
+        stored, tokens = context.cache.layers[layer], context.tokens(layer)
+        audio = int(tokens.is_audio.sum())
+        # a pruning press may have left fewer than this layer's share
+        count = audio if keep_all else min(count, audio)
+        padded = not tokens.shown.all() and audio > 0 and press.ratio > 0 and not keep_all
+        if count == audio and not keep_all and not padded:
             keys, values = stored.keys, stored.values
         else:
             view = _view(decoder, context, press, layer, count, seed)
-            kept = _kept(view, press.select(view), context, bool(padded))
-            keys, values = _gathered(stored.keys, stored.values, kept)
+            shown = tokens.shown.to(stored.keys.device)
+            keys, values = _gathered(
+                stored.keys, stored.values, _kept(view, press.select(view), shown, padded)
+            )
         shrunk.update(keys, values, layer)
     return shrunk
 
@@ -100,12 +105,12 @@ def _view(
     decoder: Decoder, context: Context, press: EvictionPress, layer: int, count: int, seed: int
 ) -> EvictionView:
     stored, observed = context.cache.layers[layer], context.observed[layer]
+    tokens = context.tokens(layer)
     # layers may lie on several devices
-    audio, shown = context.audio.to(stored.keys.device), context.shown
+    shown, audio = (part.to(stored.keys.device) for part in (tokens.shown, tokens.is_audio))
     keys, values = stored.keys[0], stored.values[0]
-    if shown is not None:
-        shown = cast("LongTensor", shown.to(stored.keys.device))
-        keys, values, audio = keys[:, shown], values[:, shown], torch.searchsorted(shown, audio)
+    if not shown.all():
+        keys, values = keys[:, shown], values[:, shown]
 
     def rotation(positions: int) -> Tensor:
         return mean_rotation(decoder, context.length, positions, stored.keys)
@@ -118,18 +123,18 @@ def _view(
         queries=observed.queries,
         unrotated=observed.unrotated,
         rotation=rotation,
-        audio=cast("LongTensor", audio),
+        audio=cast("LongTensor", audio.nonzero().squeeze(1)),
         keep=count,
         generator=torch.Generator().manual_seed(seed),
         scores=observed.scores,
-        padding=context.padding if len(context.padding) else None,
+        left_out=cast("LongTensor", tokens.left_out) if len(tokens.left_out) else None,
     )
 
 
-def _kept(view: EvictionView, selected: Tensor, context: Context, padding_leaves: bool) -> Tensor:
-    """Return the positions [key heads, n] of text and selected audio, ascending, and of padding unless it leaves.
+def _kept(view: EvictionView, selected: Tensor, shown: Tensor, padding_leaves: bool) -> Tensor:
+    """Return the places [key heads, n] of text and selected audio, ascending, and of padding unless it leaves.
 
-    Raises ValueError when the press selects a wrong number of keys, or a key twice.
+    `shown` [cached] is False for padding. Raises ValueError when the press selects a wrong number of keys, or a key twice.
     """
     heads, shown_length = view.keys.shape[:2]
     if selected.shape != (heads, view.keep):
@@ -139,10 +144,8 @@ def _kept(view: EvictionView, selected: Tensor, context: Context, padding_leaves
     shown_stay.scatter_(1, selected, True)
     if not bool((shown_stay.sum(1) == shown_length - len(view.audio) + view.keep).all()):
         raise ValueError("the same key was selected twice")
-    stay, shown = shown_stay, context.shown
-    if shown is not None:
-        stay = shown_stay.new_full((heads, context.length), not padding_leaves)
-        stay[:, shown.to(stay.device)] = shown_stay
+    stay = shown_stay.new_full((heads, len(shown)), not padding_leaves)
+    stay[:, shown] = shown_stay
     kept: Tensor = stay.nonzero()[:, 1].unflatten(0, (heads, -1))
     return kept
 
@@ -186,9 +189,9 @@ def _unrotated(queries: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 @contextmanager
 def observing(
-    decoder: Decoder, press: EvictionPress, shown: LongTensor | None = None
+    decoder: Decoder, press: EvictionPress, places: SeenTokens = lambda tokens: slice(None)
 ) -> Iterator[dict[int, Observed]]:
-    """While open, store the queries that the press needs, of the positions `shown`; no T x T matrix is made."""
+    """While open, store the queries that the press needs, at the places that it sees; no T x T matrix is made."""
     seen: dict[int, Observed] = {}
     if not press.window and not press.needs_queries:
         yield seen
@@ -200,18 +203,20 @@ def observing(
 
     def look(layer: int, query: Tensor) -> None:
         started = synced(query)
-        places = slice(None) if shown is None else shown.to(query.device)
-        last = query[0, :, places][:, -press.window :].clone() if press.window else None
+        seen_places = places(query.shape[2])
+        last = query[0, :, seen_places][:, -press.window :].clone() if press.window else None
         copied = synced(query)
-        raw = _unrotated(query[0], **tables)[:, places] if press.needs_queries else None
+        raw = _unrotated(query[0], **tables)[:, seen_places] if press.needs_queries else None
         seen[layer] = Observed(last, raw, None, copied - started, synced(query) - copied)
 
-    hook = decoder.layers[0].register_forward_pre_hook(remember, with_kwargs=True)
+    # every layer's own: behind the cut of a pruning press there are fewer positions
+    hooks = [layer.register_forward_pre_hook(remember, with_kwargs=True) for layer in decoder.layers]
     try:
         with tapped_attention(decoder, look):
             yield seen
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager
@@ -251,10 +256,11 @@ def _kernel(decoder: Decoder) -> str:
 
 
 @contextmanager
-def own_masks(decoder: Decoder, cache: Cache) -> Iterator[None]:
+def own_masks(decoder: Decoder, cache: Cache, valid: Sequence[Tensor] | None = None) -> Iterator[None]:
     """While open, each layer gets a mask of its own cache length; transformers builds one for all from layer 0's.
 
-    The mask has the form that the attention kernel takes: none at all for flash attention.
+    The mask has the form that the attention kernel takes: none at all for flash attention. `valid` holds for a batch
+    each layer's [B, keys], new ones included, False for padding; it may change from step to step.
     """
 
     def masked(layer: int) -> Callable[..., Any]:
@@ -262,7 +268,7 @@ def own_masks(decoder: Decoder, cache: Cache) -> Iterator[None]:
             mask = create_causal_mask(
                 config=decoder.stack.config,
                 inputs_embeds=args[0] if args else kwargs["hidden_states"],
-                attention_mask=None,
+                attention_mask=None if valid is None else valid[layer],
                 past_key_values=cache,
                 layer_idx=layer,
             )
@@ -282,7 +288,7 @@ def own_masks(decoder: Decoder, cache: Cache) -> Iterator[None]:
             hook.remove()
 
 
-def _forward(decoder: Decoder, inputs: Mapping[str, Any], first: int, cache: Cache) -> Tensor:
+def forward_last(decoder: Decoder, inputs: Mapping[str, Any], first: int, cache: Cache) -> Tensor:
     """Run the model and return the last token's logits [vocabulary]; positions count from `first`."""
     ids = inputs["input_ids"]
     positions = torch.arange(first, first + ids.shape[1], device=ids.device)[None]
@@ -298,7 +304,7 @@ def answer(
     first: int,
     choose: Callable[[Tensor], int | None],
     logits: Tensor | None = None,
-) -> Iterator[Tensor]:
+) -> Generator[Tensor]:
     """Read `question` [1, q] at positions from `first`, then decode; yields each step's logits [vocabulary].
 
     `choose` returns the next token for the logits, or None to stop. With an empty question, decoding starts from
@@ -306,13 +312,13 @@ def answer(
     """
     with own_masks(decoder, cache):
         if question.shape[1]:
-            logits = _forward(decoder, {"input_ids": question}, first, cache)
+            logits = forward_last(decoder, {"input_ids": question}, first, cache)
         if logits is None:
             raise ValueError("no question and no logits")
         position = first + question.shape[1]
         yield logits
         while (token := choose(logits)) is not None:
             step = torch.tensor([[token]], device=question.device)
-            logits = _forward(decoder, {"input_ids": step}, position, cache)
+            logits = forward_last(decoder, {"input_ids": step}, position, cache)
             position += 1
             yield logits

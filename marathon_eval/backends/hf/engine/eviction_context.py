@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import LongTensor, Tensor
 from transformers import DynamicCache
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from marathon_eval.api.press import Decoder
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,17 @@ class Observed:
     """Seconds that queries, unrotated and scores took."""
 
 
+class LayerTokens(NamedTuple):
+    """Says which tokens of one layer's cache a press sees: all but padding."""
+
+    shown: Tensor
+    """[cached] whether a press sees the token."""
+    is_audio: Tensor
+    """[seen] whether a token that a press sees is audio."""
+    left_out: Tensor
+    """Positions of the context that a press does not see: padding, and what was dropped before."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Holds a prefilled prompt prefix of `length` tokens; `cache` never changes, and presses copy what they keep."""
@@ -39,6 +56,20 @@ class Context:
     """Positions of the audio tokens that stand for no sound, ascending; they are not in `audio`."""
     logits: Tensor
     """[vocabulary], at the prefix's last token; if the prefix is the whole prompt, they give the first answer."""
+    cuts: Mapping[int, LongTensor] = field(default_factory=dict)
+    """Where a pruning press cut first: by layer, the positions that are left from there on, ascending."""
+    select_s: float = 0.0
+    """Seconds that the pruning press took."""
+
+    def tokens(self, layer: int) -> LayerTokens:
+        """Return which tokens a layer's cache holds, and which of them a press sees."""
+        cut = max((each for each in self.cuts if each <= layer), default=None)
+        present = torch.zeros(self.length, dtype=torch.bool, device=self.audio.device)
+        present[slice(None) if cut is None else self.cuts[cut]] = True
+        seen, audio = present.clone(), torch.zeros_like(present)
+        seen[self.padding] = False
+        audio[self.audio] = True
+        return LayerTokens(seen[present], audio[seen & present], (~seen).nonzero().squeeze(1))
 
     @property
     def shown(self) -> LongTensor | None:
@@ -48,7 +79,21 @@ class Context:
     @property
     def observed_s(self) -> float:
         """Return the seconds of the prefill that observing took; they count as the press's time."""
-        return sum(layer.queries_s + layer.unrotated_s + layer.scores_s for layer in self.observed)
+        watched = sum(layer.queries_s + layer.unrotated_s + layer.scores_s for layer in self.observed)
+        return watched + self.select_s
+
+
+def heard_audio(
+    decoder: Decoder, ids: Tensor, length: int, padding: NDArray[np.bool_] | None
+) -> tuple[LongTensor, LongTensor]:
+    """Return the positions below `length` of the audio tokens in a prompt [1, T], and apart those of padding.
+
+    `padding` says which of the prompt's audio tokens stand for no sound; None: all stand for some.
+    """
+    mask = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids, device=ids.device))
+    audio = mask[:length].nonzero().squeeze(1)
+    silent = torch.zeros_like(audio).bool() if padding is None else torch.from_numpy(padding).to(ids.device)
+    return cast("LongTensor", audio[~silent]), cast("LongTensor", audio[silent])
 
 
 def sounding(length: int, padding: LongTensor) -> LongTensor | None:

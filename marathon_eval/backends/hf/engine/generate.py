@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from marathon_eval.api.model import Generation, Request, Response, Usage
-from marathon_eval.api.press import EvictionPress, PruningPress
+from marathon_eval.api.press import Decoder, EvictionPress, PruningPress
 from marathon_eval.backends.hf.engine.evicted_answer import answered_from_evicted
 from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, broken_logits
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
@@ -57,24 +57,21 @@ def generated(
     Raises RowError for a prompt that is too long or whose audio tokens do not match the audio.
     """
     generation = requests[0].generation
-    ids = inputs.tensors["input_ids"]
     press = adapter.press
-    refuse_overlong(loaded, ids.shape[1] + generation.max_new_tokens)
     decoder = adapter.decoder(loaded.model)
-    placeholders = torch.isin(ids, torch.tensor(decoder.audio_token_ids)).sum(dim=1).tolist()
-    if placeholders != inputs.audio_tokens:
-        raise RowError(
-            f"the prompt has {placeholders} audio tokens where the audio makes {inputs.audio_tokens}"
-        )
+    rows = inputs.alone or [inputs]
+    for each in rows:
+        refuse_unfit(loaded, decoder, each, generation.max_new_tokens)
     with ExitStack() as stack:
         stack.enter_context(last_position_only(loaded.model))
         if isinstance(press, EvictionPress):
-            return [answered_from_evicted(adapter, loaded, requests[0], inputs, press)]
+            return answered_from_evicted(adapter, loaded, requests, rows, press)
         # Without a press, several questions on one clip may continue from one prefilled context, as evicted responses do;
         # WHOLE is the eviction press that removes nothing.
         shared = loaded.shared if press is None and EvictionPress in adapter.carries else None
         if shared is not None and shared.serves_whole(decoder, requests[0], inputs.audio_tokens):
-            return [without_eviction(answered_from_evicted(adapter, loaded, requests[0], inputs, WHOLE))]
+            (answered,) = answered_from_evicted(adapter, loaded, requests, rows, WHOLE)
+            return [without_eviction(answered)]
         watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
         pruning = None
         if isinstance(press, PruningPress):
@@ -101,6 +98,17 @@ def without_eviction(response: Response) -> Response:
         k: v for k, v in response.usage.details.items() if k not in ("select_s", "theoretical_speedup")
     }
     return replace(response, usage=replace(response.usage, details=details))
+
+
+def refuse_unfit(loaded: Loaded, decoder: Decoder, inputs: Inputs, new_tokens: int) -> None:
+    """Raise RowError for a prompt that is too long, or whose placeholders are not as many as its audio's tokens."""
+    ids = inputs.tensors["input_ids"]
+    refuse_overlong(loaded, ids.shape[1] + new_tokens)
+    placeholders = torch.isin(ids, torch.tensor(decoder.audio_token_ids)).sum(dim=1).tolist()
+    if placeholders != inputs.audio_tokens:
+        raise RowError(
+            f"the prompt has {placeholders} audio tokens where the audio makes {inputs.audio_tokens}"
+        )
 
 
 def refuse_overlong(loaded: Loaded, tokens: int) -> None:

@@ -6,14 +6,14 @@ position per token (multimodal rotary has three, equal for audio and text), and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import LongTensor, Tensor
+from torch import Tensor
 
 from marathon_eval.api.press import Decoder, EvictionPress
 from marathon_eval.backends.hf.engine.eviction_context import Observed
@@ -36,9 +36,9 @@ class _Rotary:
 
 @contextmanager
 def scoring(
-    decoder: Decoder, press: EvictionPress, shown: LongTensor | None = None
+    decoder: Decoder, press: EvictionPress, places: Callable[[int], Any] = lambda tokens: slice(None)
 ) -> Iterator[dict[int, Observed]]:
-    """While open, store the scores [key heads, T] of each layer's keys at the positions `shown`, after its attention."""
+    """While open, store the scores [key heads, T] of each layer's keys that the press sees, after its attention."""
     seen: dict[int, Observed] = {}
     scorer = press.made()
     config: Any = decoder.stack.config
@@ -57,7 +57,7 @@ def scoring(
             attention.__dict__["rotary_emb"] = rotary
             undo.callback(attention.__dict__.pop, "rotary_emb")
             handle = attention.register_forward_hook(
-                partial(_score, scorer, seen, number, shown), with_kwargs=True
+                partial(_score, scorer, seen, number, places), with_kwargs=True
             )
             undo.callback(handle.remove)
         yield seen
@@ -67,7 +67,7 @@ def _score(
     scorer: Any,
     seen: dict[int, Observed],
     number: int,
-    shown: LongTensor | None,
+    places: Callable[[int], Any],
     module: Any,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -80,8 +80,9 @@ def _score(
     positions = torch.arange(hidden.shape[1], device=hidden.device)
     arguments = {**kwargs, "position_embeddings": tables, "cache_position": positions}
     scores = scorer.score(module, hidden, stored.keys, stored.values, output[1], arguments)
-    scores = scores[0] if shown is None else scores[0][:, shown.to(scores.device)]
-    seen[number] = Observed(None, None, scores, scores_s=synced(hidden) - started)
+    seen[number] = Observed(
+        None, None, scores[0][:, places(hidden.shape[1])], scores_s=synced(hidden) - started
+    )
 
 
 def _one_axis(table: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from marathon_eval.api.press import Decoder, EvictionPress, EvictionView, Press, PruningPress, PruningView
+from marathon_eval.api.press_pair import PressPair
 from marathon_eval.backends.hf.engine.eviction import attention_functions
 
 #: Inputs that have one entry per prompt token, beside the ids and their mask.
@@ -31,12 +32,19 @@ class PressChoices:
     selected: list[Tensor] = field(default_factory=list)
     layers: list[int] = field(default_factory=list)
     merged: Tensor | None = None
+    #: Of a pair of presses: what its pruning press chose.
+    pruned: PressChoices | None = None
 
 
 @contextmanager
 def chosen_by(press: Press) -> Iterator[PressChoices]:
     """While open, record what this press object selects; what it selects does not change."""
     choices = PressChoices()
+    if isinstance(press, PressPair):
+        with chosen_by(press.pruning) as pruned, chosen_by(press.evicting) as choices:
+            choices.pruned = pruned
+            yield choices
+        return
     original: Any = press.select  # type: ignore[attr-defined]  # of both kinds
 
     def select(view: Any) -> Any:
@@ -76,13 +84,16 @@ def masked_logits(
         if name in whole:
             whole[name] = torch.cat([whole[name], whole[name].new_zeros(answer.shape)], dim=1)
     with ExitStack() as stack:
+        hide = []
         if isinstance(press, EvictionPress):
-            stack.enter_context(_attending(decoder, _hide_keys(choices, context)))
-        elif isinstance(press, PruningPress):
-            ((layer, _),) = press.cuts
-            stack.enter_context(_attending(decoder, _hide_tokens(choices, layer)))
-            if choices.merged is not None:
-                stack.enter_context(_merging(decoder, layer, choices.selected[0], choices.merged))
+            hide.append(_hide_keys(choices, context))
+        pruning = press.pruning if isinstance(press, PressPair) else press
+        if isinstance(pruning, PruningPress):
+            ((layer, _),), pruned = pruning.cuts, choices.pruned or choices
+            hide.append(_hide_tokens(pruned, layer))
+            if pruned.merged is not None:
+                stack.enter_context(_merging(decoder, layer, pruned.selected[0], pruned.merged))
+        stack.enter_context(_attending(decoder, hide))
         logits: Tensor = decoder.root(**whole, use_cache=False).logits[0, prompt.shape[1] - 1 :]
     return logits.float().cpu()
 
@@ -90,15 +101,15 @@ def masked_logits(
 def _candidates(press: Press, view: PruningView | EvictionView) -> Tensor:
     """Return the prompt's positions that may go: audio, and padding unless nothing goes."""
     audio = _in_prompt(view, view.audio)
-    return audio if view.padding is None or not press.ratio else torch.cat([audio, view.padding])
+    return audio if view.left_out is None or not press.ratio else torch.cat([audio, view.left_out])
 
 
 def _in_prompt(view: PruningView | EvictionView, positions: Tensor) -> Tensor:
     """Return the places in the whole prompt of positions in the view, which leaves padding out."""
-    if view.padding is None:
+    if view.left_out is None:
         return positions
-    shown = positions.new_ones(view.keys.shape[1] + len(view.padding), dtype=torch.bool)
-    shown[view.padding] = False
+    shown = positions.new_ones(view.keys.shape[1] + len(view.left_out), dtype=torch.bool)
+    shown[view.left_out] = False
     return shown.nonzero().squeeze(1)[positions]
 
 
@@ -132,7 +143,7 @@ def _hide_keys(choices: PressChoices, context: int) -> Hide:
 
 
 @contextmanager
-def _attending(decoder: Decoder, hide: Hide) -> Iterator[None]:
+def _attending(decoder: Decoder, hide: Sequence[Hide]) -> Iterator[None]:
     """While open, the decoder's layers attend by explicit softmax; every token sees itself whatever is hidden."""
     numbers = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(decoder.layers)}
     functions, name = attention_functions(decoder)
@@ -145,7 +156,8 @@ def _attending(decoder: Decoder, hide: Hide) -> Iterator[None]:
         seen = torch.ones(keys, length, length, dtype=torch.bool, device=query.device).tril()
         if kwargs.get("sliding_window"):
             seen = seen.triu(1 - int(kwargs["sliding_window"]))
-        hide(numbers[id(module)], seen)
+        for each in hide:
+            each(numbers[id(module)], seen)
         seen |= torch.eye(length, dtype=torch.bool, device=query.device)
         k, v, visible = (part.repeat_interleave(heads // keys, dim=0) for part in (key[0], value[0], seen))
         scores = query[0].float() @ k.float().transpose(1, 2)

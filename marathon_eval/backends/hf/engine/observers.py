@@ -14,7 +14,8 @@ from marathon_eval.backends.hf.engine.eviction_context import Context, Observed
 
 def watching(press: EvictionPress, presses: Iterable[Press]) -> EvictionPress:
     """Return a press that observes what `press` or any of `presses` needs, and evicts nothing itself."""
-    others = [other for other in presses if isinstance(other, EvictionPress) and not other.needs_module]
+    own = (other for other in presses if isinstance(other, EvictionPress) and len(other.parts) == 1)
+    others = [other for other in own if not other.needs_module]
     observer = _Observer(ratio=press.ratio, window=max([press.window, *(other.window for other in others)]))
     needs_queries = press.needs_queries or any(other.needs_queries for other in others)
     object.__setattr__(observer, "needs_queries", needs_queries)

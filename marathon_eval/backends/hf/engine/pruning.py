@@ -118,6 +118,14 @@ class Pruning:
             return cuts
         return cuts[:1] if self.lower is not None and self.lower.needs_attention(cuts[0]) else []
 
+    def left(self) -> dict[int, Tensor]:
+        """Return, while open, by cut the positions [B, n] in the prompt that are left from its layer on."""
+        found: dict[int, Tensor] = {}
+        for layer, cut in sorted(self._pass.cuts.items() if self._pass else ()):
+            before = found[max(found)] if found else None
+            found[layer] = cut.order if before is None else before.gather(1, cut.order)
+        return found
+
     @property
     def _config(self) -> Any:
         return self.decoder.stack.config

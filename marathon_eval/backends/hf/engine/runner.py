@@ -19,8 +19,6 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.press import EvictionPress, PruningPress
 from marathon_eval.backends.hf.batching import ROUNDED_TOKENS, padded
@@ -34,9 +32,9 @@ from marathon_eval.backends.hf.engine.memory import (
     out_of_memory,
     tokens_to_start_with,
 )
+from marathon_eval.backends.hf.engine.request_inputs import prepared_alone, with_loudness
 from marathon_eval.backends.hf.engine.shared_clip import Shared
 from marathon_eval.backends.hf.inputs import RATE, LocalModel
-from marathon_eval.backends.hf.token_times import evenly
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -160,15 +158,17 @@ class Runner:
         assert self._loaded is not None
         self.shared.clips.expect(audio for request in batch for audio in request.audios)
         waves = [[self._sound(audio) for audio in request.audios] for request in batch]
+        press = self.adapter.press
+        one_by_one = isinstance(press, EvictionPress) and len(batch) > 1
         make = partial(self.adapter.prepare, self._loaded, batch, waves)
-        inputs = self.shared.clips.prepared(tuple(batch), make)
+        if one_by_one:
+            make = partial(prepared_alone, self.adapter, self._loaded, batch, waves)
+        inputs = self.shared.clips.prepared((one_by_one, *batch), make)
         for wave, heard, tokens in zip(waves, inputs.heard_seconds, inputs.audio_tokens, strict=True):
             refuse_cut_audio(wave, heard, tokens, self.adapter.token_rate)
-        press = self.adapter.press
-        if isinstance(press, PruningPress) and press.needs_loudness:
-            times = inputs.token_times or [None] * len(waves)
-            each = zip(waves, inputs.audio_tokens, times, strict=True)
-            inputs = replace(inputs, loudness=[token_loudness(*sample) for sample in each])
+        parts = press.parts if press else ()
+        if any(isinstance(part, PruningPress) and part.needs_loudness for part in parts):
+            inputs = with_loudness(inputs, waves)
         return ReadyBatch(batch, inputs)
 
     def _sound(self, audio: Audio) -> NDArray[np.float32]:
@@ -325,18 +325,3 @@ def refuse_cut_audio(
         )
     if waves and audio_tokens < len(waves):
         raise RowError(f"{sent:.3f} s of audio is too short: it makes no audio token")
-
-
-def token_loudness(
-    waves: Sequence[NDArray[np.float32]], tokens: int, times: NDArray[np.float64] | None = None
-) -> torch.Tensor:
-    """Return the root mean square [tokens] of the samples that each token stands for; of a padding token 0.
-
-    `times` [tokens, 2] are seconds of the joined clips; without them the tokens divide the sound into equal parts.
-    """
-    samples = torch.cat([torch.from_numpy(wave) for wave in waves]).double()
-    power = torch.cat([samples.new_zeros(1), samples.square().cumsum(0)])
-    times = evenly(tokens, len(samples) / RATE) if times is None else times
-    edges = (torch.from_numpy(times) * RATE).round().long().clamp(max=len(samples))
-    starts, ends = edges[:, 0], edges[:, 1]
-    return ((power[ends] - power[starts]) / (ends - starts).clamp(min=1)).sqrt().float()

@@ -79,7 +79,7 @@ class TokenChoice:
             audio=audio,
             keep=self.press.kept(current.original[row], cut.ratio),
             loudness=None if current.loudness is None else current.loudness[row],
-            padding=current.left_out(row),
+            left_out=current.left_out(row),
             # each cut draws with its own seed, and the first cut with the seed of a press that cuts once
             generator=torch.Generator().manual_seed(self.seeds[row] + number),
         )
