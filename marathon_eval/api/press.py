@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from marathon_eval.api.press_ranking import highest_scores, low_passed
 from marathon_eval.api.press_stages import parsed_stages
-from marathon_eval.api.press_views import EvictionView, PruningView
+from marathon_eval.api.press_views import EvictionView, PruningView, StepView
 from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = [
     "Press",
     "PruningPress",
     "PruningView",
+    "StepView",
     "budget",
     "press_from_args",
 ]
@@ -193,7 +194,10 @@ class EvictionPress(Press):
     """Removes audio keys from every layer's KV cache after the audio's prefill; text keys and delimiters stay."""
 
     evict: str = "context"
-    """`context`: before the question's prefill. `prompt`: after it, as in released code; the first token is fixed then."""
+    """`context`: before the question's prefill. `prompt`: after it, as in released code; the first token is fixed then.
+
+    `decode`: keys of any token, after the prompt and again at every decoding step, for rules with `while_decoding`.
+    """
     smooth: float = 0.0
     """Fraction of the score's spectrum over time that is removed from the top (AudioKV's low-pass); 0 is off."""
     #: How many of the context's last queries the rule reads (`EvictionView.queries`); 0 for none.
@@ -202,13 +206,18 @@ class EvictionPress(Press):
     needs_queries: ClassVar[bool] = False
     #: The rule scores keys. False for a rule that goes by positions alone, where `smooth` makes no sense.
     scored: ClassVar[bool] = True
+    #: The rule reads `EvictionView.received`.
+    needs_received: ClassVar[bool] = False
+    #: The rule can evict at every decoding step (`evict=decode`), by `select_step`.
+    while_decoding: ClassVar[bool] = False
     #: The rule scores while the model runs, from its attention modules, by `made().score(...)` (kvpress).
     needs_module: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.evict not in ("context", "prompt"):
-            raise MarathonError(f"press={self.name()}: evict={self.evict}: must be context or prompt")
+        ways = ("context", "prompt", *(["decode"] if self.while_decoding else []))
+        if self.evict not in ways:
+            raise MarathonError(f"press={self.name()}: evict={self.evict}: must be {' or '.join(ways)}")
         if not 0 <= self.smooth < 1:
             raise MarathonError(f"press={self.name()}: smooth={self.smooth}: must be at least 0 and below 1")
         if self.smooth and not self.scored:
@@ -218,7 +227,8 @@ class EvictionPress(Press):
 
     @classmethod
     def supports(cls) -> tuple[str, ...]:
-        return ("evict=context", "evict=prompt", *(["smooth"] if cls.scored else []))
+        decoding = ["evict=decode"] if cls.while_decoding else []
+        return ("evict=context", "evict=prompt", *decoding, *(["smooth"] if cls.scored else []))
 
     def made(self) -> Any:
         """Build the object that scores, for a press with `needs_module`."""
@@ -239,6 +249,10 @@ class EvictionPress(Press):
         """Return the positions [key heads, keep] of the audio keys with the highest (smoothed) scores."""
         scores = self.smoothed(self.score(view).float().expand(len(view.keys), -1)[:, view.audio])
         return cast("LongTensor", view.audio[highest_scores(scores, view.keep)])
+
+    def select_step(self, view: StepView) -> LongTensor:
+        """Return the places [key heads, keep] in the cache, ascending, of the keys that stay after a decoding step."""
+        raise NotImplementedError(f"press={self.name()} evicts once")
 
     def smoothed(self, scores: Tensor) -> Tensor:
         """Low-pass the scores [heads, L] of the audio keys over time, where `smooth` is set."""

@@ -37,6 +37,8 @@ class PressPair(EvictionPress):
             raise MarathonError(
                 f"press={self.name()}: compat={self.pruning.compat}: not in a pair of presses"
             )
+        if self.evict == "decode":
+            raise MarathonError(f"press={self.name()}: evict=decode: not in a pair of presses")
         if self.pruning.ratio > self.ratio:
             raise MarathonError(
                 f"press={self.name()}: ratio={self.ratio:g}: must be at least {self.pruning.ratio:g}, "
@@ -125,6 +127,7 @@ def _made(first: type[PruningPress], second: type[EvictionPress]) -> type[PressP
         "first": first,
         "second": second,
         "needs_queries": second.needs_queries,
+        "needs_received": second.needs_received,
         "scored": second.scored,
         "__module__": PressPair.__module__,
     }

@@ -76,6 +76,10 @@ class EvictionView:
     left_out: LongTensor | None = None
     """Places in the context, ascending, of audio tokens that stand for no sound or were pruned, and are not shown."""
 
+    received: Tensor | None = None
+    """[key heads, T] attention that each key received from all queries of the context, summed over the queries and
+    averaged over a key head's queries; None unless `needs_received`."""
+
     @cached_property
     def attention(self) -> Tensor:
         """[heads, w, T] causal softmax attention of the last w queries, in float32; computed on first use."""
@@ -89,3 +93,16 @@ class EvictionView:
         future = torch.ones_like(scores[0], dtype=torch.bool).triu(keys.shape[1] - window + 1)
         attention: Tensor = scores.masked_fill(future, -torch.inf).softmax(-1)
         return attention
+
+
+@dataclass(frozen=True)
+class StepView:
+    """Shows a rule one layer's cache after the prompt or after a decoding step. K keys of any tokens."""
+
+    received: Tensor
+    """[key heads, K] attention that each key received from all queries so far, summed over the queries and averaged
+    over a key head's queries."""
+    last: Tensor
+    """[heads, K] attention of the newest query."""
+    keep: int
+    """Number of keys that must stay."""

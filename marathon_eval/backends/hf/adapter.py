@@ -230,9 +230,9 @@ class HFAudio(Model):
             self._runner = None
 
     def requests_at_once(self) -> int:
-        """Return the largest number of requests in a batch: 1 where eviction presses of a sweep share a context."""
+        """Return the largest number of requests in a batch: 1 where presses share a context or evict at each step."""
         evicting = [cell for cell in self.cells if isinstance(cell.press, EvictionPress)]
-        if isinstance(self.press, EvictionPress) and len(evicting) > 1:
+        if isinstance(self.press, EvictionPress) and (len(evicting) > 1 or self.press.evict == "decode"):
             return 1
         size = self.args.batch_size
         by_tokens = self.args.max_batch_tokens is not None and "batch_size" not in self.args.model_fields_set

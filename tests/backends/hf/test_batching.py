@@ -124,13 +124,14 @@ def test_a_number_and_a_budget_hold_together(checkpoint: Path, requests: list[Re
     )
 
 
-def test_an_evicting_press_is_asked_one_at_a_time(checkpoint: Path, requests: list[Request]) -> None:
+def test_an_evicting_press_is_asked_in_batches_too(checkpoint: Path, requests: list[Request]) -> None:
     press = Registry().press_class("knorm")(ratio=0.5)
     apart = answers(omni(checkpoint, press), requests[6:])
     found = answers(omni(checkpoint, press, batch_size="auto"), requests[6:])
     assert [one.text for one in found] == [one.text for one in apart]
-    assert sizes(found) == [1, 1, 1]
-    assert "batch_tokens" not in found[0].usage.details
+    assert sizes(found) == [3, 3, 3]
+    assert sizes(apart) == [1, 1, 1]
+    assert found[0].usage.details["batch_budget"] == CPU_TOKENS
 
 
 def test_auto_on_a_cpu(checkpoint: Path, requests: list[Request], alone: list[str]) -> None:

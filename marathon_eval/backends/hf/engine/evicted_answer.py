@@ -15,9 +15,10 @@ from marathon_eval.api.press import Decoder, EvictionPress
 from marathon_eval.api.press_pair import PressPair
 from marathon_eval.backends.hf.engine.batched_decoding import decode_together
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
-from marathon_eval.backends.hf.engine.eviction_context import Context
+from marathon_eval.backends.hf.engine.eviction_context import Context, heard_audio
 from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.pruned_context import prefill_pruned
+from marathon_eval.backends.hf.engine.step_eviction import StepEviction
 from marathon_eval.backends.hf.engine.token_chooser import Chooser
 from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
@@ -48,6 +49,7 @@ class Begun:
     chooser: Chooser
     steps: Generator[Tensor]
     logits: Tensor
+    kept_audio: float
     encode_s: float
     prefill_s: float
     select_s: float
@@ -66,10 +68,12 @@ def answered_from_evicted(
     """
     decoder = adapter.decoder(loaded.model)
     reset_peak(loaded.device)
-    begun = [
-        _begun(adapter, loaded, request, inputs, press, alone=len(requests) == 1)
-        for request, inputs in zip(requests, rows, strict=True)
-    ]
+    pairs = list(zip(requests, rows, strict=True))
+    if press.evict == "decode":
+        ((request, inputs),) = pairs
+        begun = [_begun_by_steps(adapter, loaded, request, inputs, press)]
+    else:
+        begun = [_begun(adapter, loaded, *pair, press, alone=len(pairs) == 1) for pair in pairs]
     started = now(loaded.device)
     if len(begun) == 1:
         for _logits in begun[0].steps:
@@ -112,11 +116,10 @@ def _begun(
         prefilled_at = now(loaded.device)
         cache = evicted(decoder, context, press, seed)
         evicted_at = now(loaded.device)
-    if watch.tokens is not None and watch.tokens != inputs.audio_tokens[0]:
-        raise RowError(
-            f"the encoder made {watch.tokens} audio tokens, the prompt has {inputs.audio_tokens[0]}"
-        )
+    refuse_miscounted(watch, inputs)
     kept = [layer.keys.shape[2] for layer in cache.layers]
+    # `kept` counts all keys of a layer; the text keys among them are never evicted
+    kept_audio = sum(kept) / len(kept) - (length - len(context.audio) - len(context.padding))
     chooser = Chooser(loaded, request.generation, [])
     steps = answer(decoder, cache, ids[:, length:], length, chooser, context.logits)
     logits = next(steps)
@@ -124,7 +127,40 @@ def _begun(
         steps.close()  # its hooks mask by this answer's cache alone
     select_s = context.observed_s + evicted_at - prefilled_at
     prefill_s = now(loaded.device) - started - watch.seconds
-    return Begun(inputs, context, cache, kept, chooser, steps, logits, watch.seconds, prefill_s, select_s)
+    return Begun(
+        inputs, context, cache, kept, chooser, steps, logits, kept_audio, watch.seconds, prefill_s, select_s
+    )
+
+
+def _begun_by_steps(
+    adapter: LocalModel, loaded: Loaded, request: Request, inputs: Inputs, press: EvictionPress
+) -> Begun:
+    """Read the whole prompt for a press that evicts at every step. Raises RowError."""
+    decoder = adapter.decoder(loaded.model)
+    tensors = {name: tensor.to(loaded.device) for name, tensor in inputs.tensors.items()}
+    ids, padding = tensors["input_ids"], inputs.padding(0)
+    audio, unheard = heard_audio(decoder, ids, ids.shape[1], padding)
+    chooser, by_steps = Chooser(loaded, request.generation, []), StepEviction(decoder, press)
+    with EncoderWatch(decoder.encode_audio, loaded.device) as watch:
+        started = now(loaded.device)
+        steps = by_steps.steps(tensors, chooser, padding)
+        logits = next(steps)
+        prefill_s = now(loaded.device) - started - watch.seconds
+    refuse_miscounted(watch, inputs)
+    kept = [layer.keys.shape[2] for layer in by_steps.cache.layers]
+    context = Context(by_steps.cache, ids.shape[1], audio, [], unheard, logits)
+    return Begun(
+        *(inputs, context, by_steps.cache, kept, chooser, steps, logits),
+        *(by_steps.kept_audio, watch.seconds, prefill_s, by_steps.select_s),
+    )
+
+
+def refuse_miscounted(watch: EncoderWatch, inputs: Inputs) -> None:
+    """Raise RowError when the encoder made another number of audio tokens than the prompt has."""
+    if watch.tokens is not None and watch.tokens != inputs.audio_tokens[0]:
+        raise RowError(
+            f"the encoder made {watch.tokens} audio tokens, the prompt has {inputs.audio_tokens[0]}"
+        )
 
 
 def _response(decoder: Decoder, loaded: Loaded, begun: Begun, decode_s: float, batch: int) -> Response:
@@ -172,11 +208,10 @@ def _usage(decoder: Decoder, loaded: Loaded, begun: Begun, seconds: Seconds, bat
         )
         details["theoretical_speedup"] = round(gain, 4)
     costs = kv_bytes_per_token(begun.cache)
-    # `kept` counts all keys of a layer; the text keys among them are never evicted
     return Usage(
         heard_seconds=round(inputs.heard_seconds[0], 3),
         audio_tokens=audio,
-        kept_tokens=round(sum(kept) / len(kept)) - (context.length - audio),
+        kept_tokens=round(begun.kept_audio),
         input_tokens=prompt,
         output_tokens=output_tokens,
         encode_s=round(seconds.encode, 6),

@@ -27,6 +27,7 @@ from marathon_eval.api.press import Decoder, EvictionPress, EvictionView
 from marathon_eval.backends.hf.engine.eviction_context import Context, Observed, heard_audio, sounding
 from marathon_eval.backends.hf.engine.kvpress_scoring import scoring
 from marathon_eval.backends.hf.engine.prompt_pass import synced
+from marathon_eval.backends.hf.engine.received_attention import received_attention
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,7 @@ def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> in
 
     It is the whole prompt with `evict=prompt`, and where there is no audio.
     """
-    if press.evict == "prompt" or not len(audio):
+    if press.evict != "context" or not len(audio):
         return int(input_ids.shape[1])
     return int(audio[-1]) + 1
 
@@ -127,6 +128,7 @@ def _view(
         keep=count,
         generator=torch.Generator().manual_seed(seed),
         scores=observed.scores,
+        received=observed.received,
         left_out=cast("LongTensor", tokens.left_out) if len(tokens.left_out) else None,
     )
 
@@ -193,7 +195,7 @@ def observing(
 ) -> Iterator[dict[int, Observed]]:
     """While open, store the queries that the press needs, at the places that it sees; no T x T matrix is made."""
     seen: dict[int, Observed] = {}
-    if not press.window and not press.needs_queries:
+    if not press.window and not press.needs_queries and not press.needs_received:
         yield seen
         return
     tables: dict[str, Tensor] = {}
@@ -201,13 +203,24 @@ def observing(
     def remember(module: Any, args: Any, kwargs: dict[str, Any]) -> None:
         tables["cos"], tables["sin"] = kwargs["position_embeddings"]
 
-    def look(layer: int, query: Tensor) -> None:
+    def look(layer: int, query: Tensor, key: Tensor) -> None:
         started = synced(query)
         seen_places = places(query.shape[2])
         last = query[0, :, seen_places][:, -press.window :].clone() if press.window else None
         copied = synced(query)
         raw = _unrotated(query[0], **tables)[:, seen_places] if press.needs_queries else None
-        seen[layer] = Observed(last, raw, None, copied - started, synced(query) - copied)
+        unrotated_at = synced(query)
+        received = None
+        if press.needs_received:
+            received, _ = received_attention(query[0][:, seen_places], key[0][:, seen_places])
+        seen[layer] = Observed(
+            last,
+            raw,
+            queries_s=copied - started,
+            unrotated_s=unrotated_at - copied,
+            received=received,
+            received_s=synced(query) - unrotated_at,
+        )
 
     # every layer's own: behind the cut of a pruning press there are fewer positions
     hooks = [layer.register_forward_pre_hook(remember, with_kwargs=True) for layer in decoder.layers]
@@ -220,16 +233,19 @@ def observing(
 
 
 @contextmanager
-def tapped_attention(decoder: Decoder, look: Callable[[int, Tensor], None]) -> Iterator[None]:
-    """While open, call `look(layer, queries [1, heads, T, d])` whenever a decoder layer attends. Not thread-safe."""
+def tapped_attention(decoder: Decoder, look: Callable[[int, Tensor, Tensor], None]) -> Iterator[None]:
+    """While open, call `look(layer, queries, keys)` whenever a decoder layer attends. Not thread-safe.
+
+    Queries are [1, heads, new, d], and keys [1, key heads, cached and new, d].
+    """
     modules = {id(layer.get_submodule("self_attn")): number for number, layer in enumerate(decoder.layers)}
     functions, name = attention_functions(decoder)
     original = functions[name]
 
-    def tap(module: Any, query: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def tap(module: Any, query: Tensor, key: Tensor, *args: Any, **kwargs: Any) -> Any:
         if id(module) in modules:
-            look(modules[id(module)], query)
-        return original(module, query, *args, **kwargs)
+            look(modules[id(module)], query, key)
+        return original(module, query, key, *args, **kwargs)
 
     functions[name] = tap
     try:

@@ -30,7 +30,10 @@ class Observed:
     queries_s: float = 0.0
     unrotated_s: float = 0.0
     scores_s: float = 0.0
-    """Seconds that queries, unrotated and scores took."""
+    received: Tensor | None = None
+    """[key heads, T], the attention that keys received from all queries in sum."""
+    received_s: float = 0.0
+    """Seconds that queries, unrotated, scores and received took."""
 
 
 class LayerTokens(NamedTuple):
@@ -79,7 +82,9 @@ class Context:
     @property
     def observed_s(self) -> float:
         """Return the seconds of the prefill that observing took; they count as the press's time."""
-        watched = sum(layer.queries_s + layer.unrotated_s + layer.scores_s for layer in self.observed)
+        watched = sum(
+            layer.queries_s + layer.unrotated_s + layer.scores_s + layer.received_s for layer in self.observed
+        )
         return watched + self.select_s
 
 

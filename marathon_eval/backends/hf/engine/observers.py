@@ -19,6 +19,8 @@ def watching(press: EvictionPress, presses: Iterable[Press]) -> EvictionPress:
     observer = _Observer(ratio=press.ratio, window=max([press.window, *(other.window for other in others)]))
     needs_queries = press.needs_queries or any(other.needs_queries for other in others)
     object.__setattr__(observer, "needs_queries", needs_queries)
+    needs_received = press.needs_received or any(other.needs_received for other in others)
+    object.__setattr__(observer, "needs_received", needs_received)
     return observer
 
 
@@ -44,6 +46,8 @@ def observed_part(context: Context, press: EvictionPress) -> Context:
             layer.unrotated if press.needs_queries else None,
             queries_s=layer.queries_s if press.window else 0.0,
             unrotated_s=layer.unrotated_s if press.needs_queries else 0.0,
+            received=layer.received if press.needs_received else None,
+            received_s=layer.received_s if press.needs_received else 0.0,
         )
 
     return replace(context, observed=[part(layer) for layer in context.observed])
@@ -51,4 +55,4 @@ def observed_part(context: Context, press: EvictionPress) -> Context:
 
 def looking_s(context: Context) -> float:
     """Return the seconds of the prefill that observing took."""
-    return sum(layer.queries_s + layer.unrotated_s for layer in context.observed)
+    return sum(layer.queries_s + layer.unrotated_s + layer.received_s for layer in context.observed)

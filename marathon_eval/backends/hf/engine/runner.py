@@ -273,16 +273,16 @@ class Runner:
         return [_with_details(response, {"warm_up": True}) for response in responses]
 
     def _warn_of_no_effect(self, batch: list[Request], responses: Sequence[Response]) -> None:
-        """Warn once per run that `evict=prompt` cannot change answers of one token."""
+        """Warn once per run that `evict=prompt` and `evict=decode` cannot change answers of one token."""
         press = self.adapter.press
-        if self._warned or not isinstance(press, EvictionPress) or press.evict != "prompt":
+        if self._warned or not isinstance(press, EvictionPress) or press.evict == "context":
             return
         for request, response in zip(batch, responses, strict=True):
             ended = response.finish_reason == "stop"
             if request.generation.max_new_tokens == 1 or (response.usage.output_tokens or 2) - ended <= 1:
                 self._warned = True
                 sys.stderr.write(
-                    f"marathon-eval: warning: press={press.name()},evict=prompt: answers of one token can't depend "
+                    f"marathon-eval: warning: press={press.name()},evict={press.evict}: answers of one token can't depend "
                     "on the press, because that token is computed before keys are evicted; use evict=context\n"
                 )
                 return
@@ -290,7 +290,7 @@ class Runner:
     def _warn_of_window(self, responses: Sequence[Response]) -> None:
         """Warn once per run that a press's window is shortened, because its keys would take over half the budget."""
         press = self.adapter.press
-        if self._warned_of_window or not isinstance(press, EvictionPress) or press.evict == "prompt":
+        if self._warned_of_window or not isinstance(press, EvictionPress) or press.evict != "context":
             return
         for response in responses:
             kept, audio = response.usage.kept_tokens, response.usage.audio_tokens
