@@ -52,6 +52,7 @@ class Dummy(Model):
     Settings: ClassVar[type[ModelSettings]] = _Settings
     settings: _Settings
     # failures are never cached, so their frequency cannot change a cached response
+    places_clips: ClassVar[bool] = True
     transport: ClassVar[frozenset[str]] = Model.transport | {"sleep", "fail_every", "fail_at"}
     _count = 0
 

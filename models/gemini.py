@@ -16,7 +16,7 @@ from marathon_eval.api.model import Request
 from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailure, missing_sdk
 from marathon_eval.backends.http.attempts import AttemptClock
 from marathon_eval.backends.http.bounded import bounded_client
-from marathon_eval.backends.http.payload import EncodedClip
+from marathon_eval.backends.http.payload import EncodedClip, interleaved
 from marathon_eval.backends.http.reply import NoAnswer, ServerReply
 
 #: Clips above this size go through the Files API, because a request may have 20 MB, including base64's overhead.
@@ -60,6 +60,7 @@ class Gemini(APIAudio):
     needs: ClassVar[Mapping[str, str]] = {"google.genai": "api"}
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     url_variable = "GOOGLE_GEMINI_BASE_URL"
+    places_clips: ClassVar[bool] = True
     default_url = "https://generativelanguage.googleapis.com"
 
     def identity(self) -> dict[str, Any]:
@@ -79,6 +80,8 @@ class Gemini(APIAudio):
         inline = sum(len(clip.data) for clip in clips) <= INLINE_BYTES
         async with _parts(client, clips, inline, self.settings.timeout) as audio:
             contents = [*audio, request.prompt] if self.settings.audio_first else [request.prompt, *audio]
+            if request.placed and audio:
+                contents = interleaved(request, audio)
             call = {"model": self.settings.model, "contents": contents, "config": self.config(request)}
             read = _Streamed(AttemptClock())
             if self.settings.stream:

@@ -22,7 +22,7 @@ from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailu
 from marathon_eval.backends.http.attempts import AttemptClock
 from marathon_eval.backends.http.bounded import bounded_client
 from marathon_eval.backends.http.completions import read_stream, read_whole
-from marathon_eval.backends.http.payload import EncodedClip
+from marathon_eval.backends.http.payload import EncodedClip, interleaved
 from marathon_eval.backends.http.reply import ServerReply
 
 #: Status codes with which every request would fail: the key, its permissions, the model's name or the path.
@@ -58,6 +58,7 @@ class OpenAIAudio(APIAudio):
     needs: ClassVar[Mapping[str, str]] = {"openai": "api"}
     key_variables = ("OPENAI_API_KEY",)
     url_variable = "OPENAI_BASE_URL"
+    places_clips: ClassVar[bool] = True
     default_url = "https://api.openai.com/v1"
     # a request with a schema has it in its own key
     transport = APIAudio.transport | {"json_schema"}
@@ -86,6 +87,11 @@ class OpenAIAudio(APIAudio):
         if request.system is not None:
             messages.append({"role": "system", "content": request.system})
         content = [*audio, text] if self.settings.audio_first else [text, *audio]
+        if request.placed and clips:
+            content = [
+                part if isinstance(part, dict) else {"type": "text", "text": part}
+                for part in interleaved(request, audio)
+            ]
         messages.append({"role": "user", "content": content if clips else request.prompt})
         generation = request.generation
         body: dict[str, Any] = {

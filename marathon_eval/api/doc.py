@@ -26,6 +26,8 @@ class Doc:
     audio_names: tuple[str, ...] = ()
     #: The rows of the few-shot examples in its prompt.
     examples: tuple[Mapping[str, Any], ...] = ()
+    #: The clips of these rows, in order; they come before the document's own.
+    example_audio: tuple[Audio, ...] = ()
 
 
 @dataclass(frozen=True)

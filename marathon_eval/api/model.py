@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from marathon_eval.api.argument_errors import argument_errors
 from marathon_eval.api.audio import Audio, AudioFacts
-from marathon_eval.api.request import NO_DETAILS, Generation, Request, Response, Status, Usage
+from marathon_eval.api.request import CLIP_MARK, NO_DETAILS, Generation, Request, Response, Status, Usage
 from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.api.secrets import (
     distinguishable,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from marathon_eval.api.press import Press
 
 __all__ = [
+    "CLIP_MARK",
     "JUDGE_FLAGS",
     "MODEL_FLAGS",
     "NO_DETAILS",
@@ -129,6 +130,9 @@ class Model(ABC):
 
     #: Modules imported on the first cache miss that the plain installation lacks, with the extra that installs each.
     needs: ClassVar[Mapping[str, str]] = {}
+
+    #: Whether clips can stand inside the text of a prompt (`Request.placed`), or the prompt is not read at all.
+    places_clips: ClassVar[bool] = False
 
     #: Press classes that this model supports; none unless its language model runs in this process on audio tokens.
     carries: ClassVar[tuple[type[Press], ...]] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from marathon_eval.api.audio import Audio
@@ -22,6 +22,10 @@ class Generation:
     seed: int | None = None
 
 
+#: Where a clip stands in the prompt of a request whose clips are `placed`.
+CLIP_MARK = "<audio>"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """Holds what is sent to the model. The cache key is made of it, with audio as content hash, and of the model's fingerprint."""
@@ -32,6 +36,17 @@ class Request:
     system: str | None = None
     #: JSON Schema that the reply must follow, as text; only for models that take one (`Model.takes_reply_schema`).
     reply_schema: str | None = None
+    #: The prompt has CLIP_MARK once for each clip, where the clip stands; only for models that take it (`Model.places_clips`).
+    placed: bool = False
+
+    def parts(self) -> list[str]:
+        """Return the prompt's texts before, between and after its placed clips."""
+        return self.prompt.split(CLIP_MARK)
+
+    def without_audio(self) -> Request:
+        """Return the request without its clips and their places."""
+        text = self.prompt.replace(CLIP_MARK, "").strip() if self.placed else self.prompt
+        return replace(self, prompt=text, audios=(), placed=False)
 
 
 #: One empty dict shared by all responses without details, to save memory; `asdict` can't copy other mappings.

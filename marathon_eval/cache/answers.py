@@ -101,7 +101,7 @@ class ResponseCache:
             if reasons:
                 failed[request] = reasons[0]
                 continue
-            described = {
+            described: dict[str, Any] = {
                 "prompt": request.prompt,
                 "system": request.system,
                 "audio": [facts[audio].sha256 for audio in request.audios],
@@ -109,6 +109,8 @@ class ResponseCache:
             }
             if request.reply_schema is not None:
                 described["reply_schema"] = request.reply_schema
+            if request.placed:
+                described["placed"] = True
             keyed[request] = Keyed("response/" + sha256_of([fingerprint_sha256, described]), described)
         return keyed, failed
 

@@ -134,9 +134,13 @@ def _renamed_copy(task: Task, name: str) -> Task:
 
 def _without_audio(doc: Doc, how: str, folder: Path) -> Doc:
     if how == "none":
-        return replace(doc, audio=())
+        return replace(doc, audio=(), example_audio=())
     try:
-        return replace(doc, audio=tuple(silent(audio.seconds, folder) for audio in doc.audio))
+        return replace(
+            doc,
+            audio=tuple(silent(audio.seconds, folder) for audio in doc.audio),
+            example_audio=tuple(silent(audio.seconds, folder) for audio in doc.example_audio),
+        )
     except AudioError:
         # the clip's length is unknown; the document becomes an error row later
         return doc

@@ -11,16 +11,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from marathon_eval.api.model import Model, Request
+from marathon_eval.api.model import CLIP_MARK, Model, Request
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.requests import RequestPool, cache_folder, seconds_of
+from marathon_eval.evaluator.requests import DocRequests, RequestPool, cache_folder, seconds_of
 
 if TYPE_CHECKING:
     from marathon_eval.task.task import Task
@@ -75,6 +75,7 @@ def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
     if judge:
         yield reachable("judge", judge)
         yield judge_prompts(plan)
+    yield places_of_clips(plan)
     yield audio_lengths(plan)
     yield free_disk_bytes(plan.config, answers)
     yield scorers(plan)
@@ -129,6 +130,26 @@ def reachable(name: str, models: tuple[Model, ...]) -> Check:
     return Check(
         name, ", ".join(model.name() for model in models), "; and ".join(dict.fromkeys(faults)) or None
     )
+
+
+def places_of_clips(plan: RunBeforeStart) -> Check:
+    """Check that the models take clips inside the text, if a task places them there."""
+    placing = [name for name, items in plan.pool.doc_requests.items() if _placed(items)]
+    if not placing:
+        return Check("places of clips", "no task places clips inside the text")
+    said = f"{', '.join(placing)}: inside the text"
+    for model in plan.models:
+        if not model.places_clips:
+            fault = (
+                f"--model {model.name()} takes no clips inside the text: {', '.join(placing)} has {CLIP_MARK} in doc_to_text; use a "
+                "chat model, or a task without it"
+            )
+            return Check("places of clips", said, fault)
+    return Check("places of clips", said)
+
+
+def _placed(items: Iterable[DocRequests]) -> bool:
+    return any(request.placed for item in items for request in item.requests)
 
 
 def audio_lengths(plan: RunBeforeStart) -> Check:

@@ -142,6 +142,8 @@ def requests_of_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) ->
 
 def _with_run_settings(request: Request, config: RunConfig) -> Request:
     """Apply --system_instruction, --gen_kwargs and --transform, and set the seed if the response is sampled."""
+    if config.no_audio == "none":
+        request = request.without_audio()
     if config.system_instruction is not None:
         request = replace(request, system=config.system_instruction)
     generation = request.generation

@@ -63,8 +63,9 @@ def _final_request(request: Request, split: Split, responses: Mapping[Request, R
         f"Part {place + 1} ({_clock(start)} to {_clock(stop)}): {responses[part].text.strip()}"
         for place, (part, (start, stop)) in enumerate(zip(split.parts, split.spans, strict=True))
     ]
-    prompt = _NOTES.replace("{notes}", "\n".join(notes)).replace("{question}", request.prompt)
-    return replace(request, prompt=prompt, audios=())
+    question = request.without_audio()
+    prompt = _NOTES.replace("{notes}", "\n".join(notes)).replace("{question}", question.prompt)
+    return replace(question, prompt=prompt)
 
 
 def _clock(seconds: float) -> str:

@@ -86,7 +86,7 @@ class DocLoader:
             n_length, n_filtered = len(of_task) - len(docs), n_filtered + len(every) - len(docs)
             docs = picked(docs, limit, samples, self.where)
         return DocSet(
-            docs=docs if self.examples is None else self.examples.added(docs, reader, table),
+            docs=docs if self.examples is None else self.examples.added(docs, reader, table, self._clips),
             n_meta=len(table.rows),
             n_missing=selected.n_missing,
             n_filtered=n_filtered,
@@ -183,6 +183,16 @@ class DocLoader:
         )
         return Doc(doc.doc_id, doc.fields, audio, None, choices, target, names)
 
+    def _clips(self, fields: Mapping[str, Any], folder: str, table: Table) -> tuple[Audio, ...]:
+        """Return the clips of a few-shot example, whose files are fetched. Raises RowError."""
+        references = [reference_of(value) for value in self._audio_values(fields, table)]
+        self._check_audio(references)
+        names = [_located(table.source, folder, path) for path, _, _ in references]
+        if table.source is not None:
+            table.source.fetch([name for name in names if name not in table.embedded])
+        clips = (Audio(name, start, stop) for name, (_, start, stop) in zip(names, references, strict=True))
+        return _files_of(tuple(clips), table)
+
     def _gold(self, doc: Doc) -> str | tuple[str, ...] | None:
         """Return the right answer, None for a split without gold answers. Raises RowError.
 
@@ -248,14 +258,20 @@ def _located(source: Source | None, folder: str, path: str) -> str:
 
 def _with_files(doc: Doc, table: Table) -> Doc:
     """Replace the audio's names by paths on this machine."""
-    source = table.source
-    if doc.error is not None or source is None:
+    if doc.error is not None or table.source is None:
         return doc
     try:
-        audio = tuple(
-            Audio(table.embedded.get(clip.path) or source.path(clip.path), clip.start, clip.stop)
-            for clip in doc.audio
-        )
+        return replace(doc, audio=_files_of(doc.audio, table))
     except AudioError as error:
         return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
-    return replace(doc, audio=audio)
+
+
+def _files_of(clips: tuple[Audio, ...], table: Table) -> tuple[Audio, ...]:
+    """Return the clips with the paths of their files on this machine. Raises AudioError."""
+    source = table.source
+    if source is None:
+        return clips
+    return tuple(
+        Audio(table.embedded.get(clip.path) or source.path(clip.path), clip.start, clip.stop)
+        for clip in clips
+    )

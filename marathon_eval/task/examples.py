@@ -6,12 +6,13 @@ fewshot_split and fewshot_config.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from random import Random
 from typing import Any, NamedTuple
 
+from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.task.data.row_steps import RowStep, steps_named
@@ -30,12 +31,18 @@ FEWSHOT_SEED = 1234
 class Example(NamedTuple):
     """Holds a row that can be an example. `number` is its row number in the evaluated split, None for other rows.
 
-    `question` is the text that the task would ask for it, None if the row lacks a value that the text needs.
+    `question` is the text that the task would ask for it, None if the row lacks a value that the text needs. `folder` is
+    where its audio is looked for.
     """
 
     number: int | None
     fields: Mapping[str, Any]
     question: str | None
+    folder: str = ""
+
+
+#: Returns the clips of an example: its fields, its folder and the table that it stands in. Raises RowError.
+FindClips = Callable[[Mapping[str, Any], str, Table], tuple[Audio, ...]]
 
 
 class Examples:
@@ -54,37 +61,47 @@ class Examples:
             lambda name: document.own_code("row_step", name, document.where(*key)),
         )
 
-    def added(self, docs: Sequence[Doc], reader: TableReader, table: Table) -> list[Doc]:
+    def added(self, docs: Sequence[Doc], reader: TableReader, table: Table, clips_of: FindClips) -> list[Doc]:
         """Return the documents with their examples. `table` holds the evaluated split's rows after only_rows.
 
         Raises MarathonError for an example of the YAML that cannot be used, and if a document has too few.
         """
-        pool = self._pool(reader, table)
-        return [
-            doc if doc.error is not None else replace(doc, examples=tuple(self._for(doc, pool)))
-            for doc in docs
-        ]
+        pool, home = self._pool(reader, table)
+        clips: dict[int, tuple[Audio, ...]] = {}
 
-    def _pool(self, reader: TableReader, table: Table) -> list[Example]:
-        """Return every usable row. Rows with an error are left out, unless the YAML itself names them."""
+        def with_examples(doc: Doc) -> Doc:
+            chosen = self._for(doc, pool)
+            try:
+                for one in chosen:
+                    if id(one) not in clips:
+                        clips[id(one)] = clips_of(one.fields, one.folder, home)
+            except RowError as error:
+                return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: an example of it: {error}")
+            heard = tuple(clip for one in chosen for clip in clips[id(one)])
+            return replace(doc, examples=tuple(one.fields for one in chosen), example_audio=heard)
+
+        return [doc if doc.error is not None else with_examples(doc) for doc in docs]
+
+    def _pool(self, reader: TableReader, table: Table) -> tuple[list[Example], Table]:
+        """Return every usable row, and the table they stand in. Rows with an error are left out, unless the YAML names them."""
         fewshot = self.config.fewshot_config
-        evaluated, source = False, table.source
+        evaluated, chosen = False, table
         if fewshot.samples is not None:
             rows = [Row(number, "", values) for number, values in enumerate(fewshot.samples)]
         else:
             split = reader.fewshot_split()
             evaluated = split == reader.test_split()
             chosen = table if evaluated else reader.read(split)
-            rows, source = only(chosen.rows, self.config.only_rows), chosen.source
+            rows = only(chosen.rows, self.config.only_rows)
         named = fewshot.samples is not None or fewshot.fewshot_indices is not None
         pool = []
         for row in self._indexed(rows):
             try:
-                pool.append(self._example(row, source, evaluated))
+                pool.append(self._example(row, chosen.source, evaluated))
             except RowError as error:
                 if named:
                     raise MarathonError(f"{self.where}: example {row.number}: {error}") from None
-        return pool
+        return pool, chosen
 
     def _indexed(self, rows: Sequence[Row]) -> Sequence[Row]:
         indices = self.config.fewshot_config.fewshot_indices
@@ -105,7 +122,7 @@ class Examples:
         for step in self.steps:
             fields = step(fields, source)
         self.writer.write(fields)
-        return Example(row.number if evaluated else None, fields, self._text(fields))
+        return Example(row.number if evaluated else None, fields, self._text(fields), row.folder)
 
     def _text(self, fields: Mapping[str, Any]) -> str | None:
         try:
@@ -113,7 +130,7 @@ class Examples:
         except RowError:
             return None
 
-    def _for(self, doc: Doc, pool: Sequence[Example]) -> list[Mapping[str, Any]]:
+    def _for(self, doc: Doc, pool: Sequence[Example]) -> list[Example]:
         """Choose a document's examples, never its own row nor a row that asks the same question."""
         count, text = self.config.num_fewshot, self._text(doc.fields)
 
@@ -135,4 +152,4 @@ class Examples:
                 f"{self.where}: num_fewshot: {count}, but there are only {len(examples)} other rows that can be "
                 f"examples of row {doc.doc_id} and do not ask its own question"
             )
-        return [one.fields for one in examples]
+        return examples

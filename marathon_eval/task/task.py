@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import FilterContext
-from marathon_eval.api.model import Generation, Request, Response
+from marathon_eval.api.model import CLIP_MARK, Generation, Request, Response
 from marathon_eval.api.results import Sample, TaskResult
 from marathon_eval.api.task_functions import functions_in
-from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.errors import MarathonError, RowError, unknown
 from marathon_eval.scoring.aggregation import Aggregation
 from marathon_eval.scoring.scorer import Scorer
 from marathon_eval.task.data.rows import TableReader
@@ -35,8 +35,6 @@ __all__ = ["Doc", "DocSet", "Group", "Task", "load_task"]
 
 #: Default max_new_tokens, equal to lm-eval's max_gen_toks.
 DEFAULT_NEW_TOKENS = 256
-#: How other harnesses mark the place of a clip in a prompt.
-CLIP_MARK = "<audio>"
 
 
 def load_task(path: Path, find: Callable[[str], Path], registry: Registry | None = None) -> Task | Group:
@@ -60,10 +58,6 @@ def with_num_fewshot(task: Task, number: int | None) -> Task:
     """Return the task with another number of few-shot examples, or as it is. Raises MarathonError."""
     if number is None or number == task.config.num_fewshot:
         return task
-    if task.config.doc_to_audio and number:
-        raise MarathonError(
-            f"--num_fewshot: {task.name} has audio, and few-shot examples with audio are not supported"
-        )
     return Task(replace(task.document, values={**task.document.values, "num_fewshot": number}))
 
 
@@ -152,16 +146,30 @@ class Task:
         """
         writer = self.variants.get(model_name or "", self.writer)
         prompt = writer.write(doc.fields, doc.examples)
+        audios, placed = (*doc.example_audio, *doc.audio), self.places_clips
+        marks = prompt.text.count(CLIP_MARK)
+        # the document of an archive has no clips
+        if placed and audios and marks != len(audios):
+            raise RowError(
+                f"row {doc.doc_id}: the prompt has {CLIP_MARK} {marks} times for {len(audios)} clips: it stands where each clip "
+                "does, and in no column"
+            )
         first = self.generation.seed if self.generation.seed is not None else seed
         return [
             Request(
                 prompt.text,
-                doc.audio,
+                audios,
                 replace(self.generation, seed=first + repeat) if self._sampled else self.generation,
                 prompt.system,
+                placed=placed,
             )
             for repeat in range(self.config.repeats)
         ]
+
+    @property
+    def places_clips(self) -> bool:
+        """Whether the question says by CLIP_MARK where its clips stand."""
+        return bool(self.config.doc_to_audio) and CLIP_MARK in self.config.doc_to_text
 
     def context(self, doc: Doc) -> FilterContext:
         """Return the data of a document that filters may read."""
@@ -222,13 +230,7 @@ class Task:
                 f"{self._at('repeats')}: {config.repeats} greedy responses to one request are all the same; "
                 "set generation_kwargs: temperature above 0, or repeats: 1"
             )
-        if config.num_fewshot and config.doc_to_audio:
-            raise MarathonError(f"{self._at('num_fewshot')}: few-shot examples with audio are not supported")
-        if config.doc_to_audio and CLIP_MARK in config.doc_to_text:
-            raise MarathonError(
-                f"{self._at('doc_to_text')}: {CLIP_MARK} would be sent as text: clips cannot be placed inside the question; "
-                "remove it (clips stand before the text, with --model_args audio_first=false behind it)"
-            )
+        self._check_places()
         if config.default_subset is not None and config.default_subset not in config.subsets:
             raise unknown(self._at("default_subset"), "subset", config.default_subset, config.subsets)
         expected = config.expected_sha256 or {}
@@ -245,6 +247,28 @@ class Task:
         least, most = config.min_seconds, config.max_seconds
         if least is not None and most is not None and least > most:
             raise MarathonError(f"{self._at('min_seconds')}: {least:g} is above max_seconds: {most:g}")
+
+    def _check_places(self) -> None:
+        """Check that all forms of the question, those of examples and of models too, place clips, or none does."""
+        config = self.config
+        texts = [("doc_to_text", config.doc_to_text)]
+        texts += [
+            ("prompt_variants", variant.doc_to_text)
+            for variant in config.prompt_variants.values()
+            if variant.doc_to_text is not None
+        ]
+        if config.num_fewshot and config.fewshot_config.doc_to_text is not None:
+            texts.append(("fewshot_config", config.fewshot_config.doc_to_text))
+        placed = {CLIP_MARK in text for _, text in texts}
+        if len(placed) > 1 and config.doc_to_audio:
+            key = next(key for key, text in texts if (CLIP_MARK in text) != (CLIP_MARK in config.doc_to_text))
+            raise MarathonError(
+                f"{self._at(key)}: {CLIP_MARK} must stand in all forms of the question, or in none"
+            )
+        if config.num_fewshot and config.doc_to_audio and placed == {False}:
+            raise MarathonError(
+                f"{self._at('num_fewshot')}: examples with audio need {CLIP_MARK} in doc_to_text, where each clip stands"
+            )
 
     def _check_headline(self) -> None:
         headline = self.config.headline

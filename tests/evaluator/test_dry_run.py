@@ -193,6 +193,7 @@ class TestCost:
         assert [line.split()[0] for line in shown if "  ok " in line] == [
             "imports",
             "weights",
+            "places",
             "audio",
             "disk",
             "scorers",

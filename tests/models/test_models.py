@@ -65,6 +65,31 @@ def test_a_clip_longer_than_five_minutes_is_heard_whole(name: str, bench: Benche
 
 
 @ALL
+def test_placed_clips_stand_between_the_texts(name: str, bench: Benches) -> None:
+    """The order of texts and sounds in the ids is that of the prompt, also for clips that are heard in pieces."""
+    there = bench(name)
+    adapter = there.adapter()
+    count = 1 if adapter.clips_per_question == 1 else 2
+    clips = (Audio("unread.wav"), Audio("other.wav"))[:count]
+    request = Request(
+        "before <audio> after"[: None if count == 1 else 14] + ("<audio> last" * (count - 1)),
+        clips,
+        FEW,
+        placed=True,
+    )
+    waves = [noise(31.0), noise(2.0)][:count]
+    inputs = adapter.prepare(there.loaded, [request], [waves])
+    tokens = adapter.decoder(there.loaded.model).audio_token_ids
+    ids = inputs.tensors["input_ids"][0]
+    heard = torch.isin(ids, torch.tensor(tokens))
+    assert int(heard.sum()) == inputs.audio_tokens[0]
+    text = there.loaded.tokenizer.decode(ids[: int(heard.nonzero()[0])])
+    assert "before" in text.replace(" ", "")
+    rest = there.loaded.tokenizer.decode(ids[int(heard.nonzero()[-1]) + 1 :])
+    assert ("last" if count == 2 else "after") in rest.replace(" ", "")
+
+
+@ALL
 def test_a_clip_beyond_the_positions_is_told_by_the_config_alone(
     name: str, bench: Benches, clip: Clips, monkeypatch: pytest.MonkeyPatch
 ) -> None:

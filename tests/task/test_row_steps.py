@@ -131,9 +131,3 @@ class TestStretches:
         with pytest.raises(MarathonError, match="no row has 'to'"):
             docs_of(tmp_path, self.KEYS, [{"q": "?", "a": "x", "name": "one", "from": 1}])
         assert docs_of(tmp_path, HEARD, [{"q": "?", "a": "x", "path": "one.wav"}]).docs[0].error is None
-
-
-def test_a_mark_for_the_place_of_a_clip_is_refused_and_not_sent_as_text(tmp_path: Path) -> None:
-    with pytest.raises(MarathonError, match=r"own\.yaml:3: doc_to_text: <audio> would be sent as text"):
-        make_task(tmp_path, 'doc_to_text: "{{ q }} <audio>"\ndoc_to_target: a\ndoc_to_audio: path\n')
-    make_task(tmp_path, 'doc_to_text: "{{ q }} <audio>"\ndoc_to_target: a\n')

@@ -66,6 +66,7 @@ class ChatModel(HFAudio):
     parts: bool = True
     #: False when padding to the batch's longest clip would change the responses to shorter clips.
     batches: bool = True
+    places_clips: ClassVar[bool] = True
     #: True for windowed layers and shared caches, where a press can only drop tokens before the first layer.
     cut_at_input: ClassVar[bool] = False
     #: The largest number of clips in one question; None: no limit.
@@ -75,6 +76,8 @@ class ChatModel(HFAudio):
         if self.cut_at_input and press is not None:
             refuse_uncut(self.name(), press, flags_of(settings).args)
         super().__init__(settings, press)
+        #: The pieces of each clip of the batch that is prepared, for requests that place their clips.
+        self._pieces: dict[Request, list[int]] = {}
 
     def check(self) -> None:
         for module, extra in self.needs.items():
@@ -94,6 +97,11 @@ class ChatModel(HFAudio):
     def prepare(self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]) -> Inputs:
         """Build left-padded `input_ids` and `attention_mask` [B, T], and the features of all clips of the batch."""
         pieces = [[piece for wave in sample for piece in self.split(wave)] for sample in waves]
+        self._pieces = {
+            request: [len(list(self.split(wave))) for wave in sample]
+            for request, sample in zip(requests, waves, strict=True)
+            if request.placed
+        }
         clips = [piece for sample in pieces for piece in sample]
         for sample in waves:
             if self.clips_per_question is not None and len(sample) > self.clips_per_question:
@@ -197,7 +205,9 @@ class ChatModel(HFAudio):
         turns: list[dict[str, Any]] = []
         if system:
             turns.append({"role": "system", "content": [{"type": "text", "text": system}]})
-        content = [*sounds, *text] if settings.audio_first else [*text, *sounds]
+        content: list[Mapping[str, str]] = [*sounds, *text] if settings.audio_first else [*text, *sounds]
+        if request.placed and sounds:
+            content = placed_parts(request, sounds, self._pieces.get(request))
         turns.append({"role": "user", "content": content})
         return turns
 
@@ -230,6 +240,24 @@ class ChatModel(HFAudio):
     def encoder(self, model: Any) -> Any:
         """Return the audio encoder, whose time is measured and whose output can be reused."""
         return model.get_encoder(modality="audio")
+
+
+def placed_parts(
+    request: Request, sounds: Sequence[Mapping[str, str]], pieces: Sequence[int] | None = None
+) -> list[Mapping[str, str]]:
+    """Return a turn's texts and sounds in the order of the prompt; `pieces` counts the sounds of each clip, 1 by default.
+
+    Raises RowError if the prompt has places for more or fewer clips.
+    """
+    texts, counts = request.parts(), pieces or [1] * len(sounds)
+    if len(texts) != len(counts) + 1:
+        raise RowError(f"the prompt has places for {len(texts) - 1} clips, and there are {len(counts)}")
+    waiting = iter(sounds)
+    content: list[Mapping[str, str]] = [{"type": "text", "text": texts[0]}]
+    for text, count in zip(texts[1:], counts, strict=True):
+        content += [next(waiting) for _ in range(count)]
+        content.append({"type": "text", "text": text})
+    return [part for part in content if part["type"] != "text" or part["text"].strip()]
 
 
 def refuse_uncut(model: str, press: Press, flag: str = "--model_args") -> None:

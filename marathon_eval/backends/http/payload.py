@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.api.audio import Audio
+from marathon_eval.api.model import Request
+from marathon_eval.errors import RowError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,3 +65,17 @@ class EncodedClips:
 
     def _encoded(self, audio: Audio) -> EncodedClip:
         return encode(audio.samples(self._rate), self._rate, self._kind)
+
+
+def interleaved(request: Request, audio: Sequence[Any]) -> list[Any]:
+    """Return the prompt's texts with each clip's part where the prompt places it.
+
+    Raises RowError if it has places for more or fewer clips.
+    """
+    texts = request.parts()
+    if len(texts) != len(audio) + 1:
+        raise RowError(f"the prompt has places for {len(texts) - 1} clips, and there are {len(audio)}")
+    content = [texts[0]]
+    for part, text in zip(audio, texts[1:], strict=True):
+        content += [part, text]
+    return [part for part in content if not isinstance(part, str) or part.strip()]
