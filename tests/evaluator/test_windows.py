@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.minimal_task import HEARD, write_task
@@ -106,6 +106,7 @@ def ground(tmp_path: Path) -> Ground:
     return Ground(tmp_path)
 
 
+@settings(deadline=None)
 @given(
     start=st.floats(0, 100),
     length=st.floats(1, 20_000),
@@ -119,7 +120,7 @@ def test_windows_cover_the_clip_in_equal_lengths(
     start: float, length: float, longest: float, share: float, stretch: float
 ) -> None:
     windows = Windows(seconds=longest, overlap=share * longest, combine="vote")
-    if length / ((1 - share) * longest * stretch) > 5000:
+    if length / ((1 - share) * longest * stretch) > 300:
         return
     spans = window_spans(start, length, stretch, windows)
     lengths = [end - begin for begin, end in spans]
