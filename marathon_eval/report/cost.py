@@ -65,7 +65,7 @@ class _Sweep(TypedDict):
 
 
 @dataclass(frozen=True)
-class Cost:
+class PressCost:
     """Holds the difference to no press at one ratio, in points of the headline, with its 95 % interval."""
 
     ratio: float
@@ -75,7 +75,7 @@ class Cost:
 
 
 #: Costs by task, then by press with its settings, by rising ratio.
-CostsByTask = dict[str, dict[str, tuple[Cost, ...]]]
+CostsByTask = dict[str, dict[str, tuple[PressCost, ...]]]
 
 
 def sweep_costs(cells: Sequence[ReportRun]) -> CostsByTask:
@@ -105,7 +105,7 @@ def _read(path: Path) -> _Sweep:
 def _costs(sweep: _Sweep) -> CostsByTask:
     costs: CostsByTask = {}
     for task, by_label in sweep["tasks"].items():
-        series: dict[str, list[Cost]] = {}
+        series: dict[str, list[PressCost]] = {}
         for cell in sweep["cells"]:
             entry = by_label.get(cell["label"])
             cost = _cost(cell, entry.get("difference")) if entry else None
@@ -119,7 +119,7 @@ def _costs(sweep: _Sweep) -> CostsByTask:
     return costs
 
 
-def _cost(cell: _Cell, difference: _Difference | None) -> Cost | None:
+def _cost(cell: _Cell, difference: _Difference | None) -> PressCost | None:
     headline = difference["headline"] if difference else None
     if difference is None or headline is None or cell["ratio"] is None:
         return None
@@ -129,4 +129,4 @@ def _cost(cell: _Cell, difference: _Difference | None) -> Cost | None:
         return None
     scale = headline.get("scale", 1.0)
     low, high = [end * scale for end in metric["ci95"]] if metric["ci95"] else (None, None)
-    return Cost(cell["ratio"], metric["difference"] * scale, low, high)
+    return PressCost(cell["ratio"], metric["difference"] * scale, low, high)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from marathon_eval.report.cost import Cost, CostsByTask
+    from marathon_eval.report.cost import CostsByTask, PressCost
     from marathon_eval.report.curves import Curves, Point, Tradeoff
     from marathon_eval.report.leaderboard import LeaderboardRow
     from marathon_eval.report.published import PublishedColumn
@@ -102,7 +102,7 @@ def cost_by_task(costs: CostsByTask) -> Figure:
         return figure
 
 
-def _draw_costs(axes: Axes, series: Mapping[str, Sequence[Cost]]) -> None:
+def _draw_costs(axes: Axes, series: Mapping[str, Sequence[PressCost]]) -> None:
     ratios = [cost.ratio for costs in series.values() for cost in costs]
     shifts = _side_by_side(ratios, len(series), share=0.7)
     for number, (name, costs) in enumerate(series.items()):

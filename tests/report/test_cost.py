@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.report.cost import Cost, sweep_costs
+from marathon_eval.report.cost import PressCost, sweep_costs
 from marathon_eval.report.plots import cost_by_task
 from marathon_eval.report.runs import ReportRun
 
@@ -47,7 +47,7 @@ def runs(folder: Path, sweep: Any = SWEEP) -> list[ReportRun]:
 
 def test_costs_are_the_headlines_differences_by_press_and_rising_ratio(tmp_path: Path) -> None:
     assert sweep_costs(runs(tmp_path)) == {
-        "gtzan": {"dart K=3": (Cost(0.3, 0.0, None, None), Cost(0.9, -25.0, -50.0, 0.0))}
+        "gtzan": {"dart K=3": (PressCost(0.3, 0.0, None, None), PressCost(0.9, -25.0, -50.0, 0.0))}
     }
 
 
@@ -72,7 +72,9 @@ def test_a_damaged_file_is_one_line_with_its_place(tmp_path: Path, sweep: Any, r
 
 
 def test_presses_of_one_ratio_stand_side_by_side() -> None:
-    series = {name: (Cost(0.3, 0.0, -5.0, 5.0), Cost(0.5, 0.0, -5.0, 5.0)) for name in ("dart", "fastv")}
+    series = {
+        name: (PressCost(0.3, 0.0, -5.0, 5.0), PressCost(0.5, 0.0, -5.0, 5.0)) for name in ("dart", "fastv")
+    }
     figure = cost_by_task({"gtzan": series})
     axes = figure.axes[0]
     first, second = [list(line.get_xdata()) for line in axes.lines[:2]]
