@@ -58,6 +58,13 @@ def test_every_entry_says_something(pages: dict[str, str]) -> None:
     assert empty == {}
 
 
+def test_every_page_is_in_the_navigation() -> None:
+    text = (ROOT / "properdocs.yml").read_text(encoding="utf-8")
+    pages = {path.name for path in (ROOT / "docs").glob("*.md")}
+    named = set(re.findall(r"(?<![\w/])(\w+\.md)$", text, flags=re.MULTILINE))
+    assert named - {"index.md"} == pages
+
+
 def site(folder: Path) -> subprocess.CompletedProcess[str]:
     """Build the site of the checkout in `folder`, as scripts/docs does after installing."""
     return subprocess.run(
