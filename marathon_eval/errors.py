@@ -42,6 +42,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {matches[0]}?" if matches else ""
 
 
+def install_hint(extra: str) -> str:
+    """Return how an extra is installed: `pip install 'marathon-eval[api]' (in a checkout: pip install '.[api]')`."""
+    return f"pip install 'marathon-eval[{extra}]' (in a checkout: pip install '.[{extra}]')"
+
+
 def unknown(where: str, kind: str, name: str, known: Iterable[str]) -> MarathonError:
     """Build the error for a name that does not exist: `--tasks: no task 'gtzam'. Did you mean gtzan? Known: …`."""
     names = sorted(known)

@@ -22,7 +22,7 @@ from pydantic import Field
 from marathon_eval.api.model import Model, ModelSettings, Request, Response, Usage
 from marathon_eval.backends import ctranslate2
 from marathon_eval.backends.hf import weights
-from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.errors import MarathonError, RowError, install_hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +137,7 @@ class FasterWhisper(Model):
     def _installed(self) -> None:
         if importlib.util.find_spec("faster_whisper") is None:
             raise MarathonError(
-                f"{self.flags.model} {self.name()} needs faster-whisper: pip install 'marathon-eval[faster_whisper]'"
+                f"{self.flags.model} {self.name()} needs faster-whisper: {install_hint('faster_whisper')}"
             )
 
     def folder(self) -> Path:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import PluginKind, Registry
-from marathon_eval.errors import unknown
+from marathon_eval.errors import install_hint, unknown
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -110,7 +110,7 @@ def _of_model(name: str, registry: Registry) -> Iterator[str]:
     carried = " and ".join(kind.__name__ for kind in model.carries) or "none"
     yield f"presses   {carried}"
     for module, extra in model.needs.items():
-        yield f"needs     {module} (pip install 'marathon-eval[{extra}]')"
+        yield f"needs     {module} ({install_hint(extra)})"
     yield from _settings_arguments(model.Settings)
 
 

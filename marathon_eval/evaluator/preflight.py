@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from marathon_eval.api.model import CLIP_MARK, Model, Request
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, install_hint
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import DocRequests, RequestPool, cache_folder, seconds_of
 
@@ -101,15 +101,11 @@ def installed(models: tuple[Model, ...], judge: tuple[Model, ...] = ()) -> Check
         *(("--judge_model", model) for model in judge),
     ]:
         local = ("torch", "transformers") if isinstance(model, HFAudio) else ()
-        extras = {**_extras(dict.fromkeys(local, "local")), **_extras(model.needs)}
+        extras = {**dict.fromkeys(local, "local"), **model.needs}
         for module, requirement in extras.items():
-            messages.setdefault(module, f"{flag} {model.name()} needs {module}: pip install '{requirement}'")
+            messages.setdefault(module, f"{flag} {model.name()} needs {module}: {install_hint(requirement)}")
     missing = [message for module, message in messages.items() if not _is_installed(module)]
     return Check("imports", ", ".join(messages) or "nothing more", "; and ".join(missing) or None)
-
-
-def _extras(needs: Mapping[str, str]) -> dict[str, str]:
-    return {module: f"marathon-eval[{extra}]" for module, extra in needs.items()}
 
 
 def _is_installed(module: str) -> bool:

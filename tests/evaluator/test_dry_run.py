@@ -121,7 +121,10 @@ def test_a_missing_key_and_a_missing_package_are_told_together(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, found, error = said(capsys, *flags)
     assert code == 2
-    assert "--model openai_audio needs openai: pip install 'marathon-eval[api]'; and " in error
+    assert (
+        "--model openai_audio needs openai: pip install 'marathon-eval[api]' (in a checkout: pip install '.[api]'); and "
+        in error
+    )
     assert "never gives 1" in error
     assert [check["name"] for check in found["checks"] if check["fault"]] == ["imports", "scorers"]
 

@@ -15,7 +15,7 @@ from helpers.minimal_task import BASE, KEYS, load, make_task, write_task
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import load_tasks
-from marathon_eval.task.task import Group, load_task
+from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.config import TaskConfig, task_schema
 from marathon_eval.task.yaml.generation import generation_settings
 from marathon_eval.task.yaml.loader import files_of, load_document
@@ -339,3 +339,28 @@ def test_a_group_that_names_itself_ends(tmp_path: Path) -> None:
     (tmp_path / "tasks" / "round.yaml").write_text("group: round\ntask: [own, round, own]\n")
     tasks, _ = load_tasks(Registry([str(tmp_path)]), ["round"])
     assert list(tasks) == ["own"]
+
+
+@pytest.mark.parametrize("include", ["gtzan.yaml", "gtzan"])
+def test_a_task_may_include_the_shipped_one_of_its_own_name(tmp_path: Path, include: str) -> None:
+    (tmp_path / "tasks").mkdir()
+    path = tmp_path / "tasks" / "gtzan.yaml"
+    path.write_text(f"include: {include}\ngeneration_kwargs: {{max_new_tokens: 77}}\n")
+    registry = Registry([str(tmp_path)])
+    assert registry.task_path("gtzan") == path
+    own = load_task(path, registry.task_path, registry)
+    shipped = load_task(Registry().task_path("gtzan"), Registry().task_path)
+    assert isinstance(own, Task)
+    assert isinstance(shipped, Task)
+    assert own.config.doc_to_text == shipped.config.doc_to_text
+    assert own.generation.max_new_tokens == 77
+
+
+def test_an_unknown_key_of_a_block_lists_the_blocks_keys(tmp_path: Path) -> None:
+    path = tmp_path / "t.yaml"
+    path.write_text(BASE + KEYS + "headline: {reding: none, metric: exact_match}\n")
+    with pytest.raises(
+        MarathonError,
+        match=r"unknown key 'reding'. Did you mean reading\? Keys of headline: reading, metric, scale",
+    ):
+        load_task(path, Registry().task_path)

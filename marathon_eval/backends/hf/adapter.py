@@ -23,7 +23,7 @@ from marathon_eval.backends.hf import lora, partial_files, weights
 from marathon_eval.backends.hf.batching import MAX_BATCH, ROUNDED_TOKENS, Batching, estimated_tokens
 from marathon_eval.backends.hf.config_files import downloaded_config, positions_of, read_json
 from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template
-from marathon_eval.errors import AudioError, MarathonError
+from marathon_eval.errors import AudioError, MarathonError, install_hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,11 +90,19 @@ class HFAudio(Model):
             return self._identity
         return {**self._identity, **lora.identity(self.args.peft, self.cache, self.flags.args)}
 
+    def _release(self) -> str:
+        """Return transformers' release, `5.23`. Raises MarathonError where it is not installed."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return ".".join(version("transformers").split(".")[:2])
+        except PackageNotFoundError:
+            needed = f"{self.flags.model} {self.name()} runs on this machine and needs transformers and torch"
+            raise MarathonError(f"{needed}: {install_hint('local')}") from None
+
     @cached_property
     def _identity(self) -> dict[str, Any]:
-        from importlib.metadata import version
-
-        release = ".".join(version("transformers").split(".")[:2])
+        release = self._release()
         folder = weights.local_folder(self.args.pretrained, self.flags.args)
         if folder is None:
             return {"revision": self.commit, "transformers": release, **self.optional_packages(None)}

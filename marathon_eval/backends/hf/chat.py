@@ -19,7 +19,7 @@ from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
 from marathon_eval.backends.hf.token_times import at_rate, evenly, joined, only_first
-from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.errors import MarathonError, RowError, install_hint
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,9 +82,7 @@ class ChatModel(HFAudio):
     def check(self) -> None:
         for module, extra in self.needs.items():
             if importlib.util.find_spec(module) is None:
-                raise MarathonError(
-                    f"{self.flags.model} {self.name()} needs {module}: pip install 'marathon-eval[{extra}]'"
-                )
+                raise MarathonError(f"{self.flags.model} {self.name()} needs {module}: {install_hint(extra)}")
         super().check()
 
     def requests_at_once(self) -> int:

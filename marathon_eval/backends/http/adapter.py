@@ -38,7 +38,7 @@ from marathon_eval.backends.http.calibration import REQUEST, calibrated, sound
 from marathon_eval.backends.http.loop import Pace, as_finished, from_async
 from marathon_eval.backends.http.payload import EncodedClip, EncodedClips, Format, encode
 from marathon_eval.backends.http.reply import AudioRate, NoAnswer, ServerReply, judged
-from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.errors import MarathonError, RowError, install_hint
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
@@ -297,4 +297,4 @@ class APIAudio(Model):
 
 def missing_sdk(name: str) -> MarathonError:
     """Return the error for an SDK that is not installed."""
-    return MarathonError(f"--model {name} needs the extra 'api': pip install 'marathon-eval[api]'")
+    return MarathonError(f"--model {name} needs the extra 'api': {install_hint('api')}")

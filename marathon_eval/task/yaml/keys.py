@@ -103,7 +103,9 @@ def _message(document: Document, config: type[BaseModel], error: ErrorDetails) -
     where, last = document.where(*keys), keys[-1]
     if error["type"] == "extra_forbidden":
         fields = _model_at(config, keys[:-1]).model_fields
-        return f"{where}: unknown key '{last}'.{did_you_mean(str(last), fields)}"
+        # the keys of a whole task are too many for a line; `ls` and the schema list them
+        allowed = f" Keys of {keys[-2]}: {', '.join(fields)}" if len(keys) > 1 else ""
+        return f"{where}: unknown key '{last}'.{did_you_mean(str(last), fields)}{allowed}"
     if error["type"] == "missing":
         return f"{where}: '{'.'.join(map(str, keys))}' is required"
     value = error["input"]

@@ -145,19 +145,31 @@ def _included(document: Document) -> list[str]:
 def _include_path(name: str, document: Document, find: Callable[[str], Path]) -> Path:
     """Find an included file: beside `document`, else among the shipped tasks, else by a task's name.
 
-    The shipped tasks are searched so that a copied task still finds its base.
+    The shipped tasks are searched so that a copied task still finds its base. A file that includes its own name means
+    the shipped task of that name, which it replaces.
     """
     shipped = PACKAGE / "tasks"
     folders = (path.parent for path in sorted(shipped.glob(f"*/{Path(name).name}")))
     for folder in (document.path.parent, shipped, *folders):
         # not Path.is_file, which raises for a name that is too long
-        if os.path.isfile(folder / name):
+        if os.path.isfile(folder / name) and not _same_file(folder / name, document.path):
             return folder / name
     if name.endswith((".yaml", ".yml")) or os.sep in name:
+        if os.path.isfile(document.path.parent / name):
+            raise MarathonError(
+                f"{document.where('include')}: circular include: {name} is this file itself, and no task of that name ships"
+            )
         raise MarathonError(
             f"{document.where('include')}: include: no file '{name}' beside this file or among the shipped tasks"
         )
-    return find(name)
+    found = find(name)
+    if _same_file(found, document.path):
+        return _include_path(f"{name}.yaml", document, find)
+    return found
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _read(path: Path, trusted: bool = False) -> Document:
