@@ -13,7 +13,7 @@ from marathon_eval.api.model import Model, Request, Response, Usage
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, Spending, budget_estimate, checked_budget
-from marathon_eval.evaluator.evaluator import simple_evaluate
+from marathon_eval.evaluator.simple import simple_evaluate
 
 METER = '''
 from marathon_eval.api.model import Model, ModelSettings, Response, Usage

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 #: Queries whose attention is in memory at once.
-BLOCK = 128
+QUERY_BLOCK = 128
 
 
 def received_attention(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
@@ -21,8 +21,8 @@ def received_attention(queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
     repeated = keys.float().repeat_interleave(groups, dim=0).transpose(1, 2)
     places = torch.arange(length, device=keys.device)
     attention = received
-    for first in range(0, count, BLOCK):
-        block = queries[:, first : first + BLOCK].float()
+    for first in range(0, count, QUERY_BLOCK):
+        block = queries[:, first : first + QUERY_BLOCK].float()
         scores = block @ repeated / size**0.5
         seen_up_to = length - count + first + torch.arange(block.shape[1], device=keys.device)
         attention = scores.masked_fill(places > seen_up_to[:, None], -torch.inf).softmax(-1)
