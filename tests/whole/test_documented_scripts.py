@@ -11,7 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-#: `run` and `test` run all of this; the others have tests of their own, and `kvpress_scores` needs packages that we do not.
+#: `run` and `test` run all of this; the others have tests of their own, and `kvpress_scores` and `peer_tasks` need
+#: packages that we do not.
 ELSEWHERE = {
     "run",
     "test",
@@ -21,6 +22,8 @@ ELSEWHERE = {
     "dev/golden/kvpress_scores",
     "dev/make_tiny_qwen_omni",
     "install",
+    "docs",
+    "dev/peer_tasks",
 }
 SMALL = {
     "bench": "--repeats 1",
