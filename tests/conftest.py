@@ -13,6 +13,8 @@ import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# pytest-xdist's workers have one, and tables are then 80 characters wide instead of as wide as in a pipe
+os.environ.pop("COLUMNS", None)
 # A CUDA-built torchvision beside CPU torch takes transformers' audio models down with it: as marathon_eval.backends.hf.engine does, but
 # before any test module imports transformers. tests/helpers/official_processor_inputs.py, a process of its own, is where it is wanted.
 sys.modules.setdefault("torchvision", None)  # type: ignore[arg-type]  # how Python marks "not importable"

@@ -105,9 +105,9 @@ def test_examples_system_prompt_and_label(run: Run, folder: Path, tmp_path: Path
     assert main(["score", str(tmp_path), "--include_path", str(folder)]) == 0
 
 
-def test_examples_with_audio_are_refused(run: Run, folder: Path) -> None:
+def test_examples_with_audio_need_a_place_for_the_clip(run: Run, folder: Path) -> None:
     code, _, error = run("--tasks", "gtzan", "--num_fewshot", "1", "--data_dir", str(folder / "data"))
-    assert (code, "--num_fewshot: gtzan has audio" in error) == (2, True)
+    assert (code, "num_fewshot: examples with audio need <audio> in doc_to_text" in error) == (2, True)
     assert run("--tasks", "own_a", "--num_fewshot", "-1")[0] == 2
 
 

@@ -34,7 +34,7 @@ def add_lm_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "-f",
         type=int,
         metavar="N",
-        help="few-shot examples of every task without audio (default: the tasks' own number)",
+        help="few-shot examples of every task (default: the tasks' own number); with audio only where its prompt has <audio>",
     )
     parser.add_argument(
         "--system_instruction",
