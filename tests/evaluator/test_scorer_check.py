@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import make_air_bench_mmar_data, make_audiomarathon_data
+from helpers import make_air_bench_mmar_data, make_audiomarathon_data, make_spoken_benchmarks
 from helpers.audiomarathon_prompts import load_shipped
 from helpers.fuzz_cases import cases
 from helpers.minimal_task import make_task, touch
@@ -42,6 +42,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         json.dumps([json.loads(line) for line in (root / "MMAR-meta.jsonl").read_text().splitlines()])
     )
     make_air_bench_mmar_data.mmau(root)
+    make_spoken_benchmarks.mmsu(root)
+    make_spoken_benchmarks.big_bench_audio(root)
     needles = [
         {"id": f"180_end_{n}", "path": f"{n}.wav", "question": "Which?", "answer_gt": "ABC"[n]}
         | {
@@ -67,11 +69,15 @@ SCORED = [name for name in ALL if load_shipped(name).config.gold_is != "absent"]
 
 
 @pytest.mark.parametrize("name", SCORED)
-def test_no_shipped_task_is_refused_and_none_goes_unchecked(name: str, data: Path) -> None:
+def test_no_shipped_task_is_refused_and_none_goes_unchecked(
+    name: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)  # MMSU's dataset_path is then the folder here
     task = load_shipped(name)
-    found = check_scorers(
-        task, task.docs(str(data), subset="full" if "full" in task.config.subsets else None).docs
-    )
+    copy = data / task.config.dataset_path
+    rows = copy if (copy / "metadata.jsonl").is_file() else data
+    docs = task.docs(str(rows), subset="full" if "full" in task.config.subsets else None).docs
+    found = check_scorers(task, docs)
     assert found.faults == []
     assert found.untold == []
     if task.config.judge is None:

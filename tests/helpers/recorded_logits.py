@@ -10,38 +10,50 @@ import torch
 from torch import Tensor
 
 from marathon_eval.api.model import Response
-from marathon_eval.backends.hf.engine import evicted_answer
 from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits
+from marathon_eval.backends.hf.engine.token_chooser import Chooser
 
 
 class RecordedLogits:
     """Collects the logits [B, vocabulary] of every step while a test runs, with and without an eviction press."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        #: Of answers that `generate` decodes, the logits [B, vocabulary] of each step.
         self.steps: list[Tensor] = []
-        look, all_finite = FiniteLogits.__call__, evicted_answer.all_finite
+        #: Of answers that are decoded outside of it, what each one's chooser was given, in the order of their first tokens.
+        self.choices: list[tuple[Chooser, list[Tensor]]] = []
+        look, choose = FiniteLogits.__call__, Chooser.__call__
 
         def generated(watch: FiniteLogits, ids: Tensor, scores: Tensor) -> Any:
             self.steps.append(scores.detach().float())
             return look(watch, ids, scores)
 
-        def chosen(logits: Tensor) -> bool:
-            self.steps.append(logits.detach().float()[None])
-            return all_finite(logits)
+        def chosen(chooser: Chooser, logits: Tensor) -> int | None:
+            given = next((given for one, given in self.choices if one is chooser), None)
+            if given is None:
+                given = []
+                self.choices.append((chooser, given))
+            given.append(logits.detach().float())
+            return choose(chooser, logits)
 
         monkeypatch.setattr(FiniteLogits, "__call__", generated)
-        monkeypatch.setattr(evicted_answer, "all_finite", chosen)
+        monkeypatch.setattr(Chooser, "__call__", chosen)
 
     def of(self, responses: Sequence[Response]) -> list[Tensor]:
         """Return the logits [steps, vocabulary] of each response, given all responses since the last call, in order."""
         rows: list[Tensor] = []
         waiting = list(responses)
         while waiting:
+            if self.choices:
+                rows.append(torch.stack(self.choices.pop(0)[1]))
+                del waiting[0]
+                continue
             size = int(waiting[0].usage.details["batch"])
             batch, waiting = waiting[:size], waiting[size:]
             lengths = [int(response.usage.output_tokens or 0) for response in batch]
             calls, self.steps = self.steps[: max(lengths)], self.steps[max(lengths) :]
             rows += [torch.stack([calls[t][row] for t in range(n)]) for row, n in enumerate(lengths)]
+        assert not self.choices, "more answers were recorded than there are responses"
         assert not self.steps, "more steps were recorded than the responses have tokens"
         return rows
 

@@ -196,7 +196,8 @@ def test_nothing_unpickles_evaluates_or_starts_a_shell() -> None:
         for path in files
         if (bad := dangers(ast.parse(path.read_text(encoding="utf-8"))))
     }
-    assert found == {}
+    # it executes the cells of the notebook in docs/
+    assert found == {"tests/whole/test_notebook.py": ["exec", "eval"]}
 
 
 @pytest.mark.parametrize(
