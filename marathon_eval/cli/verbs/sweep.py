@@ -206,7 +206,7 @@ def sweep_footer(summary: dict[str, Any]) -> str:
     hits = sum(cell["cache"]["hits"] for cell in cells)
     text = (
         "Differences are paired by document; intervals go by clip. lost: right only without the press; "
-        "won: right only with it; p: exact McNemar test, Holm-corrected over the task's cells.\n"
+        "won: right only with it; p: exact sign-flip test over clips, Holm-corrected over the task's cells.\n"
         "Seconds are per answer, as if each cell ran alone: a stage that cells share was measured once and counts in each. "
         f"The whole sweep: {summary['wall_s']:.1f} s, {asked} answers asked, {hits} from the cache."
     )
