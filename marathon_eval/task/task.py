@@ -11,7 +11,7 @@ from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.model import CLIP_MARK, Generation, Request, Response
 from marathon_eval.api.results import Sample, TaskResult
-from marathon_eval.api.task_functions import functions_in
+from marathon_eval.api.task_functions import functions_in, task_function
 from marathon_eval.errors import MarathonError, RowError, unknown
 from marathon_eval.scoring.aggregation import Aggregation
 from marathon_eval.scoring.scorer import Scorer
@@ -146,8 +146,9 @@ class Task:
         """
         writer = self.variants.get(model_name or "", self.writer)
         prompt = writer.write(doc.fields, doc.examples)
-        audios, placed = (*doc.example_audio, *doc.audio), self.places_clips
-        marks = prompt.text.count(CLIP_MARK)
+        audios, marks = (*doc.example_audio, *doc.audio), prompt.text.count(CLIP_MARK)
+        # what a function writes is known only here
+        placed = self.places_clips or (marks > 0 and task_function(self.config.doc_to_text) is not None)
         # the document of an archive has no clips
         if placed and audios and marks != len(audios):
             raise RowError(

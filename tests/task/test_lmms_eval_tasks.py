@@ -14,7 +14,7 @@ import soundfile
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Response
 from marathon_eval.api.registry import Registry
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.task.task import Task, load_task
 from marathon_eval.task.yaml.lmms_eval import arguments_for
 
@@ -24,6 +24,9 @@ import numpy as np
 
 def text(doc, lmms_eval_specific_kwargs):
     return lmms_eval_specific_kwargs["pre_prompt"] + doc["q"] + lmms_eval_specific_kwargs.pop("post_prompt")
+
+def marked(doc, lmms_eval_specific_kwargs):
+    return "Hear <audio> and say what it is." + (" <audio>" if doc["a"] == "two" else "")
 
 def clip(doc):
     return [doc["sound"]]
@@ -188,6 +191,10 @@ def test_scorers_that_guess_give_the_same_figure_again(tmp_path: Path) -> None:
             "own.yaml:12: model_specific_generation_kwargs: only `default` is supported here; for dummy",
         ),
         (
+            VISUAL + "doc_to_messages: !function utils.clip\n",
+            "own.yaml:12: 'doc_to_messages' is not supported here: a row is one",
+        ),
+        (
             VISUAL + "model_specific_target_kwargs: {dummy: {}}\n",
             "'model_specific_target_kwargs' is not supported",
         ),
@@ -201,3 +208,16 @@ def test_what_is_refused(keys: str, message: str, tmp_path: Path) -> None:
 def test_generation_arguments_of_default_hold(tmp_path: Path) -> None:
     keys = KWARGS + VISUAL + "model_specific_generation_kwargs: {default: {max_new_tokens: 3}}\n"
     assert task_of(tmp_path, keys).generation.max_new_tokens == 3
+
+
+def test_a_clips_mark_in_a_functions_text_is_its_place(tmp_path: Path) -> None:
+    task_of(tmp_path, KWARGS + VISUAL)
+    path = tmp_path / "own.yaml"
+    path.write_text(path.read_text().replace("utils.text", "utils.marked"))
+    registry = Registry(trust_task_code=True)
+    task = load_task(path, registry.task_path, registry)
+    assert isinstance(task, Task)
+    first, second = task.docs().docs
+    assert task.requests(first)[0].placed
+    with pytest.raises(RowError, match="the prompt has <audio> 2 times for 1 clips"):
+        task.requests(second)

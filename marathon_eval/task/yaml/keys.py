@@ -26,6 +26,7 @@ REFUSED_KEYS = {
     "process_results": "it would run Python; use filter_list and metric_list",
     "use_prompt": "marathon-eval does not use promptsource; write doc_to_text",
     "doc_to_image": "models get audio and text, no images",
+    "doc_to_messages": "a row is one question and one answer; write doc_to_text and doc_to_audio",
     "doc_to_video": "models get audio and text, no images",
     "model_specific_target_kwargs": "the gold answer does not depend on the model",
     "reasoning_tags": "add the filter strip_reasoning to filter_list",
@@ -90,11 +91,16 @@ def _tell_without_effect(where: str, key: str) -> None:
 
 def _refused(document: Document) -> Iterator[str]:
     for key, value in document.values.items():
-        if key in REFUSED_KEYS and value is not None and task_function(value) is None:
+        if _is_refused(key, value):
             yield f"{document.where(key)}: '{key}' is not supported here: {REFUSED_KEYS[key]}"
         elif isinstance(value, (str, bool)) and (key, value) in REFUSED_VALUES:
             name = value if isinstance(value, str) else f"{key}: true"
             yield f"{document.where(key)}: '{name}' is not supported here: {REFUSED_VALUES[key, value]}"
+
+
+def _is_refused(key: str, value: Any) -> bool:
+    scored = key == "process_results" and task_function(value) is not None
+    return key in REFUSED_KEYS and value is not None and not scored
 
 
 def _message(document: Document, config: type[BaseModel], error: ErrorDetails) -> str:
