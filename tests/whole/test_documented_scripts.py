@@ -31,6 +31,8 @@ SMALL = {
     "bench decode": "--seconds 10 --repeats 1",
     "bench overlap": "--clips 4 --seconds 5",
     "bench presses": "--size small --tokens 300 --press fastv knorm --ratio 0.5 --repeats 1 --memory",
+    "bench batches": "--size small --tokens 200 --new 4 --repeats 1",
+    "bench workers": "--seconds 8 --clips 16 --workers 2",
     "bench sweep": "--size small --tokens 300 --clips 2 --cells 2 --minutes 2 --fresh",
     "bench build": "--hours 0.3",
     "faults": "--verbs build --kills 1",
@@ -43,6 +45,8 @@ SHAPES = {
     "bench decode": ["FLAC", "AAC"],
     "bench overlap": ["first run"],
     "bench presses": ["fastv", "knorm"],
+    "bench batches": ["    1", "    4"],
+    "bench workers": ["2 workers", "one process"],
     "bench sweep": ["questions", "eviction", "pruning"],
     "bench build": [""],
     "faults": ["build  1 of 1 kills", "10 kills of one rank in 4, 10 survived"],
@@ -54,7 +58,7 @@ def named() -> set[str]:
     """Scripts in the documents, a benchmark's name with its script."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     found = re.findall(
-        r"(?:bash |^    |`)scripts/([\w/]+)( (?:scale|decode|overlap|presses|sweep|build)\b)?",
+        r"(?:bash |^    |`)scripts/([\w/]+)( (?:scale|decode|overlap|presses|batches|sweep|build|workers)\b)?",
         text,
         flags=re.MULTILINE,
     )
