@@ -134,6 +134,7 @@ def handed(loaded: Loaded) -> Iterator[None]:
         patch.object(QwenOmni, "check", lambda self: None),
         patch.object(QwenOmni, "folder", lambda self: Path()),
         patch.object(QwenOmni, "identity", lambda self: {"weights": "random"}),
+        patch.object(QwenOmni, "positions", None),
     ):
         yield
 

@@ -84,6 +84,17 @@ class Together:
         """Send the exit code; not while the others answer: they notice that this process has ended."""
         if self._in_step:
             self._broadcast(code)
+            self.leave()
+
+    def leave(self) -> None:
+        """End the group, when all have the exit code: a thread of it that is left aborts the process as it exits."""
+        try:
+            self._state.wait_for_everyone()
+        except (
+            RuntimeError
+        ):  # one has ended meanwhile: the launcher says so, and there is nothing left to exchange
+            return
+        self._state.destroy_process_group()
 
     def _broadcast(self, sent: ShareOrder | int | None) -> ShareOrder | int:
         from accelerate.utils import broadcast_object_list
@@ -159,6 +170,7 @@ def follow(together: Together) -> int:
         except MarathonError as error:
             answers = str(error)
         together.gather(answers)
+    together.leave()
     return order
 
 
