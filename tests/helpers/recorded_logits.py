@@ -18,22 +18,17 @@ class RecordedLogits:
     """Collects the logits [B, vocabulary] of every step while a test runs, with and without an eviction press."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        #: Of answers that `generate` decodes, the logits [B, vocabulary] of each step.
-        self.steps: list[Tensor] = []
-        #: Of answers that are decoded outside of it, what each one's chooser was given, in the order of their first tokens.
-        self.choices: list[tuple[Chooser, list[Tensor]]] = []
+        #: What each step was given, in time: the logits [B, vocabulary] of one of `generate`'s, without a chooser, or those
+        #: [vocabulary] that an answer's own chooser got.
+        self.steps: list[tuple[Chooser | None, Tensor]] = []
         look, choose = FiniteLogits.__call__, Chooser.__call__
 
         def generated(watch: FiniteLogits, ids: Tensor, scores: Tensor) -> Any:
-            self.steps.append(scores.detach().float())
+            self.steps.append((None, scores.detach().float()))
             return look(watch, ids, scores)
 
         def chosen(chooser: Chooser, logits: Tensor) -> int | None:
-            given = next((given for one, given in self.choices if one is chooser), None)
-            if given is None:
-                given = []
-                self.choices.append((chooser, given))
-            given.append(logits.detach().float())
+            self.steps.append((chooser, logits.detach().float()))
             return choose(chooser, logits)
 
         monkeypatch.setattr(FiniteLogits, "__call__", generated)
@@ -44,16 +39,19 @@ class RecordedLogits:
         rows: list[Tensor] = []
         waiting = list(responses)
         while waiting:
-            if self.choices:
-                rows.append(torch.stack(self.choices.pop(0)[1]))
+            chooser, _ = self.steps[0]
+            if (
+                chooser is not None
+            ):  # answers of one batch take turns, and the first step is the first answer's
+                rows.append(torch.stack([logits for one, logits in self.steps if one is chooser]))
+                self.steps = [step for step in self.steps if step[0] is not chooser]
                 del waiting[0]
                 continue
             size = int(waiting[0].usage.details["batch"])
             batch, waiting = waiting[:size], waiting[size:]
             lengths = [int(response.usage.output_tokens or 0) for response in batch]
             calls, self.steps = self.steps[: max(lengths)], self.steps[max(lengths) :]
-            rows += [torch.stack([calls[t][row] for t in range(n)]) for row, n in enumerate(lengths)]
-        assert not self.choices, "more answers were recorded than there are responses"
+            rows += [torch.stack([calls[t][1][row] for t in range(n)]) for row, n in enumerate(lengths)]
         assert not self.steps, "more steps were recorded than the responses have tokens"
         return rows
 

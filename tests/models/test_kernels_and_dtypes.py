@@ -37,6 +37,9 @@ PRESSES = (None, "dart", "snapkv")
 #: The largest difference between the logits of two kernels, as a share of their standard deviation: rounding, for in
 #: float32 they agree to a thousandth. In bfloat16 gemma4 reached 0.15 here, every other model less than 0.1.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.03}
+#: In float16 two kernels' scores of a key differ by up to 4e-6. Where two keys' scores are closer than that, each kernel keeps
+#: another one of them: in music_flamingo on the clip of 1.3 s it is one key of 96, and the logits differ by 0.04.
+ANOTHER_KEY = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.06}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +120,8 @@ def test_kernels_give_the_same_answers(
             assert max(difference(alone, shared), difference(alone, batched)) < TOLERANCE[dtype], kernel
             reference = logits.setdefault(press, rows)
             apart = [difference(a, b) for a, b in zip(reference, rows, strict=True)]
-            assert max(apart) < TOLERANCE[dtype], (kernel, press)
+            allowed = ANOTHER_KEY if press == "snapkv" else TOLERANCE
+            assert max(apart) < allowed[dtype], (kernel, press)
             kept = [response.usage.kept_tokens for response in found]
             assert kept == expected.setdefault(press, kept), (kernel, press)
 
