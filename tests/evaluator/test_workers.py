@@ -27,6 +27,7 @@ from marathon_eval.evaluator.sweep_cells import Grid
 from marathon_eval.evaluator.workers.actor import Answered, RayWorker
 from marathon_eval.evaluator.workers.asking import cells_through_workers, judge_through_workers
 from marathon_eval.evaluator.workers.cluster import WorkerPlan
+from marathon_eval.evaluator.workers.pool import AHEAD
 from marathon_eval.evaluator.workers.worker import Job, Unit, units_of
 from marathon_eval.models.cascade import Cascade
 from marathon_eval.models.dummy import Dummy
@@ -72,8 +73,11 @@ def test_a_dead_workers_request_is_asked_again_by_another(
     found = run(folder, ray_here)
     (samples,) = found.samples.values()
     assert [sample.response for sample in samples] == ["ABCD"[number % 4] for number in range(ROWS)]
-    # what was handed out ahead had not begun, so it was asked once
-    assert Counter(asked(folder)) == Counter([*(f"q{number}" for number in range(ROWS)), "q3", "q11"])
+    again = Counter(asked(folder)) - Counter(f"q{number}" for number in range(ROWS))
+    assert {"q3", "q11"} <= again.keys()
+    # an answer that was on its way when its worker died is asked again too, and no other
+    assert max(again.values()) == 1
+    assert sum(again.values()) <= 2 * AHEAD
     assert capsys.readouterr().err.count("a worker ended (") == 2
 
 
