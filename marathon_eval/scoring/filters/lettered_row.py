@@ -23,6 +23,11 @@ _NAMED = re.compile(
     rf"{_NAMING}(?:\s+(?:is|was|of|sounds like|must be|should be|would be|seems to be))?\s*:?\s*(?:an?\s+)?[\"'(*]*([A-Za-z])(?![\w#\u266f\u266d+'-])",
     re.IGNORECASE,
 )
+#: What a text has if one of its words may be a letter, or a letter with an accidental, however numbers and notes are written.
+_MAY_NAME_A_LETTER = re.compile(
+    r"(?<![a-z0-9])[a-z](?![a-z0-9])|(?<![a-z0-9])[a-g]b(?![a-z0-9])|flat|sharp|[\d#]|[^\x00-\x7f]",
+    re.IGNORECASE,
+)
 _LETTER_SPAN = {
     "\u266f": r"(?:\s?[#\u266f]|[\s-]sharp)",
     "\u266d": r"(?:\s?\u266d|b|[\s-]flat)",
@@ -76,6 +81,11 @@ def _by_carried(texts: tuple[str, ...], order: list[int]) -> LetteredRow:
 
 
 def _own_letters(texts: tuple[str, ...], letters: int) -> LetteredRow:
+    # without apostrophes "'s" is a letter; with them "x'Bb" has a note
+    forms = (form for text in texts for form in (text, text.replace("'", "")))
+    if not any(_MAY_NAME_A_LETTER.search(form) for form in forms):
+        # most rows: the names of their options, which cost more than all else, are needed for longer answers alone
+        return LetteredRow(texts, tuple(range(len(texts))), letters, frozenset(), {}, None)
     lone = {ord(name.upper()) - ord("A"): place for name, place in option_texts(texts).lone.items()}
     if not letters and len(lone) == len(texts) > 1:
         return _by_carried(texts, sorted(lone, key=lambda letter: lone[letter]))
