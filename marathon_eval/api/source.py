@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from marathon_eval.errors import MarathonError
+
 if TYPE_CHECKING:
     import ast
 
@@ -99,13 +101,22 @@ def drop_stale_bytecode(module: OwnModule) -> None:
     """Delete compiled files that are older than the source's last change.
 
     Python compares whole seconds and the size: it would run the old code of a file replaced at equal size and time.
+    Raises MarathonError for one that cannot be deleted.
     """
     for file in own_files(module):
-        # there may be no compiled file, or a Python that keeps none
-        with suppress(OSError, NotImplementedError):
+        try:
             compiled = Path(importlib.util.cache_from_source(str(file)))
-            if compiled.stat().st_ctime_ns <= file.stat().st_ctime_ns:
-                compiled.unlink()
+            stale = compiled.stat().st_ctime_ns <= file.stat().st_ctime_ns
+        except (FileNotFoundError, NotImplementedError):  # never compiled, or by a Python that keeps nothing
+            continue
+        if stale:
+            try:
+                compiled.unlink(missing_ok=True)
+            except OSError as error:
+                raise MarathonError(
+                    f"{compiled}: cannot be deleted ({error.strerror}), and Python may run it instead of {file}, which is "
+                    "newer: delete it, or set PYTHONPYCACHEPREFIX to a folder that you can write to"
+                ) from None
 
 
 def _same_author(base: type, kind: type) -> bool:

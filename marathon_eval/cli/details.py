@@ -75,7 +75,7 @@ def _of_function(name: str, target: Any) -> Iterator[str]:
     yield from _text(name, target)
     try:
         signature = inspect.signature(target)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError):  # a class of C code may have none
         return
     hints = _hints(target)
     rows = [
@@ -118,13 +118,14 @@ def _settings_arguments(settings: type[BaseModel]) -> Iterator[str]:
     said = comments(settings)
     rows = []
     for name, field in settings.model_fields.items():
-        default, limits = _default_and_limits(field)
+        default, limits = default_and_limits(field)
         text = said.get(name) or field.description or ""
         rows.append((name, type_words(field.annotation), default, f"{limits}{text}"))
     yield from _arguments(rows)
 
 
-def _default_and_limits(field: Any) -> tuple[str, str]:
+def default_and_limits(field: Any) -> tuple[str, str]:
+    """Return a setting's default, or `needed`, and its limits in words, such as `at least 1. `."""
     default = "needed" if field.is_required() else repr(field.get_default(call_default_factory=True))
     limits = [str(limit) for limit in field.metadata if type(limit).__module__ == "annotated_types"]
     return default, f"{', '.join(map(_limit, limits))}. " if limits else ""
@@ -245,7 +246,7 @@ def comments(kind: type[BaseModel | Any]) -> dict[str, str]:
     for parent in reversed(kind.__mro__):
         try:
             source = inspect.getsource(parent) if parent is not object else ""
-        except (OSError, TypeError):
+        except (OSError, TypeError):  # a class of Python itself has no source file
             continue
         found |= _comments_in(source)
     return found

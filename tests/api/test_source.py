@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -13,8 +14,9 @@ import pytest
 from helpers.minimal_task import KEYS, write_task
 from marathon_eval.api.model import Model
 from marathon_eval.api.registry import Registry
-from marathon_eval.api.source import own_module, source_hashes
+from marathon_eval.api.source import OwnModule, drop_stale_bytecode, own_module, source_hashes
 from marathon_eval.cli.main import main
+from marathon_eval.errors import MarathonError
 
 MODEL = """
 import os, sys
@@ -206,3 +208,23 @@ def test_modules_of_python_itself_have_no_own_files() -> None:
 
     assert own_module("os", os.__file__) is None
     assert own_module("json.decoder", json.decoder.__file__) is None
+
+
+def test_compiled_code_that_is_stale_goes_or_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text("A = 1\n")
+    drop_stale_bytecode(OwnModule(source, None))  # there is none
+    compiled = Path(importlib.util.cache_from_source(str(source)))
+    compiled.parent.mkdir(parents=True, exist_ok=True)
+    compiled.write_bytes(b"newer")
+    drop_stale_bytecode(OwnModule(source, None))
+    assert compiled.is_file()
+    source.write_text("A = 2\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(PermissionError(13, "denied")))
+        with pytest.raises(
+            MarathonError, match=r"mine\..*: cannot be deleted \(denied\), and Python may run it"
+        ):
+            drop_stale_bytecode(OwnModule(source, None))
+    drop_stale_bytecode(OwnModule(source, None))
+    assert not compiled.exists()

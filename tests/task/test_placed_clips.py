@@ -129,18 +129,15 @@ def test_silence_and_no_audio_reach_examples_too(folder: Path) -> None:
     (folder / "ears.py").write_text(EARS)
     said = []
     for control in ([], ["--no_audio", "silence"], ["--no_audio", "none"]):
-        flags = [
-            "--model",
-            str(folder / "ears.py"),
-            "--tasks",
-            str(task),
-            "--data_dir",
-            str(folder),
-            "--no_cache",
-        ]
+        flags = asked_of_ears(folder, task)
         assert main([*flags, "-o", str(folder / "out"), *control]) == 0
         said.append(next(iter(read_samples(newest_run(folder / "out"), "own")))["response"])
     assert said == ["True [0.2, 0.1]", "True [0.0, 0.0]", "False []"]
+
+
+def asked_of_ears(folder: Path, task: object) -> list[str]:
+    """The flags of a run of the folder's own model."""
+    return f"--model {folder}/ears.py --tasks {task} --data_dir {folder} --no_cache".split()
 
 
 EARS = """
@@ -164,15 +161,7 @@ def test_a_model_that_cannot_is_refused_before_it_is_asked(
     task = write_task(folder, PLACED, rows())
     load(task)
     (folder / "ears.py").write_text(EARS.replace("    places_clips = True\n", ""))
-    flags = [
-        "--model",
-        str(folder / "ears.py"),
-        "--tasks",
-        str(task),
-        "--data_dir",
-        str(folder),
-        "--no_cache",
-    ]
+    flags = asked_of_ears(folder, task)
     assert main(flags) == 2
     assert (
         "--model ears takes no clips inside the text: own has <audio> in doc_to_text"

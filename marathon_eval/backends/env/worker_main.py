@@ -151,8 +151,7 @@ def serve(path: str, beside: bool, requests: int, replies: int) -> None:
             message = json.loads(line)
             try:
                 lines.write({"id": message["id"], "done": served.done(message)})
-            # a worker may raise anything, and answers the next message
-            except (Exception, SystemExit) as error:  # noqa: BLE001
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - a worker may raise anything, and goes on
                 import traceback
 
                 traceback.print_exc()

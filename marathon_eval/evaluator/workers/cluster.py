@@ -127,8 +127,9 @@ class Cluster:
     def end(self, actor: Any) -> None:
         """Kill an actor, which frees its GPU."""
         import ray
+        from ray.exceptions import RayError
 
-        with suppress(Exception):  # it is gone already, or the cluster is
+        with suppress(RayError):  # it is gone already, or the cluster is
             ray.kill(actor)
 
     def files_of(self, unit: Unit) -> dict[str, bytes]:

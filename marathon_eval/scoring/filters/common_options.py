@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from marathon_eval.scoring.filters.counts import SMALL_NUMBERS
 from marathon_eval.scoring.filters.languages import FOREIGN_DENIALS
 from marathon_eval.scoring.filters.words import BREAK
 
@@ -38,36 +39,7 @@ _DOUBTS = frozenset(
 _AUXILIARIES = frozenset(
     ["do", "does", "did", "is", "was", "were", "would", "could", "should", "are", "have", "has"]
 )
-_NUMBERS = frozenset(
-    [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "0",
-        "1",
-        "2",
-        "3",
-        "4",
-        "5",
-        "6",
-        "7",
-        "8",
-        "9",
-        "10",
-        "11",
-        "12",
-    ]
-)
+_NUMBERS = frozenset([*SMALL_NUMBERS[:13], *map(str, range(13))])
 #: Words before an option of this kind that are no part of an answer by themselves: "there are none".
 _LEADING = frozenset(
     [

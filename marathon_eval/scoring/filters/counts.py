@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 
 from marathon_eval.scoring.filters.words import plain_text
 
-_SMALL = [
+#: The words of 0 to 19, in order.
+SMALL_NUMBERS = [
     "zero",
     "one",
     "two",
@@ -30,11 +31,14 @@ _SMALL = [
     "nineteen",
 ]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
-_WORDS = [*_SMALL, *(f"{tens} {one}".removesuffix(" zero") for tens in _TENS for one in _SMALL[:10])]
+_WORDS = [
+    *SMALL_NUMBERS,
+    *(f"{tens} {one}".removesuffix(" zero") for tens in _TENS for one in SMALL_NUMBERS[:10]),
+]
 _IN_WORDS = {str(number): words for number, words in enumerate(_WORDS)}
 _IN_DIGITS = {words: str(number) for number, words in enumerate(_WORDS)}
 _IN_TEXT = re.compile(
-    rf"\b(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(_SMALL[1:10])}))?|{'|'.join(sorted(_SMALL, key=len, reverse=True))})\b",
+    rf"\b(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(SMALL_NUMBERS[1:10])}))?|{'|'.join(sorted(SMALL_NUMBERS, key=len, reverse=True))})\b",
     re.IGNORECASE,
 )
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic_core import PydanticUndefined
 
 from marathon_eval.api.press import PruningPress
 from marathon_eval.api.registry import Registry
+from marathon_eval.cli.details import comments, default_and_limits, type_words
 from marathon_eval.cli.verbs.ls import press_line
 from marathon_eval.scoring.filters.build import filter_factories
 from marathon_eval.scoring.metrics.build import metric_factories
@@ -50,36 +49,13 @@ def _cleaned(text: str) -> str:
 
 
 def _arguments(settings: type[BaseModel]) -> str:
-    comments = _comments(settings)
-    rows = [
-        [
-            code(name),
-            words(field.description or comments.get(name, "")),
-            code(_annotation(field.annotation)),
-            "required" if field.default is PydanticUndefined else code(field.default),
-        ]
-        for name, field in settings.model_fields.items()
-    ]
+    said, rows = comments(settings), []
+    for name, field in settings.model_fields.items():
+        default, limits = default_and_limits(field)
+        meaning = words(limits + (said.get(name) or field.description or ""))
+        shown = default if default == "needed" else code(default)
+        rows.append([code(name), meaning, words(type_words(field.annotation)), shown])
     return table(["argument", "meaning", "type", "default"], rows)
-
-
-def _annotation(annotation: Any) -> str:
-    text = annotation.__name__ if isinstance(annotation, type) else str(annotation)
-    return re.sub(r"\b(?:typing|pathlib)\.", "", text).replace(" | ", " or ")
-
-
-def _comments(settings: type[BaseModel]) -> dict[str, str]:
-    """Return the `#:` comment above each field, of the class and of those it extends."""
-    found: dict[str, str] = {}
-    for owner in reversed(settings.__mro__):
-        module = sys.modules[owner.__module__]
-        if not issubclass(owner, BaseModel) or owner is BaseModel or not module.__file__:
-            continue
-        with open(module.__file__, encoding="utf-8") as file:
-            body = re.search(rf"(?ms)^class {owner.__name__}\b.*?(?=^\S|\Z)", file.read())
-        for lines, name in re.findall(r"(?m)((?:^ +#: .*\n)+) +(\w+):", body.group() if body else ""):
-            found[name] = " ".join(line.strip().removeprefix("#:").strip() for line in lines.splitlines())
-    return found
 
 
 def _presses(registry: Registry) -> str:
