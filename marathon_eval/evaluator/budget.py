@@ -77,7 +77,7 @@ class BudgetEstimate(NamedTuple):
 def budget_estimate(
     budget: Budget, requests: Sequence[Request], audio_seconds: float, rate: float | None
 ) -> BudgetEstimate:
-    """BudgetEstimate tokens and cost of requests with so many seconds of audio, each with its longest answer."""
+    """Estimate tokens and cost of requests with so many seconds of audio, each with its longest answer."""
     audio = math.ceil(audio_seconds * (ASSUMED_AUDIO_RATE if rate is None else rate))
     characters = sum(len(request.prompt) + len(request.system or "") for request in requests)
     into = audio + math.ceil(characters / CHARACTERS_PER_TOKEN)

@@ -103,7 +103,7 @@ class DryRun:
 
 
 def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget | None = None) -> DryRun:
-    """BudgetEstimate the cost of a run and check it, without weights; `labels` name `plan.models`. Raises MarathonError."""
+    """Estimate the cost of a run and check it, without weights; `labels` name `plan.models`. Raises MarathonError."""
     requests, facts = ordered(plan.pool, plan.cache)
     costs = [
         _cost(label, model, requests, facts, plan.cache)

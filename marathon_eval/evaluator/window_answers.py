@@ -64,7 +64,7 @@ def _final_request(request: Request, split: Split, responses: Mapping[Request, R
         for place, (part, (start, stop)) in enumerate(zip(split.parts, split.spans, strict=True))
     ]
     question = request.without_audio()
-    prompt = _NOTES.replace("{notes}", "\n".join(notes)).replace("{question}", question.prompt)
+    prompt = _NOTES.format(notes="\n".join(notes), question=question.prompt)
     return replace(question, prompt=prompt)
 
 

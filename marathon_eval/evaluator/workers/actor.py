@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 
 class RayWorker:
-    """The actor. A MarathonError is returned, not raised: Ray would wrap it in a traceback."""
+    """Holds a worker in a Ray actor. Returns a MarathonError instead of raising it, which Ray would wrap in a traceback."""
 
     def __init__(self) -> None:
         self._worker: Worker | None = None

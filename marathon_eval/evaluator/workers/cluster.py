@@ -42,7 +42,7 @@ class WorkerPlan(NamedTuple):
 
 
 class Cluster:
-    """Ray, as far as a pool uses it."""
+    """Wraps what a pool uses of Ray."""
 
     def __init__(self, plan: WorkerPlan, model_args: Mapping[str, Any]) -> None:
         self._plan = plan
@@ -59,9 +59,8 @@ class Cluster:
                 os.environ.setdefault(name, value)
         import ray
 
-        if (
-            not ray.is_initialized()
-        ):  # the judge's pool follows the model's; Ray itself ends with this process
+        # the judge's pool follows the model's; Ray itself ends with this process
+        if not ray.is_initialized():
             _connect(self._plan)
         available = ray.cluster_resources().get("GPU", 0.0)
         wanted = self._plan.gpus_per_worker

@@ -22,7 +22,7 @@ MEETING_POINT = ("MASTER_ADDR", "MASTER_PORT")
 
 
 class Ranks(NamedTuple):
-    """This process among `world` ones; `local` is its number on its node."""
+    """Says which of `world` processes this one is; `local` is its number on its node."""
 
     rank: int
     world: int
@@ -30,7 +30,7 @@ class Ranks(NamedTuple):
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> Ranks | None:
-    """This process's place among several; None for a run of one. Raises MarathonError."""
+    """Return this process's place among several; None for a run of one. Raises MarathonError."""
     for names in VARIABLES:
         size, rank, local = (environment.get(name) for name in names)
         if size is None or size == "1":
@@ -52,6 +52,6 @@ def launched(environment: Mapping[str, str] = os.environ) -> Ranks | None:
 
 
 def started_alone(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether `accelerate launch --cpu --num_processes N` started one process all the same, as it does without MPI."""
+    """Return whether `accelerate launch --cpu --num_processes N` started one process, as it does without MPI."""
     told = environment.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
     return told and "MASTER_PORT" in environment and not any(names[0] in environment for names in VARIABLES)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def shared_out(
     requests: Sequence[Request], seconds_of: Callable[[Request], float], ranks: Sequence[int]
 ) -> dict[int, list[Request]]:
-    """Every request to one of `ranks`, its clip's others with it, so that each gets about the same seconds of audio.
+    """Give every request to one of `ranks`, with the others of its clip, so that all get about the same seconds of audio.
 
     The longest clip goes first, and each to whoever has least (Graham 1969, https://doi.org/10.1137/0117039: at worst
     4/3 of the best split). Inside a share the requests keep their order.
@@ -90,9 +90,8 @@ class Together:
         """End the group, when all have the exit code: a thread of it that is left aborts the process as it exits."""
         try:
             self._state.wait_for_everyone()
-        except (
-            RuntimeError
-        ):  # one has ended meanwhile: the launcher says so, and there is nothing left to exchange
+        except RuntimeError:
+            # one has ended meanwhile: the launcher says so, and there is nothing left to exchange
             return
         self._state.destroy_process_group()
 
