@@ -15,11 +15,12 @@ import soundfile
 
 from helpers import make_audiomarathon_data
 from helpers import make_other_benchmarks as made
+from marathon_eval import simple_evaluate
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.verbs.doctor import tasks_to_examine
 from marathon_eval.corpus.audit.doctor import examine
 from marathon_eval.corpus.audit.examined import Examined
-from marathon_eval.corpus.audit.expected import load_known
+from marathon_eval.corpus.audit.expected import Dataset, load_known
 
 
 @pytest.fixture(autouse=True)
@@ -28,17 +29,36 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 LAYOUTS: dict[str, tuple[Callable[[Path], None], int]] = {
+    "audiomarathon": (made.audiomarathon, 30),
     "air_bench": (made.air_bench, 50),
+    "air_bench_chat": (made.air_bench_chat, 20),
     "mmar": (made.mmar, 12),
     "mmau": (made.mmau, 9),
     "mmau_hub": (made.mmau_hub, 9),
     "mmsu": (made.mmsu, 12),
     "blab": (made.blab, 6),
 }
+#: The tasks that ask each layout; the others have a YAML beside their rows.
+SHIPPED = {
+    "audiomarathon": ("audiomarathon",),
+    "air_bench": ("air_bench_foundation",),
+    "air_bench_chat": ("air_bench_chat",),
+    "mmar": ("mmar",),
+    "mmau": ("mmau",),
+}
+
+
+def described() -> Dataset:
+    """Return the description of released data sets, with what the miniature of AudioMarathon has."""
+    known = load_known()
+    sizes = {"rows": 3, "rate": made.RATE, "seconds": None, "promised_seconds": 0, "mono": False}
+    return known.model_copy(
+        update={"tasks": {name: task.model_copy(update=sizes) for name, task in known.tasks.items()}}
+    )
 
 
 def doctored(root: Path, *names: str) -> Examined:
-    known = load_known()
+    known = described()
     own = tasks_to_examine(names, root, known, [])
     return examine(root, known, own=own.tasks)
 
@@ -70,17 +90,32 @@ def test_a_faultless_miniature_has_no_fault(name: str, tmp_path: Path) -> None:
     assert faults(found) == []
     assert found.sound
     tasks = found.survey.tasks()
-    assert len({row.number for of in tasks.values() for row in of}) == rows
+    assert len({row.where for of in tasks.values() for row in of}) == rows
     assert {path for path in found.heard if path.is_file()} >= {
         Path(clip.path) for of in tasks.values() for row in of for clip in row.clips
     }
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_miniature_is_asked_whole_and_unchanged(name: str, tmp_path: Path) -> None:
+    make, rows = LAYOUTS[name]
+    root = tmp_path / "data"
+    make(root)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    tasks = SHIPPED.get(name, (str(root / f"{name}.yaml"),))
+    subset = "full" if name == "audiomarathon" else None  # by default its classes are balanced
+    run = simple_evaluate("dummy", tasks, data_dir=root, subset=subset, no_cache=True, predict_only=True)
+    samples = [sample for of in run.samples.values() for sample in of]
+    assert [sample.error for sample in samples] == [None] * rows
+    assert all(sample.audio[0]["seconds"] > 0 for sample in samples)
+    assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
 
 
 def audio_of(root: Path) -> Path:
     return next(path for path in sorted(root.rglob("*")) if path.suffix in (".wav", ".flac"))
 
 
-@pytest.mark.parametrize("name", ["air_bench", "mmar", "mmau", "mmsu", "blab"])
+@pytest.mark.parametrize("name", [name for name in LAYOUTS if name != "mmau_hub"])
 def test_planted_faults_of_files_are_found_in_every_layout(name: str, tmp_path: Path) -> None:
     root = tmp_path / "data"
     LAYOUTS[name][0](root)

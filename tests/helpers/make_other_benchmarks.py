@@ -1,6 +1,6 @@
 """Makes small data sets in the layouts of further benchmarks, with own words and synthetic sounds.
 
-MMAU as the hub has it (parquet with the audio inside, fields as JSON text, options with letters), MMSU (JSON lines with
+AudioMarathon, AIR-Bench, MMAR and MMAU as released, MMAU as the hub has it (parquet with the audio inside, fields as JSON text, options with letters), MMSU (JSON lines with
 four option columns and an audio folder), and BLAB (stretches of long recordings).
 """
 
@@ -17,7 +17,7 @@ import pyarrow  # type: ignore[import-untyped]  # ships no stubs
 import pyarrow.parquet  # type: ignore[import-untyped]
 import soundfile
 
-from helpers import make_air_bench_mmar_data
+from helpers import make_air_bench_mmar_data, make_audiomarathon_data
 
 RATE = 8000
 METRICS = """\
@@ -78,6 +78,18 @@ def sounding(root: Path) -> None:
 def air_bench(root: Path) -> None:
     """Write AIR-Bench's foundation rows: one file of rows for 19 tasks."""
     make_air_bench_mmar_data.foundation(root)
+    sounding(root)
+
+
+def air_bench_chat(root: Path) -> None:
+    """Write AIR-Bench's chat rows: open questions in ten folders."""
+    make_air_bench_mmar_data.chat(root)
+    sounding(root)
+
+
+def audiomarathon(root: Path) -> None:
+    """Write three rows of each of AudioMarathon's ten tasks."""
+    make_audiomarathon_data.build(root, rows=3)
     sounding(root)
 
 

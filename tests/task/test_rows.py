@@ -169,7 +169,7 @@ class TestHubDatasets:
             ("dataset_path: s3://somewhere/data\n", "s3://somewhere/data: must be"),
             ("dataset_path: ds\ndataset_kwargs: {cache_dir: /x}\n", "cache_dir: not a task's to set"),
             ("dataset_path: ds\ndataset_kwargs: {token: x}\n", "token: not a task's to set"),
-            ("dataset_path: ds\ndataset_kwargs: {num_prok: 3}\n", "no argument 'num_prok'"),
+            ("dataset_path: ds\ndataset_kwargs: {num_prok: 3}\n", "unknown key 'num_prok'"),
             ("dataset_path: ./ds\ndataset_kwargs: {data_dir: /etc}\n", "no path inside the dataset's root"),
             ("dataset_path: a/b\ndataset_kwargs: {data_dir: ../..}\n", "no path inside the dataset's root"),
             (

@@ -72,6 +72,29 @@ def test_a_mistake_is_told_by_file_and_line(tmp_path: Path, keys: str, said: str
         make_task(tmp_path, NEEDED + keys)
 
 
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        (
+            "{data_files: rows.json, data_file: x}",
+            r"own\.yaml:2: .*unknown key 'data_file'\. Did you mean data_files",
+        ),
+        ("{data_files: rows.json, fild: x}", r"own\.yaml:2: .*unknown key 'fild'\. Did you mean field"),
+        ("\n  data_files: rows.json\n  cache_dir: /x", r"own\.yaml:4: .*cache_dir: not a task's to set"),
+        ("\n  data_files: rows.json\n  token: hf_x", r"own\.yaml:4: .*token: not a task's to set: log in"),
+    ],
+)
+def test_dataset_kwargs_that_nothing_reads_are_refused(tmp_path: Path, keys: str, said: str) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"dataset_path: json\ndataset_kwargs: {keys}\n{NEEDED}")
+    with pytest.raises(MarathonError, match=said):
+        load(path)
+    path.write_text(
+        f"dataset_path: json\ndataset_kwargs: {{data_files: a, token: true, sep: null}}\n{NEEDED}"
+    )
+    load(path)
+
+
 def test_every_mistake_is_told_at_once_the_misspelling_first(tmp_path: Path) -> None:
     with pytest.raises(MarathonError) as caught:
         make_task(tmp_path, "doc_to_txt: q\ndoc_to_target: a\nrepeats: x\n")

@@ -11,54 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from marathon_eval.errors import AudioError, MarathonError, unknown
+from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.task.data.embedded import AudioFolder
 from marathon_eval.task.data.parquet import BATCH_ROWS, light_columns, with_files
 from marathon_eval.task.data.selection import Row
 from marathon_eval.task.data.sources import StoredFiles, allowed_path, inside, names_folder, within
 from marathon_eval.task.data.table import BUILDERS, FORMATS, Table
 from marathon_eval.task.yaml.config import TaskConfig
-
-#: Arguments of `datasets.load_dataset` and of the builders' configs that a task file may set; none is a path or a key.
-ARGUMENTS = frozenset(
-    [
-        "data_dir",
-        "keep_in_memory",
-        "verification_mode",
-        "sep",
-        "delimiter",
-        "names",
-        "column_names",
-        "header",
-        "usecols",
-        "quotechar",
-        "quoting",
-        "escapechar",
-        "encoding",
-        "encoding_errors",
-        "skiprows",
-        "nrows",
-        "na_values",
-        "keep_default_na",
-        "decimal",
-        "thousands",
-        "comment",
-        "skipinitialspace",
-        "on_bad_lines",
-        "sample_by",
-        "keep_linebreaks",
-        "columns",
-        "batch_size",
-        "drop_labels",
-        "drop_metadata",
-    ]
-)
-#: Arguments that are the user's to set, each with the way to do so.
-_OF_THE_USER = {
-    "cache_dir": "set HF_DATASETS_CACHE",
-    "token": "log in with `hf auth login`",
-    "storage_options": "download the data and give --data_dir",
-}
+from marathon_eval.task.yaml.data_config import refused_argument
 
 
 def load_split(
@@ -124,10 +84,8 @@ def _arguments(
     if config.dataset_kwargs.delimiter is not None:
         extra["delimiter"] = config.dataset_kwargs.delimiter
     for name in extra:
-        if name in _OF_THE_USER:
-            raise MarathonError(f"{where}: dataset_kwargs: {name}: not a task's to set: {_OF_THE_USER[name]}")
-        if name not in ARGUMENTS:
-            raise unknown(f"{where}: dataset_kwargs", "argument", name, ARGUMENTS)
+        if (reason := refused_argument(name)) is not None:
+            raise MarathonError(f"{where}: dataset_kwargs: {reason}")
     data_dir = extra.get("data_dir")
     if data_dir is not None and not isinstance(data_dir, str):
         raise MarathonError(f"{where}: dataset_kwargs: data_dir: must be a text, got {data_dir!r}")

@@ -4,7 +4,49 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from marathon_eval.errors import did_you_mean
+
 Scalar = str | int | float | bool
+#: Arguments of `datasets.load_dataset` and of the builders' configs that a task file may set; none is a path or a key.
+DATASETS_ARGUMENTS = frozenset(
+    [
+        "data_dir",
+        "keep_in_memory",
+        "verification_mode",
+        "sep",
+        "delimiter",
+        "names",
+        "column_names",
+        "header",
+        "usecols",
+        "quotechar",
+        "quoting",
+        "escapechar",
+        "encoding",
+        "encoding_errors",
+        "skiprows",
+        "nrows",
+        "na_values",
+        "keep_default_na",
+        "decimal",
+        "thousands",
+        "comment",
+        "skipinitialspace",
+        "on_bad_lines",
+        "sample_by",
+        "keep_linebreaks",
+        "columns",
+        "batch_size",
+        "drop_labels",
+        "drop_metadata",
+    ]
+)
+#: Arguments that are the user's to set, each with the way to do so.
+_OF_THE_USER = {
+    "cache_dir": "set HF_DATASETS_CACHE",
+    "token": "log in with `hf auth login`",
+    "storage_options": "download the data and give --data_dir",
+}
 
 
 class Keys(BaseModel):
@@ -49,6 +91,16 @@ class DatasetKwargs(BaseModel):
     trust_remote_code: bool | None = Field(
         None, description="accepted as in lm-eval and ignored: code of a dataset is never run"
     )
+
+
+def refused_argument(name: str) -> str | None:
+    """Return why a key of dataset_kwargs that is none of `DatasetKwargs`' own is refused; None if `datasets` gets it."""
+    if name in _OF_THE_USER:
+        return f"{name}: not a task's to set: {_OF_THE_USER[name]}"
+    if name in DATASETS_ARGUMENTS:
+        return None
+    allowed = [*DatasetKwargs.model_fields, *sorted(DATASETS_ARGUMENTS)]
+    return f"unknown key '{name}'.{did_you_mean(name, allowed)} Known: {', '.join(allowed)}"
 
 
 class StripPrefix(Keys):

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from marathon_eval.api.task_functions import called, task_function
 from marathon_eval.errors import MarathonError, did_you_mean
+from marathon_eval.task.yaml.data_config import DatasetKwargs, refused_argument
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -96,6 +97,17 @@ def _refused(document: Document) -> Iterator[str]:
         elif isinstance(value, (str, bool)) and (key, value) in REFUSED_VALUES:
             name = value if isinstance(value, str) else f"{key}: true"
             yield f"{document.where(key)}: '{name}' is not supported here: {REFUSED_VALUES[key, value]}"
+    yield from _refused_arguments(document)
+
+
+def _refused_arguments(document: Document) -> Iterator[str]:
+    """Yield a message for each key of dataset_kwargs that nothing reads, or that is the user's to set."""
+    arguments = document.values.get("dataset_kwargs")
+    for name, value in arguments.items() if isinstance(arguments, dict) else ():
+        # null means that the key is not set; `token: true` asks for the saved login, which is sent anyway
+        unset = value is None or (name == "token" and value is True)
+        if not unset and name not in DatasetKwargs.model_fields and (reason := refused_argument(str(name))):
+            yield f"{document.where('dataset_kwargs', name)}: dataset_kwargs: {reason}"
 
 
 def _is_refused(key: str, value: Any) -> bool:
