@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from marathon_eval.api.doc import Doc
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.scorer_check import gold_and_wrong_text, row_for_text
+from marathon_eval.scoring.reasoning import parted
 from marathon_eval.task.data.table import FORMATS
 from marathon_eval.task.group import check_group
 from marathon_eval.task.task import Group, Task, load_task
+
+if TYPE_CHECKING:
+    from marathon_eval.evaluator.judge_prompts import JudgeKind
 
 #: Metrics that must give 1 for the gold answer and 0 for a wrong one.
 EXACT = ("accuracy", "acc", "exact_match", "wer_accuracy")
@@ -26,9 +31,10 @@ def validate_task(
 ) -> list[str]:
     """Return the problems of a task, one line each; an empty list if it has none.
 
-    Keys, templates, filters and metrics are always checked. Rows are checked, and the scorer is tried on gold and
-    wrong answers, if `data_dir` is given or the task's data files are beside its YAML. Never accesses the hub. `find`
-    maps a task's name to the path of its YAML; `registry` finds the user's metrics, filters and row steps.
+    Keys, templates, filters and metrics are always checked. If `data_dir` is given or the task's data files are beside
+    its YAML, rows are checked, the judge's prompts are written for gold answers, and the scorer is tried on gold and
+    wrong answers. Never accesses the hub. `find` maps a task's name to the path of its YAML; `registry` finds the
+    user's metrics, filters and row steps.
     """
     try:
         loaded = load_task(path, find, registry)
@@ -80,12 +86,23 @@ def _data_problems(task: Task, data_dir: str | None) -> Iterator[str]:
     yield from (f"{task.name}: {reason}" for reason in errors[:REASONS_SHOWN])
     if len(errors) > REASONS_SHOWN:
         yield f"{task.name}: and {len(errors) - REASONS_SHOWN} more rows of {len(docs)} cannot be asked"
+    judgings = _judgings(task)
     for doc in [doc for doc in docs if doc.error is None][:ROWS_SCORED]:
-        yield from _doc_problems(task, doc)
+        yield from _doc_problems(task, doc, judgings)
 
 
-def _doc_problems(task: Task, doc: Doc) -> Iterator[str]:
-    """Check that the prompts render, that the gold answer scores 1 and that a wrong answer scores 0."""
+def _judgings(task: Task) -> list[JudgeKind]:
+    """Return what builds the prompts of the task's judge, by kind of judging; empty for a task without one."""
+    if task.config.judge is None:
+        return []
+    from marathon_eval.evaluator.judge_prompts import JudgeKind
+    from marathon_eval.task.judged_readings import judge_kinds
+
+    return [JudgeKind(name, spec, task) for name, spec in judge_kinds(task.config).items()]
+
+
+def _doc_problems(task: Task, doc: Doc, judgings: Sequence[JudgeKind]) -> Iterator[str]:
+    """Check that the prompts render (the judge's too), that the gold answer scores 1 and a wrong answer scores 0."""
     try:
         for model in (None, *task.variants):
             task.requests(doc, model)
@@ -93,6 +110,12 @@ def _doc_problems(task: Task, doc: Doc) -> Iterator[str]:
         yield f"{task.name}: row {doc.doc_id}: {error}"
         return
     gold, wrong = gold_and_wrong_text(task, doc)
+    for kind in judgings:
+        try:
+            kind.settled(doc, parted(gold), gold)
+            kind.calls(doc, parted(gold))
+        except RowError as error:
+            yield f"{task.name}: row {doc.doc_id}: judge: {kind.name}: {error}"
     yield from _score_problems(task, doc, gold, 1.0, "the gold answer")
     if wrong is not None:
         yield from _score_problems(task, doc, wrong, 0.0, "a wrong answer")

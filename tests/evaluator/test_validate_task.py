@@ -53,3 +53,22 @@ class TestValidation:
         path = write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\n")
         (tmp_path / "rows.json").unlink()
         assert self.problems(path) == []
+
+    def test_a_row_that_the_judge_could_not_be_asked_about_is_found(self, tmp_path: Path) -> None:
+        keys = (
+            "doc_to_text: q\ndoc_to_target: a\n"
+            "filter_list: [{name: g, filter: [{function: judge_grade}]}]\nmetric_list: [{metric: grade}]\n"
+            "judge: {grade: {readings: g, scale: [1, 5], prompt: '{{ asked }} {{ notes.length }} {{ response }}'}}\n"
+        )
+        rows = [{"q": "?", "a": "x", "notes": {"length": 3}}, {"q": "?", "a": "y", "notes": {}}]
+        (found,) = self.problems(write_task(tmp_path, keys, rows))
+        assert found.startswith("own: row 1: judge: grade: ")
+        assert "length" in found
+
+    def test_rows_without_a_right_answer_are_judged_without_one(self, tmp_path: Path) -> None:
+        keys = (
+            "doc_to_text: q\ndoc_to_target: a\n"
+            "filter_list: [{name: g, filter: [{function: judge_grade}]}]\nmetric_list: [{metric: grade}]\n"
+            "judge: {grade: {readings: g, scale: [1, 5], reference: none}}\n"
+        )
+        assert self.problems(write_task(tmp_path, keys, [{"q": "?", "a": ""}])) == []
