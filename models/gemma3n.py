@@ -42,6 +42,7 @@ class Gemma3n(ChatModel):
     press_version: ClassVar[int] = 3
     weights_class = "Gemma3nForConditionalGeneration"
     token_rate = 6.25
+    padded_to: float | None = 30.0
     segment_seconds = 30.0
     cut_at_input = True
     end_tokens = ("<end_of_turn>", "<eos>")

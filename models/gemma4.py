@@ -39,6 +39,7 @@ class Gemma4(Gemma3n):
     press_version = 1
     weights_class = "Gemma4ForConditionalGeneration"
     token_rate = 25.0
+    padded_to = None
     needs: ClassVar[Mapping[str, str]] = {}
     #: The audio encoder has an eager kernel only.
     part_kernels: ClassVar[Mapping[str, tuple[str, ...]]] = {

@@ -51,6 +51,7 @@ class GraniteSpeech(ChatModel):
     Settings: ClassVar[type[ModelSettings]] = GraniteSpeechSettings
     weights_class = "GraniteSpeechForConditionalGeneration"
     token_rate = 10.0
+    padded_to = 0.3
     parts = False
     batches = False
     clips_per_question = 1

@@ -44,6 +44,7 @@ class Voxtral(ChatModel):
     press_version = 2
     weights_class = "VoxtralForConditionalGeneration"
     token_rate = 12.5
+    padded_to = 30.0
     needs: ClassVar[Mapping[str, str]] = {"mistral_common": "voxtral"}
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:

@@ -94,7 +94,10 @@ def _estimates(cost: Cost) -> Iterable[str]:
     if cost.audio_tokens is None:
         yield "number of audio tokens unknown: the model has no fixed rate"
     else:
-        yield f"about {cost.audio_tokens} audio tokens ({cost.token_rate:g} a second, before any press)"
+        padding = (
+            "" if cost.padded_to is None else f"every clip padded to a multiple of {cost.padded_to:g} s, "
+        )
+        yield f"about {cost.audio_tokens} audio tokens ({cost.token_rate:g} a second, {padding}before any press)"
     yield f"at most {cost.most_output_tokens} generated tokens"
     if cost.forecast_s is None:
         yield "time unknown: the cache has no timed answer of this model (a run with --limit 20 adds some)"

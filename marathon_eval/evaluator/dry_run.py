@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -56,7 +57,8 @@ class Cost:
 
     `unheard` counts requests whose audio cannot be decoded. `audio_tokens` is None if the model's tokens per second
     are not known; `forecast_s` is None if the cache has no timed response of this model. `timed` counts the timed
-    responses.
+    responses. `padded_to` is the number of seconds to whose multiples the encoder pads each clip, which `audio_tokens`
+    include; None if padding takes no tokens.
     """
 
     label: str
@@ -69,6 +71,7 @@ class Cost:
     most_output_tokens: int
     forecast_s: float | None
     timed: int
+    padded_to: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,8 +137,22 @@ def _estimate(
     if budget is None or not budget.given:
         return None
     misses = _missing(plan.models[0], requests, plan.cache)
-    seconds = sum(seconds_of(request, facts) for request in misses)
+    seconds = sum(encoded_seconds(plan.models[0], request, facts) for request in misses)
     return budget_estimate(budget, misses, seconds, cost.token_rate)
+
+
+def encoded_seconds(model: Model, request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
+    """Return the seconds of audio that take tokens: each clip's own, with the padding of the model's encoder."""
+    window: float | None = getattr(model, "padded_to", None)
+    if window is None:
+        return seconds_of(request, facts)
+    # a clip of exactly one window must not count as two because of its last bit
+    windows = (
+        max(1, math.ceil(round(facts[audio].seconds / window, 6)))
+        for audio in request.audios
+        if audio in facts
+    )
+    return window * sum(windows)
 
 
 def _missing(model: Model, requests: Sequence[Request], cache: ResponseCache) -> list[Request]:
@@ -211,10 +228,13 @@ def _cost(
         unheard=len(failed),
         audio_hours=round(seconds / 3600, 4),
         token_rate=rate,
-        audio_tokens=None if rate is None else round(rate * seconds),
+        audio_tokens=None
+        if rate is None
+        else round(rate * sum(encoded_seconds(model, request, facts) for request in misses)),
         most_output_tokens=sum(request.generation.max_new_tokens for request in misses),
         forecast_s=None if left is None else round(left / at_once, 1),
         timed=timed,
+        padded_to=getattr(model, "padded_to", None),
     )
 
 

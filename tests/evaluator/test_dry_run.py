@@ -218,6 +218,26 @@ class TestCost:
         assert found["costs"][0]["audio_tokens"] == 3 * 25 * (2 + 3)
 
 
+@pytest.mark.parametrize(("name", "padded_to"), [("voxtral", 30.0), ("granite_speech", 0.3)])
+def test_the_padding_of_an_encoder_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, padded_to: float
+) -> None:
+    """The estimate equals the tokens that the model then counts for clips of 2 and 3 seconds."""
+    from helpers.tiny_chat_models import BUILDERS
+
+    data = multi_question_task.data(tmp_path, questions=["one?"])
+    checkpoint = BUILDERS[name](tmp_path / "tiny")
+    flags = ["--model", name, "--model_args", f"pretrained={checkpoint},device=cpu"]
+    flags += ["--tasks", str(data / "heard.yaml"), "--data_dir", str(data), "-c", str(tmp_path / "cache")]
+    _, found, _ = said(capsys, *flags)
+    (cost,) = found["costs"]
+    assert cost["padded_to"] == padded_to
+    assert main([*flags, "-o", str(tmp_path / "out")]) == 0
+    lines = next((tmp_path / "out").rglob("samples_heard.jsonl")).read_text().splitlines()
+    counted = sum(json.loads(line)["usage"]["audio_tokens"] for line in lines)
+    assert cost["audio_tokens"] == counted > round(cost["token_rate"] * (2 + 3))
+
+
 def test_no_torch_no_weights_and_no_results(tmp_path: Path) -> None:
     """In a process of its own: the weights are a folder of which a dry run may read hashes, and import nothing for."""
     from helpers import tiny_checkpoints

@@ -67,6 +67,8 @@ class ChatModel(HFAudio):
     #: False when padding to the batch's longest clip would change the responses to shorter clips.
     batches: bool = True
     places_clips: ClassVar[bool] = True
+    #: The encoder pads each clip to a multiple of this many seconds, and its padding takes tokens; None: no padding does.
+    padded_to: float | None = None
     #: True for windowed layers and shared caches, where a press can only drop tokens before the first layer.
     cut_at_input: ClassVar[bool] = False
     #: The largest number of clips in one question; None: no limit.
