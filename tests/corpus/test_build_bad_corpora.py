@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 
 from helpers import make_source_corpora
+from marathon_eval.corpus.audit.source_checks import refuse_bad_sources
 from marathon_eval.corpus.build.builder import build
 from marathon_eval.corpus.build.pipeline import Order
 from marathon_eval.corpus.build.recipe import Recipe, load_recipe
@@ -209,3 +211,40 @@ def test_names_stay_below_the_root_and_apart(tmp_path: Path, audio: str) -> None
     with pytest.raises(MarathonError, match=r"layout\.audio (gives|names two files)"):
         build(wide, Order(source, tmp_path / "out"))
     assert [*(tmp_path / "out").rglob("*.wav")] == []
+
+
+def test_sources_are_examined_before_a_file_is_made(tmp_path: Path) -> None:
+    source, output = make_source_corpora.tau(tmp_path / "source"), tmp_path / "out"
+    clips = sorted((source / "audio").glob("metro-lyon-1-*.wav"))
+    frames, rate = 10 * make_source_corpora.RATE, make_source_corpora.RATE
+    soundfile.write(clips[0], np.zeros(frames), rate)
+    soundfile.write(clips[1], np.full(frames, np.nan), rate, subtype="FLOAT")
+    soundfile.write(clips[2], np.sign(np.sin(np.arange(frames) * 0.3)), rate)
+    shutil.copyfile(clips[3], clips[4])
+    told: list[str] = []
+
+    def examine(root: Path, names: Sequence[str]) -> None:
+        refuse_bad_sources(root, names, 1, told.append)
+
+    with pytest.raises(MarathonError) as caught:
+        build(tau(), Order(source, output), examine=examine)
+    head, *lines = str(caught.value).splitlines()
+    assert f"{source}: 2 of " in head
+    assert "source.known_bad" in head
+    assert lines == [
+        f"source error: non_finite: audio/{clips[1].name}: contains samples that are not finite numbers",
+        f"source error: silent: audio/{clips[0].name}: peak 0.0e+00 of full scale",
+    ]
+    assert told[0].startswith("examining ")
+    assert [line.split(": ")[:3] for line in told[1:]] == [
+        ["source warning", "clipped", f"audio/{clips[2].name}"],
+        ["source warning", "duplicate_audio", f"audio/{clips[4].name}"],
+    ]
+    assert [path for path in output.rglob("*") if path.suffix in (".wav", ".flac", ".json")] == []
+    bad = [f"audio/{path.name}" for path in clips[:2]]
+    recipe = tau()
+    recipe = recipe.model_copy(update={"source": recipe.source.model_copy(update={"known_bad": bad})})
+    assert build(recipe, Order(source, output), examine=examine).made > 0
+    told.clear()
+    assert build(recipe, Order(source, output), examine=examine).made == 0
+    assert told == [], "what was built is not examined again"

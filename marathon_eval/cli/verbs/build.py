@@ -1,5 +1,6 @@
 """Build long audio with questions from a corpus of short recordings, following a recipe.
 
+Source files are examined first by the checks of `doctor`: a damaged or silent one ends the build before a file is made.
 The data set's manifest records for every second of audio which source file it comes from.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from marathon_eval.cli.main import EXIT_WHOLE
@@ -55,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.corpus.audit.review import rejected_rows
+    from marathon_eval.corpus.audit.source_checks import refuse_bad_sources
     from marathon_eval.corpus.build.builder import build
     from marathon_eval.corpus.build.pipeline import Order
     from marathon_eval.corpus.build.recipe import load_recipe
@@ -76,9 +79,14 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         replace=arguments.replace,
     )
-    built = build(
-        recipe, order, told=lambda text: print(f"marathon-eval: {text}", file=sys.stderr, flush=True)
-    )
+
+    def told(text: str) -> None:
+        print(f"marathon-eval: {text}", file=sys.stderr, flush=True)
+
+    def examine(root: Path, names: Sequence[str]) -> None:
+        refuse_bad_sources(root, names, order.jobs, told)
+
+    built = build(recipe, order, told, examine)
     print(
         f"{built.files} files, {built.rows} rows, {built.seconds / 3600:.2f} h: {built.made} new, the others existed already"
     )

@@ -48,10 +48,17 @@ class BuildResult(NamedTuple):
     wall_s: float
 
 
-def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: None) -> BuildResult:
+def build(
+    recipe: Recipe,
+    order: Order,
+    told: Callable[[str], None] = lambda _: None,
+    examine: Callable[[Path, Sequence[str]], None] = lambda _root, _names: None,
+) -> BuildResult:
     """Build a recipe's audio, metadata and manifest below `order.output`. Raises MarathonError.
 
-    `told` is called with one line of progress at the start, and at most once a minute after that.
+    `told` is called with one line of progress at the start, and at most once a minute after that. `examine` is called
+    before a file is rendered, with a folder and the names of the source files in it that new files are made of; what
+    it raises ends the build.
     """
     clock = time.monotonic()
     with only_one(order.output / MANIFESTS, recipe.recipe):
@@ -60,7 +67,9 @@ def build(recipe: Recipe, order: Order, told: Callable[[str], None] = lambda _: 
         pairs = still_used(recipe, planned.pairs, order.rejected)
         seconds = sum(pair.item.seconds for pair in pairs)
         told(f"{recipe.recipe}: {len(pairs)} files, {seconds / 3600:.2f} h")
-        lines, made = rendered_files(recipe, [pair.item for pair in pairs], planned.root, order, told)
+        items = [pair.item for pair in pairs]
+        examine(planned.root, sources_of_missing(recipe, items, order))
+        lines, made = rendered_files(recipe, items, planned.root, order, told)
         metadata = metadata_files(recipe, planned.pairs, order.rejected)
         for name, data in metadata.items():
             write_atomic(order.output / recipe.layout.root / name, data)
@@ -108,6 +117,13 @@ def _check_unedited(finished: Mapping[str, Any], recipe: Recipe, order: Order) -
 
 def journal_path(order: Order, recipe: Recipe) -> Path:
     return order.output / MANIFESTS / f"{recipe.recipe}.journal"
+
+
+def sources_of_missing(recipe: Recipe, items: Sequence[Item], order: Order) -> list[str]:
+    """Return the source files of all files that are not there yet, sorted by name."""
+    folder = order.output / recipe.layout.root
+    missing = [item for item in items if not (folder / item.audio).is_file()]
+    return sorted({piece.source for item in missing for piece in item.pieces})
 
 
 def rendered_files(
