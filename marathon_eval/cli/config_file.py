@@ -23,17 +23,23 @@ def with_config_file(parser: argparse.ArgumentParser, words: Sequence[str]) -> l
 
     Raises MarathonError with file and line for a key that is no flag, and for a value that the flag cannot take.
     """
-    path = _named(words)
+    path = config_path(words)
     for action in parser._actions:  # `cache why` has the flags of a run
         if isinstance(action, argparse._SubParsersAction) and words and words[0] in action.choices:
             return [words[0], *with_config_file(action.choices[words[0]], words[1:])]
     if path is None or "--config" not in parser._option_string_actions:
         return list(words)
-    document = _loaded(path)
-    return [word for name in document.values for word in _words(parser, document, name)] + list(words)
+    document = loaded_config(path)
+    if "models" in document.values:  # of an evaluation set, which `run` reads elsewhere
+        where = document.where("models")
+        raise MarathonError(
+            f"{where}: 'models' makes an evaluation set, which `marathon-eval run` takes alone"
+        )
+    flags = ((name, value, document.where(name)) for name, value in document.values.items())
+    return [word for flag in flags for word in flag_words(parser, *flag)] + list(words)
 
 
-def _named(words: Sequence[str]) -> str | None:
+def config_path(words: Sequence[str]) -> str | None:
     """Return what --config names in the words of a command line. Raises MarathonError for several files."""
     found = [words[at + 1] for at, word in enumerate(words[:-1]) if word in CONFIG_FLAGS]
     found += [word.partition("=")[2] for word in words if word.startswith("--config=")]
@@ -43,7 +49,8 @@ def _named(words: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def _loaded(path: str) -> Document:
+def loaded_config(path: str) -> Document:
+    """Return the YAML of --config, with what it includes. Raises MarathonError."""
     from marathon_eval.task.yaml.loader import load_document
 
     def refuse(name: str) -> NoReturn:
@@ -54,9 +61,8 @@ def _loaded(path: str) -> Document:
     return load_document(Path(path), refuse)
 
 
-def _words(parser: argparse.ArgumentParser, document: Document, name: str) -> Iterator[str]:
-    """Yield the words for one key of the file."""
-    value, where = document.values[name], document.where(name)
+def flag_words(parser: argparse.ArgumentParser, name: str, value: Any, where: str) -> Iterator[str]:
+    """Yield the words of one flag, given by its name; `where` is the line that says it. Raises MarathonError."""
     flags = [flag for flag in parser._option_string_actions if flag.startswith("--")]
     action = parser._option_string_actions.get(f"--{name}")
     if action is None or name in ("config", "help"):
@@ -67,6 +73,8 @@ def _words(parser: argparse.ArgumentParser, document: Document, name: str) -> It
     if action.nargs == 0:
         if not isinstance(value, bool):
             raise MarathonError(f"{where}: {name}: must be true or false, got {value!r}")
+        yield from [f"--{name}"] if value else []
+    elif action.nargs == "?" and isinstance(value, bool):
         yield from [f"--{name}"] if value else []
     elif value is not None:
         yield from _with_value(name, value, where, several=action.nargs == "+")

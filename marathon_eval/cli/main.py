@@ -132,7 +132,12 @@ def dispatch(arguments: list[str]) -> int:
     parser = verb_parser(verb)
     if any(word.startswith(("-C", "--config")) for word in rest):
         from marathon_eval.cli.config_file import with_config_file
+        from marathon_eval.cli.evaluation_set import runs_of_set
 
+        runs = runs_of_set(parser, rest) if verb == "run" else None
+        if runs is not None:
+            parsed = {each.name: parser.parse_args(each.words) for each in runs}
+            return int(_module("_set").run_set(parsed))
         rest = with_config_file(parser, rest)
     code: int = _module(verb).run(parser.parse_args(rest))
     return code

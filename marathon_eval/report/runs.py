@@ -75,6 +75,14 @@ def read_cells(paths: Sequence[str | Path], leave_out: Mapping[Path, str] | None
             runs.append(one_run(path))
         else:
             runs += merged_runs_below(path, leave_out)
+    return labelled_runs(runs)
+
+
+def labelled_runs(runs: list[dict[str, Any]]) -> list[ReportRun]:
+    """Return these runs with distinct labels, uncompressed ones first, then by press and ratio.
+
+    A run is the content of its results.json with `folders` and `configs` by task, as `merge.one_run` reads it.
+    """
     data = _data_words(runs)
     for run, word in zip(runs, data, strict=True):
         words = [*label_words(recorded_condition(run), recorded_selection(run)), *run.get("variant", ())]

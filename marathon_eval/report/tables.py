@@ -51,7 +51,7 @@ def markdown(board: Board, intervals: bool = False) -> str:
     lines = _grid(board, headings, lambda score: cell_text(score, intervals), name)
     marks = ["---", *(["---:"] * (len(lines[0]) - 1))]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
-    return "\n\n".join([table, *_notes(board)]) + "\n"
+    return "\n\n".join([table, *board_notes(board)]) + "\n"
 
 
 def latex(board: Board, intervals: bool = False) -> str:
@@ -185,7 +185,7 @@ def _grid(
     return lines
 
 
-def _notes(board: Board) -> list[str]:
+def board_notes(board: Board) -> list[str]:
     """Return the explanations of the marks that occur in the table."""
     scores = [score for row in board.rows for score in row.scores.values()]
     incomplete = [INCOMPLETE_NOTE] if any(not score.whole for score in scores) else []

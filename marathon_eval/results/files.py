@@ -14,6 +14,9 @@ from marathon_eval.files import write_atomically
 from marathon_eval.results.label import folder_name
 from marathon_eval.results.shape import fault_of_results, parsed_sample, whole_number
 
+#: Entries of results.json that differ between two evaluations with the same outcome.
+_OF_ONE_EVALUATION = {"cache", "started", "wall_s"}
+
 
 def run_folder(output_path: Path, result: RunResult) -> Path:
     """Create `<output_path>/<readable name>__<fingerprint[:8]>/<UTC time>` for a run's files, and return its path.
@@ -47,6 +50,27 @@ def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None
         for task, samples in result.samples.items():
             write_atomically(folder / f"samples_{task}.jsonl", samples_text(samples))
     write_atomically(folder / "results.json", [json.dumps(result.summary(), indent=1, sort_keys=False), "\n"])
+
+
+def equal_run_below(output_path: Path, result: RunResult) -> Path | None:
+    """Return the newest stored run of the same name, if it holds exactly this result; None if it does not.
+
+    A result for which the model was asked anything equals no stored run.
+    """
+    if result.cache["misses"] or not output_path.is_dir():
+        return None
+    parent = output_path / folder_name(
+        result.model, result.fingerprint, result.fingerprint_sha256, result.condition, result.selection
+    )
+    try:
+        folder = newest_run(parent)
+        stored = read_results(folder)
+    except MarathonError:  # none is stored, or it cannot be read
+        return None
+    new = json.loads(json.dumps(result.summary()))
+    differing = {name for name in {*new, *stored} if new.get(name) != stored.get(name)}
+    samples = all((folder / f"samples_{task}.jsonl").is_file() for task in result.samples)
+    return folder if samples and differing <= _OF_ONE_EVALUATION else None
 
 
 def newest_run(path: Path) -> Path:

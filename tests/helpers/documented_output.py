@@ -19,6 +19,11 @@ MARKDOWN = r"^\| model \| .*\|$"
 #: By verb (`cache why` is one), regular expressions that the printed text must match, line by line.
 SHAPES: dict[str, tuple[str, ...]] = {
     "run": (RUN_TABLE, RUN_ROW, r"\d+ answers from the cache, \d+ asked, \d+\.\d s\."),
+    "run -C SET": (
+        r"^  run  +SCR  +MC *$",
+        r"^  qwen_omni dart 0\.5 \(silence, limit 2\)  +\d+\.\d",
+        r"^8 runs, 8 complete, \d+ answers asked\.$",
+    ),
     "--dry_run": (
         r"^task\s+rows\s+errors\s+requests\s+clips\s+hours$",
         r"^\d+ requests to run on .* in the cache",
@@ -100,7 +105,7 @@ def verb_of(words: list[str]) -> str:
     if "--dry_run" in words:
         return "--dry_run"
     if words[0].startswith("-"):
-        return "run"
+        return "run -C SET" if words[:2] == ["-C", "mine/board.yaml"] else "run"
     if words[0] == "cache":
         return f"cache {words[1]}"
     return "leaderboard --champions" if words[0] == "leaderboard" and "--champions" in words else words[0]

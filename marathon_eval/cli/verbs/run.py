@@ -59,6 +59,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["lm_eval"],
         help="also write the run in the file format of lm-evaluation-harness, to lm_eval/ in its folder",
     )
+    parser.add_argument(
+        "--retry",
+        type=int,
+        nargs="?",
+        const=1,
+        default=0,
+        metavar="N",
+        help="when rows failed, ask again what failed, up to N times (1 without N); of an evaluation set at its end",
+    )
     add_budget(parser)
     add_readings(parser)
     add_printing_arguments(parser)
@@ -98,34 +107,68 @@ def run(arguments: argparse.Namespace) -> int:
 
 def run_in_process(arguments: argparse.Namespace, together: Together | None = None) -> int:
     """Evaluate in this process; others answer with `together` or --workers. Return the exit code."""
-    from marathon_eval.evaluator.evaluator import evaluate
-    from marathon_eval.evaluator.progress import terminal_progress
-    from marathon_eval.results.files import run_folder, write_run
+    config = checked_run_config(arguments, together is not None)
+    if arguments.dry_run:
+        return show_dry_run(planned(config), as_json=arguments.json)
+    print_before(config, arguments)
+    result = evaluated(arguments, config, together)
+    for _ in range(arguments.retry):
+        if result.whole or result.interrupted:
+            break
+        print("marathon-eval: rows failed; what failed is asked again (--retry)", file=sys.stderr)
+        result = evaluated(arguments, config, together)
+    if written_run(result, arguments, config) is not None:
+        print(NEXT_COMMANDS, file=sys.stderr)
+    print_results(result, as_json=arguments.json, readings=arguments.readings)
+    return exit_code(result)
 
-    config, shows_progress = run_config(arguments), set_verbosity(arguments.verbosity)
+
+def checked_run_config(arguments: argparse.Namespace, launched: bool = False) -> RunConfig:
+    """Return the run's config, with everything checked that needs no task. Raises MarathonError.
+
+    `launched`: a launcher started several processes.
+    """
+    config = run_config(arguments)
     if arguments.export and config.output_path is None:
         raise MarathonError("--export: give --output_path DIR, the folder to write below")
     if config.output_path is not None:
         check_writable(Path(config.output_path))
-    several = together is not None or arguments.workers is not None
+    several = launched or arguments.workers is not None
     if several and (config.max_tokens_total is not None or config.max_cost is not None):
         raise MarathonError("--max_tokens_total and --max_cost: not for several processes; --max_requests is")
-    through = throughs(arguments, config, together)
-    if arguments.dry_run:
-        return show_dry_run(planned(config), as_json=arguments.json)
-    print_before(config, arguments)
-    result = evaluate(config, progress=terminal_progress() if shows_progress else None, **through)
-    if config.output_path is not None:
-        folder = run_folder(Path(config.output_path), result)
-        write_run(result, folder, log_samples=config.log_samples)
-        print(f"results: {folder}", file=sys.stderr)
-        print(NEXT_COMMANDS, file=sys.stderr)
-        if arguments.export:
-            from marathon_eval.results.lm_eval_export import write
+    if arguments.retry < 0:
+        raise MarathonError(f"--retry: must be 0 or more, got {arguments.retry}")
+    if arguments.retry and (launched or config.no_cache):
+        why = "a launcher started the processes" if launched else "--no_cache would ask everything again"
+        raise MarathonError(f"--retry: {why}; --retry_errors asks failed requests again within the run")
+    return config
 
-            write(result, folder / "lm_eval")
-    print_results(result, as_json=arguments.json, readings=arguments.readings)
-    return exit_code(result)
+
+def evaluated(
+    arguments: argparse.Namespace, config: RunConfig, together: Together | None = None
+) -> RunResult:
+    """Evaluate with the progress and the processes that the flags choose. Raises MarathonError."""
+    from marathon_eval.evaluator.evaluator import evaluate
+    from marathon_eval.evaluator.progress import terminal_progress
+
+    progress = terminal_progress() if set_verbosity(arguments.verbosity) else None
+    return evaluate(config, progress=progress, **throughs(arguments, config, together))
+
+
+def written_run(result: RunResult, arguments: argparse.Namespace, config: RunConfig) -> Path | None:
+    """Write the run's files below --output_path and return their folder; None without --output_path."""
+    from marathon_eval.results.files import run_folder, write_run
+
+    if config.output_path is None:
+        return None
+    folder = run_folder(Path(config.output_path), result)
+    write_run(result, folder, log_samples=config.log_samples)
+    print(f"results: {folder}", file=sys.stderr)
+    if arguments.export:
+        from marathon_eval.results.lm_eval_export import write
+
+        write(result, folder / "lm_eval")
+    return folder
 
 
 def config_budget(config: RunConfig) -> Budget:
