@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,20 +20,24 @@ MOST_DURATION_BINS = 6
 
 @dataclass(frozen=True)
 class Share:
-    """Counts `right` of `n` rows, with a 95 % interval that takes rows of one clip as independent; None: n too small."""
+    """Counts `right` of `n` rows, with a 95 % interval that takes rows of one clip as independent; None: n too small.
+
+    `ends` are the least and the greatest seconds of a share by duration.
+    """
 
     name: str
     right: int
     n: int
     low: float | None
     high: float | None
+    ends: tuple[float, float] | None = None
 
     @classmethod
-    def of(cls, name: str, right: int, n: int) -> Share:
+    def of(cls, name: str, right: int, n: int, ends: tuple[float, float] | None = None) -> Share:
         """Compute the interval for the counts."""
-        ends = count_interval(right, n).ci95
-        low, high = (None, None) if ends is None else (round(ends[0], 4), round(ends[1], 4))
-        return cls(name, right, n, low, high)
+        found = count_interval(right, n).ci95
+        low, high = (None, None) if found is None else (round(found[0], 4), round(found[1], 4))
+        return cls(name, right, n, low, high, ends)
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,12 @@ def _by_duration(rows: Sequence[_Row]) -> tuple[Share, ...]:
     for seconds, right in timed:
         bins[sum(edge <= seconds for edge in edges)].append((seconds, right))
     return tuple(
-        Share.of(f"{part[0][0]:.0f}–{part[-1][0]:.0f} s", sum(right for _, right in part), len(part))
+        Share.of(
+            f"{part[0][0]:.0f}–{part[-1][0]:.0f} s",
+            sum(right for _, right in part),
+            len(part),
+            (part[0][0], part[-1][0]),
+        )
         for part in bins
         if part
     )
@@ -157,7 +167,13 @@ def _shares(named: Iterable[tuple[str, _Row]]) -> tuple[Share, ...]:
         entry = counts.setdefault(name, [0, 0])
         entry[0] += row.code == RIGHT
         entry[1] += 1
-    return tuple(Share.of(name, right, n) for name, (right, n) in sorted(counts.items()))
+    return tuple(Share.of(name, right, n) for name, (right, n) in sorted(counts.items(), key=_natural))
+
+
+def _natural(item: tuple[str, Any]) -> list[tuple[bool, float, str]]:
+    """Return a key that sorts `9 s` before `10 s`."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", item[0])
+    return [(place % 2 == 0, float(part) if place % 2 else 0.0, part) for place, part in enumerate(parts)]
 
 
 def _majority(rows: Sequence[_Row]) -> float | None:

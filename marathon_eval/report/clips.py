@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -30,7 +30,8 @@ class ReportClips:
     """
 
     page: Path
-    #: Folders that the user named: a samples file may name any file, and only clips below these are embedded.
+    #: Folders that the user named: a samples file may name any file, and only clips below these are embedded. A clip
+    #: that is no longer where the run found it is looked for here too, by the end of its path.
     data_dirs: tuple[Path, ...] = ()
     outside: list[Path] = field(default_factory=list)
     listed: list[dict[str, Any]] = field(default_factory=list)
@@ -64,7 +65,7 @@ class ReportClips:
 
     def _add(self, audio: Sequence[Mapping[str, Any]], root: str | None) -> int:
         first = audio[0]
-        path = _existing_path(str(first["path"]), root)
+        path = _existing_path(str(first["path"]), root, self.data_dirs)
         self._files.append(path)
         self.listed.append(
             {
@@ -154,8 +155,29 @@ def shown_path(path: str, root: str | None) -> str:
     return path
 
 
-def _existing_path(path: str, root: str | None) -> Path | None:
-    for candidate in (Path(path), Path(root or ".") / path):
+def clip_counts(clips: Sequence[Mapping[str, Any]], previews: Mapping[int, str]) -> dict[str, int]:
+    """Count the page's clips: `carried` in the page, `linked` to files, and `missing`."""
+    linked = sum(clip["url"] is not None for number, clip in enumerate(clips) if number not in previews)
+    return {
+        "all": len(clips),
+        "carried": len(previews),
+        "linked": linked,
+        "missing": len(clips) - len(previews) - linked,
+    }
+
+
+def _candidates(path: str, root: str | None, data_dirs: Sequence[Path]) -> Iterator[Path]:
+    yield Path(path)
+    yield Path(root or ".") / path
+    parts = [part for part in PurePosixPath(path.replace("\\", "/")).parts if part not in ("/", "..")]
+    # the longest end of the path first: `race/17.wav` says more than `17.wav`
+    for begin in range(len(parts)):
+        for folder in data_dirs:
+            yield folder.joinpath(*parts[begin:])
+
+
+def _existing_path(path: str, root: str | None, data_dirs: Sequence[Path] = ()) -> Path | None:
+    for candidate in _candidates(path, root, data_dirs):
         try:
             if candidate.is_file():
                 return candidate

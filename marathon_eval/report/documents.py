@@ -12,12 +12,16 @@ from typing import Any, NamedTuple
 
 
 class AskedDocument(NamedTuple):
-    """Holds how one run asked a document: gold, breakdown fields, clips as the samples list them, prompt_sha256."""
+    """Holds how one run asked a document: gold, breakdown fields, clips as the samples list them, prompt_sha256, options.
+
+    `options` has a line per option, behind its letter if it has one; None without options.
+    """
 
     target: str | None
     fields: Mapping[str, Any]
     audio: Sequence[Mapping[str, Any]]
     prompt: str | None
+    options: str | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -36,8 +40,8 @@ class RunData(NamedTuple):
 class TaskDocuments:
     """Numbers a task's documents by place, in the order in which the runs name them.
 
-    By place: `doc_ids`, `first` (how the first run with the document asked it), `cells` (the number of that run) and
-    `data` (the hash of its data). `texts` holds one copy of each text.
+    By place: `doc_ids`, `first` (how the first run with the document asked it), `cells` (the number of that run),
+    `data` (the hash of its data) and `clusters` (as that run recorded them). `texts` holds one copy of each text.
     """
 
     def __init__(self, texts: dict[str, str]) -> None:
@@ -45,6 +49,7 @@ class TaskDocuments:
         self.first: list[AskedDocument] = []
         self.cells: list[int] = []
         self.data: list[str | None] = []
+        self.clusters: list[str | None] = []
         self.texts = texts
         self._replaced: list[bool] = []
         self._by_id: dict[int, list[int]] = {}
@@ -65,7 +70,9 @@ class TaskDocuments:
             for place in places
         }
 
-    def place(self, doc_id: int, asked: AskedDocument, cell: int, data: RunData) -> int:
+    def place(
+        self, doc_id: int, asked: AskedDocument, cell: int, data: RunData, cluster: str | None = None
+    ) -> int:
         """Return the place of a run's document, a new one if no other run asked the same document."""
         places = self._by_id.setdefault(doc_id, [])
         for place in places:
@@ -76,6 +83,7 @@ class TaskDocuments:
         self.first.append(asked)
         self.cells.append(cell)
         self.data.append(data.sha256)
+        self.clusters.append(cluster)
         self._replaced.append(data.replaced)
         return places[-1]
 
@@ -95,18 +103,29 @@ class RunDocuments:
         target = joined_text(row["target"], " | ")
         if target is not None:
             target = texts.setdefault(target, target)
-        asked = AskedDocument(target, row["fields"], row["audio"], row["prompt_sha256"])
+        asked = AskedDocument(target, row["fields"], row["audio"], row["prompt_sha256"], _options(row, texts))
         place = self._known.get(row["doc_id"])
         if place is None:
-            place = self._documents.place(row["doc_id"], asked, self._cell, self._data)
+            place = self._documents.place(row["doc_id"], asked, self._cell, self._data, row.get("cluster"))
             self._known[row["doc_id"]] = place
         first = self._documents.first[place]
         # the clip of another folder is the same clip if its hash is
         if asked == first or (
-            asked[:2] == first[:2] and asked[3] == first[3] and same_clips(asked.audio, first.audio)
+            asked[:2] == first[:2] and asked[3:] == first[3:] and same_clips(asked.audio, first.audio)
         ):
             return place, None
         return place, asked
+
+
+def _options(row: Mapping[str, Any], texts: dict[str, str]) -> str | None:
+    choices: Sequence[str] = row.get("choices") or ()
+    if not choices:
+        return None
+    letters: Sequence[str] = row.get("letters") or ()
+    lettered = len(letters) == len(choices) and list(letters) != list(choices)
+    lines = [f"{a}. {b}" for a, b in zip(letters, choices, strict=True)] if lettered else map(str, choices)
+    text = "\n".join(lines)
+    return texts.setdefault(text, text)
 
 
 def same_clips(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:

@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 
 from marathon_eval.report.documents import AskedDocument
 from marathon_eval.report.sample_columns import CellColumns, TaskColumns
+from marathon_eval.results.failures import failure_kind
 from marathon_eval.results.outcomes import ABSENT
+
+#: What a document was asked, apart from its clip.
+ASKED_TEXTS = ("target", "fields", "prompt", "options")
 
 
 class ClipNumbers(NamedTuple):
@@ -40,7 +44,7 @@ def embedded_samples(task: TaskColumns, clips: ClipNumbers, prompts: Mapping[str
     texts = EmbeddedTexts()
     length = len(task.documents.first)
     cells = {number: _PackedCell(length, columns) for number, columns in task.cells.items()}
-    documents: dict[str, list[int]] = {"target": [], "fields": [], "prompt": []}
+    documents: dict[str, list[int]] = {name: [] for name in ASKED_TEXTS}
     for place, asked in enumerate(task.documents.first):
         numbers = _numbered(asked, prompts, texts)
         for name, column in documents.items():
@@ -55,6 +59,7 @@ def embedded_samples(task: TaskColumns, clips: ClipNumbers, prompts: Mapping[str
         "doc": task.documents.doc_ids,
         "data": task.documents.ambiguous,
         "seconds": [asked.seconds for asked in task.documents.first],
+        "cluster": _cluster_numbers(task),
         "clip": list(clips.first),
         **documents,
         "cells": {
@@ -70,8 +75,23 @@ def _numbered(asked: AskedDocument, prompts: Mapping[str, str], texts: EmbeddedT
     return {
         "target": texts.number(asked.target),
         "fields": texts.number(_fields_text(asked.fields)),
-        "prompt": texts.number(prompt),
+        "prompt": texts.question(prompt),
+        "options": texts.question(asked.options),
     }
+
+
+def _cluster_numbers(task: TaskColumns) -> list[int] | None:
+    """Number each document's cluster, the unit of intervals, as compare does; None if every document is one."""
+    recorded = task.documents.clusters
+    names: Sequence[Any] = recorded
+    if None in recorded or len(set(recorded)) < 2:
+        names = [
+            str([clip["path"] for clip in asked.audio] or place)
+            for place, asked in enumerate(task.documents.first)
+        ]
+    numbers: dict[Any, int] = {}
+    numbered = [numbers.setdefault(name, len(numbers)) for name in names]
+    return None if len(numbers) == len(numbered) else numbered
 
 
 class EmbeddedTexts:
@@ -79,10 +99,18 @@ class EmbeddedTexts:
 
     def __init__(self) -> None:
         self._numbers: dict[str | None, int] = {None: 0}
+        #: Numbers of prompts and options, which no samples file holds in full.
+        self._questions: set[int] = set()
 
     def number(self, text: str | None) -> int:
         """Return the text's number, a new one for a new text."""
         return self._numbers.setdefault(text, len(self._numbers))
+
+    def question(self, text: str | None) -> int:
+        """Return the number of a prompt or of options; if it must be cut, the note names the verb that prints it."""
+        number = self.number(text)
+        self._questions.add(number)
+        return number
 
     def lengths(self) -> Iterable[int]:
         """Return the lengths of all texts in characters."""
@@ -90,7 +118,10 @@ class EmbeddedTexts:
 
     def cut_to(self, limit: int) -> list[str | None]:
         """Return all texts by number; one longer than `limit` characters is cut, with a note at its end."""
-        return [None if text is None else _cut(text, limit) for text in self._numbers]
+        return [
+            None if text is None else _cut(text, limit, number in self._questions)
+            for text, number in self._numbers.items()
+        ]
 
 
 def fitting_length(lengths: Iterable[int], budget: int) -> int:
@@ -104,10 +135,11 @@ def fitting_length(lengths: Iterable[int], budget: int) -> int:
     return max(ordered, default=0)
 
 
-def _cut(text: str, limit: int) -> str:
+def _cut(text: str, limit: int, question: bool) -> str:
     if len(text) <= limit:
         return text
-    return f"{text[:limit]}\n[… {len(text) - limit} more characters: see the run's samples file]"
+    whole = "`marathon-eval show TASK ROW` prints it" if question else "see the run's samples file"
+    return f"{text[:limit]}\n[… {len(text) - limit} more characters: {whole}]"
 
 
 class _PackedCell:
@@ -154,6 +186,8 @@ class _PackedCell:
             "response": self._response,
             "readings": {name: self._reading(name) for name in columns.readings},
             "error": {place: texts.number(text) for place, text in columns.errors.items()},
+            "kind": {place: texts.number(failure_kind(text)) for place, text in columns.errors.items()},
+            "judge": {place: texts.number(text) for place, text in columns.judged.items()},
             "usage": {
                 name: self._spread(values, None)
                 for name, values in columns.usage.items()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.report.breakdown import Breakdown, broken_down
 from marathon_eval.report.curves import compared_over_ratios
 from marathon_eval.report.documents import RunData
+from marathon_eval.report.failed_rows import FailureLine, failed_row_lines
 from marathon_eval.report.leaderboard import Board, LeaderboardRow, make_board
 from marathon_eval.report.listening import Listening, listening
 from marathon_eval.report.published import Benchmark, benchmark_of
@@ -23,13 +24,14 @@ class Gathered:
     """Holds what was read from the samples files.
 
     `breakdowns` are by task and run label, `timings` by run label; `without_samples` names runs and tasks
-    (`label: task`) whose samples file is missing.
+    (`label: task`) whose samples file is missing. `failures` are the reasons why rows failed, the most frequent first.
     """
 
     tasks: list[TaskColumns]
     breakdowns: dict[str, dict[str, Breakdown]]
     timings: dict[str, Timing]
     without_samples: list[str]
+    failures: list[FailureLine] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def gather(cells: Sequence[ReportRun]) -> Gathered:
             )
         if columns.cells:
             gathered.tasks.append(columns)
+    gathered.failures = failed_row_lines(gathered.tasks, [cell.label for cell in cells])
     return gathered
 
 

@@ -14,9 +14,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
+from marathon_eval.api.results import TaskResult
 from marathon_eval.report import figures, prompts
-from marathon_eval.report.clips import ReportClips
+from marathon_eval.report.clips import ReportClips, clip_counts
 from marathon_eval.report.documents import same_clips
 from marathon_eval.report.embedded_samples import ClipNumbers, embedded_samples, fitting_length
 from marathon_eval.report.gather import Report
@@ -24,9 +26,9 @@ from marathon_eval.report.leaderboard import LeaderboardRow, champions, publishe
 from marathon_eval.report.published import Benchmark, benchmark_names, published_benchmark
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
-from marathon_eval.report.summary import run_facts, task_lines, timing_lines
+from marathon_eval.report.summary import chances, run_facts, task_lines, timing_lines
 from marathon_eval.report.tables import listening_gaps, listening_text, one_line, rows_text
-from marathon_eval.results.outcomes import NAMES
+from marathon_eval.results.outcomes import NAMES, is_error_rate
 
 #: Characters of text in a page; if there are more, the longest texts are cut.
 TEXT_BUDGET = 32_000_000
@@ -34,6 +36,8 @@ TEXT_BUDGET = 32_000_000
 SAMPLES_BYTES = 14_000_000
 LEAST_TEXT_BUDGET = 100_000
 FOLDER = Path(__file__).parent
+#: The parts of the page's script, in the order in which they stand in it.
+SCRIPTS = ("core", "breakdown", "statistics", "words", "rows", "detail", "state")
 
 
 def render_page(
@@ -55,7 +59,7 @@ def render_page(
     environment = Environment(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    script, style = (_part(name) for name in ("page.js.j2", "page.css.j2"))
+    script, style = page_script(), _part("page.css.j2")
     samples = packed_samples(report, page.parent, embed_bytes, data_dirs, use_cache)
     drawn = figures.inline(report)
     text: str = environment.get_template("page.html.j2").render(
@@ -77,6 +81,11 @@ def render_page(
         task_lines=task_lines(report.cells, report.gathered.breakdowns),
         timing_lines=timing_lines(report.gathered.timings),
         runs=[run_facts(cell) for cell in report.cells],
+        coverage=_coverage(report),
+        chances=chances(report.cells),
+        failures=report.gathered.failures,
+        clip_counts=clip_counts(samples.clips, samples.previews),
+        address=address,
     )
     # a lone surrogate in a name cannot be encoded as UTF-8
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -154,7 +163,15 @@ def page_data(report: Report, clips: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the JSON that the page's script needs before it unpacks a block."""
     return {
         "cells": [cell.label for cell in report.cells],
-        "tasks": [{"name": task.task, "reading": task.primary} for task in report.gathered.tasks],
+        "tasks": [
+            {
+                "name": task.task,
+                "reading": task.primary,
+                "aligned": task.aligned,
+                "low": is_error_rate(task.metric),
+            }
+            for task in report.gathered.tasks
+        ],
         "outcomes": NAMES,
         "clips": clips,
     }
@@ -187,6 +204,21 @@ def _other_tables(report: Report) -> list[tuple[Benchmark, list[LeaderboardRow]]
 def _data_dir(cell: ReportRun, task: str) -> str | None:
     folder = cell.configs.get(task, {}).get("data_dir")
     return str(folder) if folder else None
+
+
+def page_script() -> str:
+    """Return the page's script, which is one so that the policy can name its hash."""
+    return "".join(_part(f"page_{name}.js.j2") for name in SCRIPTS)
+
+
+def address(**state: str) -> str:
+    """Return a link within the page to the rows of a run and task; page_state.js.j2 reads it."""
+    return "#" + "&".join(f"{key}={quote(text, safe='', errors='replace')}" for key, text in state.items())
+
+
+def _coverage(report: Report) -> dict[tuple[str, str], TaskResult]:
+    """Return the result of each run and task, by the run's label and the task."""
+    return {(cell.label, name): task for cell in report.cells for name, task in cell.tasks.items()}
 
 
 def _part(name: str) -> str:

@@ -46,13 +46,15 @@ class ReadingColumns:
 class CellColumns:
     """Holds one run's columns; `places` says which document of the task each value belongs to.
 
-    `own` has, by place, how this run asked a document, where that is not how the first run asked it.
+    `own` has, by place, how this run asked a document, where that is not how the first run asked it; `judged` has the
+    texts of the judges by place.
     """
 
     places: list[int] = field(default_factory=list)
     responses: list[str | None] = field(default_factory=list)
     readings: dict[str, ReadingColumns] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
+    judged: dict[int, str] = field(default_factory=dict)
     usage: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in USAGE})
     cached: list[bool] = field(default_factory=list)
     own: dict[int, AskedDocument] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class TaskColumns:
         self.task = task
         self.cells: dict[int, CellColumns] = {}
         self.primary: str = ""
+        #: The headline's metric of the first run; empty if that run has none.
+        self.metric: str = ""
         self._texts: dict[str, str] = {}
         self.documents = TaskDocuments(self._texts)
 
@@ -80,6 +84,7 @@ class TaskColumns:
         self.primary = self.primary or (names[0] if names else "")
         columns = self.cells[number] = CellColumns(readings={name: ReadingColumns() for name in names})
         metric = str(headline.get("metric", ""))
+        self.metric = self.metric or metric
         known = self.documents.of_run(number, data or RunData())
         for row in rows:
             place, own = known.place_of(row)
@@ -87,6 +92,12 @@ class TaskColumns:
                 columns.own[place] = own
             self._add_row(columns, place, row, metric)
         return columns
+
+    @property
+    def aligned(self) -> str:
+        """What answers are aligned with their gold by: "words" or "characters" if an error rate counts these, else ""."""
+        words = set(self.metric.split("_"))
+        return "words" if "wer" in words else "characters" if "cer" in words else ""
 
     def asked(self, columns: CellColumns, place: int) -> AskedDocument:
         """Return how the run with these columns asked the document at `place`."""
@@ -99,6 +110,8 @@ class TaskColumns:
         columns.cached.append(bool(row["cached"]))
         if row["error"] is not None:
             columns.errors[place] = str(row["error"])
+        if row.get("judge"):
+            columns.judged[place] = judge_text(row["judge"])
         audio, kept = sounding_tokens(row["usage"])
         usage = {**row["usage"], "audio_tokens": audio, "kept_tokens": kept}
         for name, values in columns.usage.items():
@@ -109,12 +122,25 @@ class TaskColumns:
             extracted = row["readings"].get(name) or {}
             reading.codes.append(outcome.code)
             reading.scores.append(outcome.score)
-            reading.answers.append(self._shared(_beginning(extracted.get("answer"))))
+            answer = extracted.get("answer")
+            reading.answers.append(self._shared(answer if self.aligned else _beginning(answer)))
             reading.rules.append(self._shared(extracted.get("rule")))
 
     def _shared(self, text: str | None) -> str | None:
         """Return the stored copy of an equal text: many runs give the same four letters."""
         return None if text is None else self._texts.setdefault(text, text)
+
+
+def judge_text(judge: Mapping[str, Any]) -> str:
+    """Return all replies of the judges to one response: a heading per kind, then every attempt of every call."""
+    lines: list[str] = []
+    for kind, calls in judge.items():
+        for number, replies in enumerate(calls if isinstance(calls, list) else [calls], 1):
+            attempts = replies if isinstance(replies, list) else [replies]
+            for attempt, reply in enumerate(attempts, 1):
+                again = f", attempt {attempt}" if len(attempts) > 1 else ""
+                lines.append(f"[{kind}, call {number}{again}]\n{reply}")
+    return "\n\n".join(lines)
 
 
 def _beginning(answer: str | None) -> str | None:

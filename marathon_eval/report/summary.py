@@ -13,6 +13,9 @@ from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.timing import Timing
 from marathon_eval.scoring.usage import STAGES
 
+#: Headlines that the chance level of a task is a value of.
+SHARES_OF_ROWS = ("accuracy", "acc", "exact_match")
+
 
 @dataclass(frozen=True)
 class TaskLine:
@@ -83,6 +86,18 @@ def _task_line(label: str, task: TaskResult, parts: Breakdown | None) -> TaskLin
 def _value(task: TaskResult, reading: str, *names: str) -> float | None:
     metrics = task.readings.get(reading, {})
     return next((metrics[name].value for name in names if name in metrics), None)
+
+
+def chances(cells: Sequence[ReportRun]) -> dict[str, float]:
+    """Return the chance level of each task that records one, in points of its headline if that is a share of rows."""
+    found: dict[str, float] = {}
+    for cell in cells:
+        for name, task in cell.tasks.items():
+            chance = _value(task, task.headline_reading, "chance")
+            metric = (task.headline or {}).get("metric")
+            if chance is not None and metric in SHARES_OF_ROWS:
+                found.setdefault(name, chance * task.headline_scale)
+    return found
 
 
 def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,18 @@ class FailureKind:
         return sum(self.rows.values())
 
 
+@lru_cache(maxsize=4096)
+def failure_kind(error: str) -> str:
+    """Return what rows that failed for the same reason share: the error without its paths, quoted texts and numbers."""
+    return _SEVERAL.sub("…", _OWN_PARTS.sub("…", " ".join(error.split())))
+
+
 def failure_kinds(failed: Iterable[tuple[str, int, str | None]]) -> list[FailureKind]:
     """Group (task, row, error) by the error without its paths, quoted texts and numbers; the most frequent first."""
     kinds: dict[str, FailureKind] = {}
     for task, row, error in failed:
         text = " ".join((error or "no reason given").split())
-        kind = kinds.setdefault(
-            _SEVERAL.sub("…", _OWN_PARTS.sub("…", text)), FailureKind(text, f"{task} {row}")
-        )
+        kind = kinds.setdefault(failure_kind(text), FailureKind(text, f"{task} {row}"))
         kind.rows[task] = kind.rows.get(task, 0) + 1
     return sorted(kinds.values(), key=lambda kind: -kind.count)
 

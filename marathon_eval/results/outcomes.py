@@ -46,13 +46,13 @@ def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
     name, score = _verdict(scored["scores"], metric)
     if score is None:
         return Outcome(UNSCORED)
-    if _is_error_rate(name):
+    if is_error_rate(name):
         return Outcome(RIGHT if score == 0 else GRADED, score)
     return Outcome(RIGHT if score == 1 else WRONG if score == 0 else GRADED, score)
 
 
 @cache
-def _is_error_rate(name: str) -> bool:
+def is_error_rate(name: str) -> bool:
     """Return whether 0 is the best score: for `wer`, `deletion_rate`, but not `wer_accuracy` or `parse_rate`."""
     words = set(name.split("_"))
     return (

@@ -82,7 +82,7 @@ def test_the_policy_admits_this_script_and_nothing_from_outside(swept: Path) -> 
 
 
 def test_the_script_makes_no_markup_from_data() -> None:
-    script = (pages.FOLDER / "page.js.j2").read_text(encoding="utf-8")
+    script = pages.page_script()
     for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function"):
         assert word not in script
     # it is put into the page as it is: no template marks, nothing that could end the element
@@ -96,7 +96,7 @@ def test_ids_are_unique_and_every_control_has_a_name(swept: Path) -> None:
     for tag, attrs in tags:
         if attrs.get("role") in ("region", "img", "listbox") or tag == "nav":
             assert attrs.get("aria-label"), attrs
-    wanted = set(re.findall(r'\$\("([a-z-]+)"\)', (pages.FOLDER / "page.js.j2").read_text(encoding="utf-8")))
+    wanted = set(re.findall(r'\$\("([a-z-]+)"\)', pages.page_script()))
     assert wanted <= set(ids)
 
 

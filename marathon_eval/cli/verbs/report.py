@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="folders whose clips may be embedded; a run's files name paths, but open none",
+        help="folders of the clips: only clips below them are embedded, because a run's files may name any path; clips "
+        "that are no longer where the run found them are looked for here",
     )
     parser.add_argument(
         "--use_cache",
