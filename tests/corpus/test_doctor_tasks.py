@@ -17,10 +17,10 @@ from helpers import make_audiomarathon_data
 from helpers import make_other_benchmarks as made
 from marathon_eval import simple_evaluate
 from marathon_eval.api.registry import Registry
-from marathon_eval.cli.verbs.doctor import tasks_to_examine
 from marathon_eval.corpus.audit.doctor import examine
 from marathon_eval.corpus.audit.examined import Examined
 from marathon_eval.corpus.audit.expected import Dataset, load_known
+from marathon_eval.corpus.audit.own_tasks import tasks_to_examine
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ from helpers import make_audiomarathon_data, make_source_corpora
 from helpers.built_recipe import at_test_rate, reader
 from marathon_eval.corpus.audit.doctor import examine
 from marathon_eval.corpus.audit.expected import load_known
-from marathon_eval.corpus.audit.review import apply, page, read_verdicts, rejected_rows, review_sample
+from marathon_eval.corpus.audit.review import apply, read_verdicts, rejected_rows
+from marathon_eval.corpus.audit.review_page import page, review_sample
 from marathon_eval.corpus.audit.survey import survey
 from marathon_eval.corpus.build.builder import build
 from marathon_eval.corpus.build.pipeline import Order

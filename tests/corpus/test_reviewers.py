@@ -12,7 +12,7 @@ import pytest
 
 from helpers import make_audiomarathon_data
 from marathon_eval.corpus.audit.expected import load_known
-from marathon_eval.corpus.audit.review import page, review_sample
+from marathon_eval.corpus.audit.review_page import page, review_sample
 from marathon_eval.corpus.audit.survey import survey
 
 

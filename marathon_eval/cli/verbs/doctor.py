@@ -10,17 +10,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
     from marathon_eval.corpus.audit.examined import Examined
-    from marathon_eval.corpus.audit.expected import Dataset
-    from marathon_eval.task.task import Task
 
 SHOWN_FAULTS = 5
 
@@ -86,6 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.corpus.audit.expected import load_known
     from marathon_eval.corpus.audit.fault import FAULT_KINDS
     from marathon_eval.corpus.audit.fingerprint import pin
+    from marathon_eval.corpus.audit.own_tasks import tasks_to_examine
     from marathon_eval.corpus.build.journal import entries_as_json, write_atomic
     from marathon_eval.task.data.pin import read_pin
 
@@ -116,44 +114,6 @@ def run(arguments: argparse.Namespace) -> int:
         text = "\n".join(told(examined, None if arguments.all else SHOWN_FAULTS))
         print(text.encode("utf-8", "backslashreplace").decode())  # file names may be in no encoding
     return EXIT_WHOLE if examined.sound else EXIT_INCOMPLETE
-
-
-class OwnTasks(NamedTuple):
-    """Holds the tasks whose rows their YAMLs say how to read, and the groups that were named for them."""
-
-    tasks: dict[str, Task]
-    groups: Collection[str]
-
-
-def tasks_to_examine(
-    names: Sequence[str], root: Path | None, known: Dataset, include_path: Sequence[str]
-) -> OwnTasks:
-    """Return the tasks that are named, or whose data files lie in the folder. Raises MarathonError.
-
-    Tasks of described layouts are left to the survey of the folder, which knows their releases' faults.
-    """
-    from marathon_eval.api.registry import Registry
-    from marathon_eval.corpus.audit.task_rows import fitting_tasks
-    from marathon_eval.evaluator.evaluator import load_tasks
-
-    registry = Registry(include_path)
-    if root is not None and not root.is_dir():
-        raise MarathonError(f"{root}: no such folder")
-    if not names:
-        return OwnTasks(fitting_tasks(registry, root, known.tasks) if root is not None else {}, ())
-    listed = set(registry.names("task"))
-    asked = [
-        name
-        for name in names
-        if root is None
-        or (name not in known.tasks and (name in listed or name.endswith(".yaml") or "/" in name))
-    ]
-    if not asked:
-        return OwnTasks({}, ())
-    tasks, groups = load_tasks(registry, asked)
-    return OwnTasks(
-        {name: task for name, task in tasks.items() if root is None or name not in known.tasks}, groups
-    )
 
 
 def as_report(examined: Examined) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Check a random tenth of a data set by ear: write a page with audio players, then apply the verdicts.
 
+Rows are read as the tasks say whose data files lie in DIR; `--tasks` names others, also YAML files.
 marathon-eval review DIR                            write DIR/review.html; judge the clips there, save verdicts.json
 marathon-eval review DIR --verdicts verdicts.json   apply them; audio of rejected rows moves to DIR/rejected/
 """
@@ -7,11 +8,17 @@ marathon-eval review DIR --verdicts verdicts.json   apply them; audio of rejecte
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import shlex
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from marathon_eval.cli.main import EXIT_WHOLE
 from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from marathon_eval.corpus.audit.expected import Dataset
+    from marathon_eval.corpus.audit.own_tasks import OwnTasks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TASK",
-        help="review the rows of these tasks only",
+        help="review the rows of these tasks only; names that `marathon-eval ls tasks` prints, or YAML files",
+    )
+    parser.add_argument(
+        "--include_path", nargs="+", default=[], metavar="DIR", help="folders of yours with more tasks/"
     )
     parser.add_argument(
         "--share",
@@ -50,50 +60,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    folder = Path(arguments.folder)
-    return (
-        applied(folder, [Path(path) for path in arguments.verdicts])
-        if arguments.verdicts
-        else write_review_page(folder, arguments)
-    )
-
-
-def write_review_page(folder: Path, arguments: argparse.Namespace) -> int:
-    """Write the page of a random sample of rows and return the exit code. Raises MarathonError."""
     from marathon_eval.corpus.audit.expected import load_known
-    from marathon_eval.corpus.audit.review import page, review_sample
-    from marathon_eval.corpus.audit.survey import survey
+    from marathon_eval.corpus.audit.own_tasks import tasks_to_examine
+
+    folder, known = Path(arguments.folder), load_known()
+    names = [name for item in arguments.tasks for name in item.split(",") if name]
+    own = tasks_to_examine(names, folder, known, arguments.include_path)
+    if arguments.verdicts:
+        return applied(folder, known, own, [Path(path) for path in arguments.verdicts])
+    return write_review_page(folder, known, own, arguments, names)
+
+
+def write_review_page(
+    folder: Path, known: Dataset, own: OwnTasks, arguments: argparse.Namespace, names: Sequence[str]
+) -> int:
+    """Write the page of a random sample of rows and return the exit code. Raises MarathonError."""
+    from marathon_eval.corpus.audit.doctor import surveyed_with
+    from marathon_eval.corpus.audit.review_page import page, review_sample
     from marathon_eval.corpus.build.journal import write_atomic
-    from marathon_eval.errors import unknown
 
     if not 0 < arguments.share <= 1:
         raise MarathonError(f"--share: must be above 0 and at most 1, got {arguments.share}")
-    dataset = survey(folder, load_known())
-    names = [name for item in arguments.tasks for name in item.split(",") if name]
-    for name in names:
-        if name not in dataset.tasks():
-            raise unknown("--tasks", f"task in {folder}", name, dataset.tasks())
+    dataset = surveyed_with(folder, known, own.tasks)
     if names:
-        dataset.rows = [row for row in dataset.rows if row.task in names]
+        wanted = _wanted(names, own, dataset.tasks(), folder)
+        dataset.rows = [row for row in dataset.rows if row.task in wanted]
     if not dataset.rows:
-        raise MarathonError(f"review: {folder} holds no rows to review")
+        raise MarathonError(f"review: {folder} holds no rows to review; name their task with --tasks")
     rows = review_sample(dataset, arguments.share, arguments.seed)
     target = Path(arguments.page).absolute() if arguments.page else dataset.root / "review.html"
     write_atomic(target, page(dataset, rows, target.parent, arguments.share, arguments.seed))
     print(f"{len(rows)} of {len(dataset.rows)} rows to review: open {target} in a browser")
-    print(f"then: marathon-eval review {folder} --verdicts verdicts.json")
+    flags = [
+        f" --{flag} {shlex.join(values)}"
+        for flag in ("tasks", "include_path")
+        if (values := getattr(arguments, flag)) and own.tasks
+    ]
+    print(f"then: marathon-eval review {folder}{''.join(flags)} --verdicts verdicts.json")
     return EXIT_WHOLE
 
 
-def applied(folder: Path, paths: Sequence[Path]) -> int:
+def _wanted(names: Sequence[str], own: OwnTasks, found: Collection[str], folder: Path) -> set[str]:
+    """Return the tasks that the names stand for. Raises MarathonError for a name without rows in the folder."""
+    from marathon_eval.errors import unknown
+
+    of_folder = [
+        Path(name).stem if name.endswith(".yaml") else name for name in names if name not in own.groups
+    ]
+    for name in of_folder:
+        if name not in found:
+            raise unknown("--tasks", f"task in {folder}", name, found)
+    return {*of_folder, *own.tasks}
+
+
+def applied(folder: Path, known: Dataset, own: OwnTasks, paths: Sequence[Path]) -> int:
     """Apply the verdicts of one reviewer or several to the data set and return the exit code. Raises MarathonError."""
-    from marathon_eval.corpus.audit.expected import load_known
     from marathon_eval.corpus.audit.review import apply, read_verdicts
     from marathon_eval.corpus.audit.reviewers import merge_reviews
     from marathon_eval.scoring.intervals import count_interval
 
     merged = merge_reviews([read_verdicts(path, "--verdicts") for path in paths])
-    outcome = apply(folder, load_known(), merged.verdicts, "--verdicts")
+    outcome = apply(folder, known, merged.verdicts, "--verdicts", own.tasks)
     for agreement in merged.agreements:
         kappa = "undefined" if agreement.kappa is None else f"{agreement.kappa:.2f}"
         print(

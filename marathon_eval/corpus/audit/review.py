@@ -1,33 +1,32 @@
-"""Writes a page for reviewing a random sample of a data set by ear, and removes the rows that a reviewer rejected.
-
-The paper's authors checked 10 % of AudioMarathon by hand. The page is one HTML file beside the audio. It needs no
-server, keeps verdicts in the browser until the reviewer saves them as JSON, and escapes all text of the data.
-"""
+"""Reads the verdicts of a review by ear, removes the rows that were rejected, and changes answers that were relabelled."""
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marathon_eval.corpus.audit.doctor import surveyed_with
 from marathon_eval.corpus.audit.expected import Dataset
-from marathon_eval.corpus.audit.survey import ROWS_KEYS, Survey, SurveyRow, rows_in, survey
+from marathon_eval.corpus.audit.row_files import NewCell
+from marathon_eval.corpus.audit.survey import Survey, SurveyRow, below
 from marathon_eval.corpus.build.builder import MANIFESTS
 from marathon_eval.corpus.build.journal import entries_as_json, sha256_of_file, write_atomic
 from marathon_eval.corpus.build.manifest import read_manifest
 from marathon_eval.corpus.build.rejections import REJECTED, recorded
 from marathon_eval.errors import MarathonError, did_you_mean
 
+if TYPE_CHECKING:
+    from marathon_eval.task.task import Task
+
 #: Version 2 added `unsure`, `relabel` and `answer`; files of version 1 are still read.
 REVIEW_VERSIONS = (1, 2)
 REVIEW_VERDICTS = ("accept", "reject", "unsure", "relabel")
-#: Columns of an answer that can be changed.
-ANSWER_KEYS = {"answer_gt", "answer"}
+#: Columns of an answer in the order in which they are read, if a row has several.
+ANSWER_KEYS = ("answer_gt", "answer")
 
 
 class ReviewVerdict(NamedTuple):
@@ -50,41 +49,6 @@ class Applied(NamedTuple):
     judged: int
     relabelled: Sequence[str] = ()
     unsure: Sequence[str] = ()
-
-
-def review_sample(surveyed: Survey, share: float, seed: int) -> list[SurveyRow]:
-    """Draw a share of each task's rows, at least one, with the seed from the rows sorted by key."""
-    chosen = []
-    for task, rows in sorted(surveyed.tasks().items()):
-        ordered = sorted(rows, key=lambda row: (row.key, row.where))
-        count = min(len(ordered), max(1, round(share * len(ordered))))
-        drawn = random.Random(f"{seed}:review:{task}").sample(ordered, count)
-        chosen += sorted(drawn, key=lambda row: (row.key, row.where))
-    return chosen
-
-
-def page(surveyed: Survey, rows: Sequence[SurveyRow], beside: Path, share: float, seed: int) -> bytes:
-    """Render the review page as HTML; its links to the audio are relative to `beside`, the folder of the page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    shown_rows = [
-        {
-            "task": row.task,
-            "key": row.key,
-            "source": quote(os.path.relpath(row.audio, beside)) if row.audio is not None else "",
-            "question": row.question or "",
-            "options": list(row.options),
-            "answer": row.answer,
-            "gold": row.gold or "",
-            "reference": row.reference or "",
-        }
-        for row in rows
-    ]
-    head = {"dataset": surveyed.root.name, "seed": seed, "share": share, "of": len(surveyed.rows)}
-    return environment.get_template("review.html.j2").render(rows=shown_rows, head=head).encode()
 
 
 def read_verdicts(path: Path, flag: str) -> dict[tuple[str, str], ReviewVerdict]:
@@ -129,31 +93,43 @@ def rejected_rows(path: Path, flag: str, task: str | None = None) -> frozenset[s
 
 
 def apply(
-    root: Path, dataset: Dataset, verdicts: Mapping[tuple[str, str], ReviewVerdict], flag: str
+    root: Path,
+    dataset: Dataset,
+    verdicts: Mapping[tuple[str, str], ReviewVerdict],
+    flag: str,
+    own: Mapping[str, Task] | None = None,
 ) -> Applied:
     """Remove the rejected rows from the metadata, and move audio that no row uses any more to `rejected/`.
 
-    `rejected/review.json` records what is removed; it is written first, so that a killed call can be repeated.
-    Raises MarathonError that starts with `flag`, the flag that names the verdicts, for a row that does not exist.
+    `rejected/review.json` records what is removed; it is written first, so that a killed call can be repeated. The rows
+    of tasks in `own` are read as their YAMLs say. Raises MarathonError that starts with `flag`, the flag that names the
+    verdicts, for a row that does not exist, and for one that stands in no file that can be written again.
     """
-    surveyed = survey(root, dataset)
+    surveyed = surveyed_with(root, dataset, own or {})
     rows = {(row.task, row.key): row for row in surveyed.rows}
     before = recorded(surveyed.root)
     for name in verdicts:
         if name not in rows and name not in before:
             near = did_you_mean(name[1], [key for of, key in rows if of == name[0]])
             raise MarathonError(f"{flag}: {name[0]} has no row '{name[1]}' in {root}.{near}")
-    changes = relabelled_rows(surveyed, rows, verdicts, flag)
-    gone = [rows[name] for name, verdict in verdicts.items() if verdict.verdict == "reject" and name in rows]
-    entries = {**before, **{(row.task, row.key): entry_of(surveyed, row, verdicts) for row in gone}}
+    written = _written_rows(surveyed, [rows[name] for name in verdicts if name in rows])
+    changes = relabelled_rows(surveyed, rows, written, verdicts, flag)
+    rejected = [
+        rows[name] for name, verdict in verdicts.items() if verdict.verdict == "reject" and name in rows
+    ]
+    records = {(row.task, row.key): entry_of(surveyed, row, written, verdicts) for row in rejected}
+    # where rows are counted, the row that an earlier call removed has left its name to the next one
+    gone = [
+        row for row in rejected if _is_recorded(before.get((row.task, row.key)), records[row.task, row.key])
+    ]
+    for row in gone:
+        _check_removable(surveyed, row, flag, own or {})
+    entries = {**before, **{(row.task, row.key): records[row.task, row.key] for row in gone}}
     write_atomic(surveyed.root / REJECTED / "review.json", entries_as_json([*entries.values()]))
-    for task in sorted({row.task for row in (*gone, *changes) if in_metadata(surveyed, row)}):
-        answers = {row.number: answer for row, answer in changes.items() if row.task == task}
-        rewrite(surveyed.metadata[task], {row.number for row in gone if row.task == task}, answers)
-    remaining = [row for row in surveyed.rows if row not in gone]
-    files = move_audio(
-        surveyed, [surveyed.root / entry["audio"] for entry in entries.values() if entry["audio"]], remaining
-    )
+    without = _rewrite(surveyed, gone, changes)
+    remaining = [row for row in surveyed.rows if row not in gone and _place(surveyed, row) not in without]
+    names = [name for entry in entries.values() for name in (entry["audio"], *entry.get("clips", ())) if name]
+    files = move_audio(surveyed, [surveyed.root / name for name in names], remaining)
     for task in sorted({row.task for row in gone}):
         amend_manifest(surveyed, task, [row.key for row in gone if row.task == task], remaining)
     accepted = sum(verdict.verdict == "accept" for verdict in verdicts.values())
@@ -166,9 +142,10 @@ def apply(
 def relabelled_rows(
     surveyed: Survey,
     rows: Mapping[tuple[str, str], SurveyRow],
+    written: Mapping[SurveyRow, Any],
     verdicts: Mapping[tuple[str, str], ReviewVerdict],
     flag: str,
-) -> dict[SurveyRow, str]:
+) -> dict[SurveyRow, NewCell]:
     """Return the rows to relabel with their new answer, as a letter where the old one is a letter.
 
     Raises MarathonError for an answer that is no option, and for rows whose answer stands in no metadata file or comes
@@ -183,77 +160,110 @@ def relabelled_rows(
             raise MarathonError(
                 f"{place}: '{verdict.answer}' is none of the options: {', '.join(row.options)}"
             )
-        if not in_metadata(surveyed, row) or not ANSWER_KEYS & row.fields.keys():
+        column = _answer_column(row, written.get(row))
+        if column is None:
             raise MarathonError(f"{place}: cannot be relabelled: its answer stands in no metadata file")
         if (surveyed.root / MANIFESTS / f"{row.task}.json").is_file():
             raise MarathonError(
                 f"{place}: cannot be relabelled: the set was built, and its source has the label; correct it there"
             )
         letter = (row.gold or "").strip().upper()
-        lettered = len(letter) == 1 and letter in string.ascii_uppercase[: len(row.options)]
+        lettered = letter in [*string.ascii_uppercase[: len(row.options)]] and row.gold not in row.options
         number = row.options.index(verdict.answer)
-        changes[row] = string.ascii_uppercase[number] if lettered else verdict.answer
+        changes[row] = NewCell(column, string.ascii_uppercase[number] if lettered else verdict.answer)
     return changes
 
 
-def in_metadata(surveyed: Survey, row: SurveyRow) -> bool:
-    """Return whether the row stands in a metadata file; other rows consist of their audio file only."""
-    file = surveyed.metadata.get(row.task)
-    return file is not None and row.where.startswith(file.relative_to(surveyed.root).as_posix() + "#")
+def _answer_column(row: SurveyRow, written: Any) -> str | None:
+    """Return the column that holds the row's answer as it is, None if the answer is made of something else."""
+    names = [*ANSWER_KEYS, *sorted(row.gold_columns.difference(ANSWER_KEYS))]
+    cells = written if isinstance(written, dict) else {}
+    same = (
+        name
+        for name in names
+        if name in row.gold_columns and row.gold is not None and str(cells.get(name)) == row.gold
+    )
+    return next(same, None)
+
+
+def _written_rows(surveyed: Survey, rows: Sequence[SurveyRow]) -> dict[SurveyRow, Any]:
+    """Return what the files hold for these rows; rows that stand in no file are left out."""
+    contents: dict[Path, list[Any]] = {}
+    written = {}
+    for row in rows:
+        file = surveyed.file_of(row)
+        if file is not None:
+            if file.path not in contents:
+                contents[file.path] = file.rows()
+            written[row] = contents[file.path][row.number]
+    return written
 
 
 def entry_of(
-    surveyed: Survey, row: SurveyRow, verdicts: Mapping[tuple[str, str], ReviewVerdict]
+    surveyed: Survey,
+    row: SurveyRow,
+    written: Mapping[SurveyRow, Any],
+    verdicts: Mapping[tuple[str, str], ReviewVerdict],
 ) -> dict[str, Any]:
     """Return the record of a removed row with its content, so that a user can restore it by hand."""
-    return {
+    root = surveyed.root
+    audio = [below(path, root) for path in _paths(row) if path.is_relative_to(root)]
+    entry = {
         "task": row.task,
         "row": row.key,
         "reason": verdicts[row.task, row.key].reason,
-        "audio": row.audio.relative_to(surveyed.root).as_posix() if row.audio is not None else None,
+        "audio": audio[0] if audio else None,
         "metadata": row.where,
-        "content": rows_in(surveyed.metadata[row.task])[row.number]
-        if in_metadata(surveyed, row)
-        else row.reference,
+        "content": written.get(row, row.reference),
     }
+    return {**entry, "clips": audio[1:]} if len(audio) > 1 else entry
 
 
-def rewrite(path: Path, numbers: Iterable[int], answers: Mapping[int, str]) -> None:
-    """Write the metadata file without the rows of these numbers, and with new answers, in the same layout as before."""
-    without = set(numbers)
+def _paths(row: SurveyRow) -> list[Path]:
+    """Return the audio files of a row, each once."""
+    paths = [Path(clip.path) for clip in row.clips] or ([row.audio] if row.audio is not None else [])
+    return list(dict.fromkeys(paths))
 
-    def changed(number: int, row: Any) -> Any:
-        key = (
-            next((key for key in ("answer_gt", "answer") if key in row), "answer")
-            if number in answers
-            else ""
-        )
-        return {**row, key: answers[number]} if key else row
 
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".jsonl":
-        lines = [line for line in text.splitlines() if line.strip()]
-        left = [
-            json.dumps(changed(number, json.loads(line)), ensure_ascii=False) if number in answers else line
-            for number, line in enumerate(lines)
-            if number not in without
-        ]
-        write_atomic(path, "".join(f"{line}\n" for line in left).encode())
+def _is_recorded(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    """Return whether a record is new, or the one that a killed call made of the same row."""
+    return before is None or before.get("content") == now["content"]
+
+
+def _check_removable(surveyed: Survey, row: SurveyRow, flag: str, own: Mapping[str, Task]) -> None:
+    """Raise MarathonError for a row of a table, of the hub or of a function's making."""
+    task = own.get(row.task)
+    if task is None or task.config.dataset_kwargs.file_tree or surveyed.file_of(row) is not None:
         return
-    content = json.loads(text)
-    key = (
-        None
-        if isinstance(content, list)
-        else next(key for key in ROWS_KEYS if isinstance(content.get(key), list))
+    raise MarathonError(
+        f"{flag}: {row.task} '{row.key}': cannot be removed: its rows stand in no JSON, JSONL, CSV or TSV file of "
+        f"{surveyed.root}; `marathon-eval export` writes a copy with such a file"
     )
-    rows = content if key is None else content[key]
-    left = [changed(number, row) for number, row in enumerate(rows) if number not in without]
-    write_atomic(path, entries_as_json(left if key is None else {**content, key: left}))
+
+
+def _rewrite(
+    surveyed: Survey, gone: Sequence[SurveyRow], changes: Mapping[SurveyRow, NewCell]
+) -> set[tuple[Path, int] | None]:
+    """Write the files of these rows again, each once; return the files and numbers of the rows that left them."""
+    without = {_place(surveyed, row) for row in gone} - {None}
+    files = {file.path: file for row in (*gone, *changes) if (file := surveyed.file_of(row)) is not None}
+    for path, file in sorted(files.items()):
+        cells = {
+            row.number: cell for row, cell in changes.items() if _place(surveyed, row) == (path, row.number)
+        }
+        file.rewrite({place[1] for place in without if place is not None and place[0] == path}, cells)
+    return without
+
+
+def _place(surveyed: Survey, row: SurveyRow) -> tuple[Path, int] | None:
+    """Return the file and the number of a row, which several tasks may share."""
+    file = surveyed.file_of(row)
+    return None if file is None else (file.path, row.number)
 
 
 def move_audio(surveyed: Survey, paths: Iterable[Path], remaining: Sequence[SurveyRow]) -> list[str]:
     """Move audio that no remaining row uses to `rejected/`, and remove its lines in .trans.txt; return the paths."""
-    used = {row.audio for row in remaining}
+    used = {path for row in remaining for path in _paths(row)}
     moved = []
     for path in sorted({path for path in paths if path.is_file()} - used):
         where = path.relative_to(surveyed.root)

@@ -6,7 +6,6 @@ any JSON or JSONL file that lists rows with an audio path.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import string
@@ -19,6 +18,7 @@ from typing import Any
 from marathon_eval.api.audio import Audio
 from marathon_eval.corpus.audit.expected import Dataset, Expected
 from marathon_eval.corpus.audit.fault import Fault
+from marathon_eval.corpus.audit.row_files import RowFile, row_file, rows_in
 from marathon_eval.errors import MarathonError
 from marathon_eval.task.data.sources import walks
 
@@ -41,7 +41,6 @@ AUDIO_SUFFIXES |= {".m4a", ".mp4", ".m4b", ".aac", ".webm", ".mka", ".wma", ".am
 #: Folders that `build` and `review` write into a data set; their content is not part of the data.
 NOT_DATA = {"manifests", "rejected", "speech"}
 AUDIO_KEYS = ("path", "audio_path", "audio")
-ROWS_KEYS = ("tasks", "samples", "rows", "data")
 
 
 @dataclass(frozen=True)
@@ -79,8 +78,15 @@ class Survey:
     files: list[Path] = field(default_factory=list)
     metadata: dict[str, Path] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    #: The files whose rows can be removed and relabelled, by task.
+    row_files: dict[str, RowFile] = field(default_factory=dict)
     #: File names in rows that have a fault: such a file is used, although its row is not here.
     mentioned: set[str] = field(default_factory=set)
+
+    def file_of(self, row: SurveyRow) -> RowFile | None:
+        """Return the file that a row stands in; None for a row that consists of its audio file, or of a table."""
+        file = self.row_files.get(row.task)
+        return file if file and row.where.rpartition("#")[0] == below(file.path, self.root) else None
 
     def tasks(self) -> dict[str, list[SurveyRow]]:
         """Return the rows by task."""
@@ -139,7 +145,7 @@ def _add_metadata(surveyed: Survey, path: Path, dataset: Dataset) -> None:
     if not isinstance(rows, list):
         surveyed.faults.append(Fault("broken_metadata", task, where, "holds no list of rows"))
         return
-    surveyed.metadata[task] = path
+    surveyed.metadata[task], surveyed.row_files[task] = path, row_file(path)
     expected = dataset.tasks.get(task, Expected())
     for number, content in enumerate(rows):
         row = row_of(content, task, f"{where}#{number}", number, path.parent, expected, surveyed.root)
@@ -147,17 +153,6 @@ def _add_metadata(surveyed: Survey, path: Path, dataset: Dataset) -> None:
             surveyed.faults.append(row)
         else:
             surveyed.rows.append(row)
-
-
-def rows_in(path: Path) -> Any:
-    """Return the rows of a JSONL, or of a JSON that is a list or an object with a list; any other JSON as it is."""
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix == ".jsonl":
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
-    content = json.loads(text)
-    if isinstance(content, dict):
-        return next((content[key] for key in ROWS_KEYS if isinstance(content.get(key), list)), content)
-    return content
 
 
 def _looks_like_rows(rows: Any) -> bool:
@@ -291,16 +286,21 @@ def below(path: Path, root: Path) -> str:
 def keyed(rows: Sequence[SurveyRow], root: Path) -> list[SurveyRow]:
     """Return the rows with their `key`, the name in a review: the audio's path below the root, and `#` with a number.
 
-    The number is the row's `question_idx`, which stays the same when other rows are removed. Rows without one are
-    counted, if several share their audio: `clips/1.wav#0`.
+    Audio that lies elsewhere, because it stood inside a table, has the name that its row gives it. The number is the
+    row's `question_idx`, which stays the same when other rows are removed. Of rows without one that share their audio,
+    it is the row's id if no other row has it, or else they are counted: `clips/1.wav#0`.
     """
     counts = Counter((row.task, row.audio) for row in rows)
+    ids = Counter((row.task, row.audio, row.uid) for row in rows)
     seen: Counter[tuple[str, Path | None]] = Counter()
     result = []
     for row in rows:
-        path = below(row.audio, root) if row.audio is not None else row.written
-        several = counts[row.task, row.audio] > 1
-        place = row.question_idx or (str(seen[row.task, row.audio]) if several else None)
+        inside = row.audio is not None and row.audio.is_relative_to(root)
+        path = below(row.audio, root) if row.audio is not None and inside else row.written
+        place = row.question_idx
+        if place is None and counts[row.task, row.audio] > 1:
+            own = row.uid is not None and ids[row.task, row.audio, row.uid] == 1
+            place = row.uid if own else str(seen[row.task, row.audio])
         result.append(replace(row, key=path if place is None else f"{path}#{place}"))
         seen[row.task, row.audio] += 1
     return result

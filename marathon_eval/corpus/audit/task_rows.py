@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from marathon_eval.api.task_functions import task_function
 from marathon_eval.corpus.audit.expected import Dataset, Expected
 from marathon_eval.corpus.audit.fault import Fault
+from marathon_eval.corpus.audit.row_files import ROW_FORMATS, RowFile
 from marathon_eval.corpus.audit.survey import Survey, SurveyRow
 from marathon_eval.errors import RowError
 from marathon_eval.task.data.sources import NO_SUCH_FILE, OUTSIDE_ROOT
+from marathon_eval.task.data.table import FORMATS
 from marathon_eval.task.prompt.choices import NO_OPTION, letters_of
 
 if TYPE_CHECKING:
@@ -61,9 +66,12 @@ def survey_task(surveyed: Survey, task: Task, data_dir: Path | None) -> None:
     subset = "full" if "full" in task.config.subsets else None
     docset = task.docs(None if data_dir is None else str(data_dir), subset=subset)
     names = data_files(task)
-    place = names[0] if len(names) == 1 else task.name
-    if data_dir is not None and len(names) == 1 and (data_dir / names[0]).is_file():
-        surveyed.metadata[task.name] = data_dir / names[0]
+    place = posixpath.normpath(names[0]) if len(names) == 1 else task.name
+    file = None if data_dir is None else Path(os.path.abspath(data_dir / place))
+    if file is not None and len(names) == 1 and file.is_file():
+        surveyed.metadata[task.name] = file
+        if (row_file := _row_file(task, file)) is not None:
+            surveyed.row_files[task.name] = row_file
     if docset.n_missing and task.config.on_missing_audio == "drop":
         surveyed.faults.append(
             Fault("missing", task.name, place, f"{docset.n_missing} rows, which a run drops")
@@ -75,6 +83,15 @@ def survey_task(surveyed: Survey, task: Task, data_dir: Path | None) -> None:
             surveyed.mentioned |= mentioned[part.where]
         else:
             surveyed.rows.append(part)
+
+
+def _row_file(task: Task, file: Path) -> RowFile | None:
+    """Return the task's file if its rows are the task's, one for one; None for tables, and for rows of a function."""
+    kwargs, suffix = task.config.dataset_kwargs, file.suffix.lstrip(".").lower()
+    form = suffix if suffix in FORMATS else task.config.dataset_path
+    if form not in ROW_FORMATS or task_function(task.config.process_docs) is not None:
+        return None
+    return RowFile(file, form, kwargs.field, kwargs.delimiter)
 
 
 def with_tasks(dataset: Dataset, tasks: Sequence[str]) -> Dataset:

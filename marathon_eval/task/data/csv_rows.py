@@ -11,7 +11,7 @@ from marathon_eval.errors import MarathonError
 
 #: Most characters of one cell; Python's own limit of 131,072 is shorter than the transcript of an hour.
 LONGEST_CELL = 1 << 28
-_DELIMITERS = {"csv": ",", "tsv": "\t"}
+CSV_DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 def csv_rows(text: str, form: str, delimiter: str | None, name: str) -> list[Any]:
@@ -20,7 +20,7 @@ def csv_rows(text: str, form: str, delimiter: str | None, name: str) -> list[Any
     A first column without a name is the row index that pandas writes; it is left out.
     """
     csv.field_size_limit(LONGEST_CELL)
-    mark = delimiter or _DELIMITERS[form]
+    mark = delimiter or CSV_DELIMITERS[form]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     rows: list[Any] = []
     try:
