@@ -53,6 +53,7 @@ class Dummy(Model):
     settings: _Settings
     # failures are never cached, so their frequency cannot change a cached response
     places_clips: ClassVar[bool] = True
+    takes_turns: ClassVar[bool] = True
     transport: ClassVar[frozenset[str]] = Model.transport | {"sleep", "fail_every", "fail_at"}
     _count = 0
 
@@ -88,6 +89,7 @@ class Dummy(Model):
         """Hash the request to a number; like the cache key, it depends on the audio's content, not on its path."""
         sounds = [self._facts(audio).sha256 for audio in request.audios]
         content = [self.settings.seed, request.prompt, request.system, sounds, asdict(request.generation)]
+        content += [list(turn) for turn in request.earlier]
         return int.from_bytes(hashlib.sha256(json.dumps(content).encode()).digest()[:8], "big")
 
     def _facts(self, audio: Audio) -> AudioFacts:

@@ -8,11 +8,12 @@ import re
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from pydantic import Field
 
 from marathon_eval.api.model import Request
+from marathon_eval.api.turns import turns_with_clips
 from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailure, missing_sdk
 from marathon_eval.backends.http.attempts import AttemptClock
 from marathon_eval.backends.http.bounded import bounded_client
@@ -61,6 +62,7 @@ class Gemini(APIAudio):
     key_variables = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     url_variable = "GOOGLE_GEMINI_BASE_URL"
     places_clips: ClassVar[bool] = True
+    takes_turns: ClassVar[bool] = True
     default_url = "https://generativelanguage.googleapis.com"
 
     def identity(self) -> dict[str, Any]:
@@ -80,7 +82,9 @@ class Gemini(APIAudio):
         inline = sum(len(clip.data) for clip in clips) <= INLINE_BYTES
         async with _parts(client, clips, inline, self.settings.timeout) as audio:
             contents = [*audio, request.prompt] if self.settings.audio_first else [request.prompt, *audio]
-            if request.placed and audio:
+            if request.earlier:
+                contents = _contents(request, audio)
+            elif request.placed and audio:
                 contents = interleaved(request, audio)
             call = {"model": self.settings.model, "contents": contents, "config": self.config(request)}
             read = _Streamed(AttemptClock())
@@ -194,6 +198,22 @@ async def _parts(
         # Failed deletions are ignored: the server deletes files after two days.
         deleting = [client.files.delete(name=file.name) for file in files]
         await asyncio.gather(*deleting, return_exceptions=True)
+
+
+def _contents(request: Request, audio: Sequence[Any]) -> list[Any]:
+    """Return the turns of a dialogue as the API takes them; an answer's role is `model` there."""
+    from google.genai import types
+
+    return [
+        types.Content(
+            role="user" if turn.role == "user" else "model",
+            parts=[
+                types.Part.from_text(text=part) if isinstance(part, str) else cast("Any", part)
+                for part in turn.content
+            ],
+        )
+        for turn in turns_with_clips(request, audio)
+    ]
 
 
 async def _ready(client: Any, file: Any, seconds: float) -> Any:

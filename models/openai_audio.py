@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from marathon_eval.api.model import Request
+from marathon_eval.api.turns import TurnParts, turns_with_clips
 from marathon_eval.backends.http.adapter import APIAudio, APISettings, CallFailure, missing_sdk
 from marathon_eval.backends.http.attempts import AttemptClock
 from marathon_eval.backends.http.bounded import bounded_client
@@ -59,6 +60,7 @@ class OpenAIAudio(APIAudio):
     key_variables = ("OPENAI_API_KEY",)
     url_variable = "OPENAI_BASE_URL"
     places_clips: ClassVar[bool] = True
+    takes_turns: ClassVar[bool] = True
     default_url = "https://api.openai.com/v1"
     # a request with a schema has it in its own key
     transport = APIAudio.transport | {"json_schema"}
@@ -87,12 +89,15 @@ class OpenAIAudio(APIAudio):
         if request.system is not None:
             messages.append({"role": "system", "content": request.system})
         content = [*audio, text] if self.settings.audio_first else [text, *audio]
-        if request.placed and clips:
+        if request.placed and clips and not request.earlier:
             content = [
                 part if isinstance(part, dict) else {"type": "text", "text": part}
                 for part in interleaved(request, audio)
             ]
-        messages.append({"role": "user", "content": content if clips else request.prompt})
+        if request.earlier:
+            messages += [_message(turn) for turn in turns_with_clips(request, audio)]
+        else:
+            messages.append({"role": "user", "content": content if clips else request.prompt})
         generation = request.generation
         body: dict[str, Any] = {
             "model": self.settings.model,
@@ -156,6 +161,14 @@ class OpenAIAudio(APIAudio):
         if isinstance(error, APIError):
             return CallFailure(f"the server broke off: {error.message or error.body}")
         return CallFailure(f"{type(error).__name__}: {error}")
+
+
+def _message(turn: TurnParts) -> dict[str, Any]:
+    """Return one message of a dialogue; one that is text alone has it as its content, which every server takes."""
+    if len(turn.content) == 1 and isinstance(turn.content[0], str):
+        return {"role": turn.role, "content": turn.content[0]}
+    content = [{"type": "text", "text": part} if isinstance(part, str) else part for part in turn.content]
+    return {"role": turn.role, "content": content}
 
 
 @asynccontextmanager

@@ -42,6 +42,7 @@ class TextLM(HFAudio):
     Settings: ClassVar[type[ModelSettings]] = TextLMSettings
     settings: TextLMSettings
     weights_class = "AutoModelForCausalLM"
+    takes_turns: ClassVar[bool] = True
     _model: Any = None
     _tokenizer: Any = None
     _template: str | None = None
@@ -143,10 +144,16 @@ class TextLM(HFAudio):
 
     def _chat(self, request: Request) -> str:
         if self._template is None:
+            if request.earlier:
+                raise RowError(f"{self.args.pretrained} has no chat template, which a dialogue needs")
             return request.prompt if request.system is None else f"{request.system}\n\n{request.prompt}"
         turns = [] if request.system is None else [{"role": "system", "content": request.system}]
         chat: str = self._tokenizer.apply_chat_template(
-            [*turns, {"role": "user", "content": request.prompt}],
+            [
+                *turns,
+                *({"role": turn.role, "content": turn.text} for turn in request.earlier),
+                {"role": "user", "content": request.prompt},
+            ],
             chat_template=self._template,
             tokenize=False,
             add_generation_prompt=True,

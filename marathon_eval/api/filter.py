@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, RowError
+
+_Item = TypeVar("_Item")
 
 #: Rules of readings that could not be made through no fault of the response: the judge failed, replied what cannot be
 #: parsed, graded off its scale, could not be asked, or was not there.
@@ -64,12 +66,16 @@ class Pipeline:
     name: str
     steps: tuple[FilterStep, ...]
     needs_choices: bool = False
+    #: The turn of a dialogue whose answer is read, from 1, or "last"; None for a task with one question a row.
+    turn: int | Literal["last"] | None = None
 
     def apply(self, texts: Sequence[str], context: FilterContext) -> Answer:
-        """Extract the answer from a row's responses, one text per repeat.
+        """Extract the answer from a row's responses, one text per repeat or per turn of a dialogue.
 
-        Raises MarathonError where options are missing.
+        Raises MarathonError where options are missing, and RowError for a turn that the row does not have.
         """
+        if self.turn is not None:
+            texts = [at_turn(texts, self.turn, f"reading '{self.name}'")]
         if self.needs_choices and not context.choices:
             raise MarathonError(
                 f"reading '{self.name}': one of its filters needs options, and the row has none (doc_to_choice)"
@@ -83,3 +89,11 @@ class Pipeline:
         if not found:
             return Answer(None, rule)
         return Answer(text, rule) if text.strip() else Answer(None, "empty")
+
+
+def at_turn(items: Sequence[_Item], turn: int | Literal["last"], where: str) -> _Item:
+    """Return the item of a turn, counted from 1. Raises RowError, which begins with `where`, if there is none."""
+    place = len(items) if turn == "last" else turn
+    if not 1 <= place <= len(items):
+        raise RowError(f"{where}: reads turn {turn}, and the row has {len(items)}")
+    return items[place - 1]

@@ -14,7 +14,16 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from marathon_eval.api.argument_errors import argument_errors
 from marathon_eval.api.audio import Audio, AudioFacts
-from marathon_eval.api.request import CLIP_MARK, NO_DETAILS, Generation, Request, Response, Status, Usage
+from marathon_eval.api.request import (
+    CLIP_MARK,
+    NO_DETAILS,
+    Generation,
+    Request,
+    Response,
+    Status,
+    Turn,
+    Usage,
+)
 from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.api.secrets import (
     distinguishable,
@@ -46,6 +55,7 @@ __all__ = [
     "Response",
     "Status",
     "Through",
+    "Turn",
     "Usage",
     "complete",
     "flags_of",
@@ -133,6 +143,9 @@ class Model(ABC):
 
     #: Whether clips can stand inside the text of a prompt (`Request.placed`), or the prompt is not read at all.
     places_clips: ClassVar[bool] = False
+
+    #: Whether requests may be turns of a dialogue (`Request.earlier`).
+    takes_turns: ClassVar[bool] = False
 
     #: Press classes that this model supports; none unless its language model runs in this process on audio tokens.
     carries: ClassVar[tuple[type[Press], ...]] = ()

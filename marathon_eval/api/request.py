@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from marathon_eval.api.audio import Audio
+from marathon_eval.files import sha256_of
 
 Status = Literal["ok", "error", "refused", "unverified"]
 
@@ -26,6 +27,13 @@ class Generation:
 CLIP_MARK = "<audio>"
 
 
+class Turn(NamedTuple):
+    """Holds one turn of a dialogue: what the user asked, or what the model (`assistant`) answered."""
+
+    role: Literal["user", "assistant"]
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """Holds what is sent to the model. The cache key is made of it, with audio as content hash, and of the model's fingerprint."""
@@ -38,15 +46,43 @@ class Request:
     reply_schema: str | None = None
     #: The prompt has CLIP_MARK once for each clip, where the clip stands; only for models that take it (`Model.places_clips`).
     placed: bool = False
+    #: The turns before the prompt, which is the user's last turn; only for models that take them (`Model.takes_turns`).
+    #: If `placed`, the clips stand at CLIP_MARK in the user's turns, in order; answers that contain CLIP_MARK are text.
+    earlier: tuple[Turn, ...] = ()
 
     def parts(self) -> list[str]:
         """Return the prompt's texts before, between and after its placed clips."""
         return self.prompt.split(CLIP_MARK)
 
+    @property
+    def text_length(self) -> int:
+        """The characters of the prompt and of the turns before it."""
+        return len(self.prompt) + sum(len(turn.text) for turn in self.earlier)
+
+    @property
+    def prompt_sha256(self) -> str:
+        """The hash of the system prompt, the turns before and the prompt, as samples record it; clips are not in it."""
+        return sha256_of([self.system, *(list(turn) for turn in self.earlier), self.prompt])
+
+    def shown(self) -> str:
+        """Return the prompt for people to read: of a dialogue, every turn after a line that says whose it is."""
+        if not self.earlier:
+            return self.prompt
+        turns = (*self.earlier, Turn("user", self.prompt))
+        return "\n".join(f"[{turn.role}]\n{turn.text}" for turn in turns)
+
     def without_audio(self) -> Request:
         """Return the request without its clips and their places."""
-        text = self.prompt.replace(CLIP_MARK, "").strip() if self.placed else self.prompt
-        return replace(self, prompt=text, audios=(), placed=False)
+        if not self.placed:
+            return replace(self, audios=())
+        earlier = tuple(
+            Turn(role, _unmarked(text)) if role == "user" else Turn(role, text) for role, text in self.earlier
+        )
+        return replace(self, prompt=_unmarked(self.prompt), audios=(), placed=False, earlier=earlier)
+
+
+def _unmarked(text: str) -> str:
+    return text.replace(CLIP_MARK, "").strip()
 
 
 #: One empty dict shared by all responses without details, to save memory; `asdict` can't copy other mappings.

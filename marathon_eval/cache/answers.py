@@ -111,6 +111,8 @@ class ResponseCache:
                 described["reply_schema"] = request.reply_schema
             if request.placed:
                 described["placed"] = True
+            if request.earlier:
+                described["earlier"] = [list(turn) for turn in request.earlier]
             keyed[request] = Keyed("response/" + sha256_of([fingerprint_sha256, described]), described)
         return keyed, failed
 

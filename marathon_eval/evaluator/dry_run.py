@@ -16,9 +16,10 @@ from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estimate
+from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.eta import Forecast
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
-from marathon_eval.evaluator.requests import DocRequests, RequestPool, ordered, seconds_of
+from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
 from marathon_eval.scoring.power import least_loss
 
@@ -285,12 +286,12 @@ def _sample_request(pool: RequestPool) -> dict[str, Any] | None:
     """Return the first request as the model would get it."""
     for name, items in pool.doc_requests.items():
         for item in items:
-            for request in item.requests:
+            if (request := item.recorded) is not None:
                 return {
                     "task": name,
                     "doc_id": item.doc.doc_id,
                     "system": request.system,
-                    "prompt": request.prompt,
+                    "prompt": request.shown(),
                     "audio": [audio.path for audio in request.audios],
                     "generation": asdict(request.generation),
                     "target": item.doc.target,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from marathon_eval.cache.answers import ResponseCache
-from marathon_eval.evaluator.requests import DocRequests, RequestPool
+from marathon_eval.evaluator.doc_requests import DocRequests
+from marathon_eval.evaluator.requests import RequestPool
 from marathon_eval.task.data.pin import read_pin
 
 

@@ -20,7 +20,8 @@ from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, install_hint
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.requests import DocRequests, RequestPool, cache_folder, seconds_of
+from marathon_eval.evaluator.doc_requests import DocRequests
+from marathon_eval.evaluator.requests import RequestPool, cache_folder, seconds_of
 
 if TYPE_CHECKING:
     from marathon_eval.task.task import Task
@@ -76,6 +77,7 @@ def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
         yield reachable("judge", judge)
         yield judge_prompts(plan)
     yield places_of_clips(plan)
+    yield turns_of_dialogues(plan)
     yield audio_lengths(plan)
     yield free_disk_bytes(plan.config, answers)
     yield scorers(plan)
@@ -146,6 +148,24 @@ def places_of_clips(plan: RunBeforeStart) -> Check:
 
 def _placed(items: Iterable[DocRequests]) -> bool:
     return any(request.placed for item in items for request in item.requests)
+
+
+def turns_of_dialogues(plan: RunBeforeStart) -> Check:
+    """Check that the models take the earlier turns of a dialogue, if a task has any."""
+    names = [name for name, task in plan.tasks.items() if task.has_turns]
+    if not names:
+        return Check("turns", "every row is one question")
+    said = f"{', '.join(names)}: turn by turn; requests and costs count first turns only"
+    fault = next(
+        (
+            f"--model {model.name()} takes one question at a time: {', '.join(names)} has doc_to_messages; use a chat "
+            "model, or a task without it"
+            for model in plan.models
+            if not model.takes_turns
+        ),
+        None,
+    )
+    return Check("turns", said, fault)
 
 
 def audio_lengths(plan: RunBeforeStart) -> Check:

@@ -6,8 +6,9 @@ The requests on one clip are sent together, so that a model decodes and encodes 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +18,7 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.doc_requests import DialoguePlan, DocRequests, ask_later_turns
 from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.evaluator.split import Split
 from marathon_eval.evaluator.window_answers import combine_answers
@@ -41,14 +43,6 @@ class Progress:
 
     def stop(self) -> None:
         """Stop; also called when a run is interrupted."""
-
-
-class DocRequests(NamedTuple):
-    """Holds one document with its requests (one per repeat), or the error because of which it has none."""
-
-    doc: Doc
-    requests: list[Request]
-    error: str | None
 
 
 class RequestPool(NamedTuple):
@@ -135,9 +129,19 @@ def requests_of_doc(task: Task, doc: Doc, config: RunConfig, model_name: str) ->
         return DocRequests(doc, [], doc.error)
     try:
         requests = task.requests(doc, model_name, seed=config.seed)
+        plan = _dialogue_plan(task, doc, config, model_name) if task.has_turns else None
     except RowError as error:
         return DocRequests(doc, [], str(error))
-    return DocRequests(doc, [_with_run_settings(request, config) for request in requests], None)
+    return DocRequests(doc, [_with_run_settings(request, config) for request in requests], None, plan)
+
+
+def _dialogue_plan(task: Task, doc: Doc, config: RunConfig, model_name: str) -> DialoguePlan:
+    def next_turn(answers: Sequence[str]) -> Request | None:
+        request = task.next_turn(doc, answers, model_name, seed=config.seed)
+        return None if request is None else _with_run_settings(request, config)
+
+    whole = task.whole_dialogue(doc, model_name, seed=config.seed)
+    return DialoguePlan(next_turn, _with_run_settings(whole, config))
 
 
 def _with_run_settings(request: Request, config: RunConfig) -> Request:
@@ -179,15 +183,17 @@ def ask(
     def ask_more(more: list[Request]) -> None:
         _collect(more, model, cache, responses, progress, through)
 
+    def ask_turns(more: list[Request]) -> None:
+        cache.commit()  # what the later turns are made of
+        ask_more(more)
+
     interrupted = False
     try:
         progress.refused(_failed_rows(pool, facts))
         _collect(requests, model, cache, responses, progress, through, before)
-        if retry_errors:
-            failed = [
-                request for request, response in responses.by_request.items() if response.status == "error"
-            ]
-            ask_more(failed)
+        again = partial(_retried, responses, ask_more) if retry_errors else ask_nothing
+        again(list(responses.by_request))
+        ask_later_turns(pool.doc_requests, responses.by_request, ask_turns, again)
         combine_answers(pool.splits, responses.by_request, responses.cached, pool.asked(), ask_more)
     except KeyboardInterrupt:
         interrupted = True
@@ -195,6 +201,14 @@ def ask(
     finally:
         progress.stop()
     return responses._replace(interrupted=interrupted)
+
+
+def _retried(
+    responses: RunResponses, ask_more: Callable[[list[Request]], None], requests: list[Request]
+) -> None:
+    """Ask those of the requests once more that failed."""
+    by_request = responses.by_request
+    ask_more([one for one in requests if one in by_request and by_request[one].status == "error"])
 
 
 def ask_nothing(requests: list[Request]) -> None:
@@ -219,7 +233,10 @@ def ordered(pool: RequestPool, cache: ResponseCache) -> tuple[list[Request], dic
     """Return every distinct request, sorted so that a clip's requests are adjacent, and the facts of the clips."""
     requests = pool.requests()
     whole = pool.splits.keys()
-    facts, _ = cache.facts(audio for request in (*requests, *whole) for audio in request.audios)
+    dialogues = [
+        item.dialogue.whole for items in pool.doc_requests.values() for item in items if item.dialogue
+    ]
+    facts, _ = cache.facts(audio for request in (*requests, *whole, *dialogues) for audio in request.audios)
     requests.sort(key=lambda request: _clip_order(request, facts))
     return requests, facts
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.results import Sample
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.requests import DocRequests, RunResponses
-from marathon_eval.files import sha256_of
+from marathon_eval.evaluator.doc_requests import DocRequests
+from marathon_eval.evaluator.requests import RunResponses
 from marathon_eval.results.asked import PromptsHash
 from marathon_eval.results.compressed_samples import CompressedSamples
 from marathon_eval.scoring.aggregation import Aggregation
@@ -62,7 +62,7 @@ def scored_task(
         doc_responses = _doc_responses(item, response_for)
         verdict = verdicts.get(item.doc.doc_id)
         sample = _sample(task, item, doc_responses, responses, verdict, config.predict_only)
-        asked.add(sample, item.requests)
+        asked.add(sample, item)
         samples.append(sample)
         aggregation.add(sample, item.doc)
     code = {"code": own} if (own := task.own_code) else {}
@@ -81,11 +81,12 @@ class AskedFacts:
         self._prompts = PromptsHash()
         self._generation: dict[str, Any] | None = None
 
-    def add(self, sample: Sample, requests: Sequence[Request]) -> None:
+    def add(self, sample: Sample, item: DocRequests) -> None:
         """Add one document with its requests."""
         self._prompts.add(sample.doc_id, sample.prompt_sha256)
-        if self._generation is None and requests:
-            self._generation = {**asdict(requests[0].generation), "repeats": len(requests)}
+        if self._generation is None and item.requests:
+            repeats = 1 if item.dialogue else len(item.requests)
+            self._generation = {**asdict(item.requests[0].generation), "repeats": repeats}
             del self._generation["seed"]
 
     def facts(self) -> dict[str, Any]:
@@ -109,11 +110,11 @@ def _sample(
     predict_only: bool,
 ) -> Sample:
     """Make a document's sample. A document without a response becomes an error row, never a wrong answer."""
-    first = item.requests[0] if item.requests else None
+    first = item.recorded
     return replace(
         scored_sample(task, item.doc, doc_responses, verdict, predict_only),
         cached=bool(item.requests) and all(request in responses.cached for request in item.requests),
-        prompt_sha256=sha256_of([first.system, first.prompt]) if first else None,
+        prompt_sha256=first.prompt_sha256 if first else None,
         audio=[
             _audio_record(audio, responses.facts) for audio in (first.audios if first else item.doc.audio)
         ],
@@ -124,10 +125,14 @@ def _doc_responses(item: DocRequests, response_for: Callable[[Request], Response
     """Return the responses to a document's requests; an error and a missing response become failed responses."""
     if item.error is not None:
         return [Response.failed(item.error)]
-    responses = (response_for(request) for request in item.requests)
-    return [
-        Response.failed("not asked: interrupted") if response is None else response for response in responses
+    found = [response_for(request) for request in item.requests]
+    responses = [
+        Response.failed("not asked: interrupted") if response is None else response for response in found
     ]
+    if item.dialogue is not None:
+        # Ctrl-C may have ended the run between two turns
+        responses += [Response.failed("not asked: interrupted")] * item.dialogue.lacks_turns(responses)
+    return responses
 
 
 def scored_sample(

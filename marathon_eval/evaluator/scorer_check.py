@@ -10,7 +10,7 @@ scorer that no row confirms would score every answer as wrong, or every answer a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.gold_spellings import spellings
 from marathon_eval.scoring.grades import GRADE_METRICS
-from marathon_eval.scoring.scorer import scored_row
+from marathon_eval.scoring.scorer import scored_row, target_at_turn
 
 if TYPE_CHECKING:
     from marathon_eval.api.filter import FilterContext
@@ -70,9 +70,9 @@ class Checked:
 def check_scorers(task: Task, docs: Sequence[Doc]) -> Checked:
     """Check every reading and metric of a task on rows of its data; a faulty scorer is described in one line."""
     checked = Checked()
-    rows = _rows_to_try(docs)
     judged = judged_readings(task)
     for name, reading in task.readings.items():
+        rows = _rows_to_try(at_reading(docs, reading))
         for metric in reading.metrics:
             scorer = f"{name}: {metric.name}"
             if "code" in metric.spec:
@@ -108,6 +108,18 @@ def judged_readings(task: Task) -> set[str]:
         for spec in task.config.filter_list
         if any(str(step.get("function", "")).startswith("judge_") for step in spec["filter"])
     }
+
+
+def at_reading(docs: Sequence[Doc], reading: Reading) -> Sequence[Doc]:
+    """Return the documents with the target that the reading is compared with: of a dialogue, that of its turn."""
+    turn = reading.pipeline.turn
+    if turn is None:
+        return docs
+    return [
+        replace(doc, target=target_at_turn(doc, turn))
+        for doc in docs
+        if turn == "last" or not isinstance(doc.target, tuple) or len(doc.target) >= turn
+    ]
 
 
 def _rows_to_try(docs: Sequence[Doc]) -> list[Doc]:
@@ -204,8 +216,11 @@ def row_for_text(task: Task, reading: Reading, doc: Doc, text: str) -> ScoredRow
     Raises RowError where the filters or the row's target do not allow that.
     """
     context = task.context(doc)
-    answer = reading.pipeline.apply([text] * task.config.repeats, context)
-    return scored_row(doc, context, answer, task.scorer.cluster(doc))
+    turn = reading.pipeline.turn
+    answer = reading.pipeline.apply(
+        [text] * (turn if isinstance(turn, int) else task.config.repeats), context
+    )
+    return scored_row(doc, context, answer, task.scorer.cluster(doc), turn)
 
 
 def gold_and_wrong_text(task: Task, doc: Doc) -> tuple[str, str | None]:

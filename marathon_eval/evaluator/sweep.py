@@ -104,7 +104,11 @@ def sweep(
 
 
 def refuse_second_round(pool: RequestPool) -> None:
-    """Raise MarathonError for map_reduce: its last requests are made of answers, which differ from cell to cell."""
+    """Raise MarathonError for requests that are made of answers, which differ from cell to cell: map_reduce and dialogues."""
+    if any(item.dialogue for items in pool.doc_requests.values() for item in items):
+        raise MarathonError(
+            "doc_to_messages: a sweep asks no later turns, for they are made of answers: run each press by itself"
+        )
     if any(split.windows.combine == "map_reduce" for split in pool.splits.values()):
         raise MarathonError(
             "long_audio: combine=map_reduce is not supported in a sweep: take vote, last or join, or run each press by itself"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marathon_eval.api.doc import Doc
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.evaluator.scorer_check import gold_and_wrong_text, row_for_text
+from marathon_eval.evaluator.scorer_check import at_reading, gold_and_wrong_text, row_for_text
 from marathon_eval.scoring.reasoning import parted
+from marathon_eval.scoring.scorer import Reading
 from marathon_eval.task.data.table import FORMATS
 from marathon_eval.task.group import check_group
 from marathon_eval.task.task import Group, Task, load_task
@@ -109,25 +110,33 @@ def _doc_problems(task: Task, doc: Doc, judgings: Sequence[JudgeKind]) -> Iterat
     except RowError as error:
         yield f"{task.name}: row {doc.doc_id}: {error}"
         return
-    gold, wrong = gold_and_wrong_text(task, doc)
+    if judgings:
+        gold, _ = gold_and_wrong_text(task, doc)
     for kind in judgings:
         try:
             kind.settled(doc, parted(gold), gold)
             kind.calls(doc, parted(gold))
         except RowError as error:
             yield f"{task.name}: row {doc.doc_id}: judge: {kind.name}: {error}"
-    yield from _score_problems(task, doc, gold, 1.0, "the gold answer")
-    if wrong is not None:
-        yield from _score_problems(task, doc, wrong, 0.0, "a wrong answer")
+    # the readings of a dialogue's turn are compared with that turn's answer
+    for turn in dict.fromkeys(reading.pipeline.turn for reading in task.readings.values()):
+        readings = {name: each for name, each in task.readings.items() if each.pipeline.turn == turn}
+        for asked in at_reading([doc], next(iter(readings.values()))):
+            gold, wrong = gold_and_wrong_text(task, asked)
+            yield from _score_problems(task, readings, asked, gold, 1.0, "the gold answer")
+            if wrong is not None:
+                yield from _score_problems(task, readings, asked, wrong, 0.0, "a wrong answer")
 
 
-def _score_problems(task: Task, doc: Doc, text: str, expected: float, what: str) -> Iterator[str]:
+def _score_problems(
+    task: Task, readings: Mapping[str, Reading], doc: Doc, text: str, expected: float, what: str
+) -> Iterator[str]:
     """Score `text` as a model's response to `doc`, and compare each exact metric with the expected score."""
     try:
-        rows = {name: row_for_text(task, reading, doc, text) for name, reading in task.readings.items()}
+        rows = {name: row_for_text(task, reading, doc, text) for name, reading in readings.items()}
         scores = {
             name: {metric.name: metric.score(rows[name]) for metric in reading.metrics}
-            for name, reading in task.readings.items()
+            for name, reading in readings.items()
         }
     except RowError as error:
         yield f"{task.name}: row {doc.doc_id}: {error}"

@@ -18,7 +18,8 @@ from marathon_eval.api.model import Generation, Request
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
-from marathon_eval.evaluator.requests import DocRequests, RequestPool, seconds_of
+from marathon_eval.evaluator.doc_requests import DocRequests
+from marathon_eval.evaluator.requests import RequestPool, seconds_of
 from marathon_eval.evaluator.split import Split
 from marathon_eval.task.yaml.long_audio import LongAudio, LongAudioRule, Windows
 
@@ -64,7 +65,10 @@ def with_windows(
     splits: dict[Request, Split] = {}
     for name, windows in rules.items():
         facts, _ = cache.facts(
-            audio for item in doc_requests[name] for request in item.requests for audio in request.audios
+            audio
+            for item in doc_requests[name]
+            for request in (*item.requests, *([item.dialogue.whole] if item.dialogue else []))
+            for audio in request.audios
         )
         doc_requests[name] = [_cut(item, windows, tasks[name], facts, splits) for item in doc_requests[name]]
     return RequestPool(pool.docs, doc_requests, splits)
@@ -85,6 +89,8 @@ def _cut(
     facts: Mapping[Audio, AudioFacts],
     splits: dict[Request, Split],
 ) -> DocRequests:
+    if item.dialogue is not None:
+        return _uncut_dialogue(item, windows, seconds_of(item.dialogue.whole, facts))
     for request in item.requests:
         seconds = seconds_of(request, facts)
         if seconds <= windows.seconds or any(audio not in facts for audio in request.audios):
@@ -103,6 +109,16 @@ def _cut(
             )
         splits.setdefault(request, split)
     return item
+
+
+def _uncut_dialogue(item: DocRequests, windows: Windows, seconds: float) -> DocRequests:
+    """Return a dialogue whose clips fit one window, and an error row for any other: turns are not asked by windows."""
+    if seconds <= windows.seconds:
+        return item
+    error = (
+        f"row {item.doc.doc_id}: its clips last {seconds:.0f} s, and long_audio cuts no clips of a dialogue"
+    )
+    return DocRequests(item.doc, [], error)
 
 
 def _split(request: Request, windows: Windows, seconds: float, read: Callable[[str], str | None]) -> Split:

@@ -113,7 +113,13 @@ class Aggregation:
     def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc) -> dict[str, ScoredRow]:
         context, cluster = self.contexts(doc), self.scorer.cluster(doc)
         return {
-            name: scored_row(doc, context, Answer(readings[name].answer, readings[name].rule), cluster)
+            name: scored_row(
+                doc,
+                context,
+                Answer(readings[name].answer, readings[name].rule),
+                cluster,
+                self.scorer.readings[name].pipeline.turn,
+            )
             for name in self._readings_with_rows
         }
 

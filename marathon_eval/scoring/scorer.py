@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from marathon_eval.api.doc import Doc
-from marathon_eval.api.filter import Answer, FilterContext, Pipeline
+from marathon_eval.api.filter import Answer, FilterContext, Pipeline, at_turn
 from marathon_eval.api.metric import Metric, ScoredRow, finite_score
 from marathon_eval.api.model import Response
 from marathon_eval.api.results import ReadingScore, Sample
@@ -84,7 +84,7 @@ class Scorer:
         scores_by_reading = {}
         for name, reading in self.readings.items():
             answer = reading.pipeline.apply(texts, context)
-            row = scored_row(doc, context, answer, self.cluster(doc))
+            row = scored_row(doc, context, answer, self.cluster(doc), reading.pipeline.turn)
             scores = {
                 metric.name: None
                 if answer.left_out and not metric.counts_left_out
@@ -105,11 +105,20 @@ class Scorer:
         return clusters if len(set(clusters)) > 1 else [str(doc.audio_names or doc.doc_id) for doc in docs]
 
 
-def scored_row(doc: Doc, context: FilterContext, answer: Answer, cluster: str) -> ScoredRow:
-    """Build the row that metrics take. Raises RowError where the document has no target."""
+def scored_row(
+    doc: Doc, context: FilterContext, answer: Answer, cluster: str, turn: int | Literal["last"] | None = None
+) -> ScoredRow:
+    """Build the row that metrics take. Raises RowError where the document has no target, or none for the turn."""
     if doc.target is None:
         raise RowError(f"row {doc.doc_id}: has no target")
-    return ScoredRow(answer, doc.target, context, cluster)
+    return ScoredRow(answer, target_at_turn(doc, turn) or "", context, cluster)
+
+
+def target_at_turn(doc: Doc, turn: int | Literal["last"] | None) -> str | tuple[str, ...] | None:
+    """Return the target; of a dialogue with a right answer for each turn, that of the turn. Raises RowError."""
+    if turn is None or not isinstance(doc.target, tuple):
+        return doc.target
+    return at_turn(doc.target, turn, f"row {doc.doc_id}: the targets")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from marathon_eval.scoring.aggregation import Aggregation
 from marathon_eval.scoring.scorer import Scorer
 from marathon_eval.task.data.rows import TableReader
 from marathon_eval.task.data.selection import ANY_LENGTH, RowLengths
+from marathon_eval.task.dialogue_checks import check_dialogue
+from marathon_eval.task.dialogue_requests import check_script, turn_request
 from marathon_eval.task.documents import DocLoader
 from marathon_eval.task.group import Group
 from marathon_eval.task.judged_readings import check_judged_readings
@@ -140,10 +142,15 @@ class Task:
         return doc.target
 
     def requests(self, doc: Doc, model_name: str | None = None, seed: int = 0) -> list[Request]:
-        """Build one request per repeat. The seed for sampling is the task's, else `seed`, plus the repeat's number.
+        """Build one request per repeat; of a dialogue, that of the first turn.
+
+        The seed for sampling is the task's, else `seed`, plus the repeat's number.
 
         Raises RowError if the row lacks a value that the prompt needs.
         """
+        if self.has_turns:
+            first = self.next_turn(doc, (), model_name, seed)
+            return [] if first is None else [first]
         writer = self.variants.get(model_name or "", self.writer)
         prompt = writer.write(doc.fields, doc.examples)
         audios, marks = (*doc.example_audio, *doc.audio), prompt.text.count(CLIP_MARK)
@@ -155,17 +162,42 @@ class Task:
                 f"row {doc.doc_id}: the prompt has {CLIP_MARK} {marks} times for {len(audios)} clips: it stands where each clip "
                 "does, and in no column"
             )
-        first = self.generation.seed if self.generation.seed is not None else seed
         return [
             Request(
                 prompt.text,
                 audios,
-                replace(self.generation, seed=first + repeat) if self._sampled else self.generation,
+                self._seeded(seed, repeat),
                 prompt.system,
                 placed=placed,
             )
             for repeat in range(self.config.repeats)
         ]
+
+    @property
+    def has_turns(self) -> bool:
+        """Whether its rows are dialogues of several turns."""
+        return self.config.doc_to_messages is not None
+
+    def next_turn(
+        self, doc: Doc, answers: Sequence[str], model_name: str | None = None, seed: int = 0
+    ) -> Request | None:
+        """Build the request of a dialogue's turn after these answers; None after the last. Raises RowError."""
+        writer = self.variants.get(model_name or "", self.writer)
+        if (dialogue := writer.question.dialogue) is None:
+            return None
+        values = writer.question.values(doc.fields)
+        if not answers:
+            check_script(doc, dialogue.script(values))
+        turns = dialogue.turns(values, answers)
+        return None if turns is None else turn_request(doc, turns, self._seeded(seed), writer.system(values))
+
+    def whole_dialogue(self, doc: Doc, model_name: str | None = None, seed: int = 0) -> Request:
+        """Return the request of the last turn, with `{{ answers[0] }}` and so on as answers. Raises RowError."""
+        writer = self.variants.get(model_name or "", self.writer)
+        if (dialogue := writer.question.dialogue) is None:
+            raise RowError(f"{self.name}: has no doc_to_messages")
+        values = writer.question.values(doc.fields)
+        return turn_request(doc, dialogue.script(values).turns, self._seeded(seed), writer.system(values))
 
     @property
     def places_clips(self) -> bool:
@@ -201,6 +233,12 @@ class Task:
             aggregation.add(sample, docs[sample.doc_id])
         return aggregation.result(docset)
 
+    def _seeded(self, seed: int, repeat: int = 0) -> Generation:
+        if not self._sampled:
+            return self.generation
+        first = self.generation.seed if self.generation.seed is not None else seed
+        return replace(self.generation, seed=first + repeat)
+
     @property
     def _sampled(self) -> bool:
         return self.generation.temperature > 0
@@ -231,6 +269,7 @@ class Task:
                 f"{self._at('repeats')}: {config.repeats} greedy responses to one request are all the same; "
                 "set generation_kwargs: temperature above 0, or repeats: 1"
             )
+        check_dialogue(config, self.document)
         self._check_places()
         if config.default_subset is not None and config.default_subset not in config.subsets:
             raise unknown(self._at("default_subset"), "subset", config.default_subset, config.subsets)

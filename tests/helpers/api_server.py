@@ -234,7 +234,7 @@ def _understood(path: str, headers: dict[str, str], body: dict[str, Any], files:
                     sounds.append(base64.b64decode(part["audio_url"]["url"].partition("base64,")[2]))
     else:
         call.body = body = _camel(body)
-        for part in body["contents"][0]["parts"]:
+        for part in [part for content in body["contents"] for part in content["parts"]]:
             call.prompt = part.get("text", call.prompt)
             if "inlineData" in part:
                 # urlsafe, as protobuf's JSON writes bytes

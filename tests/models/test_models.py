@@ -27,7 +27,7 @@ from helpers.tiny_model_cases import (
 )
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Request
+from marathon_eval.api.model import Request, Turn
 from marathon_eval.api.press import budget
 from marathon_eval.backends.hf.chat import ChatModel
 from marathon_eval.backends.hf.engine.loaded import Loaded
@@ -89,6 +89,27 @@ def test_placed_clips_stand_between_the_texts(name: str, bench: Benches) -> None
     assert "before" in text.replace(" ", "")
     rest = there.loaded.tokenizer.decode(ids[int(heard.nonzero()[-1]) + 1 :])
     assert ("last" if count == 2 else "after") in rest.replace(" ", "")
+
+
+@ALL
+def test_the_turns_of_a_dialogue_stand_in_order(name: str, bench: Benches) -> None:
+    """The first clip, the model's own answer and the second clip stand in the ids in this order."""
+    there = bench(name)
+    adapter = there.adapter()
+    clips = (Audio("unread.wav"), Audio("other.wav"))[: 1 if adapter.clips_per_question == 1 else 2]
+    earlier = (Turn("user", "<audio> which?"), Turn("assistant", "cats <audio>"))
+    request = Request(
+        "sure? <audio>" if len(clips) == 2 else "sure?", clips, FEW, placed=True, earlier=earlier
+    )
+    inputs = adapter.prepare(there.loaded, [request], [[noise(31.0), noise(2.0)][: len(clips)]])
+    tokens = torch.tensor(adapter.decoder(there.loaded.model).audio_token_ids)
+    ids = inputs.tensors["input_ids"][0]
+    heard = torch.isin(ids, tokens)
+    assert int(heard.sum()) == inputs.audio_tokens[0]
+    text = there.loaded.tokenizer.decode(ids[~heard]).replace(" ", "")
+    assert text.index("which?") < text.index("cats<audio>") < text.index("sure?")
+    before = there.loaded.tokenizer.decode(ids[: int(heard.nonzero()[-1])]).replace(" ", "")
+    assert ("cats" in before) == (len(clips) == 2), "the second clip stands in the second turn"
 
 
 @ALL

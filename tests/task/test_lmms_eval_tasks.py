@@ -192,7 +192,7 @@ def test_scorers_that_guess_give_the_same_figure_again(tmp_path: Path) -> None:
         ),
         (
             VISUAL + "doc_to_messages: !function utils.clip\n",
-            "own.yaml:12: 'doc_to_messages' is not supported here: a row is one",
+            "own.yaml:12: 'doc_to_messages' is not supported here: a function may",
         ),
         (
             VISUAL + "model_specific_target_kwargs: {dummy: {}}\n",

@@ -10,7 +10,7 @@ import pydantic
 import pytest
 import yaml
 
-from marathon_eval.task.yaml import config, data_config, judge_keys, long_audio
+from marathon_eval.task.yaml import config, data_config, dialogue_keys, judge_keys, long_audio
 from marathon_eval.task.yaml.config import GroupConfig, TaskConfig, task_schema
 
 #: What each class needs beside the key that is tried.
@@ -19,6 +19,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "GroupConfig": {"group": "g", "task": ["gtzan"]},
     "Headline": {"reading": "strict", "metric": "accuracy"},
     "StripPrefix": {"columns": "a", "prefix": "b"},
+    "Message": {"content": "q"},
     "Join": {"file": "a.csv", "column": "b"},
     "AudioColumns": {"path": "a"},
     "LongAudio": {"window": {"seconds": 600, "combine": "vote"}},
@@ -50,7 +51,7 @@ def test_every_key_has_its_meaning_and_a_valid_example(name: str, key: str) -> N
         return
     (kind,) = {
         getattr(module, name)
-        for module in (config, data_config, judge_keys, long_audio)
+        for module in (config, data_config, dialogue_keys, judge_keys, long_audio)
         if hasattr(module, name)
     }
     needed = {} if name == "RowStepConfig" else NEEDED.get(name, {})

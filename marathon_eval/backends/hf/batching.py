@@ -65,7 +65,8 @@ BatchSize = Annotated[int | Literal["auto"], BeforeValidator(_batch_size)]
 
 def estimated_tokens(request: Request, seconds: float, rate: float | None) -> int:
     """Estimate the tokens of prompt, audio and answer without decoding or tokenizing anything."""
-    text_bytes = len((request.prompt + (request.system or "")).encode(errors="surrogatepass"))
+    text = "".join([request.system or "", *(turn.text for turn in request.earlier), request.prompt])
+    text_bytes = len(text.encode(errors="surrogatepass"))
     audio = int(seconds * (rate or FALLBACK_RATE)) + 1
     return audio + text_bytes // BYTES_PER_TOKEN + FRAME_TOKENS + request.generation.max_new_tokens
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from marathon_eval.api.model import ModelSettings, Request, flags_of
 from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
+from marathon_eval.api.turns import turns_with_clips
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
 from marathon_eval.backends.hf.token_times import at_rate, evenly, joined, only_first
@@ -69,6 +70,7 @@ class ChatModel(HFAudio):
     places_clips: ClassVar[bool] = True
     #: The encoder pads each clip to a multiple of this many seconds, and its padding takes tokens; None: no padding does.
     padded_to: float | None = None
+    takes_turns: ClassVar[bool] = True
     #: True for windowed layers and shared caches, where a press can only drop tokens before the first layer.
     cut_at_input: ClassVar[bool] = False
     #: The largest number of clips in one question; None: no limit.
@@ -205,6 +207,9 @@ class ChatModel(HFAudio):
         turns: list[dict[str, Any]] = []
         if system:
             turns.append({"role": "system", "content": [{"type": "text", "text": system}]})
+        if request.earlier:
+            dialogue = turns_with_clips(request, sounds, self._pieces.get(request))
+            return [*turns, *({"role": turn.role, "content": _parts(turn.content)} for turn in dialogue)]
         content: list[Mapping[str, str]] = [*sounds, *text] if settings.audio_first else [*text, *sounds]
         if request.placed and sounds:
             content = placed_parts(request, sounds, self._pieces.get(request))
@@ -258,6 +263,10 @@ def placed_parts(
         content += [next(waiting) for _ in range(count)]
         content.append({"type": "text", "text": text})
     return [part for part in content if part["type"] != "text" or part["text"].strip()]
+
+
+def _parts(content: Sequence[object]) -> list[object]:
+    return [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
 
 
 def refuse_uncut(model: str, press: Press, flag: str = "--model_args") -> None:

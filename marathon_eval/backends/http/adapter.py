@@ -285,7 +285,7 @@ class APIAudio(Model):
     async def _call(self, session: Session, request: Request, clips: Sequence[EncodedClip]) -> ServerReply:
         """Make a call within the limits, then correct the token limit by the call's reported tokens."""
         rate = session.rate.per_second if isinstance(session.rate, AudioRate) else ASSUMED_TOKENS_PER_SECOND
-        expected = rate * sum(clip.seconds for clip in clips) + len(request.prompt) / 4
+        expected = rate * sum(clip.seconds for clip in clips) + request.text_length / 4
         expected += request.generation.max_new_tokens
         await session.requests_pace.wait()
         await session.tokens_pace.wait(expected)

@@ -66,7 +66,7 @@ class AudioRate:
             return float(reply.audio_tokens)
         if reply.input_tokens is None:
             return None
-        words = len(request.prompt.split())
+        words = sum(len(text.split()) for text in (*(turn.text for turn in request.earlier), request.prompt))
         if request.system is not None:  # it replaces the default system text, which `overhead` includes
             return max(0.0, reply.input_tokens - words - len(request.system.split()))
         return max(0.0, reply.input_tokens - words - self.overhead)

@@ -169,10 +169,9 @@ def first_prompts(tasks: Mapping[str, Task], config: RunConfig) -> Iterator[str]
     for name, task in tasks.items():
         for doc in docs_of(task, limited).docs[:1]:
             item = requests_of_doc(task, doc, config, config.model)
-            if not item.requests:
+            if (request := item.recorded) is None:
                 yield f"{name}, row {doc.doc_id}: {item.error}"
                 continue
-            request = item.requests[0]
             shown = {"task": name, "doc_id": doc.doc_id, "audio": [audio.path for audio in request.audios]}
-            shown |= {"system": request.system, "prompt": request.prompt, "target": task.target(doc)}
+            shown |= {"system": request.system, "prompt": request.shown(), "target": task.target(doc)}
             yield from first_request(shown)

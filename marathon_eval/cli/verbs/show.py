@@ -20,7 +20,7 @@ from marathon_eval.cli.verbs.cache import folder_of
 from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from marathon_eval.api.model import Request, Response
     from marathon_eval.task.task import Doc, Task
@@ -117,7 +117,7 @@ def play_audio(task: Task, doc: Doc, model: str | None) -> None:
     """Play all clips of the document, one after the other. Raises MarathonError if it has none or playing fails."""
     from marathon_eval.cli.playing import play
 
-    audios = () if doc.error is not None else task.requests(doc, model)[0].audios
+    audios = () if doc.error is not None else _shown_request(task, doc, model).audios
     if not audios:
         raise MarathonError(f"--play: row {doc.doc_id} of {task.name} has no audio")
     for audio in audios:
@@ -129,7 +129,7 @@ def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[s
     lines = [f"task     {task.name}, row {doc.doc_id}"]
     if doc.error is not None:
         return [*lines, f"error    {doc.error}"]
-    request = task.requests(doc, arguments.model)[0]
+    request = _shown_request(task, doc, arguments.model)
     with ResponseCache(None) as memo:
         facts, errors = memo.facts(request.audios)
     for audio in request.audios:
@@ -146,15 +146,65 @@ def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[s
     lines += [
         f"system   {request.system}",
         "prompt",
-        *("  | " + line for line in request.prompt.splitlines()),
+        *("  | " + line for line in request.shown().splitlines()),
     ]
     shas = [facts[audio].sha256 for audio in request.audios if audio in facts]
 
     def verdict(response: Response) -> str:
         return response_verdict(task, doc, response, arguments.reading)
 
-    answers = list(answers_by_model(request, shas, arguments.use_cache, verdict))
+    if task.has_turns:
+        answers = cached_turns(task, doc, arguments)
+    else:
+        answers = answers_by_model(request, shas, arguments.use_cache, verdict)
     return [*lines, f"answers  {len(answers)} in the cache", *answers]
+
+
+def _shown_request(task: Task, doc: Doc, model: str | None) -> Request:
+    """Return the request that `show` prints: the row's, or the whole dialogue with placeholders as answers."""
+    return task.whole_dialogue(doc, model) if task.has_turns else task.requests(doc, model)[0]
+
+
+def cached_turns(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[str]:
+    """Return one line per cached answer to a turn of the row's dialogue: key, model, date, number of the turn, text.
+
+    Each model's answers are followed turn by turn, for its later turns hold its own earlier answers.
+    """
+    path = folder_of(arguments.use_cache) / FILE_NAME
+    first = task.requests(doc, arguments.model)
+    if not path.is_file() or not first:
+        return []
+    opening = [*map(list, first[0].earlier), ["user", first[0].prompt]]
+    entries: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    with opened_read_only(path) as connection:
+        models = fingerprints(connection)
+        for key, row in stored(connection, RESPONSE):
+            if _turns_of(row)[: len(opening)] == opening:
+                entries.setdefault(row["fingerprint"], []).append((key, row))
+    with ResponseCache(None) as memo:
+        lines = []
+        for fingerprint, found in entries.items():
+            name = named(models.get(fingerprint, {}))
+
+            def follow(answers: list[str], found: Sequence[Any] = found, name: str = name) -> Iterator[str]:
+                request = task.next_turn(doc, answers, arguments.model)
+                if request is None:
+                    return
+                asked = [*map(list, request.earlier), ["user", request.prompt]]
+                facts, _ = memo.facts(request.audios)
+                shas = [facts[audio].sha256 for audio in request.audios if audio in facts]
+                for key, row in found:
+                    if _turns_of(row) == asked and row["request"]["audio"] == shas:
+                        text, short = row["response"]["text"], key.removeprefix(RESPONSE)[:12]
+                        yield f"  {short}  {name}  {row['created']}  turn {len(answers) + 1}: {text!r}"
+                        yield from follow([*answers, text])
+
+            lines += list(follow([]))
+    return lines
+
+
+def _turns_of(row: Mapping[str, Any]) -> list[list[str]]:
+    return [*row["request"].get("earlier", []), ["user", row["request"]["prompt"]]]
 
 
 def response_verdict(task: Task, doc: Doc, response: Response, reading: str | None) -> str:

@@ -18,8 +18,7 @@ from marathon_eval.api.model import Request
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.requests import DocRequests, cache_folder, docs_of, requests_of_doc
-from marathon_eval.files import sha256_of
+from marathon_eval.evaluator.requests import cache_folder, docs_of, requests_of_doc
 from marathon_eval.results.files import read_samples
 from marathon_eval.task.task import Task
 
@@ -78,7 +77,7 @@ def _joined(
 ) -> tuple[JoinedRows, list[_Mismatch]]:
     """Return the rows by document, and a mismatch for each document that is sound but has none."""
     items = [requests_of_doc(task, doc, config, model_name) for doc in docs.docs]
-    facts = _facts([item.requests[0] for item in items if item.requests], config)
+    facts = _facts([item.recorded for item in items if item.recorded], config)
     by_key: dict[AskedKey, list[StoredRow]] = {}
     for row in stored:
         by_key.setdefault(_key_of_row(row), []).append(row)
@@ -86,9 +85,9 @@ def _joined(
     rows: dict[int, StoredRow] = {}
     mismatches: list[_Mismatch] = []
     for item in items:
-        if not item.requests:
+        if item.recorded is None:
             continue  # the document's own error makes it an error row
-        found = _row_of(item, task, by_key, by_number, facts)
+        found = _row_of(item.doc, item.recorded, task, by_key, by_number, facts)
         if isinstance(found, str):
             mismatches.append(_Mismatch(item.doc.doc_id, found))
         else:
@@ -98,14 +97,14 @@ def _joined(
 
 
 def _row_of(
-    item: DocRequests,
+    doc: Doc,
+    request: Request,
     task: Task,
     by_key: Mapping[AskedKey, list[StoredRow]],
     by_number: Mapping[int, StoredRow],
     facts: Mapping[Audio, AudioFacts],
 ) -> StoredRow | str:
     """Return the row that answers a document, or why there is none. Equal requests have equal answers."""
-    doc, request = item.doc, item.requests[0]
     key = _key_of_request(request, facts)
     same = by_key.get(key, [])
     fitting = [row for row in same if _same_options(row, task, doc)]
@@ -127,7 +126,7 @@ def _row_of(
 
 def _key_of_request(request: Request, facts: Mapping[Audio, AudioFacts]) -> AskedKey:
     clips = (facts[clip].sha256 if clip in facts else PurePath(clip.path).name for clip in request.audios)
-    return sha256_of([request.system, request.prompt]), tuple(clips)
+    return request.prompt_sha256, tuple(clips)
 
 
 def _key_of_row(row: StoredRow) -> AskedKey:

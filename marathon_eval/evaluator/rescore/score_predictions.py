@@ -96,6 +96,10 @@ def score_predictions(
     """Score a predictions file for tasks and groups. Asks no model but the judge. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups = load_tasks(Registry(include_path), names)
+    if turned := [name for name, task in tasks.items() if task.has_turns]:
+        raise MarathonError(
+            f"{path}: {turned[0]} has doc_to_messages, and a predictions file has one answer a row"
+        )
     tasks = as_judged(tasks, judge)
     file = read_predictions(path, key)
     joined = {name: joined_predictions(task, file, data_dir) for name, task in tasks.items()}

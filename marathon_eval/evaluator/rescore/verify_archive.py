@@ -61,6 +61,7 @@ def archive_files(run: Path, typed: Mapping[str, Any]) -> tuple[dict[str, bytes]
     _refuse_judged(results, folder)
     registry = Registry(config.include_path)
     tasks, groups = load_tasks(registry, config.tasks, config.num_fewshot)
+    _refuse_dialogues(tasks)
     expanded = in_orders(tasks, config)
     files = {"results.json": (folder / "results.json").read_bytes()}
     sources: dict[Path, None] = {}
@@ -134,6 +135,11 @@ def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
 def _refuse_predictions(results: Mapping[str, Any]) -> None:
     if not {"model", "tasks"} <= set(results["config"]):
         raise MarathonError("pack: only a run's results can be packed, not scores of a predictions file")
+
+
+def _refuse_dialogues(tasks: Mapping[str, Task]) -> None:
+    if turned := [name for name, task in tasks.items() if task.has_turns]:
+        raise MarathonError(f"pack: {turned[0]} has doc_to_messages; runs of dialogues cannot be packed")
 
 
 def _refuse_judged(results: Mapping[str, Any], where: Path) -> None:

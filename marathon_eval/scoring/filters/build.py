@@ -33,6 +33,8 @@ from marathon_eval.scoring.filters.transcript import transcript
 from marathon_eval.scoring.reasoning import strip_reasoning
 from marathon_eval.scoring.released import air_bench_mmar_mmau, audiomarathon, audiomarathon_asr
 
+#: Keys of an entry of `filter_list`; `turn` says which answer of a dialogue is read.
+_KEYS = ("name", "filter", "turn")
 #: Filters of lm-eval that are not supported, and why.
 REFUSED_FILTERS = {
     "custom": "it runs Python named in a YAML; use regex, map or choice",
@@ -56,15 +58,18 @@ def build_pipeline(
         raise MarathonError(f"{where}: a filter pipeline needs a name of printable characters, got {name!r}")
     if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
         raise MarathonError(f"{where}: pipeline '{spec['name']}' needs `filter`, a list of {{function: ...}}")
-    if surplus := [key for key in spec if key not in ("name", "filter")]:
+    if surplus := [key for key in spec if key not in _KEYS]:
         raise MarathonError(
-            f"{where}: a filter pipeline has no key '{surplus[0]}'.{did_you_mean(surplus[0], ['name', 'filter'])} "
-            "It has: name, filter"
+            f"{where}: a filter pipeline has no key '{surplus[0]}'.{did_you_mean(surplus[0], _KEYS)} "
+            f"It has: {', '.join(_KEYS)}"
         )
+    turn = spec.get("turn")
+    if not (turn is None or turn == "last" or (type(turn) is int and turn >= 1)):
+        raise MarathonError(f"{where}: pipeline '{name}': turn: must be 1, 2, ... or last, got {turn!r}")
     functions = [_function(entry, where) for entry in entries]
     steps = [_step(entry, where, own) for entry in entries]
     needs_choices = any(function in ("choice", "choice_text", "multi_choice_regex") for function in functions)
-    return Pipeline(spec["name"], tuple(steps), needs_choices)
+    return Pipeline(spec["name"], tuple(steps), needs_choices, turn)
 
 
 def filter_names() -> list[str]:

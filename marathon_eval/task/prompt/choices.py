@@ -91,7 +91,7 @@ class Choices:
         if self.rule is None:
             return self.fixed
         value = self.rule.value(fields)
-        texts = _as_list(_literal(value) if isinstance(value, str) else value)
+        texts = _as_list(literal_value(value) if isinstance(value, str) else value)
         while self.optional_tail and texts and is_null(texts[-1]):
             texts.pop()
         if not texts:
@@ -205,7 +205,7 @@ def _as_list(value: Any) -> list[Any] | None:
     return list(value) if isinstance(value, (list, tuple)) else None
 
 
-def _literal(text: str) -> Any:
+def literal_value(text: str) -> Any:
     """Parse text as a Python literal, since a template gives a list as text; None if it is not one."""
     try:
         return ast.literal_eval(text.strip())

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from marathon_eval.errors import RowError
 from marathon_eval.task.prompt.choices import Choices, gold_of, is_null, letters_of, option_lines, text_gold
+from marathon_eval.task.prompt.dialogue import Dialogue
 from marathon_eval.task.prompt.template import FromRow, Named, from_row, wording
 from marathon_eval.task.yaml.config import FewshotConfig, GoldForm, Layout, PromptVariant, TaskConfig
 from marathon_eval.task.yaml.loader import Document
@@ -35,7 +36,9 @@ class Question:
         choices: Choices,
         layout: Layout | None,
         gold_is: GoldForm = "option",
+        dialogue: Dialogue | None = None,
     ) -> None:
+        self.dialogue = dialogue
         self.text = text
         self.target = target
         self.choices = choices
@@ -57,6 +60,9 @@ class Question:
             ),
             (variant.choice_layout if variant else None) or config.choice_layout,
             config.gold_is,
+            None
+            if config.doc_to_messages is None
+            else Dialogue(config.doc_to_messages, f"{document.where('doc_to_messages')}: doc_to_messages"),
         )
 
     def values(self, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -100,7 +106,8 @@ class Question:
         """Return the rules that read rows; the columns they need are checked against the whole dataset."""
         unread = self.gold_is == "absent" or isinstance(self.target, (int, list))
         target: list[Named] = [] if unread or isinstance(self.target, (int, list)) else [self.target]
-        return [self.text, *target, self.choices]
+        asked: list[Named] = [self.text] if self.dialogue is None else self.dialogue.rules
+        return [*asked, *target, self.choices]
 
 
 class PromptWriter:
@@ -126,8 +133,11 @@ class PromptWriter:
         question = _as_text(self.question.text, values)
         prefix = _as_text(self.rules["gen_prefix"], values) if "gen_prefix" in self.rules else ""
         parts.append(joined_texts(question, prefix, self.config.target_delimiter))
-        system = _as_text(self.rules["system"], values) if "system" in self.rules else None
-        return Prompt("".join(parts), system)
+        return Prompt("".join(parts), self.system(values))
+
+    def system(self, values: Mapping[str, Any]) -> str | None:
+        """Return the system prompt of a row, None if the task has none; `values` are what templates see. Raises RowError."""
+        return _as_text(self.rules["system"], values) if "system" in self.rules else None
 
 
 class FewshotWriter:

@@ -19,6 +19,7 @@ from marathon_eval.task.yaml.data_config import (
     RowStepConfig,
     Subset,
 )
+from marathon_eval.task.yaml.dialogue_keys import Message
 from marathon_eval.task.yaml.generation import generation_settings
 from marathon_eval.task.yaml.judge_keys import Judging
 from marathon_eval.task.yaml.long_audio import LongAudioRule
@@ -131,6 +132,10 @@ class TaskConfig(Keys):
 
     doc_to_text: str = Field(
         description="a column, or a template that sees the row's columns, choices, letters and options"
+    )
+    doc_to_messages: str | list[str | Message] | None = Field(
+        None,
+        description="turns of a dialogue, in place of doc_to_text: a list, or a column or template of one",
     )
     doc_to_target: str | int | list[Any] = Field(
         description="a column or template; for multiple choice it gives a letter, an option's text or an index"

@@ -27,7 +27,7 @@ REFUSED_KEYS = {
     "process_results": "it would run Python; use filter_list and metric_list",
     "use_prompt": "marathon-eval does not use promptsource; write doc_to_text",
     "doc_to_image": "models get audio and text, no images",
-    "doc_to_messages": "a row is one question and one answer; write doc_to_text and doc_to_audio",
+    "doc_to_messages": "a function may not write turns; list them, or name a column or template that gives a list",
     "doc_to_video": "models get audio and text, no images",
     "model_specific_target_kwargs": "the gold answer does not depend on the model",
     "reasoning_tags": "add the filter strip_reasoning to filter_list",
@@ -69,6 +69,8 @@ def parsed_config(document: Document, config: type[Config]) -> Config:
     values = {key: value for key, value in document.values.items() if value is not None}
     if "process_results" in values:  # it reads the row itself, so that there need be no target
         values = {"doc_to_target": "", "gold_is": "any_text", **values}
+    if "doc_to_messages" in values:  # they are the question
+        values.setdefault("doc_to_text", "")
     fewshot = values.get("fewshot_config")
     if isinstance(fewshot, dict) and (code := task_function(fewshot.get("samples"))) is not None:
         values["fewshot_config"] = {**fewshot, "samples": called(code)}
@@ -111,8 +113,10 @@ def _refused_arguments(document: Document) -> Iterator[str]:
 
 
 def _is_refused(key: str, value: Any) -> bool:
-    scored = key == "process_results" and task_function(value) is not None
-    return key in REFUSED_KEYS and value is not None and not scored
+    if key in ("process_results", "doc_to_messages"):
+        # a function may score rows, and may not write turns
+        return (task_function(value) is None) == (key == "process_results") and value is not None
+    return key in REFUSED_KEYS and value is not None
 
 
 def _message(document: Document, config: type[BaseModel], error: ErrorDetails) -> str:
