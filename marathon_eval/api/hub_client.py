@@ -20,7 +20,7 @@ _ETAGS = ("x-linked-etag", "etag")
 
 
 class HubLie(OSError):
-    """Raised for a reply that no hub sends; an OSError, as the hub's own errors are."""
+    """Reports a reply that no hub sends; an OSError, as the hub's own errors are."""
 
 
 @cache

@@ -74,7 +74,7 @@ class MetricValue:
 
 
 def full_n(n_meta: int, n_missing: int, n_filtered: int) -> int:
-    """The rows of a task's subset, of which a limit or row numbers may leave some out."""
+    """Return the number of rows of a task's subset, of which a limit or row numbers may leave some out."""
     return n_meta - n_missing - n_filtered
 
 

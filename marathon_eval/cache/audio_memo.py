@@ -32,7 +32,7 @@ HASHED_AT_ONCE = 8
 
 
 class MemoStore(Protocol):
-    """What the memo needs of the response cache: values by key, and the file in which earlier answers lie."""
+    """Says what the memo needs of the response cache: values by key, and the file in which earlier answers lie."""
 
     path: Path | None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 class CleanMark:
-    """The mark of one cache file; locked between `begin` and `end`."""
+    """Sets the mark of one cache file, which is locked between `begin` and `end`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -19,7 +19,7 @@ ROWS_FILE, AUDIO_FOLDER = "rows.jsonl", "audio"
 
 
 class PlainCopy(NamedTuple):
-    """The file of rows, and the numbers of rows and of audio files that were written."""
+    """Holds the file of rows, and the numbers of rows and of audio files that were written."""
 
     path: Path
     rows: int

@@ -41,6 +41,28 @@ LAZY = {
     "sqlitedict",
 }
 MAX_FILE, MAX_FUNCTION = 350, 55
+#: How docstrings begin that say what something is before they say what it does.
+NO_VERBS = frozenset(
+    [
+        "A",
+        "An",
+        "The",
+        "This",
+        "That",
+        "Each",
+        "Every",
+        "All",
+        "One",
+        "Whether",
+        "What",
+        "How",
+        "Where",
+        "When",
+        "If",
+        "Class",
+        "Function",
+    ]
+)
 
 
 class Facts(NamedTuple):
@@ -52,12 +74,14 @@ class Facts(NamedTuple):
     imports: set[str]
     imports_at_top: set[str]
     public_names: set[str]
+    #: The first words of public classes' and functions' docstrings; a property may be called a noun.
+    first_words: dict[str, str]
 
 
 @cache
 def facts(path: Path) -> Facts:
-    text = path.read_text(encoding="utf-8")
-    tree = ast.parse(text)
+    source = path.read_text(encoding="utf-8")
+    tree = ast.parse(source)
     nodes = list(ast.walk(tree))
     functions = {
         f"{node.name}:{node.lineno}": (node.end_lineno or 0) - node.lineno + 1
@@ -65,12 +89,20 @@ def facts(path: Path) -> Facts:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     return Facts(
-        text.count("\n"),
+        source.count("\n"),
         functions,
-        ast.get_docstring(tree) if text.strip() else "empty",
+        ast.get_docstring(tree) if source.strip() else "empty",
         imports(nodes),
         imports(tree.body),
         public_names(tree),
+        {
+            f"{node.name}:{node.lineno}": text.split(None, 1)[0]
+            for node in nodes
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and not any("property" in ast.unparse(one) for one in node.decorator_list)
+            and (text := ast.get_docstring(node))
+        },
     )
 
 
@@ -99,6 +131,11 @@ def test_files_and_functions_are_short(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if name_of(p).split("/")[0] != "tests"], ids=name_of)
 def test_every_file_says_what_it_is(path: Path) -> None:
     assert facts(path).docstring, "no module docstring"
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if name_of(p).split("/")[0] != "tests"], ids=name_of)
+def test_docstrings_begin_with_a_verb(path: Path) -> None:
+    assert {name: word for name, word in facts(path).first_words.items() if word in NO_VERBS} == {}
 
 
 def test_only_the_engine_of_local_models_imports_torch_at_its_top() -> None:

@@ -20,7 +20,7 @@ _MAX_CHUNKS = 10_000
 
 
 class Chunk(NamedTuple):
-    """A named range of the file; `length` None: up to the end of the file."""
+    """Describes a named range of the file; `length` None: up to the end of the file."""
 
     name: bytes
     at: int

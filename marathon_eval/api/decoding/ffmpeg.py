@@ -29,7 +29,7 @@ _SCALES = {"u8": 1 / 128, "s16": 1 / 32768, "s32": 1 / 2147483648, "s64": 1 / 92
 
 
 class FFmpegFile:
-    """A file that FFmpeg reads: one after another the parts that were joined into it."""
+    """Reads a file by FFmpeg: one after another the parts that were joined into it."""
 
     def __init__(self, path: str | os.PathLike[str], promise: Promise) -> None:
         self._path = os.fspath(path)

@@ -21,7 +21,7 @@ _RATE_BYTES = {12: 1, 13: 2, 14: 2}
 
 
 class StreamInfo(NamedTuple):
-    """The numbers of the first metadata block: smallest block in frames, and frames in all (0: unknown)."""
+    """Holds the numbers of the first metadata block: smallest block in frames, and frames in all (0: unknown)."""
 
     smallest_block: int
     frames: int

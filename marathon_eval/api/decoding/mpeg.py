@@ -24,7 +24,7 @@ _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 
 
 
 class FrameHeader(NamedTuple):
-    """A frame's length in bytes and sample frames, its rate, and the offset of a Xing header inside it."""
+    """Holds a frame's length in bytes and sample frames, its rate, and the offset of a Xing header inside it."""
 
     length: int
     samples: int
@@ -34,7 +34,7 @@ class FrameHeader(NamedTuple):
 
 @dataclass
 class Part:
-    """One file among those joined: its first byte, its frames, and how many its Xing header promises (0: none)."""
+    """Describes one file among those joined: its first byte, its frames, and how many its Xing header promises (0: none)."""
 
     start: int
     rate: int
@@ -61,7 +61,7 @@ def frame_header(word: int) -> FrameHeader | None:
 
 
 def tag_bytes(head: bytes) -> int:
-    """Length of the tag that these bytes begin: ID3v1, ID3v2 (id3.org) or APEv2; 0 if they begin none."""
+    """Return the length of the tag that these bytes begin: ID3v1, ID3v2 (id3.org) or APEv2; 0 if they begin none."""
     if head[:3] == b"ID3" and len(head) >= 10:
         length = 0
         for byte in head[6:10]:

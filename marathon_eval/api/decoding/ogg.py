@@ -10,7 +10,7 @@ _FIRST, _LAST = 2, 4  # flags of a page that begins or ends a logical stream
 
 
 class Page(NamedTuple):
-    """A page's place, its end, and the fields that order it."""
+    """Holds a page's place, its end, and the fields that order it."""
 
     at: int
     end: int

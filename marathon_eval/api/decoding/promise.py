@@ -13,7 +13,7 @@ NOT_FINITE = "damaged (it holds samples that are not numbers)"
 
 @dataclass(frozen=True)
 class Promise:
-    """The result of examining a file's structure.
+    """Holds the result of examining a file's structure.
 
     `fault` says why the file is not whole; None if nothing speaks against it. `parts` are the byte ranges of files
     that were joined into one; a single part covers the file. `libsndfile` is whether that library reads the whole

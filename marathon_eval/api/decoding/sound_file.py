@@ -26,7 +26,7 @@ _MPEG_DELAY = 4096
 
 
 class SoundFile(Protocol):
-    """An open audio file.
+    """Reads an open audio file.
 
     `frames` is the number of sample frames, None where only decoding can tell. `fault` says why the file is not
     whole; it is known before anything is decoded. `note` says what the file holds that is not decoded.
@@ -113,7 +113,7 @@ def _by_libsndfile(path: str | os.PathLike[str], promise: Promise) -> SoundFile 
 
 
 class LibsndfileFile:
-    """A file that libsndfile reads (https://libsndfile.github.io/libsndfile/)."""
+    """Reads a file by libsndfile (https://libsndfile.github.io/libsndfile/)."""
 
     def __init__(self, file: Any, promise: Promise) -> None:
         self._file = file

@@ -22,11 +22,11 @@ WORKER_END_SECONDS = 10.0
 
 
 class WorkerDied(Exception):
-    """Raised when the worker ended, hung or wrote what is no reply; the message says which, and where its log lies."""
+    """Says that the worker ended, hung or wrote what is no reply; the message says which, and where its log lies."""
 
 
 class WorkerFailed(Exception):
-    """Raised when the worker could not carry out a message, and goes on: its error in one line."""
+    """Says that the worker could not carry out a message, and goes on: its error in one line."""
 
 
 class WorkerProcess:

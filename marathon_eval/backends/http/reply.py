@@ -13,7 +13,7 @@ from marathon_eval.api.model import Request, Response, Usage
 
 
 class NoAnswer(Exception):
-    """Raised when the server replied without an answer: an empty, truncated or interrupted reply."""
+    """Says that the server replied without an answer: an empty, truncated or interrupted reply."""
 
 
 #: Counts of tokens from here on are no model's.

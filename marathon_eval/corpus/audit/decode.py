@@ -37,7 +37,7 @@ _SUFFIXES |= {"ASF": {".wma", ".asf", ".wmv"}, "AMR": {".amr", ".awb"}, "ADTS": 
 
 @dataclass(frozen=True)
 class DecodedFile:
-    """The measurements of one audio file; `error` says why there are none.
+    """Holds the measurements of one audio file; `error` says why there are none.
 
     `decoded` counts the decoded frames; it is None if only the header was read.
     `sha256` is the hash of the decoded samples, not of the file: the same hash as in `Audio.facts`.

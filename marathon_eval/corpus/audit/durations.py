@@ -46,7 +46,7 @@ LONG_AUDIO_S = (90.0, 300.0)
 
 
 class TimedFile(NamedTuple):
-    """One audio file of a task with its duration in seconds, and its class and speaker where known."""
+    """Holds one audio file of a task with its duration in seconds, and its class and speaker where known."""
 
     task: str
     path: str
@@ -56,7 +56,7 @@ class TimedFile(NamedTuple):
 
 
 class Lengths(NamedTuple):
-    """The files whose duration is known, and an error line for each other file."""
+    """Holds the files whose duration is known, and an error line for each other file."""
 
     files: list[TimedFile]
     unknown: list[str]

@@ -14,7 +14,7 @@ from marathon_eval.corpus.audit.survey import Survey
 
 
 class Finding(NamedTuple):
-    """A fault, and the known fault of the release that explains it, if any."""
+    """Holds a fault, and the known fault of the release that explains it, if any."""
 
     fault: Fault
     known: KnownFault | None
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Examined:
-    """The rows and files of a data set, the decoded files by path, and the findings in order of task and place."""
+    """Holds the rows and files of a data set, the decoded files by path, and the findings in order of task and place."""
 
     survey: Survey
     heard: Mapping[Path, DecodedFile]

@@ -43,7 +43,7 @@ class Expected(Keys):
 
 
 class KnownFault(Keys):
-    """A fault that a release is known to have, and why."""
+    """Describes a fault that a release is known to have, and why."""
 
     name: str
     task: str | list[str]
@@ -61,7 +61,7 @@ class KnownFault(Keys):
 
 
 class Dataset(Keys):
-    """The description of a released data set: its tasks and its known faults."""
+    """Describes a released data set: its tasks and its known faults."""
 
     dataset: str
     tasks: dict[str, Expected]

@@ -8,7 +8,7 @@ Weight = Literal["error", "warning", "note"]
 
 
 class FaultKind(NamedTuple):
-    """A kind of fault. `error`: the row can't be used as it is. `warning`: check it. `note`: good to know."""
+    """Describes a kind of fault. `error`: the row can't be used as it is. `warning`: check it. `note`: good to know."""
 
     weight: Weight
     meaning: str
@@ -74,7 +74,7 @@ FAULT_KINDS: dict[str, FaultKind] = {
 
 
 class Fault(NamedTuple):
-    """One fault: its kind, its task (empty for files without rows), its place, and what the check saw there."""
+    """Holds one fault: its kind, its task (empty for files without rows), its place, and what the check saw there."""
 
     kind: str
     task: str

@@ -30,7 +30,7 @@ ANSWER_KEYS = ("answer_gt", "answer")
 
 
 class ReviewVerdict(NamedTuple):
-    """A reviewer's verdict on one row, the reason, and with `relabel` the option that is right."""
+    """Holds a reviewer's verdict on one row, the reason, and with `relabel` the option that is right."""
 
     verdict: str
     reason: str
@@ -38,7 +38,7 @@ class ReviewVerdict(NamedTuple):
 
 
 class Applied(NamedTuple):
-    """The rows and files that were removed from a data set, and the numbers of accepted and judged rows.
+    """Holds the rows and files that were removed from a data set, and the numbers of accepted and judged rows.
 
     `relabelled` names the rows whose answer was changed, `unsure` those that were left as they are.
     """

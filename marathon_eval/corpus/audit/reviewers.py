@@ -16,7 +16,7 @@ Verdicts = Mapping[tuple[str, str], ReviewVerdict]
 
 
 class ReviewersAgree(NamedTuple):
-    """The agreement of two reviewers on the rows that both judged; kappa is None where it is undefined."""
+    """Holds the agreement of two reviewers on the rows that both judged; kappa is None where it is undefined."""
 
     rows: int
     same: int
@@ -24,7 +24,7 @@ class ReviewersAgree(NamedTuple):
 
 
 class MergedVerdicts(NamedTuple):
-    """One verdict per row, the agreement of each pair of reviewers, and the rows on which they differ."""
+    """Holds one verdict per row, the agreement of each pair of reviewers, and the rows on which they differ."""
 
     verdicts: dict[tuple[str, str], ReviewVerdict]
     agreements: list[ReviewersAgree]

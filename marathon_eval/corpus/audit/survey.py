@@ -45,7 +45,7 @@ AUDIO_KEYS = ("path", "audio_path", "audio")
 
 @dataclass(frozen=True)
 class SurveyRow:
-    """One row as written. `audio` is the resolved path of its file; `answer` is the index of the right option."""
+    """Holds one row as written. `audio` is the resolved path of its file; `answer` is the index of the right option."""
 
     task: str
     where: str
@@ -71,7 +71,7 @@ class SurveyRow:
 
 @dataclass
 class Survey:
-    """A data set's rows, its audio files (sorted), its metadata files by task, and faults of unreadable metadata."""
+    """Holds a data set's rows, its audio files (sorted), its metadata files by task, and faults of unreadable metadata."""
 
     root: Path
     rows: list[SurveyRow] = field(default_factory=list)

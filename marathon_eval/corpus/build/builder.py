@@ -37,7 +37,7 @@ SPOKEN_EVERY_SECONDS = 60.0
 
 
 class BuildResult(NamedTuple):
-    """The outcome of a build; `made` of `files` were rendered now, the others existed and were unchanged."""
+    """Holds the outcome of a build; `made` of `files` were rendered now, the others existed and were unchanged."""
 
     manifest: Path
     files: int

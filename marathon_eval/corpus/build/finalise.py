@@ -17,7 +17,7 @@ from marathon_eval.errors import MarathonError
 
 
 class Paired(NamedTuple):
-    """A file with its questions: one, none (for transcripts, or folders as labels), or all questions of a passage."""
+    """Holds a file with its questions: one, none (for transcripts, or folders as labels), or all questions of a passage."""
 
     item: Item
     asked: tuple[BuiltQuestion, ...]

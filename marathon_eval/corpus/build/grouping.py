@@ -18,7 +18,7 @@ from marathon_eval.errors import MarathonError
 
 
 class Take(NamedTuple):
-    """The first `frames` output frames of the clip with this number."""
+    """Stands for the first `frames` output frames of the clip with this number."""
 
     number: int
     frames: int
@@ -26,7 +26,7 @@ class Take(NamedTuple):
 
 @dataclass(frozen=True)
 class FileBounds:
-    """The bounds of one file in output frames; `joint` is the gap between two clips, negative for a cross-fade.
+    """Holds the bounds of one file in output frames; `joint` is the gap between two clips, negative for a cross-fade.
 
     `count` is the exact number of clips per file; `rest` says what to do with a short last file: discard, loop, keep.
     """
@@ -40,7 +40,7 @@ class FileBounds:
 
 
 class GroupedFiles(NamedTuple):
-    """The files as lists of takes, and the clips that are in no file, each with the reason."""
+    """Holds the files as lists of takes, and the clips that are in no file, each with the reason."""
 
     files: list[list[Take]]
     left: list[tuple[int, str]]

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a source file (in the source's frames) and where it lies in the output (in output frames).
+    """Describes a stretch of a source file (in the source's frames) and where it lies in the output (in output frames).
 
     Fades are in output frames; `level_db` is the active level that the piece is scaled to, None for no scaling.
     """
@@ -28,7 +28,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Item:
-    """One planned audio file: its path below the layout's root, its frames, its pieces and its fields."""
+    """Describes one planned audio file: its path below the layout's root, its frames, its pieces and its fields."""
 
     audio: str
     rate: int

@@ -23,7 +23,7 @@ from marathon_eval.errors import MarathonError
 
 @dataclass(frozen=True)
 class Order:
-    """The settings of one build.
+    """Holds the settings of one build.
 
     `tts` is a command, `rejected` are row keys of a review, `limit` is a number of files, and `replace` allows
     overwriting a finished build that was made with other settings.
@@ -39,7 +39,7 @@ class Order:
 
 
 class PlannedFiles(NamedTuple):
-    """The files with their questions, the material left out, and the folder that piece paths start from."""
+    """Holds the files with their questions, the material left out, and the folder that piece paths start from."""
 
     pairs: list[Paired]
     left: list[Left]

@@ -18,7 +18,7 @@ from marathon_eval.errors import MarathonError
 
 
 class Left(NamedTuple):
-    """Material that is in no file: the number of clips and seconds of a group, and why."""
+    """Describes material that is in no file: the number of clips and seconds of a group, and why."""
 
     group: str
     why: str
@@ -27,7 +27,7 @@ class Left(NamedTuple):
 
 
 class BuildPlan(NamedTuple):
-    """The planned files, and the material that is in none of them."""
+    """Holds the planned files, and the material that is in none of them."""
 
     items: list[Item]
     left: list[Left]

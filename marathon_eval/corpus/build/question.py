@@ -14,7 +14,7 @@ from marathon_eval.errors import MarathonError, did_you_mean
 
 
 class BuiltQuestion(NamedTuple):
-    """A question with its option texts in the order shown, and the index of the right one."""
+    """Holds a question with its option texts in the order shown, and the index of the right one."""
 
     question: str
     options: tuple[str, ...]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Rendered(NamedTuple):
-    """An encoded file, its spans (which output frames come from which frames of which source), and its peak."""
+    """Holds an encoded file, its spans (which output frames come from which frames of which source), and its peak."""
 
     data: bytes
     spans: list[dict[str, Any]]

@@ -19,7 +19,7 @@ from marathon_eval.errors import AudioError, MarathonError
 
 @dataclass(frozen=True)
 class SourceClip:
-    """A stretch of a source file, in frames at the file's rate, with the fields that describe it."""
+    """Describes a stretch of a source file, in frames at the file's rate, with the fields that describe it."""
 
     path: str
     start: int

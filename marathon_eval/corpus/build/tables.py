@@ -17,14 +17,14 @@ from marathon_eval.errors import MarathonError
 
 
 class Line(NamedTuple):
-    """One row of a table, with its file and line (`meta.csv:5`)."""
+    """Holds one row of a table, with its file and line (`meta.csv:5`)."""
 
     where: str
     values: dict[str, str]
 
 
 class Segment(NamedTuple):
-    """A labelled stretch of a HAD clip in seconds; `genuine` is False where fake speech was inserted."""
+    """Describes a labelled stretch of a HAD clip in seconds; `genuine` is False where fake speech was inserted."""
 
     start: float
     stop: float
@@ -32,7 +32,7 @@ class Segment(NamedTuple):
 
 
 class Labelled(NamedTuple):
-    """The label line of a HAD clip: its segments in time order, and whether any part of the clip is fake."""
+    """Holds the label line of a HAD clip: its segments in time order, and whether any part of the clip is fake."""
 
     where: str
     segments: tuple[Segment, ...]

@@ -19,11 +19,11 @@ class SelfTestLine:
 
 
 class NotApplicable(Exception):
-    """Raised by a check that has nothing to check here; the message says why."""
+    """Says that a check has nothing to check here; the message says why."""
 
 
 class CheckFailed(Exception):
-    """Raised by a check that found something wrong; the message says what."""
+    """Says that a check found something wrong; the message says what."""
 
 
 @dataclass

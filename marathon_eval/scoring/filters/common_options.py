@@ -96,18 +96,18 @@ _INTERJECTIONS = frozenset(["oh", "ah", "aha", "um", "uh", "hm", "hmm", "mm", "m
 
 
 def is_counted(names: Collection[str]) -> bool:
-    """Whether the options are numbers in words, so that "one" is no pronoun and "none" a count."""
+    """Return whether the options are numbers in words, so that "one" is no pronoun and "none" a count."""
     firsts = {name.split()[0] for name in names}
     return len(firsts & _NUMBERS) > 1 or bool("none" in firsts and firsts & _NUMBERS)
 
 
 def praises_answer(words: list[str], at: int) -> bool:
-    """Whether "right", "correct", "true" or "wrong" at this place speaks of the answer: "the right option"."""
+    """Return whether "right", "correct", "true" or "wrong" at this place speaks of the answer: "the right option"."""
     return words[at] in _PRAISE and words[at + 1 : at + 2] != [] and words[at + 1] in _PRAISED
 
 
 def is_pronoun(words: list[str], at: int) -> bool:
-    """Whether "one" at this place stands for something else: "the one that", "one of them"."""
+    """Return whether "one" at this place stands for something else: "the one that", "one of them"."""
     return (
         words[at - 1 : at] != []
         and words[at - 1] in _BEFORE_ONE

@@ -194,7 +194,7 @@ def without_opening(words: list[str]) -> list[str]:
 
 
 def begins_with(text: str, choices: tuple[str, ...], place: int) -> bool:
-    """Whether a text begins with the words of the option at `place`."""
+    """Return whether a text begins with the words of the option at `place`."""
     texts = option_texts(choices)
     words = plain_text(text[: 4 * max(len(choices[place]), 20)]).split() if place < len(choices) else []
     own = texts.first[place] if place < len(choices) else -1

@@ -74,7 +74,7 @@ _HEDGE = re.compile(
 
 
 def refusal_in(text: str) -> bool:
-    """Whether a text says that its author cannot answer."""
+    """Return whether a text says that its author cannot answer."""
     lowered = text.lower()
     if text.isascii() and not any(hint in lowered for hint in _HINTS):
         return False

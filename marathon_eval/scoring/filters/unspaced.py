@@ -73,7 +73,7 @@ class UnspacedNames(NamedTuple):
 
 
 def is_unspaced(name: str) -> bool:
-    """Whether a name has letters of a script whose words run together."""
+    """Return whether a name has letters of a script whose words run together."""
     return _SCRIPT.search(name) is not None
 
 

@@ -217,7 +217,7 @@ class TableReader:
 
 
 class Digest(Protocol):
-    """A hash that takes bytes, as hashlib's do."""
+    """Describes a hash that takes bytes, as hashlib's do."""
 
     def update(self, content: bytes, /) -> None: ...
 

@@ -50,7 +50,7 @@ _OF_THE_USER = {
 
 
 class Keys(BaseModel):
-    """Base class of YAML mappings. Unknown keys are refused."""
+    """Reads a mapping of a YAML; unknown keys are refused. The base of all such classes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
