@@ -21,14 +21,14 @@ ROW_FORMATS = ("json", "jsonl", *CSV_DELIMITERS)
 
 
 class NewCell(NamedTuple):
-    """A column and the text that a row gets there."""
+    """Describes a column and the text that a row gets there."""
 
     column: str
     text: str
 
 
 class RowFile(NamedTuple):
-    """A file of rows; `form` is its format, `field` the key of its rows, `delimiter` stands between CSV cells."""
+    """Describes a file of rows; `form` is its format, `field` the key of its rows, `delimiter` stands between CSV cells."""
 
     path: Path
     form: str
