@@ -28,7 +28,7 @@ def replaced_atomically(path: Path, temporary: Path | None = None) -> Iterator[P
     when the rename fails.
     """
     if temporary is None:
-        beginning = f".{path.name}.{_host()}."
+        beginning = f".{path.name}.{host_name()}."
         _delete_abandoned(path.parent, beginning)
         temporary = path.with_name(f"{beginning}{os.getpid()}")
     try:
@@ -40,7 +40,7 @@ def replaced_atomically(path: Path, temporary: Path | None = None) -> Iterator[P
         raise
 
 
-def _host() -> str:
+def host_name() -> str:
     """Return a short name of this machine: a process number says nothing about other machines of a shared disk."""
     return hashlib.sha256(os.uname().nodename.encode() if hasattr(os, "uname") else b"").hexdigest()[:8]
 
@@ -53,12 +53,13 @@ def _delete_abandoned(folder: Path, beginning: str) -> None:
         return
     for name in names:
         number = name.removeprefix(beginning)
-        if number.isdecimal() and number.isascii() and not _runs(int(number)):
+        if number.isdecimal() and number.isascii() and not process_runs(int(number)):
             with suppress(OSError):
                 (folder / name).unlink()
 
 
-def _runs(process: int) -> bool:
+def process_runs(process: int) -> bool:
+    """Return whether a process of this machine runs."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

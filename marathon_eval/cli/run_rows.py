@@ -1,20 +1,22 @@
-"""Prints the wrong, unanswered and failed rows of a finished run, as a table or as JSON lines."""
+"""Prints the rows of a run, finished or going on: how many are right, and those that are not, as tables or JSON."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_WHOLE
+from marathon_eval.cli.plain_output import printable
 from marathon_eval.errors import MarathonError, did_you_mean
+from marathon_eval.results.outcomes import NAMES
 
 if TYPE_CHECKING:
-    from marathon_eval.results.failures import ListedRow
+    from marathon_eval.results.failures import ListedRow, ReadRows
 
 ROWS_PIPE_WIDTH = 160
 #: Characters of a text in the table; --json prints it whole.
@@ -22,26 +24,79 @@ LISTED_TEXT_CHARS = 60
 LISTED_COLUMNS = ("task", "row", "outcome", "target", "read as", "response or error")
 
 
-def print_rows_not_right(run: Path, tasks: Sequence[str], reading: str | None, as_json: bool) -> int:
+class ShownRun(NamedTuple):
+    """Holds what `show RUN` reads of a run: its folder, its tasks, the reader of its rows, and a word on its state."""
+
+    folder: Path
+    results: Mapping[str, Any]
+    read: ReadRows
+    state: str = ""
+
+
+def shown_run(path: Path) -> ShownRun:
+    """Return the run that goes on below a folder, else the newest finished one, else one that was killed.
+
+    Raises MarathonError if there is none.
+    """
+    from marathon_eval.results.files import newest_run, read_results, read_samples
+    from marathon_eval.results.unfinished import partial_rows, unfinished_below
+
+    unfinished = unfinished_below(path)
+    finished = next(path.glob("**/results.json"), None)
+    if unfinished is None or (unfinished.goes_on is False and finished is not None):
+        folder = newest_run(path)
+        return ShownRun(folder, read_results(folder), read_samples)
+    state = "was killed before its end" if unfinished.goes_on is False else "goes on"
+    return ShownRun(unfinished.folder, unfinished.facts, partial_rows, f"{unfinished.facts['model']} {state}")
+
+
+def print_rows_not_right(path: Path, tasks: Sequence[str], reading: str | None, as_json: bool) -> int:
     """Print the rows of a run's tasks (all without `tasks`) that are not right, and return 0. Raises MarathonError."""
     from marathon_eval.results.failures import rows_not_right
-    from marathon_eval.results.files import newest_run, read_results
 
-    folder = newest_run(run)
-    results = read_results(folder)
-    chosen = list(tasks) or list(results["tasks"])
-    check_tasks_of_run(folder, results, chosen, reading)
-    rows = rows_not_right(folder, results, chosen, reading)
+    run = shown_run(path)
+    chosen = list(tasks) or list(run.results["tasks"])
+    check_tasks_of_run(run.folder, run.results, chosen, reading)
+    rows = rows_not_right(run.folder, run.results, chosen, reading, run.read)
     if as_json:
         for row in rows:
             print(json.dumps(asdict(row), ensure_ascii=False))
         return EXIT_WHOLE
-    print_listed(folder, list(rows))
+    print_listed(run.folder, list(rows))
+    if run.state:
+        print(printable(f"{run.state}: more rows may follow"))
+    return EXIT_WHOLE
+
+
+def print_outcomes(path: Path, tasks: Sequence[str], reading: str | None, as_json: bool) -> int:
+    """Print how many rows of each task are right, wrong, unanswered and so on, and return 0. Raises MarathonError."""
+    from marathon_eval.results.failures import listed_rows
+
+    run = shown_run(path)
+    chosen = list(tasks) or list(run.results["tasks"])
+    check_tasks_of_run(run.folder, run.results, chosen, reading)
+    counts = {
+        task: Counter(row.outcome for row in listed_rows(run.folder, run.results, task, reading, run.read))
+        for task in chosen
+    }
+    loaded = {task: run.results["tasks"][task]["n_loaded"] for task in chosen}
+    if as_json:
+        shown = {task: {"n_loaded": loaded[task], "outcomes": dict(counts[task])} for task in chosen}
+        print(json.dumps({"folder": str(run.folder), "state": run.state or "finished", "tasks": shown}))
+        return EXIT_WHOLE
+    outcomes = [name for name in NAMES.values() if any(count[name] for count in counts.values())]
+    table = FittedTable(("task", "rows", "of", *outcomes), 1, 1)
+    for task, count in counts.items():
+        numbers = (count.total(), loaded[task], *(count[name] for name in outcomes))
+        table.add_row(task, *map(str, numbers))
+    console = table_console(ROWS_PIPE_WIDTH)
+    table.print(console)
+    console.print(f"{run.folder}: {run.state or 'finished'}", markup=False, highlight=False, soft_wrap=True)
     return EXIT_WHOLE
 
 
 def check_tasks_of_run(
-    folder: Path, results: dict[str, Any], tasks: Sequence[str], reading: str | None
+    folder: Path, results: Mapping[str, Any], tasks: Sequence[str], reading: str | None
 ) -> None:
     """Check that the run has these tasks, and that they have the reading. Raises MarathonError."""
     for task in tasks:

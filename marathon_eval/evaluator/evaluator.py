@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,6 +59,7 @@ def evaluate(
     `judge_through` gives what sends a judge's (several processes replace them).
     Raises MarathonError.
     """
+    from marathon_eval.evaluator.live_samples import live_samples
     from marathon_eval.evaluator.score_run import load_scoring
 
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
@@ -65,9 +67,10 @@ def evaluate(
     spending = Spending(
         checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
     )
-    with ResponseCache(cache_folder(config)) as cache:
+    with ResponseCache(cache_folder(config)) as cache, ExitStack() as stack:
         model.cache = cache
         _, pool = documents_and_requests(model, tasks, config, cache)
+        shown = stack.enter_context(live_samples(progress or Progress(), config, tasks, pool))
 
         def check_before_loading_weights(misses: int) -> None:
             from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
@@ -80,7 +83,7 @@ def evaluate(
                 pool,
                 model,
                 cache,
-                progress or Progress(),
+                shown,
                 config.retry_errors,
                 spending.through(through) if spending.budget.given else through,
                 before=check_before_loading_weights,

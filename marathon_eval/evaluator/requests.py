@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 class Progress:
     """Receives the progress of a run. This base class shows nothing; evaluator/progress.py shows it in the terminal."""
 
+    def opened(self, responses: RunResponses) -> None:
+        """Take the responses of the run, to which each is added as it comes; called first of all."""
+
     def start(self, hits: int, misses: int, seconds: float) -> None:
         """Start: the cache has `hits` responses; the model must answer `misses` requests on `seconds` of audio."""
 
@@ -189,6 +192,7 @@ def ask(
 
     interrupted = False
     try:
+        progress.opened(responses)
         progress.refused(_failed_rows(pool, facts))
         _collect(requests, model, cache, responses, progress, through, before)
         again = partial(_retried, responses, ask_more) if retry_errors else ask_nothing

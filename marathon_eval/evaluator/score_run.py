@@ -121,6 +121,12 @@ def _sample(
     )
 
 
+def sample_of(task: Task, item: DocRequests, responses: RunResponses, predict_only: bool) -> Sample:
+    """Return a document's sample before any judge was asked."""
+    found = _doc_responses(item, responses.by_request.get)
+    return _sample(task, item, found, responses, None, predict_only)
+
+
 def _doc_responses(item: DocRequests, response_for: Callable[[Request], Response | None]) -> list[Response]:
     """Return the responses to a document's requests; an error and a missing response become failed responses."""
     if item.error is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -79,17 +79,40 @@ class ListedRow:
     audio: list[str]
 
 
+#: Reads the lines of a run's folder and task.
+ReadRows = Callable[[Path, str], Iterable[dict[str, Any]]]
+
+
 def rows_not_right(
-    folder: Path, results: Mapping[str, Any], tasks: Sequence[str], reading: str | None = None
+    folder: Path,
+    results: Mapping[str, Any],
+    tasks: Sequence[str],
+    reading: str | None = None,
+    read: ReadRows = read_samples,
 ) -> Iterator[ListedRow]:
-    """Yield the wrong, unanswered and failed rows of these tasks. Raises MarathonError for files that cannot be read."""
+    """Yield the wrong, unanswered and failed rows of these tasks. Raises MarathonError for files that cannot be read.
+
+    `read` gives the lines of a task: those of a finished run, or of one that goes on (unfinished.py).
+    """
+    outcomes = {NAMES[code] for code in NOT_RIGHT}
     for task in tasks:
-        headline = results["tasks"][task]["headline"] or {}
-        shown = reading or headline.get("reading") or next(iter(results["tasks"][task]["readings"]), "")
-        for row in read_samples(folder, task):
-            listed = listed_row(task, row, shown, headline.get("metric", ""))
-            if listed.outcome in map(NAMES.get, NOT_RIGHT):
+        for listed in listed_rows(folder, results, task, reading, read):
+            if listed.outcome in outcomes:
                 yield listed
+
+
+def listed_rows(
+    folder: Path,
+    results: Mapping[str, Any],
+    task: str,
+    reading: str | None = None,
+    read: ReadRows = read_samples,
+) -> Iterator[ListedRow]:
+    """Yield all rows of a task with their outcomes under a reading (default: the headline's). Raises MarathonError."""
+    headline = results["tasks"][task]["headline"] or {}
+    shown = reading or headline.get("reading") or next(iter(results["tasks"][task]["readings"]), "")
+    for row in read(folder, task):
+        yield listed_row(task, row, shown, headline.get("metric", ""))
 
 
 def listed_row(task: str, row: Mapping[str, Any], reading: str, metric: str) -> ListedRow:

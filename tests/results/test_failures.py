@@ -98,7 +98,7 @@ def test_show_wrong_lists_each_row_that_is_not_right(
         (["--wrong", "--tasks", "gtza"], ["has no task 'gtza'", "Did you mean gtzan?"]),
         (["--wrong", "--reading", "strct"], ["no reading 'strct'", "Did you mean strict?"]),
         (["3", "--wrong"], ["leave out ROW"]),
-        ([], ["TASK and ROW", "--wrong"]),
+        (["--reading", "strct"], ["no reading 'strct'", "Did you mean strict?"]),
     ],
 )
 def test_a_mistake_in_show_is_one_line(

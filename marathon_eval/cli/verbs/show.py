@@ -1,6 +1,7 @@
 """Show one row of a task: its prompt, audio, target and cached answers, right or wrong; or a run's rows that are not right.
 
 marathon-eval show gtzan 17 --data_dir DATA     one row, with every cached answer to it
+marathon-eval show RUN                          how many rows are right; of a run that goes on, so far
 marathon-eval show RUN --wrong                  wrong, unanswered and failed rows of a run (--json: as JSON lines)
 """
 
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "task",
         metavar="TASK|RUN",
-        help="a name that `marathon-eval ls tasks` prints, not a group; with --wrong the folder of a run",
+        help="a name that `marathon-eval ls tasks` prints, not a group; or the folder of a run, finished or going on",
     )
     parser.add_argument(
         "doc",
@@ -72,26 +73,32 @@ def add_run_listing(parser: argparse.ArgumentParser) -> None:
         "--wrong", action="store_true", help="list the wrong, unanswered and failed rows of a run"
     )
     parser.add_argument(
-        "--tasks", "--task", nargs="+", default=[], metavar="TASK", help="with --wrong, these tasks alone"
+        "--tasks", "--task", nargs="+", default=[], metavar="TASK", help="of a run, these tasks alone"
     )
     parser.add_argument(
         "--reading", metavar="NAME", help="judge answers by this reading (default: the headline's)"
     )
     parser.add_argument(
-        "--json", action="store_true", help="with --wrong, print a JSON line per row, with whole texts"
+        "--json",
+        action="store_true",
+        help="of a run, print JSON; with --wrong a line per row, with whole texts",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
+    names = [name for item in arguments.tasks for name in item.split(",") if name]
     if arguments.wrong:
         from marathon_eval.cli.run_rows import print_rows_not_right
 
         if arguments.doc is not None:
             raise MarathonError("show: --wrong lists the rows of a run; leave out ROW")
-        names = [name for item in arguments.tasks for name in item.split(",") if name]
         return print_rows_not_right(Path(arguments.task), names, arguments.reading, arguments.json)
     if arguments.doc is None:
-        raise MarathonError("show: give TASK and ROW, or the folder of a run with --wrong")
+        if not Path(arguments.task).is_dir():
+            raise MarathonError("show: give TASK and ROW, or the folder of a run")
+        from marathon_eval.cli.run_rows import print_outcomes
+
+        return print_outcomes(Path(arguments.task), names, arguments.reading, arguments.json)
     return show_row(arguments)
 
 
