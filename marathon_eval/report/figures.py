@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from marathon_eval.report import curves, plots
 from marathon_eval.report.cost import sweep_costs
-from marathon_eval.report.svg import inline_svg, save
+from marathon_eval.report.svg import for_paper, inline_svg, linked, save, save_for_paper
 from marathon_eval.report.timing import Spread
 from marathon_eval.scoring.usage import STAGES
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TITLES = {
     "radar": "Scores by task",
+    "heat": "Scores of all runs by task",
     "cost": "Difference to no press, paired by document",
     "ratio": "Score against ratio",
     "ratio_by_task": "Score against ratio, task by task",
@@ -30,14 +31,26 @@ TITLES = {
 
 def inline(report: Report) -> dict[str, str]:
     """Return the figures as SVG elements by name, for the page."""
-    return {name: inline_svg(figure, name, TITLES[name]) for name, figure in drawn(report)}
+    token = linked.set(True)
+    try:
+        return {name: inline_svg(figure, name, TITLES[name]) for name, figure in drawn(report)}
+    finally:
+        linked.reset(token)
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
-    """Write all figures as SVG and PNG, and a breakdown of every run and task. Raises MarathonError."""
+    """Write all figures as SVG and PNG, as PDF at a column's width, and a breakdown of every run and task.
+
+    Raises MarathonError.
+    """
     from marathon_eval.report.breakdown_plot import breakdown_plot
 
     written = [path for name, figure in drawn(report) for path in save(figure, folder, name)]
+    token = for_paper.set(True)
+    try:
+        written += [save_for_paper(figure, folder, name) for name, figure in drawn(report)]
+    finally:
+        for_paper.reset(token)
     numbers = {cell.label: number for number, cell in enumerate(report.cells)}
     for task, by_cell in report.gathered.breakdowns.items():
         for label, parts in by_cell.items():
@@ -60,6 +73,9 @@ def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
     radar = plots.radar(plain or report.runs_board, report.board.columns)
     if radar is not None:
         yield "radar", radar
+    heat = plots.heat_map(report.runs_board, report.board.columns)
+    if heat is not None:
+        yield "heat", heat
     costs = sweep_costs(report.cells)
     if costs:
         yield "cost", plots.cost_by_task(costs)

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
 
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report import figures, prompts
+from marathon_eval.report.addresses import address
 from marathon_eval.report.clips import ReportClips, clip_counts
 from marathon_eval.report.documents import same_clips
 from marathon_eval.report.embedded_samples import ClipNumbers, embedded_samples, fitting_length
@@ -209,11 +209,6 @@ def _data_dir(cell: ReportRun, task: str) -> str | None:
 def page_script() -> str:
     """Return the page's script, which is one so that the policy can name its hash."""
     return "".join(_part(f"page_{name}.js.j2") for name in SCRIPTS)
-
-
-def address(**state: str) -> str:
-    """Return a link within the page to the rows of a run and task; page_state.js.j2 reads it."""
-    return "#" + "&".join(f"{key}={quote(text, safe='', errors='replace')}" for key, text in state.items())
 
 
 def _coverage(report: Report) -> dict[tuple[str, str], TaskResult]:

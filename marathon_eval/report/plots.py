@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.report.svg import INK, LINE, MARKERS, SERIES, STYLES, drawing
+from marathon_eval.report.addresses import address
+from marathon_eval.report.svg import INK, LINE, MARKERS, SERIES, STYLES, drawing, for_paper, linked
 from marathon_eval.report.tables import one_line
 from marathon_eval.report.timing import Spread
 from marathon_eval.scoring.usage import STAGES
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Lines in a radar; more could not be distinguished.
 MOST_IN_RADAR = 8
+#: Runs from which on a heat map is drawn, and the most that it has rows for.
+FEWEST_IN_HEAT_MAP, MOST_IN_HEAT_MAP = 4, 60
 NAMED_STAGES = dict(zip(STAGES, ("encode", "prefill", "decode"), strict=True))
 
 
@@ -52,12 +55,43 @@ def radar(rows: Sequence[LeaderboardRow], columns: Sequence[PublishedColumn]) ->
         return figure
 
 
+def heat_map(rows: Sequence[LeaderboardRow], columns: Sequence[PublishedColumn]) -> Figure | None:
+    """Draw scores (0-100) as coloured cells, a row per run and a column per task; return None for few of either."""
+    shown = rows[:MOST_IN_HEAT_MAP]
+    if len(shown) < FEWEST_IN_HEAT_MAP or len(columns) < 2:
+        return None
+    nan = float("nan")
+    values = [[row.scores[c.task].value if c.task in row.scores else nan for c in columns] for row in shown]
+    with drawing() as new_figure:
+        figure = new_figure(2.6 + 0.55 * len(columns), 1.0 + 0.22 * len(shown))
+        axes = figure.add_subplot()
+        axes.pcolormesh(values, cmap="Blues", vmin=0, vmax=100)
+        for y, line in enumerate(values):
+            for x, value in enumerate(line):
+                if not math.isnan(value):
+                    colour = "white" if value > 60 else INK
+                    axes.text(
+                        x + 0.5, y + 0.5, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour
+                    )
+        axes.set_xticks([x + 0.5 for x in range(len(columns))], [one_line(c.short) for c in columns])
+        axes.tick_params(axis="x", labelrotation=45)
+        axes.set_yticks([y + 0.5 for y in range(len(shown))], [_label(row.name) for row in shown], fontsize=7)
+        axes.invert_yaxis()
+        places = [
+            (x, y) for y, row in enumerate(shown) for x, c in enumerate(columns) if c.task in row.scores
+        ]
+        found = [address(run=shown[y].name, task=columns[x].task) for x, y in places]
+        _links(axes, [x + 0.5 for x, _ in places], [y + 0.5 for _, y in places], found)
+        return figure
+
+
 def ratio_curves(curves: Curves, title: str) -> Figure:
     """Draw score against the fraction of audio tokens removed: a line with intervals per press, baselines dashed."""
     with drawing() as new_figure:
         figure = new_figure(6.4, 4.6)
         axes = figure.add_subplot()
         _draw_curves(axes, curves)
+        _within_100(axes)
         axes.set_title(one_line(title))
         axes.set_ylabel("score")
         axes.set_xlabel("ratio: fraction of audio tokens removed")
@@ -74,7 +108,8 @@ def ratio_by_task(by_task: Mapping[str, Curves]) -> Figure:
         grid = figure.subplots(high, wide, squeeze=False, sharex=True)
         panels = [axes for line in grid for axes in line]
         for axes, (task, curves) in zip(panels, by_task.items(), strict=False):
-            _draw_curves(axes, curves)
+            _draw_curves(axes, curves, task)
+            _within_100(axes)
             axes.set_title(one_line(task), fontsize=9)
         for axes in panels[len(by_task) :]:
             axes.set_axis_off()
@@ -136,14 +171,29 @@ def _intervals(
     )
 
 
-def _draw_curves(axes: Axes, curves: Curves) -> None:
+def _within_100(axes: Axes) -> None:
+    """End the axis of the scores at 100, which none exceeds, and at 0 unless a score is below it."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low if axes.dataLim.y0 < 0 else max(low, 0.0), min(high, 100.0))
+
+
+def _links(axes: Axes, places: Sequence[float], heights: Sequence[float], addresses: Sequence[str]) -> None:
+    """Lay a link over every point of a page's figure, all but transparent: what has no colour takes no click."""
+    if linked.get():
+        axes.scatter(places, heights, s=90, alpha=0.01, linewidths=0, urls=list(addresses), zorder=5)
+
+
+def _draw_curves(axes: Axes, curves: Curves, task: str | None = None) -> None:
     drawn = {name: _with_start(points, curves.baselines) for name, points in curves.series.items()}
     shifts = _side_by_side((p.ratio for points in drawn.values() for p in points), len(drawn), share=0.4)
     for number, (name, points) in enumerate(drawn.items()):
         look = _look(number)
         places = [p.ratio + shifts[number] for p in points]
-        axes.plot(places, [p.score.value for p in points], label=_label(name), **look)
+        heights = [p.score.value for p in points]
+        axes.plot(places, heights, label=_label(name), clip_on=False, **look)
         _intervals(axes, places, [(p.score.low, p.score.high) for p in points], look["color"])
+        found = [address(run=p.label, **({"task": task} if task else {})) for p in points]
+        _links(axes, places, heights, found)
     for point in curves.baselines:
         axes.axhline(point.score.value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
     axes.grid(visible=True, color=LINE, linewidth=0.6)
@@ -173,22 +223,49 @@ def pareto(items: Sequence[Tradeoff], order: Sequence[str]) -> Figure:
             )
         front = [item for item in items if item.front]
         axes.plot(
-            [i.seconds for i in front], [i.score.value for i in front], color=INK, linewidth=1.0, zorder=1
+            [i.seconds for i in front],
+            [i.score.value for i in front],
+            color=INK,
+            linewidth=1.0,
+            zorder=1,
+            drawstyle="steps-post",
         )
-        for item in front:
-            ratio = f"{item.ratio:g}" if item.ratio else "none"
-            axes.annotate(
-                one_line(ratio),
-                (item.seconds, item.score.value),
-                (3, 5),
-                textcoords="offset points",
-                fontsize=7,
-            )
+        _within_100(axes)
+        _links(
+            axes,
+            [i.seconds for i in items],
+            [i.score.value for i in items],
+            [address(run=i.label) for i in items],
+        )
+        _name_front(figure, axes, front)
         axes.set_xlabel("median prefill seconds per answer")
         axes.set_ylabel("score")
         axes.grid(visible=True, color=LINE, linewidth=0.6)
         _legend_below(figure, axes)
         return figure
+
+
+#: Where a label may stand, in points from its point; the first that is free is taken.
+_SPOTS = ((3, 5), (3, -10), (-16, 5), (-16, -10), (12, 0), (-24, 0))
+
+
+def _name_front(figure: Figure, axes: Axes, front: Sequence[Tradeoff]) -> None:
+    """Write the ratio beside each point of the front; a label that fits nowhere is left out."""
+    figure.draw_without_rendering()  # the layout decides how far apart points are
+    taken: list[tuple[float, float]] = []
+    points = 72 / figure.dpi
+    for item in front:
+        x, y = axes.transData.transform((item.seconds, item.score.value)) * points
+        free = [
+            (right, up)
+            for right, up in _SPOTS
+            if all(abs(x + right - a) > 18 or abs(y + up - b) > 9 for a, b in taken)
+        ]
+        if free:
+            taken.append((x + free[0][0], y + free[0][1]))
+            ratio = f"{item.ratio:g}" if item.ratio else "none"
+            place = item.seconds, item.score.value
+            axes.annotate(one_line(ratio), place, free[0], textcoords="offset points", fontsize=7)
 
 
 def timing_boxes(spreads: Mapping[str, Mapping[str, Spread]]) -> Figure:
@@ -204,11 +281,11 @@ def timing_boxes(spreads: Mapping[str, Mapping[str, Spread]]) -> Figure:
                 [_box(s) for _, s in boxes], [p for p, _ in boxes], orientation="horizontal", **_box_look()
             )
             axes.set_title(NAMED_STAGES[stage])
-            axes.set_xlabel("seconds per answer")
             axes.set_xlim(left=0)
             axes.grid(visible=True, axis="x", color=LINE, linewidth=0.6)
         grid[0].set_yticks(range(len(names)), [_label(name) for name in names], fontsize=8)
         grid[0].set_ylim(len(names) - 0.4, -0.6)
+        figure.supxlabel("seconds per answer", fontsize=8)
         return figure
 
 
@@ -255,6 +332,7 @@ def _label(name: str) -> str:
 def _legend_below(figure: Figure, axes: Axes) -> None:
     handles, names = axes.get_legend_handles_labels()
     longest = max(map(len, names), default=1)
+    width = 36 if for_paper.get() else 72
     figure.legend(
-        handles, names, loc="outside lower center", ncols=max(1, min(4, 72 // (longest + 6))), fontsize=8
+        handles, names, loc="outside lower center", ncols=max(1, min(4, width // (longest + 6))), fontsize=8
     )

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ INK, LINE = "#1b1c1e", "#d4d6da"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STYLES = ("-", "--", ":", "-.")
 PNG_DPI = 200
+#: The width of a column of a paper, in inches, and the size of the text in it, in points.
+COLUMN_INCHES, COLUMN_POINTS = 3.4, 8
+#: Whether figures are drawn for a column of a paper, and whether their points are links into a page.
+for_paper: ContextVar[bool] = ContextVar("for_paper", default=False)
+linked: ContextVar[bool] = ContextVar("linked", default=False)
 
 _SETTINGS: Any = {
     "svg.fonttype": "none",
@@ -37,19 +43,26 @@ _SETTINGS: Any = {
     "ytick.color": INK,
     "grid.color": LINE,
     "legend.frameon": False,
+    "pdf.fonttype": 42,
 }
+_PAPER: Any = {"font.size": COLUMN_POINTS, "axes.titlesize": COLUMN_POINTS, "lines.markersize": 3}
 
 
 @contextmanager
 def drawing() -> Iterator[Callable[[float, float], Figure]]:
-    """Yield a function `figure(width, height)`, in inches, that makes figures with the report's look."""
+    """Yield a function `figure(width, height)`, in inches, that makes figures with the report's look.
+
+    For a paper, a figure is made as wide as a column, and its height follows.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     def new_figure(width: float, height: float) -> Figure:
+        if for_paper.get():
+            width, height = COLUMN_INCHES, height * max(0.6, COLUMN_INCHES / width)
         return Figure(figsize=(width, height), layout="constrained")
 
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context({**_SETTINGS, **(_PAPER if for_paper.get() else {})}):
         yield new_figure
 
 
@@ -65,7 +78,7 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
     # replace colours inside tags only, because a label may hold the text of a colour
     text = re.sub(r"<[^>]*>", lambda tag: _themed(tag.group(), name), text)
     opening = (
-        f'<svg role="img" aria-label="{escape(title)}" stroke-linejoin="round" '
+        f'<svg role="{"group" if "href=" in text else "img"}" aria-label="{escape(title)}" stroke-linejoin="round" '
         f'style="max-width:{figure.get_figwidth() * 72:.0f}pt" '
     )
     head, _, rest = text.partition(">")
@@ -75,8 +88,10 @@ def inline_svg(figure: Figure, name: str, title: str) -> str:
 def _themed(tag: str, name: str) -> str:
     for number, colour in enumerate(SERIES):
         tag = tag.replace(colour, f"var(--s{number})")
+    # matplotlib's links open another window
+    tag = tag.replace(' target="_blank"', "")
     tag = tag.replace(INK, "currentColor").replace(LINE, "var(--line)")
-    return re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{name}-", tag)
+    return re.sub(r'( id="|url\(#|href="#(?!run=))', rf"\g<1>{name}-", tag)
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
@@ -92,6 +107,20 @@ def save(figure: Figure, folder: Path, name: str) -> list[Path]:
     except OSError as error:
         raise MarathonError(f"--plots: cannot write to {folder} ({error.strerror})") from None
     return paths
+
+
+def save_for_paper(figure: Figure, folder: Path, name: str) -> Path:
+    """Write `name`.pdf to the folder, with text as text. Raises MarathonError if it cannot be written."""
+    import matplotlib
+
+    path = folder / f"{name}.pdf"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context({**_SETTINGS, **_PAPER}), _unknown_glyphs_allowed():
+            figure.savefig(path, format="pdf", metadata={"CreationDate": None})
+    except OSError as error:
+        raise MarathonError(f"--plots: cannot write to {folder} ({error.strerror})") from None
+    return path
 
 
 def _svg_text(figure: Figure, salt: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from marathon_eval.report.cost import CostsByTask
 from marathon_eval.report.leaderboard import Board, Champion, LeaderboardRow, Score
 from marathon_eval.report.listening import Listening, ListeningScore
 from marathon_eval.report.published import PublishedColumn
@@ -14,6 +16,7 @@ from marathon_eval.report.published import PublishedColumn
 INCOMPLETE = "†"
 PARTIAL_NOTE = "n: rows scored, where these are not all rows of the task."
 LISTENING_NOTE = "Listening: score minus control, paired by document, with its 95 % interval."
+COSTS_NOTE = "Difference to no press, in points. Star: its 95 % interval, paired by document, leaves out 0. Bold: best of its ratio."
 INCOMPLETE_NOTE = f"{INCOMPLETE} incomplete: not every row was scored."
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -55,15 +58,19 @@ def markdown(board: Board, intervals: bool = False) -> str:
 
 
 def latex(board: Board, intervals: bool = False) -> str:
-    r"""Return the leaderboard as a LaTeX tabular with booktabs rules; it needs \usepackage{booktabs}."""
+    r"""Return the leaderboard as a LaTeX tabular with booktabs rules; it needs \usepackage{booktabs}.
+
+    Of several runs the best of a column is bold.
+    """
 
     def number(score: Score | None) -> str:
         return cell_text(score, intervals).replace(INCOMPLETE, r"$^\dagger$").replace("–", "--")
 
     headings = ["model", *(for_latex(column.short) for column in board.columns)]
-    lines = [
-        " & ".join(line) + r" \\" for line in _grid(board, headings, number, lambda r: for_latex(r.name))
-    ]
+    grid = _grid(board, headings, number, lambda r: for_latex(r.name))
+    for place, column in enumerate(board.columns, 1):
+        _embolden(grid, board, place, column.task)
+    lines = [" & ".join(line) + r" \\" for line in grid]
     columns = "l" + "r" * (len(board.columns) + board.averaged)
     body = [
         rf"\begin{{tabular}}{{{columns}}}",
@@ -74,6 +81,18 @@ def latex(board: Board, intervals: bool = False) -> str:
         r"\bottomrule",
     ]
     return "\n".join([*body, r"\end{tabular}", ""])
+
+
+def _embolden(grid: list[list[str]], board: Board, place: int, task: str) -> None:
+    scores = {
+        number: row.scores[task].value
+        for number, row in enumerate(board.rows, 1)
+        if row.kind == "run" and task in row.scores
+    }
+    if len(scores) > 1:
+        for number, value in scores.items():
+            if value == max(scores.values()):
+                grid[number][place] = rf"\textbf{{{grid[number][place]}}}"
 
 
 def table_as_json(board: Board, heard: Sequence[Listening] = ()) -> dict[str, Any]:
@@ -120,6 +139,50 @@ def _listening_grid(
             for entry in entries
         ),
     ]
+
+
+def costs_latex(costs: CostsByTask) -> str:
+    r"""Return a LaTeX tabular of what presses cost, in points, a row per press and ratio; an empty text without any.
+
+    A star marks a difference whose 95 % interval, paired by document, leaves out 0; the best of a ratio is bold.
+    """
+    if not costs:
+        return ""
+    tasks = list(costs)
+    cells = {
+        (name, cost.ratio, task): cost
+        for task in tasks
+        for name, found in costs[task].items()
+        for cost in found
+    }
+    best: dict[tuple[float, str], float] = {}
+    for (_, ratio, task), cost in cells.items():
+        best[ratio, task] = max(best.get((ratio, task), -math.inf), cost.points)
+    rows = sorted({key[:2] for key in cells}, key=lambda row: (row[0], row[1]))
+
+    def text(name: str, ratio: float, task: str) -> str:
+        cost = cells.get((name, ratio, task))
+        if cost is None:
+            return "--"
+        number = f"{cost.points:+.1f}".replace("-", "$-$")
+        number = rf"\textbf{{{number}}}" if cost.points == best[ratio, task] else number
+        certain = cost.low is not None and cost.high is not None and (cost.low > 0 or cost.high < 0)
+        return number + ("$^{*}$" if certain else "")
+
+    lines = [
+        " & ".join([for_latex(name), f"{ratio:g}", *(text(name, ratio, task) for task in tasks)]) + r" \\"
+        for name, ratio in rows
+    ]
+    head = " & ".join(["press", "ratio", *map(for_latex, tasks)]) + r" \\"
+    body = [
+        rf"\begin{{tabular}}{{lr{'r' * len(tasks)}}}",
+        r"\toprule",
+        head,
+        r"\midrule",
+        *lines,
+        r"\bottomrule",
+    ]
+    return "\n".join([f"% {COSTS_NOTE}", *body, r"\end{tabular}", ""])
 
 
 def listening_text(score: ListeningScore | None) -> str:

@@ -13,6 +13,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.report.cost import PressCost, sweep_costs
 from marathon_eval.report.plots import cost_by_task
 from marathon_eval.report.runs import ReportRun
+from marathon_eval.report.tables import costs_latex
 
 
 def entry(points: float | None, ci95: list[float] | None) -> dict[str, Any]:
@@ -49,6 +50,20 @@ def test_costs_are_the_headlines_differences_by_press_and_rising_ratio(tmp_path:
     assert sweep_costs(runs(tmp_path)) == {
         "gtzan": {"dart K=3": (PressCost(0.3, 0.0, None, None), PressCost(0.9, -25.0, -50.0, 0.0))}
     }
+
+
+def test_the_papers_table_marks_what_is_certain_and_what_is_best() -> None:
+    costs = {
+        "gtzan": {
+            "dart": (PressCost(0.5, -4.0, -6.5, -1.5),),
+            "knorm": (PressCost(0.5, -1.0, -3.0, 1.0), PressCost(0.9, -9.0, None, None)),
+        }
+    }
+    lines = costs_latex(costs).splitlines()
+    assert r"dart & 0.5 & $-$4.0$^{*}$ \\" in lines
+    assert r"knorm & 0.5 & \textbf{$-$1.0} \\" in lines
+    assert r"knorm & 0.9 & \textbf{$-$9.0} \\" in lines
+    assert costs_latex({}) == ""
 
 
 def test_runs_of_no_sweep_have_none(tmp_path: Path) -> None:

@@ -198,6 +198,7 @@ def test_the_verb_writes_page_tables_and_plots(
     assert page.with_suffix(".md").read_text(encoding="utf-8").startswith("| model |")
     assert page.with_suffix(".tex").read_text(encoding="utf-8").startswith("\\begin{tabular}")
     assert (tmp_path / "plots" / "radar.svg").is_file()
+    assert (tmp_path / "plots" / "radar.pdf").read_bytes().startswith(b"%PDF")
     assert str(page) in capsys.readouterr().err
 
 

@@ -20,8 +20,9 @@ from playwright.sync_api import Browser, Page, expect
 from helpers import make_result_folders
 from helpers.chromium import Opened, chromium, opened
 from helpers.make_result_folders import Made
+from marathon_eval.report.addresses import address
 from marathon_eval.report.gather import make_report
-from marathon_eval.report.page import address, render_page
+from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import read_cells
 from marathon_eval.results.files import write_run
 from marathon_eval.scoring.intervals import metric_interval, paired, paired_interval
@@ -106,6 +107,17 @@ def test_a_link_brings_a_view_back(browser: Browser, page_file: Path) -> None:
         expect(page.locator("#s-groups table")).to_be_visible()
         expect(page.locator("#s-row-1")).to_have_attribute("aria-selected", "true")
         assert_quiet(seen)
+
+
+def test_a_point_of_a_curve_opens_its_run(browser: Browser, page_file: Path) -> None:
+    with opened(browser, page_file) as seen:
+        page = seen.page
+        points = page.locator("#ratio .figure svg a")
+        assert points.count() >= 2
+        assert "dart" in (points.last.get_attribute("aria-label") or "")
+        points.last.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#s-a")).to_have_value("1")
 
 
 def test_failures_stand_first_and_open_their_rows(browser: Browser, page_file: Path) -> None:

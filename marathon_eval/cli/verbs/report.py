@@ -57,12 +57,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of a cache that holds the runs' prompts, if not the default",
     )
-    parser.add_argument("--plots", metavar="DIR", help="also write every figure to DIR as SVG and PNG")
+    parser.add_argument(
+        "--plots",
+        metavar="DIR",
+        help="also write every figure to DIR as SVG and PNG, and as PDF at the width of a paper's column",
+    )
     parser.add_argument(
         "--markdown", action="store_true", help="also write the leaderboard as a .md file beside the page"
     )
     parser.add_argument(
-        "--latex", action="store_true", help="also write the leaderboard as a .tex file beside the page"
+        "--latex",
+        action="store_true",
+        help="also write the leaderboard, and what a sweep's presses cost, as a .tex file beside the page",
     )
 
 
@@ -91,9 +97,10 @@ def run(arguments: argparse.Namespace) -> int:
 def write_report_files(report: Report, page: Path, arguments: argparse.Namespace) -> list[Path]:
     """Write the page, tables and plots that the flags name, and return their paths. Raises MarathonError."""
     from marathon_eval.files import write_atomically
+    from marathon_eval.report.cost import sweep_costs
     from marathon_eval.report.figures import write_plots
     from marathon_eval.report.page import render_page
-    from marathon_eval.report.tables import latex, listening_latex, listening_markdown, markdown
+    from marathon_eval.report.tables import costs_latex, latex, listening_latex, listening_markdown, markdown
 
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -108,8 +115,12 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
         parts = markdown(report.board, intervals=True), listening_markdown(report.heard, report.board.columns)
         texts[page.with_suffix(".md")] = "\n".join(filter(None, parts))
     if arguments.latex:
-        parts = latex(report.board), listening_latex(report.heard, report.board.columns)
-        texts[page.with_suffix(".tex")] = "\n".join(filter(None, parts))
+        tables = (
+            latex(report.board),
+            listening_latex(report.heard, report.board.columns),
+            costs_latex(sweep_costs(report.cells)),
+        )
+        texts[page.with_suffix(".tex")] = "\n".join(filter(None, tables))
     for path, text in texts.items():
         write_atomically(path, [text])
     plots = write_plots(report, Path(arguments.plots)) if arguments.plots else []
