@@ -41,6 +41,7 @@ NEUTRAL = frozenset(
         "position_bias",
         "flip_rate",
         "judge_parse_rate",
+        "rules_followed",
         "rubric_score",
         # parts of a word error rate, which is checked itself; a wrong answer need not have every kind of edit
         "substitution_rate",

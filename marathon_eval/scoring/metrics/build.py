@@ -22,6 +22,7 @@ from marathon_eval.scoring.metrics import (
     label_sets,
     numbers,
     ranking,
+    rules_followed,
     token_f1,
     wer,
 )
@@ -151,6 +152,7 @@ def metric_factories() -> dict[str, Callable[..., Metric]]:
         **label_sets.SET_METRICS,
         **ranking.RANKING_METRICS,
         **intervals.INTERVAL_METRICS,
+        **rules_followed.RULE_METRICS,
         **judge.JUDGE_METRICS,
         **grades.GRADE_METRICS,
         **audiomarathon_metrics.AUDIOMARATHON_METRICS,
