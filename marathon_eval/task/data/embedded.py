@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,8 +65,7 @@ class AudioFolder:
         if not suffix.isascii() or not suffix[1:].isalnum() or len(suffix) > 6:
             suffix = next((end for magic, end in _MAGIC.items() if content.startswith(magic)), "")
         audio, path = self._place(hashlib.sha256(content).hexdigest(), suffix, name)
-        # a file of this name is whole: it was renamed only when its last byte was there
-        if not path.is_file() or path.stat().st_size != len(content):
+        if not path.is_file() or _damaged(path, _holds(path, content)):
             self._make_folder(path.parent)
             write_atomically(path, [content])
         return audio
@@ -76,7 +76,7 @@ class AudioFolder:
 
         digest = hashlib.sha256(f"{rate}:{samples.shape[1]}:".encode() + samples.tobytes()).hexdigest()
         audio, path = self._place(digest, ".wav", f"{posixpath.splitext(name or 'audio')[0]}.wav")
-        if not path.is_file():
+        if not path.is_file() or _damaged(path, _holds_samples(path, samples, rate)):
             self._make_folder(path.parent)
             try:
                 with replaced_atomically(path) as temporary:
@@ -97,6 +97,42 @@ class AudioFolder:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MarathonError(f"{folder}: cannot make the folder for audio ({error.strerror})") from None
+
+
+def _damaged(path: Path, same: bool) -> bool:
+    """Return whether a file differs from the audio that its name promises, and print so if it does."""
+    if not same:
+        print(f"marathon-eval: note: {path}: damaged since it was written; written again", file=sys.stderr)
+    return not same
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    """Return whether a file holds these bytes. It is read in blocks: a recording of hours is large."""
+    if path.stat().st_size != len(content):
+        return False
+    view, place = memoryview(content), 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                if block != view[place : place + len(block)]:
+                    return False
+                place += len(block)
+    except OSError:
+        return False
+    return place == len(content)
+
+
+def _holds_samples(path: Path, samples: NDArray[np.float32], rate: int) -> bool:
+    """Return whether a WAV file holds these samples [frames, channels]."""
+    import numpy as np
+    import soundfile
+
+    try:
+        held, held_rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (OSError, soundfile.LibsndfileError):
+        return False
+    # samples that are not numbers differ from themselves
+    return bool(held_rate == rate and np.array_equal(held, samples, equal_nan=True))
 
 
 def _samples(value: Mapping[str, Any]) -> NDArray[np.float32] | None:
