@@ -27,7 +27,7 @@ CHANGES_NO_ANSWER = {
     *("env", "load_timeout", "executable", "start_timeout", "gpu_memory", "tensor_parallel_size"),
 }
 #: Arguments that `identity()` has in the key only where they are given, so that older keys stay.
-IN_KEY_WHERE_GIVEN = {"peft", "thinking_tokens", "reasoning_effort"}
+IN_KEY_WHERE_GIVEN = {"kv_bits", "peft", "thinking_tokens", "reasoning_effort"}
 BASE: dict[str, Any] = {
     "pretrained": "owner/name",
     "revision": "a" * 40,

@@ -12,7 +12,7 @@ import importlib.util
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from marathon_eval.api.model import ModelSettings, Request, flags_of
 from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
@@ -36,10 +36,12 @@ SHORTEST_SECONDS = 0.1
 
 
 class ChatSettings(HFSettings):
-    """Adds `system_prompt=` (empty: no system turn) and `audio_first=` to the arguments of every local model."""
+    """Adds arguments of chat models to those of every local model: `system_prompt=` is empty for no system turn."""
 
     system_prompt: str = ""
     audio_first: bool = True
+    #: Round cached keys and values to this many bits (docs/presses.md, "A quantised cache").
+    kv_bits: Literal[2, 4, 8] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class ChatModel(HFAudio):
     """
 
     Settings: ClassVar[type[ModelSettings]] = ChatSettings
+    #: `identity()` has it, and only where it is given.
+    transport: ClassVar[frozenset[str]] = HFAudio.transport | {"kv_bits"}
     carries: ClassVar[tuple[type[Press], ...]] = (PruningPress, EvictionPress)
     #: Longer clips are split into pieces of this many seconds, each with its own placeholder; None: never split.
     segment_seconds: float | None = None
@@ -80,6 +84,8 @@ class ChatModel(HFAudio):
         if self.cut_at_input and press is not None:
             refuse_uncut(self.name(), press, flags_of(settings).args)
         super().__init__(settings, press)
+        if self._kv_bits is not None:
+            self._refuse_rounding(self._kv_bits)
         #: The pieces of each clip of the batch that is prepared, for requests that place their clips.
         self._pieces: dict[Request, list[int]] = {}
 
@@ -89,8 +95,32 @@ class ChatModel(HFAudio):
                 raise MarathonError(f"{self.flags.model} {self.name()} needs {module}: {install_hint(extra)}")
         super().check()
 
+    def identity(self) -> dict[str, Any]:
+        bits = self._kv_bits
+        return super().identity() | ({} if bits is None else {"kv_bits": bits})
+
+    @property
+    def _kv_bits(self) -> int | None:
+        return cast("ChatSettings", self.settings).kv_bits
+
+    def _refuse_rounding(self, bits: int) -> None:
+        """Raise MarathonError where the cache can't be rounded, or would be read only after the answer's first token."""
+        why = ""
+        if self.cut_at_input:
+            why = f"{self.name()} attends in windows and shares caches between layers"
+        elif isinstance(self.press, PruningPress):
+            why = (
+                f"press={self.press.name()} leaves a cache that is read after the first token only; "
+                f"use an eviction press, or a pair such as {self.press.name()}+knorm"
+            )
+        elif isinstance(self.press, EvictionPress) and self.press.evict == "decode":
+            why = "evict=decode moves keys between groups at every step; use evict=context or evict=prompt"
+        if why:
+            raise MarathonError(f"{self.flags.args}: kv_bits={bits}: {why}")
+
     def requests_at_once(self) -> int:
-        return super().requests_at_once() if self.batches else 1
+        """Return the largest number of requests in a batch: 1 for a rounded cache, whose groups would hold padding."""
+        return super().requests_at_once() if self.batches and self._kv_bits is None else 1
 
     @abstractmethod
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:

@@ -93,6 +93,31 @@ def pair_speedup(shape: Shape, prompt: int, read: Sequence[int], kept: Sequence[
     return prefill(shape, [prompt] * len(read)) / (prefill(shape, read) + again + head)
 
 
+#: Tokens (of keys) or channels (of values) that are rounded together in a quantised cache, and how many of the newest
+#: tokens stay exact; https://arxiv.org/abs/2402.02750 and its released code.
+QUANTISED_GROUP, QUANTISED_RESIDUAL = 32, 128
+
+
+def exact_tokens(tokens: int) -> tuple[int, int]:
+    """Return how many of the newest of `tokens` tokens keep exact keys, and exact values, in a quantised cache."""
+    return tokens % QUANTISED_RESIDUAL, min(tokens, QUANTISED_RESIDUAL)
+
+
+def quantised_bytes(tokens: int, key_heads: int, head_size: int, bits: int, number_bytes: int) -> int:
+    """Count the bytes of one layer's packed keys and values of one sample, those of each group's scale and offset included.
+
+    `number_bytes` are those of a number that is not rounded, of a scale and of an offset.
+    """
+    exact = exact_tokens(tokens)
+    keys, values = (tokens - each for each in exact)
+    width, channels = (
+        key_heads * head_size,
+        QUANTISED_GROUP if head_size % QUANTISED_GROUP == 0 else head_size,
+    )
+    groups = keys // QUANTISED_GROUP * width + values * width // channels
+    return (keys + values) * width * bits // 8 + (sum(exact) * width + 2 * groups) * number_bytes
+
+
 @dataclass(frozen=True)
 class EncoderShape:
     """Holds the sizes of a Whisper-like encoder.

@@ -18,6 +18,7 @@ from marathon_eval.backends.hf.engine.eviction import answer, context_length, ev
 from marathon_eval.backends.hf.engine.eviction_context import Context, heard_audio
 from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.pruned_context import prefill_pruned
+from marathon_eval.backends.hf.engine.rounded_cache import RoundedLayer, kv_bits, rounded_cache
 from marathon_eval.backends.hf.engine.step_eviction import StepEviction
 from marathon_eval.backends.hf.engine.token_chooser import Chooser
 from marathon_eval.backends.hf.engine.usage import (
@@ -29,7 +30,7 @@ from marathon_eval.backends.hf.engine.usage import (
     reset_peak,
     tokens_per_second,
 )
-from marathon_eval.backends.hf.flops import Shape, evicted_speedup, pair_speedup
+from marathon_eval.backends.hf.flops import Shape, evicted_speedup, pair_speedup, quantised_bytes
 from marathon_eval.errors import RowError
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ def _begun(
             context = prefill(decoder, tensors, length, press, padding)
         prefilled_at = now(loaded.device)
         cache = evicted(decoder, context, press, seed)
+        bits = kv_bits(adapter)
+        if bits is not None:
+            cache = rounded_cache(cache, bits)
         evicted_at = now(loaded.device)
     refuse_miscounted(watch, inputs)
     kept = [layer.keys.shape[2] for layer in cache.layers]
@@ -207,7 +211,6 @@ def _usage(decoder: Decoder, loaded: Loaded, begun: Begun, seconds: Seconds, bat
             else evicted_speedup(shape, context.length, kept, question)
         )
         details["theoretical_speedup"] = round(gain, 4)
-    costs = kv_bytes_per_token(begun.cache)
     return Usage(
         heard_seconds=round(inputs.heard_seconds[0], 3),
         audio_tokens=audio,
@@ -218,6 +221,19 @@ def _usage(decoder: Decoder, loaded: Loaded, begun: Begun, seconds: Seconds, bat
         prefill_s=round(seconds.prefill, 6),
         decode_s=round(seconds.decode, 6),
         peak_bytes=peak_bytes(loaded.device, loaded.weights_bytes),
-        kv_bytes=sum((count + question) * cost for count, cost in zip(kept, costs, strict=True)),
+        kv_bytes=sum(cache_bytes(begun.cache, [count + question for count in kept])),
         details=details,
     )
+
+
+def cache_bytes(cache: DynamicCache, tokens: Sequence[int]) -> list[int]:
+    """Return the bytes of `tokens[i]` tokens in layer i of one sample's cache, packed where it is rounded."""
+    exact = zip(tokens, kv_bytes_per_token(cache), strict=True)
+    return [
+        quantised_bytes(
+            count, layer.keys.shape[1], layer.keys.shape[3], layer.bits, layer.keys.element_size()
+        )
+        if isinstance(layer, RoundedLayer)
+        else count * cost
+        for layer, (count, cost) in zip(cache.layers, exact, strict=True)
+    ]

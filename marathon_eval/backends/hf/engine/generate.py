@@ -19,6 +19,7 @@ from marathon_eval.backends.hf.engine.input_pruning import InputPruning
 from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.observers import WHOLE
 from marathon_eval.backends.hf.engine.pruning import Pruning
+from marathon_eval.backends.hf.engine.rounded_cache import kv_bits
 from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
     FirstToken,
@@ -69,7 +70,9 @@ def generated(
         # Without a press, several questions on one clip may continue from one prefilled context, as evicted responses do;
         # WHOLE is the eviction press that removes nothing.
         shared = loaded.shared if press is None and EvictionPress in adapter.carries else None
-        if shared is not None and shared.serves_whole(decoder, requests[0], inputs.audio_tokens):
+        sharing = shared is not None and shared.serves_whole(decoder, requests[0], inputs.audio_tokens)
+        # a cache is rounded between the context and the question, so that the first token of an answer depends on it
+        if sharing or (press is None and kv_bits(adapter) is not None):
             (answered,) = answered_from_evicted(adapter, loaded, requests, rows, WHOLE)
             return [without_eviction(answered)]
         watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
