@@ -20,6 +20,7 @@ EXAMPLES = {
     "leaderboard": "marathon-eval leaderboard RESULTS --latex",
     "ls": "marathon-eval ls models qwen_omni",
     "pack": "marathon-eval pack RUN --output run.tar.gz",
+    "push": "marathon-eval push RUN hf://datasets/OWNER/NAME",
     "report": "marathon-eval report RESULTS -o report.html",
     "review": "marathon-eval review DATA --tasks gtzan",
     "run": "marathon-eval --model qwen_omni --tasks gtzan --limit 10 -o results",

@@ -24,12 +24,10 @@ FLAGS_ELSEWHERE = {
     "--fewshot_as_multiturn": Elsewhere(
         "lm-eval", "nothing: examples stand in one turn, before the question (--num_fewshot N)"
     ),
-    "--hf_hub_log_args": Elsewhere("lm-eval", "--output_path DIR, then huggingface_hub's `hf upload`"),
+    "--hf_hub_log_args": Elsewhere("lm-eval", "`marathon-eval push RUN hf://datasets/OWNER/NAME`"),
     "--metadata": Elsewhere("lm-eval", "the keys in a task file of yours that has `include: TASK`"),
-    "--wandb_args": Elsewhere("lm-eval", "--output_path DIR; results.json is plain JSON for `wandb.log`"),
-    "--wandb_config_args": Elsewhere(
-        "lm-eval", "--output_path DIR; results.json is plain JSON for `wandb.log`"
-    ),
+    "--wandb_args": Elsewhere("lm-eval", "--log_to wandb:PROJECT"),
+    "--wandb_config_args": Elsewhere("lm-eval", "--log_to wandb:PROJECT"),
     # https://github.com/EvolvingLMMs-Lab/lmms-eval/blob/main/lmms_eval/__main__.py
     "--baseline": Elsewhere("lmms-eval", "`marathon-eval compare RUN_A RUN_B`"),
     "--force_simple": Elsewhere("lmms-eval", "nothing: each model has one adapter"),

@@ -37,8 +37,12 @@ class Budget:
     @property
     def given(self) -> bool:
         """Whether anything is limited or priced."""
-        limits = (self.max_requests, self.max_tokens_total, self.max_cost)
-        return bool(self.prices) or any(limit is not None for limit in limits)
+        return bool(self.prices) or self.limited
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything is limited."""
+        return any(limit is not None for limit in (self.max_requests, self.max_tokens_total, self.max_cost))
 
     @property
     def needs_tokens(self) -> bool:

@@ -231,6 +231,8 @@ def test_retry_of_a_single_run(task: Path, tmp_path: Path, capsys: pytest.Captur
     assert (tmp_path / "asked.txt").read_text().split() == ["one", "three", "two", "two"]
     assert main([*flags, "--no_cache"]) == 2
     assert "--no_cache would ask everything again" in capsys.readouterr().err
+    assert main([*flags, "--max_requests", "2"]) == 2
+    assert "each round would have a budget of its own" in capsys.readouterr().err
 
 
 def test_a_dry_run_of_a_set_asks_nothing(run: Run, tmp_path: Path) -> None:

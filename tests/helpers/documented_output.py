@@ -68,6 +68,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "build": (r"^manifest: .* x real time\)$",),
     "review": (r"rows to review: open .* in a browser$|files removed$",),
     "export": (r": \d+ rows, \d+ audio files$",),
+    "push": (r"^\d+ pushed: ",),
     "pack": (r": \d+ files$",),
     "unpack_verify": (r" samples scored again, \d+ cached answers: the same, bit for bit$",),
     "judge_agreement": (r"kappa",),

@@ -21,6 +21,7 @@ from marathon_eval.cli.verbs._lm_eval_flags import print_before
 from marathon_eval.cli.verbs.run import (
     checked_run_config,
     evaluated,
+    log_result,
     planned,
     show_dry_run,
     written_run,
@@ -59,6 +60,8 @@ class _Row:
 class _Set:
     rows: list[_Row] = field(default_factory=list)
     asked: int = 0
+    #: Runs that --log_to could not log.
+    unlogged: int = 0
 
     @property
     def interrupted(self) -> bool:
@@ -68,7 +71,7 @@ class _Set:
         """Return the code of the worst run: interrupted, refused, incomplete, whole."""
         if self.interrupted:
             return EXIT_INTERRUPTED
-        if any(row.refused is not None for row in self.rows):
+        if self.unlogged or any(row.refused is not None for row in self.rows):
             return EXIT_MISTAKE
         return EXIT_WHOLE if all(row.whole for row in self.rows) else EXIT_INCOMPLETE
 
@@ -156,20 +159,28 @@ def _run(row: _Row, place: str, found: _Set) -> None:
         row.interrupted = True
         return
     found.asked += result.cache["misses"]
-    row.refused, row.folder = None, _stored(result, row)
+    row.refused, row.folder = None, _stored(result, row, found)
     row.summary, row.whole, row.interrupted = result.summary(), result.whole, result.interrupted
     row.failed = sum(task.n_errors for task in result.tasks.values())
     _say_failures(result)
 
 
-def _stored(result: RunResult, row: _Row) -> Path | None:
-    """Return the folder with the run's files; a stored run with the same outcome is not written again."""
+def _stored(result: RunResult, row: _Row, found: _Set) -> Path | None:
+    """Return the folder with the run's files; a stored run with the same outcome is not written or logged again."""
     from marathon_eval.results.files import equal_run_below
 
     same = None
     if row.config.output_path is not None and row.config.log_samples and not row.arguments.export:
         same = equal_run_below(Path(row.config.output_path), result)
-    return same or written_run(result, row.arguments, row.config)
+    if same is not None:
+        return same
+    folder = written_run(result, row.arguments, row.config)
+    try:
+        log_result(result, folder, row.arguments)
+    except MarathonError as error:
+        found.unlogged += 1
+        print(f"marathon-eval: error: {printable(str(error))}", file=sys.stderr, flush=True)
+    return folder
 
 
 def _say_failures(result: RunResult) -> None:
@@ -264,6 +275,7 @@ def _closing_lines(found: _Set) -> list[str]:
     lines = [f"NOT RUN: {row.name}: {row.refused}" for row in found.rows if row.refused is not None]
     unreached = [row.name for row in found.rows if row.summary is None and row.refused is None]
     lines += [f"NOT REACHED: {'; '.join(unreached)}"] if unreached else []
+    lines += [f"NOT LOGGED: {found.unlogged} runs, see above"] if found.unlogged else []
     whole = sum(row.whole for row in found.rows)
     failed = sum(row.failed for row in found.rows)
     text = f"{len(found.rows)} runs, {whole} complete, {found.asked} answers asked."

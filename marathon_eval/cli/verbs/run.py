@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.dry_run import DryRun
     from marathon_eval.evaluator.workers.shares import Together
+    from marathon_eval.results.trackers import Tracker
 
 READINGS = ("headline", "all")
 NEXT_COMMANDS = (
@@ -67,6 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="when rows failed, ask again what failed, up to N times (1 without N); of an evaluation set at its end",
+    )
+    parser.add_argument(
+        "--log_to",
+        metavar="TRACKER",
+        help="log the run's metrics and settings to wandb, mlflow or trackio, such as wandb:PROJECT; several with commas",
     )
     add_budget(parser)
     add_readings(parser)
@@ -117,9 +123,11 @@ def run_in_process(arguments: argparse.Namespace, together: Together | None = No
             break
         print("marathon-eval: rows failed; what failed is asked again (--retry)", file=sys.stderr)
         result = evaluated(arguments, config, together)
-    if written_run(result, arguments, config) is not None:
+    folder = written_run(result, arguments, config)
+    if folder is not None:
         print(NEXT_COMMANDS, file=sys.stderr)
     print_results(result, as_json=arguments.json, readings=arguments.readings)
+    log_result(result, folder, arguments)
     return exit_code(result)
 
 
@@ -136,12 +144,34 @@ def checked_run_config(arguments: argparse.Namespace, launched: bool = False) ->
     several = launched or arguments.workers is not None
     if several and (config.max_tokens_total is not None or config.max_cost is not None):
         raise MarathonError("--max_tokens_total and --max_cost: not for several processes; --max_requests is")
+    trackers_of(arguments)
     if arguments.retry < 0:
         raise MarathonError(f"--retry: must be 0 or more, got {arguments.retry}")
+    if arguments.retry and config_budget(config).limited:
+        raise MarathonError(
+            "--retry: each round would have a budget of its own; without --retry the same command with more goes on"
+        )
     if arguments.retry and (launched or config.no_cache):
         why = "a launcher started the processes" if launched else "--no_cache would ask everything again"
         raise MarathonError(f"--retry: {why}; --retry_errors asks failed requests again within the run")
     return config
+
+
+def trackers_of(arguments: argparse.Namespace) -> list[Tracker]:
+    """Return the trackers of --log_to. Raises MarathonError."""
+    if arguments.log_to is None:
+        return []
+    from marathon_eval.results.trackers import parse_tracker
+
+    return [parse_tracker(text, "--log_to") for text in arguments.log_to.split(",")]
+
+
+def log_result(result: RunResult, folder: Path | None, arguments: argparse.Namespace) -> None:
+    """Log a run to the trackers of --log_to; `folder` holds its files. Raises MarathonError."""
+    for tracker in trackers_of(arguments):
+        from marathon_eval.results.trackers import log_run
+
+        log_run(tracker, json.loads(json.dumps(result.summary())), folder, "--log_to")
 
 
 def evaluated(
