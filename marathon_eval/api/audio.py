@@ -47,6 +47,10 @@ class Audio:
     stop: float | None = None
     transform: str = ""
 
+    def __hash__(self) -> int:
+        # looked up as often as requests are: the path, whose hash is remembered, and the start tell clips apart
+        return hash((self.path, self.start))
+
     @property
     def stretch(self) -> str:
         """Section and transform as text, e.g. `0.0:None`; with the path, size and time of the file it is unique."""

@@ -50,6 +50,10 @@ class Request:
     #: If `placed`, the clips stand at CLIP_MARK in the user's turns, in order; answers that contain CLIP_MARK are text.
     earlier: tuple[Turn, ...] = ()
 
+    def __hash__(self) -> int:
+        # a run looks each request up a dozen times, and text remembers its own hash; few requests differ in the rest alone
+        return hash((self.prompt, self.audios))
+
     def parts(self) -> list[str]:
         """Return the prompt's texts before, between and after its placed clips."""
         return self.prompt.split(CLIP_MARK)

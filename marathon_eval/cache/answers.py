@@ -167,7 +167,7 @@ class ResponseCache:
                 rows = connection.execute(f"SELECT key, value FROM {TABLE} WHERE key IN ({marks})", chunk)
                 for key, text in rows:
                     value = _loaded(text)
-                    if value is not None and is_whole(key, value):
+                    if value is not None and is_whole(key, value, text):
                         values[key] = value
                     else:
                         damaged += 1

