@@ -50,16 +50,25 @@ TEXT_FILTERS = frozenset(
         "xmlattr",
     ]
 )
+#: Stands for the start of a rendering that has only printed columns so far: reading the clock would cost as much as that.
+NOT_STARTED = -1.0
 _PLAIN = (str, bytes, int, float, type(None), range)
 _ADDRESS = re.compile(r"<[^<>]{1,200} at 0x[0-9a-fA-F]{4,}>")
 #: Parts of a value that are looked at; larger values are refused for their size elsewhere.
 _MOST_PARTS = 1_000_000
 
 
-def check_time(started: float) -> None:
-    """Raise SecurityError if this thread has used over RENDER_LIMIT_S of processor time since `started`."""
-    if time.thread_time() - started > RENDER_LIMIT_S:
+def since(started: float) -> float:
+    """Return the processor time at which a rendering started: `started`, or now if that is NOT_STARTED.
+
+    Raises SecurityError if this thread has used over RENDER_LIMIT_S since then.
+    """
+    now = time.thread_time()
+    if started == NOT_STARTED:
+        return now
+    if now - started > RENDER_LIMIT_S:
         raise SecurityError(f"over {RENDER_LIMIT_S:g} s of processor time for one row")
+    return started
 
 
 def refuse_addresses(values: Iterable[Any]) -> None:

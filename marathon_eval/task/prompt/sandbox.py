@@ -9,7 +9,6 @@ See https://jinja.palletsprojects.com/en/stable/sandbox/.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from itertools import islice
@@ -21,7 +20,13 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from marathon_eval.scoring.patterns import substitute
-from marathon_eval.task.prompt.repeatable import SLOW_FILTERS, TEXT_FILTERS, check_time, refuse_addresses
+from marathon_eval.task.prompt.repeatable import (
+    NOT_STARTED,
+    SLOW_FILTERS,
+    TEXT_FILTERS,
+    refuse_addresses,
+    since,
+)
 
 MAX_STEPS = 200_000
 #: Steps that a call costs; a loop iteration costs one.
@@ -37,7 +42,6 @@ UNCOUNTED_CHARACTERS = 12
 _LEFT: ContextVar[list[float]] = ContextVar(
     "steps and characters left for this rendering, and the processor time at its first step, filter or test"
 )
-_NOT_STARTED = -1.0
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -118,7 +122,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
 def with_budget(render: Callable[[], str]) -> str:
     """Run `render` with a fresh budget and return its result. Raises SecurityError if the budget is exceeded."""
-    token = _LEFT.set([MAX_STEPS, MAX_PRINTED, _NOT_STARTED])
+    token = _LEFT.set([MAX_STEPS, MAX_PRINTED, NOT_STARTED])
     try:
         return render()
     finally:
@@ -228,7 +232,7 @@ def counted_items(items: Iterable[Any]) -> Iterator[Any]:
 def _step(count: int = 1) -> None:
     left = _LEFT.get()
     left[0] -= count
-    _spend(left)
+    left[2] = since(left[2])
     if left[0] < 0:
         raise SecurityError(f"over {MAX_STEPS} steps for one row")
 
@@ -299,15 +303,7 @@ def _check_filter(name: str) -> Callable[[Any, tuple[Any, ...]], None]:
 def _spend_time(value: Any, arguments: tuple[Any, ...]) -> None:
     """Check the processor time; outside of a rendering (a constant that is computed on compilation) there is no limit."""
     if (left := _LEFT.get(None)) is not None:
-        _spend(left)
-
-
-def _spend(left: list[float]) -> None:
-    # most templates only print columns, and reading the clock would cost as much as rendering them
-    if left[2] == _NOT_STARTED:
-        left[2] = time.thread_time()
-    else:
-        check_time(left[2])
+        left[2] = since(left[2])
 
 
 def _check_indent(value: Any, arguments: tuple[Any, ...]) -> None:
