@@ -20,6 +20,7 @@ from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from marathon_eval.scoring.patterns import substitute
+from marathon_eval.task.prompt.filter_checks import checked_filter
 from marathon_eval.task.prompt.repeatable import (
     NOT_STARTED,
     SLOW_FILTERS,
@@ -64,11 +65,11 @@ class Environment(ImmutableSandboxedEnvironment):
             ("format", _check_format_filter),
             ("sum", _check_sum),
         ):
-            self.filters[name] = _checked(self.filters[name], check)
+            self.filters[name] = checked_filter(self.filters[name], check)
         for name, filter_ in self.filters.items():
-            self.filters[name] = _checked(filter_, _check_filter(name))
+            self.filters[name] = checked_filter(filter_, _check_filter(name))
         for name, test in self.tests.items():
-            self.tests[name] = _checked(cast("Callable[..., Any]", test), _spend_time)
+            self.tests[name] = checked_filter(cast("Callable[..., Any]", test), _spend_time)
         self.filters |= {
             "counted": counted_items,
             "printed": counted_text,
@@ -280,7 +281,7 @@ def _narrow(filter_: Callable[..., Any]) -> Callable[..., Any]:
         for argument in arguments:
             _check_length(_size(argument) * _size(value))
 
-    return _checked(filter_, check)
+    return checked_filter(filter_, check)
 
 
 def _check_filter(name: str) -> Callable[[Any, tuple[Any, ...]], None]:
@@ -331,22 +332,6 @@ def _check_sum(value: Any, arguments: tuple[Any, ...]) -> None:
 
 def _check_format_filter(value: Any, arguments: tuple[Any, ...]) -> None:
     _check_format(str(value))
-
-
-def _checked(
-    filter_: Callable[..., Any], check: Callable[[Any, tuple[Any, ...]], None]
-) -> Callable[..., Any]:
-    """Wrap a filter to run the check first. Some filters take jinja2's context as an argument before the value."""
-    mark = getattr(filter_, "jinja_pass_arg", None)
-    before = 0 if mark is None else 1
-
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        check(args[before], (*args[before + 1 :], *kwargs.values()))
-        return filter_(*args, **kwargs)
-
-    if mark is not None:
-        vars(checked)["jinja_pass_arg"] = mark
-    return checked
 
 
 def _regex_replace(string: str, pattern: str, repl: str, count: int = 0) -> str:
