@@ -32,20 +32,26 @@ def names_of(fingerprints: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _differing(model: str, fingerprints: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Return the settings, press settings included, that are not the same in all fingerprints of a model."""
-    seen: dict[str, dict[str, set[str]]] = {}
+    """Return the settings, press settings included, that are not the same in all fingerprints of a model.
+
+    A setting of the model that only some of them have, because a fingerprint has it where it is given, differs too.
+    """
+    seen: dict[str, dict[str, list[str]]] = {}
+    runs = 0
     for fingerprint in fingerprints:
         if fingerprint["model"] == model:
+            runs += 1
             # settings of different presses are not compared, even if they have the same name
             for owner, settings in (("", fingerprint), (*_owner(fingerprint),)):
                 for key, value in settings.items():
-                    seen.setdefault(owner, {}).setdefault(key, set()).add(json.dumps(value, sort_keys=True))
+                    texts = seen.setdefault(owner, {}).setdefault(key, [])
+                    texts.append(json.dumps(value, sort_keys=True))
     unnamed = {"model", "press", "ratio", "version"}
     return [
         key
-        for keys in seen.values()
+        for owner, keys in seen.items()
         for key, values in keys.items()
-        if len(values) > 1 and key not in unnamed
+        if (len(set(values)) > 1 or (not owner and len(values) < runs)) and key not in unnamed
     ]
 
 
