@@ -248,6 +248,16 @@ def test_pruning_presses_follow_their_rules_on_a_minute_and_a_half() -> None:
     agreement.check()
 
 
+def test_layer_zero_is_the_output_of_the_audio_encoder() -> None:
+    prompt = nano("float32").prompt((2.0, 1.0), True)
+    tensors = prompt.inputs.tensors
+    with torch.inference_mode():
+        heard = prompt.loaded.model.get_audio_features(
+            tensors["input_features"], feature_attention_mask=tensors["feature_attention_mask"]
+        ).last_hidden_state
+    assert torch.equal(prompt.read().hidden[0][prompt.audio], heard)
+
+
 def test_eviction_presses_follow_their_rules_on_a_minute_and_a_half() -> None:
     agreement = compare_eviction("float32", CLIPS[0], "context", (LAST,), (0.9,))
     assert agreement.choices == 22
