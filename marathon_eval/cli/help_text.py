@@ -30,6 +30,7 @@ EXAMPLES = {
     "sweep": "marathon-eval sweep --model qwen_omni --tasks gtzan --presses none,dart",
     "unpack_verify": "marathon-eval unpack_verify run.tar.gz",
     "validate": "marathon-eval validate my_task --include_path DIR",
+    "view": "marathon-eval view RESULTS",
 }
 
 

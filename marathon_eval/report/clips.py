@@ -22,6 +22,26 @@ SHORTEST_PREVIEW_SECONDS = 5.0
 
 
 @dataclass
+class ServedClips:
+    """Holds the clips of a page that is served, by number."""
+
+    _audio: dict[int, Audio] = field(default_factory=dict)
+
+    def add(self, number: int, audio: Audio) -> str:
+        """Add a clip and return its link, relative to the page's address."""
+        self._audio[number] = audio
+        return f"./clip/{number}"
+
+    def audio(self, number: int) -> Audio:
+        """Return a clip. Raises KeyError."""
+        return self._audio[number]
+
+    def clear(self) -> None:
+        """Forget all clips, before the page is made again."""
+        self._audio.clear()
+
+
+@dataclass
 class ReportClips:
     """Collects every distinct stretch of audio once; `page` is the folder of the HTML file.
 
@@ -33,6 +53,8 @@ class ReportClips:
     #: Folders that the user named: a samples file may name any file, and only clips below these are embedded. A clip
     #: that is no longer where the run found it is looked for here too, by the end of its path.
     data_dirs: tuple[Path, ...] = ()
+    #: Where a server serves the page, its clips, which links then name by number.
+    served: ServedClips | None = None
     outside: list[Path] = field(default_factory=list)
     listed: list[dict[str, Any]] = field(default_factory=list)
     #: By file, stretch and transform, the clip's number for each content (sha256) that runs heard there.
@@ -67,10 +89,15 @@ class ReportClips:
         first = audio[0]
         path = _existing_path(str(first["path"]), root, self.data_dirs)
         self._files.append(path)
+        url = None if path is None else relative_url(path, self.page)
+        if self.served is not None and path is not None:
+            stretch = float(first.get("start") or 0.0), first.get("stop"), first.get("transform") or ""
+            url = self.served.add(len(self.listed), Audio(str(path), *stretch))
         self.listed.append(
             {
                 "path": shown_path(str(first["path"]), root),
-                "url": None if path is None else relative_url(path, self.page),
+                "url": url,
+                "heard": self.served is not None,
                 "start": first.get("start") or 0.0,
                 "stop": first.get("stop"),
                 "transform": first.get("transform") or "",

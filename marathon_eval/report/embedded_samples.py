@@ -29,6 +29,17 @@ class EmbeddedTask(NamedTuple):
     columns: Mapping[str, Any]
     texts: EmbeddedTexts
 
+    @property
+    def token_map_chars(self) -> int:
+        """The characters of all token maps, which do not compress."""
+        cells = self.columns["cells"].values()
+        return sum(len(part or "") for cell in cells for found in cell["tokens"].values() for part in found)
+
+    def without_token_maps(self) -> EmbeddedTask:
+        """Return the task without its token maps."""
+        cells = {number: {**cell, "tokens": {}} for number, cell in self.columns["cells"].items()}
+        return EmbeddedTask({**self.columns, "cells": cells}, self.texts)
+
     def cut_to(self, limit: int) -> dict[str, Any]:
         """Return the task's JSON; texts longer than `limit` characters are cut."""
         return {**self.columns, "texts": self.texts.cut_to(limit)}
@@ -187,6 +198,7 @@ class _PackedCell:
             "readings": {name: self._reading(name) for name in columns.readings},
             "error": {place: texts.number(text) for place, text in columns.errors.items()},
             "kind": {place: texts.number(failure_kind(text)) for place, text in columns.errors.items()},
+            "tokens": {place: list(found) for place, found in columns.token_maps.items()},
             "judge": {place: texts.number(text) for place, text in columns.judged.items()},
             "usage": {
                 name: self._spread(values, None)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report import figures, prompts
 from marathon_eval.report.addresses import address
-from marathon_eval.report.clips import ReportClips, clip_counts
+from marathon_eval.report.clips import ReportClips, ServedClips, clip_counts
 from marathon_eval.report.documents import same_clips
 from marathon_eval.report.embedded_samples import ClipNumbers, embedded_samples, fitting_length
 from marathon_eval.report.gather import Report
@@ -35,9 +35,11 @@ TEXT_BUDGET = 32_000_000
 #: Bytes of all compressed samples; TEXT_BUDGET is halved until they fit, but not below LEAST_TEXT_BUDGET.
 SAMPLES_BYTES = 14_000_000
 LEAST_TEXT_BUDGET = 100_000
+#: Characters of all maps of kept audio tokens in a page; if there are more, it has none.
+TOKEN_MAP_CHARS = 4_000_000
 FOLDER = Path(__file__).parent
 #: The parts of the page's script, in the order in which they stand in it.
-SCRIPTS = ("core", "breakdown", "statistics", "words", "rows", "detail", "state")
+SCRIPTS = ("core", "breakdown", "statistics", "words", "rows", "sound", "detail", "state", "live")
 
 
 def render_page(
@@ -47,8 +49,11 @@ def render_page(
     embed_bytes: int = 0,
     data_dirs: Sequence[str] = (),
     use_cache: str | None = None,
+    served: ServedClips | None = None,
 ) -> str:
     """Return the HTML of a page that will be written to the path `page`, to which its audio links are relative.
+
+    For a server, `served` is filled with the clips, and links name them by number.
 
     `with_published` adds the tables of other benchmarks; `embed_bytes` is the size of all audio previews together, which
     are made of clips below `data_dirs` only. Prompts come from the user's cache and the one in the folder `use_cache`.
@@ -60,11 +65,11 @@ def render_page(
         loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     script, style = page_script(), _part("page.css.j2")
-    samples = packed_samples(report, page.parent, embed_bytes, data_dirs, use_cache)
+    samples = packed_samples(report, page.parent, embed_bytes, data_dirs, use_cache, served)
     drawn = figures.inline(report)
     text: str = environment.get_template("page.html.j2").render(
         script=Markup(script),
-        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script_sha256=_digest(script),
         style=Markup(style),
         figures={name: Markup(svg) for name, svg in drawn.items()},
         data=_safe_json(page_data(report, samples.clips)),
@@ -86,6 +91,7 @@ def render_page(
         failures=report.gathered.failures,
         clip_counts=clip_counts(samples.clips, samples.previews),
         address=address,
+        served=served is not None,
     )
     # a lone surrogate in a name cannot be encoded as UTF-8
     return text.encode("utf-8", "replace").decode("utf-8")
@@ -105,6 +111,7 @@ def packed_samples(
     embed_bytes: int,
     data_dirs: Sequence[str] = (),
     use_cache: str | None = None,
+    served: ServedClips | None = None,
 ) -> PageSamples:
     """Compress all samples for a page in `folder`, with at most `embed_bytes` of audio previews.
 
@@ -112,7 +119,7 @@ def packed_samples(
     """
     tasks = report.gathered.tasks
     texts = prompts.prompts_by_sha(prompts.cache_files(use_cache))
-    clips = ReportClips(folder, tuple(map(Path, data_dirs)))
+    clips = ReportClips(folder, tuple(map(Path, data_dirs)), served)
     numbers = {task.task: _clip_numbers(task, report.cells, clips) for task in tasks}
     blocks = _blocks(tasks, numbers, texts)
     previews = clips.embed(embed_bytes) if embed_bytes else {}
@@ -150,6 +157,13 @@ def _blocks(
 ) -> list[str]:
     budget = TEXT_BUDGET
     embedded = [embedded_samples(task, clips[task.task], prompts) for task in tasks]
+    if sum(task.token_map_chars for task in embedded) > TOKEN_MAP_CHARS:
+        print(
+            "report: the maps of kept audio tokens are left out, because they are too many for one page; "
+            "make it of fewer runs",
+            file=sys.stderr,
+        )
+        embedded = [task.without_token_maps() for task in embedded]
     lengths = [length for task in embedded for length in task.texts.lengths()]
     while True:
         limit = fitting_length(lengths, budget)
@@ -204,6 +218,23 @@ def _other_tables(report: Report) -> list[tuple[Benchmark, list[LeaderboardRow]]
 def _data_dir(cell: ReportRun, task: str) -> str | None:
     folder = cell.configs.get(task, {}).get("data_dir")
     return str(folder) if folder else None
+
+
+def waiting_page() -> str:
+    """Return the page that a server shows while no run is finished."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined)
+    script = _part("page_live.js.j2")
+    text: str = environment.get_template("waiting.html.j2").render(
+        script=Markup(script), script_sha256=_digest(script), style=Markup(_part("page.css.j2"))
+    )
+    return text
+
+
+def _digest(script: str) -> str:
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def page_script() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.documents import AskedDocument, RunData, TaskDocuments, joined_text
@@ -42,12 +42,28 @@ class ReadingColumns:
     scores: list[float | None] = field(default_factory=list)
 
 
+class TokenMap(NamedTuple):
+    """Holds which audio tokens a press kept, as `backends/hf/engine/token_map.py` writes it."""
+
+    shares: str
+    starts: str | None
+
+    @classmethod
+    def of(cls, usage: Mapping[str, Any]) -> TokenMap | None:
+        """Return what a response's usage records; None if nothing."""
+        details = usage.get("details") or {}
+        shares, starts = details.get("token_map"), details.get("token_starts")
+        if not isinstance(shares, str):
+            return None
+        return cls(shares, starts if isinstance(starts, str) else None)
+
+
 @dataclass
 class CellColumns:
     """Holds one run's columns; `places` says which document of the task each value belongs to.
 
     `own` has, by place, how this run asked a document, where that is not how the first run asked it; `judged` has the
-    texts of the judges by place.
+    texts of the judges by place, and `token_maps` which audio tokens the press kept, where the run recorded it.
     """
 
     places: list[int] = field(default_factory=list)
@@ -55,6 +71,7 @@ class CellColumns:
     readings: dict[str, ReadingColumns] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
     judged: dict[int, str] = field(default_factory=dict)
+    token_maps: dict[int, TokenMap] = field(default_factory=dict)
     usage: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in USAGE})
     cached: list[bool] = field(default_factory=list)
     own: dict[int, AskedDocument] = field(default_factory=dict)
@@ -112,6 +129,9 @@ class TaskColumns:
             columns.errors[place] = str(row["error"])
         if row.get("judge"):
             columns.judged[place] = judge_text(row["judge"])
+        token_map = TokenMap.of(row["usage"])
+        if token_map is not None:
+            columns.token_maps[place] = token_map
         audio, kept = sounding_tokens(row["usage"])
         usage = {**row["usage"], "audio_tokens": audio, "kept_tokens": kept}
         for name, values in columns.usage.items():

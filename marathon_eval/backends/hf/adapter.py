@@ -45,6 +45,7 @@ class HFAudio(Model):
     Settings: ClassVar[type[ModelSettings]] = HFSettings
     transport: ClassVar[frozenset[str]] = Model.transport | {
         *("device_map", "sharing", "max_batch_tokens", "max_batch_size", "encoder_cache", "encoder_cache_gb"),
+        "log_tokens",
         # not transport: `identity()` has it as "lora", and only where it is given
         "peft",
     }

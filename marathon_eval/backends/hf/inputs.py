@@ -52,6 +52,8 @@ class HFSettings(ModelSettings):
     peft: str | None = None
     #: Decode and encode a clip once for all questions on it; false switches this off, to measure what it saves.
     sharing: bool = True
+    #: Write into each sample which audio tokens the press kept. Cached responses have it only if they were made with it.
+    log_tokens: bool = False
     #: A folder for the audio encoder's outputs, and its limit in GB; the files read longest ago are deleted first.
     encoder_cache: str | None = None
     encoder_cache_gb: float = Field(default=20.0, gt=0)

@@ -21,6 +21,7 @@ from marathon_eval.backends.hf.engine.pruned_context import prefill_pruned
 from marathon_eval.backends.hf.engine.rounded_cache import RoundedLayer, kv_bits, rounded_cache
 from marathon_eval.backends.hf.engine.step_eviction import StepEviction
 from marathon_eval.backends.hf.engine.token_chooser import Chooser
+from marathon_eval.backends.hf.engine.token_map import KeptKeys, token_record
 from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
     by_layers,
@@ -54,6 +55,7 @@ class Begun:
     encode_s: float
     prefill_s: float
     select_s: float
+    stays: KeptKeys | None = None
 
 
 def answered_from_evicted(
@@ -115,7 +117,8 @@ def _begun(
             prefill = prefill_context if loaded.shared is None else loaded.shared.context
             context = prefill(decoder, tensors, length, press, padding)
         prefilled_at = now(loaded.device)
-        cache = evicted(decoder, context, press, seed)
+        stays = KeptKeys(context) if adapter.args.log_tokens and adapter.press is press else None
+        cache = evicted(decoder, context, press, seed, stays=stays)
         bits = kv_bits(adapter)
         if bits is not None:
             cache = rounded_cache(cache, bits)
@@ -132,7 +135,8 @@ def _begun(
     select_s = context.observed_s + evicted_at - prefilled_at
     prefill_s = now(loaded.device) - started - watch.seconds
     return Begun(
-        inputs, context, cache, kept, chooser, steps, logits, kept_audio, watch.seconds, prefill_s, select_s
+        *(inputs, context, cache, kept, chooser, steps, logits, kept_audio, watch.seconds, prefill_s),
+        *(select_s, stays),
     )
 
 
@@ -201,6 +205,9 @@ def _usage(decoder: Decoder, loaded: Loaded, begun: Begun, seconds: Seconds, bat
     details["kv_tokens"] = by_layers([count + question for count in kept])
     details["select_s"] = round(seconds.select, 6)
     details["batch"] = batch
+    if begun.stays is not None and audio:
+        times = None if inputs.token_times is None else inputs.token_times[0]
+        details |= token_record(begun.stays.shares(), times)
     details |= tokens_per_second(output_tokens, seconds.decode)
     shape = Shape.of(decoder.stack.config)
     if shape is not None:

@@ -28,6 +28,7 @@ from marathon_eval.backends.hf.engine.eviction_context import Context, Observed,
 from marathon_eval.backends.hf.engine.kvpress_scoring import scoring
 from marathon_eval.backends.hf.engine.prompt_pass import synced
 from marathon_eval.backends.hf.engine.received_attention import received_attention
+from marathon_eval.backends.hf.engine.token_map import KeptKeys
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,12 +75,17 @@ def prefill_context(
 
 @torch.inference_mode()
 def evicted(
-    decoder: Decoder, context: Context, press: EvictionPress, seed: int, keep_all: bool = False
+    decoder: Decoder,
+    context: Context,
+    press: EvictionPress,
+    seed: int,
+    keep_all: bool = False,
+    stays: KeptKeys | None = None,
 ) -> DynamicCache:
     """Return a new cache with each layer's audio keys cut to the press's budget; all other keys stay.
 
     Keys of padding leave before any other; at ratio 0 nothing leaves. `keep_all` selects every key by the same code,
-    for tests: the answers must not change.
+    for tests: the answers must not change. `stays` counts which keys stay.
     """
     shrunk = DynamicCache(config=decoder.stack.config)
     layers = len(decoder.layers)
@@ -92,12 +98,14 @@ def evicted(
         padded = not tokens.shown.all() and audio > 0 and press.ratio > 0 and not keep_all
         if count == audio and not keep_all and not padded:
             keys, values = stored.keys, stored.values
+            kept = None
         else:
             view = _view(decoder, context, press, layer, count, seed)
             shown = tokens.shown.to(stored.keys.device)
-            keys, values = _gathered(
-                stored.keys, stored.values, _kept(view, press.select(view), shown, padded)
-            )
+            kept = _kept(view, press.select(view), shown, padded)
+            keys, values = _gathered(stored.keys, stored.values, kept)
+        if stays is not None:
+            stays.add(layer, kept)
         shrunk.update(keys, values, layer)
     return shrunk
 

@@ -20,6 +20,7 @@ from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.observers import WHOLE
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.backends.hf.engine.rounded_cache import kv_bits
+from marathon_eval.backends.hf.engine.token_map import kept_shares, token_record
 from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
     FirstToken,
@@ -83,7 +84,15 @@ def generated(
             kind = InputPruning if decoder.cut_at_input else Pruning
             padding = [inputs.padding(row) for row in range(len(requests))]
             pruning = stack.enter_context(
-                kind(decoder, press, seeds, loudness=inputs.loudness, lower=lower, padding=padding)
+                kind(
+                    decoder,
+                    press,
+                    seeds,
+                    loudness=inputs.loudness,
+                    lower=lower,
+                    padding=padding,
+                    log_tokens=adapter.args.log_tokens,
+                )
             )
         timed = _generate(loaded, inputs, generation, watch)
     if watch.tokens is not None and watch.tokens != sum(inputs.audio_tokens):
@@ -240,6 +249,9 @@ def _usage(
     if pruning is not None and pruning.kept is not None:
         counts = pruning.kept
         kept = counts.kept[row]
+        if counts.audio_numbers:
+            times = None if inputs.token_times is None else inputs.token_times[row]
+            details |= token_record(kept_shares(counts.audio_numbers[row], audio), times)
         per_layer = counts.tokens(row, prompt, len(per_layer))
         details["select_s"] = round(counts.select_s / size, 6)
         shape = Shape.of(pruning.decoder.stack.config)

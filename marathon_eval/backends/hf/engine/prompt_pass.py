@@ -39,6 +39,11 @@ class PromptPass:
     cuts: dict[int, Cut] = field(default_factory=dict)
     positions: Tensor | None = None
     last: int = 0
+    #: The number of each audio token [B, T] among all of its sample, cut as `audio` is; other tokens have any.
+    ordinals: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ordinals = self.audio.cumsum(dim=1) - 1
 
     def shown(self, row: int) -> Any:
         """Return what a press sees of a sample, as an index of its positions: all but filling and padding tokens."""
@@ -59,7 +64,8 @@ class PromptPass:
 class KeptTokens:
     """Counts tokens of the last prefill per sample: `audio` before the first cut, `kept` audio and `prompt` after the last.
 
-    `lengths` maps each cut's layer to the prompt lengths behind it.
+    `lengths` maps each cut's layer to the prompt lengths behind it; `audio_numbers` holds, where they are recorded, the
+    numbers of each sample's kept audio tokens among all of its audio tokens, ascending.
     """
 
     audio: list[int]
@@ -67,6 +73,7 @@ class KeptTokens:
     prompt: list[int]
     select_s: float
     lengths: dict[int, list[int]] = field(default_factory=dict)
+    audio_numbers: list[Tensor] = field(default_factory=list)
 
     def tokens(self, row: int, prompt: int, layers: int) -> list[int]:
         """Return the number of a sample's prompt tokens in each layer."""

@@ -60,6 +60,8 @@ class Pruning:
     padding: Sequence[NDArray[np.bool_] | None] | None = None
     #: The stored layers below the first cut, which other presses reuse for the same prompt.
     lower: LowerLayers | None = None
+    #: Record which audio tokens stay, in `kept.audio_numbers`.
+    log_tokens: bool = False
     kept: KeptTokens | None = None
     _pass: PromptPass | None = field(default=None, init=False)
     _prompt: tuple[Tensor, Tensor | None] | None = field(default=None, init=False)
@@ -295,6 +297,7 @@ class Pruning:
             if later > layer:
                 tap.valid = cut.valid
         current.valid = cut.valid
+        current.ordinals = current.ordinals.gather(1, order)
         current.audio = current.audio.gather(1, order) & cut.valid
         current.prunable = current.prunable.gather(1, order) & cut.valid
         if current.padding is not None:
@@ -311,3 +314,6 @@ class Pruning:
         self.kept.kept, self.kept.prompt = kept, lengths
         self.kept.select_s += seconds
         self.kept.lengths[layer] = lengths
+        if self.log_tokens:
+            stay = keep & current.audio
+            self.kept.audio_numbers = [current.ordinals[row][stay[row]] for row in range(len(stay))]
