@@ -26,7 +26,7 @@ from marathon_eval.report.leaderboard import LeaderboardRow, champions, publishe
 from marathon_eval.report.published import Benchmark, benchmark_names, published_benchmark
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
-from marathon_eval.report.summary import chances, run_facts, task_lines, timing_lines
+from marathon_eval.report.summary import chances, run_facts, started_and_rows, task_lines, timing_lines
 from marathon_eval.report.tables import listening_gaps, listening_text, one_line, rows_text
 from marathon_eval.results.outcomes import NAMES, is_error_rate
 
@@ -88,6 +88,7 @@ def render_page(
         runs=[run_facts(cell) for cell in report.cells],
         coverage=_coverage(report),
         chances=chances(report.cells),
+        asides=started_and_rows(report.cells),
         failures=report.gathered.failures,
         clip_counts=clip_counts(samples.clips, samples.previews),
         address=address,

@@ -100,6 +100,16 @@ def chances(cells: Sequence[ReportRun]) -> dict[str, float]:
     return found
 
 
+def started_and_rows(cells: Sequence[ReportRun]) -> dict[str, str]:
+    """Return, by run, the day it started and its scored rows, as `2026-11-21, 92 of 95 rows`."""
+    found = {}
+    for cell in cells:
+        scored = sum(task.n_in(task.headline_reading) for task in cell.tasks.values())
+        loaded = sum(task.n_loaded for task in cell.tasks.values())
+        found[cell.label] = f"{cell.started[:10]}, {scored} of {loaded} rows"
+    return found
+
+
 def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:
     """Return one line per run whose answers have any timing."""
     lines = []
