@@ -14,9 +14,11 @@ def write_report(
     page: str | PathLike[str] = "report.html",
     *,
     with_published: bool = False,
+    data_dir: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
 ) -> Path:
     """Write one HTML page about the runs in, or below, these folders, and return its path, as the verb `report` does.
 
+    Clips that are no longer where a run found them are looked for below `data_dir`.
     Raises MarathonError for a folder without runs, a damaged run, and a page that does not end in .html.
     """
     from marathon_eval.files import write_atomically
@@ -28,7 +30,8 @@ def write_report(
     if target.suffix not in (".html", ".htm"):
         raise MarathonError(f"page: {target} must end in .html")
     folders = [runs] if isinstance(runs, str | PathLike) else list(runs)
+    clips = [str(folder) for folder in ([data_dir] if isinstance(data_dir, str | PathLike) else data_dir)]
     report = make_report(read_cells([Path(folder) for folder in folders]), with_published)
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, [render_page(report, target, with_published, 0, [], None)])
+    write_atomically(target, [render_page(report, target, with_published, 0, clips, None)])
     return target

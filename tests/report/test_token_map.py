@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ def test_what_truncate_leaves_is_the_beginning(clips: Path, tmp_path: Path) -> N
     with chromium() as browser, opened(browser, page) as seen:
         seen.page.click("#s-row-0")
         expect(seen.page.locator("canvas.tokens")).to_have_attribute("data-kept", str(kept), timeout=20_000)
-        expect(seen.page.locator("canvas.sound")).to_have_attribute("data-seconds", "40", timeout=20_000)
+        # MP3 pads the end
+        expect(seen.page.locator("canvas.sound")).to_have_attribute(
+            "data-seconds", re.compile(r"40(\.\d+)?"), timeout=20_000
+        )
         # the last quarter of the strip shows what was removed, the first what was kept
         colours = seen.page.locator("canvas.tokens").evaluate(
             "c => [0.1, 0.9].map(x => Array.from(c.getContext('2d').getImageData(x * c.width, 5, 1, 1).data))"
