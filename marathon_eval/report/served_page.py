@@ -23,7 +23,7 @@ WAV_RATE = 16_000
 #: Bars of a waveform.
 PEAKS = 1200
 #: Decoded clips that are kept, for players that ask for them part by part.
-KEPT_CLIPS = 4
+KEPT_SOUNDS = 4
 
 
 @dataclass
@@ -110,7 +110,7 @@ def _counts(run: UnfinishedRun) -> dict[str, Any]:
     return {**facts, "goes_on": run.goes_on, "tasks": tasks}
 
 
-@lru_cache(maxsize=KEPT_CLIPS)
+@lru_cache(maxsize=KEPT_SOUNDS)
 def heard_as_wav(audio: Audio) -> bytes:
     """Return the very stretch that the model heard, changed as it was, as mono WAV at 16 kHz. Raises AudioError."""
     import soundfile
@@ -120,7 +120,7 @@ def heard_as_wav(audio: Audio) -> bytes:
     return buffer.getvalue()
 
 
-@lru_cache(maxsize=KEPT_CLIPS * 8)
+@lru_cache(maxsize=KEPT_SOUNDS * 8)
 def peaks_of(audio: Audio) -> dict[str, Any]:
     """Return the length in seconds, and the loudest sample (0-255) of each of PEAKS equal parts. Raises AudioError."""
     import numpy as np
