@@ -1,26 +1,29 @@
 """Holds the hub's client to what its replies may say: `HF_ENDPOINT` may name a server that lies.
 
 huggingface_hub makes paths below its cache of two headers, the commit and the ETag of a file, without looking at them:
-an ETag `/home/me/.bashrc` would be written there. Here a reply with such a header is refused.
+an ETag `/home/me/.bashrc` would be written there. Here a reply with such a header is refused, and hub_replies.py bounds
+the bodies.
 Source: huggingface_hub/file_download.py, `_hf_hub_download_to_cache_dir`.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from marathon_eval.api.hub_replies import HubLie, bound_body, note_size
+from marathon_eval.api.unpacked_reply import REPLY_ENCODINGS
 from marathon_eval.errors import MarathonError
 
+#: Most pages of one listing; the hub's have 1,000 files each.
+MAX_PAGES = 2000
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ETAG = re.compile(r"[^/\\\x00-\x1f\x7f]{1,200}")
 #: Headers that name the content of a file, and with it the file in the cache.
 _ETAGS = ("x-linked-etag", "etag")
-
-
-class HubLie(OSError):
-    """Reports a reply that no hub sends; an OSError, as the hub's own errors are."""
 
 
 @cache
@@ -31,11 +34,31 @@ def guard_hub_client() -> None:
 
     def guarded() -> Any:
         client = _http.default_client_factory()
-        hooks = client.event_hooks
-        client.event_hooks = {**hooks, "response": [*hooks.get("response", ()), refuse_lies]}
+        asked = [*client.event_hooks.get("request", ()), _ask_for_known_encodings, _count_pages()]
+        heard = [*client.event_hooks.get("response", ()), refuse_lies, note_size, bound_body]
+        client.event_hooks = {"request": asked, "response": heard}
         return client
 
     huggingface_hub.set_client_factory(guarded)
+
+
+def _ask_for_known_encodings(request: Any) -> None:
+    """Ask for encodings that are unpacked within bounds, unless the client asks for the plain bytes."""
+    if request.headers.get("accept-encoding") != "identity":
+        request.headers["accept-encoding"] = REPLY_ENCODINGS
+
+
+def _count_pages() -> Callable[[Any], None]:
+    """Return a hook that refuses a listing without an end: an empty page may name another one for ever."""
+    pages: Counter[str] = Counter()
+
+    def count(request: Any) -> None:
+        if "cursor" in request.url.params:
+            pages[request.url.path] += 1
+            if pages[request.url.path] > MAX_PAGES:
+                raise HubLie(f"the hub's listing has more than {MAX_PAGES} pages")
+
+    return count
 
 
 def refuse_lies(response: Any) -> None:

@@ -7,18 +7,16 @@ The SDKs' own timeouts bound the wait for the next byte only, so that a server c
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
 
+from marathon_eval.api.unpacked_reply import REPLY_ENCODINGS, reply_unpacker, unpacked_parts
 from marathon_eval.backends.http.attempts import attempt_begins
 from marathon_eval.backends.http.reply import NoAnswer
 
 #: Limit in bytes of one reply, unpacked; 32,000 streamed tokens take about a quarter of it.
 MAX_REPLY_BYTES = 64 << 20
-#: Encodings that are unpacked here, as the request says.
-_ENCODINGS = "gzip, deflate"
 _DEADLINE, _HOST = "marathon_eval.deadline", "marathon_eval.host"
 
 
@@ -33,7 +31,7 @@ def bounded_client(client: type[Any], seconds: float, **settings: Any) -> Any:
     class Bounded(client):  # type: ignore[misc]  # the class is the SDK's
         async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
             deadline = asyncio.get_running_loop().time() + seconds
-            request.headers["accept-encoding"] = _ENCODINGS
+            request.headers["accept-encoding"] = REPLY_ENCODINGS
             request.extensions = {**request.extensions, _DEADLINE: deadline, _HOST: request.url.host}
             try:
                 async with asyncio.timeout_at(deadline):
@@ -73,7 +71,11 @@ def _stream_class() -> type[Any]:
             self._stream, self._deadline, self._encoding = stream, deadline, encoding
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            unpacker, left, chunks = _unpacker(self._encoding), MAX_REPLY_BYTES, aiter(self._stream)
+            left, chunks = MAX_REPLY_BYTES, aiter(self._stream)
+            try:
+                unpacker = reply_unpacker(self._encoding)
+            except ValueError as error:
+                raise NoAnswer(str(error)) from None
             while True:
                 try:
                     async with asyncio.timeout_at(self._deadline):
@@ -82,35 +84,16 @@ def _stream_class() -> type[Any]:
                     raise httpx2.ReadTimeout("the time is over") from None
                 if chunk is None:
                     return
-                for part in _unpacked(unpacker, chunk):
-                    left -= len(part)
-                    if left < 0:
-                        raise NoAnswer(f"the server's reply is longer than {MAX_REPLY_BYTES >> 20} MB")
-                    yield part
+                try:
+                    for part in unpacked_parts(unpacker, chunk):
+                        left -= len(part)
+                        if left < 0:
+                            raise NoAnswer(f"the server's reply is longer than {MAX_REPLY_BYTES >> 20} MB")
+                        yield part
+                except ValueError as error:
+                    raise NoAnswer(str(error)) from None
 
         async def aclose(self) -> None:
             await self._stream.aclose()
 
     return BoundedStream
-
-
-def _unpacker(encoding: str) -> Any:
-    """Return a decompressor, or None for a plain reply. Raises NoAnswer for other encodings."""
-    if encoding in ("identity", ""):
-        return None
-    if encoding not in _ENCODINGS.split(", "):
-        raise NoAnswer(f"the server's reply is encoded as {encoding[:40]!r}; allowed: {_ENCODINGS}")
-    return zlib.decompressobj(zlib.MAX_WBITS | 32)  # reads the headers of both
-
-
-def _unpacked(unpacker: Any, chunk: bytes) -> Iterator[bytes]:
-    """Yield a chunk unpacked, in parts of at most 1 MB. Raises NoAnswer for damaged data."""
-    if unpacker is None:
-        yield chunk
-        return
-    try:
-        while chunk and not unpacker.eof:
-            yield unpacker.decompress(chunk, 1 << 20)
-            chunk = unpacker.unconsumed_tail
-    except zlib.error as error:
-        raise NoAnswer(f"the server's reply cannot be unpacked ({error})") from None

@@ -7,7 +7,9 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from marathon_eval.api.hub_client import full_commit, guard_hub_client, plain_name
 from marathon_eval.errors import AudioError, MarathonError
@@ -15,6 +17,15 @@ from marathon_eval.errors import AudioError, MarathonError
 _FULL_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
 _WORKERS = 8
+#: Most files of one listing; it is read into memory.
+MAX_FILES = 1_000_000
+
+
+class RemoteFile(NamedTuple):
+    """A file on the hub that is read by ranges, and the sha256 of its content (or its blob's name in git)."""
+
+    file: Any
+    sha256: str
 
 
 class HubRepo:
@@ -57,6 +68,23 @@ class HubRepo:
             raise AudioError(f"{name}: not in {self.label}")
         return str(file)
 
+    def is_cached(self, name: str) -> bool:
+        """Return whether the hub's local cache has the whole file."""
+        return self._cached(name) is not None
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[RemoteFile]:
+        """Open a file on the hub, of which only what is read is sent. Raises MarathonError, also for damaged content."""
+        from huggingface_hub import HfFileSystem
+
+        with self._network_errors():
+            system = HfFileSystem(skip_instance_cache=True)
+            path = f"datasets/{self.repo}@{self.commit}/{name}"
+            about = system.info(path)
+            stored = about.get("lfs") or {}
+            with system.open(path, "rb", cache_type="none") as file:
+                yield RemoteFile(file, stored.get("sha256") or about["blob_id"])
+
     def _cached(self, name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
@@ -98,9 +126,13 @@ class HubRepo:
                 entries = HfApi().list_repo_tree(
                     self.repo, folder or None, recursive=True, revision=self.commit, repo_type="dataset"
                 )
-                names = [entry.path for entry in entries if isinstance(entry, RepoFile)]
+                names = [
+                    entry.path for entry in islice(entries, MAX_FILES + 1) if isinstance(entry, RepoFile)
+                ]
             except EntryNotFoundError:
                 return []
+            if len(names) > MAX_FILES:
+                raise ValueError(f"it lists more than {MAX_FILES} files")
         return sorted(plain_name(name, f"{self.where}: {self.repo}") for name in names)
 
     def _commit(self, revision: str | None) -> str:
