@@ -18,11 +18,11 @@ _FULL_COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
 _WORKERS = 8
 #: Most files of one listing; it is read into memory.
-MAX_FILES = 1_000_000
+MAX_LISTED = 1_000_000
 
 
 class RemoteFile(NamedTuple):
-    """A file on the hub that is read by ranges, and the sha256 of its content (or its blob's name in git)."""
+    """Holds a file on the hub that is read by ranges, and the sha256 of its content (or its blob's name in git)."""
 
     file: Any
     sha256: str
@@ -127,12 +127,12 @@ class HubRepo:
                     self.repo, folder or None, recursive=True, revision=self.commit, repo_type="dataset"
                 )
                 names = [
-                    entry.path for entry in islice(entries, MAX_FILES + 1) if isinstance(entry, RepoFile)
+                    entry.path for entry in islice(entries, MAX_LISTED + 1) if isinstance(entry, RepoFile)
                 ]
             except EntryNotFoundError:
                 return []
-            if len(names) > MAX_FILES:
-                raise ValueError(f"it lists more than {MAX_FILES} files")
+            if len(names) > MAX_LISTED:
+                raise ValueError(f"it lists more than {MAX_LISTED} files")
         return sorted(plain_name(name, f"{self.where}: {self.repo}") for name in names)
 
     def _commit(self, revision: str | None) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from marathon_eval.api.task_functions import TAG
 from marathon_eval.errors import AudioError, MarathonError, unknown
@@ -29,6 +29,9 @@ from marathon_eval.task.data.sources import (
 )
 from marathon_eval.task.data.table import BUILDERS, FORMATS, Table
 from marathon_eval.task.yaml.config import TaskConfig
+
+if TYPE_CHECKING:
+    from marathon_eval.task.data.hub_columns import NeededColumns
 
 FILE_TREE = "file_tree"
 
@@ -120,9 +123,13 @@ class TableReader:
         return Table(rows, self._sounds(source), source.label, digest.hexdigest(), audio.paths)
 
     def _parsed(self, source: Source, name: str, digest: Digest, audio: AudioFolder) -> list[Any]:
-        """Return the rows of one file, and add its bytes to the digest."""
-        path, form = self._path(source, name), self._format(name)
-        label = f"{source.label}/{name}"
+        """Return the rows of one file, and add its bytes to the digest, or the hash that a hub has of them."""
+        form, label = self._format(name), f"{source.label}/{name}"
+        part = self._part(source, name) if form == "parquet" else None
+        if part is not None:
+            digest.update(part.sha256.encode())
+            return parquet_rows(part.path, part.path.stat().st_size, label, self._wanted, audio)
+        path = self._path(source, name)
         try:
             if form != "parquet":
                 content = path.read_bytes()
@@ -134,6 +141,16 @@ class TableReader:
         except OSError as error:
             raise self._unread(source, name, error.strerror) from None
         return parquet_rows(path, path.stat().st_size, label, self._wanted, audio)
+
+    def _part(self, source: Source, name: str) -> NeededColumns | None:
+        """Return the needed columns of a hub's file, None where the whole file is read."""
+        from marathon_eval.task.data.hub import HubRepo
+
+        if not isinstance(source, HubRepo) or isinstance(self.config.expected_sha256, str):
+            return None
+        from marathon_eval.task.data.hub_columns import needed_columns
+
+        return needed_columns(source, name, self._wanted)
 
     def _matched(self, source: Source, names: Sequence[str]) -> list[str]:
         """Return the names with each pattern (`data/test-*.parquet`) replaced by the files that match it, sorted."""
