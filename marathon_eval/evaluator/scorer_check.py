@@ -42,6 +42,7 @@ NEUTRAL = frozenset(
         "flip_rate",
         "judge_parse_rate",
         "rules_followed",
+        "mmau_pro.followed",
         "rubric_score",
         # parts of a word error rate, which is checked itself; a wrong answer need not have every kind of edit
         "substitution_rate",

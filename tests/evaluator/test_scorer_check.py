@@ -11,7 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import make_air_bench_mmar_data, make_audiomarathon_data, make_spoken_benchmarks
+from helpers import (
+    make_air_bench_mmar_data,
+    make_assistant_benchmarks,
+    make_audiomarathon_data,
+    make_spoken_benchmarks,
+)
 from helpers.audiomarathon_prompts import load_shipped
 from helpers.fuzz_cases import cases
 from helpers.minimal_task import make_task, touch
@@ -44,6 +49,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_air_bench_mmar_data.mmau(root)
     make_spoken_benchmarks.mmsu(root)
     make_spoken_benchmarks.big_bench_audio(root)
+    make_assistant_benchmarks.mmau_pro(root)
+    make_assistant_benchmarks.voicebench(root)
+    make_assistant_benchmarks.blab(root)
     needles = [
         {"id": f"180_end_{n}", "path": f"{n}.wav", "question": "Which?", "answer_gt": "ABC"[n]}
         | {
@@ -65,7 +73,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 #: Tasks whose rows have gold answers to check scorers with.
-SCORED = [name for name in ALL if load_shipped(name).config.gold_is != "absent"]
+SCORED = [
+    name
+    for name in ALL
+    if load_shipped(name).config.gold_is != "absent" and load_shipped(name).config.doc_to_target != ""
+]
 
 
 @pytest.mark.parametrize("name", SCORED)

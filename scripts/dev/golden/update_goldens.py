@@ -34,6 +34,15 @@ def benchmark_prompts() -> None:
         write(ROOT / "tests" / "golden" / "benchmark_prompts.json", rendered_benchmarks(Path(folder)))
 
 
+def assistant_prompts() -> None:
+    """Write tests/golden/assistant_prompts.json: the prompts of MMAU-Pro, VoiceBench and BLAB."""
+    from helpers.assistant_prompts import make_miniatures, rendered_assistants
+
+    with tempfile.TemporaryDirectory() as folder:
+        make_miniatures(Path(folder))
+        write(ROOT / "tests" / "golden" / "assistant_prompts.json", rendered_assistants(Path(folder)))
+
+
 def schema() -> None:
     """Write the JSON schemas for editors: task/yaml/schema.json and corpus/build/recipe_schema.json."""
     from marathon_eval.corpus.build import recipe
@@ -48,7 +57,9 @@ def write(path: Path, content: Any) -> None:
     print(path.relative_to(ROOT))
 
 
-PARTS: dict[str, Callable[[], None]] = {part.__name__: part for part in (prompts, benchmark_prompts, schema)}
+PARTS: dict[str, Callable[[], None]] = {
+    part.__name__: part for part in (prompts, benchmark_prompts, assistant_prompts, schema)
+}
 
 
 def main() -> None:
