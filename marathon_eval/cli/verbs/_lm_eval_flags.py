@@ -27,7 +27,8 @@ def add_lm_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "--config",
         "-C",
         metavar="FILE",
-        help="YAML with flags by name, such as `tasks: [gtzan]`; flags on the command line override it",
+        help="YAML with flags by name, such as `tasks: [gtzan]`; flags on the command line override it; "
+        "for `run` also lists of models, presses and conditions: a run of each combination",
     )
     parser.add_argument(
         "--num_fewshot",

@@ -236,8 +236,8 @@ def _print_board(board: Board, runs: Sequence[ReportRun]) -> None:
     from marathon_eval.cli.fitted_table import FittedTable, table_console
     from marathon_eval.report.tables import board_notes, cell_text
 
-    columns = [(column.short, _first_metrics(column.task, runs)) for column in board.columns]
-    headings = [f"{short} {next(iter(plain.values()))[0]}" if plain else short for short, plain in columns]
+    columns = [(column.task, _first_metrics(column.task, runs)) for column in board.columns]
+    headings = [f"{task} {next(iter(plain.values()))[0]}" if plain else task for task, plain in columns]
     table = FittedTable(["run", *headings, *(["average"] if board.averaged else [])], 1, 1)
     for row in board.rows:
         cells = [
