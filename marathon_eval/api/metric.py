@@ -127,17 +127,17 @@ class Metric(ABC):
     def tally(self) -> Tally:
         """Return a new tally that collects the additive counts [n, k] of this metric."""
 
-    def counts(self, rows: Sequence[ScoredRow]) -> NDArray[Any]:
+    def counts(self, rows: Iterable[ScoredRow]) -> NDArray[Any]:
         """Return additive counts per row [n, k].
 
         k depends on the rows' labels, so pass all compared rows in one call. Rows left out of the reading count zero.
         """
-        tally, places = self.tally(), []
-        for place, row in enumerate(rows):
+        tally, places, n = self.tally(), [], 0
+        for n, row in enumerate(rows, 1):
             if self.counts_left_out or not row.answer.left_out:
                 tally.add(row, finite_score(self.score(row)))
-                places.append(place)
-        return spread(tally.counts(), places, len(rows))
+                places.append(n - 1)
+        return spread(tally.counts(), places, n)
 
     @abstractmethod
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.results import SCHEMA_VERSION
+from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.compressed_samples import rows_of
 from marathon_eval.results.label import label_words
 from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired_metrics
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult, TaskResult
     from marathon_eval.evaluator.sweep_cells import SweepCell
 
-#: Fields of a sample that a comparison reads, besides the paths of its audio.
-COMPARED = (
-    *("doc_id", "target", "response", "status", "readings"),
-    *("fields", "choices", "letters", "cluster"),
-)
 #: Left-aligned columns of the terminal's table, which name a row.
 SWEEP_TEXT_COLUMNS = ("task", "cell")
 #: Right-aligned columns of the terminal's table.
@@ -74,10 +70,8 @@ class SweepTable:
         """Add a cell's result. Only the rows of the uncompressed cell stay in memory."""
         self.condition, self.selection = result.condition, result.selection
         for task, entry in result.tasks.items():
-            costs, rows = Costs(), TaskRows(entry.summary(), {})
-            for row in rows_of(result.samples[task]):
-                costs.add(row)
-                rows.rows[row["doc_id"]] = compared_fields(row)
+            costs = Costs()
+            rows = TaskRows(entry.summary(), compared_rows(costs.passing(rows_of(result.samples[task]))))
             if cell.press is None:
                 self.base[task] = rows
             self.tasks.setdefault(task, {})[cell.label] = self._task_cell(cell, entry, rows, costs.cell())
@@ -134,11 +128,6 @@ class SweepTable:
         }
 
 
-def compared_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a sample that a comparison reads."""
-    return {**{key: row[key] for key in COMPARED}, "audio": [{"path": clip["path"]} for clip in row["audio"]]}
-
-
 class Costs:
     """Sums the kept tokens and the seconds of a cell's responses; warm-up responses are counted separately."""
 
@@ -164,6 +153,12 @@ class Costs:
         for stage, column in columns.items():
             if usage.get(stage) is not None:
                 column.append(usage[stage])
+
+    def passing(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+        """Yield the rows, after adding each."""
+        for row in rows:
+            self.add(row)
+            yield row
 
     def cell(self) -> TaskCell:
         """Return means over the responses (warm-up ones if there are no others); None if nothing was measured."""

@@ -13,9 +13,10 @@ from marathon_eval.api.results import TaskResult
 from marathon_eval.files import canonical_json
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.results.compare import unlikeness
+from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.files import read_samples
 from marathon_eval.results.label import CONTROLS, SELECTION_NAMES
-from marathon_eval.results.paired import JsonObject, TaskRows, paired_metrics
+from marathon_eval.results.paired import TaskRows, paired_metrics
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def _generation(cell: ReportRun, task: str) -> object:
 
 def _rows(cell: ReportRun, task: str) -> TaskRows:
     """Read one task of a run, with its headline metric alone: no other is compared."""
-    samples: dict[int, JsonObject] = {row["doc_id"]: row for row in read_samples(cell.folders[task], task)}
+    samples = compared_rows(read_samples(cell.folders[task], task))
     return TaskRows(_headline_alone(cell.tasks[task]).summary(), samples)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import MarathonError
+from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.results.gate import Limit, gate
 from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
@@ -69,7 +70,7 @@ def _press(results: JsonObject) -> Any:
 
 def task_rows(results: JsonObject, folder: Path, task: str) -> TaskRows:
     """Read one task of a finished run. Raises MarathonError if the run has no samples, or a scored one lacks a part."""
-    rows = TaskRows(results["tasks"][task], {row["doc_id"]: row for row in read_samples(folder, task)})
+    rows = TaskRows(results["tasks"][task], compared_rows(read_samples(folder, task)))
     for doc, row in rows.scored.items():
         lacking = [name for name in rows.summary["readings"] if name not in row["readings"]]
         if lacking or row["target"] is None:

@@ -34,7 +34,7 @@ class TaskRows:
     """Holds one task of one run: its entry in results.json, and its samples by document."""
 
     summary: Mapping[str, Any]
-    rows: dict[int, JsonObject]
+    rows: Mapping[int, JsonObject]
 
     @property
     def scored(self) -> dict[int, JsonObject]:
@@ -173,7 +173,7 @@ def paired_counts(
     metric = rebuilt(spec, name, reading)
     recorded = [side.summary[reading][name]["value"] for side in (a, b)]
     scored = tuple([row for row in side.scored.values() if reading in row["readings"]] for side in (a, b))
-    counts = metric.counts([row_of_sample(row, reading) for side in scored for row in side])
+    counts = metric.counts(row_of_sample(row, reading) for side in scored for row in side)
     halves = counts[: len(scored[0])], counts[len(scored[0]) :]
     if not all(_same(metric.total(half), value) for half, value in zip(halves, recorded, strict=True)):
         return "it cannot be computed again from the samples alone"
