@@ -13,7 +13,11 @@ from hypothesis import strategies as st
 from marathon_eval.results.compared_rows import COMPARED, SharedParts, compared_rows
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 2) | st.sampled_from([0.0, 1.0, -0.0, 0.5]) | st.text(max_size=2),
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.sampled_from([0.0, 1.0, -0.0, 0.5])
+    | st.text(max_size=2),
     lambda parts: st.lists(parts, max_size=3) | st.dictionaries(st.text(max_size=1), parts, max_size=3),
     max_leaves=6,
 )
@@ -27,7 +31,9 @@ def sample(doc_id: int) -> dict[str, Any]:
         "response": f"The answer of row {doc_id} is B.",
         "status": "ok",
         "error": None,
-        "readings": {"strict": {"answer": "B", "rule": "letter", "scores": {"accuracy": 1.0, "macro_f1": None}}},
+        "readings": {
+            "strict": {"answer": "B", "rule": "letter", "scores": {"accuracy": 1.0, "macro_f1": None}}
+        },
         "usage": {"audio_tokens": 100, "details": {"warm_up": True}},
         "prompt_sha256": "0" * 64,
         "audio": [{"path": f"clip_{doc_id}.wav", "sha256": "1" * 64, "seconds": 3.0}],
@@ -49,7 +55,9 @@ def test_a_row_reads_like_its_sample() -> None:
 
 
 def test_fields_that_early_versions_lacked_stay_absent() -> None:
-    early = {name: value for name, value in sample(1).items() if name not in ("choices", "letters", "cluster")}
+    early = {
+        name: value for name, value in sample(1).items() if name not in ("choices", "letters", "cluster")
+    }
     (row,) = compared_rows([early]).values()
     assert row.get("choices", "none") == "none"
     assert "cluster" not in row
