@@ -12,7 +12,7 @@ from marathon_eval.report.documents import RunData
 from marathon_eval.report.failed_rows import FailureLine, failed_row_lines
 from marathon_eval.report.leaderboard import Board, LeaderboardRow, make_board
 from marathon_eval.report.listening import Listening, listening
-from marathon_eval.report.published import Benchmark, benchmark_of
+from marathon_eval.report.published import Benchmark, benchmark_named
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
 from marathon_eval.report.timing import Timing
@@ -60,10 +60,13 @@ class Report:
         return [row for row in self.board.rows if row.kind == "run"]
 
 
-def make_report(cells: Sequence[ReportRun], with_published: bool = False) -> Report:
-    """Build the leaderboard and read all samples files once. Raises MarathonError for a damaged file."""
-    benchmark = benchmark_of(task for cell in cells for task in cell.tasks)
-    board = make_board(cells, benchmark, with_published)
+def make_report(cells: Sequence[ReportRun], with_published: bool = False, named: str | None = None) -> Report:
+    """Build the leaderboard and read all samples files once; `named` is a benchmark whose columns alone it has.
+
+    Raises MarathonError for a damaged file, and for an unknown benchmark.
+    """
+    benchmark = benchmark_named(named, (task for cell in cells for task in cell.tasks))
+    board = make_board(cells, benchmark, with_published, alone=named is not None)
     with seldom_collected():
         gathered = gather(cells)
     return Report(cells, board, benchmark, gathered, listening(cells))

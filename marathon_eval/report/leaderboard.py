@@ -63,19 +63,24 @@ class Board:
 
 
 def make_board(
-    cells: Sequence[ReportRun], benchmark: Benchmark | None = None, with_published: bool = False
+    cells: Sequence[ReportRun],
+    benchmark: Benchmark | None = None,
+    with_published: bool = False,
+    alone: bool = False,
 ) -> Board:
     """Build the leaderboard of these runs.
 
     The benchmark's columns come first: all of them `with_published`, else those of tasks that were run. Tasks
-    outside the benchmark follow and do not count in the average.
+    outside the benchmark follow and do not count in the average; `alone` leaves them out, and runs of none but them.
     """
     tasks = list(dict.fromkeys(task for cell in cells for task in cell.tasks))
     columns = benchmark.columns if benchmark else ()
     inside = tuple(column for column in columns if with_published or column.task in tasks)
     benchmark_tasks = {column.task for column in columns}
-    outside = tuple(PublishedColumn(task, task, "") for task in tasks if task not in benchmark_tasks)
-    rows = [_cell_row(cell, benchmark, tasks) for cell in cells]
+    others = [task for task in tasks if task not in benchmark_tasks and not alone]
+    outside = tuple(PublishedColumn(task, task, "") for task in others)
+    asked = [cell for cell in cells if not alone or benchmark_tasks & cell.tasks.keys()]
+    rows = [_cell_row(cell, benchmark, tasks) for cell in asked]
     if benchmark and with_published:
         rows += published_rows(benchmark)
     rows.sort(key=lambda row: -math.inf if row.average is None else row.average.value, reverse=True)

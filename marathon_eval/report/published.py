@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from marathon_eval.errors import unknown
 from marathon_eval.files import PACKAGE
 
 DATA = PACKAGE / "data"
@@ -90,6 +91,15 @@ def published_benchmark(name: str) -> Benchmark:
         rows = tuple(_row(line, columns, described) for line in csv.DictReader(file))
     facts = {key: described[key] for key in ("title", "source", "unit", "averaged")}
     return Benchmark(name=name, columns=columns, rows=rows, **facts)
+
+
+def benchmark_named(name: str | None, tasks: Iterable[str]) -> Benchmark | None:
+    """Return the benchmark of this name; without one, that of the tasks. Raises MarathonError for an unknown name."""
+    if name is None:
+        return benchmark_of(tasks)
+    if name not in benchmark_names():
+        raise unknown("--benchmark", "benchmark with a published table", name, benchmark_names())
+    return published_benchmark(name)
 
 
 def benchmark_of(tasks: Iterable[str]) -> Benchmark | None:

@@ -213,6 +213,33 @@ def test_the_verb_prints_each_form(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.count("\n") == 5
 
 
+def test_one_benchmark_has_its_own_columns_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    voice = {f"voicebench_{name}": 6 for name in ("mmsu", "openbookqa")}
+    make_result_folders.write(Made(rows={**ROWS, **voice}), tmp_path / "both")
+    make_result_folders.write(Made(rows=ROWS, model="other"), tmp_path / "one")
+    assert main(["leaderboard", str(tmp_path), "--benchmark", "voicebench"]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert lines[0] == "| model | MMSU | OBQA |"
+    assert len(lines) == 3, "the head, its rule, and the run that has the benchmark's tasks"
+    page = tmp_path / "page.html"
+    assert main(["report", str(tmp_path), "-o", str(page), "--benchmark", "voicebench", "--markdown"]) == 0
+    head = page.with_suffix(".md").read_text().splitlines()[0]
+    assert head.startswith("| model | MMSU")
+    assert "SER" not in head
+    assert main(["leaderboard", str(tmp_path), "--benchmark", "voicebanch"]) == 2
+    assert (
+        "no benchmark with a published table 'voicebanch'. Did you mean voicebench?"
+        in capsys.readouterr().err
+    )
+
+
+def test_voicebench_s_published_averages_follow_from_its_columns() -> None:
+    table = published_benchmark("voicebench")
+    assert len(table.rows) == 33
+    for row in table.rows:
+        assert table.average(row.scores) == pytest.approx(row.average, abs=0.011), row.name
+
+
 def test_no_published_table_for_tasks_of_no_benchmark(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

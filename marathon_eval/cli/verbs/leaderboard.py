@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with_published", action="store_true", help="add the models of the benchmark's published table"
     )
+    add_benchmark_flag(parser)
     parser.add_argument("--ci", action="store_true", help="print 95 %% intervals beside the scores")
     parser.add_argument(
         "--champions",
@@ -28,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--markdown", action="store_true", help="print a Markdown table (the default)")
     form.add_argument("--latex", action="store_true", help="print a LaTeX tabular with booktabs rules")
     form.add_argument("--json", action="store_true", help="print JSON with unrounded numbers")
+
+
+def add_benchmark_flag(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that limits the leaderboard to one benchmark; `report` has it too."""
+    parser.add_argument(
+        "--benchmark",
+        metavar="NAME",
+        help="show this benchmark's columns alone, of those with a published table: audiomarathon, mmar, voicebench, ...",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,13 +57,17 @@ def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = N
     from marathon_eval.report.runs import read_cells
 
     cells = read_cells(arguments.runs, leave_out)
-    benchmark = published.benchmark_of(task for cell in cells for task in cell.tasks)
+    benchmark = published.benchmark_named(
+        arguments.benchmark, (task for cell in cells for task in cell.tasks)
+    )
     if benchmark is None and (arguments.with_published or arguments.champions):
         raise MarathonError(
             "leaderboard: --with_published and --champions need runs on a benchmark with a published table: "
             + ", ".join(published.benchmark_names())
         )
-    board = leaderboard.make_board(cells, benchmark, arguments.with_published)
+    board = leaderboard.make_board(
+        cells, benchmark, arguments.with_published, alone=arguments.benchmark is not None
+    )
     if arguments.champions and benchmark is not None:
         return tables.champions_markdown(leaderboard.champions(board, benchmark))
     heard = listening(cells)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from marathon_eval.cli.verbs.leaderboard import add_benchmark_flag
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with_published", action="store_true", help="add the tables that the benchmarks' authors published"
     )
+    add_benchmark_flag(parser)
     parser.add_argument(
         "--embed_audio",
         nargs="?",
@@ -85,7 +87,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise MarathonError(f"--embed_audio: must be above 0 and at most 1000, got {arguments.embed_audio:g}")
 
     def written(leave_out: Mapping[Path, str]) -> list[Path]:
-        report = make_report(read_cells(arguments.runs, leave_out), arguments.with_published)
+        report = make_report(
+            read_cells(arguments.runs, leave_out), arguments.with_published, arguments.benchmark
+        )
         return write_report_files(report, page, arguments)
 
     paths, left_out = without_damaged(arguments.runs, written)
