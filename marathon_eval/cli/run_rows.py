@@ -24,6 +24,14 @@ LISTED_TEXT_CHARS = 60
 LISTED_COLUMNS = ("task", "row", "outcome", "target", "read as", "response or error")
 
 
+#: What is said of a run without results, by `UnfinishedRun.goes_on`.
+_STATES = {
+    True: "goes on",
+    None: "goes on, or was killed, on another machine",
+    False: "was killed before its end",
+}
+
+
 class ShownRun(NamedTuple):
     """Holds what `show RUN` reads of a run: its folder, its tasks, the reader of its rows, and a word on its state."""
 
@@ -42,11 +50,11 @@ def shown_run(path: Path) -> ShownRun:
     from marathon_eval.results.unfinished import partial_rows, unfinished_below
 
     unfinished = unfinished_below(path)
-    finished = next(path.glob("**/results.json"), None)
-    if unfinished is None or (unfinished.goes_on is False and finished is not None):
+    finished = max((file.stat().st_mtime for file in path.glob("**/results.json")), default=None)
+    if unfinished is None or (finished is not None and not unfinished.outlives(finished)):
         folder = newest_run(path)
         return ShownRun(folder, read_results(folder), read_samples)
-    state = "was killed before its end" if unfinished.goes_on is False else "goes on"
+    state = _STATES[unfinished.goes_on]
     return ShownRun(unfinished.folder, unfinished.facts, partial_rows, f"{unfinished.facts['model']} {state}")
 
 

@@ -34,6 +34,12 @@ class UnfinishedRun(NamedTuple):
     facts: Mapping[str, Any]
     goes_on: bool | None
 
+    def outlives(self, moment: float) -> bool:
+        """Return whether the run goes on, or may and has written samples since `moment` (seconds since 1970)."""
+        if self.goes_on is not None:
+            return self.goes_on
+        return max((file.stat().st_mtime for file in self.folder.iterdir()), default=0.0) > moment
+
 
 class PartialSamples:
     """Writes the lines of a run that goes on; each can be read as soon as it is written."""

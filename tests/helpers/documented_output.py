@@ -20,7 +20,7 @@ MARKDOWN = r"^\| model \| .*\|$"
 SHAPES: dict[str, tuple[str, ...]] = {
     "run": (RUN_TABLE, RUN_ROW, r"\d+ answers from the cache, \d+ asked, \d+\.\d s\."),
     "run -C SET": (
-        r"^  run  +gtzan  +race *$",
+        r"^  run  +race  +gtzan *$",
         r"^  qwen_omni dart 0\.5 \(silence, limit 2\)  +\d+\.\d",
         r"^8 runs, 8 complete, \d+ answers asked\.$",
     ),

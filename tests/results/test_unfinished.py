@@ -165,6 +165,9 @@ def test_a_process_of_another_machine_may_go_on(tmp_path: Path) -> None:
     other = unfinished_below(tmp_path)
     assert other is not None
     assert other.goes_on is None
+    written = max(file.stat().st_mtime for file in other.folder.iterdir())
+    assert [other.outlives(written + more) for more in (-1, 1)] == [True, False]
+    assert "m goes on, or was killed, on another machine" in shown(str(tmp_path))
     PartialSamples(tmp_path, {"model": "m", "tasks": {}}).delete()
     assert other.folder.exists(), "only those of this machine are known to be dead"
 
