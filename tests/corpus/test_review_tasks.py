@@ -186,6 +186,15 @@ def test_a_file_keeps_its_layout(tmp_path: Path, form: str, text: str, left: str
     assert file.rows() == [rows[0], {**rows[2], "b": "new"}]
 
 
+def test_one_row_left_of_lines_in_a_json_file_is_a_list(tmp_path: Path) -> None:
+    file = RowFile(tmp_path / "rows.json", "json")
+    file.path.write_text('{"b": 1}\n{"b": 2}\n')
+    file.rewrite({0}, {})
+    assert file.rows() == [{"b": 2}]
+    file.rewrite({0}, {})
+    assert file.rows() == []
+
+
 def test_rows_under_a_key_stay_under_it(tmp_path: Path) -> None:
     file = RowFile(tmp_path / "rows.json", "json", "items")
     file.path.write_text(json.dumps({"about": "x", "items": [{"b": 1}, {"b": 2}]}))

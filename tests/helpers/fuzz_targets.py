@@ -16,6 +16,7 @@ from typing import Any
 
 from helpers.filled_cache import Said, fill
 from helpers.fuzz_cases import quietly_removed, survives
+from helpers.fuzz_run_targets import RUN_DOORS
 from helpers.minimal_task import load, write_task
 from marathon_eval.api.audio import MAX_SECONDS, Audio
 from marathon_eval.api.filter import FilterContext
@@ -231,4 +232,5 @@ DOORS: dict[str, Callable[[Path], Try]] = {
     "exported": exported,
     "said": said,
     "recipe": recipe,
+    **RUN_DOORS,
 }

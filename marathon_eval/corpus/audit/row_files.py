@@ -76,7 +76,10 @@ class RowFile(NamedTuple):
         except ValueError:  # a task also reads lines of JSON from a .json file
             content = None
         if content is None or (isinstance(content, dict) and self._key(content) is None):
-            return _json_lines(text, without, changed)
+            lines = _json_lines(text, without, changed)
+            # a single line in a .json file would be read as an object, not as a row
+            alone = self.form == "json" and lines.count(b"\n") < 2
+            return entries_as_json([json.loads(line) for line in lines.splitlines()]) if alone else lines
         key = None if isinstance(content, list) else self._key(content)
         rows = _left(content if key is None else content[key], without, changed)
         return entries_as_json(rows if key is None else {**content, key: rows})

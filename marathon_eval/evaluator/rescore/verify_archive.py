@@ -32,6 +32,7 @@ from marathon_eval.evaluator.rescore.archive import read_archive
 from marathon_eval.evaluator.rescore.stored_config import stored_config
 from marathon_eval.files import canonical_json, sha256_of
 from marathon_eval.results.files import newest_run, read_results, read_samples
+from marathon_eval.results.shape import fault_of_results, parsed_sample, whole_number
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.loader import files_of, load_document
 
@@ -89,14 +90,22 @@ def verify_archive(archive: Path) -> Verified:
     files = read_archive(archive)
     try:
         return _verified(files, archive)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, yaml.YAMLError) as error:
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:
         raise MarathonError(
             f"{archive}: is not as `pack` writes it ({type(error).__name__}: {error})"
         ) from None
 
 
 def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
-    results = json.loads(files["results.json"])
+    results = _results(files["results.json"], archive)
     _refuse_predictions(results)
     # the archive brings its tasks and documents, so that no folder is needed
     config, _ = stored_config({**results["config"], "tasks": ["-"]}, {}, archive, ())
@@ -109,7 +118,7 @@ def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
     n_samples = 0
     for name, task in tasks.items():
         docset = _docset(files[f"docs/{name}.jsonl"], results["manifests"][name])
-        rows = {row["doc_id"]: row for row in _rows(files[f"samples_{name}.jsonl"])}
+        rows = {row["doc_id"]: row for row in map(parsed_sample, files[f"samples_{name}.jsonl"].splitlines())}
         samples = [_rescored(task, doc, rows[doc.doc_id], config) for doc in docset.docs]
         n_samples += len(samples)
         for doc, sample in zip(docset.docs, samples, strict=True):
@@ -130,6 +139,16 @@ def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
             differences += _changed(name, item.aggregate(task_results), results["groups"][name])
     n_answers = sum(row["key"].startswith(RESPONSE) for row in _rows(files["cache.jsonl"]))
     return Verified(n_samples, n_answers, differences)
+
+
+def _results(content: bytes, archive: Path) -> Mapping[str, Any]:
+    """Return an archive's results.json, whose values have the types that a run writes. Raises MarathonError."""
+    results = json.loads(content, parse_int=whole_number)
+    fault = fault_of_results(results)
+    if fault is not None:
+        raise MarathonError(f"{archive}: results.json: {fault}: is missing or has the wrong type")
+    checked: Mapping[str, Any] = results
+    return checked
 
 
 def _refuse_predictions(results: Mapping[str, Any]) -> None:
