@@ -28,7 +28,7 @@ from marathon_eval.evaluator.rescore.archive import read_archive, write_archive
 from marathon_eval.report.cost import sweep_costs
 
 #: Mutants of each file that are tried; `scripts/fuzz cases 20` tries twenty times as many.
-CASES = 60 * FACTOR
+CASES = 40 * FACTOR
 
 
 #: A sweep's table as `sweep` writes it, with what a report reads.
