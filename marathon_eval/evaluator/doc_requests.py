@@ -21,7 +21,10 @@ class DialoguePlan(NamedTuple):
         """Return whether a further turn is to be asked after these responses; False after one that failed."""
         if any(response.status not in SCORABLE_STATUS for response in responses):
             return False
-        return self.next_turn([response.text for response in responses]) is not None
+        try:
+            return self.next_turn([response.text for response in responses]) is not None
+        except RowError:  # a further turn, which cannot be built
+            return True
 
 
 class DocRequests(NamedTuple):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import soundfile
 
 from helpers.api_server import FakeServer
 from helpers.minimal_task import docs_of, make_task, write_task
+from marathon_eval.api.model import Request, Response
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.evaluator.doc_requests import DialoguePlan
 from marathon_eval.results.files import newest_run, read_results, read_samples
 
 READINGS = """filter_list:
@@ -308,3 +311,12 @@ def test_a_finished_run_is_scored_again_and_another_wording_is_another_prompt(
     capsys.readouterr()
     assert main(again) == 2
     assert "another prompt: rows 0, 1" in capsys.readouterr().err
+
+
+def test_a_later_turn_that_cannot_be_built_is_lacking_too() -> None:
+    def fails(answers: Sequence[str]) -> Request:
+        raise RowError("no such answer")
+
+    plan = DialoguePlan(fails, Request("x"))
+    assert plan.lacks_turns([Response("A")])
+    assert not plan.lacks_turns([Response("A"), Response.failed("gone")])
