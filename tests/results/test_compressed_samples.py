@@ -13,7 +13,8 @@ import pytest
 
 from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.files import json_line
-from marathon_eval.results.compressed_samples import BLOCK, CompressedSamples, rows_of, samples_text
+from marathon_eval.results.compressed_lines import BLOCK
+from marathon_eval.results.compressed_samples import CompressedSamples, rows_of, samples_text
 
 ROWS = 1500
 

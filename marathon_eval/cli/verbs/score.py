@@ -24,10 +24,12 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
 
 if TYPE_CHECKING:
+    from marathon_eval.api.doc import Doc
     from marathon_eval.api.model import Response
-    from marathon_eval.api.results import RunResult, Sample
+    from marathon_eval.api.results import RunResult
     from marathon_eval.evaluator.judge import Judge
     from marathon_eval.evaluator.rescore.join_rows import JoinedRows
+    from marathon_eval.results.compressed_samples import CompressedSamples
     from marathon_eval.task.task import Task
 
 
@@ -268,27 +270,30 @@ def rows_of_run(task: Task, config: RunConfig, model_name: str, folder: Path) ->
     return joined
 
 
-def score_again(task: Task, joined: JoinedRows, judge: Judge | None) -> tuple[list[Sample], dict[str, Any]]:
+def score_again(
+    task: Task, joined: JoinedRows, judge: Judge | None
+) -> tuple[CompressedSamples, dict[str, Any]]:
     """Score every document from its stored response; also return the judge's facts for the run's manifest."""
-    from marathon_eval.api.model import Response
     from marathon_eval.evaluator.score_run import judged_by, scored_sample
+    from marathon_eval.results.compressed_samples import CompressedSamples
 
-    answers = [
-        (
-            doc,
-            responses_of(joined.rows[doc.doc_id])
-            if doc.doc_id in joined.rows
-            else [Response.failed(doc.error or "the row lacks what its prompt needs")],
-        )
-        for doc in joined.docs.docs
-    ]
-    judged = judged_by(judge, task, answers)
-    samples = []
-    for doc, responses in answers:
+    judged = judged_by(judge, task, ((doc, stored_responses(doc, joined.rows)) for doc in joined.docs.docs))
+    samples = CompressedSamples()
+    for doc in joined.docs.docs:
         row = joined.rows.get(doc.doc_id, {"prompt_sha256": None, "audio": []})
+        responses = stored_responses(doc, joined.rows)
         sample = scored_sample(task, doc, responses, judged.verdicts.get(doc.doc_id) if judged else None)
         samples.append(replace(sample, cached=True, prompt_sha256=row["prompt_sha256"], audio=row["audio"]))
     return samples, {"judge": judged.facts} if judged else {}
+
+
+def stored_responses(doc: Doc, rows: Mapping[int, Mapping[str, Any]]) -> list[Response]:
+    """Return the responses that the run has for a document, or one that failed."""
+    from marathon_eval.api.model import Response
+
+    if doc.doc_id in rows:
+        return responses_of(rows[doc.doc_id])
+    return [Response.failed(doc.error or "the row lacks what its prompt needs")]
 
 
 def responses_of(row: Mapping[str, Any]) -> list[Response]:

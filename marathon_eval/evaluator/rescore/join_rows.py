@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from marathon_eval.api.audio import Audio, AudioFacts
 from marathon_eval.api.doc import Doc, DocSet
@@ -19,15 +19,12 @@ from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import cache_folder, docs_of, requests_of_doc
+from marathon_eval.evaluator.rescore.stored_rows import RowsByDoc, StoredRow, StoredRows, asked_digest
 from marathon_eval.results.files import read_samples
 from marathon_eval.task.task import Task
 
 #: Row numbers that a message lists before it only counts them.
 LISTED = 20
-
-StoredRow = Mapping[str, Any]
-#: Hash of the prompt, and of each clip (its file name where the clip cannot be heard).
-AskedKey = tuple[str | None, tuple[str, ...]]
 
 
 class JoinedRows(NamedTuple):
@@ -37,7 +34,7 @@ class JoinedRows(NamedTuple):
     """
 
     docs: DocSet
-    rows: dict[int, StoredRow]
+    rows: Mapping[int, StoredRow]
     left_over: list[int]
 
 
@@ -52,7 +49,7 @@ def joined_rows(task: Task, config: RunConfig, model_name: str, folder: Path) ->
     Raises MarathonError that names the documents whose prompt, clip or options are no longer those of the run, and
     those that the run did not ask.
     """
-    stored = list(read_samples(folder, task.name))
+    stored = StoredRows(read_samples(folder, task.name))
     joined, mismatches = _joined(task, docs_of(task, config), config, model_name, stored)
     limited = config.limit is not None or config.samples is not None
     controlled = config.swap_audio or config.no_audio is not None or config.permute_choices is not None
@@ -73,48 +70,47 @@ def joined_rows(task: Task, config: RunConfig, model_name: str, folder: Path) ->
 
 
 def _joined(
-    task: Task, docs: DocSet, config: RunConfig, model_name: str, stored: Sequence[StoredRow]
+    task: Task, docs: DocSet, config: RunConfig, model_name: str, stored: StoredRows
 ) -> tuple[JoinedRows, list[_Mismatch]]:
     """Return the rows by document, and a mismatch for each document that is sound but has none."""
     items = [requests_of_doc(task, doc, config, model_name) for doc in docs.docs]
     facts = _facts([item.recorded for item in items if item.recorded], config)
-    by_key: dict[AskedKey, list[StoredRow]] = {}
-    for row in stored:
-        by_key.setdefault(_key_of_row(row), []).append(row)
-    by_number = {row["doc_id"]: row for row in stored}
-    rows: dict[int, StoredRow] = {}
+    rows: dict[int, int] = {}
     mismatches: list[_Mismatch] = []
     for item in items:
         if item.recorded is None:
             continue  # the document's own error makes it an error row
-        found = _row_of(item.doc, item.recorded, task, by_key, by_number, facts)
+        found = _row_of(item.doc, item.recorded, task, stored, facts)
         if isinstance(found, str):
             mismatches.append(_Mismatch(item.doc.doc_id, found))
         else:
             rows[item.doc.doc_id] = found
-    used = {row["doc_id"] for row in rows.values()} | {item.doc.doc_id for item in items if not item.requests}
-    return JoinedRows(docs, rows, [row["doc_id"] for row in stored if row["doc_id"] not in used]), mismatches
+    used = {stored.doc_ids[place] for place in rows.values()}
+    used |= {item.doc.doc_id for item in items if not item.requests}
+    left_over = [doc_id for doc_id in stored.doc_ids if doc_id not in used]
+    return JoinedRows(docs, RowsByDoc(stored, rows), left_over), mismatches
 
 
 def _row_of(
     doc: Doc,
     request: Request,
     task: Task,
-    by_key: Mapping[AskedKey, list[StoredRow]],
-    by_number: Mapping[int, StoredRow],
+    stored: StoredRows,
     facts: Mapping[Audio, AudioFacts],
-) -> StoredRow | str:
-    """Return the row that answers a document, or why there is none. Equal requests have equal answers."""
+) -> int | str:
+    """Return the place of the row that answers a document, or why there is none. Equal requests have equal answers."""
     key = _key_of_request(request, facts)
-    same = by_key.get(key, [])
-    fitting = [row for row in same if _same_options(row, task, doc)]
+    same = stored.places.get(asked_digest(*key), [])
+    now = _options(task, doc)
+    fitting = [place for place in same if stored.has_options(place, now)]
     if fitting:
-        return next((row for row in fitting if row["doc_id"] == doc.doc_id), fitting[0])
-    there = by_number.get(doc.doc_id)
-    if there is not None and there["prompt_sha256"] is None:
+        return next((place for place in fitting if stored.doc_ids[place] == doc.doc_id), fitting[0])
+    place = stored.numbers.get(doc.doc_id)
+    there = None if place is None else stored[place]
+    if place is not None and there is not None and there["prompt_sha256"] is None:
         # it had no prompt: the row had an error, or came from a predictions file
         fits = there["status"] not in ("ok", "unverified") or _same_row(there, task, doc)
-        return there if fits else "another row"
+        return place if fits else "another row"
     if same:
         return "other options"
     if there is None:
@@ -124,29 +120,25 @@ def _row_of(
     return "another prompt"
 
 
-def _key_of_request(request: Request, facts: Mapping[Audio, AudioFacts]) -> AskedKey:
+def _key_of_request(
+    request: Request, facts: Mapping[Audio, AudioFacts]
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the hash of the prompt, and of each clip: its file name where the clip cannot be heard."""
     clips = (facts[clip].sha256 if clip in facts else PurePath(clip.path).name for clip in request.audios)
     return request.prompt_sha256, tuple(clips)
 
 
-def _key_of_row(row: StoredRow) -> AskedKey:
-    clips = (clip.get("sha256") or PurePath(str(clip.get("path"))).name for clip in row["audio"])
-    return row["prompt_sha256"], tuple(clips)
-
-
-def _same_options(row: StoredRow, task: Task, doc: Doc) -> bool:
+def _options(task: Task, doc: Doc) -> dict[str, list[str]]:
     context = task.context(doc)
-    return all(
-        row.get(key, now) == now
-        for key, now in (("choices", list(context.choices)), ("letters", list(context.letters)))
-    )
+    return {"choices": list(context.choices), "letters": list(context.letters)}
 
 
 def _same_row(row: StoredRow, task: Task, doc: Doc) -> bool:
     """Compare what a row of a predictions file recorded of its document."""
     target = list(doc.target) if isinstance(doc.target, tuple) else doc.target
     fields = {key: doc.fields.get(key) for key in task.scorer.breakdown}
-    return _same_options(row, task, doc) and row.get("target") == target and row.get("fields", {}) == fields
+    same = all(row.get(key, now) == now for key, now in _options(task, doc).items())
+    return same and row.get("target") == target and row.get("fields", {}) == fields
 
 
 def _facts(requests: Sequence[Request], config: RunConfig) -> dict[Audio, AudioFacts]:
