@@ -277,17 +277,17 @@ def score_again(
     from marathon_eval.evaluator.score_run import judged_by, scored_sample
     from marathon_eval.results.compressed_samples import CompressedSamples
 
-    judged = judged_by(judge, task, ((doc, stored_responses(doc, joined.rows)) for doc in joined.docs.docs))
+    judged = judged_by(judge, task, ((doc, responses_to(doc, joined.rows)) for doc in joined.docs.docs))
     samples = CompressedSamples()
     for doc in joined.docs.docs:
         row = joined.rows.get(doc.doc_id, {"prompt_sha256": None, "audio": []})
-        responses = stored_responses(doc, joined.rows)
+        responses = responses_to(doc, joined.rows)
         sample = scored_sample(task, doc, responses, judged.verdicts.get(doc.doc_id) if judged else None)
         samples.append(replace(sample, cached=True, prompt_sha256=row["prompt_sha256"], audio=row["audio"]))
     return samples, {"judge": judged.facts} if judged else {}
 
 
-def stored_responses(doc: Doc, rows: Mapping[int, Mapping[str, Any]]) -> list[Response]:
+def responses_to(doc: Doc, rows: Mapping[int, Mapping[str, Any]]) -> list[Response]:
     """Return the responses that the run has for a document, or one that failed."""
     from marathon_eval.api.model import Response
 
