@@ -18,6 +18,7 @@ CHANGES_NO_ANSWER = {
         "sharing",
         "encoder_cache",
         "encoder_cache_gb",
+        "log_tokens",
     ),
     *("timeout", "retries", "concurrency", "rpm", "tpm", "stream", "base_url", "threads"),
     *("sleep", "fail_every", "fail_at"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from helpers.chromium import chromium, opened
 from helpers.nano_clips import events
@@ -70,7 +70,19 @@ def test_what_truncate_leaves_is_the_beginning(clips: Path, tmp_path: Path) -> N
             "c => [0.1, 0.9].map(x => Array.from(c.getContext('2d').getImageData(x * c.width, 5, 1, 1).data))"
         )
         assert colours[0] != colours[1]
+        seen.page.click("#s-detail summary:has-text('spectrogram')")
+        expect(seen.page.locator("canvas.spectrum")).to_have_attribute("data-drawn", "yes")
+        assert_spectrum(seen.page)
         assert seen.complaints == []
+
+
+def assert_spectrum(page: Page) -> None:
+    """The page's transform is numpy's, with the same window."""
+    wave = np.sin(np.arange(2048) * 0.7) + 0.3 * np.random.default_rng(0).standard_normal(2048)
+    shown = page.evaluate("wave => Array.from(spectrum(wave, 1024))", wave.tolist())
+    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512)
+    wanted = np.abs(np.fft.rfft(wave[768:1280] * window))[:256] ** 2
+    np.testing.assert_allclose(shown, wanted, rtol=1e-6, atol=1e-9)
 
 
 def test_dart_keeps_the_tokens_that_it_chose(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
