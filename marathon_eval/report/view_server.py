@@ -19,6 +19,7 @@ from marathon_eval.report.served_page import PLAYED, ServedPage, heard_as_wav, p
 
 LOOPBACK = "127.0.0.1"
 CHUNK_BYTES = 65_536
+_CLIP_NUMBER = re.compile("[0-9]{1,9}")
 #: Sent with everything: nothing is kept, and no other site may embed it or learn the address.
 HEADERS = {
     "Cache-Control": "no-store",
@@ -65,7 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing: a line would hold the token."""
 
     def _answer(self) -> None:
-        _, token, *rest = self.path.partition("?")[0].split("/")
+        parts = self.path.partition("?")[0].split("/")
+        token, rest = parts[1] if len(parts) > 1 else "", parts[2:]
         known = secrets.compare_digest(token.encode("utf-8", "replace"), self._server.token.encode())
         if not known or self.headers.get("Host") not in self._server.hosts:
             self._text(
@@ -79,9 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
                     self._send(page.html().encode(), "text/html; charset=utf-8")
                 case ["status.json"]:
                     self._json(page.status())
-                case ["clip", number] if number.isdecimal() and number.isascii():
+                case ["clip", number] if _CLIP_NUMBER.fullmatch(number):
                     self._clip(int(number))
-                case ["peaks", number] if number.isdecimal() and number.isascii():
+                case ["peaks", number] if _CLIP_NUMBER.fullmatch(number):
                     self._json(peaks_of(page.clips.audio(int(number))))
                 case _:
                     self._text(HTTPStatus.NOT_FOUND, "Nothing is here.")
@@ -166,7 +168,7 @@ def byte_range(header: str | None, size: int) -> tuple[int, int] | None:
     """
     if header is None:
         return 0, size - 1
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", header.strip(), re.ASCII)
+    found = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", header.strip(), re.ASCII)
     if not found or found.group(0).endswith("=-"):
         return None
     first, last = found.groups()
