@@ -52,6 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_assistant_benchmarks.mmau_pro(root)
     make_assistant_benchmarks.voicebench(root)
     make_assistant_benchmarks.blab(root)
+    make_assistant_benchmarks.lat_bench(root)
     needles = [
         {"id": f"180_end_{n}", "path": f"{n}.wav", "question": "Which?", "answer_gt": "ABC"[n]}
         | {

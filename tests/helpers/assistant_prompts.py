@@ -1,4 +1,4 @@
-"""Renders the first prompt of every task of MMAU-Pro, VoiceBench and BLAB, on their miniatures."""
+"""Renders the first prompt of every task of MMAU-Pro, VoiceBench, LAT-Bench and BLAB, on their miniatures."""
 
 from __future__ import annotations
 
@@ -11,23 +11,27 @@ from helpers.audiomarathon_prompts import load_shipped
 _KINDS = {
     "mmau_pro": ("closed", "open", "instruction_following"),
     "voicebench": ("alpacaeval", "commoneval", "wildvoice", "sdqa", "mmsu", "openbookqa", "ifeval"),
+    "lat_bench": ("tag_en", "tag_cn"),
     "blab": ("speaker_number", "entire_duration"),
 }
-#: Every task of the three benchmarks.
+#: Benchmarks that are read from a folder of their own; the other is named as on the hub.
+_FOLDERS = ("mmau_pro", "lat_bench", "blab")
+#: Every task of the four benchmarks.
 ASSISTANT_TASKS = [f"{benchmark}_{kind}" for benchmark, kinds in _KINDS.items() for kind in kinds]
 
 
 def data_folder(name: str) -> str | None:
     """Return a task's --data_dir below the folder of the miniatures; None for one that is named as on the hub."""
-    return next((root for root in ("mmau_pro", "blab") if name.startswith(root)), None)
+    return next((root for root in _FOLDERS if name.startswith(root)), None)
 
 
 def make_miniatures(folder: Path) -> None:
     """Write all miniatures below a folder."""
-    for name in ("mmau_pro", "blab"):
+    for name in _FOLDERS:
         (folder / name).mkdir()
     made.mmau_pro(folder / "mmau_pro")
     made.voicebench(folder)
+    made.lat_bench(folder / "lat_bench")
     made.blab(folder / "blab")
 
 

@@ -1,4 +1,4 @@
-"""Makes miniatures of MMAU-Pro, VoiceBench and BLAB in their published layouts, with own words and synthetic sounds."""
+"""Makes miniatures of MMAU-Pro, VoiceBench, LAT-Bench and BLAB in their published layouts, with own words and synthetic sounds."""
 
 from __future__ import annotations
 
@@ -100,6 +100,20 @@ def voicebench(root: Path) -> None:
             f"- config_name: {name}\n  data_files:\n  - split: {split}\n    path: {name}/{split}-*\n"
         )
     (folder / "README.md").write_text("---\nconfigs:\n" + "".join(named) + "---\n")
+
+
+def lat_bench(root: Path) -> None:
+    """Write a JSON line for each question of both languages, and the sounds that a user has fetched."""
+    (root / "task" / "wav").mkdir(parents=True)
+    for language, asked in (("EN", "Find the tone."), ("CN", "找出声音。")):
+        rows = []
+        for number, answer in enumerate(("[00:01 - 00:02]", "[10:00 - 10:30]")):
+            name = f"Bench_{language}_{number}"
+            (root / "task" / "wav" / f"{name}.wav").write_bytes(sound(number))
+            question = {"role": "user", "content": f"<audio>{asked}"}
+            rows.append({"messages": [question, {"role": "assistant", "content": answer}], "audios": [name]})
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (root / "task" / f"bench-{language}-TAG.jsonl").write_text(lines, encoding="utf-8")
 
 
 def blab(root: Path) -> None:

@@ -17,6 +17,7 @@ from marathon_eval.api.model import Response
 from marathon_eval.errors import RowError
 from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.released.form_tasks import MMAU_PRO_CHECKS, blab_hit, mmau_pro_kept
+from marathon_eval.scoring.released.lat_bench import lat_bench_iou
 from marathon_eval.task.task import Task
 
 VERDICTS = json.loads(
@@ -147,6 +148,25 @@ def test_blab_runs() -> None:
     assert run("blab_speaker_number", "3 people").readings["paper"]["accuracy"].value == 1
     duration = run("blab_entire_duration", "It lasts 4 seconds.").readings["paper"]
     assert (duration["accuracy"].value, duration["within_2_s"].value) == (0, 1)
+
+
+def test_lat_bench_is_scored_as_its_script_scores() -> None:
+    cases = VERDICTS["lat_bench"]
+    assert len(cases) > 30
+    for case in cases:
+        iou = lat_bench_iou(case["response"], case["labels"])
+        assert iou == (None if case["iou"] is None else pytest.approx(case["iou"])), case
+
+
+def test_lat_bench_runs() -> None:
+    for language in ("en", "cn"):
+        done = run(f"lat_bench_tag_{language}", "[00:01 - 00:03]").readings
+        assert done["paper"]["iou"].value == 1 / 4
+        assert [done["paper"][f"recall_{limit}"].value for limit in (0.3, 0.5, 0.7)] == [1 / 2, 1 / 2, 0]
+        assert done["strict"]["interval_iou"].value == 1 / 4
+    unread = run("lat_bench_tag_en", "from 1 s to 2 s")
+    assert unread.readings["paper"]["iou"].value is None, "the released scorer leaves it out"
+    assert unread.readings["strict"]["interval_iou"].value == 1 / 2
 
 
 def test_scorers_tell_right_from_wrong() -> None:
