@@ -70,9 +70,9 @@ def heat_map(rows: Sequence[LeaderboardRow], columns: Sequence[PublishedColumn])
             for x, value in enumerate(line):
                 if not math.isnan(value):
                     colour = "white" if value > 60 else INK
-                    axes.text(
-                        x + 0.5, y + 0.5, f"{value:.0f}", ha="center", va="center", fontsize=7, color=colour
-                    )
+                    place = x + 0.5, y + 0.5
+                    look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 7, "color": colour}
+                    axes.text(*place, f"{value:.0f}", **look).set_in_layout(False)
         axes.set_xticks([x + 0.5 for x in range(len(columns))], [one_line(c.short) for c in columns])
         axes.tick_params(axis="x", labelrotation=45)
         axes.set_yticks([y + 0.5 for y in range(len(shown))], [_label(row.name) for row in shown], fontsize=7)
@@ -180,7 +180,8 @@ def _within_100(axes: Axes) -> None:
 def _links(axes: Axes, places: Sequence[float], heights: Sequence[float], addresses: Sequence[str]) -> None:
     """Lay a link over every point of a page's figure, all but transparent: what has no colour takes no click."""
     if linked.get():
-        axes.scatter(places, heights, s=90, alpha=0.01, linewidths=0, urls=list(addresses), zorder=5)
+        points = axes.scatter(places, heights, s=90, alpha=0.01, linewidths=0, urls=list(addresses), zorder=5)
+        points.set_in_layout(False)  # to lay out what is not seen would take seconds
 
 
 def _draw_curves(axes: Axes, curves: Curves, task: str | None = None) -> None:
