@@ -197,6 +197,7 @@ class TestCost:
             "imports",
             "weights",
             "places",
+            "turns",
             "audio",
             "disk",
             "scorers",
