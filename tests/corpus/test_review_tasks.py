@@ -172,6 +172,7 @@ def test_rows_without_a_task_are_told(tmp_path: Path, capsys: pytest.CaptureFixt
     [
         ("csv", 'a,b\n1,"x\ny"\n\n2,z\n3,w\n', 'a,b\n1,"x\ny"\n3,new\n'),
         ("tsv", "\ta\tb\r\n0\t1\tx\r\n1\t2\ty\r\n2\t3\tz\r\n", "\ta\tb\r\n0\t1\tx\r\n2\t3\tnew\r\n"),
+        ("csv", "a,b\n1,x\n2\n3\n", "a,b\n1,x\n3,new\n"),
         ("jsonl", '{"b": 1}\n\n{"b":  2}\n{"b": 3}', '{"b": 1}\n{"b": "new"}\n'),
         ("json", '{"b": 1}\n{"b": 2}\n{"b": 3}\n', '{"b": 1}\n{"b": "new"}\n'),
     ],

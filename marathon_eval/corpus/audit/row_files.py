@@ -63,7 +63,10 @@ class RowFile(NamedTuple):
         ]
         header, rows = lines[0], lines[1:]
         for number, cell in changed.items():
-            rows[number][header.index(cell.column)] = cell.text
+            place = header.index(cell.column)
+            # a row may have fewer cells than the header
+            rows[number] += [""] * (place + 1 - len(rows[number]))
+            rows[number][place] = cell.text
         out = io.StringIO(newline="")
         ending = "\r\n" if "\r\n" in text else "\n"
         writer = csv.writer(out, delimiter=mark, lineterminator=ending)
