@@ -268,6 +268,7 @@ def test_push_of_a_folder_without_runs(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_real_libraries_store_a_run_offline(tmp_path: Path) -> None:
     """In an environment of its own, which sees this one's packages; each library is installed from the package index."""
     task = write_task(tmp_path, KEYS, [{"q": "one", "a": "x"}, {"q": "two", "a": "y"}])
