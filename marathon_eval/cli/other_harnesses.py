@@ -64,7 +64,6 @@ VERBS_ELSEWHERE = {
     "eval": Elsewhere("inspect_ai", "`marathon-eval run --model NAME --tasks TASK`"),
     "eval-set": Elsewhere("inspect_ai", "`marathon-eval run -C FILE` with a list of `models` (sets.md)"),
     "eval-retry": Elsewhere("inspect_ai", "the same command again: only what failed is asked"),
-    "view": Elsewhere("inspect_ai", "`marathon-eval report DIR`, an HTML page"),
     "log": Elsewhere("inspect_ai", "`marathon-eval ls runs DIR`"),
 }
 
