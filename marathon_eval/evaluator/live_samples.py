@@ -13,7 +13,7 @@ from marathon_eval.api.model import CachedResponse, Request
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.requests import Progress, RequestPool, RunResponses
 from marathon_eval.evaluator.score_run import sample_of
-from marathon_eval.results.unfinished import PartialSamples
+from marathon_eval.results.unfinished import PartialSamples, delete_killed
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.config import RunConfig
@@ -129,3 +129,5 @@ def live_samples(
         yield live
     finally:
         live.close()
+        # also those of a run whose remaining responses were all in the cache
+        delete_killed(Path(config.output_path))

@@ -46,12 +46,9 @@ class PartialSamples:
 
     def __init__(self, output_path: Path, facts: Mapping[str, Any]) -> None:
         """Create the run's folder below `output_path`, and delete those of killed runs. Raises OSError."""
-        parent = output_path / UNFINISHED
-        for run in _found_in(parent):
-            if run.goes_on is False:
-                shutil.rmtree(run.folder, ignore_errors=True)
+        delete_killed(output_path)
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime())
-        self.folder = parent / f"{stamp}.{host_name()}.{os.getpid()}"
+        self.folder = output_path / UNFINISHED / f"{stamp}.{host_name()}.{os.getpid()}"
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / _FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
         self._files: dict[str, Any] = {}
@@ -77,6 +74,15 @@ class PartialSamples:
         shutil.rmtree(self.folder, ignore_errors=True)
         with suppress(OSError):  # another run is in it
             self.folder.parent.rmdir()
+
+
+def delete_killed(output_path: Path) -> None:
+    """Delete the folders of killed runs of this machine, and the folder above them if no other run is in it."""
+    for run in _found_in(output_path / UNFINISHED):
+        if run.goes_on is False:
+            shutil.rmtree(run.folder, ignore_errors=True)
+    with suppress(OSError):  # another run is in it, or there is none
+        (output_path / UNFINISHED).rmdir()
 
 
 def unfinished_below(path: Path) -> UnfinishedRun | None:
