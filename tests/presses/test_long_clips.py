@@ -266,6 +266,21 @@ def test_eviction_presses_follow_their_rules_on_a_minute_and_a_half() -> None:
     agreement.check()
 
 
+def thinned(clips: tuple[tuple[float, ...], bool], dtype: str) -> tuple[Sequence[int], Sequence[float]]:
+    """Return the layers and ratios that are compared on these clips: a part of all, which changes from clip to clip.
+
+    Over the clips each layer meets each ratio in both dtypes together; all on every clip would take half an hour.
+    """
+    at = CLIPS.index(clips) + (dtype == "bfloat16")
+    return ((0, 2), (1, LAST))[at % 2], RATIOS[at % 3 :: 3]
+
+
+def test_thinned_layers_meet_every_ratio() -> None:
+    chosen = [thinned(clips, dtype) for clips in CLIPS for dtype in ("float32", "bfloat16")]
+    met = {(layer, ratio) for layers, ratios in chosen for layer in layers for ratio in ratios}
+    assert met == {(layer, ratio) for layer in (0, 1, 2, LAST) for ratio in RATIOS}
+
+
 EVERY = pytest.mark.parametrize("clips", CLIPS, ids=lambda clips: "+".join(f"{s:g}" for s in clips[0]))
 BOTH = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 
@@ -274,7 +289,7 @@ BOTH = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @EVERY
 @BOTH
 def test_pruning_presses_follow_their_rules(dtype: str, clips: tuple[tuple[float, ...], bool]) -> None:
-    compare_pruning(dtype, clips, (0, 1, 2, LAST), RATIOS).check()
+    compare_pruning(dtype, clips, *thinned(clips, dtype)).check()
 
 
 @pytest.mark.slow
@@ -284,7 +299,7 @@ def test_pruning_presses_follow_their_rules(dtype: str, clips: tuple[tuple[float
 def test_eviction_presses_follow_their_rules(
     dtype: str, clips: tuple[tuple[float, ...], bool], evict: str
 ) -> None:
-    compare_eviction(dtype, clips, evict, (0, 1, 2, LAST), RATIOS).check()
+    compare_eviction(dtype, clips, evict, (0, 1, 2, LAST), thinned(clips, dtype)[1]).check()
 
 
 @pytest.mark.slow
