@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,8 @@ SCORED = "process_results: !function utils.results\nmetric_list:\n  - metric: ri
 WAVE = (0.25 * np.sin(np.arange(800) / 5)).astype(np.float32)
 
 
-def wav() -> bytes:
+@cache
+def wav() -> bytes:  # once: a WAV of floats holds the second in which it was written
     with io.BytesIO() as file:
         soundfile.write(file, WAVE, 8000, format="WAV", subtype="FLOAT")
         return file.getvalue()

@@ -115,6 +115,7 @@ def run_in_process(arguments: argparse.Namespace, together: Together | None = No
     """Evaluate in this process; others answer with `together` or --workers. Return the exit code."""
     config = checked_run_config(arguments, together is not None)
     if arguments.dry_run:
+        throughs(arguments, config, together)  # refuses what the run would
         return show_dry_run(planned(config), as_json=arguments.json)
     print_before(config, arguments)
     result = evaluated(arguments, config, together)
