@@ -313,6 +313,7 @@ def test_every_metric_is_checked_or_says_nothing_of_right_and_wrong(tmp_path: Pa
                 ("take_first", FRUIT),
                 ("take_first", [{"q": "?", "a": [start, start + 5]} for start in (5, 70)]),
                 ("take_first", [{"q": "?", "a": size} for size in (5, 70.5)]),
+                ("take_first", [{"q": "?", "a": span} for span in ("00:05 - 00:10", "01:10 - 01:20")]),
                 ("air_bench.letter", lettered),
             )
         ]

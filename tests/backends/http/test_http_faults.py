@@ -18,7 +18,8 @@ from marathon_eval.models.gemini import Gemini
 from marathon_eval.models.openai_audio import OpenAIAudio
 
 FAULTS = ("500", "drop", "cut", "empty", "think", "slow", "401", "refuse", "filter", "length")
-TIMEOUT = 0.7
+#: Long enough for a healthy reply on a busy machine.
+TIMEOUT = 1.5
 
 
 @dataclass(frozen=True)
