@@ -5,7 +5,6 @@ Verbs that only print lines look alike at every width; a test holds that each ve
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from helpers.minimal_task import write_task
+from helpers.terminal_stream import Terminal
 from marathon_eval.cli.main import VERBS_FOLDER, main
 
 #: Wider than any table, which shows each of them as it is.
@@ -74,19 +74,6 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**{name: str(path) for name, path in found.items()}, "RUN": runs["x"], "OTHER": runs["y"]}
 
 
-class Screen(io.StringIO):
-    """A text stream that says whether it is a terminal."""
-
-    encoding = "utf-8"
-
-    def __init__(self, terminal: bool) -> None:
-        super().__init__()
-        self.terminal = terminal
-
-    def isatty(self) -> bool:
-        return self.terminal
-
-
 @pytest.fixture
 def typed(places: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     def printed_by(name: str, columns: int, terminal: bool = False, **env: str) -> str:
@@ -95,7 +82,7 @@ def typed(places: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[.
                 patch.delenv(variable, raising=False)
             for variable, value in {"TERM": "xterm-256color", "COLUMNS": str(columns), **env}.items():
                 patch.setenv(variable, value)
-            screen = Screen(terminal)
+            screen = Terminal(terminal)
             patch.setattr(sys, "stdout", screen)
             assert main([places.get(word, word) for word in COMMANDS[name].split()]) == 0
         # how long it took is another time every time

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import pytest
 
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
+from helpers.terminal_stream import Terminal
 from marathon_eval.cli import fitted_table
 from marathon_eval.cli.fitted_table import FittedTable
 from marathon_eval.cli.main import main
@@ -55,19 +55,6 @@ def verbs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Verb]:
 
 
 NAMES = ("run", "run --readings all", "sweep", "compare", "durations", "ls")
-
-
-class Terminal(io.StringIO):
-    """A text stream that says whether it is a terminal."""
-
-    encoding = "utf-8"
-
-    def __init__(self, terminal: bool) -> None:
-        super().__init__()
-        self.terminal = terminal
-
-    def isatty(self) -> bool:
-        return self.terminal
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,11 +39,9 @@ class RowFile(NamedTuple):
     def rows(self) -> list[Any]:
         """Return the rows as a task reads them. Raises MarathonError, and OSError."""
         if self.form == "json" and self.field is None:
-            try:
+            # not one JSON document: a task also reads lines of JSON from a .json file, and parsed_rows raises what is wrong
+            with suppress(ValueError):
                 rows: list[Any] = rows_in(self.path)
-            except ValueError:  # a task also reads lines of JSON from a .json file
-                pass
-            else:
                 return rows
         return parsed_rows(self.path.read_bytes(), self.form, self.field, str(self.path), self.delimiter)
 
