@@ -42,6 +42,7 @@ MARKS = (
     Marks("beginning of thinking", "<|beginning_of_thinking|>", ("<|end_of_thinking|>",)),
     Marks("begin of thinking", "<|begin_of_thinking|>", ("<|end_of_thinking|>",)),
     Marks("special think token", "<|think|>", ("<|/think|>",)),
+    Marks("special thinking token", "<|thinking|>", ("<|/thinking|>", "<|end_thinking|>")),
     Marks("think start", "<|think_start|>", ("<|think_end|>",)),
     Marks("Cohere Command A", "<|START_THINKING|>", ("<|END_THINKING|>",)),
     Marks("Apertus", "<|inner_prefix|>", ("<|inner_suffix|>",)),

@@ -1,4 +1,4 @@
-"""Holds what models say in eighteen languages: statements of a letter and of an option, denials, and yes and no."""
+"""Holds what models say in twenty-eight languages: statements of a letter and of an option, denials, and yes and no."""
 
 from __future__ import annotations
 
@@ -33,6 +33,16 @@ LETTER_FRAMES = {
     "ko": ("정답: {}", "정답은 {}입니다.", "답은 {}입니다", "정답은 {} 입니다.", "답: {}", "{}가 정답입니다."),
     "ja": ("答え: {}", "答えは{}です。", "正解は{}です", "正解:{}", "回答：{}", "{}が正解です。"),
     "zh": ("答案：{}", "答案是{}", "正确答案是{}。", "我选择{}", "应该选{}", "答案为 {}", "{}是正确答案"),
+    "nl": ("Antwoord: {}", "Het antwoord is {}.", "Het juiste antwoord is {}", "Ik kies {}", "Optie {}", "{} is het juiste antwoord."),
+    "sv": ("Svar: {}", "Svaret är {}.", "Rätt svar är {}", "Det rätta svaret är {}", "Jag väljer {}", "{} är rätt svar."),
+    "da": ("Svar: {}", "Svaret er {}.", "Det rigtige svar er {}", "Jeg vælger {}", "{} er det rigtige svar."),
+    "no": ("Svar: {}", "Svaret er {}.", "Det riktige svaret er {}", "Jeg velger {}", "{} er riktig svar."),
+    "fi": ("Vastaus: {}", "Vastaus on {}.", "Oikea vastaus on {}", "Valitsen {}", "Oikea vaihtoehto on {}", "{} on oikea vastaus."),
+    "cs": ("Odpověď: {}", "Odpověď je {}.", "Správná odpověď je {}", "Vybírám {}", "{} je správná odpověď."),
+    "hu": ("Válasz: {}", "A válasz {}.", "A helyes válasz a {}", "A helyes válasz: {}", "{} a helyes válasz."),
+    "ro": ("Răspuns: {}", "Răspunsul este {}.", "Răspunsul corect este {}", "Aleg {}", "{} este răspunsul corect."),
+    "el": ("Απάντηση: {}", "Η απάντηση είναι {}.", "Η σωστή απάντηση είναι η {}", "Επιλέγω {}"),
+    "fa": ("پاسخ: {}", "پاسخ درست {} است", "جواب {} است.", "گزینه {}", "گزینه درست {}"),
 }  # fmt: skip
 DENYING = {
     "es": ("La respuesta no es {}", "No es la opción {}."),
@@ -53,6 +63,16 @@ DENYING = {
     "ko": ("정답은 {}가 아닙니다.", "({})가 아니다"),
     "ja": ("答えは{}ではありません。", "({})ではない"),
     "zh": ("答案不是{}", "不是({})"),
+    "nl": ("Het antwoord is niet {}", "Niet ({})."),
+    "sv": ("Svaret är inte {}", "Inte ({})."),
+    "da": ("Svaret er ikke {}", "Ikke ({})."),
+    "no": ("Svaret er ikke {}", "Ikke ({})."),
+    "fi": ("Vastaus ei ole {}", "Ei ({})."),
+    "cs": ("Odpověď není {}", "Není to ({})."),
+    "hu": ("A válasz nem {}", "Nem ({})."),
+    "ro": ("Răspunsul nu este {}", "Nu ({})."),
+    "el": ("Η απάντηση δεν είναι {}", "Όχι ({})."),
+    "fa": ("پاسخ {} نیست", "({}) نیست"),
 }
 TEXT_ROWS = {
     "zh": TextRow(("狗叫声", "猫叫声", "鸟鸣声", "汽车声"), ("声音是{}。", "录音中可以听到{}", "答案是{}", "这是{}的声音。", "我听到了{}。", "正确答案：{}", "音频中的声音最像{}。"), ("不是{}。", "没有{}。", "录音里没有听到{}", "{}是错误的"), ("不是{}，而是{}。", "没有{}，只有{}。", "这不是{}而是{}")),
@@ -73,6 +93,15 @@ TEXT_ROWS = {
     "hi": TextRow(("कुत्ते का भौंकना", "बिल्ली की आवाज़", "पक्षी का गाना", "कार की आवाज़"), ("उत्तर: {}", "सही उत्तर {} है।", "यह {} है"), ("यह {} नहीं है।",), ("{} नहीं, {}।",)),
     "id": TextRow(("anjing menggonggong", "kucing mengeong", "burung berkicau", "mobil lewat"), ("Jawaban: {}", "Jawabannya adalah {}.", "Terdengar {}"), ("Bukan {}.", "Tidak ada {}"), ("Bukan {}, tetapi {}.",)),
     "vi": TextRow(("chó sủa", "mèo kêu", "chim hót", "xe chạy"), ("Đáp án: {}", "Đáp án là {}.", "Tôi nghe thấy {}"), ("Không phải {}.",), ("Không phải {}, mà là {}.",)),
+    "nl": TextRow(("blaffende hond", "miauwende kat", "zingende vogel", "rijdende auto"), ("Het antwoord is {}.", "Men hoort een {}.", "Antwoord: {}", "Ik denk dat het een {} is"), ("Het is geen {}.",), ("Geen {}, maar een {}.",)),
+    "sv": TextRow(("skällande hund", "jamande katt", "sjungande fågel", "körande bil"), ("Svaret är {}.", "Man hör en {}.", "Svar: {}"), ("Det är inte en {}.",), ("Inte en {}, utan en {}.",)),
+    "da": TextRow(("gøende hund", "mjavende kat", "syngende fugl", "kørende bil"), ("Svaret er {}.", "Svar: {}", "Man hører en {}"), ("Det er ikke en {}.",), ("Ikke en {}, men en {}.",)),
+    "fi": TextRow(("koiran haukunta", "kissan naukuminen", "linnun laulu", "auton ääni"), ("Vastaus on {}.", "Vastaus: {}", "Kuuluu {}"), ("Se ei ole {}.",), ("Ei {}, vaan {}.",)),
+    "cs": TextRow(("štěkot psa", "mňoukání kočky", "zpěv ptáka", "hluk auta"), ("Odpověď je {}.", "Odpověď: {}", "Je slyšet {}"), ("Není to {}.",), ("Není to {}, ale {}.",)),
+    "hu": TextRow(("kutyaugatás", "macskanyávogás", "madárének", "autózaj"), ("A válasz: {}.", "Válasz: {}", "Ez {}"), ("Ez nem {}.",), ("Nem {}, hanem {}.",)),
+    "ro": TextRow(("câine care latră", "pisică care miaună", "pasăre care cântă", "mașină care trece"), ("Răspunsul este {}.", "Răspuns: {}", "Se aude {}"), ("Nu este {}.",), ("Nu este {}, ci {}.",)),
+    "el": TextRow(("γάβγισμα σκύλου", "νιαούρισμα γάτας", "κελάηδισμα πουλιού", "θόρυβος αυτοκινήτου"), ("Η απάντηση είναι {}.", "Απάντηση: {}", "Ακούγεται {}"), ("Δεν είναι {}.",), ("Δεν είναι {}, αλλά {}.",)),
+    "fa": TextRow(("پارس سگ", "میو گربه", "آواز پرنده", "صدای ماشین"), ("پاسخ: {}", "پاسخ درست {} است.", "این {} است"), ("این {} نیست.",), ("{} نیست، بلکه {} است.",)),
 }  # fmt: skip
 YES_NO = {
     "es": (("Sí", "No"), ("La respuesta es {}.", "Respuesta: {}", "Así que {}")),
@@ -93,4 +122,13 @@ YES_NO = {
     "ko": (("네", "아니요"), ("정답: {}", "정답은 {}입니다.")),
     "ja": (("はい", "いいえ"), ("答え: {}", "答えは{}です。")),
     "zh": (("是", "否"), ("答案：{}", "答案是{}")),
+    "nl": (("Ja", "Nee"), ("Het antwoord is {}.", "Antwoord: {}")),
+    "sv": (("Ja", "Nej"), ("Svaret är {}.", "Svar: {}")),
+    "da": (("Ja", "Nej"), ("Svaret er {}.", "Svar: {}")),
+    "fi": (("Kyllä", "Ei"), ("Vastaus on {}.", "Vastaus: {}")),
+    "cs": (("Ano", "Ne"), ("Odpověď je {}.", "Odpověď: {}")),
+    "hu": (("Igen", "Nem"), ("A válasz {}.", "Válasz: {}")),
+    "ro": (("Da", "Nu"), ("Răspunsul este {}.", "Răspuns: {}")),
+    "el": (("Ναι", "Όχι"), ("Η απάντηση είναι {}.", "Απάντηση: {}")),
+    "fa": (("بله", "نه"), ("پاسخ: {}",)),
 }

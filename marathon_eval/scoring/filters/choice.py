@@ -42,7 +42,7 @@ from marathon_eval.scoring.filters.lettered_row import (
     lone_named,
 )
 from marathon_eval.scoring.filters.option_text import contained, option_texts, same_as, stated_text
-from marathon_eval.scoring.filters.refusals import answered_after_all, refusal_in
+from marathon_eval.scoring.filters.refusals import COURTESY, answered_after_all, refusal_in
 from marathon_eval.scoring.filters.words import plain_text
 from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks, known_and, without_thoughts
 
@@ -261,7 +261,7 @@ def _by_text(text: str, row: LetteredRow, denied: bool) -> tuple[int | None, str
         return place, "option_text"
     if "?" in text and not asks:
         text = _SENTENCE_ASKED.sub(" ", text)
-    named = contained(text, choices)
+    named = contained(COURTESY.sub(" ", text), choices)
     if len(named) > 1:
         stated = stated_text(text, choices)
         return (None, "ambiguous") if stated is None else (stated, "answer_is")

@@ -20,6 +20,7 @@ _CHOSEN = re.compile(
 _NEXT_TURN = re.compile(
     r"\n[^\S\n]*(?:#{1,4}[^\S\n]{0,3})?(?:\*\*)?"
     r"(?:Question|Q|Human|User|Instruction|Next question|Example|Problem)[^\S\n]{0,3}\d{0,4}(?:\*\*)?[^\S\n]{0,3}:"
+    r"|\n#{1,4}[^\S\n]{1,3}(?:Question|Instruction|Example|Problem)[^\S\n]{0,3}\d{0,4}[^\S\n]{0,3}\n"
     r"|\n[^\S\n]*(?:user|human)[^\S\n]*\n|\n-{3,}[^\S\n]*\n|<\|im_start\|>\s*user|<start_of_turn>\s*user|\[INST\]",
     re.IGNORECASE,
 )

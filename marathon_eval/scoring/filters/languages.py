@@ -25,7 +25,17 @@ _ANSWER_WORDS = {
     "hi": "उत्तर जवाब विकल्प चुनता चुनती",
     "id": "jawaban jawabannya jawabanku pilihan pilihannya memilih pilih opsi",
     "vi": "án lời chọn đáp trả",
-    "but": "sondern sino bensì melainkan tylko lecz а אלא بل बल्कि",
+    "nl": "antwoord optie keuze kies koos",
+    "sv": "svar svaret alternativ alternativet väljer valet bokstav bokstaven",
+    "da": "svaret svar mulighed vælger valgmulighed",
+    "no": "svaret velger alternativ",
+    "fi": "vastaus vastaukseni vaihtoehto valitsen valinta kirjain",
+    "cs": "odpověď odpovědí možnost volba vybírám volím",
+    "hu": "válasz válaszom választásom választom lehetőség opció",
+    "ro": "răspuns răspunsul opțiunea opțiune aleg alegerea varianta",
+    "el": "απάντηση επιλογή επιλέγω",
+    "fa": "پاسخ جواب گزینه انتخاب",
+    "but": "sondern sino bensì melainkan tylko lecz maar utan nýbrž vaan hanem ci а אלא بل बल्कि",
 }
 #: What may stand between such a word and the letter: articles, "correct", "final", and forms of "to be".
 _GLUE = {
@@ -43,6 +53,16 @@ _GLUE = {
     "hi": "सही है अंतिम मेरा हैः",
     "id": "yang benar adalah ialah tepat akhir saya paling yaitu huruf",
     "vi": "là đúng câu cuối cùng của tôi chính xác phương nhất",
+    "nl": "het de is juiste correcte goede mijn uiteindelijke dus waarschijnlijk",
+    "sv": "är det rätt rätta korrekta mitt slutliga slutgiltiga alltså",
+    "da": "er det rigtige korrekte mit endelige",
+    "no": "er det riktige rett",
+    "fi": "on oikea se lopullinen minun siis",
+    "cs": "je správná to moje konečná správnou",
+    "hu": "a az helyes végső szerintem tehát",
+    "ro": "este e corect corectă meu final finală",
+    "el": "η είναι σωστή τελική μου το ορθή",
+    "fa": "درست صحیح نهایی من است این",
     "en": "the option choice letter answer is",
 }
 #: Words that affirm after a letter: "C es correcta", "C ist richtig", "C है".
@@ -61,6 +81,16 @@ _AFTER = {
     "hi": "है सही उत्तर जवाब",
     "id": "adalah jawaban yang benar",
     "vi": "là đáp án đúng",
+    "nl": "is het juiste correcte antwoord juist correct",
+    "sv": "är rätt rätta svaret svar korrekt",
+    "da": "er det rigtige korrekte svar korrekt rigtigt",
+    "no": "er riktig riktige svaret svar",
+    "fi": "on oikea vastaus oikein",
+    "cs": "je správná odpověď správně",
+    "hu": "a helyes válasz",
+    "ro": "este răspunsul corect corectă",
+    "el": "είναι η σωστή απάντηση σωστό",
+    "fa": "پاسخ درست صحیح است گزینه",
 }
 #: Words that deny what follows them in the same clause.
 _DENIALS = {
@@ -78,6 +108,15 @@ _DENIALS = {
     "hi": "न नहीं बिना",
     "id": "bukan tidak tanpa bukanlah tak",
     "vi": "không chẳng chưa",
+    "nl": "niet geen nooit zonder noch",
+    "sv": "inte ej ingen inget aldrig",
+    "da": "ikke ingen intet aldri aldrig",
+    "fi": "ei eikä ilman",
+    "cs": "není ne nikdy žádný žádná",
+    "hu": "nem nincs sem",
+    "ro": "nu nici fără",
+    "el": "δεν όχι χωρίς ούτε μη",
+    "fa": "نه نیست بدون",
 }
 #: Words that deny what stands before them in the same clause.
 _REJECTIONS = {
@@ -95,6 +134,15 @@ _REJECTIONS = {
     "hi": "नहीं गलत",
     "id": "salah bukan",
     "vi": "sai không",
+    "nl": "onjuist fout niet",
+    "sv": "fel felaktigt inte",
+    "da": "forkert ikke feil",
+    "fi": "väärin väärä ei",
+    "cs": "není špatně nesprávná nesprávně",
+    "hu": "nem helytelen rossz",
+    "ro": "nu greșit greșită incorect incorectă",
+    "el": "λάθος δεν λανθασμένη",
+    "fa": "نیست غلط نادرست اشتباه",
 }
 #: Words with which a sentence may lead to its answer: "así que sí", "ich glaube, es ist ein Hund".
 _OPENINGS = {
@@ -112,6 +160,15 @@ _OPENINGS = {
     "hi": "तो इसलिए यह मुझे लगता कि उत्तर सही जवाब है",
     "id": "jadi maka ini itu adalah saya pikir jawaban jawabannya yang benar terdengar mendengar suara",
     "vi": "vậy nên đây là tôi nghĩ rằng đáp án câu trả lời đúng nghe thấy",
+    "nl": "dus daarom het is de een ik denk dat mijn juiste antwoord goede uiteindelijke hoor",
+    "sv": "alltså så det är en ett jag tror att mitt rätta rätt svar svaret hör",
+    "da": "altså så det er en et jeg tror at mit rigtige svar svaret hører",
+    "fi": "siis joten se on mielestäni oikea vastaus vastaukseni kuulen kuuluu",
+    "cs": "takže tedy je to myslím že správná odpověď moje slyším",
+    "hu": "tehát ez az a egy szerintem helyes válasz válaszom hallom",
+    "ro": "deci așadar este un o cred că răspunsul corect meu aud",
+    "el": "άρα λοιπόν είναι η το ένα νομίζω ότι σωστή απάντηση ακούω",
+    "fa": "پس بنابراین این یک فکر می‌کنم که پاسخ درست است جواب",
 }
 
 
@@ -151,6 +208,19 @@ LINKS_AFTER = frozenset(
         "adalah",
         "yang",
         "là",
+        "is",
+        "het",
+        "är",
+        "er",
+        "det",
+        "on",
+        "je",
+        "az",
+        "este",
+        "e",
+        "είναι",
+        "η",
+        "است",
         "opción",
         "réponse",
         "resposta",
@@ -164,6 +234,7 @@ FOREIGN_OPENINGS = _joined(_OPENINGS)
 CONTRASTS = (
     "but however though although because while whereas yet so therefore thus hence sondern aber denn sino pero mais mas ma bensì "
     "porém aunque donc also quindi perché karena tetapi tapi melainkan nhưng lecz ale ama fakat oysa але а но итак поэтому "
+    "maar want dus men för mutta koska siksi nýbrž protože hanem mert vaan dar deci αλλά άρα اما بلکه "
     "لكن بل ولكن אלא אבל लेकिन बल्कि मगर então entonces"
 )
 
@@ -199,6 +270,9 @@ _UNSURE = (
     r"|pas sûre?|não (?:posso|consigo|sei|tenho certeza)|non (?:posso|riesco|so|sono sicur[oa])|не могу|не знаю|не уверен|не можу"
     r"|не впевнен|nie (?:mogę|wiem|jestem pew\w+)|emin değilim|bilmiyorum|söyleyemem|لا أستطيع|لا يمكن|لا أعرف|לא יכול|לא יודע"
     r"|לא בטוח|नहीं बता|नहीं जानत|पता नहीं|tidak (?:bisa|dapat|tahu|yakin)|không thể|không (?:biết|chắc)"
+    r"|weet (?:ik )?(?:het )?niet|kan (?:ik )?(?:het )?niet (?:horen|bepalen|zeggen)|niet zeker|vet (?:jag )?(?:det )?inte|kan inte (?:höra|avgöra|säga)"
+    r"|ved (?:jeg )?(?:det )?ikke|vet (?:jeg )?(?:det )?ikke|kan ikke (?:høre|afgøre|avgjøre|si|sige)|en tiedä|en voi|en osaa|nevím|nemohu|nelze"
+    r"|nem tudom|nem lehet|nu (?:știu|pot)|δεν (?:ξέρω|μπορώ|γνωρίζω)|نمی‌?(?:دانم|توانم)"
     r"|ไม่สามารถ|ไม่แน่ใจ|ไม่ทราบ|ไม่รู้|알 수 없|모르겠|확실하지|わかりません|分かりません|わからない|分からない|判断できません|できません"
     r"|无法|無法|不能确定|不确定|不確定|不知道|难以|難以|不清楚|听不清"
 )

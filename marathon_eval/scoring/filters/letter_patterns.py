@@ -21,7 +21,7 @@ LETTER = re.compile(
 
 _NOUN = (
     r"(?:answer|ans|choice|option|response|selection|pick|guess|solution|verdict|conclusion|prediction|decision"
-    r"|result|label|category|class|event|scene|genre|emotion|gender|sound|match|letter|one"
+    r"|result|output|label|category|class|event|scene|genre|emotion|gender|sound|match|letter|one"
     r"|description|fit|candidate|alternative|possibility|interpretation|explanation|statement|caption)"
 )
 _ADVERB = (
@@ -80,6 +80,8 @@ PREDICATE = re.compile(
     re.IGNORECASE,
 )
 IS = re.compile(r"[)\]}.:,]?\s*(?:is|was|isn't|wasn't|cannot|can't)\b", re.IGNORECASE)
+#: "A helyes válasz: C": the article of a clause that announces what follows its colon.
+ANNOUNCES = re.compile(r"\s+[^.,;!?\n]*:")
 #: "A or", "A, B": another letter shows that this one is a letter too.
 ANOTHER = re.compile(r"\s*[)\"']*\s*(?:(?:or|and|nor|not|rather)\b|[,/&]?\s*[A-Z]\b)")
 LIST_LINK = re.compile(
@@ -107,6 +109,9 @@ DENIED_AFTER = re.compile(
 CONTRAST = re.compile(
     r"\s*\(?(?:and )?(?:not|rather than|instead of|over|unlike|as opposed to)\b", re.IGNORECASE
 )
+#: "It could be B, but": what is granted before a "but" is not the answer.
+GRANTED_BEFORE = re.compile(r"\b(?:could|might|may|can) (?:also |well |possibly )?(?:be|seem|appear|sound)\b", re.IGNORECASE)
+GRANTED_AFTER = re.compile(r"[^.;!?\n]{0,40}\b(?:but|however|though|yet)\b", re.IGNORECASE)
 NO_DENIAL = re.compile(
     r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)", re.IGNORECASE
 )
@@ -118,7 +123,7 @@ _FILLERS = (
     "choice choices letter letters one pick choose select selected go with going for fits fit matches match seems seem "
     "appears here on to of these them only just simply really actually hmm um uh or either both neither nor not "
     "isn't wasn't cannot can't doesn't wrong incorrect false was are were do don't rather than instead over out "
-    "true accurate suitable appropriate makes sense works applies sounds good at all except everything ruled rule "
+    "more true accurate suitable appropriate makes sense works applies sounds good at all except everything ruled rule "
     "eliminated unlikely give result conclusion done i've ive settled settle have has "
     "confident sure positive convinced certain am pretty quite fairly feel told given everything all considered overall"
 )

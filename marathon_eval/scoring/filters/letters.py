@@ -158,6 +158,8 @@ def _foreign_statement(this: _Letter) -> bool:
         return True
     if this.letter.islower():
         return False
+    if patterns.ANNOUNCES.match(this.after):
+        return False
     following = words_and_breaks(this.after[:80])
     following = following[: following.index(BREAK)] if BREAK in following else following
     return all(word in AFTER for word in following) and not LINKS_AFTER.issuperset(following)
@@ -208,6 +210,7 @@ def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Menti
     if not patterns.CONTRAST.match(after) and (rule != "letter_and_text" or patterns.IS.match(after)):
         denied = denied or patterns.DENIED_AFTER.search(after) is not None
     denied = denied or _foreign_denial(before, after)
+    denied = denied or bool(patterns.GRANTED_BEFORE.search(before) and patterns.GRANTED_AFTER.match(this.after))
     line = this.after.lstrip("\n").partition("\n")[0]
     return Mention(
         this.place,

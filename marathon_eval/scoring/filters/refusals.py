@@ -60,6 +60,12 @@ _HINTS = (
         "no way",
     ),
 )
+#: What the author says of itself, not of the recording: "I'm happy to help!"
+COURTESY = re.compile(
+    r"\b(?:i|we)(?:'m|'re| am| are|'d be| would be|'ll be| will be) (?:\w+ )?(?:happy|glad|pleased|delighted|excited|sad|sorry|afraid) "
+    r"to (?:help|assist|answer|listen|say|report|tell you)\b",
+    re.IGNORECASE,
+)
 _CONTRAST = re.compile(
     r"\b(?:but|however|though|still|yet|nevertheless|nonetheless|best guess|my guess|guess is|had to (?:guess|choose|pick)|pero"
     r"|aber|mais|mas|ma|но|але|ale|ama|tetapi|tapi|nhưng|لكن|אבל|लेकिन)\b|但|不过|不過|แต่|でも|しかし|하지만",
