@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from pydantic import ConfigDict
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.api.source import USER_PACKAGE, OwnModule, own_files
+from marathon_eval.api.source import USER_PACKAGE, OwnModule, drop_stale_bytecode, own_files
 from marathon_eval.backends.env.adapter import EnvModel, EnvSettings
 
 
@@ -37,7 +37,9 @@ class Worker(EnvModel):
     def worker_source(self) -> dict[str, Any]:
         """Return the hashes of the worker's file and of the files of its folder that it imports."""
         own = OwnModule(self.worker, self.worker.parent)
-        return {"worker": {own.label(file): sha256 for file, sha256 in own_files(own).items()}}
+        files = own_files(own)
+        drop_stale_bytecode(files)  # what the worker's Python runs is then what the hashes are of
+        return {"worker": {own.label(file): sha256 for file, sha256 in files.items()}}
 
 
 def of_file(path: Path) -> type[Worker]:

@@ -246,7 +246,7 @@ def _edited(name: str, own: OwnModule | None) -> bool:
     inner = {key for key in sys.modules if any(key.startswith(f"{package}.") for package in old)}
     for key in old | inner:
         del sys.modules[key]
-    drop_stale_bytecode(own)
+    drop_stale_bytecode(found)
     importlib.invalidate_caches()
     _LOADED[name] = found
     return True

@@ -7,9 +7,10 @@ together at run time are not found. Installed packages are not followed: their r
 
 from __future__ import annotations
 
+import glob
 import importlib.util
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -97,26 +98,33 @@ def source_hashes(kind: type) -> Mapping[str, str]:
     return dict(sorted(hashes.items()))
 
 
-def drop_stale_bytecode(module: OwnModule) -> None:
-    """Delete compiled files that are older than the source's last change.
+def drop_stale_bytecode(files: Iterable[Path]) -> None:
+    """Delete compiled files that are older than their source's last change, those of every Python version.
 
     Python compares whole seconds and the size: it would run the old code of a file replaced at equal size and time.
     Raises MarathonError for one that cannot be deleted.
     """
-    for file in own_files(module):
+    for file in files:
         try:
-            compiled = Path(importlib.util.cache_from_source(str(file)))
-            stale = compiled.stat().st_ctime_ns <= file.stat().st_ctime_ns
-        except (FileNotFoundError, NotImplementedError):  # never compiled, or by a Python that keeps nothing
+            folder = Path(importlib.util.cache_from_source(str(file))).parent
+            changed = file.stat().st_ctime_ns
+        except (FileNotFoundError, NotImplementedError):  # deleted by now, or a Python that keeps nothing
             continue
-        if stale:
-            try:
-                compiled.unlink(missing_ok=True)
-            except OSError as error:
-                raise MarathonError(
-                    f"{compiled}: cannot be deleted ({error.strerror}), and Python may run it instead of {file}, which is "
-                    "newer: delete it, or set PYTHONPYCACHEPREFIX to a folder that you can write to"
-                ) from None
+        for compiled in folder.glob(f"{glob.escape(file.stem)}.*.pyc"):
+            _drop_if_older(compiled, changed, file)
+
+
+def _drop_if_older(compiled: Path, changed: int, file: Path) -> None:
+    try:
+        if compiled.stat().st_ctime_ns <= changed:
+            compiled.unlink(missing_ok=True)
+    except FileNotFoundError:  # another process deleted it first
+        return
+    except OSError as error:
+        raise MarathonError(
+            f"{compiled}: cannot be deleted ({error.strerror}), and Python may run it instead of {file}, which is "
+            "newer: delete it, or set PYTHONPYCACHEPREFIX to a folder that you can write to"
+        ) from None
 
 
 def _same_author(base: type, kind: type) -> bool:

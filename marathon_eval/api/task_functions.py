@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from marathon_eval.api.own_code import OwnCode, place_of
-from marathon_eval.api.source import USER_PACKAGE, OwnModule, own_files
+from marathon_eval.api.source import USER_PACKAGE, OwnModule, drop_stale_bytecode, own_files
 from marathon_eval.errors import MarathonError, unknown
 
 #: The YAML tag, and the beginning of the texts that stand for functions.
@@ -39,7 +39,9 @@ def loaded_text(dotted: str, folder: Path, where: str) -> str:
     if not file.is_file():
         raise MarathonError(f"{where}: {TAG} {dotted}: no file {file.name} beside this YAML")
     own = OwnModule(file, folder.resolve())
-    hashes = {own.label(path): sha256 for path, sha256 in sorted(own_files(own).items())}
+    files = own_files(own)
+    drop_stale_bytecode(files)
+    hashes = {own.label(path): sha256 for path, sha256 in sorted(files.items())}
     module = _module(file, tuple(hashes.values()), where)
     function = getattr(module, name, None)
     if not callable(function):

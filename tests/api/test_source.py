@@ -215,11 +215,14 @@ def test_modules_of_python_itself_have_no_own_files() -> None:
 def test_compiled_code_that_is_stale_goes_or_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "mine.py"
     source.write_text("A = 1\n")
-    drop_stale_bytecode(OwnModule(source, None))  # there is none
+    drop_stale_bytecode([source])  # there is none
     compiled = Path(importlib.util.cache_from_source(str(source)))
+    of_another_python = compiled.with_name("mine.cpython-39.pyc")
+    of_another_file = compiled.with_name("mine_too.cpython-39.pyc")
     compiled.parent.mkdir(parents=True, exist_ok=True)
-    compiled.write_bytes(b"newer")
-    drop_stale_bytecode(OwnModule(source, None))
+    for file in (compiled, of_another_python, of_another_file):
+        file.write_bytes(b"newer")
+    drop_stale_bytecode([source])
     assert compiled.is_file()
     source.write_text("A = 2\n")
     with monkeypatch.context() as patch:
@@ -227,6 +230,7 @@ def test_compiled_code_that_is_stale_goes_or_is_told(tmp_path: Path, monkeypatch
         with pytest.raises(
             MarathonError, match=r"mine\..*: cannot be deleted \(denied\), and Python may run it"
         ):
-            drop_stale_bytecode(OwnModule(source, None))
-    drop_stale_bytecode(OwnModule(source, None))
-    assert not compiled.exists()
+            drop_stale_bytecode([source])
+    drop_stale_bytecode([source])
+    assert not compiled.exists() and not of_another_python.exists()
+    assert of_another_file.is_file()

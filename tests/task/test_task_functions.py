@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -77,10 +78,18 @@ def written(folder: Path, keys: str) -> Path:
 
 
 def task_of(folder: Path, keys: str) -> Task:
+    return loaded(written(folder, keys))
+
+
+def loaded(yaml: Path) -> Task:
     registry = Registry(trust_task_code=True)
-    task = load_task(written(folder, keys), registry.task_path, registry)
+    task = load_task(yaml, registry.task_path, registry)
     assert isinstance(task, Task)
     return task
+
+
+def first_prompt(task: Task) -> str:
+    return task.requests(task.docs().docs[0])[0].prompt
 
 
 def result_of(task: Task, *texts: str) -> TaskResult:
@@ -188,6 +197,20 @@ def test_what_is_not_there_is_one_line(function: str, message: str, tmp_path: Pa
     with pytest.raises(MarathonError, match=message) as error:
         task_of(tmp_path, f"doc_to_text: !function {function}\ndoc_to_target: a\n")
     assert "\n" not in str(error.value)
+
+
+def test_a_file_replaced_at_equal_size_and_time_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python itself would take the compiled file for the new source's."""
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    keys = "doc_to_text: !function utils.text\ndoc_to_target: a\n"
+    assert first_prompt(task_of(tmp_path, keys)) == "Say one twice."
+    file = tmp_path / "utils.py"
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text(UTILS.replace("twice", "never"))
+    os.utime(file, ns=times)
+    assert first_prompt(loaded(tmp_path / "own.yaml")) == "Say one never."
 
 
 def test_a_function_that_fails_makes_error_rows_with_its_line(tmp_path: Path) -> None:

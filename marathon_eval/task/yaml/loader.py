@@ -175,7 +175,10 @@ def _same_file(one: Path, other: Path) -> bool:
 def _read(path: Path, trusted: bool = False) -> Document:
     """Read one file, without its includes."""
     try:
-        return _parsed(path, path.read_text(encoding="utf-8"), trusted)
+        text = path.read_text(encoding="utf-8")
+        if trusted and TAG in text:  # parsed each time, because the functions' files may have been edited since
+            return _parsed.__wrapped__(path, text, trusted)
+        return _parsed(path, text, trusted)
     except (OSError, UnicodeDecodeError) as error:
         raise MarathonError(f"{shown_file(path)}: cannot read ({error})") from None
 
