@@ -244,6 +244,15 @@ class TestHubDatasets:
         (tmp_path / "mydata" / "rows.json").unlink()
         assert [doc.target for doc in load_own(tmp_path).docs().docs] == ["one", "two"]
 
+    @pytest.mark.parametrize("name", ["rows.jsonl", "./data/rows.CSV", "more/rows.parquet"])
+    def test_a_file_is_refused_with_the_keys_to_write(self, name: str, tmp_path: Path) -> None:
+        """Nothing is asked of the hub: no data set has such a name."""
+        (tmp_path / "own.yaml").write_text(f"dataset_path: {name}\n" + KEYS)
+        with pytest.raises(MarathonError, match=r"own\.yaml:1: dataset_path: .* names a file; write") as caught:
+            load_own(tmp_path).docs()
+        kind = name.rpartition(".")[2].lower()
+        assert f"dataset_path: {kind} and dataset_kwargs: {{data_files: {name}}}" in str(caught.value)
+
     def test_one_that_cannot_be_loaded_is_one_line(self, tmp_path: Path) -> None:
         (tmp_path / "own.yaml").write_text("dataset_path: nobody/nothing\n" + KEYS)
         with pytest.raises(

@@ -100,6 +100,11 @@ def _arguments(
             f"{where}: dataset_path: {path}: must be {', '.join((*FORMATS, *BUILDERS))}, a folder, or a dataset's "
             "name on the hub; a builder that runs code or opens connections is never used"
         )
+    if (suffix := os.path.splitext(path)[1][1:].lower()) in FORMATS:
+        raise MarathonError(
+            f"{where}: dataset_path: {path} names a file; write dataset_path: {suffix} and dataset_kwargs: "
+            f"{{data_files: {path}}}"
+        )
     if data_dir is not None:
         extra["data_dir"] = _below(data_dir, where)
     if names_folder(path) or os.path.isdir(path):
