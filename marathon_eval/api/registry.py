@@ -214,7 +214,8 @@ def _load(kind: PluginKind, path: Path, flag: str) -> ModuleType:
         return importlib.import_module(f"marathon_eval.{FOLDERS[kind]}.{path.stem}")
     name = f"{USER_PACKAGE}.{FOLDERS[kind]}.{path.stem}"
     own = own_module(name, str(path))
-    edited = _edited(name, own)  # first of all: it deletes stale compiled files, which a first import would run too
+    # first of all, because it deletes stale compiled files, which a first import would run too
+    edited = _edited(name, own)
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path) and not edited:
         return loaded

@@ -248,7 +248,9 @@ class TestHubDatasets:
     def test_a_file_is_refused_with_the_keys_to_write(self, name: str, tmp_path: Path) -> None:
         """Nothing is asked of the hub: no data set has such a name."""
         (tmp_path / "own.yaml").write_text(f"dataset_path: {name}\n" + KEYS)
-        with pytest.raises(MarathonError, match=r"own\.yaml:1: dataset_path: .* names a file; write") as caught:
+        with pytest.raises(
+            MarathonError, match=r"own\.yaml:1: dataset_path: .* names a file; write"
+        ) as caught:
             load_own(tmp_path).docs()
         kind = name.rpartition(".")[2].lower()
         assert f"dataset_path: {kind} and dataset_kwargs: {{data_files: {name}}}" in str(caught.value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import socket
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 import yaml
 
 from helpers import make_audiomarathon_data
+from helpers.closed_desk import closed_desk
 from helpers.fuzz_cases import FACTOR
 from helpers.mutated_json import mutants
 from marathon_eval.cli.main import main
@@ -53,27 +53,11 @@ SWEEP: dict[str, Any] = {
 }
 
 
-class Reached(BaseException):
-    """Reports a connection; no handler of errors catches it."""
-
-
 @pytest.fixture
 def closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Make the current folder; nothing else may change, and no connection is opened."""
-
-    def refuse(*_: Any) -> Any:
-        raise Reached
-
-    desk = tmp_path / "desk"
-    desk.mkdir()
-    (tmp_path / "witness").write_text("unchanged")
-    monkeypatch.chdir(desk)
-    monkeypatch.setenv("HOME", str(desk))
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    yield desk
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["desk", "witness"]
-    assert (tmp_path / "witness").read_text() == "unchanged"
+    """Make the only folder that a test may change."""
+    with closed_desk(tmp_path, monkeypatch) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,13 @@ import contextlib
 import io
 import json
 import shutil
-import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.closed_desk import closed_desk
 from helpers.filled_cache import fill
 from helpers.make_result_folders import Made, write
 from helpers.mutated_json import mutants
@@ -31,27 +31,11 @@ CODES = (0, 2, 3)
 CHEAP, MIDDLING, COSTLY = 1, 6, 400
 
 
-class Connected(BaseException):
-    """Reports a connection; no handler of errors catches it."""
-
-
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Make the current folder, and fail if anything but `desk` changes beside it or a connection is opened."""
-
-    def refuse(*_: Any) -> Any:
-        raise Connected
-
-    desk = tmp_path / "desk"
-    desk.mkdir()
-    (tmp_path / "witness").write_text("unchanged")
-    monkeypatch.chdir(desk)
-    monkeypatch.setenv("HOME", str(desk))
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    yield desk
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["desk", "witness"]
-    assert (tmp_path / "witness").read_text() == "unchanged"
+    """Make the only folder that a test may change."""
+    with closed_desk(tmp_path, monkeypatch) as folder:
+        yield folder
 
 
 def code_of(*arguments: object) -> int:

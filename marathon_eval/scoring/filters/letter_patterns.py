@@ -110,7 +110,9 @@ CONTRAST = re.compile(
     r"\s*\(?(?:and )?(?:not|rather than|instead of|over|unlike|as opposed to)\b", re.IGNORECASE
 )
 #: "It could be B, but": what is granted before a "but" is not the answer.
-GRANTED_BEFORE = re.compile(r"\b(?:could|might|may|can) (?:also |well |possibly )?(?:be|seem|appear|sound)\b", re.IGNORECASE)
+GRANTED_BEFORE = re.compile(
+    r"\b(?:could|might|may|can) (?:also |well |possibly )?(?:be|seem|appear|sound)\b", re.IGNORECASE
+)
 GRANTED_AFTER = re.compile(r"[^.;!?\n]{0,40}\b(?:but|however|though|yet)\b", re.IGNORECASE)
 NO_DENIAL = re.compile(
     r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)", re.IGNORECASE

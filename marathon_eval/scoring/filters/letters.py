@@ -210,7 +210,9 @@ def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Menti
     if not patterns.CONTRAST.match(after) and (rule != "letter_and_text" or patterns.IS.match(after)):
         denied = denied or patterns.DENIED_AFTER.search(after) is not None
     denied = denied or _foreign_denial(before, after)
-    denied = denied or bool(patterns.GRANTED_BEFORE.search(before) and patterns.GRANTED_AFTER.match(this.after))
+    denied = denied or bool(
+        patterns.GRANTED_BEFORE.search(before) and patterns.GRANTED_AFTER.match(this.after)
+    )
     line = this.after.lstrip("\n").partition("\n")[0]
     return Mention(
         this.place,

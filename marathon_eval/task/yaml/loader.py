@@ -176,7 +176,8 @@ def _read(path: Path, trusted: bool = False) -> Document:
     """Read one file, without its includes."""
     try:
         text = path.read_text(encoding="utf-8")
-        if trusted and TAG in text:  # parsed each time, because the functions' files may have been edited since
+        if trusted and TAG in text:
+            # parsed each time, because the functions' files may have been edited since
             return _parsed.__wrapped__(path, text, trusted)
         return _parsed(path, text, trusted)
     except (OSError, UnicodeDecodeError) as error:
