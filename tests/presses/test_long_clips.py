@@ -2,14 +2,15 @@
 
 The rules stand once more in tests/helpers/reference_rules.py, in double precision, and read states and keys of a plain
 run of the demonstration model. Where the press computes in single precision, two almost equal scores may come in the
-other order: one token of a choice may differ by that, in at most one choice of thirty.
+other order: one token of a choice may differ by that, if the rule itself chooses the same on states that differ in the
+seventh digit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -42,6 +43,8 @@ CLIPS: list[tuple[tuple[float, ...], bool]] = [
 SUMMED = 150
 #: Seconds up to which divprune keeps more than a tenth, one token after another.
 GREEDY = 100
+#: Relative size of the noise that stands for rounding in single precision, and how many draws of it are tried.
+NOISE, NOISES = 1e-6, 16
 
 nano = cache(Nano)
 
@@ -58,19 +61,44 @@ class Agreement:
     choices: int = 0
     by_rounding: list[str] = field(default_factory=list)
 
-    def compare(self, label: str, kept: Tensor, expected: Tensor) -> None:
-        """Compare two sets of positions."""
+    def compare(self, label: str, kept: Tensor, expected: Tensor, again: Callable[[int], Tensor]) -> None:
+        """Compare two sets of positions; `again` gives the expected one for states with noise of a seed."""
         ours, theirs = set(kept.tolist()), set(expected.tolist())
         assert len(ours) == len(theirs), label
         self.choices += 1
         if ours != theirs:
             assert len(ours - theirs) == 1, label
+            assert any(ours == set(again(seed).tolist()) for seed in range(NOISES)), label
             self.by_rounding.append(label)
+
+    def compare_heads(
+        self, label: str, kept: Tensor, wanted: Evicted, rule: Callable[[Evicted], Tensor]
+    ) -> None:
+        """Compare the positions that every head keeps [heads, K] with those of a rule."""
+        for head, (ours, theirs) in enumerate(zip(kept, rule(wanted), strict=True)):
+            again = partial(_of_head, rule, wanted, head)
+            self.compare(f"{label} head {head}", ours, theirs, again)
 
     def check(self) -> None:
         """Fail where single tokens differ too often."""
         assert self.choices
-        assert len(self.by_rounding) <= max(1, self.choices / 30), self.by_rounding
+        assert len(self.by_rounding) <= max(2, self.choices / 10), self.by_rounding
+
+
+def _of_head(rule: Callable[[Evicted], Tensor], wanted: Evicted, head: int, seed: int) -> Tensor:
+    return rule(noisy(wanted, seed))[head]
+
+
+def noisy(seen: Any, seed: int) -> Any:
+    """Return what a rule may read with noise as large as the rounding of sums in single precision."""
+    generator = torch.Generator().manual_seed(seed)
+    changed = {}
+    for part in fields(seen):
+        value = getattr(seen, part.name)
+        if isinstance(value, Tensor) and value.dtype == torch.float64:
+            noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            changed[part.name] = value * (1 + NOISE * noise)
+    return replace(seen, **changed)
 
 
 # -- pruning ------------------------------------------------------------------------------------------------------
@@ -109,24 +137,27 @@ def compare_pruning(
                 if press.ratio == 0:  # pool joins whole tokens: the nearest to a small ratio is none
                     continue
                 keep = budget(len(prompt.audio), press.ratio)
-                expected = prompt.audio[rule(replace(seen, keep=keep))]
-                compare_cut(agreement, f"{name} {layer} {ratio}", prompt, states, machine, press, expected)
+                wanted = replace(seen, keep=keep)
+                label = f"{name} {layer} {ratio}"
+                compare_cut(agreement, label, states, machine, press, wanted, rule)
     return agreement
 
 
 def compare_cut(
     agreement: Agreement,
     label: str,
-    prompt: LongPrompt,
     states: ModelStates,
     machine: Machine,
     press: PruningPress,
-    expected: Tensor,
+    wanted: Pruned,
+    rule: Callable[[Pruned], Tensor],
 ) -> None:
     """Compare one cut: which tokens are left, with which states, at which places."""
-    seen, layer = machine.cut(press, SEED), press.cuts[0][0]
+    seen, layer, prompt = machine.cut(press, SEED), press.cuts[0][0], states.prompt
+    expected = prompt.audio[rule(wanted)]
     is_audio = torch.isin(seen.positions, prompt.audio)
-    agreement.compare(label, seen.positions[is_audio], expected)
+    kept = seen.positions[is_audio]
+    agreement.compare(label, kept, expected, lambda seed: prompt.audio[rule(noisy(wanted, seed))])
     assert int((~is_audio).sum()) == len(prompt.ids) - len(prompt.audio), label
     hidden = states.hidden[layer]
     if press.name() == "pool":
@@ -138,7 +169,9 @@ def compare_cut(
     else:
         assert torch.equal(seen.states, hidden[seen.positions]), label
     for ours, theirs in zip(seen.rotary, states.rotary(seen.positions), strict=True):
-        torch.testing.assert_close(ours, theirs.to(ours.dtype), atol=2e-3, rtol=0)
+        # a cosine near the middle of two numbers of the dtype may be rounded to either
+        step = torch.finfo(ours.dtype).eps / 2
+        torch.testing.assert_close(ours, theirs.to(ours.dtype), atol=max(2e-3, step), rtol=0)
 
 
 # -- eviction -----------------------------------------------------------------------------------------------------
@@ -210,15 +243,20 @@ def compare_eviction(
                 # where every key stays, the press is not asked
                 kept = selected.get(layer, prompt.audio.expand(len(states.keys[layer]), -1))
                 assert abs(kept.shape[1] - counts[layer]) < 1, f"{name} {layer} {ratio}"
-                expected = prompt.audio[rule(replace(caches[layer], keep=kept.shape[1]))]
-                for head, (ours, theirs) in enumerate(zip(kept, expected, strict=True)):
-                    agreement.compare(f"{name} {layer} {ratio} head {head}", ours, theirs)
+                wanted = replace(caches[layer], keep=kept.shape[1])
+                label = f"{name} {layer} {ratio}"
+                agreement.compare_heads(label, kept, wanted, partial(_positions, prompt, rule))
+                for head, ours in enumerate(kept):
                     stays = ~torch.isin(torch.arange(length), prompt.audio)
                     stays[ours] = True
                     assert torch.equal(
                         cache_left.layers[layer].keys[0, head], states.keys[layer][head, stays]
                     )
     return agreement
+
+
+def _positions(prompt: LongPrompt, rule: Callable[[Evicted], Tensor], seen: Evicted) -> Tensor:
+    return prompt.audio[rule(seen)]
 
 
 def budgets_by_rule(name: str, ratio: float, length: int, layers: int) -> list[float]:
@@ -238,9 +276,9 @@ def compare_first_step(
     rule = {"h2o": reference_rules.h2o_step, "tova": reference_rules.tova_step}[name]
     for layer in (0, LAST):
         seen = layer_cache(prompt, states, layer, name == "h2o")
-        expected = rule(replace(seen, keep=text + budget(len(prompt.audio), ratio)))
-        for head, (ours, theirs) in enumerate(zip(running._layers[layer].positions, expected, strict=True)):
-            agreement.compare(f"{name} {layer} {ratio} head {head}", ours, theirs)
+        wanted = replace(seen, keep=text + budget(len(prompt.audio), ratio))
+        label = f"{name} {layer} {ratio}"
+        agreement.compare_heads(label, running._layers[layer].positions, wanted, rule)
     return agreement
 
 
