@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.published import Benchmark, PublishedColumn
 from marathon_eval.report.runs import ReportRun
+from marathon_eval.results.directions import headline_falls
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Score:
     """Holds a score (of a run: 0-100) and its 95 % interval; `whole` is False if some rows were not scored.
 
     `n` are the rows scored, where these are not all rows of the task, and `full_n` those of the chosen subset.
-    `no_interval` is the reason why a score has no interval.
+    `no_interval` is the reason why a score has no interval. `falls` is True where a lower score is better.
     """
 
     value: float
@@ -26,6 +27,7 @@ class Score:
     n: int | None = None
     full_n: int | None = None
     no_interval: str | None = None
+    falls: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,14 @@ def make_board(
     rows = [_cell_row(cell, benchmark, tasks) for cell in asked]
     if benchmark and with_published:
         rows += published_rows(benchmark)
-    rows.sort(key=lambda row: -math.inf if row.average is None else row.average.value, reverse=True)
+    rows.sort(key=_place, reverse=True)
     return Board(inside + outside, tuple(rows), any(row.average is not None for row in rows))
+
+
+def _place(row: LeaderboardRow) -> float:
+    if row.average is None:
+        return -math.inf
+    return -row.average.value if row.average.falls else row.average.value
 
 
 def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:
@@ -99,7 +107,9 @@ def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:
     n_in = task.n_in(task.headline_reading)
     n = None if all_rows and n_in == task.full_n else n_in
     whole = task.coverage_of(task.headline_reading) == 1.0
-    return Score(headline.value, low, high, whole, n, task.full_n, headline.no_interval)
+    return Score(
+        headline.value, low, high, whole, n, task.full_n, headline.no_interval, headline_falls(task)
+    )
 
 
 def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]) -> LeaderboardRow:
@@ -109,6 +119,8 @@ def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]
     # a task in other orders of its options (`race~1`) is the same task, not one more of a mean
     averaged = [column.task for column in benchmark.columns] if benchmark else unpermuted(tasks)
     complete = len(averaged) > 1 and all(name in scores for name in averaged)
+    # a mean of accuracies and error rates means nothing
+    complete = complete and len({scores[name].falls for name in averaged}) == 1
     average = _average({name: scores[name] for name in averaged}, benchmark) if complete else None
     return LeaderboardRow(cell.label, "run", scores, average, cell.plain)
 
@@ -132,7 +144,7 @@ def _average(scores: Mapping[str, Score], benchmark: Benchmark | None) -> Score 
         return None
     whole = all(score.whole for score in scores.values())
     low, high = mean_interval(mean, list(scores.values())) if plain else (None, None)
-    return Score(mean, low, high, whole)
+    return Score(mean, low, high, whole, falls=any(score.falls for score in scores.values()))
 
 
 def mean_interval(mean: float, scores: Sequence[Score]) -> tuple[float | None, float | None]:

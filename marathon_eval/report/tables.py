@@ -84,11 +84,8 @@ def latex(board: Board, intervals: bool = False) -> str:
 
 
 def _embolden(grid: list[list[str]], board: Board, place: int, task: str) -> None:
-    scores = {
-        number: row.scores[task].value
-        for number, row in enumerate(board.rows, 1)
-        if row.kind == "run" and task in row.scores
-    }
+    runs = [(number, row.scores.get(task)) for number, row in enumerate(board.rows, 1) if row.kind == "run"]
+    scores = {number: -score.value if score.falls else score.value for number, score in runs if score}
     if len(scores) > 1:
         for number, value in scores.items():
             if value == max(scores.values()):

@@ -17,6 +17,7 @@ from typing import Any
 
 from marathon_eval.api.results import MetricValue, RunResult, Sample, TaskResult
 from marathon_eval.files import json_line, sha256_of, write_atomically
+from marathon_eval.results.directions import directions
 
 #: Width of a 95 % interval in standard errors.
 WIDTH = 2 * 1.96
@@ -85,25 +86,6 @@ def task_config(task: TaskResult) -> dict[str, Any]:
         for entry in named.values()
     ]
     return {"task": task.task, "metric_list": metrics, "metadata": {"version": task.version}}
-
-
-def directions(task: TaskResult) -> dict[str, bool]:
-    """Return for each metric whether higher is better."""
-    from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
-    from marathon_eval.scoring.metrics.own import recorded_metric
-
-    built = {
-        name: recorded_metric(entry, name)
-        if "code" in entry
-        else build_metric(
-            {key: value for key, value in entry.items() if key != "filter_list"},
-            task.task,
-            UNNAMED_NORMALIZER,
-        )
-        for named in task.metrics.values()
-        for name, entry in named.items()
-    }
-    return {name: metric.higher_is_better for name, metric in built.items()}
 
 
 def sample_rows(sample: Sample) -> Iterator[dict[str, Any]]:

@@ -258,3 +258,26 @@ def test_reading_runs_needs_no_heavy_library(tmp_path: Path) -> None:
         [sys.executable, "-c", code, "leaderboard", str(tmp_path)], capture_output=True, text=True, check=True
     )
     assert out.stdout.splitlines()[-1] == "[]"
+
+
+def test_of_error_rates_the_lowest_is_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = []
+    for task in ("heard", "also_heard"):
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "rows.jsonl").write_text(json.dumps({"q": "?", "a": "the red fox ran"}))
+        (tmp_path / f"{task}.yaml").write_text(
+            f"task: {task}\ndataset_path: json\ndataset_kwargs: {{data_files: {task}/rows.jsonl}}\n"
+            "doc_to_text: q\ndoc_to_target: a\nlanguage: en\nmetric_list: [{metric: wer}]\n"
+            "headline: {reading: none, metric: wer, scale: 100}\n"
+        )
+    for answer in ("the", "the red fox"):
+        runs.append(str(tmp_path / answer))
+        tasks = f"{tmp_path / 'heard.yaml'},{tmp_path / 'also_heard.yaml'}"
+        command = ["--model", "dummy", "--model_args", f"answer={answer}", "--tasks", tasks]
+        assert main([*command, "--output_path", runs[-1]]) == 0
+    capsys.readouterr()
+    assert main(["leaderboard", *runs, "--latex"]) == 0
+    _, better, worse = [line for line in capsys.readouterr().out.splitlines() if "&" in line]
+    assert better.count(r"\textbf{25.0}") == 2
+    assert worse.count("75.0") == 3
+    assert r"\textbf{75" not in worse

@@ -1,0 +1,45 @@
+"""Says of a run's metrics whether higher is better, from the entries of metric_list that the run recorded."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+
+from marathon_eval.api.results import TaskResult
+from marathon_eval.errors import MarathonError
+
+
+def directions(task: TaskResult) -> dict[str, bool]:
+    """Return for each metric of a task whether higher is better. Raises MarathonError for an unknown metric."""
+    return {
+        name: _higher_is_better(name, json.dumps(entry, sort_keys=True, default=str), task.task)
+        for named in task.metrics.values()
+        for name, entry in named.items()
+    }
+
+
+def headline_falls(task: TaskResult) -> bool:
+    """Return whether a lower headline is better, as of an error rate; False where that is not known."""
+    headline = task.headline or {}
+    entry = task.metrics.get(headline.get("reading", ""), {}).get(headline.get("metric", ""))
+    if entry is None:
+        return False
+    try:
+        higher = _higher_is_better(
+            headline["metric"], json.dumps(entry, sort_keys=True, default=str), task.task
+        )
+    except MarathonError:  # a metric that this version does not know: its run is shown as before
+        return False
+    return higher != (task.headline_scale > 0)
+
+
+@lru_cache(maxsize=512)
+def _higher_is_better(name: str, entry: str, task: str) -> bool:
+    from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
+    from marathon_eval.scoring.metrics.own import recorded_metric
+
+    spec = json.loads(entry)
+    if "code" in spec:
+        return recorded_metric(spec, name).higher_is_better
+    options = {key: value for key, value in spec.items() if key != "filter_list"}
+    return build_metric(options, task, UNNAMED_NORMALIZER).higher_is_better
