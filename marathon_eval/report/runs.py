@@ -86,6 +86,7 @@ def labelled_runs(runs: list[dict[str, Any]]) -> list[ReportRun]:
     data = _data_words(runs)
     for run, word in zip(runs, data, strict=True):
         words = [*label_words(recorded_condition(run), recorded_selection(run)), *run.get("variant", ())]
+        words += ["interrupted"] if run["interrupted"] else []
         # runs of one place that were merged may say already that their data differ
         told = any(other.startswith("data ") for other in words)
         run["aside"] = in_brackets(words if word is None or told else [*words, word])

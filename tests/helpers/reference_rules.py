@@ -7,8 +7,9 @@ best first, as numbers among the audio tokens (`decode` rules: among all tokens)
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,18 @@ class Pruned:
     """[T] that the last token pays in the layer before, mean over heads."""
     loudness: Tensor
     seed: int
+
+
+def noisy(seen: Any, seed: int, size: float) -> Any:
+    """Return what a rule may read (Pruned or Evicted) with noise of a relative size on every number."""
+    generator = torch.Generator().manual_seed(seed)
+    changed = {}
+    for part in fields(seen):
+        value = getattr(seen, part.name)
+        if isinstance(value, Tensor) and value.dtype == torch.float64:
+            noise = torch.randn(value.shape, generator=generator, dtype=value.dtype)
+            changed[part.name] = value * (1 + size * noise)
+    return replace(seen, **changed)
 
 
 def random(seen: Pruned) -> Tensor:

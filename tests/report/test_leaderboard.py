@@ -281,3 +281,13 @@ def test_of_error_rates_the_lowest_is_the_best(tmp_path: Path, capsys: pytest.Ca
     assert better.count(r"\textbf{25.0}") == 2
     assert worse.count("75.0") == 3
     assert r"\textbf{75" not in worse
+
+
+def test_an_interrupted_run_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole, stopped = (make_result_folders.write(Made(model=name), tmp_path / name) for name in ("a", "b"))
+    results = json.loads((stopped / "results.json").read_text())
+    (stopped / "results.json").write_text(json.dumps({**results, "interrupted": True}))
+    assert main(["leaderboard", str(whole), str(stopped), "--markdown"]) == 0
+    table = capsys.readouterr().out
+    assert "**b (interrupted)**" in table
+    assert table.count("interrupted") == 1
