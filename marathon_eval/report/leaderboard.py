@@ -107,9 +107,7 @@ def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:
     n_in = task.n_in(task.headline_reading)
     n = None if all_rows and n_in == task.full_n else n_in
     whole = task.coverage_of(task.headline_reading) == 1.0
-    return Score(
-        headline.value, low, high, whole, n, task.full_n, headline.no_interval, headline_falls(task)
-    )
+    return Score(headline.value, low, high, whole, n, task.full_n, headline.no_interval, headline_falls(task))
 
 
 def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]) -> LeaderboardRow:
