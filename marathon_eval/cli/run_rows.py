@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,15 +14,16 @@ from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_WHOLE
 from marathon_eval.cli.plain_output import printable
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.results.outcomes import NAMES
+from marathon_eval.results.outcomes import GRADED, NAMES
 
 if TYPE_CHECKING:
+    from marathon_eval.evaluator.rescore.recorded_prompts import PromptFinder, RecordedPrompt
     from marathon_eval.results.failures import ListedRow, ReadRows
 
 ROWS_PIPE_WIDTH = 160
 #: Characters of a text in the table; --json prints it whole.
 LISTED_TEXT_CHARS = 60
-LISTED_COLUMNS = ("task", "row", "outcome", "target", "read as", "response or error")
+LISTED_COLUMNS = ("task", "row", "outcome", "target", "read as", "response or reason")
 
 
 #: What is said of a run without results, by `UnfinishedRun.goes_on`.
@@ -58,31 +60,80 @@ def shown_run(path: Path) -> ShownRun:
     return ShownRun(unfinished.folder, unfinished.facts, partial_rows, f"{unfinished.facts['model']} {state}")
 
 
-def print_rows_not_right(path: Path, tasks: Sequence[str], reading: str | None, as_json: bool) -> int:
-    """Print the rows of a run's tasks (all without `tasks`) that are not right, and return 0. Raises MarathonError."""
-    from marathon_eval.results.failures import rows_not_right
+def print_rows_not_right(
+    run: ShownRun,
+    tasks: Sequence[str],
+    reading: str | None,
+    only: str | None,
+    prompts: PromptFinder | None,
+) -> int:
+    """Print the rows of a run's tasks that are not right, and return 0; with `prompts` as JSON lines.
 
-    run = shown_run(path)
-    chosen = list(tasks) or list(run.results["tasks"])
-    check_tasks_of_run(run.folder, run.results, chosen, reading)
-    rows = rows_not_right(run.folder, run.results, chosen, reading, run.read)
-    if as_json:
-        for row in rows:
-            print(json.dumps(asdict(row), ensure_ascii=False))
-        return EXIT_WHOLE
-    print_listed(run.folder, list(rows))
-    if run.state:
+    `only` is a word of `failures.ONLY`: the rows of that outcome alone. Raises MarathonError.
+    """
+    from marathon_eval.results.failures import listed_rows, rows_not_right
+
+    graded = Counter[str]()
+    by_task = {
+        task: rows_not_right(listed_rows(run.folder, run.results, task, reading, run.read), only, graded)
+        for task in tasks
+    }
+    if prompts is None:
+        listed = [row for rows in by_task.values() for row in rows]
+        print_listed(run.folder, listed, only)
+    else:
+        for task, rows in by_task.items():
+            print_with_prompts(task, list(rows), prompts)
+    for line in (*graded_lines(graded, only), *other_readings_lines(run.results, tasks, reading)):
+        print(printable(line), file=sys.stdout if prompts is None else sys.stderr)
+    if run.state and prompts is None:
         print(printable(f"{run.state}: more rows may follow"))
     return EXIT_WHOLE
 
 
-def print_outcomes(path: Path, tasks: Sequence[str], reading: str | None, as_json: bool) -> int:
+def print_with_prompts(task: str, rows: Sequence[ListedRow], prompts: PromptFinder) -> None:
+    """Print each row as a line of JSON, with its prompt, or with `prompt_missing`, which says why there is none."""
+    found, why = prompts.of(task, (row.prompt_sha256 for row in rows if row.prompt_sha256))
+    for row in rows:
+        print(json.dumps({**asdict(row), **prompt_fields(row.prompt_sha256, found, why)}, ensure_ascii=False))
+
+
+def prompt_fields(digest: str | None, found: Mapping[str, RecordedPrompt], why: str) -> dict[str, str | None]:
+    """Return `system` and `prompt` of a row, or null with the reason in `prompt_missing`."""
+    if digest is not None and digest in found:
+        return {"system": found[digest].system, "prompt": found[digest].prompt}
+    return {"system": None, "prompt": None, "prompt_missing": why if digest else "the row has no prompt"}
+
+
+def graded_lines(graded: Mapping[str, int], only: str | None) -> Iterator[str]:
+    """Yield a line per task with graded rows that says how many there are, and which are listed."""
+    from marathon_eval.results.failures import MOST_GRADED
+
+    for task, number in graded.items():
+        line = f"{task}: {number} rows are graded, neither right nor wrong"
+        if only is None:
+            all_listed = number <= MOST_GRADED
+            line += "; listed from the worst" if all_listed else f"; the {MOST_GRADED} worst are listed"
+            line += "" if all_listed else " (--only graded lists all)"
+        yield line
+
+
+def other_readings_lines(
+    results: Mapping[str, Any], tasks: Sequence[str], reading: str | None
+) -> Iterator[str]:
+    """Yield a line for each reading, other than the one shown, that leaves rows without a score."""
+    for task in tasks:
+        entry = results["tasks"][task]
+        shown = reading or (entry["headline"] or {}).get("reading") or next(iter(entry["readings"]), "")
+        for name, number in (entry.get("n_left_out") or {}).items():
+            if name != shown and number:
+                yield f"{task}: {number} rows are not scored under the reading {name}; --reading {name} lists them"
+
+
+def print_outcomes(run: ShownRun, chosen: Sequence[str], reading: str | None, as_json: bool) -> int:
     """Print how many rows of each task are right, wrong, unanswered and so on, and return 0. Raises MarathonError."""
     from marathon_eval.results.failures import listed_rows
 
-    run = shown_run(path)
-    chosen = list(tasks) or list(run.results["tasks"])
-    check_tasks_of_run(run.folder, run.results, chosen, reading)
     counts = {
         task: Counter(row.outcome for row in listed_rows(run.folder, run.results, task, reading, run.read))
         for task in chosen
@@ -99,15 +150,18 @@ def print_outcomes(path: Path, tasks: Sequence[str], reading: str | None, as_jso
         table.add_row(task, *map(str, numbers))
     console = table_console(ROWS_PIPE_WIDTH)
     table.print(console)
+    for line in other_readings_lines(run.results, chosen, reading):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"{run.folder}: {run.state or 'finished'}", markup=False, highlight=False, soft_wrap=True)
     return EXIT_WHOLE
 
 
-def check_tasks_of_run(
+def tasks_of_run(
     folder: Path, results: Mapping[str, Any], tasks: Sequence[str], reading: str | None
-) -> None:
-    """Check that the run has these tasks, and that they have the reading. Raises MarathonError."""
-    for task in tasks:
+) -> list[str]:
+    """Return these tasks of the run, or all without `tasks`. Raises MarathonError for one that it lacks, or a reading."""
+    chosen = list(tasks) or list(results["tasks"])
+    for task in chosen:
         known = results["tasks"]
         if task not in known:
             raise MarathonError(
@@ -119,27 +173,30 @@ def check_tasks_of_run(
                 f"--reading: {task} has no reading '{reading}'.{did_you_mean(reading, names)} "
                 f"Its readings: {', '.join(names)}"
             )
+    return chosen
 
 
-def print_listed(folder: Path, rows: Sequence[ListedRow]) -> None:
-    """Print a table of the rows and their number by outcome."""
+def print_listed(folder: Path, rows: Sequence[ListedRow], only: str | None) -> None:
+    """Print a table of the rows and their number by outcome; graded rows are counted elsewhere."""
     table = FittedTable(LISTED_COLUMNS, len(LISTED_COLUMNS), 2)
     for row in rows:
-        said = row.error if row.error is not None else row.response
+        said = next((text for text in (row.error, row.reason) if text is not None), row.response)
+        score = f" {row.score:.3g}" if row.outcome == NAMES[GRADED] and row.score is not None else ""
         table.add_row(
             row.task,
             str(row.row),
-            row.outcome,
+            row.outcome + score,
             *(short_text(text) for text in (row.target, row.answer, said)),
         )
     console = table_console(ROWS_PIPE_WIDTH)
     if rows:
         table.print(console)
-    counts = Counter(row.outcome for row in rows)
-    text = (
-        ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-        or "no row is wrong, unanswered or failed"
-    )
+    counts = Counter(row.outcome for row in rows if row.outcome != NAMES[GRADED])
+    none = f"no row is {only or 'wrong, unanswered, failed or unscored'}"
+    text = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
+    if only == "graded":
+        text = f"{len(rows)} graded"
+    text = text or none
     console.print(f"{folder}: {text}", highlight=False, soft_wrap=True)
 
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable
 from pathlib import Path
 
 from marathon_eval.cache.answers import FILE_NAME
-from marathon_eval.cache.database import TABLE, read_only
+from marathon_eval.evaluator.rescore.recorded_prompts import stored_prompts
 from marathon_eval.files import default_folder, sha256_of
-
-_QUERY = f"""
-SELECT DISTINCT json_extract(value, '$.request.system'), json_extract(value, '$.request.prompt')
-FROM {TABLE} WHERE key LIKE 'response/%'
-"""
 
 
 def cache_files(use_cache: str | None) -> list[Path]:
@@ -31,14 +24,5 @@ def prompts_by_sha(files: Iterable[Path]) -> dict[str, str]:
     return {
         sha256_of([system, prompt]): prompt if system is None else f"[system] {system}\n\n{prompt}"
         for path in files
-        for system, prompt in _stored(path)
+        for system, prompt in stored_prompts(path)
     }
-
-
-def _stored(path: Path) -> Iterator[tuple[str | None, str]]:
-    try:
-        with closing(read_only(path)) as connection:
-            yield from connection.execute(_QUERY)
-    except sqlite3.DatabaseError:
-        # prompts are optional: the page says that the text was not found
-        return

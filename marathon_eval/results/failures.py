@@ -1,11 +1,13 @@
-"""Groups the errors of failed rows by their kind, and lists the rows of a run that are not right."""
+"""Groups the errors of failed rows by their kind, and lists the rows of a run with their outcomes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from marathon_eval.results.outcomes import (
     UNANSWERED,
     UNSCORED,
     WRONG,
+    is_error_rate,
     outcome_of,
 )
 
@@ -30,8 +33,26 @@ _OWN_PARTS = re.compile(
     re.IGNORECASE,
 )
 _SEVERAL = re.compile("…(?: …)+")
-#: Outcomes that `show RUN --wrong` lists. A graded answer is neither right nor wrong.
-NOT_RIGHT = (WRONG, UNANSWERED, ERROR)
+#: Outcomes that `show RUN --only` takes, by its words.
+ONLY = {
+    "wrong": WRONG,
+    "unanswered": UNANSWERED,
+    "failed": ERROR,
+    "unscored": UNSCORED,
+    "graded": GRADED,
+}
+#: Outcomes of which `show RUN --wrong` lists every row; of graded rows, which are neither right nor wrong, the worst.
+NOT_RIGHT = (WRONG, UNANSWERED, ERROR, UNSCORED)
+#: Graded rows of a task that `show RUN --wrong` lists.
+MOST_GRADED = 10
+#: What the rules of rows that a reading leaves out mean.
+_LEFT_OUT_WORDS = {
+    "judge_failed": "the judge failed",
+    "judge_unparsed": "no grade can be read from the judge's reply",
+    "judge_off_scale": "the judge's reply has a grade that is not on the scale",
+    "judge_not_asked": "the judge could not be asked about this row",
+    "not_judged": "it needs the judge, and the run had none",
+}
 
 
 @dataclass
@@ -75,7 +96,12 @@ class ListedRow:
     answer: str | None
     response: str | list[str] | None
     error: str | None
+    #: Why the row is not scored; None for a row with a score or an error.
+    reason: str | None
+    #: The metric that decided the outcome, and its score.
+    metric: str | None
     score: float | None
+    prompt_sha256: str | None
     audio: list[str]
 
 
@@ -84,21 +110,34 @@ ReadRows = Callable[[Path, str], Iterable[dict[str, Any]]]
 
 
 def rows_not_right(
-    folder: Path,
-    results: Mapping[str, Any],
-    tasks: Sequence[str],
-    reading: str | None = None,
-    read: ReadRows = read_samples,
+    rows: Iterable[ListedRow], only: str | None = None, graded: Counter[str] | None = None
 ) -> Iterator[ListedRow]:
-    """Yield the wrong, unanswered and failed rows of these tasks. Raises MarathonError for files that cannot be read.
+    """Yield a task's wrong, unanswered, failed and unscored rows, then the worst of its graded ones.
 
-    `read` gives the lines of a task: those of a finished run, or of one that goes on (unfinished.py).
+    `only` is a word of `ONLY`: rows of that outcome alone, every graded one too. The graded rows are
+    counted in `graded`, by task.
     """
-    outcomes = {NAMES[code] for code in NOT_RIGHT}
-    for task in tasks:
-        for listed in listed_rows(folder, results, task, reading, read):
-            if listed.outcome in outcomes:
-                yield listed
+    outcomes = {NAMES[code] for code in (NOT_RIGHT if only is None else [ONLY[only]])} - {NAMES[GRADED]}
+    counted = Counter[str]() if graded is None else graded
+    waiting: list[ListedRow] = []
+    for row in rows:
+        if row.outcome in outcomes:
+            yield row
+        elif row.outcome == NAMES[GRADED]:
+            counted[row.task] += 1
+            waiting.append(row)
+            if (
+                only is None and len(waiting) > 100 * MOST_GRADED
+            ):  # so that not all rows of a large run are kept
+                waiting = nsmallest(MOST_GRADED, waiting, key=_badness)
+    if only in (None, "graded"):
+        yield from sorted(waiting, key=_badness)[: None if only else MOST_GRADED]
+
+
+def _badness(row: ListedRow) -> float:
+    """Return a number by which the worst graded row comes first."""
+    score = row.score or 0.0
+    return -score if is_error_rate(row.metric or "") else score
 
 
 def listed_rows(
@@ -127,9 +166,22 @@ def listed_row(task: str, row: Mapping[str, Any], reading: str, metric: str) -> 
         scored.get("answer"),
         row["response"],
         row["error"],
+        unscored_reason(scored) if found.code == UNSCORED else None,
+        found.metric,
         found.score,
+        row["prompt_sha256"],
         [clip["path"] for clip in row["audio"]],
     )
+
+
+def unscored_reason(scored: Mapping[str, Any]) -> str:
+    """Return why a row has no score under a reading, whose entry in the sample is `scored` (empty if it has none)."""
+    rule = scored.get("rule")
+    if not scored:
+        return "the row has no entry for this reading"
+    if rule in _LEFT_OUT_WORDS:
+        return f"{rule}: {_LEFT_OUT_WORDS[rule]}"
+    return "the metric has no value for the target or the answer"
 
 
 def verdict_words(row: Mapping[str, Any], reading: str, metric: str) -> str:
@@ -143,5 +195,7 @@ def verdict_words(row: Mapping[str, Any], reading: str, metric: str) -> str:
         return f"{word}: read as {answer!r}"
     if found.code == UNSCORED:
         scored = row["readings"].get(reading) or {}
-        return f"{word}: {scored.get('rule') or 'the metric has no value for it'}"
+        if scored.get("rule") == "not_judged":
+            return f"{word} here: it needs the judge; `show RUN ROW` has the grade of a run"
+        return f"{word}: {unscored_reason(scored)}"
     return word

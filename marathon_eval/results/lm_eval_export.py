@@ -3,16 +3,17 @@
 The files are `results_<time>.json` and `samples_<task>_<time>.jsonl`, with one row per document and reading (lm-eval:
 per document and filter), see
 https://github.com/EleutherAI/lm-evaluation-harness/blob/main/lm_eval/loggers/evaluation_tracker.py.
-A standard error is the width of the 95 % interval by clip divided by 2 x 1.96. Rows have the prompt's hash
-instead of the prompt, since a run's samples do not contain it.
+A standard error is the width of the 95 % interval by clip divided by 2 x 1.96. A row's `arguments` hold its prompt and generation
+arguments where the caller has them, since a run's samples contain the prompt's hash alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from marathon_eval.api.results import MetricValue, RunResult, Sample, TaskResult
@@ -21,14 +22,20 @@ from marathon_eval.results.directions import directions
 
 #: Width of a 95 % interval in standard errors.
 WIDTH = 2 * 1.96
+#: Prompts with their generation arguments, as lm-eval lists the arguments of a request, by prompt_sha256.
+PromptArguments = Mapping[str, tuple[str, Mapping[str, Any]]]
+_NO_ARGUMENTS: PromptArguments = MappingProxyType({})
 
 
-def write(result: RunResult, folder: Path) -> Path:
-    """Write both kinds of files to `folder` and return the path of the results. Raises MarathonError."""
+def write(result: RunResult, folder: Path, arguments: PromptArguments = _NO_ARGUMENTS) -> Path:
+    """Write both kinds of files to `folder` and return the path of the results. Raises MarathonError.
+
+    `arguments` are the prompts of the samples; a sample without one has empty `arguments`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stamp = result.started.replace(":", "-").rstrip("Z")
     for task, samples in result.samples.items():
-        rows = (json_line(row) for sample in samples for row in sample_rows(sample))
+        rows = (json_line(row) for sample in samples for row in sample_rows(sample, arguments))
         write_atomically(folder / f"samples_{task}_{stamp}.jsonl", rows)
     path = folder / f"results_{stamp}.json"
     write_atomically(path, [json.dumps(results(result), indent=2), "\n"])
@@ -88,16 +95,18 @@ def task_config(task: TaskResult) -> dict[str, Any]:
     return {"task": task.task, "metric_list": metrics, "metadata": {"version": task.version}}
 
 
-def sample_rows(sample: Sample) -> Iterator[dict[str, Any]]:
+def sample_rows(sample: Sample, arguments: PromptArguments = _NO_ARGUMENTS) -> Iterator[dict[str, Any]]:
     """Yield one row per reading; a failed response has no readings and so no rows."""
     texts = sample.response if isinstance(sample.response, list) else [sample.response]
     doc = {"doc_id": sample.doc_id, **sample.fields, "choices": sample.choices, "audio": sample.audio}
+    asked = arguments.get(sample.prompt_sha256 or "")
+    listed = {} if asked is None else {"gen_args_0": {"arg_0": asked[0], "arg_1": dict(asked[1])}}
     for name, reading in sample.readings.items():
         yield {
             "doc_id": sample.doc_id,
             "doc": doc,
             "target": sample.target,
-            "arguments": {},
+            "arguments": listed,
             "resps": [texts],
             "filtered_resps": [reading.answer],
             "filter": name,

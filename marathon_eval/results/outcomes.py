@@ -23,18 +23,23 @@ NAMES = {
 _VERDICTS = ("accuracy", "acc", "exact_match")
 
 
+#: Metrics whose scores are grades on a scale of their own, of which 1 may be the worst.
+_GRADES = ("judge_score", "reference_score", "rubric_score", "other_grade", "grade")
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """Holds one code of NAMES, and the score that it follows from, if any."""
+    """Holds one code of NAMES, the score that it follows from, if any, and the name of that score's metric."""
 
     code: str
     score: float | None = None
+    metric: str | None = None
 
 
 def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
     """Return the outcome of a samples_<task>.jsonl line under one reading; `metric` is the task's headline.
 
-    A score other than 0 and 1, and an error rate above 0, is graded: neither right nor wrong.
+    A judge's grade, a score other than 0 and 1, and an error rate above 0 are graded: neither right nor wrong.
     """
     if row["status"] not in ("ok", "unverified"):
         return Outcome(ERROR)
@@ -46,9 +51,21 @@ def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
     name, score = _verdict(scored["scores"], metric)
     if score is None:
         return Outcome(UNSCORED)
+    if is_grade(name):
+        return Outcome(GRADED, score, name)
     if is_error_rate(name):
-        return Outcome(RIGHT if score == 0 else GRADED, score)
-    return Outcome(RIGHT if score == 1 else WRONG if score == 0 else GRADED, score)
+        return Outcome(RIGHT if score == 0 else GRADED, score, name)
+    return Outcome(RIGHT if score == 1 else WRONG if score == 0 else GRADED, score, name)
+
+
+@cache
+def is_grade(name: str) -> bool:
+    """Return whether the metric's scores are grades on a scale of their own: for `grade[judge]` and `grade_clarity`.
+
+    Shares of votes, such as `grade_win_rate`, are none.
+    """
+    plain = name.partition("[")[0]
+    return plain in _GRADES or (plain.startswith("grade_") and not plain.endswith(("_rate", "_bias")))
 
 
 @cache

@@ -15,6 +15,8 @@ from marathon_eval.cli.verbs._workers import add_worker_arguments, in_shares, la
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from marathon_eval.api.results import RunResult
     from marathon_eval.evaluator.budget import Budget
     from marathon_eval.evaluator.config import RunConfig
@@ -198,8 +200,23 @@ def written_run(result: RunResult, arguments: argparse.Namespace, config: RunCon
     if arguments.export:
         from marathon_eval.results.lm_eval_export import write
 
-        write(result, folder / "lm_eval")
+        write(result, folder / "lm_eval", lm_eval_arguments(result, config))
     return folder
+
+
+def lm_eval_arguments(result: RunResult, config: RunConfig) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return the run's prompts, after their system prompts, with the generation arguments, by prompt_sha256.
+
+    Raises MarathonError if the tasks' rows can no longer be read.
+    """
+    from marathon_eval.evaluator.rescore.recorded_prompts import prompts_of_tasks
+
+    wanted = {row.prompt_sha256 for rows in result.samples.values() for row in rows if row.prompt_sha256}
+    found = prompts_of_tasks(config, result.model, result.tasks, wanted)
+    return {
+        digest: ("\n\n".join(filter(None, (asked.system, asked.prompt))), asked.generation)
+        for digest, asked in found.items()
+    }
 
 
 def config_budget(config: RunConfig) -> Budget:

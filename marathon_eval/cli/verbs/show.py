@@ -2,7 +2,9 @@
 
 marathon-eval show gtzan 17 --data_dir DATA     one row, with every cached answer to it
 marathon-eval show RUN                          how many rows are right; of a run that goes on, so far
-marathon-eval show RUN --wrong                  wrong, unanswered and failed rows of a run (--json: as JSON lines)
+marathon-eval show RUN 17 --task gtzan          one row of a run: its outcome, answer, readings and prompt
+marathon-eval show RUN --wrong                  wrong, unanswered, failed and unscored rows, and the worst graded ones
+marathon-eval show RUN --only unanswered        the rows of one outcome (--json: as JSON lines, with whole texts)
 """
 
 from __future__ import annotations
@@ -10,20 +12,18 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from marathon_eval.api.registry import Registry
-from marathon_eval.cache.answers import FILE_NAME, ResponseCache
-from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
-from marathon_eval.cache.entry import RESPONSE, response_from
+from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.cli.verbs.cache import folder_of
-from marathon_eval.errors import MarathonError, did_you_mean
+from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from marathon_eval.api.model import Request, Response
+    from marathon_eval.cli.run_rows import ShownRun
+    from marathon_eval.evaluator.config import RunConfig
+    from marathon_eval.evaluator.rescore.recorded_prompts import PromptFinder
     from marathon_eval.task.task import Doc, Task
 
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         nargs="?",
         metavar="ROW",
-        help="number of the document's row in the dataset, counted from 0",
+        help="number of the document's row in the dataset, counted from 0; of a run too, with --task if it has several",
     )
     add_run_listing(parser)
     parser.add_argument(
@@ -70,7 +70,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_run_listing(parser: argparse.ArgumentParser) -> None:
     """Add the flags that list rows of a run."""
     parser.add_argument(
-        "--wrong", action="store_true", help="list the wrong, unanswered and failed rows of a run"
+        "--wrong",
+        action="store_true",
+        help="list the wrong, unanswered, failed and unscored rows of a run, and the worst of its graded rows",
+    )
+    parser.add_argument(
+        "--only",
+        choices=["wrong", "unanswered", "failed", "unscored", "graded"],
+        help="list the rows of a run with this outcome alone; graded ones from the worst",
     )
     parser.add_argument(
         "--tasks", "--task", nargs="+", default=[], metavar="TASK", help="of a run, these tasks alone"
@@ -81,39 +88,87 @@ def add_run_listing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="of a run, print JSON; with --wrong a line per row, with whole texts",
+        help="print JSON; with --wrong and --only a line per row, with whole texts and the prompt",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    names = [name for item in arguments.tasks for name in item.split(",") if name]
-    if arguments.wrong:
-        from marathon_eval.cli.run_rows import print_rows_not_right
-
+    if arguments.wrong or arguments.only:
         if arguments.doc is not None:
-            raise MarathonError("show: --wrong lists the rows of a run; leave out ROW")
-        return print_rows_not_right(Path(arguments.task), names, arguments.reading, arguments.json)
+            raise MarathonError("show: --wrong and --only list the rows of a run; leave out ROW")
+        return show_run(arguments)
+    registry = Registry(arguments.include_path, arguments.trust_task_code)
     if arguments.doc is None:
         if not Path(arguments.task).is_dir():
             raise MarathonError("show: give TASK and ROW, or the folder of a run")
-        from marathon_eval.cli.run_rows import print_outcomes
+        return show_run(arguments)
+    if Path(arguments.task).is_dir() and not is_known_task(registry, arguments.task):
+        return show_run(arguments)
+    return show_row(arguments, registry)
 
-        return print_outcomes(Path(arguments.task), names, arguments.reading, arguments.json)
-    return show_row(arguments)
+
+def is_known_task(registry: Registry, name: str) -> bool:
+    """Return whether a task or group has this name."""
+    try:
+        registry.task_path(name)
+    except MarathonError:
+        return False
+    return True
 
 
-def show_row(arguments: argparse.Namespace) -> int:
+def show_run(arguments: argparse.Namespace) -> int:
+    """Print the outcomes of a run, its rows that are not right, or one row. Raises MarathonError."""
+    from marathon_eval.cli.run_row import print_run_row
+    from marathon_eval.cli.run_rows import print_outcomes, print_rows_not_right, shown_run, tasks_of_run
+
+    if arguments.play:
+        raise MarathonError("--play: plays a row of a task: show TASK ROW --play")
+    run = shown_run(Path(arguments.task))
+    names = [name for item in arguments.tasks for name in item.split(",") if name]
+    tasks = tasks_of_run(run.folder, run.results, names, arguments.reading)
+    if arguments.doc is not None:
+        finder = prompt_finder(run, arguments)
+        return print_run_row(run, tasks, arguments.doc, arguments.reading, finder, arguments.json)
+    if arguments.wrong or arguments.only:
+        prompts = prompt_finder(run, arguments) if arguments.json else None
+        return print_rows_not_right(run, tasks, arguments.reading, arguments.only, prompts)
+    return print_outcomes(run, tasks, arguments.reading, arguments.json)
+
+
+def prompt_finder(run: ShownRun, arguments: argparse.Namespace) -> PromptFinder:
+    """Return what looks up the run's prompts: in the cache, then in the rows of its tasks as the flags name them."""
+    from marathon_eval.evaluator.rescore.recorded_prompts import PromptFinder
+    from marathon_eval.evaluator.rescore.stored_config import stored_config
+
+    typed = {
+        "include_path": tuple(arguments.include_path),
+        "trust_task_code": arguments.trust_task_code,
+        "data_dir": arguments.data_dir,
+        "use_cache": arguments.use_cache,
+    }
+    config: RunConfig | str = "the run goes on, and its tasks' rows are read when it has ended"
+    if "config" in run.results:
+        try:
+            config, _ = stored_config(run.results["config"], typed, run.folder / "results.json", list(typed))
+        except MarathonError as error:
+            config = str(error)
+    return PromptFinder(folder_of(arguments.use_cache) / FILE_NAME, config, run.results["model"])
+
+
+def show_row(arguments: argparse.Namespace, registry: Registry) -> int:
     """Print one row of a task, and play it with --play. Raises MarathonError."""
+    from marathon_eval.cli.task_row import doc_facts, doc_lines
     from marathon_eval.task.task import Group, load_task
 
-    registry = Registry(arguments.include_path, arguments.trust_task_code)
     task = load_task(registry.task_path(arguments.task), registry.task_path, registry)
     if isinstance(task, Group):
         raise MarathonError(f"show: {arguments.task} is a group; its tasks: {', '.join(task.members)}")
     docs = task.docs(arguments.data_dir, subset=arguments.subset, limit=None, samples=[arguments.doc]).docs
     if not docs:
         raise MarathonError(f"show: {arguments.task} has no row {arguments.doc}")
-    for line in described_doc(task, docs[0], arguments):
+    cache_file = folder_of(arguments.use_cache) / FILE_NAME
+    facts = doc_facts(task, docs[0], arguments.model, arguments.reading, cache_file)
+    for line in [json.dumps(facts, ensure_ascii=False, default=str)] if arguments.json else doc_lines(facts):
         print(line, flush=True)
     if arguments.play:
         play_audio(task, docs[0], arguments.model)
@@ -123,135 +178,10 @@ def show_row(arguments: argparse.Namespace) -> int:
 def play_audio(task: Task, doc: Doc, model: str | None) -> None:
     """Play all clips of the document, one after the other. Raises MarathonError if it has none or playing fails."""
     from marathon_eval.cli.playing import play
+    from marathon_eval.cli.task_row import shown_request
 
-    audios = () if doc.error is not None else _shown_request(task, doc, model).audios
+    audios = () if doc.error is not None else shown_request(task, doc, model).audios
     if not audios:
         raise MarathonError(f"--play: row {doc.doc_id} of {task.name} has no audio")
     for audio in audios:
         play(audio)
-
-
-def described_doc(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[str]:
-    """Return the lines that `show` prints: audio, target, fields, prompts and cached responses."""
-    lines = [f"task     {task.name}, row {doc.doc_id}"]
-    if doc.error is not None:
-        return [*lines, f"error    {doc.error}"]
-    request = _shown_request(task, doc, arguments.model)
-    with ResponseCache(None) as memo:
-        facts, errors = memo.facts(request.audios)
-    for audio in request.audios:
-        description = (
-            f"{facts[audio].seconds:.2f} s, sha256 {facts[audio].sha256[:12]}"
-            if audio in facts
-            else errors[audio]
-        )
-        lines.append(f"audio    {audio.path}: {description}")
-    lines += [
-        f"target   {task.target(doc)}",
-        f"fields   {json.dumps(doc.fields, ensure_ascii=False, default=str)}",
-    ]
-    lines += [
-        f"system   {request.system}",
-        "prompt",
-        *("  | " + line for line in request.shown().splitlines()),
-    ]
-    shas = [facts[audio].sha256 for audio in request.audios if audio in facts]
-
-    def verdict(response: Response) -> str:
-        return response_verdict(task, doc, response, arguments.reading)
-
-    if task.has_turns:
-        answers = cached_turns(task, doc, arguments)
-    else:
-        answers = answers_by_model(request, shas, arguments.use_cache, verdict)
-    return [*lines, f"answers  {len(answers)} in the cache", *answers]
-
-
-def _shown_request(task: Task, doc: Doc, model: str | None) -> Request:
-    """Return the request that `show` prints: the row's, or the whole dialogue with placeholders as answers."""
-    return task.whole_dialogue(doc, model) if task.has_turns else task.requests(doc, model)[0]
-
-
-def cached_turns(task: Task, doc: Doc, arguments: argparse.Namespace) -> list[str]:
-    """Return one line per cached answer to a turn of the row's dialogue: key, model, date, number of the turn, text.
-
-    Each model's answers are followed turn by turn, for its later turns hold its own earlier answers.
-    """
-    path = folder_of(arguments.use_cache) / FILE_NAME
-    first = task.requests(doc, arguments.model)
-    if not path.is_file() or not first:
-        return []
-    opening = [*map(list, first[0].earlier), ["user", first[0].prompt]]
-    entries: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
-    with opened_read_only(path) as connection:
-        models = fingerprints(connection)
-        for key, row in stored(connection, RESPONSE):
-            if _turns_of(row)[: len(opening)] == opening:
-                entries.setdefault(row["fingerprint"], []).append((key, row))
-    with ResponseCache(None) as memo:
-        lines = []
-        for fingerprint, found in entries.items():
-            name = named(models.get(fingerprint, {}))
-
-            def follow(answers: list[str], found: Sequence[Any] = found, name: str = name) -> Iterator[str]:
-                request = task.next_turn(doc, answers, arguments.model)
-                if request is None:
-                    return
-                asked = [*map(list, request.earlier), ["user", request.prompt]]
-                facts, _ = memo.facts(request.audios)
-                shas = [facts[audio].sha256 for audio in request.audios if audio in facts]
-                for key, row in found:
-                    if _turns_of(row) == asked and row["request"]["audio"] == shas:
-                        text, short = row["response"]["text"], key.removeprefix(RESPONSE)[:12]
-                        yield f"  {short}  {name}  {row['created']}  turn {len(answers) + 1}: {text!r}"
-                        yield from follow([*answers, text])
-
-            lines += list(follow([]))
-    return lines
-
-
-def _turns_of(row: Mapping[str, Any]) -> list[list[str]]:
-    return [*row["request"].get("earlier", []), ["user", row["request"]["prompt"]]]
-
-
-def response_verdict(task: Task, doc: Doc, response: Response, reading: str | None) -> str:
-    """Return `right`, `wrong: read as 'C'` and the like for one response. Raises MarathonError for an unknown reading."""
-    from marathon_eval.results.failures import verdict_words
-
-    if not task.has_gold:
-        return "not scored: the task has no right answers"
-    headline = task.scorer.headline or {}
-    shown = reading or headline.get("reading") or next(iter(task.readings), "")
-    if shown not in task.readings:
-        nearest = did_you_mean(shown, task.readings)
-        raise MarathonError(
-            f"--reading: {task.name} has no reading '{shown}'.{nearest} Readings: {', '.join(task.readings)}"
-        )
-    return verdict_words(task.score(doc, [response]).line(), shown, headline.get("metric", ""))
-
-
-def answers_by_model(
-    request: Request, shas: list[str], use_cache: str | None, verdict: Callable[[Response], str]
-) -> list[str]:
-    """Return one line per cached response to this prompt and audio: key, model and press, date, text, verdict."""
-    path = folder_of(use_cache) / FILE_NAME
-    if not path.is_file():
-        return []
-    lines = []
-    with opened_read_only(path) as connection:
-        models = fingerprints(connection)
-        for key, row in stored(connection, RESPONSE):
-            cached = row["request"]
-            if cached["prompt"] == request.prompt and cached["audio"] == shas:
-                model = named(models.get(row["fingerprint"], {}))
-                short = key.removeprefix(RESPONSE)[:12]
-                judged = verdict(response_from(row["response"]))
-                lines.append(f"  {short}  {model}  {row['created']}  {row['response']['text']!r}  {judged}")
-    return lines
-
-
-def named(fingerprint: Mapping[str, Any]) -> str:
-    """Return the model with its press and ratio as text, such as `qwen_omni dart 0.5`."""
-    press = fingerprint.get("press") or {}
-    words = [fingerprint.get("model", "unknown model"), press.get("press"), press.get("ratio")]
-    return " ".join(str(word) for word in words if word is not None)
