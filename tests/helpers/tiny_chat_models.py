@@ -6,7 +6,7 @@ Each builder writes a folder that `pretrained=` loads by the ordinary path; `BUI
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from helpers.tiny_aero import make_aero
 from helpers.tiny_checkpoints import CHAT_TEMPLATE, QWEN_NAMED, QWEN_TOKENS, byte_tokenizer, make_qwen_omni
 from helpers.tiny_parts import HIDDEN, flamingo_encoder, language, mel, saved, whisper_like
 from helpers.tiny_tekken import TEKKEN_AUDIO, TEKKEN_SPECIAL, tekken
+from helpers.tiny_transcribers import make_glm_asr, make_qwen3_asr
+from helpers.tiny_unified import make_gemma4_unified
 
 FLAMINGO_TEMPLATE = CHAT_TEMPLATE.replace("<|audio_bos|><|AUDIO|><|audio_eos|>", "<sound>")
 
@@ -192,8 +194,8 @@ def make_gemma4(folder: Path) -> Path:
         eoa_token_index=ids["<audio|>"],
     )
     features = transformers.models.gemma4.feature_extraction_gemma4.Gemma4AudioFeatureExtractor()
-    template = GEMMA_TEMPLATE.replace("<audio_soft_token>", "<|audio|>")
-    return saved(folder, transformers.Gemma4ForConditionalGeneration, config, tokenizer, features, template)
+    model = transformers.Gemma4ForConditionalGeneration
+    return saved(folder, model, config, tokenizer, features, GEMMA4_TEMPLATE)
 
 
 GEMMA_TEMPLATE = """\
@@ -203,6 +205,7 @@ GEMMA_TEMPLATE = """\
 {%- endfor -%}<end_of_turn>
 {% endfor %}{% if add_generation_prompt %}<start_of_turn>model
 {% endif %}"""
+GEMMA4_TEMPLATE = GEMMA_TEMPLATE.replace("<audio_soft_token>", "<|audio|>")
 
 
 def make_gemma3n(folder: Path) -> Path:
@@ -251,8 +254,8 @@ def make_gemma3n(folder: Path) -> Path:
     return saved(folder, model, config, tokenizer, features, GEMMA_TEMPLATE)
 
 
-def make_granite_speech(folder: Path) -> Path:
-    """Write Granite Speech without a LoRA.
+def make_granite_speech(folder: Path, kind: str = "GraniteSpeech", joined: Sequence[int] = ()) -> Path:
+    """Write Granite Speech without a LoRA; the projector of `GraniteSpeechPlus` reads the `joined` layers too.
 
     Its feature extractor's config is written by hand, because the class needs torchaudio.
     """
@@ -260,8 +263,9 @@ def make_granite_speech(folder: Path) -> Path:
     tokenizer = byte_tokenizer(tokens, {}, pad="<|end_of_text|>", eos="<|end_of_text|>")
     tokenizer.chat_template = GRANITE_TEMPLATE
     projector: dict[str, Any] = {"hidden_size": HIDDEN, "num_attention_heads": 2, "num_hidden_layers": 1}
-    projector |= {"model_type": "blip_2_qformer", "intermediate_size": 32, "encoder_hidden_size": HIDDEN}
-    config = transformers.GraniteSpeechConfig(
+    projector |= {"model_type": "blip_2_qformer", "intermediate_size": 32}
+    projector["encoder_hidden_size"] = HIDDEN * (1 + len(joined))
+    config = getattr(transformers, f"{kind}Config")(
         text_config=language(tokenizer, "granite", bos_token_id=tokenizer.eos_token_id),
         encoder_config={
             "hidden_dim": HIDDEN,
@@ -269,12 +273,13 @@ def make_granite_speech(folder: Path) -> Path:
             "num_heads": 2,
             "dim_head": 16,
             "input_dim": 160,
+            **({"cat_hidden_layers": [*joined]} if joined else {}),
         },
         projector_config=projector,
         audio_token_index=tokenizer.convert_tokens_to_ids("<|audio|>"),
         has_lora_adapter=False,
     )
-    model = transformers.GraniteSpeechForConditionalGeneration
+    model = getattr(transformers, f"{kind}ForConditionalGeneration")
     saved(folder, model, config, tokenizer, mel(), template=None)
     settings: dict[str, Any] = {
         "sample_rate": 16000,
@@ -320,4 +325,8 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "gemma3n": make_gemma3n,
     "gemma4": make_gemma4,
     "granite_speech": make_granite_speech,
+    "granite_speech_plus": lambda folder: make_granite_speech(folder, "GraniteSpeechPlus", [1]),
+    "gemma4_unified": lambda folder: make_gemma4_unified(folder, GEMMA4_TEMPLATE),
+    "qwen3_asr": make_qwen3_asr,
+    "glm_asr": make_glm_asr,
 }

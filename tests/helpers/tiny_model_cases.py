@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -42,13 +42,15 @@ class Case:
     """Its tokenizer takes a placeholder in the question for the letters that it is made of."""
     at_input: bool = False
     """It carries presses that drop tokens before the first layer, and no others."""
+    transcribes: bool = False
+    """It sends no question to the model, and refuses a request without a clip."""
 
     def refuses(self, press: type[Press]) -> str | None:
         """Return the expected refusal of a press that the model can't carry."""
         if not self.at_input:
             return None
         if not issubclass(press, PruningPress):
-            return "attends in windows and shares caches .* no keys of its own in every layer to evict"
+            return "attends in windows .* not every layer has keys of the whole prompt to evict"
         return "before the first layer, and the rule reads attention" if press.needs_attention else None
 
 
@@ -64,6 +66,11 @@ def per_window(tokens: int) -> Callable[[float], int]:
 def three_per_window(seconds: float) -> int:
     """Count as Granite's projector: three tokens for every 15 encoder frames begun."""
     return 3 * int(np.ceil((int(seconds * RATE) // 160 + 1) // 2 / 15))
+
+
+def joined_by_four(seconds: float) -> int:
+    """Count as GLM-ASR's projector: one token for four of the frames that a convolution halved."""
+    return (int(seconds * 100) + 1) // 2 // 4
 
 
 BY_ARGUMENTS = {
@@ -82,7 +89,13 @@ CASES = {
     "hf": Case("hf", per_second(25), BY_ARGUMENTS),
     "gemma4": Case("gemma4", per_second(25), at_input=True),
     "granite_speech": Case("granite_speech", three_per_window, batches=False),
+    "granite_speech_plus": Case("granite_speech_plus", three_per_window, batches=False),
+    "gemma4_unified": Case("gemma4_unified", per_second(25), at_input=True),
+    "qwen3_asr": Case("qwen3_asr", per_second(13), transcribes=True),
+    "glm_asr": Case("glm_asr", joined_by_four, transcribes=True),
 }
+#: Encoder and decoder are another case's, or nearly: what depends on these alone is tested by `scripts/test --full`.
+RELATED = ("granite_speech_plus", "gemma4_unified", "glm_asr")
 #: Here, or in the process that `test_what_needs_torchvision_passes_beside_it` starts.
 TORCHVISION = sys.modules.get("torchvision") is not None
 if TORCHVISION:
@@ -96,6 +109,11 @@ PRUNING = [name for name, press in PRESSES.items() if issubclass(press, PruningP
 EVICTION = ["snapkv", "expected_attention"]
 #: With the model that most press tests run on.
 MODELS = {"qwen_omni": Case("qwen_omni", per_second(25)), **CASES}
+
+
+def slow_if_related(names: Iterable[str]) -> list[Any]:
+    """Return parameters of a test, those of `RELATED` models marked as slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] if name in RELATED else []) for name in names]
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,18 @@ from typing import Any
 
 TEKKEN_SPECIAL, TEKKEN_AUDIO = 40, 24
 
+#: As in the hub's tekken.json: the text follows the sound by 480 ms, after 32 tokens of silence.
+REALTIME = {
+    "transcription_format": "streaming",
+    "transcription_delay_ms": 480,
+    "streaming_look_ahead_ms": 2.5,
+    "streaming_look_back_ms": 52.5,
+    "streaming_n_left_pad_tokens": 32,
+}
 
-def tekken() -> dict[str, Any]:
-    """Return a vocabulary of Mistral's newer kind: 256 bytes after 40 special tokens."""
+
+def tekken(realtime: bool = False) -> dict[str, Any]:
+    """Return a vocabulary of Mistral's newer kind: 256 bytes after 40 special tokens; `realtime` as Voxtral Realtime's."""
     named = ["<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]"]
     named += [
         "[TOOL_RESULTS]",
@@ -22,6 +31,7 @@ def tekken() -> dict[str, Any]:
     ]
     named += ["[PREFIX]", "[MIDDLE]", "[SUFFIX]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]", "[TOOL_CONTENT]"]
     special = dict(enumerate(named)) | {TEKKEN_AUDIO: "[AUDIO]", 25: "[BEGIN_AUDIO]", 34: "[TRANSCRIBE]"}
+    special |= {32: "[STREAMING_PAD]", 33: "[STREAMING_WORD]"} if realtime else {}
     letters = [chr(byte) if 32 <= byte < 127 else None for byte in range(256)]
     return {
         "config": {
@@ -43,6 +53,6 @@ def tekken() -> dict[str, Any]:
             "sampling_rate": 16000,
             "frame_rate": 12.5,
             "audio_encoding_config": {"num_mel_bins": 32, "hop_length": 160, "window_size": 400},
-            "chunk_length_s": 30.0,
+            **(REALTIME if realtime else {"chunk_length_s": 30.0}),
         },
     }

@@ -35,7 +35,12 @@ def test_all_families_have_commands() -> None:
         "aero1",
         "audio_flamingo",
         "voxtral",
+        "voxtral_realtime",
         "gemma4",
+        "gemma4_unified",
         "phi4_mm",
+        "granite_speech_plus",
+        "qwen3_asr",
+        "glm_asr",
     }
     assert families | {"granite_speech", "openai_audio"} == {model for model, _, _ in COMMANDS}

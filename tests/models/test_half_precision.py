@@ -15,6 +15,7 @@ from helpers.tiny_model_cases import (
     built,
     clips,
     press_of,
+    slow_if_related,
 )
 from marathon_eval.backends.hf.engine.load import load
 
@@ -30,7 +31,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", slow_if_related(CASES))
 def test_half_precision_answers(name: str, dtype: str, bench: Benches, clip: Clips) -> None:
     case, folder = CASES[name], bench(name).folder
     there = Bench(case, folder, load(built(case, folder, dtype=dtype)))

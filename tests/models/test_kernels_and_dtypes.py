@@ -59,7 +59,7 @@ def refusal(case: Case, press: str | None, dtype: str, kernel: str) -> str | Non
     if press is None:
         return None
     if case.at_input and press == "snapkv":
-        return "no keys of its own in every layer to evict"
+        return "not every layer has keys of the whole prompt to evict"
     if case.at_input and kernel == "flash_attention_2":
         return "with a press this model's windows need eager or sdpa"
     return None

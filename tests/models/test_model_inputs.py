@@ -154,14 +154,25 @@ def official(name: str, there: Bench) -> Any:
         "gemma4": lambda ear, words: transformers.Gemma4Processor(
             ear, transformers.Gemma4ImageProcessor(), words, transformers.Gemma4VideoProcessor()
         ),
+        "gemma4_unified": lambda ear, words: transformers.Gemma4UnifiedProcessor(
+            ear,
+            transformers.Gemma4UnifiedImageProcessor(),
+            words,
+            transformers.Gemma4UnifiedVideoProcessor(),
+        ),
+        "qwen3_asr": lambda ear, words: transformers.Qwen3ASRProcessor(ear, words),
+        "glm_asr": lambda ear, words: transformers.GlmAsrProcessor(ear, words),
     }
     return made[name](_features(there), there.loaded.tokenizer)
 
 
-SEEING = ["qwen3_omni", "phi4_mm", "gemma3n", "gemma4"] if TORCHVISION else []
+SEEING = ["qwen3_omni", "phi4_mm", "gemma3n", "gemma4", "gemma4_unified"] if TORCHVISION else []
 
 
-@pytest.mark.parametrize("name", ["qwen2_audio", "audio_flamingo", "music_flamingo", *SEEING])
+HEARING = ["qwen2_audio", "audio_flamingo", "music_flamingo", "qwen3_asr", "glm_asr"]
+
+
+@pytest.mark.parametrize("name", [*HEARING, *SEEING])
 @pytest.mark.parametrize("seconds", [2.03, 30.0, 71.7])
 def test_inputs_are_those_of_the_official_processor(name: str, seconds: float, bench: Benches) -> None:
     there = bench(name)
@@ -185,8 +196,8 @@ def test_inputs_are_those_of_the_official_processor(name: str, seconds: float, b
 @pytest.mark.parametrize(
     ("marked", "wanted", "told"),
     [
-        ("not slow", "gemma3n or (official and (qwen3_omni or phi4_mm or gemma4))", "26 passed"),
-        pytest.param("slow", "gemma3n", " passed", marks=[pytest.mark.slow, pytest.mark.timeout(600)]),
+        ("not slow", "gemma3n or (official and (qwen3_omni or phi4_mm or gemma4))", "29 passed"),
+        pytest.param("slow", "gemma3n", " passed", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
     ids=["quick", "long clips"],
 )
@@ -194,8 +205,10 @@ def test_what_needs_torchvision_passes_beside_it(marked: str, wanted: str, told:
     if TORCHVISION:
         return  # it was all collected here
     script = Path(__file__).resolve().parents[1] / "helpers" / "with_torchvision.py"
-    both = [__file__, str(Path(__file__).with_name("test_models.py"))]
-    command = [sys.executable, str(script), *both, "-q", "-p", "no:xdist", "-m", marked, "-k", wanted]
+    files = [__file__, str(Path(__file__).with_name("test_models.py"))]
+    # every dtype under every kernel
+    files += [str(Path(__file__).with_name("test_kernels_and_dtypes.py"))] * (marked == "slow")
+    command = [sys.executable, str(script), *files, "-q", "-p", "no:xdist", "-m", marked, "-k", wanted]
     out = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=dict(os.environ))
     assert out.returncode == 0, out.stdout[-4000:]
     assert told in out.stdout
@@ -216,7 +229,7 @@ def _features(there: Bench) -> Any:
     return transformers.AutoFeatureExtractor.from_pretrained(there.folder)
 
 
-@pytest.mark.parametrize("name", ["gemma4", *(["gemma3n"] if TORCHVISION else [])])
+@pytest.mark.parametrize("name", ["gemma4", "gemma4_unified", *(["gemma3n"] if TORCHVISION else [])])
 def test_a_prompt_begins_with_one_bos(name: str, bench: Benches) -> None:
     there = bench(name)
     tokenizer = there.loaded.tokenizer

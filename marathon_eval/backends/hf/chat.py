@@ -77,12 +77,14 @@ class ChatModel(HFAudio):
     takes_turns: ClassVar[bool] = True
     #: True for windowed layers and shared caches, where a press can only drop tokens before the first layer.
     cut_at_input: ClassVar[bool] = False
+    #: What its layers do where `cut_at_input` is True, for messages.
+    windows: ClassVar[str] = "attends in windows and shares caches between layers"
     #: The largest number of clips in one question; None: no limit.
     clips_per_question: ClassVar[int | None] = None
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         if self.cut_at_input and press is not None:
-            refuse_uncut(self.name(), press, flags_of(settings).args)
+            refuse_uncut(self.name(), press, flags_of(settings).args, self.windows)
         super().__init__(settings, press)
         if self._kv_bits is not None:
             self._refuse_rounding(self._kv_bits)
@@ -90,9 +92,7 @@ class ChatModel(HFAudio):
         self._pieces: dict[Request, list[int]] = {}
 
     def check(self) -> None:
-        for module, extra in self.needs.items():
-            if importlib.util.find_spec(module) is None:
-                raise MarathonError(f"{self.flags.model} {self.name()} needs {module}: {install_hint(extra)}")
+        refuse_missing_packages(self)
         super().check()
 
     def identity(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class ChatModel(HFAudio):
         """Raise MarathonError where the cache can't be rounded, or would be read only after the answer's first token."""
         why = ""
         if self.cut_at_input:
-            why = f"{self.name()} attends in windows and shares caches between layers"
+            why = f"{self.name()} {self.windows}"
         elif isinstance(self.press, PruningPress):
             why = (
                 f"press={self.press.name()} leaves a cache that is read after the first token only; "
@@ -277,6 +277,13 @@ class ChatModel(HFAudio):
         return model.get_encoder(modality="audio")
 
 
+def refuse_missing_packages(model: HFAudio) -> None:
+    """Raise MarathonError for a package in the model's `needs` that is not installed."""
+    for module, extra in model.needs.items():
+        if importlib.util.find_spec(module) is None:
+            raise MarathonError(f"{model.flags.model} {model.name()} needs {module}: {install_hint(extra)}")
+
+
 def placed_parts(
     request: Request, sounds: Sequence[Mapping[str, str]], pieces: Sequence[int] | None = None
 ) -> list[Mapping[str, str]]:
@@ -299,13 +306,12 @@ def _parts(content: Sequence[object]) -> list[object]:
     return [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
 
 
-def refuse_uncut(model: str, press: Press, flag: str = "--model_args") -> None:
+def refuse_uncut(model: str, press: Press, flag: str, why: str) -> None:
     """Raise MarathonError for a press that needs more than the embeddings before the first layer."""
-    why = "attends in windows and shares caches between layers"
     if not isinstance(press, PruningPress):
         raise MarathonError(
-            f"{flag}: {model} can't carry press={press.name()}: it {why}, so there are no keys of its own in "
-            "every layer to evict; pruning presses with layer=0 work"
+            f"{flag}: {model} can't carry press={press.name()}: it {why}, so not every layer has keys of the "
+            "whole prompt to evict; pruning presses with layer=0 work"
         )
     if press.needs_attention:
         raise MarathonError(

@@ -14,6 +14,8 @@ from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks
 _TOKENS = r"(?:<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|end_of_turn)>)"
 _AT_ENDS = re.compile(rf"\A(?:\s*{_TOKENS})+|(?:{_TOKENS}\s*)+\Z")
 _FINAL_CHANNEL = re.compile(r"\A\s*(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*<\|message\|>")
+#: The form of Qwen3-ASR, whose adapter takes it off and whose servers do not: `language English<asr_text>`.
+_SPOKEN_LANGUAGE = re.compile(r"\A\s*language \w+<asr_text>")
 _ROLE = re.compile(r"\A\s*assistant\s*\n", re.IGNORECASE)
 _SOURCE = r"(?:the |this |that )?(?:audio|recording|speech|clip|file|passage|speaker|person|man|woman|voice|narrator|sound|segment)"
 _NOUN = r"(?:spoken (?:content|text|words)|transcription|transcript|transcribed (?:text|speech|audio)|verbatim transcript(?:ion)?)"
@@ -74,7 +76,8 @@ def unwrap(text: str, known: ThoughtMarks = KNOWN_MARKS) -> str:
     """
     text = _FINAL_CHANNEL.sub("", without_thoughts(text, known))
     while True:
-        peeled = _LABEL.sub("", _ROLE.sub("", _AT_ENDS.sub("", text))).strip()
+        peeled = _SPOKEN_LANGUAGE.sub("", _ROLE.sub("", _AT_ENDS.sub("", text)))
+        peeled = _LABEL.sub("", peeled).strip()
         if len(peeled) > 1 and _PAIRS.get(peeled[0]) == peeled[-1] and _wraps(peeled):
             peeled = peeled[1:-1].strip()
         if peeled == text:
