@@ -81,7 +81,7 @@ _AFTER = {
     "hi": "है सही उत्तर जवाब",
     "id": "adalah jawaban yang benar",
     "vi": "là đáp án đúng",
-    "nl": "is het juiste correcte antwoord juist correct",
+    "nl": "is het juiste correcte antwoord juist",
     "sv": "är rätt rätta svaret svar korrekt",
     "da": "er det rigtige korrekte svar korrekt rigtigt",
     "no": "er riktig riktige svaret svar",
