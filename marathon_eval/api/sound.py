@@ -87,12 +87,17 @@ def mixed_on_silence(frames: int, sounds: Iterable[Laid]) -> NDArray[np.float32]
 
 def below_ceiling(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """Scale the whole sound down where it would clip, and return it with the gain in dB (0 where unchanged)."""
-    peak = float(abs(samples).max(initial=0.0))
+    peak = peak_of(samples)
     if peak <= 1.0:
         return samples, 0.0
     import math
 
     return samples * (CEILING / peak), 20 * math.log10(CEILING / peak)
+
+
+def peak_of(samples: NDArray[np.float32]) -> float:
+    """Return the largest absolute value, 0 for no samples, without a copy of the sound."""
+    return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
 
 
 def to_pcm16(samples: NDArray[np.float32]) -> NDArray[np.int16]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from marathon_eval.report.crossed import Crossed, crossed
 from marathon_eval.report.sample_columns import CellColumns, ReadingColumns, TaskColumns
 from marathon_eval.results.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, outcome_counts
 from marathon_eval.scoring.intervals import count_interval
@@ -45,7 +46,7 @@ class Breakdown:
     """Holds the parts of a breakdown; a part that does not apply (no classes, letters or durations) is empty.
 
     `confusion` has a row per label and a column per entry of `answers`; `letters` are (letter, times gold, times
-    answered); `majority` is the accuracy (0-1) of always giving the most frequent gold label.
+    answered); `crossed` is accuracy by two columns of numbers; `majority` is the accuracy (0-1) of always giving the most frequent gold label.
     """
 
     counts: dict[str, int]
@@ -56,6 +57,7 @@ class Breakdown:
     by_duration: tuple[Share, ...]
     by_class: tuple[Share, ...]
     by_field: dict[str, tuple[Share, ...]]
+    crossed: Crossed | None
     majority: float | None
 
 
@@ -83,6 +85,7 @@ def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown
         by_duration=_by_duration(right_or_wrong),
         by_class=_shares((row.target, row) for row in right_or_wrong) if labels else (),
         by_field=_by_field(right_or_wrong),
+        crossed=crossed([(row.fields, row.code == RIGHT) for row in right_or_wrong]),
         majority=_majority(rows) if labels else None,
     )
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from marathon_eval.report import curves, plots
 from marathon_eval.report.cost import sweep_costs
+from marathon_eval.report.crossed_plot import crossed_plot
 from marathon_eval.report.svg import for_paper, inline_svg, linked, save, save_for_paper
 from marathon_eval.report.timing import Spread
 from marathon_eval.scoring.usage import STAGES
@@ -27,15 +28,22 @@ TITLES = {
     "pareto": "Score against prefill time",
     "timing": "Seconds per answer by stage",
 }
+#: How the names of the figures by two columns begin, one for each task that has them.
+CROSSED, CROSSED_TITLE = "map_", "Accuracy by two columns of numbers"
 
 
 def inline(report: Report) -> dict[str, str]:
     """Return the figures as SVG elements by name, for the page."""
     token = linked.set(True)
     try:
-        return {name: inline_svg(figure, name, TITLES[name]) for name, figure in drawn(report)}
+        return {name: inline_svg(figure, name, title_of(name)) for name, figure in drawn(report)}
     finally:
         linked.reset(token)
+
+
+def title_of(name: str) -> str:
+    """Return the title of a figure of this name."""
+    return CROSSED_TITLE if name.startswith(CROSSED) else TITLES[name]
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
@@ -76,6 +84,7 @@ def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
     heat = plots.heat_map(report.runs_board, report.board.columns)
     if heat is not None:
         yield "heat", heat
+    yield from _crossed_maps(report)
     costs = sweep_costs(report.cells)
     if costs:
         yield "cost", plots.cost_by_task(costs)
@@ -83,6 +92,14 @@ def drawn(report: Report) -> Iterator[tuple[str, Figure]]:
     spreads = _spreads(report)
     if spreads:
         yield "timing", plots.timing_boxes(spreads)
+
+
+def _crossed_maps(report: Report) -> Iterator[tuple[str, Figure]]:
+    """Yield a figure for every task with runs whose rows have two columns of numbers."""
+    for number, (task, by_cell) in enumerate(report.gathered.breakdowns.items()):
+        maps = {label: parts.crossed for label, parts in by_cell.items() if parts.crossed is not None}
+        if maps:
+            yield f"{CROSSED}{number}_{re.sub(r'[^A-Za-z0-9]+', '_', task)[:60]}", crossed_plot(task, maps)
 
 
 def _over_ratios(report: Report) -> Iterator[tuple[str, Figure]]:

@@ -72,6 +72,7 @@ def render_page(
         script_sha256=_digest(script),
         style=Markup(style),
         figures={name: Markup(svg) for name, svg in drawn.items()},
+        crossed_maps={name: Markup(svg) for name, svg in drawn.items() if name.startswith(figures.CROSSED)},
         data=_safe_json(page_data(report, samples.clips)),
         blocks=samples.blocks,
         breakdowns=compressed(_breakdown_data(report)),

@@ -15,9 +15,13 @@ import soundfile
 
 from helpers import make_source_corpora
 from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.needle_flags import with_needle_flags
 from marathon_eval.corpus.build.pipeline import Order
 from marathon_eval.corpus.build.recipe import Recipe, load_recipe
 from marathon_eval.errors import MarathonError
+
+#: Flags that make 27 files of `needle`.
+PROBES = ("--lengths", "90,180,300", "--depths", "0,50,100", "--distractors", "1")
 
 
 def tau() -> Recipe:
@@ -38,7 +42,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def audio_in(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.wav"))
+    return sorted([*folder.rglob("*.wav"), *folder.rglob("*.flac")])
 
 
 def wait_for(condition: int, folder: Path, process: subprocess.Popen[str]) -> None:
@@ -52,18 +56,21 @@ def wait_for(condition: int, folder: Path, process: subprocess.Popen[str]) -> No
 
 def test_killed_three_times_and_the_same_bytes(tmp_path: Path) -> None:
     source = make_source_corpora.needle(tmp_path / "source")
-    build(load_recipe("needle"), Order(source, tmp_path / "whole"))
+    recipe = with_needle_flags(load_recipe("needle"), "90,180,300", "0,50,100", 1)
+    build(recipe, Order(source, tmp_path / "whole"))
     expected = contents(tmp_path / "whole")
     output = tmp_path / "killed"
     for files in (1, 7, 16):
-        process = subprocess.Popen(command("needle", source, output), stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            command("needle", source, output, *PROBES), stderr=subprocess.DEVNULL, text=True
+        )
         wait_for(files, output, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
         for path in audio_in(output):
             assert path.read_bytes() == expected[path.relative_to(output).as_posix()], "a half file"
-    (output / "needle" / "180" / "end" / "dog_dog1.wav.part").write_bytes(b"torn")
-    done = build(load_recipe("needle"), Order(source, output))
+    (output / "needle" / "180" / "100" / "dog_dog1.flac.part").write_bytes(b"torn")
+    done = build(recipe, Order(source, output))
     assert contents(output) == expected
     assert done.made <= 27 - 16 + 1, "files that were there are not made again"
 

@@ -12,6 +12,7 @@ import soundfile
 
 from helpers import make_source_corpora
 from marathon_eval.corpus.build.builder import build
+from marathon_eval.corpus.build.needle_flags import with_needle_flags
 from marathon_eval.corpus.build.pipeline import Order
 from marathon_eval.corpus.build.recipe import Recipe, load_recipe
 
@@ -32,8 +33,14 @@ def reader(folder: Path) -> str:
 
 
 def at_test_rate(name: str) -> Recipe:
-    """Return the shipped recipe at the fakes' sample rate: the same plan with a quarter of the samples."""
-    return load_recipe(name).model_copy(update={"rate": make_source_corpora.RATE})
+    """Return the shipped recipe at the fakes' sample rate: the same plan with a quarter of the samples.
+
+    Position probes are made for two lengths and three depths only.
+    """
+    recipe = load_recipe(name)
+    if recipe.needle is not None:
+        recipe = with_needle_flags(recipe, "5,30", "0,50,100", None)
+    return recipe.model_copy(update={"rate": make_source_corpora.RATE})
 
 
 class Made:

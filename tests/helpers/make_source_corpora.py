@@ -217,8 +217,18 @@ def needle(root: Path) -> Path:
     corpus = Writer(root)
     for number in range(2):
         corpus.sound(f"bed/noise{number}.wav", 180.0)
-    for label in ("dog", "cat", "knock"):
+    for label in ("dog", "cat", "water"):
         corpus.sound(f"event/{label}/{label}1.wav", 1.5)
+    return corpus.done()
+
+
+def needle_words(root: Path) -> Path:
+    """Write a bed of twenty seconds, two passwords, and three sentences that distract from them."""
+    corpus = Writer(root)
+    corpus.sound("bed/speech.wav", 20.0)
+    for role, words in (("event", ("kiwi", "piano")), ("distractor", ("mango", "orange", "silver"))):
+        for word in words:
+            corpus.sound(f"{role}/{word}/{word}1.wav", 1.5)
     return corpus.done()
 
 
@@ -234,4 +244,5 @@ CORPORA = {
     "race": race,
     "librispeech": librispeech,
     "needle": needle,
+    "needle_words": needle_words,
 }

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from helpers import documented_files, documented_output, make_audiomarathon_data, tiny_checkpoints
+from helpers import (
+    documented_files,
+    documented_output,
+    make_audiomarathon_data,
+    make_source_corpora,
+    tiny_checkpoints,
+)
 from helpers.called_command import called
 from marathon_eval.cli.main import verbs
 
@@ -34,6 +40,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     make_audiomarathon_data.build(folder / "demo" / "data", 6, seconds=0.5)
     (folder / "data").symlink_to(folder / "demo" / "data")
+    make_source_corpora.needle(folder / "demo" / "needle_sources" / "sounds")
     tiny_checkpoints.make_whisper(folder / "demo" / "whisper-tiny.en")
     for document in DOCUMENTS:
         documented_files.write_files(document, folder)

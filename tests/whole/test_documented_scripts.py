@@ -19,6 +19,7 @@ ELSEWHERE = {
     "nano/train_nano",
     "demo/make_mini",
     "demo/nano_clips",
+    "demo/needle_sources",
     "dev/golden/kvpress_scores",
     "dev/make_tiny_qwen_omni",
     "install",

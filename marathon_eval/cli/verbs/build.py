@@ -41,6 +41,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="number of files to build at the same time (default 1)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed to use instead of the recipe's")
+    parser.add_argument(
+        "--lengths",
+        metavar="S,S",
+        help="lengths of position probes in seconds, separated by commas, instead of the recipe's",
+    )
+    parser.add_argument(
+        "--depths",
+        metavar="P,P",
+        help="depths of the event in position probes, in per cent of a clip (0 start, 100 end), instead of the recipe's",
+    )
+    parser.add_argument(
+        "--distractors",
+        type=int,
+        metavar="N",
+        help="number of distracting sounds in each position probe, instead of the recipe's",
+    )
     parser.add_argument("--limit", "-L", type=int, metavar="N", help="build only the first N files")
     parser.add_argument(
         "--tts",
@@ -59,10 +75,16 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.corpus.audit.review import rejected_rows
     from marathon_eval.corpus.audit.source_checks import refuse_bad_sources
     from marathon_eval.corpus.build.builder import build
+    from marathon_eval.corpus.build.needle_flags import with_needle_flags
     from marathon_eval.corpus.build.pipeline import Order
     from marathon_eval.corpus.build.recipe import load_recipe
 
-    recipe = load_recipe(arguments.recipe, arguments.include_path)
+    recipe = with_needle_flags(
+        load_recipe(arguments.recipe, arguments.include_path),
+        arguments.lengths,
+        arguments.depths,
+        arguments.distractors,
+    )
     if arguments.seed is not None:
         recipe = recipe.model_copy(update={"seed": arguments.seed})
     for flag in ("jobs", "limit"):

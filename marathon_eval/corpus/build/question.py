@@ -49,7 +49,9 @@ def question_for(
     if rule.shown is None and not rule.shuffle:  # all options in the recipe's own order
         texts = list(rule.choices.values())
     else:
-        texts = [right, *draw.sample(others, count)]
+        first = [text for text in _offered(rule, fields, where) if text in others][:count]
+        rest = [text for text in others if text not in first]
+        texts = [right, *first, *draw.sample(rest, count - len(first))]
         if rule.shuffle:
             draw.shuffle(texts)
     return BuiltQuestion(filled(rule.text, fields, where), tuple(texts), texts.index(right))
@@ -74,6 +76,16 @@ def _options(rule: RecipeQuestion, fields: Mapping[str, Any], where: str) -> tup
     right = rule.choices[str(value)]
     true = {right} | {text for name, text in rule.choices.items() if name in also_true}
     return right, list(dict.fromkeys(text for text in rule.choices.values() if text not in true))
+
+
+def _offered(rule: RecipeQuestion, fields: Mapping[str, Any], where: str) -> list[str]:
+    """Return the texts of the classes that the file's field `offer` lists, in its order."""
+    if rule.offer is None:
+        return []
+    if rule.offer not in fields:
+        raise MarathonError(f"{where}: no field '{rule.offer}'.{did_you_mean(rule.offer, fields)}")
+    names = dict.fromkeys(str(name) for name in fields[rule.offer])
+    return [rule.choices[name] for name in names if name in rule.choices]
 
 
 def _numbered(template: str, number: int) -> str:

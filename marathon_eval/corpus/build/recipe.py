@@ -19,6 +19,8 @@ from marathon_eval.task.yaml.keys import parsed_config
 from marathon_eval.task.yaml.loader import load_document
 
 Text = str | int | float | bool
+#: A file is rendered in memory, at about 10 bytes a frame.
+LONGEST_NEEDLE_SECONDS = 4 * 3600
 Parsed = Literal["text", "int", "float", "entities"]
 
 
@@ -136,7 +138,7 @@ class Collect(Keys):
 
 
 class Needle(Keys):
-    """Makes position probes: a labelled event laid over long audio at chosen positions.
+    """Makes position probes: a labelled event laid over long audio at chosen positions, with others that distract.
 
     `positions` are fractions of the file's length minus the event's length: 0 is the start, 1 the end.
     """
@@ -146,9 +148,26 @@ class Needle(Keys):
     label: str = Field(description="the field that names an event")
     lengths_seconds: list[float] = Field(min_length=1)
     positions: dict[str, float] = Field(min_length=1)
+    distractor: str | None = Field(
+        None, description="the value of `role` that marks distractors, which may be that of the events"
+    )
+    distractors: int = Field(0, ge=0, description="the number of distractors in every file")
+    repeat_bed: bool = Field(False, description="the bed's clips are repeated where they are too short")
     bed_level_db: float = Field(-35, lt=0)
-    event_over_bed_db: float = 10
+    event_over_bed_db: float = Field(10, description="the level of events and distractors above the bed")
     fade_seconds: float = Field(0.02, ge=0)
+
+    @model_validator(mode="after")
+    def _lengths_and_positions(self) -> Self:
+        if not all(0 < seconds <= LONGEST_NEEDLE_SECONDS for seconds in self.lengths_seconds):
+            raise ValueError(
+                f"lengths_seconds must be above 0 and at most {LONGEST_NEEDLE_SECONDS}, got {self.lengths_seconds}"
+            )
+        if not all(0 <= place <= 1 for place in self.positions.values()):
+            raise ValueError(f"positions must be from 0 to 1, got {self.positions}")
+        if self.distractors and self.distractor is None:
+            raise ValueError("distractors needs `distractor`, the role of their clips")
+        return self
 
 
 class RecipeBalance(Keys):
@@ -180,6 +199,9 @@ class RecipeQuestion(Keys):
     )
     shuffle: bool = True
     not_in: str | None = Field(None, description="a field with a list of classes that cannot be distractors")
+    offer: str | None = Field(
+        None, description="a field with a list of classes that are among the options first of all"
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,6 +13,7 @@ from marathon_eval.api.sound import (
     faded,
     gain_to,
     mixed_on_silence,
+    peak_of,
     resampled,
     to_pcm16,
 )
@@ -22,6 +23,9 @@ from marathon_eval.errors import AudioError, MarathonError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+#: Frames that are rounded to 16 bits at a time.
+ROUNDED_FRAMES = 1 << 20
 
 
 class Rendered(NamedTuple):
@@ -33,18 +37,21 @@ class Rendered(NamedTuple):
 
 
 def render_file(item: Item, root: Path) -> Rendered:
-    """Decode, join and encode one file, holding only this file in memory.
+    """Decode, join and encode one file, holding only this file and one piece of it in memory.
 
     Raises MarathonError: damaged source, or a silent piece that has a target level.
     """
-    sounds, gains = [], []
-    for piece in item.pieces:
-        samples, gain = sound_of(piece, item.rate, root)
-        sounds.append(Laid(piece.at, samples))
-        gains.append(gain)
-    whole, turned = below_ceiling(mixed_on_silence(item.frames, sounds))
+    gains: list[float] = []
+
+    def sounds() -> Iterator[Laid]:
+        for piece in item.pieces:
+            samples, gain = sound_of(piece, item.rate, root)
+            gains.append(gain)
+            yield Laid(piece.at, samples)
+
+    whole, turned = below_ceiling(mixed_on_silence(item.frames, sounds()))
     spans = spans_of(item, [gain + turned for gain in gains])
-    return Rendered(encoded(to_pcm16(whole), item), spans, float(abs(whole).max(initial=0.0)))
+    return Rendered(encoded(whole, item), spans, peak_of(whole))
 
 
 def sound_of(piece: Piece, rate: int, root: Path) -> tuple[NDArray[np.float32], float]:
@@ -80,13 +87,15 @@ def _as_mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
     return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
 
 
-def encoded(samples: NDArray[np.int16], item: Item) -> bytes:
-    """Encode samples as mono 16-bit FLAC if the file's name ends so, else as WAV."""
+def encoded(samples: NDArray[np.float32], item: Item) -> bytes:
+    """Encode samples as mono 16-bit FLAC if the file's name ends so, else as WAV, block by block."""
     import soundfile
 
     buffer = io.BytesIO()
     kind = "FLAC" if item.audio.endswith(".flac") else "WAV"
-    soundfile.write(buffer, samples, item.rate, format=kind, subtype="PCM_16")
+    with soundfile.SoundFile(buffer, "w", item.rate, 1, subtype="PCM_16", format=kind) as file:
+        for start in range(0, len(samples), ROUNDED_FRAMES):
+            file.write(to_pcm16(samples[start : start + ROUNDED_FRAMES]))
     return buffer.getvalue()
 
 
