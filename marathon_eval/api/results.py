@@ -41,6 +41,8 @@ class Sample:
     choices: list[str] = field(default_factory=list)
     letters: list[str] = field(default_factory=list)
     cluster: str | None = None
+    #: Of a dialogue, the hash of each turn that was asked: system text, the turns and answers before it, and its text.
+    turns_sha256: list[str] = field(default_factory=list)
 
     def line(self) -> dict[str, Any]:
         """Return the JSON row, without the task, which the file's name says. Its lists and dicts are not copied."""
@@ -50,6 +52,8 @@ class Sample:
             name: {"answer": reading.answer, "rule": reading.rule, "scores": reading.scores}
             for name, reading in self.readings.items()
         }
+        if not self.turns_sha256:
+            del row["turns_sha256"]
         return row
 
 

@@ -115,6 +115,7 @@ def _sample(
     asked = {
         "cached": bool(item.requests) and all(request in responses.cached for request in item.requests),
         "prompt_sha256": first.prompt_sha256 if first else None,
+        "turns_sha256": [request.prompt_sha256 for request in item.requests] if item.dialogue else [],
         "audio": [
             _audio_record(audio, responses.facts) for audio in (first.audios if first else item.doc.audio)
         ],

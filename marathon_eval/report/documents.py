@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 class AskedDocument(NamedTuple):
     """Holds how one run asked a document: gold, breakdown fields, clips as the samples list them, prompt_sha256, options.
 
-    `options` has a line per option, behind its letter if it has one; None without options.
+    `options` has a line per option, behind its letter if it has one; None without options. `last_turn` is the hash of a
+    dialogue's last turn with everything before it; None for other documents.
     """
 
     target: str | None
@@ -22,6 +23,7 @@ class AskedDocument(NamedTuple):
     audio: Sequence[Mapping[str, Any]]
     prompt: str | None
     options: str | None = None
+    last_turn: str | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -103,7 +105,14 @@ class RunDocuments:
         target = joined_text(row["target"], " | ")
         if target is not None:
             target = texts.setdefault(target, target)
-        asked = AskedDocument(target, row["fields"], row["audio"], row["prompt_sha256"], _options(row, texts))
+        asked = AskedDocument(
+            target,
+            row["fields"],
+            row["audio"],
+            row["prompt_sha256"],
+            _options(row, texts),
+            (row.get("turns_sha256") or [None])[-1],
+        )
         place = self._known.get(row["doc_id"])
         if place is None:
             place = self._documents.place(row["doc_id"], asked, self._cell, self._data, row.get("cluster"))

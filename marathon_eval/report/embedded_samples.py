@@ -82,7 +82,9 @@ def embedded_samples(task: TaskColumns, clips: ClipNumbers, prompts: Mapping[str
 
 
 def _numbered(asked: AskedDocument, prompts: Mapping[str, str], texts: EmbeddedTexts) -> dict[str, int]:
-    prompt = None if asked.prompt is None else prompts.get(asked.prompt)
+    # a dialogue's own hash stands for all its answers: its last turn holds those that were given
+    sha256 = asked.last_turn or asked.prompt
+    prompt = None if sha256 is None else prompts.get(sha256)
     return {
         "target": texts.number(asked.target),
         "fields": texts.number(_fields_text(asked.fields)),

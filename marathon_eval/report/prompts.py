@@ -7,7 +7,7 @@ from pathlib import Path
 
 from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.evaluator.rescore.recorded_prompts import stored_prompts
-from marathon_eval.files import default_folder, sha256_of
+from marathon_eval.files import default_folder
 
 
 def cache_files(use_cache: str | None) -> list[Path]:
@@ -19,10 +19,13 @@ def cache_files(use_cache: str | None) -> list[Path]:
 def prompts_by_sha(files: Iterable[Path]) -> dict[str, str]:
     """Return prompt texts, after their system prompt if there is one, by prompt_sha256.
 
-    A file that is not a response cache adds nothing.
+    A dialogue's turn has the turns and answers before it, each behind its role; `<audio>` stands where a clip does. A
+    file that is not a response cache adds nothing.
     """
     return {
-        sha256_of([system, prompt]): prompt if system is None else f"[system] {system}\n\n{prompt}"
+        asked.prompt_sha256: asked.shown()
+        if asked.system is None
+        else f"[system] {asked.system}\n\n{asked.shown()}"
         for path in files
-        for system, prompt in stored_prompts(path)
+        for asked in stored_prompts(path)
     }

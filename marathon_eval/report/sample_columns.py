@@ -30,6 +30,7 @@ USAGE = (
 #: Extracted answers are cut to this length: a longer one, such as a transcript, is in the response in full.
 SHOWN_ANSWER_CHARS = 300
 BETWEEN_REPEATS = "\n\n— next repeat —\n\n"
+BETWEEN_TURNS = "\n\n— answer to the next turn —\n\n"
 
 
 @dataclass
@@ -123,7 +124,8 @@ class TaskColumns:
 
     def _add_row(self, columns: CellColumns, place: int, row: Mapping[str, Any], metric: str) -> None:
         columns.places.append(place)
-        columns.responses.append(self._shared(joined_text(row["response"], BETWEEN_REPEATS)))
+        between = BETWEEN_TURNS if row.get("turns_sha256") else BETWEEN_REPEATS
+        columns.responses.append(self._shared(joined_text(row["response"], between)))
         columns.cached.append(bool(row["cached"]))
         if row["error"] is not None:
             columns.errors[place] = str(row["error"])

@@ -137,6 +137,7 @@ class _Sample(TypedDict):
     choices: NotRequired[list[str]]
     letters: NotRequired[list[str]]
     cluster: NotRequired[str | None]
+    turns_sha256: NotRequired[list[str]]
 
 
 @cache

@@ -5,6 +5,7 @@ A prompt counts as found only if its hash is the recorded one, so that a changed
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -13,14 +14,15 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from marathon_eval.api.registry import Registry
+from marathon_eval.api.request import Request, Turn
 from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import docs_of, requests_of_doc
-from marathon_eval.files import sha256_of
 
 _QUERY = f"""
-SELECT DISTINCT json_extract(value, '$.request.system'), json_extract(value, '$.request.prompt')
+SELECT DISTINCT json_extract(value, '$.request.system'), json_extract(value, '$.request.prompt'),
+json_extract(value, '$.request.earlier')
 FROM {TABLE} WHERE key LIKE 'response/%'
 """
 
@@ -39,16 +41,22 @@ def prompts_in_cache(file: Path, wanted: Iterable[str]) -> dict[str, RecordedPro
     hashes = set(wanted)
     if not hashes or not file.is_file():
         return {}
-    prompts = (RecordedPrompt(system, prompt) for system, prompt in stored_prompts(file))
-    by_hash = ((sha256_of([each.system, each.prompt]), each) for each in prompts)
-    return {digest: each for digest, each in by_hash if digest in hashes}
+    by_hash = ((asked.prompt_sha256, asked) for asked in stored_prompts(file))
+    return {
+        digest: RecordedPrompt(asked.system, asked.shown()) for digest, asked in by_hash if digest in hashes
+    }
 
 
-def stored_prompts(file: Path) -> Iterator[tuple[str | None, str]]:
-    """Yield system prompt and prompt of each response in a cache file; nothing from a file that is no cache."""
+def stored_prompts(file: Path) -> Iterator[Request]:
+    """Yield the request of each response in a cache file, without clips; nothing from a file that is no cache."""
     try:
         with closing(read_only(file)) as connection:
-            yield from connection.execute(_QUERY)
+            for system, prompt, earlier in connection.execute(_QUERY):
+                try:
+                    turns = tuple(Turn(*turn) for turn in json.loads(earlier or "[]"))
+                except (TypeError, ValueError):  # an entry that no run wrote
+                    continue
+                yield Request(prompt, (), system=system, earlier=turns)
     except sqlite3.DatabaseError:
         return
 
