@@ -11,6 +11,7 @@ from pathlib import Path
 from demo.fetch import Shelf, default_cache
 from demo.heard import desed, gtzan, tau
 from demo.kit import Builder, Kit, Manifest
+from demo.miniatures import MINIATURES, write_miniatures
 from demo.people import had, vesus, vox_age, vox_gender
 from demo.spoken import librispeech, race, slue
 from demo.voices import Speaker
@@ -38,10 +39,19 @@ def main() -> int:
     )
     parser.add_argument("out", type=Path, help="folder to build in; give it to marathon-eval as --data_dir")
     parser.add_argument("--tasks", default=",".join(BUILDERS), help="comma-separated; default: all ten")
+    parser.add_argument(
+        "--benchmarks",
+        metavar="NAMES",
+        help="instead: miniatures of other benchmarks in their published layouts, two or three rows each, "
+        f"comma-separated: {', '.join(MINIATURES)}",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=default_cache(), help="where packages are unpacked")
     arguments = parser.parse_args()
     try:
+        if arguments.benchmarks is not None:
+            write_miniatures(arguments.out, arguments.benchmarks)
+            return 0
         failed = build(arguments.out, chosen(arguments.tasks), arguments.seed, Shelf(arguments.cache))
     except MarathonError as error:
         failed = [str(error)]

@@ -11,11 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demo import assistant_layouts, spoken_layouts
 from helpers import (
     make_air_bench_mmar_data,
-    make_assistant_benchmarks,
     make_audiomarathon_data,
-    make_spoken_benchmarks,
 )
 from helpers.audiomarathon_prompts import load_shipped
 from helpers.fuzz_cases import cases
@@ -47,12 +46,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         json.dumps([json.loads(line) for line in (root / "MMAR-meta.jsonl").read_text().splitlines()])
     )
     make_air_bench_mmar_data.mmau(root)
-    make_spoken_benchmarks.mmsu(root)
-    make_spoken_benchmarks.big_bench_audio(root)
-    make_assistant_benchmarks.mmau_pro(root)
-    make_assistant_benchmarks.voicebench(root)
-    make_assistant_benchmarks.blab(root)
-    make_assistant_benchmarks.lat_bench(root)
+    spoken_layouts.mmsu(root)
+    spoken_layouts.big_bench_audio(root)
+    assistant_layouts.mmau_pro(root)
+    assistant_layouts.voicebench(root)
+    assistant_layouts.blab(root)
+    assistant_layouts.lat_bench(root)
     needles = [
         {"id": f"180_end_{n}", "path": f"{n}.wav", "question": "Which?", "answer_gt": "ABC"[n]}
         | {
@@ -66,10 +65,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for n in range(3)
     ]
-    (root / "needle").mkdir()
-    (root / "needle" / "needle.json").write_text(json.dumps(needles))
-    for n in range(3):
-        touch(root / "needle" / f"{n}.wav")
+    for name in ("needle", "needle_words"):
+        (root / name).mkdir()
+        (root / name / f"{name}.json").write_text(json.dumps(needles))
+        for n in range(3):
+            touch(root / name / f"{n}.wav")
     return root
 
 

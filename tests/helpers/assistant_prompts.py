@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from helpers import make_assistant_benchmarks as made
+from demo import assistant_layouts as made
 from helpers.audiomarathon_prompts import load_shipped
 
 _KINDS = {
     "mmau_pro": ("closed", "open", "instruction_following"),
     "voicebench": ("alpacaeval", "commoneval", "wildvoice", "sdqa", "mmsu", "openbookqa", "ifeval"),
     "lat_bench": ("tag_en", "tag_cn"),
-    "blab": ("speaker_number", "entire_duration"),
+    "blab": (
+        "speaker_number",
+        "entire_duration",
+        "event_duration",
+        "word_localization",
+        "named_entity_localization",
+        "advertisement_localization",
+    ),
 }
 #: Benchmarks that are read from a folder of their own; the other is named as on the hub.
 _FOLDERS = ("mmau_pro", "lat_bench", "blab")

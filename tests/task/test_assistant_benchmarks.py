@@ -16,10 +16,15 @@ from marathon_eval.api.metric import ScoredRow
 from marathon_eval.api.model import Response
 from marathon_eval.errors import RowError
 from marathon_eval.scoring.metrics.build import build_metric
+from marathon_eval.scoring.released.blab_times import blab_duration_right, frame_hits, word_hits
 from marathon_eval.scoring.released.form_tasks import MMAU_PRO_CHECKS, blab_hit, mmau_pro_kept
 from marathon_eval.scoring.released.lat_bench import lat_bench_iou
 from marathon_eval.task.task import Task
 
+BLAB = json.loads(
+    (Path(__file__).resolve().parents[1] / "data" / "blab_verdicts.json").read_text(encoding="utf-8")
+)
+SPAN_KEYS = {"entity": ("entities", "entity"), "advertisement": ("ads_segment", "text")}
 VERDICTS = json.loads(
     (Path(__file__).resolve().parents[1] / "data" / "form_tasks_verdicts.json").read_text(encoding="utf-8")
 )
@@ -144,7 +149,44 @@ def test_voicebench_s_ifeval_is_the_mean_of_four_shares() -> None:
     assert read["rules_followed"].value == pytest.approx(sum(shares) / 4)
 
 
+def test_blab_s_places_and_durations_are_scored_as_its_scripts_score_them() -> None:
+    assert min(len(BLAB[kind]) for kind in ("words", "frames", "durations")) > 30
+    for case in BLAB["words"]:
+        right, added, missed = word_hits(case["text"], BLAB["groundtruth"])
+        assert 2 * right / (2 * right + added + missed) == pytest.approx(case["f1"]), case
+    for case in BLAB["frames"]:
+        hits = frame_hits(case["text"], BLAB["spans"][case["kind"]], case["kind"], *SPAN_KEYS[case["kind"]])
+        assert 2 * hits[0] / (2 * hits[0] + hits[1] + hits[2]) == pytest.approx(case["f1"]), case
+    for case in BLAB["durations"]:
+        for verdict, offset in (("right", 0), ("within_2_s", 2)):
+            gold = case["groundtruth"], case["answer_type"]
+            # where the released script stops with an error, it names that
+            assert blab_duration_right(case["text"], *gold, offset) == (case[verdict] is True), case
+
+
+def test_an_answer_that_breaks_off_keeps_its_complete_words() -> None:
+    said = '[{"word": "tea", "start": 1.0, "end": 1.4}, {"word": "It\'s", "sta'
+    assert word_hits(said, BLAB["groundtruth"]) == (1, 0, 2)
+
+
+def test_blab_s_gold_of_another_form_is_an_error_row() -> None:
+    for metric, fields, message in (
+        ({"metric": "blab.words"}, {"groundtruth": "tea"}, "must hold a list of objects"),
+        ({"metric": "blab.frames", "kind": "entity"}, {"groundtruth": []}, "must be an object"),
+        ({"metric": "blab.seconds"}, {"groundtruth": "3", "answer_type": "hours"}, "seconds or minutes"),
+        ({"metric": "blab.seconds"}, {"groundtruth": "x", "answer_type": "minutes"}, "a number of minutes"),
+    ):
+        row = ScoredRow(Answer("3", "test"), "", FilterContext(doc=fields), "clip")
+        with pytest.raises(RowError, match=message):
+            build_metric(metric, "x.yaml:1").score(row)
+
+
 def test_blab_runs() -> None:
+    words = '[{"word": "tea", "start": 0.1, "end": 0.3}]'
+    assert run("blab_word_localization", words).readings["paper"]["f1"].value == pytest.approx(4 / 5)
+    spans = '[{"entity": "Ida", "start": 0.5, "end": 0.9}]'
+    assert run("blab_named_entity_localization", spans).readings["paper"]["f1"].value == 1
+    assert run("blab_event_duration", "12").readings["paper"]["accuracy"].value == 1 / 2
     assert run("blab_speaker_number", "3 people").readings["paper"]["accuracy"].value == 1
     duration = run("blab_entire_duration", "It lasts 4 seconds.").readings["paper"]
     assert (duration["accuracy"].value, duration["within_2_s"].value) == (0, 1)

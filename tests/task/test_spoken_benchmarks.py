@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers import make_spoken_benchmarks
+from demo import spoken_layouts
 from helpers.audiomarathon_prompts import load_shipped
 from marathon_eval import simple_evaluate
 from marathon_eval.api.model import Response
@@ -30,8 +30,8 @@ D. tone 0d"""
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("spoken")
-    make_spoken_benchmarks.mmsu(root)
-    make_spoken_benchmarks.big_bench_audio(root)
+    spoken_layouts.mmsu(root)
+    spoken_layouts.big_bench_audio(root)
     return root
 
 

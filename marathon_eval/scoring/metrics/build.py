@@ -28,7 +28,13 @@ from marathon_eval.scoring.metrics import (
 )
 from marathon_eval.scoring.metrics.accuracy import acc, accuracy, chance, exact_match, parse_rate
 from marathon_eval.scoring.metrics.own import own_metric
-from marathon_eval.scoring.released import air_bench_mmar_mmau, audiomarathon_metrics, form_tasks, lat_bench
+from marathon_eval.scoring.released import (
+    air_bench_mmar_mmau,
+    audiomarathon_metrics,
+    blab_times,
+    form_tasks,
+    lat_bench,
+)
 
 #: Metrics of lm-eval that are not supported, and why or what to use instead.
 REFUSED_METRICS = {
@@ -158,5 +164,6 @@ def metric_factories() -> dict[str, Callable[..., Metric]]:
         **audiomarathon_metrics.AUDIOMARATHON_METRICS,
         **air_bench_mmar_mmau.RELEASED_METRICS,
         **form_tasks.FORM_TASK_METRICS,
+        **blab_times.BLAB_TIME_METRICS,
         **lat_bench.LAT_BENCH_METRICS,
     }

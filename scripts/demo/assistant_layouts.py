@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -10,15 +9,8 @@ from typing import Any
 
 import pyarrow  # type: ignore[import-untyped]  # ships no stubs
 import pyarrow.parquet  # type: ignore[import-untyped]
-import soundfile
 
-from helpers.make_other_benchmarks import RATE, noise
-
-
-def sound(seed: int) -> bytes:
-    with io.BytesIO() as file:
-        soundfile.write(file, noise(seed), RATE, format="WAV")
-        return file.getvalue()
+from demo.miniature_sounds import sound
 
 
 def mmau_pro(root: Path) -> None:
@@ -117,12 +109,25 @@ def lat_bench(root: Path) -> None:
 
 
 def blab(root: Path) -> None:
-    """Write a JSON list for each of two tasks, and the sounds that a user has fetched."""
-    files: dict[str, list[Any]] = {"speaker_number_estimation": ["3", "[2, 4]"], "entire_duration": [2, 3]}
+    """Write a JSON list for each of six tasks, and the sounds that a user has fetched."""
+    words = [{"word": "tea", "start": 0.1, "end": 0.3}, {"word": "Cup", "start": 0.5, "end": 0.9}]
+    marked = [{**words[0], "word": ""}, {**words[1], "word": "#Ida"}]
+    files: dict[str, list[Any]] = {
+        "speaker_number_estimation": ["3", "[2, 4]"],
+        "entire_duration": [2, 3],
+        "word_localization": [words, words[:1]],
+        "named_entity_localization": [
+            {"entities": [{"entity": "Ida", "start": 0.5, "end": 0.9}], "word_timestamp": marked}
+        ],
+        "advertisement_localization": [
+            {"ads_segment": [{"text": "Buy tea", "start": 0.5, "end": 0.9}], "word_timestamp": marked}
+        ],
+        "event_duration": ["12", "2"],
+    }
     for name, targets in files.items():
         rows = [
             {"video_url": "https://example.org/v", "audio": f"{name}_{n}.wav", "question": "How much?"}
-            | {"groundtruth": target}
+            | {"answer_type": ["seconds", "minutes"][n], "groundtruth": target}
             for n, target in enumerate(targets)
         ]
         for number, row in enumerate(rows):

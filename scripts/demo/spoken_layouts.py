@@ -1,20 +1,18 @@
 """Makes miniatures of spoken benchmarks in their published layouts, with own words and synthetic sounds.
 
-Each is written to a folder named as the data set on the hub, below a folder that the test makes the current one.
+Each is written to a folder named as the data set on the hub, below the folder in which runs are started.
 """
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow  # type: ignore[import-untyped]  # ships no stubs
 import pyarrow.parquet  # type: ignore[import-untyped]
-import soundfile
 
-from helpers.make_other_benchmarks import RATE, noise
+from demo.miniature_sounds import sound
 
 #: Three questions of each kind of Big Bench Audio: the official answers.
 ANSWERS = {
@@ -29,9 +27,7 @@ def mmsu(root: Path) -> None:
     """Write MMSU: parquet of one split with the audio inside; the last of three rows has two options."""
     rows: list[dict[str, Any]] = []
     for number, gold in enumerate("BDA"):
-        with io.BytesIO() as file:
-            soundfile.write(file, noise(number), RATE, format="WAV")
-            audio = {"bytes": file.getvalue(), "path": f"tone_{number}.wav"}
+        audio = {"bytes": sound(number), "path": f"tone_{number}.wav"}
         texts = {f"choice_{letter}": f"tone {number}{letter}" for letter in "abcd"[: 4 if number < 2 else 2]}
         rows.append(
             {
@@ -62,6 +58,6 @@ def big_bench_audio(root: Path) -> None:
         (kind, one) for kind, all_of in ANSWERS.items() for one in all_of
     ):
         name = f"data/question_{number}.mp3"
-        soundfile.write(folder / name, noise(50 + number), RATE, format="MP3")
+        (folder / name).write_bytes(sound(50 + number, "MP3"))
         lines.append({"category": kind, "official_answer": answer, "file_name": name, "id": number})
     (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
