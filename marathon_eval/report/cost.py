@@ -6,7 +6,7 @@ A difference pairs the answers of both runs to the same document, so its interva
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NotRequired
@@ -29,9 +29,15 @@ class _Metric(TypedDict):
     ci95: Annotated[list[_Number], MinLen(2), MaxLen(2)] | None
 
 
+class _Test(TypedDict):
+    __pydantic_config__ = _OPEN  # type: ignore[misc]
+    holm_p: _Number
+
+
 class _Reading(TypedDict):
     __pydantic_config__ = _OPEN  # type: ignore[misc]
     metrics: dict[str, _Metric]
+    discordance: NotRequired[_Test | None]
 
 
 class _Headline(TypedDict):
@@ -56,6 +62,8 @@ class _Cell(TypedDict):
     label: str
     press: str | None
     ratio: _Number | None
+    #: Absent in files of early versions, whose cells all count as named.
+    fingerprint_sha256: NotRequired[str]
 
 
 class _Sweep(TypedDict):
@@ -64,14 +72,34 @@ class _Sweep(TypedDict):
     tasks: dict[str, dict[str, _Entry]]
 
 
+#: Below this p, after Holm's correction, tables mark a difference with a star.
+STAR_P = 0.05
+
+
 @dataclass(frozen=True)
 class PressCost:
-    """Holds the difference to no press at one ratio, in points of the headline, with its 95 % interval."""
+    """Holds the difference to no press at one ratio, in points of the headline, with its 95 % interval and Holm's p.
+
+    There is no p where answers have grades instead of right or wrong.
+    """
 
     ratio: float
     points: float
     low: float | None
     high: float | None
+    holm_p: float | None = None
+
+    @property
+    def starred(self) -> bool:
+        """Whether tables mark the difference: its p is below STAR_P; without a p, its interval leaves out 0."""
+        return starred(self.holm_p, self.low, self.high)
+
+
+def starred(holm_p: float | None, low: float | None, high: float | None) -> bool:
+    """Return whether a table marks a difference: by its p after Holm's correction; without a p, by its interval."""
+    if holm_p is not None:
+        return holm_p < STAR_P
+    return low is not None and high is not None and (low > 0 or high < 0)
 
 
 #: Costs by task, then by press with its settings, by rising ratio.
@@ -79,13 +107,15 @@ CostsByTask = dict[str, dict[str, tuple[PressCost, ...]]]
 
 
 def sweep_costs(cells: Sequence[ReportRun]) -> CostsByTask:
-    """Return the costs of the sweep that these runs belong to; empty if they come from none, or from several.
+    """Return the costs of those of a sweep's cells that are among these runs; empty if the runs come from no sweep,
+    or from several.
 
     Raises MarathonError for a sweep.json that cannot be read.
     """
     folders = {folder.parent.parent for cell in cells for folder in cell.folders.values()}
     files = [path for path in sorted(folder / "sweep.json" for folder in folders) if path.is_file()]
-    return _costs(_read(files[0])) if len(files) == 1 else {}
+    named = {cell.fingerprint_sha256 for cell in cells}
+    return _costs(_read(files[0]), named) if len(files) == 1 else {}
 
 
 def _read(path: Path) -> _Sweep:
@@ -102,11 +132,13 @@ def _read(path: Path) -> _Sweep:
     return sweep
 
 
-def _costs(sweep: _Sweep) -> CostsByTask:
+def _costs(sweep: _Sweep, named: Container[str]) -> CostsByTask:
     costs: CostsByTask = {}
     for task, by_label in sweep["tasks"].items():
         series: dict[str, list[PressCost]] = {}
         for cell in sweep["cells"]:
+            if "fingerprint_sha256" in cell and cell["fingerprint_sha256"] not in named:
+                continue
             entry = by_label.get(cell["label"])
             cost = _cost(cell, entry.get("difference")) if entry else None
             if cost is not None:
@@ -129,4 +161,5 @@ def _cost(cell: _Cell, difference: _Difference | None) -> PressCost | None:
         return None
     scale = headline.get("scale", 1.0)
     low, high = [end * scale for end in metric["ci95"]] if metric["ci95"] else (None, None)
-    return PressCost(cell["ratio"], metric["difference"] * scale, low, high)
+    test = reading.get("discordance") if reading else None
+    return PressCost(cell["ratio"], metric["difference"] * scale, low, high, test["holm_p"] if test else None)

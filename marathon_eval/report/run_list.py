@@ -8,10 +8,10 @@ from typing import Any
 
 from marathon_eval.report.leaderboard import score_of
 from marathon_eval.report.merge import runs_below
-from marathon_eval.report.run_labels import names_of
 from marathon_eval.report.runs import task_from
 from marathon_eval.report.tables import one_line
 from marathon_eval.results.label import label_aside, recorded_condition, recorded_selection
+from marathon_eval.results.run_labels import names_of
 
 
 def run_lines(parent: Path, leave_out: Mapping[Path, str] | None = None) -> list[str]:

@@ -10,7 +10,6 @@ from typing import Any
 from marathon_eval.api.results import MetricValue, TaskResult
 from marathon_eval.files import canonical_json, sha256_of
 from marathon_eval.report.merge import merged_runs_below, one_run
-from marathon_eval.report.run_labels import labels
 from marathon_eval.results.label import (
     SELECTION_NAMES,
     in_brackets,
@@ -20,6 +19,7 @@ from marathon_eval.results.label import (
     recorded_condition,
     recorded_selection,
 )
+from marathon_eval.results.run_labels import labels
 
 
 @dataclass(frozen=True)

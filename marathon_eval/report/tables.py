@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -16,7 +15,11 @@ from marathon_eval.report.published import PublishedColumn
 INCOMPLETE = "†"
 PARTIAL_NOTE = "n: rows scored, where these are not all rows of the task."
 LISTENING_NOTE = "Listening: score minus control, paired by document, with its 95 % interval."
-COSTS_NOTE = "Difference to no press, in points. Star: its 95 % interval, paired by document, leaves out 0. Bold: best of its ratio."
+STAR_NOTE = (
+    "Star: p below 0.05 after Holm's correction, as in the printed table; of graded answers, which have no p, the "
+    "95 % interval leaves out 0."
+)
+COSTS_NOTE = f"Difference to no press, in points, paired by document. {STAR_NOTE} Bold: best of the presses at its ratio."
 INCOMPLETE_NOTE = f"{INCOMPLETE} incomplete: not every row was scored."
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -24,6 +27,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     **{letter: "\\" + letter for letter in "&%$#_{}"},
 }
+STAR = "$^{*}$"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -41,6 +45,11 @@ def for_markdown(text: str) -> str:
 def for_latex(text: str) -> str:
     """Escape the text so that LaTeX prints it literally."""
     return "".join(_LATEX.get(letter, letter) for letter in one_line(text))
+
+
+def signed_latex(number: float) -> str:
+    """Return a number with its sign and one digit, with a minus as long as a plus."""
+    return f"{number:+.1f}".replace("-", "$-$")
 
 
 def markdown(board: Board, intervals: bool = False) -> str:
@@ -80,7 +89,9 @@ def latex(board: Board, intervals: bool = False) -> str:
         *lines[1:],
         r"\bottomrule",
     ]
-    return "\n".join([*body, r"\end{tabular}", ""])
+    short = [f"{column.short} = {column.task}" for column in board.columns if column.short != column.task]
+    meaning = [one_line(f"% Columns are tasks: {', '.join(short)}.")] if short else []
+    return "\n".join([*meaning, *body, r"\end{tabular}", ""])
 
 
 def _embolden(grid: list[list[str]], board: Board, place: int, task: str) -> None:
@@ -141,7 +152,7 @@ def _listening_grid(
 def costs_latex(costs: CostsByTask) -> str:
     r"""Return a LaTeX tabular of what presses cost, in points, a row per press and ratio; an empty text without any.
 
-    A star marks a difference whose 95 % interval, paired by document, leaves out 0; the best of a ratio is bold.
+    A star marks a difference by its p (`cost.starred`); where a ratio has several presses, the best is bold.
     """
     if not costs:
         return ""
@@ -152,19 +163,20 @@ def costs_latex(costs: CostsByTask) -> str:
         for name, found in costs[task].items()
         for cost in found
     }
-    best: dict[tuple[float, str], float] = {}
+    rivals: dict[tuple[float, str], list[float]] = {}
     for (_, ratio, task), cost in cells.items():
-        best[ratio, task] = max(best.get((ratio, task), -math.inf), cost.points)
+        rivals.setdefault((ratio, task), []).append(cost.points)
     rows = sorted({key[:2] for key in cells}, key=lambda row: (row[0], row[1]))
 
     def text(name: str, ratio: float, task: str) -> str:
         cost = cells.get((name, ratio, task))
         if cost is None:
             return "--"
-        number = f"{cost.points:+.1f}".replace("-", "$-$")
-        number = rf"\textbf{{{number}}}" if cost.points == best[ratio, task] else number
-        certain = cost.low is not None and cost.high is not None and (cost.low > 0 or cost.high < 0)
-        return number + ("$^{*}$" if certain else "")
+        number = signed_latex(cost.points)
+        same_ratio = rivals[ratio, task]
+        best = len(same_ratio) > 1 and cost.points == max(same_ratio)
+        number = rf"\textbf{{{number}}}" if best else number
+        return number + (STAR if cost.starred else "")
 
     lines = [
         " & ".join([for_latex(name), f"{ratio:g}", *(text(name, ratio, task) for task in tasks)]) + r" \\"

@@ -16,6 +16,7 @@ from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.results.gate import Limit, gate
 from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
 from marathon_eval.results.paired import JsonObject, TaskRows, correct, paired_metrics
+from marathon_eval.results.run_labels import names_of
 
 
 def compare_runs(
@@ -41,13 +42,21 @@ def compare_runs(
     correct([difference.readings for difference in differences])
     return {
         "schema_version": 1,
-        **{name: run_label(r, f) for name, r, f in zip("ab", results, folders, strict=True)},
+        **{
+            side: {"name": name, **run_label(r, f)}
+            for side, name, r, f in zip("ab", run_names(results), results, folders, strict=True)
+        },
         "tasks": {difference.task: asdict(difference) for difference in differences},
         "only_a": [task for task in results[0]["tasks"] if task not in shared],
         "only_b": [task for task in results[1]["tasks"] if task not in shared],
         "forced": unlike,
         "gate": [asdict(verdict) for verdict in gate(wanted, rows)],
     }
+
+
+def run_names(results: Sequence[JsonObject]) -> list[str]:
+    """Return each run's model, press and ratio, with the settings in which runs of one model differ."""
+    return names_of([{**each["fingerprint"], "model": each["model"]} for each in results])
 
 
 def run_label(results: JsonObject, folder: Path) -> dict[str, Any]:

@@ -42,7 +42,9 @@ SWEEP: dict[str, Any] = {
 
 def runs(folder: Path, sweep: Any = SWEEP) -> list[ReportRun]:
     (folder / "sweep.json").write_text(sweep if isinstance(sweep, str) else json.dumps(sweep))
-    run = SimpleNamespace(folders={"gtzan": folder / "nano_dart-0.3__00000000" / "2026-01-01T00-00-00"})
+    run = SimpleNamespace(
+        folders={"gtzan": folder / "nano_dart-0.3__00000000" / "2026-01-01T00-00-00"}, fingerprint_sha256="0"
+    )
     return [cast("ReportRun", run)]
 
 
@@ -62,8 +64,24 @@ def test_the_papers_table_marks_what_is_certain_and_what_is_best() -> None:
     lines = costs_latex(costs).splitlines()
     assert r"dart & 0.5 & $-$4.0$^{*}$ \\" in lines
     assert r"knorm & 0.5 & \textbf{$-$1.0} \\" in lines
-    assert r"knorm & 0.9 & \textbf{$-$9.0} \\" in lines
+    assert r"knorm & 0.9 & $-$9.0 \\" in lines, "the only press of its ratio is not the best of several"
     assert costs_latex({}) == ""
+
+
+def test_a_star_follows_the_corrected_p_where_there_is_one(tmp_path: Path) -> None:
+    assert PressCost(0.5, -4.0, -6.5, 1.5, holm_p=0.01).starred
+    assert not PressCost(0.5, -4.0, -6.5, -1.5, holm_p=0.2).starred
+    assert PressCost(0.5, -4.0, -6.5, -1.5).starred
+    tested = entry(-0.25, [-0.5, 0.0])
+    tested["difference"]["readings"]["strict"]["discordance"] = {"holm_p": 0.03}
+    sweep = {**SWEEP, "tasks": {"gtzan": {"dart 0.9 K=3": tested}}}
+    assert sweep_costs(runs(tmp_path, sweep))["gtzan"]["dart K=3"][0].holm_p == 0.03
+
+
+def test_only_the_cells_that_were_named_are_shown(tmp_path: Path) -> None:
+    cells = [{**cell, "fingerprint_sha256": str(place)} for place, cell in enumerate(SWEEP["cells"], -1)]
+    (cost,) = sweep_costs(runs(tmp_path, {**SWEEP, "cells": cells}))["gtzan"]["dart K=3"]
+    assert cost.ratio == 0.9
 
 
 def test_runs_of_no_sweep_have_none(tmp_path: Path) -> None:

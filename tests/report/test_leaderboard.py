@@ -16,8 +16,8 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.report import tables
 from marathon_eval.report.leaderboard import Score, champions, make_board, mean_interval, published_rows
 from marathon_eval.report.published import benchmark_names, benchmark_of, published_benchmark
-from marathon_eval.report.run_labels import labels
 from marathon_eval.report.runs import read_cells
+from marathon_eval.results.run_labels import labels
 
 TEN = ("slue", "race", "librispeech", "desed", "gtzan", "tau", "had", "vesus", "vox_age", "vox_gender")
 ROWS = dict.fromkeys(TEN, 6)
@@ -208,7 +208,9 @@ def test_the_verb_prints_each_form(tmp_path: Path, capsys: pytest.CaptureFixture
     loaded = json.loads(capsys.readouterr().out)
     assert len(loaded["rows"]) == 1 + len(published_rows(published_benchmark("audiomarathon")))
     assert main(["leaderboard", str(tmp_path), "--latex"]) == 0
-    assert capsys.readouterr().out.startswith(r"\begin{tabular}{lrrrrrrrrrrr}")
+    lines = capsys.readouterr().out.splitlines()
+    assert "SER = slue, SCR = race, ASR = librispeech" in lines[0]
+    assert lines[1] == r"\begin{tabular}{lrrrrrrrrrrr}"
     assert main(["leaderboard", str(tmp_path), "--champions"]) == 0
     assert capsys.readouterr().out.count("\n") == 5
 

@@ -196,7 +196,7 @@ def test_the_verb_writes_page_tables_and_plots(
     assert main(["report", str(one), *flags]) == 0
     assert Parsed(page.read_text(encoding="utf-8")).data()["cells"] == ["qwen_omni"]
     assert page.with_suffix(".md").read_text(encoding="utf-8").startswith("| model |")
-    assert page.with_suffix(".tex").read_text(encoding="utf-8").startswith("\\begin{tabular}")
+    assert "\n\\begin{tabular}" in page.with_suffix(".tex").read_text(encoding="utf-8")
     assert (tmp_path / "plots" / "radar.svg").is_file()
     assert (tmp_path / "plots" / "radar.pdf").read_bytes().startswith(b"%PDF")
     assert str(page) in capsys.readouterr().err

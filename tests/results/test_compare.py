@@ -16,7 +16,7 @@ from marathon_eval.api.model import Response
 from marathon_eval.api.results import RunResult
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.results.compare import compare_runs
+from marathon_eval.results.compare import compare_runs, run_names
 from marathon_eval.results.files import write_run
 from marathon_eval.results.paired import TaskRows, correct, difference, paired_metrics, rebuilt
 
@@ -227,3 +227,29 @@ def test_the_table_and_the_json(write: WriteRun, capsys: pytest.CaptureFixture[s
     assert row[-5:] == ["2", "3", "1.0000", "1.0000", "12"]
     assert main(["compare", a, b, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["tasks"]["own"]["flips"]) == 5
+
+
+def test_the_papers_table_has_differences_intervals_p_and_stars(
+    write: WriteRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(write("a", SAID_A)), str(write("b", SAID_B))]
+    table = tmp_path / "tables" / "difference.tex"
+    assert main(["compare", *runs, "--latex", str(table)]) == 0
+    assert str(table) in capsys.readouterr().err
+    lines = table.read_text().splitlines()
+    assert lines[0].startswith("% A: ")
+    (row,) = [line for line in lines if line.startswith("own & ")]
+    cells = row.removesuffix(r" \\").split(" & ")
+    found = compare_runs(Path(runs[0]), Path(runs[1]))["tasks"]["own"]["readings"]["strict"]
+    value, p = found["metrics"]["macro_f1"], found["discordance"]["holm_p"]
+    assert cells[1:4] == [r"macro\_f1", f"{100 * value['a']:.1f}", f"{100 * value['b']:.1f}"]
+    assert cells[4].startswith(f"{100 * value['difference']:+.1f}".replace("-", "$-$"))
+    assert cells[4].endswith("$^{*}$") == (p < 0.05)
+    assert cells[6:] == [f"{p:.4f}", "12"]
+    assert main(["compare", *runs, "--latex", "table.txt"]) == 2
+    assert "must end in .tex" in capsys.readouterr().err
+
+
+def test_runs_of_one_model_are_named_by_the_settings_in_which_they_differ() -> None:
+    results = [{"model": "dummy", "fingerprint": {"model": "dummy", "answer": text}} for text in "AB"]
+    assert run_names(results) == ["dummy answer=A", "dummy answer=B"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_LOST, EXIT_UNDECIDED, EXIT_WHOLE
+from marathon_eval.errors import MarathonError
 
 COMPARE_PIPE_WIDTH = 160
 COMPARE_COLUMNS = (
@@ -55,6 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "shown to be within its limit, 4 if a loss beyond one is shown, else 5: too few rows to say",
     )
     parser.add_argument(
+        "--latex",
+        metavar="FILE",
+        help="also write FILE (.tex), a table of the headlines' differences with intervals, p and stars",
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help="print JSON instead of a table, with unrounded numbers and all changed documents",
@@ -66,12 +73,29 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.results.gate import limits
 
     wanted = [] if arguments.gate is None else limits(arguments.gate)
+    if arguments.latex is not None and Path(arguments.latex).suffix != ".tex":
+        raise MarathonError(f"--latex: {arguments.latex} must end in .tex")
     comparison = compare_runs(Path(arguments.run_a), Path(arguments.run_b), arguments.force, wanted)
+    if arguments.latex is not None:
+        write_latex(comparison, Path(arguments.latex))
     if arguments.json:
         print(json.dumps(comparison, indent=1))
     else:
         print_comparison(comparison, arguments.flips)
     return gate_code(verdict["verdict"] for verdict in comparison["gate"])
+
+
+def write_latex(comparison: Mapping[str, Any], file: Path) -> None:
+    """Write the table of differences. Raises MarathonError if the file cannot be written."""
+    from marathon_eval.files import write_atomically
+    from marathon_eval.report.compared_table import comparison_latex
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MarathonError(f"--latex: cannot write to {file.parent} ({error.strerror})") from None
+    write_atomically(file, [comparison_latex(comparison)])
+    print(file, file=sys.stderr)
 
 
 def gate_code(verdicts: Iterable[str]) -> int:
@@ -107,10 +131,8 @@ def print_comparison(comparison: Mapping[str, Any], flips: int) -> None:
 
 
 def title(side: Mapping[str, Any]) -> str:
-    """Return a run's model, press, ratio, condition, selection and folder as one text."""
-    press = side["press"]
-    with_press = f", press {press['press']}, ratio {press['ratio']:g}" if press else ""
-    return f"{', '.join([side['model'] + with_press, *side['label']])} ({side['folder']})"
+    """Return a run's name as in leaderboards, with condition, selection and folder, as one text."""
+    return f"{', '.join([side['name'], *side['label']])} ({side['folder']})"
 
 
 def _add(table: FittedTable, task: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marathon_eval.report.run_labels import names_of
+from marathon_eval.results.run_labels import names_of
 
 NANO: dict[str, Any] = {"model": "qwen_omni", "pretrained": "nano", "press": None}
 
