@@ -74,7 +74,15 @@ class OwnCode:
         except MarathonError:
             raise
         except Exception as error:  # noqa: BLE001  # a user's code may raise anything
-            raise kind(f"{before}{place_of(error, self.file)}: {type(error).__name__}: {error}") from None
+            text = f"{type(error).__name__}: {error}{_attributes_of(error)}"
+            raise kind(f"{before}{place_of(error, self.file)}: {text}") from None
+
+
+def _attributes_of(error: Exception) -> str:
+    """Return the attributes of one of this package's objects whose attribute was misnamed; empty for other errors."""
+    if not isinstance(error, AttributeError) or not type(error.obj).__module__.startswith("marathon_eval."):
+        return ""
+    return f". It has: {', '.join(name for name in dir(error.obj) if not name.startswith('_'))}"
 
 
 def _positional(function: Callable[..., Any]) -> int:

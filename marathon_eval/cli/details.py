@@ -190,7 +190,8 @@ def _of_one_task(task: Task) -> Iterator[str]:
 
 
 def _text(name: str, target: Any) -> Iterator[str]:
-    text = inspect.getdoc(target) or ""
+    # a function of the user's own may be explained at the top of its file instead
+    text = inspect.getdoc(target) or (getattr(target, "__globals__", {}).get("__doc__") or "").strip()
     yield f"{name}: {text}" if text else name
 
 
@@ -212,7 +213,12 @@ def type_words(annotation: Any) -> str:
     if origin is typing.Literal:
         return " or ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(type_words(argument) for argument in arguments))
+        literal_none = any("none" in typing.get_args(argument) for argument in arguments)
+        words = (
+            "not given" if literal_none and argument is type(None) else type_words(argument)
+            for argument in arguments
+        )
+        return " or ".join(dict.fromkeys(words))
     if annotation is type(None):
         return "none"
     if annotation is str:

@@ -34,8 +34,12 @@ EXAMPLES = {
 }
 
 
+#: The beginning of a line of a list: a name and at least two spaces.
+_LISTED = re.compile(r"\S+ {2,}")
+
+
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wraps help and description to the terminal, at most HELP_WIDTH; lines with a command stay whole."""
+    """Wraps help and description to the terminal, at most HELP_WIDTH; lines with a command, and lists, stay whole."""
 
     def __init__(self, prog: str) -> None:
         import shutil
@@ -57,6 +61,11 @@ def _filled(block: str, width: int, indent: str) -> str:
             piece
             for line in lines
             for piece in textwrap.wrap(re.sub(r" {3,}", "   ", line), width, subsequent_indent="    ")
+        )
+    if len(lines) > 1 and all(_LISTED.match(line) for line in lines):
+        return "\n".join(
+            textwrap.fill(line, width, subsequent_indent=" " * _LISTED.match(line).end())  # type: ignore[union-attr]
+            for line in lines
         )
     return textwrap.fill(" ".join(lines), width, initial_indent=indent, subsequent_indent=indent)
 

@@ -19,8 +19,11 @@ LEFT = ("task", "reading", "metric")
 RIGHT_ALIGNED = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
 
 
-def print_run(result: RunResult, every_reading: bool = False) -> None:
-    """Print each task's headline, or with `every_reading` all metrics of all readings, the groups, and the footer."""
+def print_run(result: RunResult, every_reading: bool = False, source: str | None = None) -> None:
+    """Print each task's headline, or with `every_reading` all metrics of all readings, the groups, and the footer.
+
+    `source` says where the answers come from if no model was asked, such as `the run`.
+    """
     console = table_console(PIPE_WIDTH)
     words = label_words(result.condition, result.selection)
     title = ", ".join([f"{result.model}{press_label(result.fingerprint)}", *words])
@@ -36,7 +39,7 @@ def print_run(result: RunResult, every_reading: bool = False) -> None:
         *without_mean(result.groups),
         *of_unknown_release(result.manifests),
         *hidden,
-        footer(result),
+        footer(result, source),
         *failure_lines(result),
     ):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -178,10 +181,13 @@ def three_digits(value: MetricValue | None) -> str:
     return "" if value is None or value.value is None else f"{value.value:.3f}"
 
 
-def footer(result: RunResult) -> str:
+def footer(result: RunResult, source: str | None = None) -> str:
     """Return the line below the table: cache use, duration, and everything that makes the run incomplete."""
     hits, misses = result.cache["hits"], result.cache["misses"]
-    text = f"* headline. {hits} answers from the cache, {misses} asked, {result.wall_s:.1f} s."
+    answers = f"{hits} answers from the cache, {misses} asked"
+    if source is not None:
+        answers = f"{sum(task.n_loaded for task in result.tasks.values())} answers from {source}"
+    text = f"* headline. {answers}{judge_calls(result)}, {result.wall_s:.1f} s."
     failed = sum(task.n_errors for task in result.tasks.values())
     if failed:
         text += f" {failed} rows FAILED."
@@ -202,6 +208,15 @@ def footer(result: RunResult) -> str:
         if len(empty) < sum(task.coverage < 1 for task in result.tasks.values()):
             text += " INCOMPLETE: rows failed, and are not in the scores."
     return text + left_out_by_judge(result) + unscored(result)
+
+
+def judge_calls(result: RunResult) -> str:
+    """Return ` (judge: 3 from the cache, 9 asked)`, or an empty text for a run without a judge."""
+    facts = [manifest["judge"] for manifest in result.manifests.values() if manifest.get("judge")]
+    if not facts:
+        return ""
+    cached, asked = (sum(fact.get(name, 0) for fact in facts) for name in ("n_cached", "n_asked"))
+    return f" (judge: {cached} from the cache, {asked} asked)"
 
 
 def spent_line(spent: Mapping[str, Any]) -> str:

@@ -259,6 +259,7 @@ def _facts(
         ),
         "n_calls": sum(len(reply.texts) for reply in all_replies),
         "n_cached": sum(reply.cached for reply in all_replies),
+        "n_asked": sum(not reply.cached for reply in all_replies),
         "n_retries": sum(max(0, len(reply.texts) - 1) for reply in all_replies),
         "n_unparsed": sum(reply.value is None and reply.error is None for reply in all_replies),
         "n_failed": sum(reply.error is not None for reply in all_replies),

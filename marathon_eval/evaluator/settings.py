@@ -14,6 +14,23 @@ from marathon_eval.evaluator.config import RunConfig, parse_args
 #: Settings that may be written as `a=1,b=2`, as on the command line.
 _ARGUMENTS = ("model_args", "gen_kwargs", "judge_args", "judge_gen_kwargs", "prices")
 _LISTS = ("tasks", "include_path")
+_OF_MODEL = "it is an argument of the model: model_args={{'{name}': ...}}"
+#: Flags of the command line that are no settings from Python, and what takes their place.
+ELSEWHERE = {
+    **{
+        name: _OF_MODEL.format(name=name)
+        for name in ("batch_size", "device", "max_batch_size", "trust_remote_code")
+    },
+    "workers": "workers are for the command line: `marathon-eval --workers N`",
+    "export": "the files of `--export lm_eval` are for the command line; run['results'] has lm-eval's dictionary",
+    "retry": "call it again with the same cache: what failed is asked again",
+    "dry_run": "for the command line: `marathon-eval --dry_run`",
+    "log_to": "for the command line: `marathon-eval --log_to`, or `marathon-eval push RUN`",
+    "config": "give the settings as arguments: simple_evaluate(**settings)",
+    "verbosity": "for the command line; progress=True shows a bar",
+    "apply_chat_template": "chat templates are always applied",
+    "json": "the run has .summary()",
+}
 
 
 def checked_settings(settings: Mapping[str, Any]) -> RunConfig:
@@ -24,6 +41,8 @@ def checked_settings(settings: Mapping[str, Any]) -> RunConfig:
     known = {item.name for item in fields(RunConfig)}
     surplus = [name for name in settings if name not in known]
     if surplus:
+        if surplus[0] in ELSEWHERE:
+            raise MarathonError(f"no setting '{surplus[0]}': {ELSEWHERE[surplus[0]]}")
         raise MarathonError(
             f"no setting '{surplus[0]}'.{did_you_mean(surplus[0], known)} Settings: {', '.join(sorted(known))}"
         )

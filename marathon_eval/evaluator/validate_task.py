@@ -45,7 +45,8 @@ def validate_task(
             from marathon_eval.evaluator.judge_prompts import check_judging
 
             check_judging(loaded)
-        return [*_data_problems(loaded, data_dir)] if _has_data(loaded, data_dir) else []
+        # the gold answer and a wrong one may fail alike
+        return list(dict.fromkeys(_data_problems(loaded, data_dir))) if _has_data(loaded, data_dir) else []
     except MarathonError as error:
         return str(error).splitlines()
 

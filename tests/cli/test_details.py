@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -74,6 +75,7 @@ def test_a_task_says_its_readings_and_data(tmp_path: Path) -> None:
         (bool, "true or false"),
         (dict[str, int], "dict[str, int]"),
         ("int | None", "int or none"),
+        (Literal["basic", "none"] | None, "basic or none or not given"),
     ],
 )
 def test_types_in_words(annotation: object, words: str) -> None:

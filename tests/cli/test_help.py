@@ -78,3 +78,11 @@ _shtab_marathon_eval; echo "${COMPREPLY[@]}"
 def test_the_whole_parser_knows_each_verb() -> None:
     text = whole_parser(Registry()).format_help()
     assert all(verb in text for verb in verbs())
+
+
+def test_a_list_in_a_description_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["cache", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("ls       list every model") for line in lines)
+    assert any(line.startswith("prune    delete cached") for line in lines)

@@ -133,6 +133,8 @@ def test_ls_lists_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None
     ):
         assert main(["ls", what, "--include_path", str(folder)]) == 0
         assert name in capsys.readouterr().out.splitlines()
+        assert main(["ls", what, name, "--include_path", str(folder)]) == 0
+        assert name in capsys.readouterr().out
         assert main(["ls", what]) == 0
         assert name not in capsys.readouterr().out.splitlines()
 
@@ -169,6 +171,13 @@ def test_a_metric_that_fails_on_every_row_is_refused_before_anything_is_asked(fo
         MarathonError, match=r"keyword_share .*fails on every row tried: .*:4: KeyError: 'words'"
     ):
         run(folder)
+
+
+def test_a_misnamed_attribute_of_a_row_is_told_with_those_that_exist_once_per_row(folder: Path) -> None:
+    edited(folder, "metrics/keyword_share.py", "row.answer.value", "row.gold")
+    found = [line for line in problems(folder) if "no attribute 'gold'" in line]
+    assert len(found) == len(set(found)) == 2
+    assert "It has: answer, cluster, context, fields, label, target, targets" in found[0]
 
 
 def test_a_row_on_which_code_fails_is_an_error_row(folder: Path) -> None:

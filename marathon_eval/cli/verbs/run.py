@@ -292,15 +292,20 @@ def add_readings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def print_results(result: RunResult, as_json: bool, readings: str = READINGS[0]) -> None:
-    """Print results.json or a table, and below it the effect of the option order after --permute_choices."""
+def print_results(
+    result: RunResult, as_json: bool, readings: str = READINGS[0], source: str | None = None
+) -> None:
+    """Print results.json or a table, and below it the effect of the option order after --permute_choices.
+
+    `source` says where the answers come from if no model was asked.
+    """
     if as_json:
         summary: dict[str, Any] = result.summary()
         print(json.dumps(summary, indent=1))
         return
     from marathon_eval.cli.terminal import print_run
 
-    print_run(result, readings == "all")
+    print_run(result, readings == "all", source)
     if any("permute_choices" in manifest for manifest in result.manifests.values()):
         from marathon_eval.evaluator.controls import order_lines
 

@@ -126,7 +126,8 @@ def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequenc
         folder = run_folder(Path(arguments.output_path), result)
         write_run(result, folder)
         print(f"results: {folder}", file=sys.stderr)
-    print_results(result, as_json=arguments.json, readings=arguments.readings)
+    source = "the run" if arguments.predictions is None else "the predictions file"
+    print_results(result, as_json=arguments.json, readings=arguments.readings, source=source)
     if printout and not arguments.json:
         print("\nFor these answers the benchmark's own script prints:", *printout, sep="\n")
     return EXIT_WHOLE if result.whole else EXIT_INCOMPLETE
