@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +34,7 @@ class Doc:
 class DocSet:
     """Holds the documents of a task in one run, and counts the rows that were left out."""
 
-    docs: list[Doc]
+    docs: Sequence[Doc]
     n_meta: int
     n_missing: int
     n_filtered: int
@@ -54,8 +54,15 @@ class DocSet:
     @property
     def manifest_sha256(self) -> str:
         """SHA-256 over row numbers, audio paths below the root, and targets; equal on all machines."""
-        rows = [[doc.doc_id, doc.audio_names, doc.target] for doc in self.docs]
-        return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode(errors="surrogatepass")).hexdigest()
+        digest, separator = hashlib.sha256(b"["), b""
+        for first in range(0, len(self.docs), 1000):
+            docs = self.docs[first : first + 1000]
+            rows = [[doc.doc_id, doc.audio_names, doc.target] for doc in docs]
+            text = json.dumps(rows, ensure_ascii=False)[1:-1]
+            digest.update(separator + text.encode(errors="surrogatepass"))
+            separator = b", "
+        digest.update(b"]")
+        return digest.hexdigest()
 
     def manifest(self) -> dict[str, Any]:
         """Return the entry that results.json keeps about the dataset."""

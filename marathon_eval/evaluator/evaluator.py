@@ -3,10 +3,11 @@
 A run has five steps:
 
 1. `run_parts` loads the tasks, the model and the judge by their names;
-2. `documents_and_requests` reads the documents and builds their requests;
+2. `documents_and_requests` reads the documents and builds their requests; a run of very many rows does this and the two
+   following steps a portion after the other (portions.py);
 3. `requests.ask` gets a response for each request, from the cache or from the model: it calls `ResponseCache.answer`, which
    sends what the cache lacks through `api.model.complete` to `Model.generate`;
-4. `score_responses` scores the responses and aggregates them per task and group;
+4. `run_scores.RunScores` scores the responses and aggregates them per task and group;
 5. `results.files.write_run` (called by the command line) writes the results to a folder.
 """
 
@@ -21,25 +22,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import JUDGE_FLAGS, MODEL_FLAGS, Model, ModelFlags, Through, complete
 from marathon_eval.api.registry import Registry
-from marathon_eval.api.results import RunResult, Sample
+from marathon_eval.api.results import RunResult
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Spending, checked_budget
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.gc_pause import seldom_collected
-from marathon_eval.evaluator.provenance import recorded_versions
+from marathon_eval.evaluator.portions import Asker, Portions
 from marathon_eval.evaluator.requests import (
     Progress,
     RequestPool,
-    RunResponses,
-    ask,
     cache_folder,
-    requests_of_tasks,
-    unheard,
+    docs_of_tasks,
+    requests_of_docs,
 )
 from marathon_eval.evaluator.task_names import resolved_names
-from marathon_eval.files import sha256_of
-from marathon_eval.results.label import condition_of, selection_of
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.judge import Judge
@@ -60,7 +57,7 @@ def evaluate(
     Raises MarathonError.
     """
     from marathon_eval.evaluator.live_samples import live_samples
-    from marathon_eval.evaluator.score_run import load_scoring
+    from marathon_eval.evaluator.run_scores import RunScores, ScoringPlan
 
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups, model, judge = run_parts(config, model)
@@ -69,32 +66,26 @@ def evaluate(
     )
     with ResponseCache(cache_folder(config)) as cache, ExitStack() as stack:
         model.cache = cache
-        _, pool = documents_and_requests(model, tasks, config, cache)
-        shown = stack.enter_context(live_samples(progress or Progress(), config, tasks, pool))
-
-        def check_before_loading_weights(misses: int) -> None:
-            from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
-
-            refuse_missing(RunBeforeStart(tasks, pool, (model,), judge, config, cache), misses)
-            load_scoring()
-
+        # workers start anew for each portion, and a judge is asked about all documents of a task
+        divided = through is complete and judge is None
+        portions, pool = documents_and_requests(model, tasks, config, cache, divided)
+        shown = stack.enter_context(live_samples(progress or Progress(), config, tasks, portions.docs))
+        judging = judge_with(judge, cache, config.judge_gen_kwargs, judge_through)
+        scores = RunScores(ScoringPlan(tasks, groups, portions.docs, judging, once=True), config)
+        asked_through = spending.through(through) if spending.budget.given else through
+        asker = Asker(tasks, model, judge, cache, config, asked_through)
         try:
-            responses = ask(
-                pool,
-                model,
-                cache,
-                shown,
-                config.retry_errors,
-                spending.through(through) if spending.budget.given else through,
-                before=check_before_loading_weights,
-            )
+            responses = asker.responses(pool, portions.portion(0), shown)
+            for number in range(1, portions.count):
+                scores.add(pool, responses)
+                pool = portions.pool(number)
+                responses = asker.responses(pool, portions.portion(number), shown)
         finally:
             model.close()
         cache.commit()
-        judging = judge_with(judge, cache, config.judge_gen_kwargs, judge_through)
-        plan = ScoringPlan(tasks, groups, pool, judging, once=True)
         with seldom_collected():
-            result = score_responses(plan, config, model, responses, started, clock)
+            scores.add(pool, responses)
+            result = scores.result(model, started, clock)
         return replace(result, spent=spending.as_json()) if spending.budget.given else result
 
 
@@ -119,113 +110,59 @@ def run_parts(config: RunConfig, model: Model | None = None) -> RunParts:
 
 
 def documents_and_requests(
-    model: Model, tasks: Mapping[str, Task], config: RunConfig, cache: ResponseCache
-) -> tuple[dict[str, Any], RequestPool]:
-    """Return the model's fingerprint and the pool of all documents with their requests.
+    model: Model, tasks: Mapping[str, Task], config: RunConfig, cache: ResponseCache, divided: bool = False
+) -> tuple[Portions, RequestPool]:
+    """Return the run's portions, and the pool of the first: that of all documents unless `divided`.
 
     Raises one MarathonError that lists every problem with the weights and with the data. Weights are not looked for
     if this model was sent requests through this cache before: a rerun that only rescores needs none.
     """
     problems: list[str] = []
-    fingerprint: dict[str, Any] = {}
-    pool: RequestPool | None = None
+    found: tuple[Portions, RequestPool] | None = None
     try:
-        fingerprint = model.fingerprint
-        if not cache.knows(fingerprint):
+        if not cache.knows(model.fingerprint):
             model.check()
     except MarathonError as error:
         problems.append(str(error))
     try:
-        pool = pinned_pool(tasks, config, model.name(), cache)
+        portions = Portions(
+            docs_of_tasks(tasks, config),
+            lambda docs: _pinned(tasks, docs, config, model.name(), cache),
+            divided,
+        )
+        found = portions, portions.pool(0)
     except MarathonError as error:
         problems.append(str(error))
-    if problems or pool is None:
+    if problems or found is None:
         raise MarathonError("; and ".join(problems))
-    return fingerprint, pool
+    return found
 
 
 def pinned_pool(
     tasks: Mapping[str, Task], config: RunConfig, model_name: str, cache: ResponseCache
 ) -> RequestPool:
-    """Build the pool, with the windows of long clips; audio that is not in the --manifest makes error rows.
+    """Build the pool of all documents, with the windows of long clips; audio that is not in the --manifest makes error rows.
 
     Raises MarathonError.
     """
+    return _pinned(tasks, docs_of_tasks(tasks, config), config, model_name, cache)
+
+
+def _pinned(
+    tasks: Mapping[str, Task],
+    docs: dict[str, DocSet],
+    config: RunConfig,
+    model_name: str,
+    cache: ResponseCache,
+) -> RequestPool:
     from marathon_eval.evaluator.windows import with_windows
 
-    pool = requests_of_tasks(tasks, config, model_name)
+    pool = requests_of_docs(tasks, docs, config, model_name)
     if config.manifest is not None:
         from marathon_eval.evaluator.pinned_data import with_unpinned_refused
 
         pool = with_unpinned_refused(pool, cache, Path(config.manifest))
     return with_windows(pool, tasks, config, cache)
-
-
-class ScoringPlan(NamedTuple):
-    """Holds what scoring needs: the tasks and groups, the documents with their requests, and the judge.
-
-    `once`: the pool is scored once only, so its requests may be freed while documents are scored.
-    """
-
-    tasks: dict[str, Task]
-    groups: dict[str, Group]
-    pool: RequestPool
-    judge: Judge | None
-    once: bool = False
-
-
-def score_responses(
-    plan: ScoringPlan, config: RunConfig, model: Model, responses: RunResponses, started: str, clock: float
-) -> RunResult:
-    """Score the responses of a run and build its result.
-
-    `started` is the UTC start time as results.json shows it, `clock` is time.monotonic() minus the seconds
-    that the run has taken so far. Clears
-    `responses.by_request`: afterwards only the samples hold the texts.
-    """
-    from marathon_eval.evaluator.score_run import scored_task
-    from marathon_eval.evaluator.windows import changed_by_windows
-
-    tasks, pool = plan.tasks, plan.pool
-    cut = changed_by_windows(tasks, config, pool)
-    n_responses, n_cached = len(responses.by_request), len(responses.cached)
-    n_unsent = sum(unheard(request, responses.facts) for request in responses.by_request)
-    # with equally many responses and requests, no two documents share a response
-    emptied = plan.once and n_responses == pool.size()
-    scores_by_task = {
-        name: scored_task(task, pool.doc_requests[name], responses, config, plan.judge, emptied)
-        for name, task in tasks.items()
-    }
-    responses.by_request.clear()
-    task_results = {
-        name: scores.aggregation.result(pool.docs[name]) for name, scores in scores_by_task.items()
-    }
-    samples = {name: scores.samples for name, scores in scores_by_task.items()}
-    facts_by_task = {name: scores.facts for name, scores in scores_by_task.items()}
-    fingerprint = model.fingerprint
-    recorded, facts = config.recorded(), manifests(tasks, pool.docs, samples, facts_by_task)
-    return RunResult(
-        model=model.name(),
-        fingerprint=fingerprint,
-        fingerprint_sha256=sha256_of(fingerprint),
-        tasks=task_results,
-        groups={name: group.aggregate(task_results) for name, group in plan.groups.items()},
-        samples=samples,
-        config=recorded,
-        versions=recorded_versions(),
-        manifests=facts,
-        cache={"hits": n_cached, "misses": max(0, n_responses - n_cached - n_unsent)},
-        wall_s=round(time.monotonic() - clock, 3),
-        started=started,
-        interrupted=responses.interrupted,
-        condition=condition_of(recorded, cut),
-        selection=selection_of(recorded, facts, default_subsets(tasks)),
-    )
-
-
-def default_subsets(tasks: Mapping[str, Task]) -> dict[str, str | None]:
-    """Return the subset that each task takes without --subset."""
-    return {name: task.config.default_subset for name, task in tasks.items()}
 
 
 def load_tasks(
@@ -283,22 +220,6 @@ def in_orders(tasks: Mapping[str, Task], config: RunConfig) -> dict[str, Task]:
 
     checked(config.no_audio, config.swap_audio, config.permute_choices)
     return with_permutations(tasks, config.permute_choices)
-
-
-def manifests(
-    tasks: Mapping[str, Task],
-    docs: Mapping[str, DocSet],
-    samples: Mapping[str, Sequence[Sample]],
-    facts: Mapping[str, Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Return the `manifests` of results.json: each task's rows, how they were asked (`facts`), its orders of options."""
-    by_task = {name: {**docset.manifest(), **facts[name]} for name, docset in docs.items()}
-    if len(by_task) > len({name.partition("~")[0] for name in by_task}):
-        from marathon_eval.evaluator.controls import by_place
-
-        for name, orders in by_place(tasks, docs, samples).items():
-            by_task[name]["permute_choices"] = orders
-    return by_task
 
 
 def build_judge(registry: Registry, config: RunConfig) -> Model | None:

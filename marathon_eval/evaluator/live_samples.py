@@ -17,7 +17,7 @@ from marathon_eval.results.unfinished import PartialSamples, delete_killed
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.config import RunConfig
-    from marathon_eval.task.task import Task
+    from marathon_eval.task.task import DocSet, Task
 
 
 class LiveSamples(Progress):
@@ -29,18 +29,27 @@ class LiveSamples(Progress):
     """
 
     def __init__(
-        self, inner: Progress, config: RunConfig, tasks: Mapping[str, Task], pool: RequestPool
+        self, inner: Progress, config: RunConfig, tasks: Mapping[str, Task], docs: Mapping[str, DocSet]
     ) -> None:
         self.inner = inner
-        self._config, self._tasks, self._pool = config, tasks, pool
+        self._config, self._tasks, self._docs = config, tasks, docs
+        self._pool = RequestPool({}, {})
         self._responses: RunResponses | None = None
+        self._failed = False
         self._file: PartialSamples | None = None
         #: The documents that wait for a response, by request.
         self._waiting: dict[Request, list[tuple[str, DocRequests]]] = {}
 
-    def opened(self, responses: RunResponses) -> None:
-        self._responses = responses
-        self.inner.opened(responses)
+    def portion(self, name: str) -> None:
+        self.inner.portion(name)
+
+    def opened(self, pool: RequestPool, responses: RunResponses) -> None:
+        if not self._failed:
+            self._pool, self._responses = pool, responses
+            self._waiting.clear()
+            if self._file is not None:
+                self._guarded(self._add_all)
+        self.inner.opened(pool, responses)
 
     def refused(self, rows: int) -> None:
         self.inner.refused(rows)
@@ -74,12 +83,16 @@ class LiveSamples(Progress):
                 name: {
                     "headline": task.scorer.headline,
                     "readings": list(task.readings),
-                    "n_loaded": len(self._pool.doc_requests[name]),
+                    "n_loaded": len(self._docs[name].docs),
                 }
                 for name, task in self._tasks.items()
             },
         }
         self._file = PartialSamples(Path(self._config.output_path or ""), facts)
+        self._add_all()
+
+    def _add_all(self) -> None:
+        """Write the documents that are asked now and need nothing more from the model; the others wait for it."""
         for name, items in self._pool.doc_requests.items():
             for item in items:
                 self._add(name, item)
@@ -113,18 +126,18 @@ class LiveSamples(Progress):
                 file=sys.stderr,
             )
             self.close()
-            self._responses = None
+            self._responses, self._failed = None, True
 
 
 @contextmanager
 def live_samples(
-    progress: Progress, config: RunConfig, tasks: Mapping[str, Task], pool: RequestPool
+    progress: Progress, config: RunConfig, tasks: Mapping[str, Task], docs: Mapping[str, DocSet]
 ) -> Iterator[Progress]:
     """Yield a Progress that also writes samples below --output_path until the block ends; without it the same one."""
     if config.output_path is None or not config.log_samples:
         yield progress
         return
-    live = LiveSamples(progress, config, tasks, pool)
+    live = LiveSamples(progress, config, tasks, docs)
     try:
         yield live
     finally:

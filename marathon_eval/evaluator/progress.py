@@ -36,6 +36,10 @@ class LineProgress(Progress):
     """Prints plain lines: at the start, once a minute, and at the end."""
 
     _refused = 0
+    _portion = ""
+
+    def portion(self, name: str) -> None:
+        self._portion = f"{name}: "
 
     def refused(self, rows: int) -> None:
         self._refused = rows
@@ -45,7 +49,7 @@ class LineProgress(Progress):
         self._errors = 0
         self._forecast = Forecast()
         self._began = self._printed = self._latest = time.monotonic()
-        text = f"running {misses} requests on {hours(seconds)} of audio; {hits} answers are in the cache"
+        text = f"{self._portion}running {misses} requests on {hours(seconds)} of audio; {hits} answers are in the cache"
         self.say(f"{text}; {self._refused} rows cannot be asked" if self._refused else text)
 
     def advance(self, answered: CachedResponse, seconds: float) -> None:
@@ -68,7 +72,9 @@ class LineProgress(Progress):
         """
         done, heard = self._forecast.answers, self._forecast.audio
         passed = time.monotonic() - self._began
-        text = f"{done}/{self._misses} answers, {hours(heard)} of {hours(self._seconds)} of audio"
+        text = (
+            f"{self._portion}{done}/{self._misses} answers, {hours(heard)} of {hours(self._seconds)} of audio"
+        )
         failed = self._errors + self._refused
         text += f", {failed} failed, {passed:.0f} s" if failed else f", {passed:.0f} s"
         left = self._forecast.left(self._misses - done, self._seconds - heard)

@@ -32,8 +32,14 @@ if TYPE_CHECKING:
 class Progress:
     """Receives the progress of a run. This base class shows nothing; evaluator/progress.py shows it in the terminal."""
 
-    def opened(self, responses: RunResponses) -> None:
-        """Take the responses of the run, to which each is added as it comes; called first of all."""
+    def opened(self, pool: RequestPool, responses: RunResponses) -> None:
+        """Take what is asked, and its responses, to which each is added as it comes; called first of all.
+
+        A run of very many rows is asked in portions, and calls every method of this class for each.
+        """
+
+    def portion(self, name: str) -> None:
+        """Take the name of the portion that is asked next; not called for a run of one portion."""
 
     def start(self, hits: int, misses: int, seconds: float) -> None:
         """Start: the cache has `hits` responses; the model must answer `misses` requests on `seconds` of audio."""
@@ -92,17 +98,21 @@ def cache_folder(config: RunConfig) -> Path | None:
     return Path(config.use_cache) if config.use_cache else default_folder()
 
 
-def requests_of_tasks(tasks: Mapping[str, Task], config: RunConfig, model_name: str) -> RequestPool:
-    """Read every task's documents and build their requests; a row that cannot be asked keeps its error.
-
-    Raises MarathonError.
-    """
-    docs: dict[str, DocSet] = {}
-    doc_requests: dict[str, list[DocRequests]] = {}
+def docs_of_tasks(tasks: Mapping[str, Task], config: RunConfig) -> dict[str, DocSet]:
+    """Read every task's documents. Raises MarathonError."""
     with seldom_collected():
-        for name, task in tasks.items():
-            docs[name] = docs_of(task, config)
-            doc_requests[name] = [requests_of_doc(task, doc, config, model_name) for doc in docs[name].docs]
+        return {name: docs_of(task, config) for name, task in tasks.items()}
+
+
+def requests_of_docs(
+    tasks: Mapping[str, Task], docs: dict[str, DocSet], config: RunConfig, model_name: str
+) -> RequestPool:
+    """Build the requests of every task's documents; a row that cannot be asked keeps its error. Raises MarathonError."""
+    with seldom_collected():
+        doc_requests = {
+            name: [requests_of_doc(task, doc, config, model_name) for doc in docs[name].docs]
+            for name, task in tasks.items()
+        }
     return RequestPool(docs, doc_requests)
 
 
@@ -192,7 +202,7 @@ def ask(
 
     interrupted = False
     try:
-        progress.opened(responses)
+        progress.opened(pool, responses)
         progress.refused(_failed_rows(pool, facts))
         _collect(requests, model, cache, responses, progress, through, before)
         again = partial(_retried, responses, ask_more) if retry_errors else ask_nothing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.model import Request, Response
 from marathon_eval.api.results import Sample
@@ -14,7 +14,6 @@ from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.requests import RunResponses
 from marathon_eval.results.asked import PromptsHash
 from marathon_eval.results.compressed_samples import CompressedSamples
-from marathon_eval.scoring.aggregation import Aggregation
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
@@ -31,44 +30,41 @@ def load_scoring() -> None:
         import_module(name)
 
 
-class TaskScores(NamedTuple):
-    """Holds a task's samples, their aggregation, and the facts for its manifest: how it was asked, and its judge."""
+class TaskScores:
+    """Collects a task's samples and their aggregation, from all its documents at once or a portion after the other."""
 
-    samples: CompressedSamples
-    aggregation: Aggregation
-    facts: dict[str, Any]
+    def __init__(self, task: Task, config: RunConfig, judge: Judge | None = None) -> None:
+        self.samples = CompressedSamples()
+        self.aggregation = task.aggregation()
+        self._task = task
+        self._predict_only = config.predict_only
+        self._judge = None if config.predict_only or not task.has_gold else judge
+        self._asked = AskedFacts()
+        self._judged: Judged | None = None
 
+    def add(self, doc_requests: list[DocRequests], responses: RunResponses, emptied: bool = False) -> None:
+        """Score these documents, after the judge has judged them if the task has one: all of a task at once then.
 
-def scored_task(
-    task: Task,
-    doc_requests: list[DocRequests],
-    responses: RunResponses,
-    config: RunConfig,
-    judge: Judge | None,
-    emptied: bool = False,
-) -> TaskScores:
-    """Score every document of a task, after the judge has judged them if the task has one.
+        With `emptied`, requests and responses are freed as each document is scored, to bound memory: `doc_requests`
+        is empty afterwards.
+        """
+        rows = ((item.doc, _doc_responses(item, responses.by_request.get)) for item in doc_requests)
+        self._judged = judged_by(self._judge, self._task, rows)
+        verdicts = self._judged.verdicts if self._judged else {}
+        response_for = responses.by_request.take if emptied else responses.by_request.get
+        for item in _removed_in_order(doc_requests) if emptied else doc_requests:
+            doc_responses = _doc_responses(item, response_for)
+            verdict = verdicts.get(item.doc.doc_id)
+            sample = _sample(self._task, item, doc_responses, responses, verdict, self._predict_only)
+            self._asked.add(sample, item)
+            self.samples.append(sample)
+            self.aggregation.add(sample, item.doc)
 
-    With `emptied`, requests and responses are freed as each document is scored, to bound memory: `doc_requests` is
-    empty afterwards.
-    """
-    rows = ((item.doc, _doc_responses(item, responses.by_request.get)) for item in doc_requests)
-    judged = None if config.predict_only or not task.has_gold else judged_by(judge, task, rows)
-    verdicts = judged.verdicts if judged else {}
-    asked = AskedFacts()
-    samples, aggregation = CompressedSamples(), task.aggregation()
-    response_for = responses.by_request.take if emptied else responses.by_request.get
-    for item in _removed_in_order(doc_requests) if emptied else doc_requests:
-        doc_responses = _doc_responses(item, response_for)
-        verdict = verdicts.get(item.doc.doc_id)
-        sample = _sample(task, item, doc_responses, responses, verdict, config.predict_only)
-        asked.add(sample, item)
-        samples.append(sample)
-        aggregation.add(sample, item.doc)
-    code = {"code": own} if (own := task.own_code) else {}
-    return TaskScores(
-        samples, aggregation, {**asked.facts(), **code, **({"judge": judged.facts} if judged else {})}
-    )
+    def facts(self) -> dict[str, Any]:
+        """Return what the task's manifest says of how it was asked, of its own code, and of its judge."""
+        code = {"code": own} if (own := self._task.own_code) else {}
+        judge = {"judge": self._judged.facts} if self._judged else {}
+        return {**self._asked.facts(), **code, **judge}
 
 
 class AskedFacts:

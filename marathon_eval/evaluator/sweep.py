@@ -20,7 +20,7 @@ from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.evaluator import ScoringPlan, judge_with, pinned_pool, run_parts, score_responses
+from marathon_eval.evaluator.evaluator import judge_with, pinned_pool, run_parts
 from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
 from marathon_eval.evaluator.requests import (
     Progress,
@@ -31,6 +31,7 @@ from marathon_eval.evaluator.requests import (
     ordered,
     seconds_of,
 )
+from marathon_eval.evaluator.run_scores import RunScores, ScoringPlan
 from marathon_eval.evaluator.score_run import load_scoring
 from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of
 from marathon_eval.evaluator.window_answers import combine_answers
@@ -92,14 +93,16 @@ def sweep(
             config.retry_errors,
         )
         judging = judge_with(judge, cache, config.judge_gen_kwargs, judge_through)
-        scoring = ScoringPlan(tasks, groups, pool, judging)
+        scoring = ScoringPlan(tasks, groups, pool.docs, judging)
         for cell in cells:
             clock = time.monotonic() - cell.seconds
             by_request = Responses(cell_responses(cell, requests, cache, facts))
             cached = {request for request in by_request if request not in cell.new_responses}
             combine_answers(pool.splits, by_request, cached, pool.asked(), ask_nothing)
             responses = RunResponses(by_request, cached, facts, not complete)
-            on_result(cell, score_responses(scoring, cell.config, cell.model, responses, started, clock))
+            scores = RunScores(scoring, cell.config)
+            scores.add(pool, responses)
+            on_result(cell, scores.result(cell.model, started, clock))
     return complete
 
 

@@ -7,7 +7,7 @@ Without it no clip is cut. Windows of one clip have equal lengths, so that none 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -74,12 +74,15 @@ def with_windows(
     return RequestPool(pool.docs, doc_requests, splits)
 
 
-def changed_by_windows(tasks: Mapping[str, Task], config: RunConfig, pool: RequestPool) -> str | None:
-    """Return what a run's label says about cut clips, or about clips that are not cut though the task would."""
+def changed_by_windows(tasks: Mapping[str, Task], config: RunConfig, labels: Collection[str]) -> str | None:
+    """Return what a run's label says about cut clips, or about clips that are not cut though the task would.
+
+    `labels` are those of the windows that clips were cut into.
+    """
     if config.long_audio == "refuse":
         kept = any(isinstance(task.config.long_audio, LongAudio) for task in tasks.values())
         return "long audio uncut" if kept else None
-    return "; ".join(sorted({split.windows.label for split in pool.splits.values()})) or None
+    return "; ".join(sorted(labels)) or None
 
 
 def _cut(

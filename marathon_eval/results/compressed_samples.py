@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
+from marathon_eval.api.compressed_lines import CompressedLines
 from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.files import json_line
-from marathon_eval.results.compressed_lines import CompressedLines
 
 
 class CompressedSamples(Sequence[Sample]):

@@ -12,7 +12,7 @@ from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
 from marathon_eval.api.metric import Metric, ScoredRow, Tally, spread
 from marathon_eval.api.results import MetricValue, ReadingScore, Sample, TaskResult
-from marathon_eval.scoring.scorer import SCORABLE_STATUS, Scorer, scored_row
+from marathon_eval.scoring.scorer import SCORABLE_STATUS, Scorer, clip_of, scored_row, several
 from marathon_eval.scoring.usage import UsageColumns, answer_seconds
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ class Aggregation:
         ]
         #: Readings with a metric that needs the row itself, not only the row's score.
         self._readings_with_rows = {tallied.reading for tallied in self.tallies if tallied.metric.reads_rows}
-        #: The scored documents, in order.
-        self.docs: list[Doc] = []
+        #: Cluster and clips of the scored documents, in order.
+        self._clusters: list[str] = []
+        self._clips: list[str] = []
         self.parts: dict[str, dict[str, array[int]]] = {key: {} for key in scorer.breakdown}
         self.unanswered = dict.fromkeys(scorer.readings, 0)
         #: Places of the rows that each reading leaves out.
@@ -87,17 +88,19 @@ class Aggregation:
             label = str(sample.fields.get(key))
             if label not in places:
                 places[label] = array("q")
-            places[label].append(len(self.docs))
+            places[label].append(len(self._clusters))
         rows = self._rows(sample.readings, doc) if self._readings_with_rows else {}
         left_out = set()
         for name, read in sample.readings.items():
             if read.answer is None:
                 if read.rule in LEFT_OUT:
                     left_out.add(name)
-                    self.left_out[name].append(len(self.docs))
+                    self.left_out[name].append(len(self._clusters))
                 else:
                     self.unanswered[name] += 1
-        self.docs.append(doc)
+        cluster, clip = self.scorer.cluster(doc), clip_of(doc)
+        self._clusters.append(cluster)
+        self._clips.append(cluster if cluster == clip else clip)
         for name, metric, tally in self.tallies:
             if metric.counts_left_out or name not in left_out:
                 score = sample.readings[name].scores[metric.name]
@@ -110,8 +113,8 @@ class Aggregation:
         counts, left_out = tallied.tally.counts(), self.left_out[tallied.reading]
         if tallied.metric.counts_left_out or not left_out:
             return counts
-        missing = set(left_out)
-        return spread(counts, [n for n in range(len(self.docs)) if n not in missing], len(self.docs))
+        missing, n_scored = set(left_out), len(self._clusters)
+        return spread(counts, [n for n in range(n_scored) if n not in missing], n_scored)
 
     def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc) -> dict[str, ScoredRow]:
         context, cluster = self.contexts(doc), self.scorer.cluster(doc)
@@ -161,14 +164,14 @@ class Aggregation:
     def _values(self, parts: Parts) -> dict[str, dict[str, Measured]]:
         """Compute value, 95 % interval by cluster and breakdown of each metric; values are None without rows."""
         values: dict[str, dict[str, Measured]] = {name: {} for name in self.scorer.readings}
-        if not self.docs:
+        if not self._clusters:
             for name, metric, _ in self.tallies:
                 values[name][metric.name] = Measured(MetricValue(None), {key: {} for key in parts})
             return values
-        clusters = self.scorer.clusters(self.docs)
+        clusters = self._clusters if several(self._clusters) else self._clips
         for tallied in self.tallies:
             name, metric, _ = tallied
-            if len(self.left_out[name]) == len(self.docs) and not metric.counts_left_out:
+            if len(self.left_out[name]) == len(self._clusters) and not metric.counts_left_out:
                 # some metrics have a value of their own for no rows
                 nothing = {key: dict.fromkeys(labels) for key, labels in parts.items()}
                 values[name][metric.name] = Measured(MetricValue(None), nothing)

@@ -99,12 +99,22 @@ class Scorer:
     def cluster(self, doc: Doc) -> str:
         """Return the unit that intervals resample: the row's `cluster` column, else its clip, else the row itself."""
         value = doc.fields.get(self._cluster) if self._cluster else None
-        return str(value if value is not None else doc.audio_names or doc.doc_id)
+        return str(value) if value is not None else clip_of(doc)
 
     def clusters(self, docs: Sequence[Doc]) -> list[str]:
         """Return each document's cluster; where all share one (a single speaker), the clips instead."""
         clusters = [self.cluster(doc) for doc in docs]
-        return clusters if len(set(clusters)) > 1 else [str(doc.audio_names or doc.doc_id) for doc in docs]
+        return clusters if several(clusters) else [clip_of(doc) for doc in docs]
+
+
+def clip_of(doc: Doc) -> str:
+    """Return a document's clips as one text, or its number if it has none."""
+    return str(doc.audio_names or doc.doc_id)
+
+
+def several(clusters: Sequence[str]) -> bool:
+    """Return whether there is more than one cluster."""
+    return any(cluster != clusters[0] for cluster in clusters)
 
 
 def scored_row(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, overload
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
@@ -13,6 +13,7 @@ from marathon_eval.api.task_functions import task_function
 from marathon_eval.errors import AudioError, MarathonError, RowError
 from marathon_eval.task.data.audio_cells import returned_audio, with_cells
 from marathon_eval.task.data.dataset_function import processed_rows
+from marathon_eval.task.data.line_rows import LineRows
 from marathon_eval.task.data.references import audio_rule, reference_of
 from marathon_eval.task.data.row_steps import steps_named
 from marathon_eval.task.data.rows import TableReader, columns_of
@@ -34,6 +35,33 @@ from marathon_eval.task.prompt.prompt import OURS, Question
 from marathon_eval.task.prompt.template import FromRow, RowFunction, check_names
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
+
+
+class DocsOfRows(Sequence[Doc]):
+    """Makes documents of rows when they are read, so that few are in memory at the same time; a slice is a list."""
+
+    #: Documents that are made at once.
+    AT_ONCE = 1000
+
+    def __init__(self, rows: Sequence[Row], made: Callable[[Sequence[Row]], list[Doc]]) -> None:
+        self._rows = rows
+        self._made = made
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Doc]:
+        for first in range(0, len(self), self.AT_ONCE):
+            yield from self[first : first + self.AT_ONCE]
+
+    @overload
+    def __getitem__(self, index: int) -> Doc: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Doc]: ...
+    def __getitem__(self, index: int | slice) -> Doc | list[Doc]:
+        if isinstance(index, slice):
+            return self._made(self._rows[index])
+        return self._made([self._rows[index]])[0]
 
 
 class DocLoader:
@@ -97,13 +125,25 @@ class DocLoader:
             n_length=n_length,
         )
 
-    def _docs(self, rows: Sequence[Row], table: Table, columns: set[str]) -> list[Doc]:
+    def _docs(self, rows: Sequence[Row], table: Table, columns: set[str]) -> Sequence[Doc]:
         """Return the documents of these rows with target and audio, whose files are fetched.
 
-        Raises MarathonError for a name of the task that no row has.
+        Those of a long file are made each time they are read. Raises MarathonError for a name of the task that no row has.
         """
+        if isinstance(rows, LineRows):
+            named = set(columns)
+            for row in rows if self.steps else ():
+                named.update(self._finished(row, table).fields)
+            self._check_columns(named)
+            return DocsOfRows(
+                rows, lambda part: self._completed([self._finished(row, table) for row in part], part, table)
+            )
         finished = [self._finished(row, table) for row in rows]
         self._check_columns(columns.union(*(doc.fields for doc in finished)))
+        return self._completed(finished, rows, table)
+
+    def _completed(self, finished: Sequence[Doc], rows: Sequence[Row], table: Table) -> list[Doc]:
+        """Return the documents that `_finished` made of these rows with target and audio, whose files are fetched."""
         docs = [
             self._with_target_and_audio(doc, row.folder, table)
             for doc, row in zip(finished, rows, strict=True)
@@ -119,8 +159,13 @@ class DocLoader:
             table.rows,
             subset_named(self.config, subset, f"{self.where}: --subset"),
             lambda row: " ".join(self._audio_texts(row, table)),
-            lambda row: self._dropped_missing(row, table),
+            (lambda row: self._dropped_missing(row, table)) if self._may_drop(table) else None,
         )
+
+    def _may_drop(self, table: Table) -> bool:
+        """Return whether the task lets rows be dropped whose audio is missing."""
+        drops = self.config.on_missing_audio == "drop" or bool(self.config.known_missing)
+        return drops and table.source is not None
 
     def _audio_texts(self, row: Row, table: Table) -> list[str]:
         """Return the audio's names as written in the row, or none if they cannot be read."""

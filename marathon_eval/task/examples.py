@@ -87,7 +87,7 @@ class Examples:
         fewshot = self.config.fewshot_config
         evaluated, chosen = False, table
         if fewshot.samples is not None:
-            rows = [Row(number, "", values) for number, values in enumerate(fewshot.samples)]
+            rows: Sequence[Row] = [Row(number, "", values) for number, values in enumerate(fewshot.samples)]
         else:
             split = reader.fewshot_split()
             evaluated = split == reader.test_split()

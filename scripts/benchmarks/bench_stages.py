@@ -20,8 +20,8 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import build_model, load_tasks
-from marathon_eval.evaluator.requests import RunResponses, requests_of_tasks
-from marathon_eval.evaluator.score_run import scored_task
+from marathon_eval.evaluator.requests import RunResponses, docs_of_tasks, requests_of_docs
+from marathon_eval.evaluator.score_run import TaskScores
 
 SECONDS, RATES = 60, (16000, 44100)
 CLIPS, REPEATS = 8, 3
@@ -46,7 +46,9 @@ def rows(data: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         with ResponseCache(Path(folder)) as cache:
             model.cache = cache
-            build, pool = timed(lambda: requests_of_tasks(tasks, config, "dummy"))
+            build, pool = timed(
+                lambda: requests_of_docs(tasks, docs_of_tasks(tasks, config), config, "dummy")
+            )
             requests = pool.requests()
             hashing, _ = timed(lambda: cache.facts(audio for one in requests for audio in one.audios))
             write, _ = timed(lambda: [list(cache.answer(model, requests)), cache.commit()])
@@ -59,7 +61,8 @@ def rows(data: Path) -> dict[str, float]:
 
     def score() -> None:
         for name, task in tasks.items():
-            scores = scored_task(task, pool.doc_requests[name], answers, config, None)
+            scores = TaskScores(task, config)
+            scores.add(pool.doc_requests[name], answers)
             scores.aggregation.result(pool.docs[name])
 
     spent = {

@@ -11,7 +11,7 @@ from helpers.minimal_task import KEYS, write_task
 SCRIPT = """
 import sqlite3, sys
 import marathon_eval
-from marathon_eval.evaluator import score_run
+from marathon_eval.evaluator import run_scores
 
 class Noting(marathon_eval.Model):
     def generate(self, requests):
@@ -24,7 +24,7 @@ def scored(*arguments):
     print(connection.execute("SELECT count(*) FROM entries WHERE key LIKE 'response/%'").fetchone())
     raise SystemExit
 
-score_run.scored_task = scored
+run_scores.TaskScores.add = scored
 marathon_eval.simple_evaluate(Noting.from_args({}), [sys.argv[1]], use_cache=sys.argv[2])
 """
 

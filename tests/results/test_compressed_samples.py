@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from marathon_eval.api.compressed_lines import BLOCK
 from marathon_eval.api.results import ReadingScore, Sample
 from marathon_eval.files import json_line
-from marathon_eval.results.compressed_lines import BLOCK
 from marathon_eval.results.compressed_samples import CompressedSamples, rows_of, samples_text
 
 ROWS = 1500

@@ -208,13 +208,12 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     from marathon_eval.evaluator.evaluator import (
         as_judged,
         build_judge,
-        default_subsets,
         in_orders,
         judge_with,
         load_tasks,
-        manifests,
     )
     from marathon_eval.evaluator.requests import cache_folder
+    from marathon_eval.evaluator.run_scores import default_subsets, manifests
     from marathon_eval.results.files import read_results
     from marathon_eval.results.label import recorded_condition, selection_of
 

@@ -17,10 +17,11 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import ReadingScore, RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.evaluator import as_judged, default_subsets, judge_with, load_tasks
+from marathon_eval.evaluator.evaluator import as_judged, judge_with, load_tasks
 from marathon_eval.evaluator.provenance import recorded_versions
 from marathon_eval.evaluator.rescore.official_output import released_printout
 from marathon_eval.evaluator.rescore.predictions_file import Joined, joined_predictions, read_predictions
+from marathon_eval.evaluator.run_scores import default_subsets
 from marathon_eval.evaluator.score_run import judged_by, scored_sample
 from marathon_eval.files import sha256_of
 from marathon_eval.results.label import condition_of, selection_of

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
+from marathon_eval.api.compressed_lines import CompressedLines
 from marathon_eval.files import canonical_json, json_line, utf8
-from marathon_eval.results.compressed_lines import CompressedLines
 
 StoredRow = Mapping[str, Any]
 #: Fields that hold a row's options; early versions wrote neither.

@@ -12,10 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from marathon_eval.api.compressed_lines import CompressedLines
 from marathon_eval.api.task_functions import TAG
 from marathon_eval.errors import AudioError, MarathonError, unknown
 from marathon_eval.task.data.archives import ArchivedFiles
 from marathon_eval.task.data.embedded import AudioFolder
+from marathon_eval.task.data.line_rows import LONG_FILE, LineRows, checked_lines
 from marathon_eval.task.data.parquet import parquet_rows
 from marathon_eval.task.data.parsing import parsed_rows
 from marathon_eval.task.data.selection import Row
@@ -114,16 +116,26 @@ class TableReader:
         names = self._matched(source := self._source(names[0]), names)
         digest, audio = hashlib.sha256(), AudioFolder()
         rows: list[Row] = []
+        table: Sequence[Row] = rows
         for name in names:
             name = _below(source, name)
             parsed = self._parsed(source, name, digest, audio)
             folder = posixpath.dirname(name)
-            rows += [Row(len(rows) + offset, folder, values) for offset, values in enumerate(parsed)]
+            if isinstance(parsed, CompressedLines) and len(names) == 1:
+                table = LineRows(parsed, folder)
+                continue
+            values = map(json.loads, parsed) if isinstance(parsed, CompressedLines) else parsed
+            rows += [Row(len(rows) + offset, folder, value) for offset, value in enumerate(values)]
         self._check_sha256(digest.hexdigest(), names)
-        return Table(rows, self._sounds(source), source.label, digest.hexdigest(), audio.paths)
+        return Table(table, self._sounds(source), source.label, digest.hexdigest(), audio.paths)
 
-    def _parsed(self, source: Source, name: str, digest: Digest, audio: AudioFolder) -> list[Any]:
-        """Return the rows of one file, and add its bytes to the digest, or the hash that a hub has of them."""
+    def _parsed(
+        self, source: Source, name: str, digest: Digest, audio: AudioFolder
+    ) -> list[Any] | CompressedLines:
+        """Return the rows of one file, and add its bytes to the digest, or the hash that a hub has of them.
+
+        Rows of a long file of JSON lines are returned as these lines.
+        """
         form, label = self._format(name), f"{source.label}/{name}"
         part = self._part(source, name) if form == "parquet" else None
         if part is not None:
@@ -131,13 +143,16 @@ class TableReader:
             return parquet_rows(part.path, part.path.stat().st_size, label, self._wanted, audio)
         path = self._path(source, name)
         try:
-            if form != "parquet":
+            long_lines = form == "jsonl" and path.stat().st_size > LONG_FILE
+            if form != "parquet" and not long_lines:
                 content = path.read_bytes()
                 digest.update(content)
                 return parsed_rows(content, form, self.kwargs.field, label, self.kwargs.delimiter)
-            with path.open("rb") as file:  # not read at once: it may hold hours of audio
+            with path.open("rb") as file:  # not read at once: it may hold hours of audio, or a million rows
                 while block := file.read(1 << 20):
                     digest.update(block)
+            if long_lines:
+                return checked_lines(path, label)
         except OSError as error:
             raise self._unread(source, name, error.strerror) from None
         return parquet_rows(path, path.stat().st_size, label, self._wanted, audio)

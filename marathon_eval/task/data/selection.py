@@ -25,10 +25,10 @@ class Row(NamedTuple):
     values: Any
 
 
-def only(rows: Sequence[Row], rule: RowFilter | None) -> list[Row]:
+def only(rows: Sequence[Row], rule: RowFilter | None) -> Sequence[Row]:
     """Return the rows that belong to the task. A row that is not an object belongs to every task."""
     if rule is None:
-        return list(rows)
+        return rows
     matches = _matcher(rule)
     return [row for row in rows if not isinstance(row.values, Mapping) or matches(row)]
 
@@ -37,7 +37,7 @@ def only(rows: Sequence[Row], rule: RowFilter | None) -> list[Row]:
 class Selected:
     """Holds the selected rows and the numbers of rows left out by filters and for missing audio."""
 
-    rows: list[Row]
+    rows: Sequence[Row]
     n_filtered: int
     n_missing: int
     subset: str | None
@@ -88,13 +88,20 @@ def select(
     rows: Sequence[Row],
     subset: tuple[str | None, Subset],
     audio_name: Callable[[Row], str],
-    dropped_missing: Callable[[Row], bool],
+    dropped_missing: Callable[[Row], bool] | None,
 ) -> Selected:
-    """Drop rows that the subset excludes, then rows with missing audio that may be dropped, then balance classes."""
+    """Drop rows that the subset excludes, then rows with missing audio that may be dropped, then balance classes.
+
+    Without any of these (`dropped_missing` None: no row may be dropped), the rows are returned as they are.
+    """
     name, rules = subset
     filters = [_matcher(rule) for rule in rules.drop]
-    filtered = [row for row in rows if not any(matches(row) for matches in filters)]
-    available = [row for row in filtered if not dropped_missing(row)]
+    filtered = rows
+    if filters:
+        filtered = [row for row in rows if not any(matches(row) for matches in filters)]
+    available = filtered
+    if dropped_missing is not None:
+        available = [row for row in filtered if not dropped_missing(row)]
     chosen = available if rules.balance is None else balanced_rows(available, rules.balance, audio_name)
     n_filtered = len(rows) - len(filtered) + len(available) - len(chosen)
     return Selected(chosen, n_filtered, len(filtered) - len(available), name)
@@ -121,7 +128,9 @@ def balanced_rows(rows: Sequence[Row], balance: Balance, audio_name: Callable[[R
     return [row for row in chain.from_iterable(turns) if row is not None] + nameless
 
 
-def picked(rows: list[_R], limit: float | None, samples: Sequence[int] | None, where: str) -> list[_R]:
+def picked(
+    rows: Sequence[_R], limit: float | None, samples: Sequence[int] | None, where: str
+) -> Sequence[_R]:
     """Return the rows or documents with the numbers in --samples, or the first --limit rows.
 
     A limit below 1 is a fraction, rounded up, as in lm-eval. Raises MarathonError for an unknown row number.

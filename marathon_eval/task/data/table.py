@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from marathon_eval.task.data.selection import Row
@@ -19,7 +20,7 @@ class Table:
     `embedded` has the paths of audio that stood inside the table, by the name that rows have in its place.
     """
 
-    rows: list[Row]
+    rows: Sequence[Row]
     source: Source | None
     label: str
     sha256: str | None
