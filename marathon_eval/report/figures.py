@@ -47,7 +47,7 @@ def title_of(name: str) -> str:
 
 
 def write_plots(report: Report, folder: Path) -> list[Path]:
-    """Write all figures as SVG and PNG, as PDF at a column's width, and a breakdown of every run and task.
+    """Write all figures as SVG and PNG, as PDF at a column's width, and a breakdown of every run and task, whose PDF keeps its width.
 
     Raises MarathonError.
     """
@@ -64,9 +64,9 @@ def write_plots(report: Report, folder: Path) -> list[Path]:
         for label, parts in by_cell.items():
             figure = breakdown_plot(parts, f"{label}: {task}")
             if figure is not None:
-                written += save(
-                    figure, folder / "breakdown", f"{file_name(task)}_{numbers[label]:02}_{file_name(label)}"
-                )
+                name = f"{file_name(task)}_{numbers[label]:02}_{file_name(label)}"
+                written += save(figure, folder / "breakdown", name)
+                written.append(save_for_paper(figure, folder / "breakdown", name))
     return written
 
 

@@ -13,7 +13,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.report.cost import PressCost, sweep_costs
 from marathon_eval.report.plots import cost_by_task
 from marathon_eval.report.runs import ReportRun
-from marathon_eval.report.tables import costs_latex
+from marathon_eval.report.tables import costs_latex, costs_markdown
 
 
 def entry(points: float | None, ci95: list[float] | None) -> dict[str, Any]:
@@ -65,7 +65,10 @@ def test_the_papers_table_marks_what_is_certain_and_what_is_best() -> None:
     assert r"dart & 0.5 & $-$4.0$^{*}$ \\" in lines
     assert r"knorm & 0.5 & \textbf{$-$1.0} \\" in lines
     assert r"knorm & 0.9 & $-$9.0 \\" in lines, "the only press of its ratio is not the best of several"
-    assert costs_latex({}) == ""
+    assert costs_latex({}) == costs_markdown({}) == ""
+    markdown = costs_markdown(costs).splitlines()
+    assert r"| dart | 0.5 | -4.0\* |" in markdown
+    assert "| knorm | 0.5 | **-1.0** |" in markdown
 
 
 def test_a_star_follows_the_corrected_p_where_there_is_one(tmp_path: Path) -> None:

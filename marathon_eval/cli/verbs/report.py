@@ -59,13 +59,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of a cache that holds the runs' prompts, if not the default",
     )
+    add_other_files(parser)
+
+
+def add_other_files(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that write figures and tables beside the page."""
     parser.add_argument(
         "--plots",
         metavar="DIR",
         help="also write every figure to DIR as SVG and PNG, and as PDF at the width of a paper's column",
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="also write the leaderboard as a .md file beside the page"
+        "--markdown",
+        action="store_true",
+        help="also write the leaderboard, and what a sweep's presses cost, as a .md file beside the page",
     )
     parser.add_argument(
         "--latex",
@@ -104,7 +111,14 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
     from marathon_eval.report.cost import sweep_costs
     from marathon_eval.report.figures import write_plots
     from marathon_eval.report.page import render_page
-    from marathon_eval.report.tables import costs_latex, latex, listening_latex, listening_markdown, markdown
+    from marathon_eval.report.tables import (
+        costs_latex,
+        costs_markdown,
+        latex,
+        listening_latex,
+        listening_markdown,
+        markdown,
+    )
 
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -115,14 +129,19 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
         report, page, arguments.with_published, embedded, arguments.data_dir, arguments.use_cache
     )
     texts = {page: html}
+    costs = sweep_costs(report.cells) if arguments.markdown or arguments.latex else {}
     if arguments.markdown:
-        parts = markdown(report.board, intervals=True), listening_markdown(report.heard, report.board.columns)
+        parts = (
+            markdown(report.board, intervals=True),
+            listening_markdown(report.heard, report.board.columns),
+            costs_markdown(costs),
+        )
         texts[page.with_suffix(".md")] = "\n".join(filter(None, parts))
     if arguments.latex:
         tables = (
             latex(report.board),
             listening_latex(report.heard, report.board.columns),
-            costs_latex(sweep_costs(report.cells)),
+            costs_latex(costs),
         )
         texts[page.with_suffix(".tex")] = "\n".join(filter(None, tables))
     for path, text in texts.items():
