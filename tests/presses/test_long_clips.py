@@ -315,6 +315,7 @@ BOTH = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @EVERY
 @BOTH
 def test_pruning_presses_follow_their_rules(dtype: str, clips: tuple[tuple[float, ...], bool]) -> None:
@@ -322,6 +323,7 @@ def test_pruning_presses_follow_their_rules(dtype: str, clips: tuple[tuple[float
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @EVERY
 @BOTH
 @pytest.mark.parametrize("evict", ["context", "prompt"])
@@ -332,6 +334,7 @@ def test_eviction_presses_follow_their_rules(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @BOTH
 @pytest.mark.parametrize("clips", CLIPS[:3], ids=lambda clips: "+".join(f"{s:g}" for s in clips[0]))
 def test_evicting_at_every_step_begins_by_the_rules(
