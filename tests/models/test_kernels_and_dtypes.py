@@ -40,6 +40,9 @@ TOLERANCE = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.03}
 #: In float16 two kernels' scores of a key differ by up to 4e-6. Where two keys' scores are closer than that, each kernel keeps
 #: another one of them: in music_flamingo on the clip of 1.3 s it is one key of 96, and the logits differ by 0.04.
 ANOTHER_KEY = {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.06}
+#: In float16 dart's cosines of Granite's tokens, three to a window, are as close: sdpa and eager keep another one of 7 tokens on the
+#: clip of 1.3 s (in float32 the same ones), and the logits differ by 0.09.
+ANOTHER_TOKEN = {("granite_speech_plus", "dart"): {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.15}}
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +123,7 @@ def test_kernels_give_the_same_answers(
             assert max(difference(alone, shared), difference(alone, batched)) < TOLERANCE[dtype], kernel
             reference = logits.setdefault(press, rows)
             apart = [difference(a, b) for a, b in zip(reference, rows, strict=True)]
-            allowed = ANOTHER_KEY if press == "snapkv" else TOLERANCE
+            allowed = ANOTHER_KEY if press == "snapkv" else ANOTHER_TOKEN.get((name, press or ""), TOLERANCE)
             assert max(apart) < allowed[dtype], (kernel, press)
             kept = [response.usage.kept_tokens for response in found]
             assert kept == expected.setdefault(press, kept), (kernel, press)

@@ -43,6 +43,8 @@ def test_prompts_are_those_of_a_transcription_request(bench: Benches) -> None:
     )
     assert chat(glm) == officially(glm)
     assert chat(glm, instruction="Write it down.") == officially(glm, prompt="Write it down.")
+    words_first = chat(glm, audio_first=False)
+    assert words_first.index("Please transcribe") < words_first.index("<|pad|>")
 
 
 @pytest.mark.parametrize("language", ["de", "German", "german"])

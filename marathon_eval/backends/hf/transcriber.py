@@ -25,7 +25,7 @@ class ChatTranscriber(ChatModel):
     clips_per_question: ClassVar[int | None] = 1
 
     def instruction(self) -> str:
-        """Return the text that follows the clip, the same for every request; empty for none."""
+        """Return the text beside the clip, the same for every request; empty for none."""
         return ""
 
     def prepare(self, loaded: Loaded, requests: Sequence[Request], waves: Sequence[Sequence[Wave]]) -> Inputs:
@@ -35,12 +35,12 @@ class ChatTranscriber(ChatModel):
         return super().prepare(loaded, requests, waves)
 
     def turns(self, request: Request, sounds: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
-        """Return the system turn, if any, and the user's turn: the clip, and the model's instruction after it."""
-        system = (
-            cast("ChatSettings", self.settings).system_prompt if request.system is None else request.system
-        )
+        """Return the system turn, if any, and the user's turn: the clip and the instruction, in the model's order."""
+        settings = cast("ChatSettings", self.settings)
+        system = settings.system_prompt if request.system is None else request.system
         words = [{"type": "text", "text": self.instruction()}] if self.instruction() else []
-        turns: list[dict[str, Any]] = [{"role": "user", "content": [*sounds, *words]}]
-        return (
-            [{"role": "system", "content": [{"type": "text", "text": system}]}, *turns] if system else turns
-        )
+        content = [*sounds, *words] if settings.audio_first else [*words, *sounds]
+        turns: list[dict[str, Any]] = [{"role": "user", "content": content}]
+        if system:
+            turns.insert(0, {"role": "system", "content": [{"type": "text", "text": system}]})
+        return turns
