@@ -80,7 +80,7 @@ def print_rows_not_right(
     }
     if prompts is None:
         listed = [row for rows in by_task.values() for row in rows]
-        print_listed(run.folder, listed, only)
+        print_listed(run.folder, listed, only, graded.total())
     else:
         for task, rows in by_task.items():
             print_with_prompts(task, list(rows), prompts)
@@ -176,8 +176,8 @@ def tasks_of_run(
     return chosen
 
 
-def print_listed(folder: Path, rows: Sequence[ListedRow], only: str | None) -> None:
-    """Print a table of the rows and their number by outcome; graded rows are counted elsewhere."""
+def print_listed(folder: Path, rows: Sequence[ListedRow], only: str | None, n_graded: int) -> None:
+    """Print a table of the rows and their number by outcome; of `n_graded` graded rows some may not be listed."""
     table = FittedTable(LISTED_COLUMNS, len(LISTED_COLUMNS), 2)
     for row in rows:
         said = next((text for text in (row.error, row.reason) if text is not None), row.response)
@@ -193,10 +193,9 @@ def print_listed(folder: Path, rows: Sequence[ListedRow], only: str | None) -> N
         table.print(console)
     counts = Counter(row.outcome for row in rows if row.outcome != NAMES[GRADED])
     none = f"no row is {only or 'wrong, unanswered, failed or unscored'}"
-    text = ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
-    if only == "graded":
-        text = f"{len(rows)} graded"
-    text = text or none
+    parts = [f"{n} {outcome}" for outcome, n in counts.items()] or [none] * (only != "graded")
+    parts += [f"{n_graded} graded"] if only in (None, "graded") and (n_graded or only) else []
+    text = ", ".join(parts)
     console.print(f"{folder}: {text}", highlight=False, soft_wrap=True)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from marathon_eval.report.cost import starred
-from marathon_eval.report.tables import STAR, STAR_NOTE, for_latex, one_line, signed_latex
+from marathon_eval.report.tables import STAR, STAR_NOTE, for_latex, one_line
 
 _HEAD = r"task & metric & A & B & B $-$ A & 95\,\% CI & $p$ (Holm) & $n$ \\"
 
@@ -14,7 +14,7 @@ _HEAD = r"task & metric & A & B & B $-$ A & 95\,\% CI & $p$ (Holm) & $n$ \\"
 def comparison_latex(comparison: Mapping[str, Any]) -> str:
     r"""Return a LaTeX tabular of `compare`'s result; it needs \usepackage{booktabs}.
 
-    Numbers are on the scale of the task's headline (0 to 100 for most tasks). Tasks without a headline have no row.
+    Numbers are on the scale of the task's headline (0 to 100 for most tasks); a task without one has its first metric.
     """
     names = [
         one_line(f"% {side.upper()}: {comparison[side]['name']} ({comparison[side]['folder']})")
@@ -39,16 +39,17 @@ def comparison_latex(comparison: Mapping[str, Any]) -> str:
 def _rows(comparison: Mapping[str, Any]) -> Iterator[str]:
     for task in comparison["tasks"].values():
         headline = task["headline"] or {}
-        reading = task["readings"].get(headline.get("reading"))
-        metric = reading["metrics"].get(headline["metric"]) if reading else None
-        if metric is None:
+        reading = task["readings"].get(headline.get("reading")) or next(iter(task["readings"].values()), None)
+        if reading is None or not reading["metrics"]:
             continue
-        scale = headline.get("scale", 1.0)
-        scores = ("--" if metric[side] is None else f"{metric[side] * scale:.1f}" for side in "ab")
+        wanted = str(headline.get("metric"))
+        name: str = wanted if wanted in reading["metrics"] else next(iter(reading["metrics"]))
+        metric, scale = reading["metrics"][name], headline.get("scale", 1.0)
+        scores = ("--" if metric[side] is None else _number(metric[side], scale) for side in "ab")
         p = reading["discordance"]["holm_p"] if reading["discordance"] else None
         cells = [
             for_latex(task["task"]),
-            for_latex(headline["metric"]),
+            for_latex(name),
             *scores,
             _difference(metric, scale, p),
             _interval(metric, scale),
@@ -58,14 +59,19 @@ def _rows(comparison: Mapping[str, Any]) -> Iterator[str]:
         yield " & ".join(cells) + r" \\"
 
 
+def _number(value: float, scale: float, sign: str = "") -> str:
+    """Return a number on its scale: points with one digit, fractions with three."""
+    return f"{value * scale:{sign}.{1 if scale > 1 else 3}f}".replace("-", "$-$")
+
+
 def _difference(metric: Mapping[str, Any], scale: float, p: float | None) -> str:
     if metric["difference"] is None:
         return "--"
     low, high = metric["ci95"] or (None, None)
-    return signed_latex(metric["difference"] * scale) + (STAR if starred(p, low, high) else "")
+    return _number(metric["difference"], scale, "+") + (STAR if starred(p, low, high) else "")
 
 
 def _interval(metric: Mapping[str, Any], scale: float) -> str:
     if metric["ci95"] is None:
         return for_latex(metric["no_interval"] or metric["reason"] or "--")
-    return " to ".join(signed_latex(end * scale) for end in metric["ci95"])
+    return " to ".join(_number(end, scale, "+") for end in metric["ci95"])

@@ -71,7 +71,7 @@ def test_rows_with_grades_and_without_a_score_are_listed(tmp_path: Path, shown: 
     ]
     assert main([*flags, *cache]) == EXIT_INCOMPLETE
     text = " ".join(shown(run, "--wrong").split())
-    assert "1 not scored" in text
+    assert "1 not scored, 2 graded" in text
     assert "judge_unparsed" in text
     assert "2 rows are graded, neither right nor wrong; listed from the worst" in text
     assert "no row is wrong" not in text

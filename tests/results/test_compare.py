@@ -16,6 +16,7 @@ from marathon_eval.api.model import Response
 from marathon_eval.api.results import RunResult
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
+from marathon_eval.report.compared_table import comparison_latex
 from marathon_eval.results.compare import compare_runs, run_names
 from marathon_eval.results.files import write_run
 from marathon_eval.results.paired import TaskRows, correct, difference, paired_metrics, rebuilt
@@ -253,3 +254,11 @@ def test_the_papers_table_has_differences_intervals_p_and_stars(
 def test_runs_of_one_model_are_named_by_the_settings_in_which_they_differ() -> None:
     results = [{"model": "dummy", "fingerprint": {"model": "dummy", "answer": text}} for text in "AB"]
     assert run_names(results) == ["dummy answer=A", "dummy answer=B"]
+
+
+def test_a_task_without_a_headline_has_its_first_metric_in_the_table(write: WriteRun) -> None:
+    compared = compare_runs(write("a", SAID_A), write("b", SAID_B))
+    compared["tasks"]["own"]["headline"] = None
+    value = compared["tasks"]["own"]["readings"]["strict"]["metrics"]["macro_f1"]
+    (row,) = [line for line in comparison_latex(compared).splitlines() if line.startswith("own & ")]
+    assert row.split(" & ")[2] == f"{value['a']:.3f}"
