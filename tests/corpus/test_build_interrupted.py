@@ -130,7 +130,7 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
 def test_two_builds_of_one_recipe_do_not_mix(tmp_path: Path) -> None:
     source = make_source_corpora.needle(tmp_path / "source")
     process = subprocess.Popen(
-        command("needle", source, tmp_path / "out"), stderr=subprocess.DEVNULL, text=True
+        command("needle", source, tmp_path / "out", *PROBES), stderr=subprocess.DEVNULL, text=True
     )
     try:
         wait_for(1, tmp_path / "out", process)

@@ -31,7 +31,7 @@ def probes(name: str, lengths: str, depths: str, distractors: int) -> Recipe:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return Made(at_test_rate("needle"), tmp_path_factory.mktemp("needle"))
+    return Made(probes("needle", "5,30", "0,50,100", 2), tmp_path_factory.mktemp("needle"))
 
 
 @pytest.fixture(scope="module")
