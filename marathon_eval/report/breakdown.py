@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from marathon_eval.report.crossed import Crossed, crossed
 from marathon_eval.report.sample_columns import CellColumns, ReadingColumns, TaskColumns
@@ -17,6 +17,8 @@ NO_ANSWER, OTHER = "no answer", "other"
 #: A task with more different gold labels than this counts as one with open answers, not classes.
 MOST_LABELS = 30
 MOST_DURATION_BINS = 6
+#: Fields that say where in the clip something is; the page draws them along it.
+_PLACE = re.compile("_(start|stop|end)s?$")
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class Breakdown:
     majority: float | None
 
 
-@dataclass(frozen=True)
-class _Row:
+class _Row(NamedTuple):
+    # a tuple, because a report makes one for each of 250,000 answers
     target: str
     answer: str | None
     code: str
@@ -154,6 +156,8 @@ def _by_field(rows: Sequence[_Row]) -> dict[str, tuple[Share, ...]]:
     names = dict.fromkeys(name for row in rows for name in row.fields)
     shares = {}
     for name in names:
+        if _PLACE.search(name) and all(isinstance(row.fields.get(name), (int, float, list)) for row in rows):
+            continue
         values = {_name(row.fields.get(name)) for row in rows}
         if 1 < len(values) <= MOST_LABELS:
             shares[name] = _shares((_name(row.fields.get(name)), row) for row in rows)

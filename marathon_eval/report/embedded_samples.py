@@ -11,6 +11,8 @@ from marathon_eval.report.documents import AskedDocument
 from marathon_eval.report.sample_columns import CellColumns, TaskColumns
 from marathon_eval.results.failures import failure_kind
 from marathon_eval.results.outcomes import ABSENT
+from marathon_eval.scoring.metrics.intervals import spans_in
+from marathon_eval.scoring.metrics.times import times_in
 
 #: What a document was asked, apart from its clip.
 ASKED_TEXTS = ("target", "fields", "prompt", "options")
@@ -65,7 +67,7 @@ def embedded_samples(task: TaskColumns, clips: ClipNumbers, prompts: Mapping[str
             own = cell.columns.own.get(place)
             if own is not None:
                 cell.keep_own(place, _numbered(own, prompts, texts), numbers)
-    packed = {
+    packed: dict[str, Any] = {
         "task": task.task,
         "doc": task.documents.doc_ids,
         "data": task.documents.ambiguous,
@@ -78,7 +80,25 @@ def embedded_samples(task: TaskColumns, clips: ClipNumbers, prompts: Mapping[str
             for number, cell in cells.items()
         },
     }
+    if task.timed:
+        packed["times"] = _times(task, texts)
     return EmbeddedTask(packed, texts)
+
+
+def _times(task: TaskColumns, texts: EmbeddedTexts) -> dict[int, list[tuple[float, float]]]:
+    """Return the stretches or moments in each gold text and answer by its number, read as the metric reads them."""
+    asked = [*task.documents.first, *(own for cell in task.cells.values() for own in cell.own.values())]
+    read = {one.target for one in asked}
+    for cell in task.cells.values():
+        read.update(answer for reading in cell.readings.values() for answer in reading.answers)
+    found = {texts.number(text): _read_times(text, task.timed) for text in read if text is not None}
+    return {number: times for number, times in found.items() if times}
+
+
+def _read_times(text: str, kind: str) -> list[tuple[float, float]]:
+    if kind == "spans":
+        return spans_in([text]) or []
+    return [(time, time) for time in times_in(text) or ()]
 
 
 def _numbered(asked: AskedDocument, prompts: Mapping[str, str], texts: EmbeddedTexts) -> dict[str, int]:

@@ -80,7 +80,7 @@ def make_board(
     inside = tuple(column for column in columns if with_published or column.task in tasks)
     benchmark_tasks = {column.task for column in columns}
     others = [task for task in tasks if task not in benchmark_tasks and not alone]
-    outside = tuple(PublishedColumn(task, task, "") for task in others)
+    outside = tuple(_other_column(task, columns) for task in others)
     asked = [cell for cell in cells if not alone or benchmark_tasks & cell.tasks.keys()]
     rows = [_cell_row(cell, benchmark, tasks) for cell in asked]
     if benchmark and with_published:
@@ -93,6 +93,17 @@ def _place(row: LeaderboardRow) -> float:
     if row.average is None:
         return -math.inf
     return -row.average.value if row.average.falls else row.average.value
+
+
+def _other_column(task: str, columns: Sequence[PublishedColumn]) -> PublishedColumn:
+    """Return the column of a task outside the benchmark; `race~1` is named and grouped as the benchmark does `race`."""
+    name, mark, order = task.partition("~")
+    known = next((column for column in columns if mark and column.task == name), None)
+    return (
+        PublishedColumn(task, f"{known.short}~{order}", known.group)
+        if known
+        else PublishedColumn(task, task, "")
+    )
 
 
 def score_of(task: TaskResult, all_rows: bool = True) -> Score | None:

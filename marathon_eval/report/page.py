@@ -21,12 +21,20 @@ from marathon_eval.report.addresses import address
 from marathon_eval.report.clips import ReportClips, ServedClips, clip_counts
 from marathon_eval.report.documents import same_clips
 from marathon_eval.report.embedded_samples import ClipNumbers, embedded_samples, fitting_length
+from marathon_eval.report.facets import board_facets
 from marathon_eval.report.gather import Report
 from marathon_eval.report.leaderboard import LeaderboardRow, champions, published_rows
 from marathon_eval.report.published import Benchmark, benchmark_names, published_benchmark
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.sample_columns import TaskColumns
-from marathon_eval.report.summary import chances, run_facts, started_and_rows, task_lines, timing_lines
+from marathon_eval.report.summary import (
+    chances,
+    rows_by_task,
+    run_facts,
+    started_and_rows,
+    task_lines,
+    timing_lines,
+)
 from marathon_eval.report.tables import listening_gaps, listening_text, one_line, rows_text
 from marathon_eval.results.outcomes import NAMES, is_error_rate
 
@@ -39,7 +47,20 @@ LEAST_TEXT_BUDGET = 100_000
 TOKEN_MAP_CHARS = 4_000_000
 FOLDER = Path(__file__).parent
 #: The parts of the page's script, in the order in which they stand in it.
-SCRIPTS = ("core", "breakdown", "statistics", "words", "rows", "sound", "detail", "state", "live")
+SCRIPTS = (
+    "core",
+    "breakdown",
+    "statistics",
+    "words",
+    "rows",
+    "sound",
+    "marks",
+    "detail",
+    "blind",
+    "board",
+    "state",
+    "live",
+)
 
 
 def render_page(
@@ -90,6 +111,8 @@ def render_page(
         coverage=_coverage(report),
         chances=chances(report.cells),
         asides=started_and_rows(report.cells),
+        facets=board_facets(report.board.rows, report.cells),
+        sizes=rows_by_task(report.cells),
         failures=report.gathered.failures,
         clip_counts=clip_counts(samples.clips, samples.previews),
         address=address,

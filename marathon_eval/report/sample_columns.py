@@ -29,6 +29,8 @@ USAGE = (
 )
 #: Extracted answers are cut to this length: a longer one, such as a transcript, is in the response in full.
 SHOWN_ANSWER_CHARS = 300
+#: Metrics that compare stretches of time, and those that compare moments (scoring/metrics/intervals.py).
+OF_SPANS, OF_TIMES = ("interval_iou", "recall_at_iou", "span_f1"), ("event_f1", "time_match")
 BETWEEN_REPEATS = "\n\n— next repeat —\n\n"
 BETWEEN_TURNS = "\n\n— answer to the next turn —\n\n"
 
@@ -87,6 +89,8 @@ class TaskColumns:
         self.primary: str = ""
         #: The headline's metric of the first run; empty if that run has none.
         self.metric: str = ""
+        #: The function that builds it, which its entry in metric_list names.
+        self.factory: str = ""
         self._texts: dict[str, str] = {}
         self.documents = TaskDocuments(self._texts)
 
@@ -103,12 +107,15 @@ class TaskColumns:
         columns = self.cells[number] = CellColumns(readings={name: ReadingColumns() for name in names})
         metric = str(headline.get("metric", ""))
         self.metric = self.metric or metric
+        entry = result.metrics.get(str(headline.get("reading")), {}).get(metric, {})
+        self.factory = self.factory or str(entry.get("metric", metric))
         known = self.documents.of_run(number, data or RunData())
+        whole = bool(self.aligned or self.timed)
         for row in rows:
             place, own = known.place_of(row)
             if own is not None:
                 columns.own[place] = own
-            self._add_row(columns, place, row, metric)
+            self._add_row(columns, place, row, metric, whole)
         return columns
 
     @property
@@ -122,7 +129,15 @@ class TaskColumns:
         own = columns.own.get(place)
         return self.documents.first[place] if own is None else own
 
-    def _add_row(self, columns: CellColumns, place: int, row: Mapping[str, Any], metric: str) -> None:
+    @property
+    def timed(self) -> str:
+        """What the headline compares: "spans" or "times" in the clip, or "" where it compares neither."""
+        return "spans" if self.factory in OF_SPANS else "times" if self.factory in OF_TIMES else ""
+
+    def _add_row(
+        self, columns: CellColumns, place: int, row: Mapping[str, Any], metric: str, whole: bool
+    ) -> None:
+        """Add a row's values; answers are kept `whole` where the page aligns them or reads times in them."""
         columns.places.append(place)
         between = BETWEEN_TURNS if row.get("turns_sha256") else BETWEEN_REPEATS
         columns.responses.append(self._shared(joined_text(row["response"], between)))
@@ -131,21 +146,22 @@ class TaskColumns:
             columns.errors[place] = str(row["error"])
         if row.get("judge"):
             columns.judged[place] = judge_text(row["judge"])
-        token_map = TokenMap.of(row["usage"])
+        usage = row["usage"]
+        token_map = TokenMap.of(usage)
         if token_map is not None:
             columns.token_maps[place] = token_map
-        audio, kept = sounding_tokens(row["usage"])
-        usage = {**row["usage"], "audio_tokens": audio, "kept_tokens": kept}
+        audio, kept = sounding_tokens(usage)
         for name, values in columns.usage.items():
-            value = usage.get(name)
+            value = audio if name == "audio_tokens" else kept if name == "kept_tokens" else usage.get(name)
             values.append(None if value is None else _rounded(value))
+        readings = row["readings"]
         for name, reading in columns.readings.items():
-            outcome = outcome_of(row, name, metric)
-            extracted = row["readings"].get(name) or {}
-            reading.codes.append(outcome.code)
-            reading.scores.append(outcome.score)
+            code, score, _ = outcome_of(row, name, metric)
+            extracted = readings.get(name) or {}
+            reading.codes.append(code)
+            reading.scores.append(score)
             answer = extracted.get("answer")
-            reading.answers.append(self._shared(answer if self.aligned else _beginning(answer)))
+            reading.answers.append(self._shared(answer if whole else _beginning(answer)))
             reading.rules.append(self._shared(extracted.get("rule")))
 
     def _shared(self, text: str | None) -> str | None:

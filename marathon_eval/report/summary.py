@@ -110,6 +110,15 @@ def started_and_rows(cells: Sequence[ReportRun]) -> dict[str, str]:
     return found
 
 
+def rows_by_task(cells: Sequence[ReportRun]) -> dict[str, int]:
+    """Return the rows of each task's subset, of tasks that all runs agree about."""
+    found: dict[str, set[int]] = {}
+    for cell in cells:
+        for name, task in cell.tasks.items():
+            found.setdefault(name, set()).add(task.full_n)
+    return {name: next(iter(sizes)) for name, sizes in found.items() if len(sizes) == 1}
+
+
 def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:
     """Return one line per run whose answers have any timing."""
     lines = []

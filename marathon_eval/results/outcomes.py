@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from marathon_eval.api.filter import LEFT_OUT
 
@@ -27,8 +26,7 @@ _VERDICTS = ("accuracy", "acc", "exact_match")
 _GRADES = ("judge_score", "reference_score", "rubric_score", "other_grade", "grade")
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """Holds one code of NAMES, the score that it follows from, if any, and the name of that score's metric."""
 
     code: str
@@ -80,8 +78,9 @@ def is_error_rate(name: str) -> bool:
 
 def _verdict(scores: Mapping[str, float | None], metric: str) -> tuple[str, float | None]:
     for name in (*_VERDICTS, metric, *scores):
-        if scores.get(name) is not None:
-            return name, scores[name]
+        score = scores.get(name)
+        if score is not None:
+            return name, score
     return metric, None
 
 

@@ -27,11 +27,12 @@ def labels(
 def names_of(fingerprints: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return model, differing settings, press and ratio of each run; runs that are alike have equal names."""
     return [
-        _label(fingerprint, _differing(fingerprint["model"], fingerprints)) for fingerprint in fingerprints
+        _label(fingerprint, differing_settings(fingerprint["model"], fingerprints))
+        for fingerprint in fingerprints
     ]
 
 
-def _differing(model: str, fingerprints: Iterable[Mapping[str, Any]]) -> list[str]:
+def differing_settings(model: str, fingerprints: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the settings, press settings included, that are not the same in all fingerprints of a model.
 
     A setting of the model that only some of them have, because a fingerprint has it where it is given, differs too.
@@ -62,7 +63,8 @@ def _owner(fingerprint: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 def _label(fingerprint: Mapping[str, Any], differing: Sequence[str]) -> str:
     press = fingerprint.get("press") or {}
-    of_model = [f"{key}={_short(fingerprint[key])}" for key in differing if _readable(fingerprint.get(key))]
+    texts = {key: setting_text(fingerprint.get(key)) for key in differing}
+    of_model = [f"{key}={text}" for key, text in texts.items() if text is not None]
     of_press = [f"{key}={_short(press[key])}" for key in differing if key in press]
     words = [str(fingerprint["model"]), *of_model]
     name, ratio = press_of(fingerprint)
@@ -71,12 +73,13 @@ def _label(fingerprint: Mapping[str, Any], differing: Sequence[str]) -> str:
     return " ".join(words)
 
 
-def _readable(value: Any) -> bool:
-    """Return whether a setting can be part of a name: it is neither nested nor a hash."""
-    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
-        return isinstance(value, bool)
+def setting_text(value: Any) -> str | None:
+    """Return a setting as a name shows it; None for one that can be no part of a name, because it is nested or a hash."""
+    if not isinstance(value, (str, int, float)):
+        return None
     text = str(value)
-    return not (len(text) >= 40 and all(letter in "0123456789abcdef" for letter in text))
+    hashed = len(text) >= 40 and all(letter in "0123456789abcdef" for letter in text)
+    return None if hashed else _short(value)
 
 
 def _short(value: Any) -> str:

@@ -21,7 +21,8 @@ SCORABLE_STATUS = ("ok", "unverified")
 class Scorer:
     """Scores the responses of one task.
 
-    `breakdown` names the columns whose values get figures of their own, `cluster` the column that intervals resample.
+    `breakdown` names the columns whose values get figures of their own, `sample_fields` further columns that samples
+    keep, and `cluster` the column that intervals resample.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Scorer:
         readings: Mapping[str, Reading],
         *,
         breakdown: Sequence[str] = (),
+        sample_fields: Sequence[str] = (),
         cluster: str | None = None,
         headline: Mapping[str, Any] | None = None,
         version: Any = None,
@@ -37,6 +39,7 @@ class Scorer:
         self.name = name
         self.readings = readings
         self.breakdown = list(breakdown)
+        self._kept = [*dict.fromkeys([*breakdown, *sample_fields])]
         self.headline = headline
         self.version = version
         self._cluster = cluster
@@ -74,7 +77,7 @@ class Scorer:
             cached=False,
             prompt_sha256=None,
             audio=[],
-            fields={key: doc.fields.get(key) for key in self.breakdown},
+            fields={key: doc.fields.get(key) for key in self._kept},
             choices=list(context.choices),
             letters=list(context.letters),
             cluster=self.cluster(doc),

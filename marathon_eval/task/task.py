@@ -84,11 +84,12 @@ class Task:
 
     def scorer_named(self, name: str) -> Scorer:
         """Return the task's scorer, whose samples carry `name`."""
-        config, keys = self.config, self.config.breakdown or []
+        config = self.config
         return Scorer(
             name,
             self.readings,
-            breakdown=[keys] if isinstance(keys, str) else keys,
+            breakdown=_names(config.breakdown),
+            sample_fields=_names(config.sample_fields),
             cluster=config.cluster,
             headline=config.headline.model_dump() if config.headline else None,
             version=config.metadata.get("version"),
@@ -319,3 +320,7 @@ class Task:
         metrics = [metric.name for metric in self.readings[headline.reading].metrics]
         if headline.metric not in metrics:
             raise unknown(self._at("headline"), f"metric of '{headline.reading}'", headline.metric, metrics)
+
+
+def _names(columns: str | list[str] | None) -> list[str]:
+    return [columns] if isinstance(columns, str) else columns or []

@@ -136,9 +136,14 @@ def _options(task: Task, doc: Doc) -> dict[str, list[str]]:
 def _same_row(row: StoredRow, task: Task, doc: Doc) -> bool:
     """Compare what a row of a predictions file recorded of its document."""
     target = list(doc.target) if isinstance(doc.target, tuple) else doc.target
+    stored = row.get("fields", {})
     fields = {key: doc.fields.get(key) for key in task.scorer.breakdown}
     same = all(row.get(key, now) == now for key, now in _options(task, doc).items())
-    return same and row.get("target") == target and row.get("fields", {}) == fields
+    return (
+        same
+        and row.get("target") == target
+        and {key: stored[key] for key in fields if key in stored} == fields
+    )
 
 
 def _facts(requests: Sequence[Request], config: RunConfig) -> dict[Audio, AudioFacts]:

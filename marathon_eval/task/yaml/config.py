@@ -250,6 +250,11 @@ class TaskConfig(Keys):
     breakdown: str | list[str] | None = Field(
         None, description="columns by whose values the results are also reported"
     )
+    sample_fields: str | list[str] | None = Field(
+        None,
+        description="columns that samples keep beside those of `breakdown`; NAME_start and NAME_stop, in seconds of the "
+        "clip, are drawn along it on the report's page",
+    )
     cluster: str | None = Field(
         None,
         description="column with each row's cluster, which intervals resample; the audio's path by default",
