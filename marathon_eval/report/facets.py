@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from marathon_eval.report.leaderboard import LeaderboardRow
-from marathon_eval.report.run_labels import differing_settings, setting_text
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.tables import one_line
 from marathon_eval.results.label import label_words
+from marathon_eval.results.run_labels import differing_settings, setting_text
 
 #: The facet that tells runs from published results, and its values by the kind of a row.
 SHOWN, KINDS = "results", {"run": "runs", "published": "published", "reference": "references"}
 #: A facet with more values is none: its list would be no shorter than the table.
-MOST_VALUES = 60
+MOST_FACET_VALUES = 60
 
 
 class Facet(NamedTuple):
@@ -43,7 +43,9 @@ def board_facets(rows: Sequence[LeaderboardRow], cells: Sequence[ReportRun]) -> 
         for name, value in found.items():
             values.setdefault(name, {})[value] = None
     facets = [Facet(name, tuple(sorted(found, key=_natural))) for name, found in values.items()]
-    return BoardFacets(tuple(facet for facet in facets if 2 <= len(facet.values) <= MOST_VALUES), by_row)
+    return BoardFacets(
+        tuple(facet for facet in facets if 2 <= len(facet.values) <= MOST_FACET_VALUES), by_row
+    )
 
 
 def run_facets(cell: ReportRun, cells: Sequence[ReportRun]) -> dict[str, str]:

@@ -108,11 +108,7 @@ def render_page(
         task_lines=task_lines(report.cells, report.gathered.breakdowns),
         timing_lines=timing_lines(report.gathered.timings),
         runs=[run_facts(cell) for cell in report.cells],
-        coverage=_coverage(report),
-        chances=chances(report.cells),
-        asides=started_and_rows(report.cells),
-        facets=board_facets(report.board.rows, report.cells),
-        sizes=rows_by_task(report.cells),
+        **_beside_scores(report),
         failures=report.gathered.failures,
         clip_counts=clip_counts(samples.clips, samples.previews),
         address=address,
@@ -265,6 +261,17 @@ def _digest(script: str) -> str:
 def page_script() -> str:
     """Return the page's script, which is one so that the policy can name its hash."""
     return "".join(_part(f"page_{name}.js.j2") for name in SCRIPTS)
+
+
+def _beside_scores(report: Report) -> dict[str, Any]:
+    """Return what the leaderboard shows beside its scores."""
+    return {
+        "coverage": _coverage(report),
+        "chances": chances(report.cells),
+        "asides": started_and_rows(report.cells),
+        "facets": board_facets(report.board.rows, report.cells),
+        "sizes": rows_by_task(report.cells),
+    }
 
 
 def _coverage(report: Report) -> dict[tuple[str, str], TaskResult]:

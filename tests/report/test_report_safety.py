@@ -20,8 +20,8 @@ from helpers.make_result_folders import Made
 from helpers.report_page_parser import Parsed, parsed
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.database import read_only
+from marathon_eval.evaluator.rescore import recorded_prompts
 from marathon_eval.report import page as pages
-from marathon_eval.report import prompts
 from marathon_eval.report.clips import ReportClips, relative_url
 from marathon_eval.report.gather import make_report
 from marathon_eval.report.page import render_page
@@ -169,7 +169,7 @@ def test_a_run_names_no_cache(tmp_path: Path) -> None:
         pass
     opened: list[Path] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prompts, "read_only", lambda path: opened.append(path) or read_only(path))
+        patch.setattr(recorded_prompts, "read_only", lambda path: opened.append(path) or read_only(path))
         parsed(tmp_path / "runs")
         assert not any(path.is_relative_to(tmp_path / "strange") for path in opened)
         parsed(tmp_path / "runs", use_cache=str(tmp_path / "strange"))

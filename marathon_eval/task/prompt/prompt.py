@@ -9,7 +9,8 @@ from marathon_eval.errors import RowError
 from marathon_eval.task.prompt.choices import Choices, gold_of, is_null, letters_of, option_lines, text_gold
 from marathon_eval.task.prompt.dialogue import Dialogue
 from marathon_eval.task.prompt.template import FromRow, Named, from_row, wording
-from marathon_eval.task.yaml.config import FewshotConfig, GoldForm, Layout, PromptVariant, TaskConfig
+from marathon_eval.task.yaml.config import GoldForm, Layout, PromptVariant, TaskConfig
+from marathon_eval.task.yaml.fewshot_keys import FewshotConfig
 from marathon_eval.task.yaml.loader import Document
 
 #: Names that templates see in addition to the row's columns.
