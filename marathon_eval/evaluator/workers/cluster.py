@@ -148,7 +148,9 @@ def _connect(plan: WorkerPlan) -> None:
     settings: dict[str, Any] = {"address": plan.address}
     if plan.address is None:
         cpus = max(plan.workers or 0, os.cpu_count() or 1)
-        settings = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": STORE_BYTES}
+        # "local": without an address, Ray would connect to a cluster that was started on this machine
+        settings = {"address": "local", "num_cpus": cpus, "include_dashboard": False}
+        settings["object_store_memory"] = STORE_BYTES
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
     try:

@@ -92,7 +92,8 @@ class Pool:
         for _ in range(room - len(self._starting) - len(self._given)):
             actor = self._cluster.begin(RayWorker)
             self._starting[actor.start.remote(self._job, self._weights)] = actor
-        if self._starting or self._given:
+        # a worker that starts may still wait for room on a machine that is gone
+        if self._given or (room and self._starting):
             self._alone_since = time.monotonic()
         elif not self._cluster.may_grow or time.monotonic() - self._alone_since > WAIT_SECONDS:
             raise MarathonError(f"--workers: {self._cluster.lack()}")
