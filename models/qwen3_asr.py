@@ -128,8 +128,10 @@ class Qwen3ASR(ChatTranscriber):
         features, mask = stacked(mels)
         rest = -features.shape[-1] % chunk
         hop = int(loaded.features.hop_length)
+        # the encoder does not cast its input
+        features = pad(features, (0, rest)).to(loaded.model.dtype)
         return ClipFeatures(
-            {"input_features": pad(features, (0, rest)), "input_features_mask": pad(mask, (0, rest))},
+            {"input_features": features, "input_features_mask": pad(mask, (0, rest))},
             [audio_tokens(mel.shape[1], chunk) for mel in mels],
             [min(len(clip), mel.shape[1] * hop) / RATE for clip, mel in zip(clips, mels, strict=True)],
         )
