@@ -18,12 +18,14 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.workers.actor import Ended
 from marathon_eval.evaluator.workers.worker import Unit
 
-#: Read by Ray when it is imported: on loopback, without usage report, quiet about devices that it leaves alone.
+#: Read by Ray when it is imported: on loopback, without usage report, quiet about devices that it leaves alone. By default
+#: Ray runs workers at niceness 15, so that a model would get only the time that no other program of the machine wants.
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AUTH_MODE": "token",
+    "RAY_worker_niceness": "0",
 }
 #: How Ray says why a process ended; advice of several lines follows.
 _EXIT = re.compile(r"Worker exit type: (\w+ Worker exit detail: [^.\n]*)")
