@@ -65,7 +65,15 @@ def written(there: Bench) -> list[int]:
     return sorted({*decoder.audio_token_ids, *there.loaded.tokenizer.all_special_ids, *filter(None, named)})
 
 
-SPECIAL = ("<|AUDIO|>", "<|IMAGE|>", "<|VIDEO|>", "<|image|>", "<|video|>", "<image_soft_token>")
+SPECIAL = (
+    "<end_of_turn>",
+    "<|AUDIO|>",
+    "<|IMAGE|>",
+    "<|VIDEO|>",
+    "<|image|>",
+    "<|video|>",
+    "<image_soft_token>",
+)
 
 
 def generated(
