@@ -31,6 +31,25 @@ ALL = [
     if not path.name.startswith("_") and isinstance(load_task(path, Registry().task_path), Task)
 ]
 FRUIT = [{"q": "?", "a": fruit} for fruit in ("apple", "pear", "fig")]
+SPOKEN = [{"start": 1.0, "end": 2.0, "word": "Rome"}], [{"start": 8.0, "end": 9.0, "word": "Oslo"}]
+#: Rows of metrics that read the right answer from a column of their own.
+BY_COLUMN = {
+    "blab.seconds": [[{"q": "?", "a": n, "groundtruth": n, "answer_type": "seconds"} for n in ("75", "9")]],
+    "blab.words": [[{"q": "?", "a": f"Heard: {json.dumps(said)}", "groundtruth": said} for said in SPOKEN]],
+    "blab.frames": [
+        [
+            {
+                "q": "?",
+                "a": "Heard: " + json.dumps([{**one, "entity": one["word"]}]),
+                "groundtruth": {
+                    "entities": [{"entity": one["word"], "start": one["start"], "end": one["end"]}],
+                    "word_timestamp": [{"word": f"#{one['word']}", "start": one["start"], "end": one["end"]}],
+                },
+            }
+            for (one,) in SPOKEN
+        ]
+    ],
+}
 LETTERS = [{"q": "?", "a": letter, "c": ["dog", "cat", "owl", "hen"]} for letter in "BDA"]
 
 
@@ -294,7 +313,8 @@ def test_every_metric_is_checked_or_says_nothing_of_right_and_wrong(tmp_path: Pa
     known = set(metric_names())
     assert known >= NEUTRAL
     rates = ("wer", "wer_accuracy", "mean_wer", "cer", "cer_accuracy", "mean_cer", "token_f1")
-    options = {"f1": {"pos_label": "fig"}, **{name: {"language": "en"} for name in rates}}
+    options: dict[str, dict[str, str]] = {"f1": {"pos_label": "fig"}, "blab.frames": {"kind": "entity"}}
+    options |= {name: {"language": "en"} for name in rates}
     high = [{**row, "audio_path": "high/x", "answer_gt": row["c"]["ABCD".index(row["a"])]} for row in LETTERS]
     lettered = [
         {**row, **{f"choice_{place}": text for place, text in zip("abcd", row["c"], strict=True)}}
@@ -315,6 +335,7 @@ def test_every_metric_is_checked_or_says_nothing_of_right_and_wrong(tmp_path: Pa
                 ("take_first", [{"q": "?", "a": size} for size in (5, 70.5)]),
                 ("take_first", [{"q": "?", "a": span} for span in ("00:05 - 00:10", "01:10 - 01:20")]),
                 ("air_bench.letter", lettered),
+                *(("take_first", rows) for rows in BY_COLUMN.get(name, ())),
             )
         ]
         assert any(found), name

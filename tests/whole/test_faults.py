@@ -232,7 +232,7 @@ def test_a_build_killed_while_the_clock_jumps_makes_the_same_bytes(data: Path, t
     expected = Job("build", data, tmp_path / "whole").finish()
     job = Job("build", data, tmp_path / "killed")
     process = job.start(env={"CLOCK_SEED": "3"})
-    while len(list((job.folder / "out").rglob("*.wav"))) < 2:
+    while len(list((job.folder / "out").rglob("*.flac"))) < 2:
         assert process.poll() is None, "ended too early"
         time.sleep(0.002)
     process.kill()

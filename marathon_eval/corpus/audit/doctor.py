@@ -115,12 +115,15 @@ def builds_in(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def as_built(dataset: Dataset, builds: Mapping[str, Mapping[str, Any]]) -> Dataset:
-    """Return the description with the row counts and sample rates that the manifests of our builds state."""
+    """Return the description with the row counts and sample rates that the manifests of our builds state.
+
+    Of a task that only a build knows, no shortest duration is promised.
+    """
     tasks = dict(dataset.tasks)
     for task, build in builds.items():
         rates = {line["rate"] for line in build["audio"]}
         expected = {"rows": build["counts"]["rows"], "rate": min(rates) if len(rates) == 1 else None}
-        tasks[task] = tasks.get(task, Expected()).model_copy(update=expected)
+        tasks[task] = tasks.get(task, Expected(promised_seconds=0)).model_copy(update=expected)
     return dataset.model_copy(update={"tasks": tasks})
 
 
