@@ -18,6 +18,7 @@ from helpers import (
 )
 from helpers.audiomarathon_prompts import load_shipped
 from helpers.fuzz_cases import cases
+from helpers.metric_rows import BY_COLUMN
 from helpers.minimal_task import make_task, touch
 from marathon_eval.api.registry import Registry, shipped_folder
 from marathon_eval.evaluator.gold_spellings import spellings
@@ -31,25 +32,6 @@ ALL = [
     if not path.name.startswith("_") and isinstance(load_task(path, Registry().task_path), Task)
 ]
 FRUIT = [{"q": "?", "a": fruit} for fruit in ("apple", "pear", "fig")]
-SPOKEN = [{"start": 1.0, "end": 2.0, "word": "Rome"}], [{"start": 8.0, "end": 9.0, "word": "Oslo"}]
-#: Rows of metrics that read the right answer from a column of their own.
-BY_COLUMN = {
-    "blab.seconds": [[{"q": "?", "a": n, "groundtruth": n, "answer_type": "seconds"} for n in ("75", "9")]],
-    "blab.words": [[{"q": "?", "a": f"Heard: {json.dumps(said)}", "groundtruth": said} for said in SPOKEN]],
-    "blab.frames": [
-        [
-            {
-                "q": "?",
-                "a": "Heard: " + json.dumps([{**one, "entity": one["word"]}]),
-                "groundtruth": {
-                    "entities": [{"entity": one["word"], "start": one["start"], "end": one["end"]}],
-                    "word_timestamp": [{"word": f"#{one['word']}", "start": one["start"], "end": one["end"]}],
-                },
-            }
-            for (one,) in SPOKEN
-        ]
-    ],
-}
 LETTERS = [{"q": "?", "a": letter, "c": ["dog", "cat", "owl", "hen"]} for letter in "BDA"]
 
 
