@@ -144,14 +144,15 @@ def test_speed_is_audio_heard_per_second_spent(tmp_path: Path) -> None:
     assert timing.kept == pytest.approx(0.5, abs=0.001)
 
 
-def test_plots_are_written_as_svg_and_png(swept: Path, tmp_path: Path) -> None:
+def test_plots_are_written_as_svg_and_png_and_breakdowns_as_pdf_too(swept: Path, tmp_path: Path) -> None:
     cells = [cell for cell in read_cells([swept]) if cell.label in ("qwen_omni", "qwen_omni dart 0.5")]
     written = {path.name for path in figures.write_plots(make_report(cells), tmp_path)}
     for name in ("radar", "ratio", "ratio_by_task", "pareto", "timing"):
         assert {f"{name}.svg", f"{name}.png"} <= written
         ElementTree.parse(tmp_path / f"{name}.svg")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    assert sum(name.startswith("race_") for name in written) == 2 * len(cells)
+    endings = [name.rpartition(".")[2] for name in written if name.startswith("race_")]
+    assert sorted(endings) == sorted(["pdf", "png", "svg"] * len(cells))
 
 
 def test_a_name_in_a_figure_is_text_and_no_formula(tmp_path: Path) -> None:
