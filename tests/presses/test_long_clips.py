@@ -45,7 +45,8 @@ SUMMED = 150
 GREEDY = 100
 #: Relative size of the noise that stands for rounding in single precision, and how many draws of it are tried. Noise of
 #: single entries averages out: this much moves the cosine of two tokens alike by less than 1e-6, as rounding it does.
-NOISE, NOISES = 1e-4, 16
+#: In bfloat16 attention itself is rounded to 8 bits.
+NOISE, NOISES = {"float32": 1e-4, "bfloat16": 4e-3}, 16
 
 nano = cache(Nano)
 
@@ -59,6 +60,7 @@ def made(name: str, ratio: float, **settings: Any) -> Any:
 class Agreement:
     """Counts the choices that were compared, and those in which one token differs."""
 
+    noise: float
     choices: int = 0
     by_rounding: list[str] = field(default_factory=list)
 
@@ -79,7 +81,7 @@ class Agreement:
     ) -> None:
         """Compare the positions that every head keeps [heads, K] with those of a rule."""
         for head, (ours, theirs) in enumerate(zip(kept, rule(wanted), strict=True)):
-            again = partial(_of_head, rule, wanted, head)
+            again = partial(_of_head, rule, wanted, head, self.noise)
             self.compare(f"{label} head {head}", ours, theirs, again)
 
     def check(self) -> None:
@@ -88,8 +90,10 @@ class Agreement:
         assert len(self.by_rounding) <= max(2, self.choices / 10), self.by_rounding
 
 
-def _of_head(rule: Callable[[Evicted], Tensor], wanted: Evicted, head: int, seed: int) -> Tensor:
-    return rule(noisy(wanted, seed, NOISE))[head]
+def _of_head(
+    rule: Callable[[Evicted], Tensor], wanted: Evicted, head: int, noise: float, seed: int
+) -> Tensor:
+    return rule(noisy(wanted, seed, noise))[head]
 
 
 # -- pruning ------------------------------------------------------------------------------------------------------
@@ -112,7 +116,7 @@ def compare_pruning(
     dtype: str, clips: tuple[tuple[float, ...], bool], layers: Sequence[int], ratios: Sequence[float]
 ) -> Agreement:
     """Compare every pruning press at these layers and ratios."""
-    prompt, agreement = nano(dtype).prompt(*clips), Agreement()
+    prompt, agreement = nano(dtype).prompt(*clips), Agreement(NOISE[dtype])
     states = prompt.read()
     machine = Machine.of(prompt, [made("fastv", 0.5, layer=layer) for layer in layers if layer])
     for layer in layers:
@@ -148,7 +152,9 @@ def compare_cut(
     expected = prompt.audio[rule(wanted)]
     is_audio = torch.isin(seen.positions, prompt.audio)
     kept = seen.positions[is_audio]
-    agreement.compare(label, kept, expected, lambda seed: prompt.audio[rule(noisy(wanted, seed, NOISE))])
+    agreement.compare(
+        label, kept, expected, lambda seed: prompt.audio[rule(noisy(wanted, seed, agreement.noise))]
+    )
     assert int((~is_audio).sum()) == len(prompt.ids) - len(prompt.audio), label
     hidden = states.hidden[layer]
     if press.name() == "pool":
@@ -215,7 +221,7 @@ def compare_eviction(
     ratios: Sequence[float],
 ) -> Agreement:
     """Compare every eviction press in these layers, at these ratios."""
-    prompt, agreement, summed = nano(dtype).prompt(*clips), Agreement(), sum(clips[0]) <= SUMMED
+    prompt, agreement, summed = nano(dtype).prompt(*clips), Agreement(NOISE[dtype]), sum(clips[0]) <= SUMMED
     watching = (Summing if summed else Watching)(ratio=0.5, evict=evict)
     length = context_length(watching, prompt.inputs.tensors["input_ids"], prompt.audio)
     context = prefill_context(prompt.decoder, prompt.inputs.tensors, length, watching)
@@ -259,7 +265,7 @@ def compare_first_step(
     dtype: str, clips: tuple[tuple[float, ...], bool], name: str, ratio: float
 ) -> Agreement:
     """Compare what `evict=decode` leaves of a prompt, in the first and the last layer."""
-    prompt, agreement = nano(dtype).prompt(*clips), Agreement()
+    prompt, agreement = nano(dtype).prompt(*clips), Agreement(NOISE[dtype])
     states, press = prompt.read(), made(name, ratio, evict="decode")
     running = StepEviction(prompt.decoder, press)
     next(running.steps(prompt.inputs.tensors, lambda logits: None))
