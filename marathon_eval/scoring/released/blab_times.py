@@ -16,6 +16,7 @@ import json
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -155,10 +156,8 @@ def _clock(value: Any) -> float | None:
         return float(value)
     if not isinstance(value, str) or not value.replace(":", "").replace(".", "").isdigit():
         return None
-    try:
+    with suppress(ValueError):  # no plain number: it may be a clock's time
         return float(value)
-    except ValueError:
-        pass
     for pattern, units in _CLOCKS:
         match = re.fullmatch(pattern, value)
         if match:
