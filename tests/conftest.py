@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -24,11 +28,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Where no Chromium can be had, this leaves the tests that need one out, and the summary says so.
+#: Where no Chromium can be had, this leaves the tests that ask for `browser` out, and the summary says so.
 NO_BROWSER = os.environ.get("MARATHON_NO_BROWSER") == "1"
-collect_ignore = ["report/test_report_browser.py"] if NO_BROWSER else []
 
 MakeWav = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not NO_BROWSER:
+        return
+    left_out = [item for item in items if "browser" in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -42,6 +53,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache, also not in the processes it starts."""
     monkeypatch.setenv("MARATHON_EVAL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Start one Chromium for the tests of a file. Not one for all: it holds an event loop in the test's thread."""
+    from helpers.chromium import chromium
+
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from helpers import make_result_folders
-from helpers.chromium import chromium, opened
+from helpers.chromium import opened
 from helpers.make_result_folders import Made
 from marathon_eval.report.gather import make_report
 from marathon_eval.report.page import render_page
@@ -23,12 +22,6 @@ from marathon_eval.results.files import write_run
 RUNS = ("alpha", "beta")
 N = 12
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

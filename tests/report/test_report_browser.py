@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from conftest import ROOT
 from helpers import make_audiomarathon_data, make_result_folders
-from helpers.chromium import Opened, chromium, opened
+from helpers.chromium import Opened, opened
 from helpers.hostile_run import hostile_run
 from helpers.make_result_folders import Made
 from marathon_eval.report.gather import make_report
@@ -35,12 +34,6 @@ TIME_A_CHOICE = """([id, value]) => {
     document.getElementById("s-list").getBoundingClientRect();
     return performance.now() - began;
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 def seconds_of(doc_id: int) -> float:

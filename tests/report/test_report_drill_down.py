@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from jiwer import process_words
 from playwright.sync_api import Browser, Page, expect
 
 from helpers import make_result_folders
-from helpers.chromium import Opened, chromium, opened
+from helpers.chromium import Opened, opened
 from helpers.make_result_folders import Made
 from marathon_eval.report.addresses import address
 from marathon_eval.report.gather import make_report
@@ -31,12 +30,6 @@ from marathon_eval.scoring.stats import sign_flip
 ROWS = {"gtzan": 30, "librispeech": 6}
 FAILED = 4
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

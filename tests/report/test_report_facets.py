@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from helpers import make_result_folders
-from helpers.chromium import chromium, opened
+from helpers.chromium import opened
 from helpers.make_result_folders import Made
 from marathon_eval.api.results import MetricValue
 from marathon_eval.report.facets import board_facets
@@ -21,12 +20,6 @@ from marathon_eval.results.files import write_run
 
 ROWS = {"gtzan": 8, "race": 8, "race~1": 8, "own_task": 8}
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, Locator, expect
 
-from helpers.chromium import chromium, opened
+from helpers.chromium import opened
 from helpers.minimal_task import write_task
 from helpers.report_page_parser import parsed
 from marathon_eval import simple_evaluate
@@ -51,12 +50,6 @@ metric_list: [{metric: interval_iou, name: overlap}]
 headline: {reading: strict, metric: overlap, scale: 100}
 """
 expect.set_options(timeout=20_000)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

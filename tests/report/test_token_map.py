@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from helpers.chromium import chromium, opened
+from helpers.chromium import opened
 from helpers.nano_clips import events
 from helpers.report_page_parser import parsed
 from marathon_eval import simple_evaluate
@@ -46,7 +46,7 @@ def shares(sample: Sample) -> Any:
     return np.frombuffer(zlib.decompress(base64.b64decode(sample.usage["details"]["token_map"])), "uint8")
 
 
-def test_what_truncate_leaves_is_the_beginning(clips: Path, tmp_path: Path) -> None:
+def test_what_truncate_leaves_is_the_beginning(clips: Path, tmp_path: Path, browser: Browser) -> None:
     sample = asked(clips, "truncate", output_path=str(tmp_path))
     audio, kept = sample.usage["audio_tokens"], sample.usage["kept_tokens"]
     assert kept == audio // 2
@@ -58,7 +58,7 @@ def test_what_truncate_leaves_is_the_beginning(clips: Path, tmp_path: Path) -> N
         render_page(make_report(read_cells([tmp_path])), page, False, 1_000_000, [str(clips)]),
         encoding="utf-8",
     )
-    with chromium() as browser, opened(browser, page) as seen:
+    with opened(browser, page) as seen:
         seen.page.click("#s-row-0")
         expect(seen.page.locator("canvas.tokens")).to_have_attribute("data-kept", str(kept), timeout=20_000)
         # MP3 pads the end

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from playwright.sync_api import Browser
 
 from helpers import make_result_folders
-from helpers.chromium import chromium
 from helpers.make_result_folders import Made
 from helpers.viewed_runs import viewed
 from marathon_eval.api.audio import Audio
@@ -106,10 +106,10 @@ def test_a_run_that_goes_on_is_counted_and_its_end_shown(tmp_path: Path) -> None
     live.close()
 
 
-def test_the_served_page_plays_and_asks_nobody_else(runs: Path) -> None:
+def test_the_served_page_plays_and_asks_nobody_else(runs: Path, browser: Browser) -> None:
     complaints: list[str] = []
     asked: list[str] = []
-    with viewed(runs) as server, chromium() as browser:
+    with viewed(runs) as server:
         page = browser.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -13,10 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from helpers import make_result_folders
-from helpers.chromium import chromium
 from helpers.make_result_folders import Made
 from helpers.minimal_task import write_task
 from helpers.viewed_runs import Viewed, viewed
@@ -64,12 +63,12 @@ def wait_for_rows(server: Viewed, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
-def test_a_page_follows_a_run_its_kill_and_the_next_one(task: Path) -> None:
+def test_a_page_follows_a_run_its_kill_and_the_next_one(task: Path, browser: Browser) -> None:
     runs = task.parent / "runs"
     with running(task, SLOW) as process:
         while not [*runs.glob("unfinished/*/unfinished.json")]:
             assert process.poll() is None, process.communicate()[1]
-        with viewed(runs) as server, chromium() as browser:
+        with viewed(runs) as server:
             page = browser.new_page()
             page.goto(server.address)
             live = page.locator("#live")
