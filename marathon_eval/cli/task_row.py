@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,14 +99,14 @@ def cached_turns(task: Task, doc: Doc, model: str | None, path: Path) -> list[di
     opening = [*map(list, first[0].earlier), ["user", first[0].prompt]]
     entries: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     with opened_read_only(path) as connection:
-        models = fingerprints(connection)
         for key, row in stored(connection, RESPONSE):
             if _turns_of(row)[: len(opening)] == opening:
                 entries.setdefault(row["fingerprint"], []).append((key, row))
+        names = model_names(connection, entries)
     with ResponseCache(None) as memo:
         found_answers: list[dict[str, Any]] = []
         for fingerprint, found in entries.items():
-            name = named(models.get(fingerprint, {}))
+            name = names[fingerprint]
 
             def follow(
                 answers: list[str], found: Sequence[Any] = found, name: str = name
@@ -152,16 +153,20 @@ def answers_by_model(
     """Return the cached responses to this prompt and audio: key, model and press, date, text, verdict."""
     if not path.is_file():
         return []
-    answers = []
     with opened_read_only(path) as connection:
-        models = fingerprints(connection)
-        for key, row in stored(connection, RESPONSE):
-            cached = row["request"]
-            if cached["prompt"] == request.prompt and cached["audio"] == shas:
-                model = named(models.get(row["fingerprint"], {}))
-                judged = verdict(response_from(row["response"]))
-                answers.append({**answer_facts(key, row, model), "verdict": judged})
-    return answers
+        entries = [
+            (key, row)
+            for key, row in stored(connection, RESPONSE)
+            if row["request"]["prompt"] == request.prompt and row["request"]["audio"] == shas
+        ]
+        names = model_names(connection, {row["fingerprint"] for _, row in entries})
+    return [
+        {
+            **answer_facts(key, row, names[row["fingerprint"]]),
+            "verdict": verdict(response_from(row["response"])),
+        }
+        for key, row in entries
+    ]
 
 
 def answer_facts(key: str, row: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -170,8 +175,11 @@ def answer_facts(key: str, row: Mapping[str, Any], model: str) -> dict[str, Any]
     return {"key": key.removeprefix(RESPONSE), "model": model, "created": row["created"], "text": text}
 
 
-def named(fingerprint: Mapping[str, Any]) -> str:
-    """Return the model with its press and ratio as text, such as `qwen_omni dart 0.5`."""
-    press = fingerprint.get("press") or {}
-    words = [fingerprint.get("model", "unknown model"), press.get("press"), press.get("ratio")]
-    return " ".join(str(word) for word in words if word is not None)
+def model_names(connection: sqlite3.Connection, wanted: Iterable[str]) -> dict[str, str]:
+    """Return the name of each fingerprint as tables show it: model, settings in which these models differ, press, ratio."""
+    from marathon_eval.results.run_labels import names_of
+
+    stored_ones = fingerprints(connection)
+    known = {key: stored_ones[key] for key in wanted if "model" in stored_ones.get(key, {})}
+    names = dict(zip(known, names_of([*known.values()]), strict=True))
+    return {key: names.get(key, "unknown model") for key in wanted}
