@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from helpers.minimal_task import BASE
@@ -16,6 +17,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import load_tasks
 from marathon_eval.evaluator.validate_task import validate_task
 from marathon_eval.results.paired import rebuilt
+from marathon_eval.scoring.intervals import metric_interval
 
 METRIC = """
 def keyword_share(row, floor=0.0):
@@ -102,6 +104,25 @@ def test_an_edit_is_another_hash_and_another_score(folder: Path) -> None:
     second = run(folder)
     assert second.tasks["own"].readings["last"]["keyword_share"].value == pytest.approx(0.4)
     assert first.manifests["own"]["code"] != second.manifests["own"]["code"]
+
+
+def test_a_share_has_the_interval_of_an_accuracy_and_stays_between_0_and_1(folder: Path) -> None:
+    plain = run(folder).tasks["own"].metrics["last"]["keyword_share"]
+    edited(folder, "tasks/own.yaml", "{metric: keyword_share}", "{metric: keyword_share, is_share: true}")
+    shared = run(folder).tasks["own"].metrics["last"]["keyword_share"]
+    counts, clips = np.array([[1.0, 1.0], [0.5, 1.0]] * 5), [str(clip) for clip in range(10)]
+    intervals = []
+    for spec in (plain, shared):
+        metric = rebuilt(spec, "keyword_share", "last")
+        intervals.append(metric_interval(counts, clips, metric.value, metric.share, metric.rowwise).ci95)
+    assert intervals[0] is None  # ten rows are too few for a mean
+    assert intervals[1] is not None
+    assert 0 < intervals[1][0] < 0.75 < intervals[1][1] <= 1
+    edited(folder, "metrics/keyword_share.py", "return", "return 1.5 +")
+    with pytest.raises(MarathonError, match=r"returned 1\.5, and the entry's `is_share: true` allows 0 to 1"):
+        run(folder)
+    edited(folder, "tasks/own.yaml", "is_share: true", "is_share: 1")
+    assert "is_share is true or false, got 1" in problems(folder)[0]
 
 
 def test_options_come_from_the_entry(folder: Path) -> None:
