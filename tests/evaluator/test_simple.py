@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 import marathon_eval
-from conftest import MakeWav
+from conftest import ROOT, MakeWav
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
 from marathon_eval import MarathonError, simple_evaluate
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import Progress
-from marathon_eval.results.evaluation import Evaluation
+from marathon_eval.evaluator.simple import SWEEP_CELL_COLUMNS
+from marathon_eval.results.comparison import DIFFERENCE_COLUMNS
+from marathon_eval.results.evaluation import SCORE_COLUMNS, Evaluation
 
 TASK = (
     "dataset_path: json\ndataset_kwargs: {data_files: rows.json}\ndoc_to_text: '{{ q }}'\n"
@@ -65,6 +67,15 @@ def test_a_run_gives_lm_evals_dictionary_and_tables(folder: Path) -> None:
     assert (row["value"], row["n"], row["coverage"], row["headline"]) == (0.5, 4, 0.8, True)
     with pytest.raises(MarathonError, match="'samples' or 'scores'"):
         found.to_pandas("sample")  # type: ignore[arg-type]
+
+
+def test_the_documented_columns_are_those_of_the_tables(folder: Path) -> None:
+    text = (ROOT / "docs" / "python.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith(("| a run", "| a sweep", "| a comparison"))]
+    named = [re.findall(r"`(\w+)`", row.split("|")[3]) for row in rows]
+    assert named[1:] == [list(SCORE_COLUMNS), list(SWEEP_CELL_COLUMNS), list(DIFFERENCE_COLUMNS)]
+    columns = list(run(folder).to_pandas().columns)
+    assert columns[: columns.index("none")] == [*dict.fromkeys(name for name in named[0] if name in columns)]
 
 
 def test_a_notebook_shows_an_escaped_table(folder: Path) -> None:
