@@ -74,9 +74,10 @@ class Nodes:
 def cluster() -> Iterator[Nodes]:
     with pytest.MonkeyPatch.context() as patch:
         # Ray's workers have the lowest priority but four, and would hardly run beside other tests
-        own = {"RAY_AUTH_TOKEN": "0" * 64, "RAY_worker_niceness": "0"}
-        for name, value in {**ENVIRONMENT, **own}.items():
+        for name, value in {**ENVIRONMENT, "RAY_worker_niceness": "0"}.items():
             patch.setenv(name, value)
+        # not undone: Ray reads it once in a process, and clusters of other tests start in this one
+        os.environ.setdefault("RAY_AUTH_TOKEN", "0" * 64)
         started = Nodes()
         yield started
         started.end()

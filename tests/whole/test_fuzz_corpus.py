@@ -15,11 +15,13 @@ from helpers.fuzz_targets import DOORS
 CORPUS = Path(__file__).resolve().parents[1] / "fuzz_corpus"
 HANG_SECONDS = 10
 REPLAY = """
-import json, resource, sys, tempfile
+import json, re, sys, tempfile
 from pathlib import Path
 sys.path.insert(0, "tests")
 from helpers.fuzz_targets import DOORS
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+# not ru_maxrss: it still holds the peak of the test process that this one was forked from
+peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+before = peak()
 cases = 0
 for name, door in DOORS.items():
     with tempfile.TemporaryDirectory() as folder:
@@ -27,7 +29,7 @@ for name, door in DOORS.items():
         for path in sorted(Path("tests/fuzz_corpus", name).iterdir()):
             one(path.read_bytes())
             cases += 1
-print(json.dumps({"cases": cases, "grown_kb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before}))
+print(json.dumps({"cases": cases, "grown_kb": peak() - before}))
 """
 
 
