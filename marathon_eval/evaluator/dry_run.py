@@ -21,6 +21,7 @@ from marathon_eval.evaluator.eta import Forecast
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
 from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
+from marathon_eval.scoring.intervals import too_few
 from marathon_eval.scoring.power import least_loss
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ def _power(task: Task, items: Sequence[DocRequests]) -> dict[str, Any]:
     docs = [item.doc for item in items if item.error is None]
     loss = least_loss(task.scorer.clusters(docs))
     if loss is None:
-        return {"no_loss": f"n too small ({len(set(task.scorer.clusters(docs)))} clips)"}
+        return {"no_loss": too_few(len(set(task.scorer.clusters(docs))), len(docs))}
     return {"least_loss": round(loss * headline.get("scale", 1.0), 3)}
 
 

@@ -14,6 +14,8 @@ from marathon_eval.evaluator.config import RunConfig, parse_args
 #: Settings that may be written as `a=1,b=2`, as on the command line.
 _ARGUMENTS = ("model_args", "gen_kwargs", "judge_args", "judge_gen_kwargs", "prices")
 _LISTS = ("tasks", "include_path")
+#: Lists of folders, of which one may be given without a list.
+_FOLDERS = ("include_path",)
 _OF_MODEL = "it is an argument of the model: model_args={{'{name}': ...}}"
 #: Flags of the command line that are no settings from Python, and what takes their place.
 ELSEWHERE = {
@@ -60,6 +62,8 @@ def checked_settings(settings: Mapping[str, Any]) -> RunConfig:
 def _plain(name: str, value: Any) -> Any:
     """Return a value in the type that RunConfig has: paths as text, lists as tuples, `a=1` as a mapping."""
     if name in _LISTS:
+        if name in _FOLDERS and isinstance(value, str | PathLike):
+            return (fspath(value),)
         if isinstance(value, str):
             raise MarathonError(f"{name}: must be a list of names, got the text {value!r}: write [{value!r}]")
         if not isinstance(value, list | tuple):

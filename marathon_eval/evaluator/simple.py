@@ -32,7 +32,7 @@ def simple_evaluate(
     tasks: Sequence[str],
     model_args: Arguments = "",
     *,
-    include_path: Sequence[AnyPath] = (),
+    include_path: AnyPath | Sequence[AnyPath] = (),
     trust_task_code: bool = False,
     data_dir: AnyPath | None = None,
     subset: str | None = None,

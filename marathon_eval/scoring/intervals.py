@@ -51,11 +51,17 @@ class _Spread(NamedTuple):
     clusters: int
     degrees: float
 
-    @property
-    def too_small(self) -> str:
-        """Return the reason not to show an interval."""
-        unit = "clips" if self.clusters == self.rows else "clusters"
-        return f"n too small ({self.clusters} {unit})"
+    def too_small(self, few_rows_suffice: bool) -> str:
+        """Return the reason not to show an interval, with what there is of what is needed."""
+        if not few_rows_suffice and self.rows < FEWEST_ROWS:
+            return f"n too small ({self.rows} of {FEWEST_ROWS} rows)"
+        return too_few(self.clusters, self.rows)
+
+
+def too_few(clusters: int, rows: int) -> str:
+    """Return that so many rows, from so many clips or clusters, are too few to say anything; where known, of how many."""
+    unit = "rows" if clusters == rows else "clusters"
+    return f"n too small ({clusters}{f' of {FEWEST_CLUSTERS}' if clusters < FEWEST_CLUSTERS else ''} {unit})"
 
 
 def metric_interval(
@@ -73,7 +79,7 @@ def metric_interval(
     if found is None:
         return Estimate(None, "no value")
     if found.clusters < FEWEST_CLUSTERS or (not (share and rowwise) and found.rows < FEWEST_ROWS):
-        return Estimate(None, found.too_small)
+        return Estimate(None, found.too_small(share and rowwise))
     if share:
         variance = found.variance * (found.clusters - 1) / found.clusters
         n = _effective(found.rows, found.clusters, found.value * (1 - found.value), variance)
@@ -112,7 +118,7 @@ def count_interval(k: int, n: int) -> Estimate:
     """Return the interval of `k` of `n` independent rows. Raises ValueError unless 0 <= k <= n."""
     if not 0 <= k <= n:
         raise ValueError(f"{k} successes in {n} trials")
-    return Estimate(None, f"n too small ({n} rows)") if n < FEWEST_CLUSTERS else Estimate(wilson(k / n, n))
+    return Estimate(None, too_few(n, n)) if n < FEWEST_CLUSTERS else Estimate(wilson(k / n, n))
 
 
 class PairedShare(NamedTuple):
@@ -183,7 +189,7 @@ def paired(
     if found is None:
         return "no value"
     if found.clusters < FEWEST_CLUSTERS or (not (share and rowwise) and found.rows < FEWEST_ROWS):
-        return found.too_small
+        return found.too_small(share and rowwise)
     if not share:
         drawn = studentised(sums, change, found.degrees)
         same = (
@@ -210,7 +216,7 @@ def _of_draws(drawn: Studentised | None, found: _Spread, same: str) -> Estimate:
     if drawn is None:
         return Estimate(None, same)
     ends = drawn.ends(LEVEL)
-    return Estimate(ends) if all(map(math.isfinite, ends)) else Estimate(None, found.too_small)
+    return Estimate(ends) if all(map(math.isfinite, ends)) else Estimate(None, found.too_small(True))
 
 
 def _counted(counts: NDArray[Any], clusters: Sequence[str]) -> tuple[NDArray[Any], Sequence[str]]:

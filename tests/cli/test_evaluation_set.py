@@ -162,10 +162,10 @@ def test_one_table_one_code_and_a_second_time_nothing_is_asked_or_written(run: R
         re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if line.strip().startswith("dummy")
     ]
     assert {name: value for name, value in rows} == {
-        "dummy answer=A": "0.0000 [n too small (3 clips)]",
-        "dummy answer=A (limit 2)": "0.0000 [n too small (2 clips)]",
-        "dummy answer=x": "1.0000 [n too small (3 clips)]",
-        "dummy answer=x (limit 2)": "1.0000 [n too small (2 clips)]",
+        "dummy answer=A": "0.0000 [n too small (3 of 6 rows)]",
+        "dummy answer=A (limit 2)": "0.0000 [n too small (2 of 6 rows)]",
+        "dummy answer=x": "1.0000 [n too small (3 of 6 rows)]",
+        "dummy answer=x (limit 2)": "1.0000 [n too small (2 of 6 rows)]",
     }
     assert "4 runs, 4 complete, 6 answers asked." in out
     assert "run 3 of 4: dummy" in error

@@ -77,7 +77,7 @@ def write(tmp_path: Path) -> WriteRun:
         (390, 300, 400, "own>=-2", 4, "loss beyond the margin"),
         (390, 380, 400, "own>=-2", 5, "too few rows to say"),
         (30, 30, 40, "own>=-2", 5, "too few rows to say"),
-        (5, 5, 5, "own>=-2", 5, "n too small (5 clips)"),
+        (5, 5, 5, "own>=-2", 5, "n too small (5 of 6 rows)"),
         (300, 390, 400, "own>=0", 0, "within the margin"),
     ],
 )

@@ -104,7 +104,7 @@ def test_two_judges_of_the_same_answers(
         "air_bench_chat_sound: answer against reference, 5 rows judged by both "
         "(0 by the first alone, 1 by the second alone)" in text
     )
-    assert "agreement        60.0%  [n too small (5 rows)]" in text
+    assert "agreement        60.0%  [n too small (5 of 6 rows)]" in text
     assert "position bias +0.600 points for the second place" in text
 
 

@@ -84,15 +84,15 @@ def test_equal_rows_of_a_clip_count_once() -> None:
 
 
 def test_too_few_clips_have_a_reason_instead() -> None:
-    assert of_accuracy(right(3, 5)) == Estimate(None, "n too small (5 clips)")
-    assert of_accuracy(right(30, 50), each=10) == Estimate(None, "n too small (5 clusters)")
-    assert count_interval(3, 5) == Estimate(None, "n too small (5 rows)")
+    assert of_accuracy(right(3, 5)) == Estimate(None, "n too small (5 of 6 rows)")
+    assert of_accuracy(right(30, 50), each=10) == Estimate(None, "n too small (5 of 6 clusters)")
+    assert count_interval(3, 5) == Estimate(None, "n too small (5 of 6 rows)")
     few = metric_interval(np.ones((23, 2)), named(23), WER.value, share=False)
-    assert few == Estimate(None, "n too small (23 clips)")
+    assert few == Estimate(None, "n too small (23 of 24 rows)")
     assert metric_interval(np.zeros((9, 2)), named(9), ACCURACY.value, share=True) == Estimate(
         None, "no value"
     )
-    assert paired_interval(difference(right(3, 5), right(4, 5))).reason == "n too small (5 clips)"
+    assert paired_interval(difference(right(3, 5), right(4, 5))).reason == "n too small (5 of 6 rows)"
 
 
 def test_rows_that_a_metric_leaves_out_are_no_part_of_its_n() -> None:

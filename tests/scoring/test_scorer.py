@@ -44,7 +44,7 @@ class TestScoring:
             "read": {"accuracy": 1.0, "parse_rate": 1.0},
             "raw": {"parse_rate": 1.0},
         }
-        assert result.readings["read"]["accuracy"] == MetricValue(0.5, None, "n too small (3 clusters)")
+        assert result.readings["read"]["accuracy"] == MetricValue(0.5, None, "n too small (3 of 6 clusters)")
 
     def test_failures_are_error_rows_and_prediction_alone_judges_nothing(self, tmp_path: Path) -> None:
         task = self.task(tmp_path)

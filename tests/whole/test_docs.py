@@ -39,6 +39,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as scripts/run leaves it, only smaller: data, weights, and a run to look at."""
     folder = tmp_path_factory.mktemp("docs")
     make_audiomarathon_data.build(folder / "demo" / "data", 6, seconds=0.5)
+    make_audiomarathon_data.build(folder / "demo" / "nano", {"gtzan": 2, "desed": 2}, seconds=0.5)
     (folder / "data").symlink_to(folder / "demo" / "data")
     make_source_corpora.needle(folder / "demo" / "needle_sources" / "sounds")
     tiny_checkpoints.make_whisper(folder / "demo" / "whisper-tiny.en")

@@ -129,7 +129,7 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
         report, page, arguments.with_published, embedded, arguments.data_dir, arguments.use_cache
     )
     texts = {page: html}
-    costs = sweep_costs(report.cells) if arguments.markdown or arguments.latex else {}
+    costs = sweep_costs(report.cells) if arguments.markdown or arguments.latex or arguments.plots else {}
     if arguments.markdown:
         parts = (
             markdown(report.board, intervals=True),
@@ -146,5 +146,11 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
         texts[page.with_suffix(".tex")] = "\n".join(filter(None, tables))
     for path, text in texts.items():
         write_atomically(path, [text])
-    plots = write_plots(report, Path(arguments.plots)) if arguments.plots else []
-    return [*texts, *plots]
+    if not arguments.plots:
+        return [*texts]
+    if not costs:
+        print(
+            "marathon-eval: no figure `cost`: it is drawn of the cells of one sweep whose --presses name `none`",
+            file=sys.stderr,
+        )
+    return [*texts, *write_plots(report, Path(arguments.plots))]

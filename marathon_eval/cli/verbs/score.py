@@ -126,6 +126,8 @@ def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequenc
         folder = run_folder(Path(arguments.output_path), result)
         write_run(result, folder)
         print(f"results: {folder}", file=sys.stderr)
+    elif not arguments.json:
+        print("marathon-eval: nothing was written; --output_path DIR keeps these scores", file=sys.stderr)
     source = "the run" if arguments.predictions is None else "the predictions file"
     print_results(result, as_json=arguments.json, readings=arguments.readings, source=source)
     if printout and not arguments.json:
