@@ -70,6 +70,9 @@ MINIATURES = {
         ".",
         "--tasks big_bench_audio --data_dir ArtificialAnalysis/big_bench_audio",
     ),
+    "voicegiraffe": Miniature(
+        spoken_layouts.voicegiraffe, "voicegiraffe", "--tasks voicegiraffe --data_dir voicegiraffe"
+    ),
 }
 
 

@@ -61,3 +61,24 @@ def big_bench_audio(root: Path) -> None:
         (folder / name).write_bytes(sound(50 + number, "MP3"))
         lines.append({"category": kind, "official_answer": answer, "file_name": name, "id": number})
     (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def voicegiraffe(root: Path) -> None:
+    """Write VoiceGiraffe: JSON lines whose questions hold their options, in two languages, and a recording for each."""
+    rows = [
+        ("How often does the bell ring before the speaker stops?\n{}", "twice", "B", "State", "T2", "英文"),
+        ("Which voice says good night?\n{}", "the low voice", "A", "Pitch", "T1", "英文"),
+        ("铃声之后说话的人的语调怎样？\n{}", "一直很低", "D", "Pitch", "T1", "中文"),
+    ]
+    (root / "audios").mkdir()
+    lines = []
+    for number, (question, right, gold, kind, level, language) in enumerate(rows):
+        others = iter(f"{right} ({n})" for n in range(1, 4))
+        texts = [right if letter == gold else next(others) for letter in "ABCD"]
+        options = "  \n".join(f"{letter}: {text}" for letter, text in zip("ABCD", texts, strict=True))
+        (root / "audios" / f"id{number}.wav").write_bytes(sound(number))
+        kinds = {"qa_type": kind, "qa_level": level, "language_type": language}
+        row = {"question": question.format(options), "answer": gold, "audio": f"id{number}.wav", **kinds}
+        lines.append(json.dumps(row, ensure_ascii=False))
+    text = "\n".join(lines) + "\n"
+    (root / "benchmark_1500.jsonl").write_text(text, encoding="utf-8")
