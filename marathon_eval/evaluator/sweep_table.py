@@ -13,6 +13,7 @@ from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.compressed_samples import rows_of
 from marathon_eval.results.label import label_words
 from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired_metrics
+from marathon_eval.scoring.stats import p_text
 from marathon_eval.scoring.usage import STAGES, sounding_tokens
 
 if TYPE_CHECKING:
@@ -235,7 +236,7 @@ def _numbers(cell: TaskCell) -> list[str]:
             interval = " to ".join(f"{end * cell.scale:+.2f}" for end in ends) or value.no_interval or ""
         if reading is not None and reading.discordance is not None:
             test = reading.discordance
-            lost, won, p = str(test.only_a), str(test.only_b), f"{test.holm_p:.4f}"
+            lost, won, p = str(test.only_a), str(test.only_b), p_text(test.holm_p)
     seconds = [_digits(cell.seconds[stage], 3) for stage in STAGES]
     speed = [_digits(cell.measured_speedup, 2), _digits(cell.theoretical_speedup, 2)]
     kept = "" if cell.kept is None else f"{cell.kept:.1%}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from marathon_eval.report.cost import starred
 from marathon_eval.report.tables import STAR, STAR_NOTE, for_latex, one_line
+from marathon_eval.scoring.stats import p_text
 
 _HEAD = r"task & metric & A & B & B $-$ A & 95\,\% CI & $p$ (Holm) & $n$ \\"
 
@@ -53,7 +54,7 @@ def _rows(comparison: Mapping[str, Any]) -> Iterator[str]:
             *scores,
             _difference(metric, scale, p),
             _interval(metric, scale),
-            "--" if p is None else f"{p:.4f}",
+            "--" if p is None else p_text(p).replace("<", "$<$"),
             str(task["n_paired"]),
         ]
         yield " & ".join(cells) + r" \\"

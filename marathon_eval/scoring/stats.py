@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LEVEL = 0.95
+#: Below this a p is not printed as a number, since it would read as 0.
+_LEAST_P = 0.0001
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,12 @@ class Interval:
 
     low: float
     high: float
+
+
+def p_text(p: float) -> str:
+    """Return a p with four digits, or `<0.0001` where these would all be 0."""
+    text = f"{p:.4f}"
+    return f"<{_LEAST_P}" if float(text) == 0 else text
 
 
 def cluster_sums(counts: NDArray[Any], clusters: Sequence[str]) -> NDArray[Any]:

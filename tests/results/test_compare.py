@@ -251,6 +251,21 @@ def test_the_papers_table_has_differences_intervals_p_and_stars(
     assert "must end in .tex" in capsys.readouterr().err
 
 
+def test_a_tiny_p_is_printed_as_below_a_bound_and_kept_in_the_json(
+    write: WriteRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold = ["a", "b"] * 40
+    runs = [str(write("a", ["c"] * 80, gold)), str(write("b", gold, gold))]
+    assert main(["compare", *runs, "--flips", "0", "--gate", "own>=-1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if "macro_f1 *" in line)
+    assert row.split()[-3:] == ["<0.0001", "<0.0001", "80"]
+    assert any(line.endswith("p <0.0001 within, 1.0000 beyond (Holm)") for line in lines)
+    found = compare_runs(Path(runs[0]), Path(runs[1]))
+    assert 0 < found["tasks"]["own"]["readings"]["strict"]["discordance"]["holm_p"] < 1e-9
+    assert r" & $<$0.0001 & 80 \\" in comparison_latex(found)
+
+
 def test_runs_of_one_model_are_named_by_the_settings_in_which_they_differ() -> None:
     results = [{"model": "dummy", "fingerprint": {"model": "dummy", "answer": text}} for text in "AB"]
     assert run_names(results) == ["dummy answer=A", "dummy answer=B"]

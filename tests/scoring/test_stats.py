@@ -8,12 +8,20 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from marathon_eval.scoring.stats import cluster_sums, holm, sign_flip
+from marathon_eval.scoring.stats import cluster_sums, holm, p_text, sign_flip
 
 
 def test_cluster_sums() -> None:
     counts = np.array([[1.0, 1], [0, 1], [1, 1], [1, 1]])
     assert cluster_sums(counts, ["x", "y", "x", "z"]).tolist() == [[2, 2], [0, 1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("p", "shown"),
+    [(1.0, "1.0000"), (0.0312, "0.0312"), (0.00006, "0.0001"), (0.00004, "<0.0001"), (0.0, "<0.0001")],
+)
+def test_no_p_is_printed_as_zero(p: float, shown: str) -> None:
+    assert p_text(p) == shown
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (0, 5), (3, 15), (44, 45), (70, 120), (0, 300), (2900, 3100)])

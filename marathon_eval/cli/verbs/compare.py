@@ -108,11 +108,13 @@ def gate_code(verdicts: Iterable[str]) -> int:
 
 def gate_lines(comparison: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line such as `gate race >= -1: -0.52 (-0.91 to -0.13): within the margin` per limit."""
+    from marathon_eval.scoring.stats import p_text
+
     for each in comparison["gate"]:
         points = "no difference" if each["difference"] is None else f"{each['difference']:+.2f}"
         ends = each["ci95"]
         interval = each["reason"] if ends is None else f"{ends[0]:+.2f} to {ends[1]:+.2f}"
-        p = f"p {each['p_within']:.4f} within, {each['p_beyond']:.4f} beyond (Holm)"
+        p = f"p {p_text(each['p_within'])} within, {p_text(each['p_beyond'])} beyond (Holm)"
         yield f"gate {each['task']} >= {each['points']:g}: {points} ({interval}): {each['verdict']}; {p}"
 
 
@@ -137,6 +139,8 @@ def title(side: Mapping[str, Any]) -> str:
 
 def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
     """Add one row per reading, the headline's first and starred."""
+    from marathon_eval.scoring.stats import p_text
+
     headline = task["headline"] or {}
     readings = sorted(task["readings"], key=lambda name: name != headline.get("reading"))
     for place, name in enumerate(readings):
@@ -149,7 +153,7 @@ def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
             *(number(value[key], 4) for key in ("a", "b")),
             *(signed(value["difference"]), interval(value["ci95"], value["no_interval"])),
             *((str(test["only_a"]), str(test["only_b"])) if test else ("", "")),
-            *(number(test[key], 4) if test else "" for key in ("p", "holm_p")),
+            *(p_text(test[key]) if test else "" for key in ("p", "holm_p")),
             str(task["n_paired"]) if place == 0 else "",
         )
     table.add_section()
