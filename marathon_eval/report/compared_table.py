@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from marathon_eval.report.cost import starred
-from marathon_eval.report.tables import STAR, STAR_NOTE, for_latex, one_line
+from marathon_eval.report.cost import STAR_P, starred
+from marathon_eval.report.tables import STAR, for_latex, one_line
 from marathon_eval.scoring.stats import p_text
 
-_HEAD = r"task & metric & A & B & B $-$ A & 95\,\% CI & $p$ (Holm) & $n$ \\"
+#: Heads hold names up to this length; longer ones stand in rows below the table, where the heads are A and B.
+_LONGEST_HEAD = 24
+#: Where a row has its p.
+_P_PLACE = 6
+_STAR_ROW = f"{STAR}: $p$ below {STAR_P} after Holm's correction over the tasks of a reading"
+_NO_P_ROW = f"{STAR} without a $p$ (graded answers): the 95\\,\\% interval leaves out 0"
+_COMMENTS = (
+    r"% Needs \usepackage{booktabs}. Differences are paired by document.",
+    "% The star marks a difference; in the table that `compare` prints, the star marks the headline metric.",
+)
 
 
 def comparison_latex(comparison: Mapping[str, Any]) -> str:
@@ -17,27 +26,56 @@ def comparison_latex(comparison: Mapping[str, Any]) -> str:
 
     Numbers are on the scale of the task's headline (0 to 100 for most tasks); a task without one has its first metric.
     """
-    names = [
-        one_line(f"% {side.upper()}: {comparison[side]['name']} ({comparison[side]['folder']})")
-        for side in "ab"
+    names = _names(comparison)
+    folders = [
+        one_line(f"% {side.upper()}: {name} ({comparison[side]['folder']})")
+        for side, name in zip("ab", names, strict=True)
     ]
+    rows = list(_rows(comparison))
     return "\n".join(
         [
-            *names,
-            f"% Differences are B minus A, paired by document. {STAR_NOTE}",
+            *folders,
+            *_COMMENTS,
             r"\begin{tabular}{llrrrlrr}",
             r"\toprule",
-            _HEAD,
+            _head(names),
             r"\midrule",
-            *_rows(comparison),
+            *(" & ".join(row) + r" \\" for row in rows),
             r"\bottomrule",
+            *(rf"\multicolumn{{8}}{{l}}{{\footnotesize {note}}} \\" for note in _notes(names, rows)),
             r"\end{tabular}",
             "",
         ]
     )
 
 
-def _rows(comparison: Mapping[str, Any]) -> Iterator[str]:
+def _names(comparison: Mapping[str, Any]) -> list[str]:
+    """Return the runs' names with condition and selection; those that are alike have the time they started."""
+    names = [", ".join([comparison[side]["name"], *comparison[side]["label"]]) for side in "ab"]
+    if names[0] == names[1]:
+        return [f"{name} @ {comparison[side]['started']}" for name, side in zip(names, "ab", strict=True)]
+    return names
+
+
+def _in_heads(names: Sequence[str]) -> bool:
+    return names[0] != names[1] and all(len(name) <= _LONGEST_HEAD for name in names)
+
+
+def _head(names: Sequence[str]) -> str:
+    a, b, difference = (*map(for_latex, names), "difference") if _in_heads(names) else ("A", "B", "B $-$ A")
+    return rf"task & metric & {a} & {b} & {difference} & 95\,\% CI & $p$ (Holm) & $n$ \\"
+
+
+def _notes(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows below the table: the sides' names, and what a star says."""
+    a, b = map(for_latex, names)
+    yield from [f"difference: {b} $-$ {a}"] if _in_heads(names) else [f"A: {a}", f"B: {b}"]
+    yield _STAR_ROW
+    if any(row[_P_PLACE] == "--" for row in rows):
+        yield _NO_P_ROW
+
+
+def _rows(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
     for task in comparison["tasks"].values():
         headline = task["headline"] or {}
         reading = task["readings"].get(headline.get("reading")) or next(iter(task["readings"].values()), None)
@@ -48,7 +86,7 @@ def _rows(comparison: Mapping[str, Any]) -> Iterator[str]:
         metric, scale = reading["metrics"][name], headline.get("scale", 1.0)
         scores = ("--" if metric[side] is None else _number(metric[side], scale) for side in "ab")
         p = reading["discordance"]["holm_p"] if reading["discordance"] else None
-        cells = [
+        yield [
             for_latex(task["task"]),
             for_latex(name),
             *scores,
@@ -57,7 +95,6 @@ def _rows(comparison: Mapping[str, Any]) -> Iterator[str]:
             "--" if p is None else p_text(p).replace("<", "$<$"),
             str(task["n_paired"]),
         ]
-        yield " & ".join(cells) + r" \\"
 
 
 def _number(value: float, scale: float, sign: str = "") -> str:

@@ -15,10 +15,7 @@ from marathon_eval.report.published import PublishedColumn
 INCOMPLETE = "†"
 PARTIAL_NOTE = "n: rows scored, where these are not all rows of the task."
 LISTENING_NOTE = "Listening: score minus control, paired by document, with its 95 % interval."
-STAR_NOTE = (
-    "Star: p below 0.05 after Holm's correction, as in the printed table; of graded answers, which have no p, the "
-    "95 % interval leaves out 0."
-)
+STAR_NOTE = "Star: p below 0.05 after Holm's correction; of graded answers, which have no p, the 95 % interval leaves out 0."
 COSTS_NOTE = f"Difference to no press, in points, paired by document. {STAR_NOTE} Bold: best of the presses at its ratio."
 INCOMPLETE_NOTE = f"{INCOMPLETE} incomplete: not every row was scored."
 _LATEX = {

@@ -247,6 +247,13 @@ def test_the_papers_table_has_differences_intervals_p_and_stars(
     assert cells[4].startswith(f"{100 * value['difference']:+.1f}".replace("-", "$-$"))
     assert cells[4].endswith("$^{*}$") == (p < 0.05)
     assert cells[6:] == [f"{p:.4f}", "12"]
+    text = table.read_text()
+    assert r"% Needs \usepackage{booktabs}" in text
+    assert "in the table that `compare` prints, the star marks the headline metric" in text
+    notes = [line for line in lines if line.startswith(r"\multicolumn{8}{l}")]
+    assert notes[-1] == (
+        r"\multicolumn{8}{l}{\footnotesize $^{*}$: $p$ below 0.05 after Holm's correction over the tasks of a reading} \\"
+    )
     assert main(["compare", *runs, "--latex", "table.txt"]) == 2
     assert "must end in .tex" in capsys.readouterr().err
 
@@ -264,6 +271,36 @@ def test_a_tiny_p_is_printed_as_below_a_bound_and_kept_in_the_json(
     found = compare_runs(Path(runs[0]), Path(runs[1]))
     assert 0 < found["tasks"]["own"]["readings"]["strict"]["discordance"]["holm_p"] < 1e-9
     assert r" & $<$0.0001 & 80 \\" in comparison_latex(found)
+
+
+def latex_of(comparison: dict[str, Any], names: tuple[str, str]) -> str:
+    sides = {
+        side: {**comparison[side], "name": name, "label": []} for side, name in zip("ab", names, strict=True)
+    }
+    return comparison_latex({**comparison, **sides})
+
+
+def test_the_papers_table_names_both_runs(write: WriteRun) -> None:
+    found = compare_runs(write("a", SAID_A), write("b", SAID_B))
+    short = latex_of(found, ("qwen_omni", "dummy 50%"))
+    assert r"metric & qwen\_omni & dummy 50\% & difference & " in short
+    assert r"{\footnotesize difference: dummy 50\% $-$ qwen\_omni} \\" in short
+    long = latex_of(found, ("qwen_omni pretrained=Qwen2.5-Omni-7B", "dummy"))
+    assert r"metric & A & B & B $-$ A & " in long
+    assert r"{\footnotesize A: qwen\_omni pretrained=Qwen2.5-Omni-7B} \\" in long
+    assert r"{\footnotesize B: dummy} \\" in long
+    alike = latex_of(found, ("dummy", "dummy"))
+    assert r"{\footnotesize B: dummy @ 2026-11-21T05:00:00Z} \\" in alike
+    assert "metric & A & B & " in alike
+
+
+def test_the_papers_table_says_what_a_star_without_p_means(write: WriteRun) -> None:
+    found = compare_runs(write("a", SAID_A), write("b", SAID_B))
+    assert "without a $p$" not in comparison_latex(found)
+    found["tasks"]["own"]["readings"]["strict"]["discordance"] = None
+    assert r"$^{*}$ without a $p$ (graded answers): the 95\,\% interval leaves out 0" in comparison_latex(
+        found
+    )
 
 
 def test_runs_of_one_model_are_named_by_the_settings_in_which_they_differ() -> None:
