@@ -42,7 +42,10 @@ def comparison_latex(comparison: Mapping[str, Any]) -> str:
             r"\midrule",
             *(" & ".join(row) + r" \\" for row in rows),
             r"\bottomrule",
-            *(rf"\multicolumn{{8}}{{l}}{{\footnotesize {note}}} \\" for note in _notes(names, rows)),
+            *(
+                rf"\multicolumn{{8}}{{l}}{{\footnotesize {note}}} \\"
+                for note in _notes(names, rows, comparison["tasks"])
+            ),
             r"\end{tabular}",
             "",
         ]
@@ -66,13 +69,18 @@ def _head(names: Sequence[str]) -> str:
     return rf"task & metric & {a} & {b} & {difference} & 95\,\% CI & $p$ (Holm) & $n$ \\"
 
 
-def _notes(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the rows below the table: the sides' names, and what a star says."""
+def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the rows below the table: the sides' names, what a star says, and which tasks had two judges."""
     a, b = map(for_latex, names)
     yield from [f"difference: {b} $-$ {a}"] if _in_heads(names) else [f"A: {a}", f"B: {b}"]
     yield _STAR_ROW
     if any(row[_P_PLACE] == "--" for row in rows):
         yield _NO_P_ROW
+    yield from (
+        f"{for_latex(name)}: the judges of the two runs differ"
+        for name, task in tasks.items()
+        if task["judge_differences"]
+    )
 
 
 def _rows(comparison: Mapping[str, Any]) -> Iterator[list[str]]:

@@ -14,6 +14,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.results.gate import Limit, gate
+from marathon_eval.results.judges import judge_differences, judge_in
 from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
 from marathon_eval.results.paired import JsonObject, TaskRows, correct, paired_metrics
 from marathon_eval.results.run_labels import names_of
@@ -46,12 +47,19 @@ def compare_runs(
             side: {"name": name, **run_label(r, f)}
             for side, name, r, f in zip("ab", run_names(results), results, folders, strict=True)
         },
-        "tasks": {difference.task: asdict(difference) for difference in differences},
+        "tasks": {
+            each.task: {**asdict(each), "judge_differences": _judge_differences(results, each.task)}
+            for each in differences
+        },
         "only_a": [task for task in results[0]["tasks"] if task not in shared],
         "only_b": [task for task in results[1]["tasks"] if task not in shared],
         "forced": unlike,
         "gate": [asdict(verdict) for verdict in gate(wanted, rows)],
     }
+
+
+def _judge_differences(results: Sequence[JsonObject], task: str) -> list[dict[str, Any]]:
+    return judge_differences(*(judge_in(each, each.get("config") or {}, task) for each in results))
 
 
 def run_names(results: Sequence[JsonObject]) -> list[str]:

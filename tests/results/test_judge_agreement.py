@@ -84,6 +84,23 @@ def judged(court: Court, name: str, rules: Rules, answer: str = "It buzzes.") ->
     return str(court.folder / f"out_{name}")
 
 
+def test_compare_says_how_the_judges_differ(
+    two_runs: tuple[str, str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = tmp_path / "table.tex"
+    assert main(["compare", *two_runs, "--latex", str(table)]) == 0
+    assert (
+        "air_bench_chat_sound: the judges differ: model one and two; argument script one.json and two.json; "
+        "argument identity one and two" in capsys.readouterr().out
+    )
+    assert r"air\_bench\_chat\_sound: the judges of the two runs differ" in table.read_text()
+    assert main(["compare", *two_runs, "--json"]) == 0
+    (task,) = json.loads(capsys.readouterr().out)["tasks"].values()
+    assert task["judge_differences"][0] == {"what": "model", "name": "", "a": "one", "b": "two"}
+    assert main(["compare", two_runs[0], two_runs[0]]) == 0
+    assert "the judges differ" not in capsys.readouterr().out
+
+
 def test_two_judges_of_the_same_answers(
     two_runs: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

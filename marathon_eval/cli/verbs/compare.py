@@ -173,8 +173,13 @@ def interval(ends: Any, reason: str | None) -> str:
 
 def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines below the table: rows and tasks left out, metrics without a difference, how to read it."""
+    from marathon_eval.results.judges import judge_difference_text
+
     for reason in comparison["forced"]:
         yield f"FORCED: {reason}"
+    for task in comparison["tasks"].values():
+        if task["judge_differences"]:
+            yield f"{task['task']}: the judges differ: {judge_difference_text(task['judge_differences'])}"
     for task in comparison["tasks"].values():
         if task["n_only_a"] or task["n_only_b"]:
             yield f"{task['task']}: left out because only one run scored them: {task['n_only_a']} rows of A, {task['n_only_b']} of B"
