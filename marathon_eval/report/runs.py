@@ -10,6 +10,7 @@ from typing import Any
 from marathon_eval.api.results import MetricValue, TaskResult
 from marathon_eval.files import canonical_json, sha256_of
 from marathon_eval.report.merge import merged_runs_below, one_run
+from marathon_eval.results.judges import judge_words, judges_in
 from marathon_eval.results.label import (
     SELECTION_NAMES,
     in_brackets,
@@ -84,8 +85,11 @@ def labelled_runs(runs: list[dict[str, Any]]) -> list[ReportRun]:
     A run is the content of its results.json with `folders` and `configs` by task, as `merge.one_run` reads it.
     """
     data = _data_words(runs)
-    for run, word in zip(runs, data, strict=True):
-        words = [*label_words(recorded_condition(run), recorded_selection(run)), *run.get("variant", ())]
+    judges = judge_words([judges_in(run, run["configs"]) for run in runs])
+    for run, word, of_judge in zip(runs, data, judges, strict=True):
+        # what differs says more than the hash that merged runs of one place carry
+        variant = [each for each in run.get("variant", ()) if not (of_judge and each.startswith("judge "))]
+        words = [*label_words(recorded_condition(run), recorded_selection(run)), *variant, *of_judge]
         words += ["interrupted"] if run["interrupted"] else []
         # runs of one place that were merged may say already that their data differ
         told = any(other.startswith("data ") for other in words)

@@ -46,13 +46,16 @@ def asked_in(results: Mapping[str, Any], folder: Path, task: str) -> Asked:
     """Return how a run asked a task. Reads the samples of runs that did not record it. Raises MarathonError."""
     manifest = (results.get("manifests") or {}).get(task) or {}
     generation, judge = manifest.get("generation"), manifest.get("judge")
+    typed = (results.get("config") or {}).get("judge_gen_kwargs")
     return Asked(
         data=manifest.get("manifest_sha256"),
         prompts=manifest.get("prompts_sha256") or _prompts_in(folder, task),
         generation=None if generation is None else canonical_json(generation),
         judge=None
         if not isinstance(judge, Mapping)
-        else canonical_json([judge.get("fingerprint_sha256"), judge.get("prompts_sha256")]),
+        else canonical_json(
+            [judge.get("fingerprint_sha256"), judge.get("prompts_sha256"), *([typed] if typed else [])]
+        ),
     )
 
 

@@ -7,7 +7,7 @@ told apart by what was typed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from marathon_eval.files import canonical_json, sha256_of
@@ -44,6 +44,12 @@ def judge_in(results: Mapping[str, Any], config: Mapping[str, Any], task: str) -
     )
 
 
+def judges_in(results: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any]]) -> dict[str, TaskJudge]:
+    """Return the judge of each judged task of a run; `configs` are the configs by task."""
+    found = {task: judge_in(results, configs[task], task) for task in results["tasks"]}
+    return {task: judge for task, judge in found.items() if judge is not None}
+
+
 def judge_differences(a: TaskJudge | None, b: TaskJudge | None) -> list[dict[str, Any]]:
     """Return an entry with `what`, `name`, `a` and `b` for each way in which two judges of a task differ."""
     if a is None or b is None:
@@ -68,17 +74,23 @@ def judge_words(judges: Sequence[Mapping[str, TaskJudge]]) -> list[list[str]]:
 
     `judge Qwen3-8B`, `judge temperature=0.7` or `judge prompt 3fa81c02`; none where the judges of all runs of a task agree.
     """
-    words = []
+    distinct: dict[str, dict[str, TaskJudge]] = {}
     for of_run in judges:
-        found = [
-            entry
-            for task, judge in of_run.items()
-            for other in judges
-            if task in other
-            for entry in ({**each, "task": task} for each in judge_differences(judge, other[task]))
-        ]
-        words.append(list(_words(found)))
-    return words
+        for task, judge in of_run.items():
+            distinct.setdefault(task, {}).setdefault(canonical_json(asdict(judge)), judge)
+    return [
+        list(
+            _words(
+                [
+                    {**entry, "task": task}
+                    for task, judge in of_run.items()
+                    for other in distinct[task].values()
+                    for entry in judge_differences(judge, other)
+                ]
+            )
+        )
+        for of_run in judges
+    ]
 
 
 def _words(entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -225,3 +225,41 @@ def test_runs_of_two_models_on_different_data_say_so(tmp_path: Path) -> None:
     assert first.startswith("qwen_omni (data ")
     assert second.startswith("whisper (data ")
     assert first.split()[2:] != second.split()[2:]
+
+
+def judged(parent: Path, day: str, arguments: dict[str, Any], prompt: str, fingerprint: str) -> Path:
+    """Write a run of `race` whose judge had these arguments and this prompt, and return its folder."""
+    flags = {"judge_model": "text_lm", "judge_args": arguments}
+    folder = make_result_folders.write(Made(rows={"race": 9}, flags=flags), parent, day)
+    manifests = json.loads((folder / "results.json").read_text())["manifests"]
+    judge = {"name": "judge", "fingerprint_sha256": fingerprint * 64, "prompts_sha256": {"grade": prompt * 64}}
+    edit(folder, manifests={"race": {**manifests["race"], "judge": judge}})
+    return folder
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_runs_with_other_judges_are_told_apart_by_what_differs(tmp_path: Path, apart: bool) -> None:
+    """The same from a folder above them and from the runs' own folders, which are not merged."""
+    cold = judged(tmp_path, DAYS[0], {"temperature": 0}, "b", "a")
+    hot = judged(tmp_path, DAYS[1], {"temperature": 0.7}, "b", "c")
+    paths = [cold, hot] if apart else [tmp_path]
+    assert set(labels(read_cells(paths))) == {
+        "qwen_omni (judge temperature=0)",
+        "qwen_omni (judge temperature=0.7)",
+    }
+    reworded = judged(tmp_path, DAYS[2], {"temperature": 0}, "d", "a")
+    found = labels(read_cells([cold, reworded] if apart else [tmp_path]))
+    assert len(found) == len(set(found)) == (2 if apart else 3)
+    assert all("judge prompt " in label or not apart for label in found)
+    assert not any(" @ " in label for label in found)
+
+
+def test_runs_with_other_generation_arguments_of_the_judge_are_not_merged(tmp_path: Path) -> None:
+    for day, tokens in zip(DAYS, (9, 10, 10), strict=False):
+        folder = judged(tmp_path, day, {"temperature": 0}, "b", "a")
+        config = json.loads((folder / "results.json").read_text())["config"]
+        edit(folder, config={**config, "judge_gen_kwargs": {"max_new_tokens": tokens}})
+    assert set(labels(read_cells([tmp_path]))) == {
+        "qwen_omni (judge max_new_tokens=9)",
+        "qwen_omni (judge max_new_tokens=10)",
+    }
