@@ -60,7 +60,7 @@ def markdown(board: Board, intervals: bool = False) -> str:
     lines = _grid(board, headings, lambda score: cell_text(score, intervals), name)
     marks = ["---", *(["---:"] * (len(lines[0]) - 1))]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
-    return "\n\n".join([table, *board_notes(board)]) + "\n"
+    return "\n\n".join([table, *board_notes(board), *map(for_markdown, short_names(board.columns))]) + "\n"
 
 
 def latex(board: Board, intervals: bool = False) -> str:
@@ -86,9 +86,14 @@ def latex(board: Board, intervals: bool = False) -> str:
         *lines[1:],
         r"\bottomrule",
     ]
-    short = [f"{column.short} = {column.task}" for column in board.columns if column.short != column.task]
-    meaning = [one_line(f"% Columns are tasks: {', '.join(short)}.")] if short else []
+    meaning = [one_line(f"% {line}") for line in short_names(board.columns)]
     return "\n".join([*meaning, *body, r"\end{tabular}", ""])
+
+
+def short_names(columns: Sequence[PublishedColumn]) -> list[str]:
+    """Return a line such as `Columns are tasks: MC = gtzan.`, or none where the heads are the tasks' own names."""
+    short = [f"{column.short} = {column.task}" for column in columns if column.short != column.task]
+    return [f"Columns are tasks: {', '.join(short)}."] if short else []
 
 
 def _embolden(grid: list[list[str]], board: Board, place: int, task: str) -> None:
@@ -232,8 +237,11 @@ def listening_gaps(entries: Iterable[Listening]) -> list[str]:
     ]
 
 
-def champions_markdown(champions: Iterable[Champion]) -> str:
-    """Return a Markdown table of the best published model, run and reference of each category."""
+def champions_markdown(champions: Iterable[Champion], columns: Sequence[PublishedColumn] = ()) -> str:
+    """Return a Markdown table of the best published model, run and reference of each category.
+
+    Below it stand the names of the tasks that `columns` shorten.
+    """
     lines = [
         "| category | tasks | published champion | best run | reference |",
         "| --- | --- | --- | --- | --- |",
@@ -242,7 +250,7 @@ def champions_markdown(champions: Iterable[Champion]) -> str:
         best = [champion.published, champion.run, champion.reference]
         texts = ["" if pair is None else f"{for_markdown(pair[0])} {pair[1]:.1f}" for pair in best]
         lines.append("| " + " | ".join([champion.group, ", ".join(champion.columns), *texts]) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n\n".join(["\n".join(lines), *map(for_markdown, short_names(columns))]) + "\n"
 
 
 def cell_text(score: Score | None, intervals: bool) -> str:

@@ -202,7 +202,10 @@ def test_a_score_of_fewer_rows_than_loaded_is_marked(tmp_path: Path) -> None:
 def test_the_verb_prints_each_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_result_folders.write(Made(rows=ROWS), tmp_path)
     assert main(["leaderboard", str(tmp_path)]) == 0
-    head = capsys.readouterr().out.splitlines()[0]
+    printed = capsys.readouterr().out.splitlines()
+    head = printed[0]
+    assert printed[-1].startswith("Columns are tasks: SER = slue, SCR = race, ASR = librispeech, ")
+    assert "MC = gtzan" in printed[-1]
     assert head == "| model | SER | SCR | ASR | SED | MC | ASC | SD | ER | SAR | SGR | Avg |"
     assert main(["leaderboard", str(tmp_path), "--json", "--with_published"]) == 0
     loaded = json.loads(capsys.readouterr().out)
@@ -212,7 +215,9 @@ def test_the_verb_prints_each_form(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "SER = slue, SCR = race, ASR = librispeech" in lines[0]
     assert lines[1] == r"\begin{tabular}{lrrrrrrrrrrr}"
     assert main(["leaderboard", str(tmp_path), "--champions"]) == 0
-    assert capsys.readouterr().out.count("\n") == 5
+    champions_lines = capsys.readouterr().out.splitlines()
+    assert len(champions_lines) == 7, "the head, its rule, three categories, and the key of the short names"
+    assert champions_lines[-1].startswith("Columns are tasks: SER = slue, ")
 
 
 def test_one_benchmark_has_its_own_columns_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,6 +251,8 @@ def test_no_published_table_for_tasks_of_no_benchmark(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_result_folders.write(Made(rows={"mine": 3}), tmp_path)
+    assert main(["leaderboard", str(tmp_path)]) == 0
+    assert "Columns are tasks" not in capsys.readouterr().out, "the head is the task's own name"
     assert main(["leaderboard", str(tmp_path), "--with_published"]) == 2
     assert "audiomarathon" in capsys.readouterr().err
 

@@ -232,7 +232,11 @@ def judged(parent: Path, day: str, arguments: dict[str, Any], prompt: str, finge
     flags = {"judge_model": "text_lm", "judge_args": arguments}
     folder = make_result_folders.write(Made(rows={"race": 9}, flags=flags), parent, day)
     manifests = json.loads((folder / "results.json").read_text())["manifests"]
-    judge = {"name": "judge", "fingerprint_sha256": fingerprint * 64, "prompts_sha256": {"grade": prompt * 64}}
+    judge = {
+        "name": "judge",
+        "fingerprint_sha256": fingerprint * 64,
+        "prompts_sha256": {"grade": prompt * 64},
+    }
     edit(folder, manifests={"race": {**manifests["race"], "judge": judge}})
     return folder
 

@@ -69,7 +69,7 @@ def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = N
         cells, benchmark, arguments.with_published, alone=arguments.benchmark is not None
     )
     if arguments.champions and benchmark is not None:
-        return tables.champions_markdown(leaderboard.champions(board, benchmark))
+        return tables.champions_markdown(leaderboard.champions(board, benchmark), benchmark.columns)
     heard = listening(cells)
     if arguments.json:
         return json.dumps(tables.table_as_json(board, heard), indent=1) + "\n"
