@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from marathon_eval.report.cost import STAR_P, starred
-from marathon_eval.report.tables import STAR, for_latex, one_line
+from marathon_eval.report.tables import LATEX_LOWER, STAR, for_latex, marked, one_line
 from marathon_eval.scoring.stats import p_text
 
 #: Heads hold names up to this length; longer ones stand in rows below the table, where the heads are A and B.
@@ -76,6 +76,8 @@ def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[s
     yield _STAR_ROW
     if any(row[_P_PLACE] == "--" for row in rows):
         yield _NO_P_ROW
+    if any(LATEX_LOWER in row[1] for row in rows):
+        yield f"{LATEX_LOWER}: lower is better"
     yield from (
         f"{for_latex(name)}: the judges of the two runs differ"
         for name, task in tasks.items()
@@ -86,17 +88,20 @@ def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[s
 def _rows(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
     for task in comparison["tasks"].values():
         headline = task["headline"] or {}
-        reading = task["readings"].get(headline.get("reading")) or next(iter(task["readings"].values()), None)
+        wanted = headline.get("reading")
+        of_row = wanted if wanted in task["readings"] else next(iter(task["readings"]), None)
+        reading = task["readings"].get(of_row)
         if reading is None or not reading["metrics"]:
             continue
         wanted = str(headline.get("metric"))
         name: str = wanted if wanted in reading["metrics"] else next(iter(reading["metrics"]))
+        lower = name in task["lower_is_better"].get(of_row, ())
         metric, scale = reading["metrics"][name], headline.get("scale", 1.0)
         scores = ("--" if metric[side] is None else _number(metric[side], scale) for side in "ab")
         p = reading["discordance"]["holm_p"] if reading["discordance"] else None
         yield [
             for_latex(task["task"]),
-            for_latex(name),
+            marked(for_latex(name), lower != (scale < 0), LATEX_LOWER),
             *scores,
             _difference(metric, scale, p),
             _interval(metric, scale),

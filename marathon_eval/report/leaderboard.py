@@ -63,6 +63,15 @@ class Board:
     rows: tuple[LeaderboardRow, ...]
     averaged: bool
 
+    def falls(self, task: str) -> bool:
+        """Return whether a lower score of a task is better, as of an error rate."""
+        return any(row.scores[task].falls for row in self.rows if task in row.scores)
+
+    @property
+    def average_falls(self) -> bool:
+        """Whether a lower average is better."""
+        return any(row.average is not None and row.average.falls for row in self.rows)
+
 
 def make_board(
     cells: Sequence[ReportRun],

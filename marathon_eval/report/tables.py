@@ -13,6 +13,9 @@ from marathon_eval.report.listening import Listening, ListeningScore
 from marathon_eval.report.published import PublishedColumn
 
 INCOMPLETE = "†"
+LOWER = "↓"
+LOWER_NOTE = f"{LOWER} lower is better."
+LATEX_LOWER = r"$\downarrow$"
 PARTIAL_NOTE = "n: rows scored, where these are not all rows of the task."
 LISTENING_NOTE = "Listening: score minus control, paired by document, with its 95 % interval."
 STAR_NOTE = "Star: p below 0.05 after Holm's correction; of graded answers, which have no p, the 95 % interval leaves out 0."
@@ -56,7 +59,7 @@ def markdown(board: Board, intervals: bool = False) -> str:
         text = for_markdown(row.name)
         return f"**{text}**" if row.kind == "run" else text
 
-    headings = ["model", *(for_markdown(column.short) for column in board.columns)]
+    headings = _headings(board, for_markdown, LOWER)
     lines = _grid(board, headings, lambda score: cell_text(score, intervals), name)
     marks = ["---", *(["---:"] * (len(lines[0]) - 1))]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
@@ -72,7 +75,7 @@ def latex(board: Board, intervals: bool = False) -> str:
     def number(score: Score | None) -> str:
         return cell_text(score, intervals).replace(INCOMPLETE, r"$^\dagger$").replace("–", "--")
 
-    headings = ["model", *(for_latex(column.short) for column in board.columns)]
+    headings = _headings(board, for_latex, LATEX_LOWER)
     grid = _grid(board, headings, number, lambda r: for_latex(r.name))
     for place, column in enumerate(board.columns, 1):
         _embolden(grid, board, place, column.task)
@@ -86,6 +89,10 @@ def latex(board: Board, intervals: bool = False) -> str:
         *lines[1:],
         r"\bottomrule",
     ]
+    if any(LATEX_LOWER in heading for heading in headings):
+        body.append(
+            rf"\multicolumn{{{len(columns)}}}{{l}}{{\footnotesize {LATEX_LOWER}: lower is better}} \\"
+        )
     meaning = [one_line(f"% {line}") for line in short_names(board.columns)]
     return "\n".join([*meaning, *body, r"\end{tabular}", ""])
 
@@ -270,13 +277,25 @@ def rows_text(score: Score) -> str:
     return f"n={score.n}" + ("" if score.n == score.full_n else f" of {score.full_n}")
 
 
+def marked(heading: str, falls: bool, mark: str = LOWER) -> str:
+    """Return a column's head, with the mark where a lower score is better."""
+    return f"{heading} {mark}" if falls else heading
+
+
+def _headings(board: Board, escaped: Callable[[str], str], lower: str) -> list[str]:
+    """Return the heads of a leaderboard's columns, those of error rates with the mark `lower`."""
+    heads = [marked(escaped(column.short), board.falls(column.task), lower) for column in board.columns]
+    average = [marked("Avg", board.average_falls, lower)] if board.averaged else []
+    return ["model", *heads, *average]
+
+
 def _grid(
     board: Board,
     headings: Sequence[str],
     number: Callable[[Score | None], str],
     name: Callable[[LeaderboardRow], str],
 ) -> list[list[str]]:
-    lines = [[*headings, "Avg"] if board.averaged else list(headings)]
+    lines = [list(headings)]
     for row in board.rows:
         line = [name(row), *(number(row.scores.get(column.task)) for column in board.columns)]
         lines.append([*line, number(row.average)] if board.averaged else line)
@@ -287,4 +306,5 @@ def board_notes(board: Board) -> list[str]:
     """Return the explanations of the marks that occur in the table."""
     scores = [score for row in board.rows for score in row.scores.values()]
     incomplete = [INCOMPLETE_NOTE] if any(not score.whole for score in scores) else []
-    return [*incomplete, *([PARTIAL_NOTE] if any(score.n is not None for score in scores) else [])]
+    lower = [LOWER_NOTE] if any(score.falls for score in scores) else []
+    return [*incomplete, *([PARTIAL_NOTE] if any(score.n is not None for score in scores) else []), *lower]

@@ -12,6 +12,7 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.compared_rows import compared_rows
+from marathon_eval.results.directions import falling_metrics
 from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.results.gate import Limit, gate
 from marathon_eval.results.judges import judge_differences, judge_in
@@ -47,10 +48,7 @@ def compare_runs(
             side: {"name": name, **run_label(r, f)}
             for side, name, r, f in zip("ab", run_names(results), results, folders, strict=True)
         },
-        "tasks": {
-            each.task: {**asdict(each), "judge_differences": _judge_differences(results, each.task)}
-            for each in differences
-        },
+        "tasks": {each.task: {**asdict(each), **_marks(results, each.task)} for each in differences},
         "only_a": [task for task in results[0]["tasks"] if task not in shared],
         "only_b": [task for task in results[1]["tasks"] if task not in shared],
         "forced": unlike,
@@ -58,8 +56,13 @@ def compare_runs(
     }
 
 
-def _judge_differences(results: Sequence[JsonObject], task: str) -> list[dict[str, Any]]:
-    return judge_differences(*(judge_in(each, each.get("config") or {}, task) for each in results))
+def _marks(results: Sequence[JsonObject], task: str) -> dict[str, Any]:
+    """Return in what the judges of a task differ, and its metrics of which a lower value is better, by reading."""
+    judges = (judge_in(each, each.get("config") or {}, task) for each in results)
+    return {
+        "judge_differences": judge_differences(*judges),
+        "lower_is_better": falling_metrics(task, results[0]["tasks"][task].get("metrics") or {}),
+    }
 
 
 def run_names(results: Sequence[JsonObject]) -> list[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from marathon_eval.api.results import TaskResult
 from marathon_eval.errors import MarathonError
@@ -31,6 +33,25 @@ def headline_falls(task: TaskResult) -> bool:
     except MarathonError:  # a metric that this version does not know: its run is shown as before
         return False
     return higher != (task.headline_scale > 0)
+
+
+def falling_metrics(task: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return by reading the metrics of which a lower value is better; `metrics` are the entries that a run recorded."""
+    falling = {
+        reading: [name for name, entry in named.items() if _falls(name, entry, task)]
+        for reading, named in metrics.items()
+    }
+    return {reading: names for reading, names in falling.items() if names}
+
+
+def _falls(name: str, entry: Mapping[str, Any], task: str) -> bool:
+    """Return whether a lower value is better, as far as can be told without running code from the hub."""
+    if entry.get("hf_evaluate") or str(entry.get("metric")).startswith("evaluate:"):
+        return entry.get("higher_is_better") is False
+    try:
+        return not _higher_is_better(name, json.dumps(entry, sort_keys=True, default=str), task)
+    except MarathonError:  # a metric that this version does not know
+        return False
 
 
 @lru_cache(maxsize=512)

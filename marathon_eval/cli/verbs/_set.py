@@ -234,11 +234,15 @@ def _print_board(board: Board, runs: Sequence[ReportRun]) -> None:
     A task without a headline has its first metric, on the metric's own scale.
     """
     from marathon_eval.cli.fitted_table import FittedTable, table_console
-    from marathon_eval.report.tables import board_notes, cell_text
+    from marathon_eval.report.tables import board_notes, cell_text, marked
 
     columns = [(column.task, _first_metrics(column.task, runs)) for column in board.columns]
-    headings = [f"{task} {next(iter(plain.values()))[0]}" if plain else task for task, plain in columns]
-    table = FittedTable(["run", *headings, *(["average"] if board.averaged else [])], 1, 1)
+    headings = [
+        f"{task} {next(iter(plain.values()))[0]}" if plain else marked(task, board.falls(task))
+        for task, plain in columns
+    ]
+    average = [marked("average", board.average_falls)] if board.averaged else []
+    table = FittedTable(["run", *headings, *average], 1, 1)
     for row in board.rows:
         cells = [
             plain.get(row.name, ("", "–"))[1]

@@ -139,17 +139,19 @@ def title(side: Mapping[str, Any]) -> str:
 
 def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
     """Add one row per reading, the headline's first and starred."""
+    from marathon_eval.report.tables import LOWER
     from marathon_eval.scoring.stats import p_text
 
     headline = task["headline"] or {}
     readings = sorted(task["readings"], key=lambda name: name != headline.get("reading"))
     for place, name in enumerate(readings):
         metrics, test = task["readings"][name]["metrics"], task["readings"][name]["discordance"]
-        metric = headline["metric"] if headline.get("metric") in metrics else next(iter(metrics), "")
+        metric = shown_metric(task, name)
+        lower = f" {LOWER}" if metric in task["lower_is_better"].get(name, ()) else ""
         value = metrics.get(metric) or dict.fromkeys(("a", "b", "difference", "ci95", "no_interval"))
         star = " *" if name == headline.get("reading") else ""
         table.add_row(
-            *(task["task"] if place == 0 else "", name, metric + star),
+            *(task["task"] if place == 0 else "", name, metric + lower + star),
             *(number(value[key], 4) for key in ("a", "b")),
             *(signed(value["difference"]), interval(value["ci95"], value["no_interval"])),
             *((str(test["only_a"]), str(test["only_b"])) if test else ("", "")),
@@ -157,6 +159,12 @@ def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
             str(task["n_paired"]) if place == 0 else "",
         )
     table.add_section()
+
+
+def shown_metric(task: Mapping[str, Any], reading: str) -> str:
+    """Return the metric of a reading that the table shows: the headline's, or else the first; empty without any."""
+    metrics, wanted = task["readings"][reading]["metrics"], (task["headline"] or {}).get("metric")
+    return str(wanted if wanted in metrics else next(iter(metrics), ""))
 
 
 def number(value: float | None, digits: int) -> str:
@@ -173,6 +181,7 @@ def interval(ends: Any, reason: str | None) -> str:
 
 def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines below the table: rows and tasks left out, metrics without a difference, how to read it."""
+    from marathon_eval.report.tables import LOWER_NOTE
     from marathon_eval.results.judges import judge_difference_text
 
     for reason in comparison["forced"]:
@@ -190,6 +199,13 @@ def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     for side in "ab":
         if comparison[f"only_{side}"]:
             yield f"tasks of run {side.upper()} alone: {', '.join(comparison[f'only_{side}'])}"
+    if any(
+        shown_metric(task, reading) in names
+        for task in comparison["tasks"].values()
+        for reading, names in task["lower_is_better"].items()
+        if reading in task["readings"]
+    ):
+        yield LOWER_NOTE
     yield "* headline metric. Intervals go by clip. only A, only B: documents that only this run has right."
     yield "p: exact sign-flip test over clips; p (Holm): corrected over the tasks of one reading."
 
