@@ -84,7 +84,8 @@ def test_no_code_of_a_stored_config_runs(
                 assert f"type --include_path {evil}" in said
             elif command[0] == "score":
                 assert code == 0, said
-                assert f"type --judge_model {name}" in said
+                assert "some settings of this run are not used" in said
+                assert f"to use them too, type --judge_model {name}" in said
 
 
 def test_no_server_of_a_stored_config_is_asked(
@@ -117,9 +118,12 @@ def test_no_server_of_a_stored_config_is_asked(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"data_dir": "/etc"}, "type --data_dir /etc"),
+        ({"data_dir": "/etc"}, "this run read its data from a path stored here"),
+        ({"data_dir": "/etc"}, "to open it, type --data_dir /etc"),
+        ({"data_dir": "/etc", "include_path": ["/usr"]}, "this run read its data and its tasks from a path"),
         ({"data_dir": "/a b\x1b[2J"}, r"type --data_dir '/a b\x1b[2J'"),
         ({"include_path": ["/etc", "/usr"]}, "type --include_path /etc /usr"),
+        ({"tasks": ["/etc/x.yaml"]}, "this run read its tasks from a path stored here"),
         ({"tasks": ["/etc/x.yaml"]}, "type --include_path /etc"),
         ({"tasks": 5}, "config: tasks: is missing or has the wrong type"),
         ({"tasks": [5]}, "config: tasks: is missing or has the wrong type"),

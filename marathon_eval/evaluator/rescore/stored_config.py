@@ -40,9 +40,10 @@ _TAKEN: Mapping[str, type | tuple[type, ...]] = {
     "permute_choices": int,
     "transform": str,
 }
-#: Settings that are typed again or not used. Without the first two, other rows or other tasks would be scored.
+#: Settings that are typed again or not used.
 TYPED = ("data_dir", "include_path", "judge_model", "judge_args", "judge_gen_kwargs", "use_cache")
-_NEEDED = TYPED[:2]
+#: Those without which other rows or other tasks would be scored, and what was read from them.
+_NEEDED = {"data_dir": "its data", "include_path": "its tasks"}
 
 
 def stored_config(
@@ -71,9 +72,10 @@ def stored_config(
             *dict.fromkeys(str(Path(name).parent) for name in files),
         ]
     if needed:
+        read = " and ".join(words for name, words in _NEEDED.items() if name in needed)
         raise MarathonError(
-            f"{where}: the run was made with other folders; what a file names is never opened: "
-            f"to use them, type {_flags(wanted)}"
+            f"{where}: this run read {read} from a path stored here, and a stored path is not opened by itself: "
+            f"to open it, type {_flags(wanted)}"
         )
     config = replace(
         RunConfig(
@@ -87,7 +89,10 @@ def stored_config(
     )
     if not wanted:
         return config, None
-    return config, f"{where}: asks for settings that are not used; to use them, type {_flags(wanted)}"
+    return config, (
+        f"{where}: some settings of this run are not used, since a stored file opens and starts nothing by itself: "
+        f"to use them too, type {_flags(wanted)}"
+    )
 
 
 def _has_type(value: Any, kind: type | tuple[type, ...]) -> bool:
