@@ -1,4 +1,4 @@
-"""Prints one row of a run: its outcome, what was asked and heard, the answer, the judge's texts and every reading."""
+"""Prints one row of a run: its outcome, what was asked and heard, the response, the judge's texts and every reading."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def row_lines(row: Mapping[str, Any]) -> list[str]:
         lines += [f"system   {row['system']}", "prompt", *prompt]
     lines += [f"error    {row[name]}" for name in ("error", "reason") if row[name]]
     texts = row["response"] if isinstance(row["response"], list) else [row["response"]]
-    lines += [f"answer   {text!r}" for text in texts if text is not None]
+    lines += [f"response {text!r}" for text in texts if text is not None]
     for name, entry in (row["readings"] or {}).items():
         scores = ", ".join(f"{metric} {value}" for metric, value in entry["scores"].items())
         lines.append(f"reading  {name}: {entry['answer']!r} by {entry['rule']}: {scores or 'no score'}")

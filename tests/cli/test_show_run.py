@@ -137,6 +137,8 @@ def test_one_row_of_a_run_or_of_a_task_is_json_too(tmp_path: Path, plain_run: st
     assert (row["outcome"], row["answer"], row["prompt"]) == ("right", "a man", "Who speaks?")
     text = shown(plain_run, "0", *where)
     assert "outcome  wrong under the reading" in text
+    assert "response 'a man'" in text
+    assert "answer   " not in text
     assert "  | What is heard?" in text
     (doc,) = shown.rows("own", "1", *where)
     assert (doc["prompt"], doc["answers"][0]["text"]) == ("Who speaks?", "a man")

@@ -2,7 +2,7 @@
 
 marathon-eval show gtzan 17 --data_dir DATA     one row, with every cached answer to it
 marathon-eval show RUN                          how many rows are right; of a run that goes on, so far
-marathon-eval show RUN 17 --task gtzan          one row of a run: its outcome, answer, readings and prompt
+marathon-eval show RUN 17 --task gtzan          one row of a run: its outcome, response, readings and prompt
 marathon-eval show RUN --wrong                  wrong, unanswered, failed and unscored rows, and the worst graded ones
 marathon-eval show RUN --only unanswered        the rows of one outcome (--json: as JSON lines, with whole texts)
 """
