@@ -82,8 +82,9 @@ def print_rows_not_right(
         listed = [row for rows in by_task.values() for row in rows]
         print_listed(run.folder, listed, only, graded.total())
     else:
-        for task, rows in by_task.items():
-            print_with_prompts(task, list(rows), prompts)
+        printed = [print_with_prompts(task, list(rows), prompts) for task, rows in by_task.items()]
+        if any(part.missing for part in printed):
+            print(printable(missing_prompts_line(printed)), file=sys.stderr)
     for line in (*graded_lines(graded, only), *other_readings_lines(run.results, tasks, reading)):
         print(printable(line), file=sys.stdout if prompts is None else sys.stderr)
     if run.state and prompts is None:
@@ -91,11 +92,31 @@ def print_rows_not_right(
     return EXIT_WHOLE
 
 
-def print_with_prompts(task: str, rows: Sequence[ListedRow], prompts: PromptFinder) -> None:
+class MissingPrompts(NamedTuple):
+    """Holds how many rows of a task were printed, how many of them lack the prompt that they had, and why."""
+
+    rows: int
+    missing: int
+    why: str
+
+
+def print_with_prompts(task: str, rows: Sequence[ListedRow], prompts: PromptFinder) -> MissingPrompts:
     """Print each row as a line of JSON, with its prompt, or with `prompt_missing`, which says why there is none."""
     found, why = prompts.of(task, (row.prompt_sha256 for row in rows if row.prompt_sha256))
     for row in rows:
         print(json.dumps({**asdict(row), **prompt_fields(row.prompt_sha256, found, why)}, ensure_ascii=False))
+    missing = sum(row.prompt_sha256 is not None and row.prompt_sha256 not in found for row in rows)
+    return MissingPrompts(len(rows), missing, why)
+
+
+def missing_prompts_line(printed: Sequence[MissingPrompts]) -> str:
+    """Return how many of the printed rows lack their prompt, what to type, and the first task's reason."""
+    count, rows = sum(part.missing for part in printed), sum(part.rows for part in printed)
+    why = next(part.why for part in printed if part.missing)
+    return (
+        f'{count} of {rows} rows have "prompt": null; type --use_cache DIR with the cache that the run used, or '
+        f"--data_dir and --include_path as the run had them (prompt_missing: {why})"
+    )
 
 
 def prompt_fields(digest: str | None, found: Mapping[str, RecordedPrompt], why: str) -> dict[str, str | None]:

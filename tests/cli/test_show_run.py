@@ -25,15 +25,17 @@ GRADED = (
 
 
 class Shown:
-    """Runs `show` and returns what it printed."""
+    """Runs `show` and returns what it printed; `err` is what the last one said on stderr."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
+        self.err = ""
 
     def __call__(self, *flags: str, code: int = 0) -> str:
         self._capsys.readouterr()
         assert main(["show", *flags]) == code
         printed = self._capsys.readouterr()
+        self.err = printed.err
         return printed.err if code else printed.out
 
     def rows(self, *flags: str) -> list[dict[str, Any]]:
@@ -116,12 +118,16 @@ def test_prompts_come_from_the_cache_or_from_the_tasks_rows(
     empty = ["-c", str(tmp_path / "empty")]
     for where in (["-c", str(tmp_path / "cache")], [*empty, *include(tmp_path)]):
         listed = shown.rows(plain_run, "--wrong", *where)
+        assert shown.err == ""
         assert [row["prompt"] for row in listed] == ["What is heard?", "Where is it?"]
         assert not any("prompt_missing" in row for row in listed)
     (row, _) = shown.rows(plain_run, "--wrong", *empty)
     assert row["prompt"] is None
     assert str(tmp_path / "empty") in row["prompt_missing"]
     assert "--data_dir" in row["prompt_missing"]
+    assert shown.err.count("\n") == 1
+    assert shown.err.startswith('2 of 2 rows have "prompt": null; type --use_cache DIR')
+    assert f"to open it, type --include_path {tmp_path} --data_dir {tmp_path}" in shown.err
 
 
 def test_lm_evals_files_have_the_prompt_where_lm_eval_has_it(plain_run: str) -> None:
