@@ -23,6 +23,8 @@ PLACES = ("first", "second")
 OBJECTS_TRIED = 50
 #: Whole-number scales up to this many grades are listed in the schema.
 LISTED_GRADES = 101
+#: Characters of a wrong label that are repeated.
+LABEL_CHARS = 60
 
 _QUESTION = """\
 [Question about a recording]
@@ -127,7 +129,7 @@ class Grading:
         """
         found = [grades for value in _objects(reply) if (grades := self._grades_in(value)) is not None]
         if not found and not self.pair and not self.spec.criteria:
-            bare = self._grade(reply.lstrip(_AROUND).rstrip(_AROUND + "."))
+            bare = self._grade(_bare(reply))
             return None if bare is None else {"only": {OVERALL: bare}}
         return found[0] if found and all(grades == found[0] for grades in found) else None
 
@@ -153,14 +155,57 @@ class Grading:
                 n for label, n in self.spec.labels.items() if isinstance(value, str) and _same(label, value)
             ]
             return same[0] if len(same) == 1 else None
-        if isinstance(value, str):
-            number = float(value) if _NUMBER.fullmatch(value.strip()) else None
-        else:
-            number = float(value) if isinstance(value, (int, float)) and abs(value) < 1e12 else None
+        number = _number(value)
+        return None if number is None or self._beside_the_scale(number) else number
+
+    def _beside_the_scale(self, number: float) -> str | None:
+        """Return in words why a number is no grade of the scale, or None."""
         low, high = self.spec.bounds()
-        if number is None or isinstance(value, bool) or not low <= number <= high:
-            return None
-        return None if self.spec.whole() and number != round(number) else number
+        if not low <= number <= high:
+            return f"{number:.12g} is outside {low:g} to {high:g}"
+        if self.spec.whole() and number != round(number):
+            return f"{number:.12g} is no whole number from {low:g} to {high:g}"
+        return None
+
+    def off_scale(self, reply: str) -> str | None:
+        """Return which grade of an unreadable reply the task does not have, as in `7 is outside 1 to 5`.
+
+        Returns the first one, and None for a reply without a number (or with labels a text) in a grade's place.
+        """
+        given = [one for value in _objects(reply) for one in self._given(value)]
+        if not given and not (self.pair or self.spec.criteria or self.spec.labels):
+            given = [_bare(reply)]
+        return next((words for one in given if (words := self._unknown(one)) is not None), None)
+
+    def _given(self, value: Mapping[str, Any]) -> Iterator[Any]:
+        """Yield what stands in an object where grades should."""
+        for of_one in [value.get(place) for place in PLACES] if self.pair else [value]:
+            if isinstance(of_one, Mapping):
+                yield from (of_one.get(name) for name in self.criteria)
+            else:
+                yield of_one
+
+    def _unknown(self, value: Any) -> str | None:
+        """Return in words which number or label this is, if it is one that the task does not have."""
+        if self.spec.labels:
+            if not isinstance(value, str) or any(_same(label, value) for label in self.spec.labels):
+                return None
+            return f"{value[:LABEL_CHARS]!r} is none of {', '.join(self.spec.labels)}"
+        number = _number(value)
+        return None if number is None else self._beside_the_scale(number)
+
+
+def _bare(reply: str) -> str:
+    """Return a reply without the marks that may stand around a lone grade."""
+    return reply.lstrip(_AROUND).rstrip(_AROUND + ".")
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, str):
+        return float(value) if _NUMBER.fullmatch(value.strip()) else None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < 1e12 else None
 
 
 def _same(label: str, value: str) -> bool:

@@ -19,7 +19,14 @@ from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.judge_prompts import Call, JudgeKind, check_judge_columns
 from marathon_eval.files import sha256_of
-from marathon_eval.scoring.judge import JUDGE_FAILED, JUDGE_NOT_ASKED, JUDGE_VERDICTS_FIELD
+from marathon_eval.scoring.judge import (
+    JUDGE_FAILED,
+    JUDGE_NOT_ASKED,
+    JUDGE_VERDICTS_FIELD,
+    OFF_SCALE,
+    OFF_SCALE_MARK,
+    UNPARSED,
+)
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.task.judged_readings import judge_kinds
 
@@ -37,12 +44,14 @@ RETRY_TEMPERATURE = 0.3
 
 @dataclass
 class JudgeReply:
-    """Holds the outcome of one call: the parsed value, the texts of all attempts, or the judge's error."""
+    """Holds the outcome of one call: the parsed value, the texts of all attempts, and what is wrong with them or the judge's error."""
 
     value: Any = None
     texts: tuple[str, ...] = ()
     cached: int = 0
     error: str | None = None
+    #: Which grade of the last attempt the task does not have, as in `7 is outside 1 to 5`.
+    off_scale: str | None = None
 
 
 class JudgedRow(NamedTuple):
@@ -161,6 +170,9 @@ def note_response(reply: JudgeReply, response: Response, call: Call, cached: boo
     # the verdict of a judge that reasons stands after its reasoning
     answer = parted(response.text).answer if response.status != "refused" else None
     reply.value = None if answer is None else call.read(answer)
+    reply.off_scale = None
+    if answer is not None and reply.value is None and call.off_scale is not None:
+        reply.off_scale = call.off_scale(answer)
 
 
 def judge_name(model: Model) -> str:
@@ -232,13 +244,18 @@ def _verdict(kind: JudgeKind, doc: Doc, replies: Mapping[str, Sequence[JudgeRepl
     """Combine the replies about one row; one failed call leaves the row out, since asking again may succeed."""
     if any(reply.error for of_judge in replies.values() for reply in of_judge):
         return Answer(None, JUDGE_FAILED)
-    return kind.verdict(
+    verdict = kind.verdict(
         doc, {name: [reply.value for reply in of_judge] for name, of_judge in replies.items()}
     )
+    unread = [reply for of_judge in replies.values() for reply in of_judge if reply.value is None]
+    if verdict.rule == UNPARSED and unread[0].off_scale is not None:
+        return Answer(None, OFF_SCALE)
+    return verdict
 
 
 def _texts(reply: JudgeReply) -> list[str]:
-    return [*reply.texts, *([reply.error] if reply.error else [])]
+    off_scale = None if reply.off_scale is None else OFF_SCALE_MARK + reply.off_scale
+    return [*reply.texts, *(said for said in (reply.error, off_scale) if said)]
 
 
 def with_verdict(doc: Doc, verdict: JudgedRow) -> Doc:

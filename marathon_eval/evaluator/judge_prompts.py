@@ -51,6 +51,8 @@ class Call:
     read: Callable[[str], Any]
     #: JSON Schema of the reply, for a judge that can be held to one.
     schema: str | None = None
+    #: Says of a reply that was not parsed which grade in it the task does not have.
+    off_scale: Callable[[str], str | None] | None = None
 
 
 class JudgeKind:
@@ -114,8 +116,9 @@ class JudgeKind:
         """Build one call. It is greedy; only raters have a seed, so that their cache keys differ."""
         generation = Generation(max_new_tokens=self.spec.max_new_tokens, seed=seed)
         request = Request(str(self.prompt.value(values)), (), generation, self.spec.system)
-        schema = None if self.grading is None else self.grading.schema()
-        return Call((self.name, key), request, read, schema)
+        if self.grading is None:
+            return Call((self.name, key), request, read)
+        return Call((self.name, key), request, read, self.grading.schema(), self.grading.off_scale)
 
     def values(self, doc: Doc, response: Parted) -> dict[str, Any]:
         """Return the variables of the prompt template; the response is data and is never rendered as a template."""

@@ -23,6 +23,7 @@ from marathon_eval.results.outcomes import (
     is_error_rate,
     outcome_of,
 )
+from marathon_eval.scoring.judge import OFF_SCALE, OFF_SCALE_MARK
 
 #: Parts of an error that differ between rows which failed for the same reason: paths, addresses, quotes, numbers other
 #: than a server's status code.
@@ -166,7 +167,7 @@ def listed_row(task: str, row: Mapping[str, Any], reading: str, metric: str) -> 
         scored.get("answer"),
         row["response"],
         row["error"],
-        unscored_reason(scored) if found.code == UNSCORED else None,
+        unscored_reason(scored, row.get("judge")) if found.code == UNSCORED else None,
         found.metric,
         found.score,
         row["prompt_sha256"],
@@ -174,14 +175,28 @@ def listed_row(task: str, row: Mapping[str, Any], reading: str, metric: str) -> 
     )
 
 
-def unscored_reason(scored: Mapping[str, Any]) -> str:
-    """Return why a row has no score under a reading, whose entry in the sample is `scored` (empty if it has none)."""
+def unscored_reason(scored: Mapping[str, Any], judge: Mapping[str, Any] | None = None) -> str:
+    """Return why a row has no score under a reading, whose entry in the sample is `scored` (empty if it has none).
+
+    `judge` holds the judge's texts in the sample.
+    """
     rule = scored.get("rule")
     if not scored:
         return "the row has no entry for this reading"
+    if rule == OFF_SCALE and (words := _off_scale(judge or {})):
+        return f"{rule}: {words}"
     if rule in _LEFT_OUT_WORDS:
         return f"{rule}: {_LEFT_OUT_WORDS[rule]}"
     return "the metric has no value for the target or the answer"
+
+
+def _off_scale(judge: Mapping[str, Any]) -> str | None:
+    """Return which grade is off the scale, from the judge's texts; None if they do not say so."""
+    ends = (str(texts[-1]) for texts in judge.get("grade") or () if isinstance(texts, list) and texts)
+    return next(
+        (end.removeprefix(OFF_SCALE_MARK) for end in ends if end.startswith(OFF_SCALE_MARK)),
+        None,
+    )
 
 
 def verdict_words(row: Mapping[str, Any], reading: str, metric: str) -> str:
@@ -197,5 +212,5 @@ def verdict_words(row: Mapping[str, Any], reading: str, metric: str) -> str:
         scored = row["readings"].get(reading) or {}
         if scored.get("rule") == "not_judged":
             return f"{word} here: it needs the judge; `show RUN ROW` has the grade of a run"
-        return f"{word}: {unscored_reason(scored)}"
+        return f"{word}: {unscored_reason(scored, row.get('judge'))}"
     return word

@@ -41,6 +41,8 @@ NO_SCORE = "-"
 #: its replies could not be parsed, or its scores are off the scale.
 NOT_JUDGED, JUDGE_NOT_ASKED, JUDGE_FAILED = "not_judged", "judge_not_asked", "judge_failed"
 UNPARSED, OFF_SCALE = "judge_unparsed", "judge_off_scale"
+#: Begins the text that a sample stores behind the replies of a call, if the last one has a grade that the task has not.
+OFF_SCALE_MARK = "off the scale: "
 
 
 class Pass(NamedTuple):

@@ -51,10 +51,11 @@ def test_rows_with_grades_and_without_a_score_are_listed(tmp_path: Path, shown: 
     rules = [
         {"has": ["Who speaks?"], "replies": ["no grade"]},
         {"has": ["What is heard?"], "replies": ['{"grade": 1}']},
+        {"has": ["Who sings?"], "replies": ['{"grade": 7}']},
         {"has": [], "replies": ['{"grade": 4}']},
     ]
     (tmp_path / "rules.json").write_text(json.dumps(rules))
-    task = write_task(tmp_path, KEYS + GRADED, ROWS)
+    task = write_task(tmp_path, KEYS + GRADED, [*ROWS, {"q": "Who sings?", "a": "a choir"}])
     judge = json.dumps(
         {"script": str(tmp_path / "rules.json"), "log": str(tmp_path / "log"), "identity": "one"}
     )
@@ -73,18 +74,21 @@ def test_rows_with_grades_and_without_a_score_are_listed(tmp_path: Path, shown: 
     ]
     assert main([*flags, *cache]) == EXIT_INCOMPLETE
     text = " ".join(shown(run, "--wrong").split())
-    assert "1 not scored, 2 graded" in text
+    assert "2 not scored, 2 graded" in text
     assert "judge_unparsed" in text
     assert "2 rows are graded, neither right nor wrong; listed from the worst" in text
     assert "no row is wrong" not in text
     listed = shown.rows(run, "--wrong", *cache)
     assert [(row["row"], row["outcome"], row["score"]) for row in listed] == [
         (1, "not scored", None),
+        (3, "not scored", None),
         (0, "graded", 1.0),
         (2, "graded", 4.0),
     ]
     assert listed[0]["reason"] == "judge_unparsed: no grade can be read from the judge's reply"
-    assert [row["row"] for row in shown.rows(run, "--only", "unscored", *cache)] == [1]
+    assert listed[1]["reason"] == "judge_off_scale: 7 is outside 1 to 5"
+    assert "off the scale: 7 is outside 1 to 5" in shown(run, "3", *cache)
+    assert [row["row"] for row in shown.rows(run, "--only", "unscored", *cache)] == [1, 3]
     assert [row["row"] for row in shown.rows(run, "--only", "graded", *cache)] == [0, 2]
     assert "no row is unanswered" in shown(run, "--only", "unanswered")
     one = shown(run, "2", *cache)

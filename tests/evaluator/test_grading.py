@@ -63,6 +63,35 @@ def test_one_grade(keys: dict[str, Any], reply: str, expected: float | None) -> 
 
 
 @pytest.mark.parametrize(
+    ("keys", "reply", "said"),
+    [
+        ({"scale": [1, 5]}, '{"reason": "good", "grade": 7}', "7 is outside 1 to 5"),
+        ({"scale": [1, 5]}, '{"grade": "0"}', "0 is outside 1 to 5"),
+        ({"scale": [1, 5]}, " **7**.\n", "7 is outside 1 to 5"),
+        ({"scale": [1, 5]}, '{"grade": 4.5}', "4.5 is no whole number from 1 to 5"),
+        ({"scale": [0.0, 1.0]}, '{"grade": -0.25}', "-0.25 is outside 0 to 1"),
+        ({"scale": [1, 5]}, '{"grade": true}', None),
+        ({"scale": [1, 5]}, '{"grade": NaN}', None),
+        ({"scale": [1, 5]}, '{"grades": 7}', None),
+        ({"scale": [1, 5]}, '{"grade": 4} or rather {"grade": 2}', None),
+        ({"scale": [1, 5]}, "I give it 7 of 5", None),
+        ({"scale": [1, 5], "criteria": ["a", "b"]}, '{"a": 4, "b": 6}', "6 is outside 1 to 5"),
+        ({"scale": [1, 5], "criteria": ["a", "b"]}, "7", None),
+        ({"scale": [1, 5], "against": "theirs"}, '{"first": 4, "second": 9}', "9 is outside 1 to 5"),
+        ({"scale": [1, 5], "against": "theirs"}, '{"first": {"grade": 9}}', "9 is outside 1 to 5"),
+        ({"labels": {"right": 1, "wrong": 0}}, '{"grade": "fine"}', "'fine' is none of right, wrong"),
+        ({"labels": {"right": 1, "wrong": 0}}, '{"grade": 1}', None),
+        ({"labels": {"right": 1, "wrong": 0}}, "not right", None),
+    ],
+)
+def test_a_grade_that_the_task_does_not_have_is_named(
+    keys: dict[str, Any], reply: str, said: str | None
+) -> None:
+    assert grading(**keys).read(reply) is None
+    assert grading(**keys).off_scale(reply) == said
+
+
+@pytest.mark.parametrize(
     ("reply", "expected"),
     [
         ('{"correct": 5, "style": 2}', {"correct": 5, "style": 2}),
