@@ -1,4 +1,4 @@
-"""Collects what `show TASK ROW` prints: the row's prompt, audio and target, and every cached answer with its verdict."""
+"""Collects what `show TASK ROW` prints: the row's prompts, audio and target, and every cached answer with its verdict."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.entries import fingerprints, opened_read_only, stored
 from marathon_eval.cache.entry import RESPONSE, response_from
+from marathon_eval.cli.shown_judge import filled_judge_prompts, judge_prompt_lines
 from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def doc_facts(
     task: Task, doc: Doc, model: str | None, reading: str | None, cache_file: Path
 ) -> dict[str, Any]:
-    """Return audio, target, fields, prompt and cached answers of a row; of a row with an error, that alone."""
+    """Return audio, target, fields, prompts and cached answers of a row; of a row with an error, that alone."""
     facts: dict[str, Any] = {"task": task.name, "row": doc.doc_id, "error": doc.error}
     if doc.error is not None:
         return facts
@@ -51,6 +52,7 @@ def doc_facts(
         "system": request.system,
         "prompt": request.shown(),
         "prompt_sha256": request.prompt_sha256,
+        "judge_prompts": filled_judge_prompts(task, doc),
         "answers": answers,
     }
 
@@ -70,6 +72,7 @@ def doc_lines(facts: Mapping[str, Any]) -> list[str]:
         f"system   {facts['system']}",
         "prompt",
         *(f"  | {line}" for line in facts["prompt"].splitlines()),
+        *judge_prompt_lines(facts["judge_prompts"]),
         f"answers  {len(facts['answers'])} in the cache",
         *map(answer_line, facts["answers"]),
     ]

@@ -1,6 +1,6 @@
 """Show one row of a task: its prompt, audio, target and cached answers, right or wrong; or a run's rows that are not right.
 
-marathon-eval show gtzan 17 --data_dir DATA     one row, with every cached answer to it
+marathon-eval show gtzan 17 --data_dir DATA     one row, with its judge's prompts and every cached answer
 marathon-eval show RUN                          how many rows are right; of a run that goes on, so far
 marathon-eval show RUN 17 --task gtzan          one row of a run: its outcome, response, readings and prompt
 marathon-eval show RUN --wrong                  wrong, unanswered, failed and unscored rows, and the worst graded ones
