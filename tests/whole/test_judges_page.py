@@ -1,10 +1,11 @@
-"""Tests docs/judges.md: its task runs with local judges, a tiny text model in place of the one that the page names."""
+"""Tests docs/judges.md: its task runs with local judges, tiny text models in place of those named; its replies are read."""
 
 from __future__ import annotations
 
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ from helpers.called_command import called
 from helpers.documented_files import write_files
 from helpers.tiny_text_model import make_text_lm
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
+from marathon_eval.evaluator.grading import Grading
+from marathon_eval.task.yaml.judge_keys import GradePrompt
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "judges.md"
 NAMED = ("Qwen/Qwen3-8B", "google/gemma-3-12b-it")
@@ -44,10 +47,30 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
         done = called(shlex.split(command)[1:], tmp_path, {"MARATHON_EVAL_CACHE": str(tmp_path / "cache")})
         assert "Traceback" not in done.stderr, done.stderr
         codes.append(done.returncode)
-    assert codes == [EXIT_WHOLE, EXIT_WHOLE, EXIT_INCOMPLETE], (
+    assert codes == [EXIT_WHOLE, EXIT_WHOLE, EXIT_WHOLE, EXIT_INCOMPLETE], (
         "the second judge of the panel says nothing readable"
     )
     assert results(tmp_path / "runs" / "heard") == {"n_left_out": {}, "grade[Qwen3-8B]": 4.0}
     panel = results(tmp_path / "runs" / "panel")
     assert panel["n_left_out"] == {"graded": 2}
     assert panel["grade[Qwen3-8B+gemma-3-12b-it]"] is None
+
+
+def test_the_replies_of_the_page_are_read() -> None:
+    lines = PAGE.read_text(encoding="utf-8").split("| task | reply |")[1].split("\n\n")[0].splitlines()[2:]
+    scale: dict[str, Any] = {"readings": "graded", "scale": [1, 5]}
+    criteria = {"criteria": ["correctness", "detail"]}
+    read = {
+        "a scale": (scale, {"only": {"grade": 4}}),
+        "`labels`": ({"readings": "graded", "labels": {"right": 1, "partly": 0.5}}, {"only": {"grade": 0.5}}),
+        "`criteria`": ({**scale, **criteria}, {"only": {"correctness": 4, "detail": 2}}),
+        "`against`": ({**scale, "against": "theirs"}, {"first": {"grade": 4}, "second": {"grade": 2}}),
+        "`against` and `criteria`": (
+            {**scale, **criteria, "against": "theirs"},
+            {"first": {"correctness": 4, "detail": 2}, "second": {"correctness": 3, "detail": 5}},
+        ),
+    }
+    shown = dict(tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines)
+    assert list(shown) == list(read)
+    for what, (keys, grades) in read.items():
+        assert Grading(GradePrompt.model_validate(keys)).read(shown[what].strip("`")) == grades, what
