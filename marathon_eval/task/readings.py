@@ -11,7 +11,7 @@ from typing import Any, cast
 from marathon_eval.api.filter import Pipeline
 from marathon_eval.api.metric import Metric
 from marathon_eval.api.task_functions import functions_in, task_function
-from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.errors import MarathonError
 from marathon_eval.scoring.filters.build import build_pipeline
 from marathon_eval.scoring.metrics.build import build_metric
 from marathon_eval.scoring.metrics.normalizers import language_code
@@ -23,6 +23,7 @@ from marathon_eval.scoring.metrics.task_function_metrics import (
 from marathon_eval.scoring.scorer import Reading
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
+from marathon_eval.task.yaml.replaced import unknown_in
 
 #: Pipelines and metrics by their entries: tasks share entries, and none has state.
 _PIPELINES: dict[str, Pipeline] = {}
@@ -49,7 +50,7 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
         where = document.where("metric_list", position)
         entry = {key: spec[key] for key in spec if key != "filter_list"}
         metric = _own_metric(entry, results, where) or _metric_built(entry, where, defaults, document)
-        for name in _readings_of(spec, list(pipelines), where):
+        for name in _readings_of(spec, list(pipelines), document, position):
             if any(other.name == metric.name for other in metrics[name]):
                 raise MarathonError(f"{where}: metric_list: '{metric.name}' is there twice for '{name}'")
             metrics[name].append(metric)
@@ -115,10 +116,14 @@ def _pipeline_built(spec: Mapping[str, Any], where: str, document: Document) -> 
     return _PIPELINES[key]
 
 
-def _readings_of(spec: Mapping[str, Any], readings: list[str], where: str) -> list[str]:
+def _readings_of(
+    spec: Mapping[str, Any], readings: list[str], document: Document, position: int
+) -> list[str]:
     selection = spec.get("filter_list")
     names = readings if selection is None else [selection] if isinstance(selection, str) else list(selection)
     for name in names:
         if name not in readings:
-            raise unknown(f"{where}: metric_list: filter_list", "reading", name, readings)
+            keys = ("metric_list", position)
+            at = f"{document.where(*keys)}: metric_list: filter_list"
+            raise unknown_in(document, keys, at, "reading", name, readings, "filter_list")
     return names

@@ -29,6 +29,7 @@ from marathon_eval.task.yaml.config import GroupConfig, TaskConfig, generation_s
 from marathon_eval.task.yaml.keys import is_group, parsed_config
 from marathon_eval.task.yaml.lmms_eval import translated
 from marathon_eval.task.yaml.loader import Document, load_document
+from marathon_eval.task.yaml.replaced import unknown_in
 
 if TYPE_CHECKING:
     from marathon_eval.api.registry import PluginKind, Registry
@@ -316,10 +317,18 @@ class Task:
         if headline is None:
             return
         if headline.reading not in self.readings:
-            raise unknown(self._at("headline"), "reading", headline.reading, self.readings)
+            raise self._unknown_in_headline("reading", headline.reading, self.readings, "filter_list")
         metrics = [metric.name for metric in self.readings[headline.reading].metrics]
         if headline.metric not in metrics:
-            raise unknown(self._at("headline"), f"metric of '{headline.reading}'", headline.metric, metrics)
+            kind = f"metric of '{headline.reading}'"
+            raise self._unknown_in_headline(kind, headline.metric, metrics, "metric_list")
+
+    def _unknown_in_headline(
+        self, kind: str, name: str, known: Iterable[str], defined_by: str
+    ) -> MarathonError:
+        return unknown_in(
+            self.document, ("headline",), self._at("headline"), kind, name, known, defined_by
+        )
 
 
 def _names(columns: str | list[str] | None) -> list[str]:

@@ -53,6 +53,10 @@ class Document:
                 return self.places[keys[:length]]
         return f"{shown_file(self.path)}:1"
 
+    def file_of(self, *keys: str | int) -> str:
+        """Return the file that a key was read from, as messages print it."""
+        return self.where(*keys).rpartition(":")[0]
+
     def own_code(self, kind: PluginKind, name: object, where: str) -> OwnCode | None:
         """Return the user's metric, filter or row step of this name, None without one. Raises MarathonError."""
         if self.registry is None or not isinstance(name, str):
