@@ -104,12 +104,14 @@ def _judgings(task: Task) -> list[JudgeKind]:
 
 
 def _doc_problems(task: Task, doc: Doc, judgings: Sequence[JudgeKind]) -> Iterator[str]:
-    """Check that the prompts render (the judge's too), that the gold answer scores 1 and a wrong answer scores 0."""
+    """Check that the prompts render (the judge's too) and, if there is one, that the gold answer scores 1 and a wrong one 0."""
     try:
         for model in (None, *task.variants):
             task.requests(doc, model)
     except RowError as error:
         yield f"{task.name}: row {doc.doc_id}: {error}"
+        return
+    if task.config.gold_is == "absent":
         return
     if judgings:
         gold, _ = gold_and_wrong_text(task, doc)

@@ -44,6 +44,11 @@ class TestValidation:
         (found,) = self.problems(write_task(tmp_path, keys, [{"q": "?", "a": "x"}]))
         assert "'other' is undefined" in found
 
+    def test_both_forms_of_a_task_without_right_answers_pass(self, tmp_path: Path) -> None:
+        for gold_is in ("any_text", "absent"):
+            keys = f'doc_to_text: q\ndoc_to_target: ""\ngold_is: {gold_is}\nmetric_list: [{{metric: parse_rate}}]\n'
+            assert self.problems(write_task(tmp_path, keys, [{"q": "?"}])) == []
+
     def test_an_unknown_member_of_a_group(self, tmp_path: Path) -> None:
         (tmp_path / "g.yaml").write_text("group: g\ntask: [race, gtzam]\n")
         (found,) = self.problems(tmp_path / "g.yaml")

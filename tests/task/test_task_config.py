@@ -105,6 +105,12 @@ def test_every_mistake_is_told_at_once_the_misspelling_first(tmp_path: Path) -> 
     assert lines[2].endswith("'doc_to_text' is required")
 
 
+def test_a_task_without_a_target_is_told_what_to_write(tmp_path: Path) -> None:
+    said = r"""'doc_to_target' is required; .*doc_to_target: "" with gold_is: any_text .*gold_is: absent"""
+    with pytest.raises(MarathonError, match=said):
+        make_task(tmp_path, "doc_to_text: q\n")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

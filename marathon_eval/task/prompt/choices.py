@@ -12,6 +12,7 @@ from typing import Any
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.task.prompt.template import FromRow, from_row
 from marathon_eval.task.yaml.config import Layout, TaskConfig
+from marathon_eval.task.yaml.keys import WITHOUT_GOLD
 
 _PARTS: dict[str, str] = {
     "A.": "{letter}. {text}",
@@ -136,7 +137,7 @@ def _one_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str
         raise RowError(f"{where}: the gold answer is null")
     if not texts:
         if not str(raw).strip():
-            raise RowError(f"{where}: the gold answer is empty")
+            raise RowError(f"{where}: the gold answer is empty; {WITHOUT_GOLD}")
         return str(raw)
     if isinstance(raw, int):
         return _indexed(int(raw), texts, where)
@@ -167,8 +168,10 @@ def text_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str
 
 def _one_text_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str:
     gold = str(raw)
-    if is_null(raw) or not gold.strip():
-        raise RowError(f"{where}: the gold answer is {'null' if is_null(raw) else 'empty'}")
+    if is_null(raw):
+        raise RowError(f"{where}: the gold answer is null")
+    if not gold.strip():
+        raise RowError(f"{where}: the gold answer is empty; {WITHOUT_GOLD}")
     if not texts or gold in texts:
         return gold
     plain = gold.strip().casefold()

@@ -52,6 +52,11 @@ WITHOUT_EFFECT = {
     "should_decontaminate": "lm-eval compares with training sets only where it gets their n-grams",
     "doc_to_decontamination_query": "lm-eval compares with training sets only where it gets their n-grams",
 }
+#: What to write in a task without right answers.
+WITHOUT_GOLD = (
+    "without right answers, write doc_to_target: \"\" with gold_is: any_text for metrics that need none, or with "
+    "gold_is: absent for rows that are asked and not scored"
+)
 _BOOLEAN_HINT = " (YAML reads yes, no, on and off as true and false: quote them)"
 
 
@@ -129,7 +134,8 @@ def _message(document: Document, config: type[BaseModel], error: ErrorDetails) -
         allowed = f" Keys of {keys[-2]}: {', '.join(fields)}" if len(keys) > 1 else ""
         return f"{where}: unknown key '{last}'.{did_you_mean(str(last), fields)}{allowed}"
     if error["type"] == "missing":
-        return f"{where}: '{'.'.join(map(str, keys))}' is required"
+        hint = f"; {WITHOUT_GOLD}" if keys == ("doc_to_target",) else ""
+        return f"{where}: '{'.'.join(map(str, keys))}' is required{hint}"
     value = error["input"]
     hint = _BOOLEAN_HINT if isinstance(value, bool) else ""
     path = ".".join(str(key) for key in _written(document.values, keys))
