@@ -127,6 +127,10 @@ def _is_headline(task: TaskResult, reading: str) -> bool:
     return task.headline is not None and task.headline["reading"] == reading
 
 
+def _has_star(task: TaskResult) -> bool:
+    return any(_is_headline(task, reading) for reading in shown_readings(task, every_reading=False))
+
+
 def main_metric(task: TaskResult, reading: str) -> tuple[str, MetricValue | None]:
     """Return name and value of the headline's metric if the reading has it, else of the reading's first metric."""
     metrics = task.readings.get(reading, {})
@@ -187,7 +191,8 @@ def footer(result: RunResult, source: str | None = None) -> str:
     answers = f"{hits} answers from the cache, {misses} asked"
     if source is not None:
         answers = f"{sum(task.n_loaded for task in result.tasks.values())} answers from {source}"
-    text = f"* headline. {answers}{judge_calls(result)}, {result.wall_s:.1f} s."
+    legend = "* headline. " if any(map(_has_star, result.tasks.values())) else ""
+    text = f"{legend}{answers}{judge_calls(result)}, {result.wall_s:.1f} s."
     failed = sum(task.n_errors for task in result.tasks.values())
     if failed:
         text += f" {failed} rows FAILED."

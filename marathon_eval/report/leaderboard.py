@@ -62,6 +62,8 @@ class Board:
     columns: tuple[PublishedColumn, ...]
     rows: tuple[LeaderboardRow, ...]
     averaged: bool
+    #: Tasks of the columns whose files name no headline, so that runs have no score in them.
+    without_headline: tuple[str, ...] = ()
 
     def falls(self, task: str) -> bool:
         """Return whether a lower score of a task is better, as of an error rate."""
@@ -95,7 +97,16 @@ def make_board(
     if benchmark and with_published:
         rows += published_rows(benchmark)
     rows.sort(key=_place, reverse=True)
-    return Board(inside + outside, tuple(rows), any(row.average is not None for row in rows))
+    shown = {column.task for column in inside + outside}
+    unnamed = [
+        name for name in tasks if name in shown and all(_unnamed(cell.tasks.get(name)) for cell in cells)
+    ]
+    averaged = any(row.average is not None for row in rows)
+    return Board(inside + outside, tuple(rows), averaged, tuple(unnamed))
+
+
+def _unnamed(task: TaskResult | None) -> bool:
+    return task is None or task.headline is None
 
 
 def _place(row: LeaderboardRow) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.results import TaskResult
 from marathon_eval.report.leaderboard import score_of
 from marathon_eval.report.merge import runs_below
 from marathon_eval.report.runs import task_from
@@ -31,6 +32,10 @@ def _lines(run: Mapping[str, Any], name: str) -> Iterator[str]:
     for task, summary in run["tasks"].items():
         result = task_from(task, summary)
         score = score_of(result)
-        headline = "no headline score" if score is None else f"{result.headline_name} {score.value:.1f}"
+        headline = f"{result.headline_name} {score.value:.1f}" if score else _without_score(result)
         rows = f"n={result.n_scored}" + (f" of {result.full_n}" if result.n_scored != result.full_n else "")
         yield f"  {task:<{width}}  {rows}  {headline}"
+
+
+def _without_score(result: TaskResult) -> str:
+    return "the task names no headline" if result.headline is None else "no headline score"

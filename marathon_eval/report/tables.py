@@ -63,7 +63,8 @@ def markdown(board: Board, intervals: bool = False) -> str:
     lines = _grid(board, headings, lambda score: cell_text(score, intervals), name)
     marks = ["---", *(["---:"] * (len(lines[0]) - 1))]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
-    return "\n\n".join([table, *board_notes(board), *map(for_markdown, short_names(board.columns))]) + "\n"
+    below = [*map(for_markdown, short_names(board.columns)), *map(for_markdown, unnamed_notes(board))]
+    return "\n\n".join([table, *board_notes(board), *below]) + "\n"
 
 
 def latex(board: Board, intervals: bool = False) -> str:
@@ -300,6 +301,15 @@ def _grid(
         line = [name(row), *(number(row.scores.get(column.task)) for column in board.columns)]
         lines.append([*line, number(row.average)] if board.averaged else line)
     return lines
+
+
+def unnamed_notes(board: Board) -> list[str]:
+    """Return a sentence on the tasks that have no score because their files name no headline."""
+    if not board.without_headline:
+        return []
+    return [
+        f"No score in {', '.join(board.without_headline)}: the task names no headline (the key headline of its file)."
+    ]
 
 
 def board_notes(board: Board) -> list[str]:
