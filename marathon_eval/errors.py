@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: Above this number of known names an error lists only this many, the nearest.
+_MOST_NAMES, _NEAREST_NAMES = 20, 5
+
+
 class MarathonError(Exception):
     """Reports a mistake in flags, files or settings: what is wrong, where, and what is allowed."""
 
@@ -52,4 +56,17 @@ def unknown(where: str, kind: str, name: str, known: Iterable[str]) -> MarathonE
     names = sorted(known)
     return MarathonError(
         f"{where}: no {kind} '{name}'.{did_you_mean(name, names)} Known: {', '.join(names) or 'none'}"
+    )
+
+
+def unknown_of_many(where: str, kind: str, name: str, known: Iterable[str], listed_by: str) -> MarathonError:
+    """Build the same error; of more than 20 names it has only the nearest, and says what lists all of them."""
+    names = sorted(known)
+    if len(names) <= _MOST_NAMES:
+        return unknown(where, kind, name, names)
+    nearest = difflib.get_close_matches(name, names, n=_NEAREST_NAMES, cutoff=0.3)
+    said = f" Nearest: {', '.join(nearest)};" if nearest else ""
+    return MarathonError(
+        f"{where}: no {kind} '{name}'.{did_you_mean(name, names)}{said or ' None is like it;'} {listed_by} lists all "
+        f"{len(names)}"
     )

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from marathon_eval.api.source import USER_PACKAGE, OwnModule, drop_stale_bytecode, own_files, own_module
-from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.errors import MarathonError, unknown, unknown_of_many
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Model
@@ -67,7 +67,14 @@ class Registry:
         for point in _entry_points(FOLDERS["task"]):
             if point.name == name:
                 return _task_file(point)
-        raise self._unknown("task", name, FLAGS["task"])
+        raise self.unknown_task("task", name)
+
+    def unknown_task(self, kind: str, name: str) -> MarathonError:
+        """Build the error for a task, or a pattern of tasks, that does not exist; it names the flag for own folders."""
+        error = unknown_of_many(FLAGS["task"], kind, name, self.names("task"), "marathon-eval ls tasks")
+        if self.include_path:
+            return error
+        return MarathonError(f"{error}. Tasks in a folder of yours need --include_path FOLDER")
 
     def model_class(self, name: str, flag: str = FLAGS["model"]) -> type[Model]:
         """Return the model class of this name. Raises MarathonError that names `flag`."""

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from marathon_eval.api.registry import Registry
-from marathon_eval.errors import MarathonError, unknown
+from marathon_eval.errors import MarathonError
 
 _PATTERN = re.compile(r"[*?\[]")
 
@@ -32,7 +32,7 @@ def _resolved(registry: Registry, name: str) -> list[str]:
     if _PATTERN.search(name):
         found = [known for known in registry.names("task") if fnmatchcase(known, name)]
         if not found:
-            raise unknown("--tasks", "task that matches", name, registry.names("task"))
+            raise registry.unknown_task("task that matches", name)
         return found
     if "/" in name or name.endswith(".yaml") or name in registry.names("task"):
         return [name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,13 @@ def test_unknown_names_are_refused_with_the_nearest(kind: str, name: str, messag
 def test_unknown_task_and_folder() -> None:
     with pytest.raises(MarathonError, match=r"--tasks: no task 'gtzam'. Did you mean gtzan\?"):
         Registry().task_path("gtzam")
+    with pytest.raises(MarathonError) as caught:
+        Registry().task_path("colour")
+    assert re.fullmatch(
+        r"--tasks: no task 'colour'\.(?: Nearest: (?:\w+, ){,4}\w+;| None is like it;) marathon-eval ls tasks lists all \d+\. "
+        "Tasks in a folder of yours need --include_path FOLDER",
+        str(caught.value),
+    )
     with pytest.raises(MarathonError, match="--include_path: nowhere: no such folder"):
         Registry(["nowhere"])
 
