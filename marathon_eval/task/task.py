@@ -326,9 +326,7 @@ class Task:
     def _unknown_in_headline(
         self, kind: str, name: str, known: Iterable[str], defined_by: str
     ) -> MarathonError:
-        return unknown_in(
-            self.document, ("headline",), self._at("headline"), kind, name, known, defined_by
-        )
+        return unknown_in(self.document, ("headline",), self._at("headline"), kind, name, known, defined_by)
 
 
 def _names(columns: str | list[str] | None) -> list[str]:

@@ -52,7 +52,9 @@ def test_an_empty_gold_is_an_error_row(tmp_path: Any) -> None:
     for gold_is in ("option", "text"):
         keys = f"doc_to_text: q\ndoc_to_target: a\ngold_is: {gold_is}\n"
         (error,) = errors(docs_of(tmp_path, keys, [{"q": "?", "a": " "}]))
-        assert 'the gold answer is empty; without right answers, write doc_to_target: "" with gold_is' in error
+        assert (
+            'the gold answer is empty; without right answers, write doc_to_target: "" with gold_is' in error
+        )
 
 
 @pytest.mark.parametrize("choices", ["c", "'{{ c }}'"])

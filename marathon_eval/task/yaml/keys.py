@@ -54,7 +54,7 @@ WITHOUT_EFFECT = {
 }
 #: What to write in a task without right answers.
 WITHOUT_GOLD = (
-    "without right answers, write doc_to_target: \"\" with gold_is: any_text for metrics that need none, or with "
+    'without right answers, write doc_to_target: "" with gold_is: any_text for metrics that need none, or with '
     "gold_is: absent for rows that are asked and not scored"
 )
 _BOOLEAN_HINT = " (YAML reads yes, no, on and off as true and false: quote them)"
