@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from marathon_eval.api.doc import Doc
 from marathon_eval.api.registry import Registry
@@ -25,12 +25,28 @@ EXACT = ("accuracy", "acc", "exact_match", "wer_accuracy")
 ROWS_SCORED = 20
 #: Bad rows that are shown one by one; the others are counted.
 REASONS_SHOWN = 3
+_WITHOUT_ROWS = "rows not checked: --data_dir DIR checks those of a local copy"
+_OF_GROUP = "a group: rows not checked, name its tasks with --data_dir DIR"
+
+
+class Validated(NamedTuple):
+    """Holds the problems of a task, one line each, and what was not checked and how to, empty if all was."""
+
+    problems: list[str]
+    unchecked: str = ""
 
 
 def validate_task(
     path: Path, find: Callable[[str], Path], data_dir: str | None = None, registry: Registry | None = None
 ) -> list[str]:
-    """Return the problems of a task, one line each; an empty list if it has none.
+    """Return the problems of a task, one line each; an empty list if it has none. `validated` says what is checked."""
+    return validated(path, find, data_dir, registry).problems
+
+
+def validated(
+    path: Path, find: Callable[[str], Path], data_dir: str | None = None, registry: Registry | None = None
+) -> Validated:
+    """Return the problems of a task, and whether its rows were left unchecked.
 
     Keys, templates, filters and metrics are always checked. If `data_dir` is given or the task's data files are beside
     its YAML, rows are checked, the judge's prompts are written for gold answers, and the scorer is tried on gold and
@@ -40,15 +56,17 @@ def validate_task(
     try:
         loaded = load_task(path, find, registry)
         if isinstance(loaded, Group):
-            return [*_member_problems(loaded, find, registry)]
+            return Validated([*_member_problems(loaded, find, registry)], _OF_GROUP)
         if loaded.config.judge is not None:
             from marathon_eval.evaluator.judge_prompts import check_judging
 
             check_judging(loaded)
+        if not _has_data(loaded, data_dir):
+            return Validated([], _WITHOUT_ROWS)
         # the gold answer and a wrong one may fail alike
-        return list(dict.fromkeys(_data_problems(loaded, data_dir))) if _has_data(loaded, data_dir) else []
+        return Validated(list(dict.fromkeys(_data_problems(loaded, data_dir))))
     except MarathonError as error:
-        return str(error).splitlines()
+        return Validated(str(error).splitlines())
 
 
 def _member_problems(group: Group, find: Callable[[str], Path], registry: Registry | None) -> Iterator[str]:

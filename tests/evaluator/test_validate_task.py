@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from helpers import make_audiomarathon_data
 from helpers.minimal_task import write_task
 from marathon_eval.api.registry import Registry
-from marathon_eval.evaluator.validate_task import validate_task
+from marathon_eval.cli.main import main
+from marathon_eval.evaluator.validate_task import validate_task, validated
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,9 +58,23 @@ class TestValidation:
         assert "no task 'gtzam'. Did you mean gtzan?" in found
 
     def test_data_that_is_not_at_hand_is_not_asked_for(self, tmp_path: Path) -> None:
-        path = write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\n")
+        path = write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\n", [{"q": "?", "a": "x"}])
+        assert validated(path, Registry().task_path) == ([], "")
         (tmp_path / "rows.json").unlink()
-        assert self.problems(path) == []
+        unchecked = "rows not checked: --data_dir DIR checks those of a local copy"
+        assert validated(path, Registry().task_path) == ([], unchecked)
+
+    def test_the_line_of_a_task_says_that_its_rows_were_not_checked(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        data = make_audiomarathon_data.build(tmp_path, 6)
+        assert main(["validate", "gtzan", "--data_dir", str(data)]) == 0
+        assert main(["validate", "gtzan", "audiomarathon"]) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            "gtzan: ok",
+            "gtzan: ok (rows not checked: --data_dir DIR checks those of a local copy)",
+            "audiomarathon: ok (a group: rows not checked, name its tasks with --data_dir DIR)",
+        ]
 
     def test_a_row_that_the_judge_could_not_be_asked_about_is_found(self, tmp_path: Path) -> None:
         keys = (

@@ -37,7 +37,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "score": (RUN_TABLE, RUN_ROW),
     "completion": (r"_shtab_marathon_eval",),
     "ls": (r"^[\w.:/]+", r"\n[\w.:/]+"),
-    "validate": (r"^\w+: ok$",),
+    "validate": (r"^\w+: ok(?: \((?:a group: )?rows not checked[:,] .*--data_dir DIR.*\))?$",),
     "env make": (r": made from \w+\.requirements\.txt$",),
     "env check": (r": Python 3\.\d+, ", r"^answered in \d+\.\d s, "),
     "show": (

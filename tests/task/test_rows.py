@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -160,6 +161,17 @@ class TestHubDatasets:
         (tmp_path / "ds" / "link.wav").symlink_to(clip)
         (doc,) = load_own(tmp_path).docs().docs
         assert doc.audio == ()
+
+    def test_a_folder_of_audio_alone_is_told_to_write_rows(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "torchcodec", None)
+        touch(tmp_path / "ds" / "a.wav")
+        (tmp_path / "own.yaml").write_text("dataset_path: ./ds\ntest_split: train\n" + KEYS)
+        with pytest.raises(MarathonError) as caught:
+            load_own(tmp_path).docs()
+        assert "cannot be loaded: a folder of audio files needs rows in a file" in str(caught.value)
+        assert "torchcodec" not in str(caught.value)
 
     @pytest.mark.parametrize(
         ("keys", "said"),

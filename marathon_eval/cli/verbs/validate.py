@@ -40,16 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from marathon_eval.evaluator.validate_task import validate_task
+    from marathon_eval.evaluator.validate_task import validated
 
     registry = Registry(arguments.include_path, arguments.trust_task_code)
     names = [name for item in [*arguments.names, *arguments.tasks] for name in item.split(",") if name]
     failed = 0
     for name in names or registry.names("task"):
-        problems = validate_task(registry.task_path(name), registry.task_path, arguments.data_dir, registry)
-        failed += bool(problems)
-        for problem in problems:
+        found = validated(registry.task_path(name), registry.task_path, arguments.data_dir, registry)
+        failed += bool(found.problems)
+        for problem in found.problems:
             print(f"marathon-eval: error: {problem}", file=sys.stderr)
-        if not problems:
-            print(f"{name}: ok")
+        if not found.problems:
+            print(f"{name}: ok" + (f" ({found.unchecked})" if found.unchecked else ""))
     return EXIT_MISTAKE if failed else EXIT_WHOLE

@@ -52,8 +52,7 @@ def load_split(
         raise
     except Exception as error:  # noqa: BLE001  builders, pyarrow and the network raise any type
         raise MarathonError(
-            f"{where}: the dataset {config.dataset_path} cannot be loaded ({_root_cause(error)}); "
-            "plain files work without the hub: dataset_path: json, dataset_kwargs: data_files, --data_dir"
+            f"{where}: the dataset {config.dataset_path} cannot be loaded{_reason_and_remedy(error)}"
         ) from None
     audio = AudioFolder()
     rows = [Row(number, "", values) for number, values in enumerate(_unpacked(loaded, wanted, audio))]
@@ -154,6 +153,17 @@ def _hub_folders(path: str) -> list[Path]:
         Path(datasets.config.DOWNLOADED_DATASETS_PATH),
         Path(datasets.config.EXTRACTED_DATASETS_PATH),
     ]
+
+
+def _reason_and_remedy(error: BaseException) -> str:
+    """Return why a dataset cannot be loaded and what works in its place, as the end of a message."""
+    cause = _root_cause(error)
+    if "torchcodec" in cause:  # datasets asks for it where files of audio alone are the rows
+        return (
+            ": a folder of audio files needs rows in a file, which names the audio of each (dataset_path: json, "
+            "dataset_kwargs: data_files), or dataset_path: file_tree, which makes rows of file names"
+        )
+    return f" ({cause}); plain files work without the hub: dataset_path: json, dataset_kwargs: data_files, --data_dir"
 
 
 def _root_cause(error: BaseException) -> str:
