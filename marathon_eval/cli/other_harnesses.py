@@ -60,6 +60,14 @@ FLAGS_ELSEWHERE = {
     "--top-p": Elsewhere("inspect_ai", "--gen_kwargs top_p=P"),
     "-T": Elsewhere("inspect_ai", "the key in a task file of yours that has `include: TASK`"),
 }
+#: What people expect as flags of `run`, of no harness in particular.
+FLAGS_OF_NONE = {
+    "--press": "--model_args press=NAME,ratio=R, or `marathon-eval sweep --presses NAMES --ratios R,R`",
+    "--presses": "--model_args press=NAME,ratio=R, or `marathon-eval sweep --presses NAMES --ratios R,R`",
+    "--ratio": "--model_args press=NAME,ratio=R, or `marathon-eval sweep --presses NAMES --ratios R,R`",
+    "--ratios": "--model_args press=NAME,ratio=R, or `marathon-eval sweep --presses NAMES --ratios R,R`",
+    "--resume": "the same command again: only what is not in the cache is asked",
+}
 VERBS_ELSEWHERE = {
     "eval": Elsewhere("inspect_ai", "`marathon-eval run --model NAME --tasks TASK`"),
     "eval-set": Elsewhere("inspect_ai", "`marathon-eval run -C FILE` with a list of `models` (sets.md)"),
@@ -69,6 +77,8 @@ VERBS_ELSEWHERE = {
 
 
 def written_elsewhere(word: str) -> str:
-    """Return ` --epochs is a flag of inspect_ai; write here: ...` for a flag or verb of theirs, else an empty text."""
+    """Return ` --epochs is inspect_ai's. Write here: ...` for a flag or verb of theirs, else an empty text."""
+    if word in FLAGS_OF_NONE:
+        return f" Write here: {FLAGS_OF_NONE[word]}."
     found = FLAGS_ELSEWHERE.get(word) or VERBS_ELSEWHERE.get(word)
     return "" if found is None else f" {word} is {found.harness}'s. Write here: {found.here}."

@@ -272,8 +272,8 @@ def left_out_by_judge(result: RunResult) -> str:
     if not counts:
         return ""
     return (
-        f" LEFT OUT: {', '.join(counts)}: the judge failed or its replies cannot be read, see `judge` in "
-        f"samples_<task>.jsonl. The same command asks a judge that failed again.{_failure_of_judge(result)}"
+        f" LEFT OUT: {', '.join(counts)}: the judge failed or its replies cannot be read; `show RUN "
+        f"--wrong` says why. The same command asks a judge that failed again.{_failure_of_judge(result)}"
     )
 
 

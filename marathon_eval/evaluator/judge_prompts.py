@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.filter import Answer
 from marathon_eval.api.model import Generation, Request
-from marathon_eval.errors import RowError, unknown
+from marathon_eval.errors import MarathonError, RowError, unknown
 from marathon_eval.evaluator.grading import Grading
 from marathon_eval.scoring.grades import AnswerOrder, Vote, votes_text
 from marathon_eval.scoring.judge import NO_CHOICE, UNPARSED, Pair, Pass, read_letter
@@ -153,6 +153,16 @@ def check_judge_columns(task: Task, docs: Iterable[Doc]) -> None:
         check_names(kind.prompt, columns | _names_of(kind))
         if kind.against is not None:
             check_names(kind.against, columns)
+        _refuse_unseen_answer(kind)
+
+
+def _refuse_unseen_answer(kind: JudgeKind) -> None:
+    """Raise MarathonError for a prompt in which the judge would not see what it is to judge."""
+    compares = kind.name == "pair" or kind.against is not None
+    seen = {"first", "second"} if compares else {"response", "reasoning"}
+    if len(seen & set(kind.prompt.names)) < (2 if compares else 1):
+        needed = "{{ first }} and {{ second }}, the two answers" if compares else "{{ response }}, the answer"
+        raise MarathonError(f"{kind.prompt.where}: must hold {needed} that the judge is to see")
 
 
 def _names_of(kind: JudgeKind) -> set[str]:

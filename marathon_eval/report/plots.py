@@ -131,7 +131,7 @@ def cost_by_task(costs: CostsByTask) -> Figure:
         for axes, (task, series) in zip(panels, costs.items(), strict=True):
             _draw_costs(axes, series)
             axes.set_title(one_line(task), fontsize=9)
-            axes.set_ylabel("points")
+            axes.set_ylabel("difference to\nno press, points")
         panels[-1].set_xlabel("ratio: fraction of audio tokens removed")
         _legend_below(figure, panels[0])
         return figure

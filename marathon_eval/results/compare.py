@@ -17,7 +17,7 @@ from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.results.gate import Limit, gate
 from marathon_eval.results.judges import judge_differences, judge_in
 from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
-from marathon_eval.results.paired import JsonObject, TaskRows, correct, paired_metrics
+from marathon_eval.results.paired import JsonObject, TaskDifference, TaskRows, correct, paired_metrics
 from marathon_eval.results.run_labels import names_of
 
 
@@ -41,6 +41,7 @@ def compare_runs(
             f"compare: {'; '.join(unlike)}. Use --force to compare the documents that both runs have"
         )
     differences = [paired_metrics(task, *rows[task]) for task in shared]
+    _refuse_unpaired(differences, results)
     correct([difference.readings for difference in differences])
     return {
         "schema_version": 1,
@@ -54,6 +55,21 @@ def compare_runs(
         "forced": unlike,
         "gate": [asdict(verdict) for verdict in gate(wanted, rows)],
     }
+
+
+def _refuse_unpaired(differences: Sequence[TaskDifference], results: Sequence[JsonObject]) -> None:
+    """Raise MarathonError if no task has a reading that both runs have: nothing could be shown."""
+    if any(difference.readings for difference in differences):
+        return
+    sides = [
+        ", ".join(
+            dict.fromkeys(name for each in differences for name in result["tasks"][each.task]["readings"])
+        )
+        for result in results
+    ]
+    raise MarathonError(
+        f"compare: no reading is in both runs: {sides[0] or 'none'} in A, {sides[1] or 'none'} in B"
+    )
 
 
 def _marks(results: Sequence[JsonObject], task: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from marathon_eval.results.compare import compare_runs
 from marathon_eval.results.evaluation import html_table
 from marathon_eval.results.files import write_run
 from marathon_eval.results.gate import limits
+from marathon_eval.results.shown_metric import shown_metric
 
 if TYPE_CHECKING:
     import pandas
@@ -25,10 +26,10 @@ class Comparison(dict[str, Any]):
     """Holds what `marathon-eval compare --json` prints; in a notebook it shows itself as a table."""
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield a record per task, reading and metric."""
+        """Yield a record per task, reading and metric; p stands at the metric that tables show, which it is about."""
         for task, entry in self["tasks"].items():
             for reading, difference in entry["readings"].items():
-                test = difference["discordance"] or {}
+                test, tested = difference["discordance"] or {}, shown_metric(entry, reading)
                 for metric, value in difference["metrics"].items():
                     low, high = value["ci95"] or (None, None)
                     shown = {name: value[name] for name in ("a", "b", "difference")}
@@ -40,7 +41,7 @@ class Comparison(dict[str, Any]):
                         "low": low,
                         "high": high,
                     } | {
-                        "p_holm": test.get("holm_p"),
+                        "p_holm": test.get("holm_p") if metric == tested else None,
                         "n": entry["n_paired"],
                     }
 

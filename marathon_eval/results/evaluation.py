@@ -40,6 +40,25 @@ class Evaluation(RunResult):
             raise KeyError(f"no '{key}'.{did_you_mean(key, known)} Known: {', '.join(known)}")
         return parts[key]
 
+    def keys(self) -> list[str]:
+        """Return the names of the parts of lm-eval's result, for `"results" in run`, `list(run)` and `dict(run)`."""
+        return [*results(self), "samples"]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the parts."""
+        return iter(self.keys())
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether there is a part of this name."""
+        return key in self.keys()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a part, or the default where there is none of this name."""
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
     def to_pandas(self, of: TableOf = "samples") -> pandas.DataFrame:
         """Return a table with a row per document, or with `of="scores"` per task, reading and metric.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from helpers import make_air_bench_mmar_data
 from helpers.judged_run import Court, Rules
+from helpers.minimal_task import load, write_task
 from marathon_eval.api.registry import Registry
-from marathon_eval.evaluator.judge_prompts import read_rubric, trimmed_mean
+from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.judge_prompts import check_judge_columns, read_rubric, trimmed_mean
 from marathon_eval.evaluator.validate_task import validate_task
 from marathon_eval.scoring.judge import Pair, Pass, read_letter
 
@@ -175,3 +178,22 @@ def test_a_wrong_judge_is_told_by_file_and_line(tmp_path: Path, line: str, said:
 
 def test_a_score_that_no_float_can_hold_is_no_score() -> None:
     assert read_rubric(f'[{{"score": 1{"0" * 400}}}]', [[0, 1]]) is None
+
+
+@pytest.mark.parametrize(
+    ("judge", "said"),
+    [
+        ("grade: {readings: graded, scale: [1, 5], prompt: 'Is {{ a }} right?'}", "must hold {{ response }}"),
+        (
+            "grade: {readings: graded, scale: [1, 5], against: a, prompt: 'Which is better? {{ first }}'}",
+            "must hold {{ first }} and {{ second }}",
+        ),
+    ],
+)
+def test_a_prompt_without_the_answer_is_refused(tmp_path: Path, judge: str, said: str) -> None:
+    readings = "filter_list: [{name: graded, filter: [{function: judge_grade}]}]\n"
+    metrics = "metric_list: [{metric: grade, filter_list: graded}]\n"
+    text = f"doc_to_text: q\ndoc_to_target: a\n{readings}{metrics}judge:\n  {judge}\n"
+    path = write_task(tmp_path, text, [{"q": "Who?", "a": "Ann"}])
+    with pytest.raises(MarathonError, match=re.escape(said)):
+        check_judge_columns(load(path), load(path).docs(str(tmp_path)).docs)

@@ -15,6 +15,7 @@ from demo import assistant_layouts, spoken_layouts
 from helpers import (
     make_air_bench_mmar_data,
     make_audiomarathon_data,
+    make_other_benchmarks,
 )
 from helpers.audiomarathon_prompts import load_shipped
 from helpers.fuzz_cases import cases
@@ -49,6 +50,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     make_air_bench_mmar_data.mmau(root)
     spoken_layouts.mmsu(root)
     spoken_layouts.big_bench_audio(root)
+    spoken_layouts.voicegiraffe(root)
+    make_other_benchmarks.mmau_parquet(root)
     assistant_layouts.mmau_pro(root)
     assistant_layouts.voicebench(root)
     assistant_layouts.blab(root)

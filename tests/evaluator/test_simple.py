@@ -25,7 +25,7 @@ from marathon_eval.results.evaluation import SCORE_COLUMNS, Evaluation
 TASK = (
     "dataset_path: json\ndataset_kwargs: {data_files: rows.json}\ndoc_to_text: '{{ q }}'\n"
     "choice_columns: [one, two]\ndoc_to_target: a\ndoc_to_audio: path\nbreakdown: q\n"
-    "metric_list: [{metric: accuracy}]\nheadline: {reading: none, metric: accuracy, scale: 100}\n"
+    "metric_list: [{metric: accuracy}, {metric: parse_rate}]\nheadline: {reading: none, metric: accuracy, scale: 100}\n"
 )
 
 
@@ -56,6 +56,11 @@ def test_a_run_gives_lm_evals_dictionary_and_tables(folder: Path) -> None:
     assert [row["filter"] for row in found["samples"]["own"]] == ["none"] * 4
     with pytest.raises(KeyError, match="Did you mean results"):
         found["result"]
+    assert "samples" in found
+    assert "scores" not in found
+    assert {"results", "config", "samples"} <= set(found)
+    assert dict(found).keys() == set(found.keys())
+    assert (found.get("nothing"), found.get("results")) == (None, found["results"])
     table = found.to_pandas()
     assert list(table["doc_id"]) == [0, 1, 2, 3, 4]
     assert list(table["none"])[:4] == ["A"] * 4
@@ -147,8 +152,12 @@ def test_compare_takes_runs_and_folders(folder: Path) -> None:
         "dummy", ["own"], "answer=B", include_path=[folder], data_dir=folder, output_path=folder / "b"
     )
     found = marathon_eval.compare(one, folder / "b")
-    (row,) = found.to_pandas().query("metric == 'accuracy'").to_dict("records")
+    table = found.to_pandas()
+    (row,) = table.query("metric == 'accuracy'").to_dict("records")
     assert (row["a"], row["b"], row["difference"], row["n"]) == (0.5, 0.5, 0.0, 4)
+    # the test is of right and wrong rows: no other metric of the reading has its p
+    assert table.query("p_holm == p_holm")["metric"].tolist() == ["accuracy"]
+    assert len(table) > 1
     assert "<td>accuracy</td>" in found._repr_html_()
     assert marathon_eval.compare(one, other)["tasks"].keys() == {"own"}
     with pytest.raises(MarathonError, match="no task is in both"):

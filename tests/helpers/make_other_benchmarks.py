@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,15 @@ def mmau_hub(root: Path, changes: Mapping[int, Mapping[str, Any]] = {}, rows: in
             pyarrow.Table.from_pylist(part), root / "data" / f"test_mini-0000{shard}-of-00002.parquet"
         )
     (root / "mmau_hub.yaml").write_text(MMAU_HUB + METRICS)
+
+
+def mmau_parquet(root: Path) -> None:
+    """Write MMAU as its own hub repository has it: the same rows in one file."""
+    with tempfile.TemporaryDirectory() as folder:
+        mmau_hub(Path(folder))
+        shards = [pyarrow.parquet.read_table(path) for path in sorted(Path(folder, "data").iterdir())]
+    root.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.concat_tables(shards), root / "test_mini.parquet")
 
 
 def mmsu(root: Path, rows: int = 12) -> None:

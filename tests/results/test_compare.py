@@ -314,3 +314,18 @@ def test_a_task_without_a_headline_has_its_first_metric_in_the_table(write: Writ
     value = compared["tasks"]["own"]["readings"]["strict"]["metrics"]["macro_f1"]
     (row,) = [line for line in comparison_latex(compared).splitlines() if line.startswith("own & ")]
     assert row.split(" & ")[2] == f"{value['a']:.3f}"
+
+
+def test_runs_without_a_common_reading_are_refused(write: WriteRun) -> None:
+    a, b = write("a", SAID_A), write("b", SAID_B)
+    results = json.loads((b / "results.json").read_text())
+    task = results["tasks"]["own"]
+    task |= {f"{name}_b": task[name] for name in task["readings"]}
+    task["readings"] = [f"{name}_b" for name in task["readings"]]
+    (b / "results.json").write_text(json.dumps(results))
+    rows = [json.loads(line) for line in (b / "samples_own.jsonl").read_text().splitlines()]
+    for row in rows:
+        row["readings"] = {f"{name}_b": value for name, value in row["readings"].items()}
+    (b / "samples_own.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(MarathonError, match=r"no reading is in both runs: \w+(, \w+)* in A, \w+_b"):
+        compare_runs(a, b)

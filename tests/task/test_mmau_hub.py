@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pyarrow
 import pyarrow.parquet
 import pytest
 
@@ -19,10 +18,7 @@ from marathon_eval.scoring.reasoning import parted
 @pytest.fixture
 def hub(tmp_path: Path) -> Path:
     """The miniature of the hub's form, in one file as its repository has it."""
-    make_other_benchmarks.mmau_hub(tmp_path / "made")
-    shards = [pyarrow.parquet.read_table(path) for path in sorted((tmp_path / "made" / "data").iterdir())]
-    (tmp_path / "hub").mkdir()
-    pyarrow.parquet.write_table(pyarrow.concat_tables(shards), tmp_path / "hub" / "test_mini.parquet")
+    make_other_benchmarks.mmau_parquet(tmp_path / "hub")
     return tmp_path / "hub"
 
 

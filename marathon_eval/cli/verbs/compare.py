@@ -12,6 +12,7 @@ from typing import Any
 from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_LOST, EXIT_UNDECIDED, EXIT_WHOLE
 from marathon_eval.errors import MarathonError
+from marathon_eval.results.shown_metric import shown_metric
 
 COMPARE_PIPE_WIDTH = 160
 COMPARE_COLUMNS = (
@@ -159,12 +160,6 @@ def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
             str(task["n_paired"]) if place == 0 else "",
         )
     table.add_section()
-
-
-def shown_metric(task: Mapping[str, Any], reading: str) -> str:
-    """Return the metric of a reading that the table shows: the headline's, or else the first; empty without any."""
-    metrics, wanted = task["readings"][reading]["metrics"], (task["headline"] or {}).get("metric")
-    return str(wanted if wanted in metrics else next(iter(metrics), ""))
 
 
 def number(value: float | None, digits: int) -> str:
