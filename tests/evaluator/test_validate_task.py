@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers import make_audiomarathon_data
-from helpers.minimal_task import write_task
+from helpers.minimal_task import KEYS, write_task
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import main
 from marathon_eval.evaluator.validate_task import validate_task, validated
@@ -94,3 +94,17 @@ class TestValidation:
             "judge: {grade: {readings: g, scale: [1, 5], reference: none}}\n"
         )
         assert self.problems(write_task(tmp_path, keys, [{"q": "?", "a": ""}])) == []
+
+
+def test_a_folder_and_a_pattern_are_what_they_are_for_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        write_task(tmp_path, KEYS, [{"q": "?", "a": "x"}], name)
+    assert main(["validate", str(tmp_path)]) == 0
+    assert [line.split(":")[0].rpartition("/")[2] for line in capsys.readouterr().out.splitlines()] == [
+        "one.yaml",
+        "two.yaml",
+    ]
+    assert main(["validate", "--tasks", "vox_*"]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["vox_age", "vox_gender"]

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "names",
         nargs="*",
         metavar="TASK",
-        help="tasks, groups of tasks or paths of YAML files (default: every task)",
+        help="tasks, groups of tasks, tags, patterns such as vox_*, YAML files or folders of them (default: every task)",
     )
     parser.add_argument(
         "--tasks",
@@ -40,12 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.evaluator.task_names import resolved_names
     from marathon_eval.evaluator.validate_task import validated
 
     registry = Registry(arguments.include_path, arguments.trust_task_code)
     names = [name for item in [*arguments.names, *arguments.tasks] for name in item.split(",") if name]
     failed = 0
-    for name in names or registry.names("task"):
+    for name in resolved_names(registry, names) or registry.names("task"):
         found = validated(registry.task_path(name), registry.task_path, arguments.data_dir, registry)
         failed += bool(found.problems)
         for problem in found.problems:
