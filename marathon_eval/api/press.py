@@ -125,6 +125,12 @@ class PruningPress(Press):
     needs_attention: ClassVar[bool] = False
     #: The rule reads `PruningView.loudness`.
     needs_loudness: ClassVar[bool] = False
+    #: The rule reads `PruningView.question` or `PruningView.seconds`.
+    needs_question: ClassVar[bool] = False
+    #: The rule reads `PruningView.projections`.
+    needs_projections: ClassVar[bool] = False
+    #: The one layer at which the rule works; None where it works at any.
+    only_layer: ClassVar[int | None] = None
     #: AudioMarathon's released code has this rule, so that `compat=audiomarathon` is allowed.
     released: ClassVar[bool] = False
     #: As `version`, for `compat=audiomarathon` alone: increase it when only that rule changes.
@@ -140,6 +146,11 @@ class PruningPress(Press):
             raise MarathonError(
                 f"press={self.name()}: layer=0: must be at least 1, for the rule reads the attention of the layer before"
             )
+        if self.only_layer is not None and [layer for layer, _ in self.cuts] != [self.only_layer]:
+            asked = "+".join(str(layer) for layer, _ in self.cuts)
+            raise MarathonError(
+                f"press={self.name()}: layer={asked}: must be {self.only_layer}, the one layer at which the rule works"
+            )
         if self.compat not in ("", "audiomarathon"):
             raise MarathonError(f"press={self.name()}: compat={self.compat}: must be audiomarathon")
         if self.compat and (not self.released or self.stages):
@@ -149,7 +160,7 @@ class PruningPress(Press):
     @classmethod
     def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
         args = super().completed(args)
-        layer, ratio = str(args.get("layer", 2)), str(args.get("ratio"))
+        layer, ratio = str(args.get("layer", cls.layer)), str(args.get("ratio"))
         return (
             args
             if "ratio" not in args or "+" not in layer + ratio

@@ -39,6 +39,14 @@ class PruningView:
     """[L] root mean square of the sound samples that each audio token stands for; None unless `needs_loudness`."""
     left_out: LongTensor | None = None
     """Places in the whole prompt, ascending, of audio tokens that stand for no sound and are not shown."""
+    question: LongTensor | None = None
+    """[Q] positions, ascending, of the tokens that write the user's last turn: no special tokens and none of the chat
+    template's or the system prompt's; None unless `needs_question`."""
+    seconds: Tensor | None = None
+    """[L] second of the joined clips at which each audio token begins, on the CPU; None unless `needs_question`, and
+    where the model does not say."""
+    projections: tuple[Tensor, Tensor] | None = None
+    """Query weights [heads, d, h] and key weights [key heads, d, h] of the first layer; None unless `needs_projections`."""
 
     @cached_property
     def normed(self) -> Tensor:

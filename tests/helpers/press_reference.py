@@ -25,6 +25,7 @@ from marathon_eval.api.model import Request
 from marathon_eval.api.press import EvictionPress, EvictionView, Press, PruningPress, PruningView
 from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
+from marathon_eval.backends.hf.engine.prompt_facts import with_facts
 from marathon_eval.backends.hf.engine.prompt_pass import KeptTokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.backends.hf.engine.request_inputs import token_loudness
@@ -55,7 +56,10 @@ def inputs_of(there: Bench, *seconds: float, first: int = 0) -> Inputs:
     requests = [Request("What is heard?" + " Say it." * row, (Audio("unread.wav"),)) for row in rows]
     inputs = there.adapter().prepare(there.loaded, requests, waves)
     heard = [token_loudness(wave, tokens) for wave, tokens in zip(waves, inputs.audio_tokens, strict=True)]
-    return replace(inputs, loudness=heard)
+    inputs = replace(inputs, loudness=heard)
+    if there.case.transcribes:
+        return inputs
+    return with_facts(inputs, requests, there.loaded.tokenizer, there.decoder.audio_token_ids)
 
 
 def written(there: Bench) -> list[int]:
@@ -99,7 +103,9 @@ def generated(
         if press is not None:
             kind = InputPruning if decoder.cut_at_input else Pruning
             rows = len(inputs.tensors["input_ids"])
-            pruning = stack.enter_context(kind(decoder, press, seeds[:rows], early_exit, inputs.loudness))
+            pruning = stack.enter_context(
+                kind(decoder, press, seeds[:rows], early_exit, inputs.loudness, facts=inputs.facts)
+            )
             if padding:
                 pruning.padding = [inputs.padding(row) for row in range(rows)]
         out = there.loaded.model.generate(**inputs.tensors, generation_config=config)

@@ -47,6 +47,8 @@ class Case:
 
     def refuses(self, press: type[Press]) -> str | None:
         """Return the expected refusal of a press that the model can't carry."""
+        if self.transcribes and issubclass(press, PruningPress) and press.needs_question:
+            return "compares the audio with the question, and this model is sent none"
         if not self.at_input:
             return None
         if not issubclass(press, PruningPress):

@@ -16,6 +16,7 @@ from marathon_eval.api.model import Request
 from marathon_eval.api.press import Decoder, PruningPress
 from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.engine.loaded import Loaded
+from marathon_eval.backends.hf.engine.prompt_facts import with_facts
 from marathon_eval.backends.hf.engine.prompt_pass import KeptTokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.backends.hf.engine.request_inputs import token_loudness
@@ -58,6 +59,7 @@ class Tiny:
         requests = [Request("What is heard?" + " Say it." * row) for row in range(len(seconds))]
         # one placeholder per clip: the request's own audio is not read here
         inputs = self.adapter.prepare(self.loaded, [_with_audio(r) for r in requests], waves)
+        inputs = with_facts(inputs, requests, self.loaded.tokenizer, self.decoder.audio_token_ids)
         heard = [
             token_loudness(wave, tokens) for wave, tokens in zip(waves, inputs.audio_tokens, strict=True)
         ]
@@ -86,7 +88,9 @@ class Tiny:
                 out = self.loaded.model.generate(**inputs.tensors, generation_config=config)
             else:
                 rows = len(inputs.tensors["input_ids"])
-                pruning = Pruning(self.decoder, press, seeds[:rows], early_exit, inputs.loudness)
+                pruning = Pruning(
+                    self.decoder, press, seeds[:rows], early_exit, inputs.loudness, facts=inputs.facts
+                )
                 with pruning:
                     out = self.loaded.model.generate(**inputs.tensors, generation_config=config)
         return Run(

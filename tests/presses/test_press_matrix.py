@@ -51,6 +51,7 @@ ALWAYS = {
     ("gemma4", "divprune"),
     ("phi4_mm", "expected_attention"),
     ("granite_speech", "fastv"),
+    ("phi4_mm", "speechprune"),
 }
 PAIRS = [
     pytest.param(
@@ -127,6 +128,8 @@ def press_at(model: str, name: str, ratio: float, **settings: Any) -> Press:
     """At the first layer with a layer before it, or at the input where the model is cut there only."""
     if issubclass(PRESSES[name], PruningPress):
         settings["layer"] = 0 if CASES[model].at_input and not PRESSES[name].needs_attention else 1
+        if PRESSES[name].only_layer is not None:
+            settings["layer"] = PRESSES[name].only_layer
     return PRESSES[name](ratio=ratio, **settings)
 
 
@@ -283,6 +286,8 @@ def test_what_a_model_cannot_carry_is_refused_before_its_weights_load(model: str
 
 @pytest.mark.parametrize("name", [name for name in PRUNING if not PRESSES[name].needs_attention])  # type: ignore[attr-defined]  # pruning
 def test_a_model_that_is_cut_at_its_input_says_so(name: str) -> None:
+    if PRESSES[name].only_layer is not None:
+        return  # at other layers it can't be built
     for layer, ratio in ((2, 0.5), ("0+2", "0.3+0.5")):
         if name == "pool" and layer != 2:
             continue

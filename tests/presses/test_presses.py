@@ -19,9 +19,15 @@ from marathon_eval.errors import MarathonError
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "presses").glob("*.py") if path.stem != "__init__")
 PRUNING = [name for name in NAMES if issubclass(Registry().press_class(name), PruningPress)]
+#: The layers of those that work at one alone.
+FIXED = {
+    name: layer
+    for name in PRUNING
+    if (layer := Registry().press_class(name).only_layer) is not None  # type: ignore[attr-defined]  # pruning
+}
 #: Those that can cut before any layer has paid attention, and those that can cut more than once.
 AT_ZERO = [n for n in PRUNING if not Registry().press_class(n).needs_attention]  # type: ignore[attr-defined]  # pruning
-STAGED = [name for name in PRUNING if name != "pool"]
+STAGED = [name for name in PRUNING if name != "pool" and name not in FIXED]
 CLOSE: Any = {"atol": 1e-5, "rtol": 0.0}
 
 
@@ -87,13 +93,14 @@ def test_ratio_zero_changes_no_bit(model: Tiny, name: str, early_exit: bool) -> 
 @pytest.mark.parametrize("name", PRUNING)
 def test_decoding_equals_a_recompute_without_cache(model: Tiny, name: str, chosen: Choices) -> None:
     inputs = model.inputs(12.0, 7.5)
-    press = pruning_press(name, ratio=0.5, layer=2)
+    layer = FIXED.get(name, 2)
+    press = pruning_press(name, ratio=0.5, layer=layer)
     run = model.run(inputs, press)
     assert len(chosen) == 2
     base = model.run(inputs)
     for row, kept in enumerate(list(chosen)):
         merged = press.merged(chosen.views[row], cast("torch.LongTensor", kept))
-        expected = recomputed(model, inputs, run.sequences, row, [CutAt(2, kept, merged)])
+        expected = recomputed(model, inputs, run.sequences, row, [CutAt(layer, kept, merged)])
         torch.testing.assert_close(run.logits[row], expected, **CLOSE)
         whole = recomputed(model, inputs, base.sequences, row)
         torch.testing.assert_close(base.logits[row], whole, **CLOSE)
@@ -170,6 +177,12 @@ def test_the_released_rules_prune_markers_too(model: Tiny, name: str, ratio: flo
 @pytest.mark.parametrize("name", PRUNING)
 @pytest.mark.parametrize("layer", [0, 1, 3])
 def test_a_batch_of_two_is_two_batches_of_one(model: Tiny, name: str, layer: int) -> None:
+    if layer != FIXED.get(name, layer):
+        with pytest.raises(
+            MarathonError, match=f"layer={layer}: must be {FIXED[name]}, the one layer at which"
+        ):
+            pruning_press(name, ratio=0.7, layer=layer)
+        return
     if layer == 0 and name not in AT_ZERO:
         with pytest.raises(MarathonError, match="must be at least 1, for the rule reads the attention"):
             pruning_press(name, ratio=0.7, layer=0)
@@ -194,7 +207,8 @@ def only(both: Inputs, row: int) -> Inputs:
         "feature_attention_mask": both.tensors["feature_attention_mask"][row : row + 1, :frames],
     }
     heard = None if both.loudness is None else [both.loudness[row]]
-    return Inputs(cut, [both.heard_seconds[row]], [both.audio_tokens[row]], heard)
+    facts = None if both.facts is None else [both.facts[row]]
+    return Inputs(cut, [both.heard_seconds[row]], [both.audio_tokens[row]], heard, facts=facts)
 
 
 def kept_counts(run: Run, row: int) -> tuple[int, int, int]:
@@ -209,12 +223,14 @@ def test_the_budget_is_exact(checkpoint: Path, name: str, ratio: float) -> None:
     for seconds in (0.2, 3.33, 10.0):
         inputs = model.inputs(seconds)
         audio = inputs.audio_tokens[0]
-        run = model.run(inputs, pruning_press(name, ratio=ratio, layer=2))
+        layer = FIXED.get(name, 2)
+        run = model.run(inputs, pruning_press(name, ratio=ratio, layer=layer))
         prompt = inputs.tensors["input_ids"].shape[1]
         expected = budget(audio, ratio)
         assert kept_counts(run, 0) == (audio, expected, prompt - audio + expected)
         answered = run.logits.shape[1] - 1
-        assert run.cached == [prompt + answered] * 2 + [prompt - audio + expected + answered] * 2
+        rest = [prompt - audio + expected + answered] * (tiny_checkpoints.LAYERS - layer)
+        assert run.cached == [prompt + answered] * layer + rest
 
 
 @pytest.mark.parametrize("name", PRUNING)
@@ -241,8 +257,8 @@ def test_two_samples_in_a_row_are_each_alone(model: Tiny, name: str) -> None:
     press = pruning_press(name, ratio=0.6)
     first, second = model.inputs(8.0), model.inputs(3.0)
     alone = [model.run(first, press).logits, model.run(second, press).logits]
-    if press.needs_loudness:
-        # handed over per batch: here the second sample must not see the first one's loudness, nor the other way round
+    if press.needs_loudness or press.needs_question:
+        # handed over per batch: here the second sample must not see the first one's facts, nor the other way round
         in_a_row = [model.run(inputs, press).logits for inputs in (first, second, first)]
         assert torch.equal(in_a_row[0], in_a_row[2])
         assert all(torch.equal(one, other) for one, other in zip(alone, in_a_row[:2], strict=True))

@@ -60,6 +60,16 @@ class HFSettings(ModelSettings):
 
 
 @dataclass(frozen=True)
+class PromptFacts:
+    """Holds a prompt's question and the times of its audio, counted without filling but with audio tokens that stand for no sound."""
+
+    question: Tensor
+    """[Q] positions of the question's tokens, ascending."""
+    seconds: Tensor | None
+    """[audio tokens] second of the joined clips at which each begins; None where the adapter does not say."""
+
+
+@dataclass(frozen=True)
 class Inputs:
     """Holds a batch's tensors, and per request the seconds heard, and the number, loudness and times of audio tokens."""
 
@@ -73,6 +83,9 @@ class Inputs:
 
     None where an adapter does not say; then the tokens divide the sound evenly, and none is padding.
     """
+
+    facts: list[PromptFacts] | None = None
+    """Per request its question and the times of its audio tokens, for presses with `needs_question`."""
 
     alone: list[Inputs] | None = None
     """Where a batch's requests are read one by one: the inputs of each as a batch of one; `tensors` holds their lengths."""

@@ -28,7 +28,9 @@ from marathon_eval.presses.frame import Frame
 PRUNING = [
     name
     for name in Registry().names("press")
-    if issubclass(Registry().press_class(name), PruningPress) and name != "pool"
+    if issubclass(press := Registry().press_class(name), PruningPress)
+    and name != "pool"
+    and press.only_layer is None
 ]
 
 

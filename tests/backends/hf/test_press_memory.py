@@ -51,7 +51,7 @@ def watched(model: Tiny, press: Press) -> tuple[Sizes, int]:
     ids = inputs.tensors["input_ids"]
     with torch.inference_mode(), sizes:
         if isinstance(press, PruningPress):
-            with Pruning(model.decoder, press, (1,), loudness=inputs.loudness):
+            with Pruning(model.decoder, press, (1,), loudness=inputs.loudness, facts=inputs.facts):
                 model.loaded.model(**inputs.tensors, use_cache=True, logits_to_keep=1)
         else:
             assert isinstance(press, EvictionPress)

@@ -112,7 +112,9 @@ def _begun(
         started = now(loaded.device)
         seed, padding = adapter.seed_of(request), inputs.padding(0)
         if isinstance(press, PressPair):
-            context = prefill_pruned(decoder, tensors, length, press, seed, padding, inputs.loudness)
+            context = prefill_pruned(
+                decoder, tensors, length, press, seed, padding, inputs.loudness, inputs.facts
+            )
         else:
             prefill = prefill_context if loaded.shared is None else loaded.shared.context
             context = prefill(decoder, tensors, length, press, padding)

@@ -92,6 +92,7 @@ def generated(
                     lower=lower,
                     padding=padding,
                     log_tokens=adapter.args.log_tokens,
+                    facts=inputs.facts,
                 )
             )
         timed = _generate(loaded, inputs, generation, watch)

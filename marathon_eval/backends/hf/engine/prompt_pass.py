@@ -35,6 +35,9 @@ class PromptPass:
     padding: Tensor | None
     original: list[int]
     loudness: list[Tensor] | None
+    #: The questions' tokens [B, T] and the seconds at which each sample's prunable tokens begin, for presses that ask.
+    question: Tensor | None = None
+    seconds: list[Tensor | None] | None = None
     prefill: bool = True
     cuts: dict[int, Cut] = field(default_factory=dict)
     positions: Tensor | None = None

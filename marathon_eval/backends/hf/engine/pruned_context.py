@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from marathon_eval.api.press_pair import PressPair
+    from marathon_eval.backends.hf.inputs import PromptFacts
 
 
 @torch.inference_mode()
@@ -35,6 +36,7 @@ def prefill_pruned(
     seed: int,
     padding: NDArray[np.bool_] | None = None,
     loudness: Sequence[Tensor] | None = None,
+    facts: Sequence[PromptFacts] | None = None,
 ) -> Context:
     """Prefill the prompt (batch of 1) under the pair's pruning press; return its first `length` tokens as a context."""
     ids = inputs["input_ids"]
@@ -49,7 +51,7 @@ def prefill_pruned(
         return shown if shown is not None and tokens == prompt else slice(0, tokens - question)
 
     with (
-        Pruning(decoder, pair.pruning, [seed], loudness=loudness, padding=[padding]) as pruning,
+        Pruning(decoder, pair.pruning, [seed], loudness=loudness, padding=[padding], facts=facts) as pruning,
         observing(decoder, pair, places) as seen,
     ):
         logits = forward_last(decoder, inputs, 0, context.cache)

@@ -23,7 +23,9 @@ from transformers.masking_utils import create_causal_mask
 
 from marathon_eval.api.press import Decoder, PruningPress
 from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
+from marathon_eval.backends.hf.engine.first_projections import first_projections
 from marathon_eval.backends.hf.engine.lower_layers import LowerLayers
+from marathon_eval.backends.hf.engine.prompt_facts import marked_questions, prunable_seconds
 from marathon_eval.backends.hf.engine.prompt_pass import (
     Cut,
     KeptTokens,
@@ -39,6 +41,8 @@ from marathon_eval.errors import MarathonError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from marathon_eval.backends.hf.inputs import PromptFacts
 
 
 @dataclass
@@ -62,6 +66,8 @@ class Pruning:
     lower: LowerLayers | None = None
     #: Record which audio tokens stay, in `kept.audio_numbers`.
     log_tokens: bool = False
+    #: Per sample its question and the times of its audio tokens, for presses with `needs_question`.
+    facts: Sequence[PromptFacts] | None = None
     kept: KeptTokens | None = None
     _pass: PromptPass | None = field(default=None, init=False)
     _prompt: tuple[Tensor, Tensor | None] | None = field(default=None, init=False)
@@ -71,7 +77,8 @@ class Pruning:
 
     def __post_init__(self) -> None:
         self._refuse()
-        self._choice = TokenChoice(self.decoder, self.press, self.seeds, self._taps)
+        weights = first_projections(self.decoder, self.press) if self.press.needs_projections else None
+        self._choice = TokenChoice(self.decoder, self.press, self.seeds, self._taps, weights)
 
     def _refuse(self) -> None:
         """Raise MarathonError for a press that this model can't carry."""
@@ -190,7 +197,11 @@ class Pruning:
             loudness = loudness and [
                 each[prunable[row][audio[row]].cpu()] for row, each in enumerate(loudness)
             ]
-        return PromptPass(audio, prunable, valid, padding, prunable.sum(dim=1).tolist(), loudness)
+        started = PromptPass(audio, prunable, valid, padding, prunable.sum(dim=1).tolist(), loudness)
+        if self.facts is not None and self.press.needs_question:
+            started.question = marked_questions(self.facts, valid)
+            started.seconds = prunable_seconds(self.facts, audio, prunable)
+        return started
 
     def _padding(self, audio: Tensor) -> Tensor | None:
         """Return where in the prompts [B, T] audio tokens stand for no sound; None if none does."""
@@ -302,6 +313,8 @@ class Pruning:
         current.prunable = current.prunable.gather(1, order) & cut.valid
         if current.padding is not None:
             current.padding = current.padding.gather(1, order) & cut.valid
+        if current.question is not None:
+            current.question = current.question.gather(1, order) & cut.valid
         return gathered_tokens(hidden, order)
 
     def _note(

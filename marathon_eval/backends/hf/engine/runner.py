@@ -32,6 +32,7 @@ from marathon_eval.backends.hf.engine.memory import (
     out_of_memory,
     tokens_to_start_with,
 )
+from marathon_eval.backends.hf.engine.prompt_facts import with_facts
 from marathon_eval.backends.hf.engine.request_inputs import prepared_alone, with_loudness
 from marathon_eval.backends.hf.engine.shared_clip import Shared
 from marathon_eval.backends.hf.inputs import RATE, LocalModel
@@ -169,6 +170,9 @@ class Runner:
         parts = press.parts if press else ()
         if any(isinstance(part, PruningPress) and part.needs_loudness for part in parts):
             inputs = with_loudness(inputs, waves)
+        if any(isinstance(part, PruningPress) and part.needs_question for part in parts):
+            audio_ids = self.adapter.decoder(self._loaded.model).audio_token_ids
+            inputs = with_facts(inputs, batch, self._loaded.tokenizer, audio_ids)
         return ReadyBatch(batch, inputs)
 
     def _sound(self, audio: Audio) -> NDArray[np.float32]:

@@ -33,6 +33,7 @@ class TokenChoice:
     press: PruningPress
     seeds: Sequence[int]
     taps: Mapping[int, LastTokenAttention]
+    projections: tuple[Tensor, Tensor] | None = None
 
     def choose(
         self, current: PromptPass, cut: CutLayer, row: int, keep: Tensor, merged_hidden: Tensor
@@ -64,6 +65,9 @@ class TokenChoice:
             merged_hidden[row, places] = merged
         if current.loudness is not None and self.press.needs_loudness:
             current.loudness[row] = current.loudness[row][torch.isin(audio, chosen).cpu()]
+        seconds = None if current.seconds is None else current.seconds[row]
+        if current.seconds is not None and seconds is not None:
+            current.seconds[row] = seconds[torch.isin(audio, chosen).cpu()]
 
     def _view(self, current: PromptPass, cut: CutLayer, row: int, shown: Any, audio: Any) -> PruningView:
         tap, number = self.taps.get(cut.layer), [layer for layer, _ in self.press.cuts].index(cut.layer)
@@ -71,6 +75,9 @@ class TokenChoice:
         attention = (
             tap.row[row, shown] if reads_attention and tap is not None and tap.row is not None else None
         )
+        question: Any = None
+        if current.question is not None:
+            question = current.question[row, shown].nonzero().squeeze(1)
         return PruningView(
             hidden=states,
             norm=self.decoder.norm,
@@ -80,6 +87,9 @@ class TokenChoice:
             keep=self.press.kept(current.original[row], cut.ratio),
             loudness=None if current.loudness is None else current.loudness[row],
             left_out=current.left_out(row),
+            question=question,
+            seconds=None if current.seconds is None else current.seconds[row],
+            projections=self.projections,
             # each cut draws with its own seed, and the first cut with the seed of a press that cuts once
             generator=torch.Generator().manual_seed(self.seeds[row] + number),
         )
