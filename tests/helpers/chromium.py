@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -85,6 +86,17 @@ def chromium() -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def wait_until(page: Page, expression: str, argument: Any = None, seconds: float = 60.0) -> None:
+    """Evaluate a JavaScript expression until it is true; fail the test after so many seconds.
+
+    Page.wait_for_function waits inside of the page, where the page's own policy refuses to evaluate text again.
+    """
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < end, f"still not true after {seconds} s: {expression}"
+        page.wait_for_timeout(50)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from playwright.sync_api import Browser, Locator, expect
 
-from helpers.chromium import opened
+from helpers.chromium import opened, wait_until
 from helpers.minimal_task import write_task
 from helpers.report_page_parser import parsed
 from marathon_eval import simple_evaluate
@@ -116,7 +116,7 @@ def test_marks_lie_along_the_clip(browser: Browser, runs: Path, width: int, sche
         ]
         assert HOSTILE in (words.get_attribute("aria-label") or "")
         page.get_by_role("button", name="Play bell from 0:02.0").click()
-        page.wait_for_function("document.querySelector('#s-detail audio').currentTime >= 2")
+        wait_until(page, "document.querySelector('#s-detail audio').currentTime >= 2")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert seen.serious_faults() == []
         page.click("#s-row-1")

@@ -15,6 +15,7 @@ import soundfile
 from playwright.sync_api import Browser
 
 from helpers import make_result_folders
+from helpers.chromium import wait_until
 from helpers.make_result_folders import Made
 from helpers.viewed_runs import viewed
 from marathon_eval.api.audio import Audio
@@ -116,7 +117,7 @@ def test_the_served_page_plays_and_asks_nobody_else(runs: Path, browser: Browser
         page.on("request", lambda request: asked.append(request.url))
         page.goto(server.address)
         page.click("#s-row-1")
-        page.wait_for_function("document.querySelector('#s-detail audio').duration === 1")
+        wait_until(page, "document.querySelector('#s-detail audio')?.duration === 1")
         assert [text for text in complaints if "favicon" not in text and "403" not in text] == []
         assert all(
             url.startswith((server.address, "data:", "blob:")) for url in asked if "favicon" not in url

@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from helpers import make_result_folders
+from helpers.chromium import wait_until
 from helpers.make_result_folders import Made
 from helpers.minimal_task import write_task
 from helpers.viewed_runs import Viewed, viewed
@@ -75,10 +76,10 @@ def test_a_page_follows_a_run_its_kill_and_the_next_one(task: Path, browser: Bro
             wait_for_rows(server, process)
             expect(live).to_have_text(GOES_ON, timeout=60_000)
             first = rows_said(live.inner_text())
-            page.wait_for_function(
+            wait_until(
+                page,
                 "before => Number(/own (\\d+) of/.exec(document.getElementById('live').textContent)[1]) > before",
-                arg=first,
-                timeout=60_000,
+                first,
             )
             process.send_signal(signal.SIGKILL)
             process.wait(60)
