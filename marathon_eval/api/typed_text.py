@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from pydantic import SecretStr
-
 
 class TypedInt(int):
     """Holds a whole number whose text is not `str` of it, such as `007`."""
@@ -42,5 +40,8 @@ def _text(value: float) -> str:
 
 
 def _is_text(annotation: Any) -> bool:
+    # Imported here, because `run --help` reads this module too and pydantic would double its time.
+    from pydantic import SecretStr
+
     kinds = {annotation, *get_args(annotation)} - {type(None)}
     return bool(kinds & {str, SecretStr}) and not kinds & {int, float, bool}
