@@ -257,7 +257,7 @@ def fetched(
         if (folder / LORA_CONFIG).is_file():
             large.append("adapter_model.*")
         snapshot_download(name, revision=commit, allow_patterns=large)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - of the client's network library, any kind
         raise unreachable(name, _refusal(error), flag) from None
     missing = missing_shards(folder, prefix) + (missing_modules(folder) if code else [])
     if lacks_adapter(folder):
