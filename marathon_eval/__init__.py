@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 __all__ = [
     "Audio",
@@ -24,7 +22,10 @@ __all__ = [
     "write_report",
 ]
 
+TYPE_CHECKING = False  # typing's own would take a tenth of `marathon-eval --help`
 if TYPE_CHECKING:
+    from typing import Any
+
     from marathon_eval import report
     from marathon_eval.api.audio import Audio
     from marathon_eval.api.model import Generation, Model, Request, Response, Usage

@@ -8,11 +8,10 @@ MarathonError      the command prints it in one line and exits with code 2
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
+# `from typing import TYPE_CHECKING` would take a tenth of `marathon-eval --help`, and difflib is for mistakes only
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -42,6 +41,8 @@ class AudioError(RowError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a suggestion such as `" Did you mean dart?"`, or the empty string when no known name is similar."""
+    import difflib
+
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean {matches[0]}?" if matches else ""
 
@@ -64,6 +65,8 @@ def unknown_of_many(where: str, kind: str, name: str, known: Iterable[str], list
     names = sorted(known)
     if len(names) <= _MOST_NAMES:
         return unknown(where, kind, name, names)
+    import difflib
+
     nearest = difflib.get_close_matches(name, names, n=_NEAREST_NAMES, cutoff=0.3)
     said = f" Nearest: {', '.join(nearest)};" if nearest else ""
     return MarathonError(

@@ -14,26 +14,27 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.errors import MarathonError
 
 #: Sent to servers that need no key, because the SDKs refuse to send none.
 NO_KEY = "no-key"
 REDACTED = "<redacted>"
 #: An error may quote a key that differs from the one in use: an older key, a proxy's key, or a shortened one.
-_LOOKS_SECRET = re.compile(
+_LOOKS_SECRET = lazy_pattern(
     r"sk-[\w*.-]{6,}|AIza[\w*-]{10,}|(?<=bearer )[^\s'\"]+|(?<=[?&]key=)[^&\s'\"]+", re.IGNORECASE
 )
 #: Keys of common vendors, by their prefix: https://docs.github.com/en/code-security/secret-scanning
-_CERTAIN = re.compile(
+_CERTAIN = lazy_pattern(
     r"(?<![A-Za-z0-9])(?:sk-(?=[\w-]*\d)[\w-]{16,}|AIza[\w-]{20,}|hf_[A-Za-z0-9]{16,}|gh[pousr]_[A-Za-z0-9]{16,})"
 )
-_MARK = re.compile(r"<redacted:[0-9a-f]{16}>")
+_MARK = lazy_pattern(r"<redacted:[0-9a-f]{16}>")
 #: A special token of a tokenizer.
-_SPECIAL = re.compile(r"<.*>|\[.*\]", re.DOTALL)
+_SPECIAL = lazy_pattern(r"<.*>|\[.*\]", re.DOTALL)
 _MAX_REASON = 600
 #: Shorter texts are not searched for: they may stand anywhere by chance.
 SHORTEST_KEY = 8
-_SECRET_NAME = re.compile(r"(key|token|secret|password|authorization|credentials?)$", re.IGNORECASE)
+_SECRET_NAME = lazy_pattern(r"(key|token|secret|password|authorization|credentials?)$", re.IGNORECASE)
 #: Settings whose names end like a secret's although they hold none.
 _NO_SECRETS = frozenset({"eos_token", "bos_token", "pad_token", "audio_token", "prediction_key"})
 

@@ -11,15 +11,18 @@ import io
 import re
 import signal
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
-from typing import NoReturn
 
 from marathon_eval import __version__
 from marathon_eval.cli.plain_output import escaped_output, printable
 from marathon_eval.errors import MarathonError, did_you_mean
+
+TYPE_CHECKING = False  # typing's own would take a tenth of `marathon-eval --help`
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import NoReturn
 
 VERBS_FOLDER = Path(__file__).parent / "verbs"
 EXIT_WHOLE, EXIT_MISTAKE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 3, 130, 143

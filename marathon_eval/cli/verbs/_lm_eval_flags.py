@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -123,6 +122,8 @@ def set_verbosity(level: str | None) -> bool:
     """Set the level of log messages; return whether progress is shown. None changes nothing."""
     if level is None:
         return True
+    import logging
+
     logging.basicConfig(level=level, force=True)
     os.environ["TRANSFORMERS_VERBOSITY"] = level.lower()
     return LEVELS.index(level) > LEVELS.index("ERROR")

@@ -33,6 +33,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.copied_options import before_end, emphasised, first_turn, without_copy
 from marathon_eval.scoring.filters.lettered_row import (
     LetteredRow,
@@ -49,23 +50,23 @@ from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks
 if TYPE_CHECKING:
     from marathon_eval.scoring.filters.letters import Mention
 
-_CHAT_TOKEN = re.compile(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
-_ROLE = re.compile(r"\A\s*(?:assistant|model)\s*[:\n]\s*", re.IGNORECASE)
+_CHAT_TOKEN = lazy_pattern(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
+_ROLE = lazy_pattern(r"\A\s*(?:assistant|model)\s*[:\n]\s*", re.IGNORECASE)
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u00b4\u2032", "''\"\"''", "\u200b\u200c\u200d\u2060\ufeff")
-_LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*\{([^{}]*)\}")
-_HTML_STYLE = re.compile(r"<(b|strong|i|em|u|p|code)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
-_BOLD_LETTER = re.compile(r"(?<!\w)(\*\*|__|\*|_|`)\s*([A-Za-z])\s*\1(?!\w)")
-_LINE_MARKS = re.compile(
+_LATEX_TEXT = lazy_pattern(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*\{([^{}]*)\}")
+_HTML_STYLE = lazy_pattern(r"<(b|strong|i|em|u|p|code)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
+_BOLD_LETTER = lazy_pattern(r"(?<!\w)(\*\*|__|\*|_|`)\s*([A-Za-z])\s*\1(?!\w)")
+_LINE_MARKS = lazy_pattern(
     r"^[ \t]*(?:[#>\-*\u2022]+[ \t]+(?!\d)|[#*\u2022]+[ \t]+|\d{1,2}[.)][ \t]+(?=\S))", re.MULTILINE
 )
-_BOXED = re.compile(r"\\f?box(?:ed)?\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|\(?([A-Za-z])(?![A-Za-z]))")
+_BOXED = lazy_pattern(r"\\f?box(?:ed)?\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|\(?([A-Za-z])(?![A-Za-z]))")
 # "- 5" at the beginning of a line may be minus five or an entry of a list, so it is read as neither
-_DASHED_NUMBER = re.compile(r"^\s*-\s+(?=\d)", re.MULTILINE)
-_SENTENCE_ASKED = re.compile(r"[^.!?\n]*\?")
-_HARMONY = re.compile(
+_DASHED_NUMBER = lazy_pattern(r"^\s*-\s+(?=\d)", re.MULTILINE)
+_SENTENCE_ASKED = lazy_pattern(r"[^.!?\n]*\?")
+_HARMONY = lazy_pattern(
     r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*(?:<\|constrain\|>\w+\s*)?<\|message\|>"
 )
-_TAGGED = re.compile(
+_TAGGED = lazy_pattern(
     r"<\s*(answer|final_answer|ans|choice|response|solution|conclusion)\s*>(.*?)(?:<\s*/\s*\1\s*>|\Z)",
     re.DOTALL | re.IGNORECASE,
 )

@@ -5,9 +5,9 @@ They count where they are all of a clause ("so no", "the answer is yes"), or whe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.counts import SMALL_NUMBERS
 from marathon_eval.scoring.filters.languages import FOREIGN_DENIALS
 from marathon_eval.scoring.filters.words import BREAK
@@ -60,7 +60,7 @@ _LEADING = frozenset(
     ]
 )
 #: What may follow an option of this kind in its clause: "all of them", "none of the above".
-_TRAILING = re.compile(
+_TRAILING = lazy_pattern(
     r" (?:of (?:them|these|those|the above|the options|the sounds|the choices)|at all|for sure|here|indeed|please|as well)\Z"
 )
 _AFTER_ONE = frozenset(["of", "that", "who", "which", "is", "was", "being", "can", "another", "thing", "i"])

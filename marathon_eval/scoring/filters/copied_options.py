@@ -5,26 +5,27 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.option_text import option_texts
 from marathon_eval.scoring.filters.words import plain_text
 
-_ENTRY = re.compile(
+_ENTRY = lazy_pattern(
     r"\s*(?:[-\u2022>]\s+)?(?P<bold>\*\*|__)?[(\[]?(?P<letter>[A-Za-z])[.):\]]+\s*(?P<text>.+)"
 )
-_INLINE = re.compile(r"(?<![^\W_])[(\[]?([A-Z])[.):\]]\s*")
-_CHOSEN = re.compile(
+_INLINE = lazy_pattern(r"(?<![^\W_])[(\[]?([A-Z])[.):\]]\s*")
+_CHOSEN = lazy_pattern(
     r"\u2713|\u2714|\u2705|\u2611|<-+|\u2190|\[x\]|\((?:correct|right|answer|chosen)(?: answer)?\)",
     re.IGNORECASE,
 )
 #: Only spaces within a line, and few of them where two runs may meet: a text of newlines or spaces stays linear.
-_NEXT_TURN = re.compile(
+_NEXT_TURN = lazy_pattern(
     r"\n[^\S\n]*(?:#{1,4}[^\S\n]{0,3})?(?:\*\*)?"
     r"(?:Question|Q|Human|User|Instruction|Next question|Example|Problem)[^\S\n]{0,3}\d{0,4}(?:\*\*)?[^\S\n]{0,3}:"
     r"|\n#{1,4}[^\S\n]{1,3}(?:Question|Instruction|Example|Problem)[^\S\n]{0,3}\d{0,4}[^\S\n]{0,3}\n"
     r"|\n[^\S\n]*(?:user|human)[^\S\n]*\n|\n-{3,}[^\S\n]*\n|<\|im_start\|>\s*user|<start_of_turn>\s*user|\[INST\]",
     re.IGNORECASE,
 )
-_END = re.compile(
+_END = lazy_pattern(
     r"<\|(?:endoftext|im_end|eot_id|end_of_text|end|eom_id|return|eos|end_of_turn|END_OF_TURN_TOKEN|user|start_header_id)\|>|</s>|<(?:eos|end_of_turn|turn\|)>"
 )
 
@@ -103,7 +104,7 @@ def emphasised(text: str, choices: tuple[str, ...]) -> int | None:
         return None
     bold = re.findall(r"\*\*(.+?)\*\*", text, re.DOTALL)
     whole = option_texts(choices).whole
-    named = {whole.get(plain_text(re.sub(_INLINE, "", part))) for part in bold}
+    named = {whole.get(plain_text(_INLINE.sub("", part))) for part in bold}
     named.discard(None)
     plain = plain_text(re.sub(r"\*\*.+?\*\*", " ", text, flags=re.DOTALL))
     listed = sum(f" {plain_text(choice)} " in f" {plain} " for choice in choices)

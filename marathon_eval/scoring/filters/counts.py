@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.words import plain_text
 
 #: The words of 0 to 19, in order.
@@ -37,7 +38,7 @@ _WORDS = [
 ]
 _IN_WORDS = {str(number): words for number, words in enumerate(_WORDS)}
 _IN_DIGITS = {words: str(number) for number, words in enumerate(_WORDS)}
-_IN_TEXT = re.compile(
+_IN_TEXT = lazy_pattern(
     rf"\b(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(SMALL_NUMBERS[1:10])}))?|{'|'.join(sorted(SMALL_NUMBERS, key=len, reverse=True))})\b",
     re.IGNORECASE,
 )

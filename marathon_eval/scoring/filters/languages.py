@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from unicodedata import normalize
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
+
 #: Nouns and verbs that announce an answer: "Respuesta: C", "ich wähle C".
 _ANSWER_WORDS = {
     "es": "respuesta opción opcion alternativa elección elijo escojo selecciono elegiría elegiria solución",
@@ -179,7 +181,7 @@ def _joined(table: dict[str, str]) -> frozenset[str]:
 
 def pattern_of(source: str) -> re.Pattern[str]:
     """Compile a pattern for texts in the normal form NFKC, which takes some Thai and Hindi letters apart."""
-    return re.compile(normalize("NFKC", source), re.IGNORECASE)
+    return lazy_pattern(normalize("NFKC", source), re.IGNORECASE)
 
 
 ANSWER_WORDS, GLUE, AFTER = _joined(_ANSWER_WORDS), _joined(_GLUE), _joined(_AFTER)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.languages import UNSPACED_STATEMENT
 
 #: Letters that are also English words: an article and a pronoun.
 WORD_LETTERS = "AI"
 
 # Matches no letter of a word, an abbreviation, a unit or a note: "I'd", "D.C.", "A/C", "B-flat", "C#", "25 °C".
-LETTER = re.compile(
+LETTER = lazy_pattern(
     r"(?<![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°._-])(?<![A-Za-z]')[A-Za-z]"
     r"(?![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°_]|'(?![dt][iu\u0131\u00fc]r)[A-Za-z]|[.-][A-Za-z0-9]"
     r"|[ -](?:major|minor|flat|sharp|maj|min|dur|moll)\b|\s?[\u266f\u266d])"
@@ -54,67 +55,70 @@ _CONCLUDING = (
 )
 #: What stands before a letter that is stated as the answer.
 STATEMENTS = (
-    *(re.compile(pattern, re.IGNORECASE) for pattern in (_NOUN_LINKED, _NOUN_COLON, _CHOOSING, _CONCLUDING)),
+    *(
+        lazy_pattern(pattern, re.IGNORECASE)
+        for pattern in (_NOUN_LINKED, _NOUN_COLON, _CHOOSING, _CONCLUDING)
+    ),
     UNSPACED_STATEMENT,
 )
 #: "option b", "letter a": no article can follow these words. It can follow those of LOOSELY_NAMED.
-NAMED = re.compile(r"\b(?:options?|letter)\s*[:#]?\s*\Z", re.IGNORECASE)
-LOOSELY_NAMED = re.compile(r"\b(?:choices?|answer)\s*[:#]?\s*\Z", re.IGNORECASE)
+NAMED = lazy_pattern(r"\b(?:options?|letter)\s*[:#]?\s*\Z", re.IGNORECASE)
+LOOSELY_NAMED = lazy_pattern(r"\b(?:choices?|answer)\s*[:#]?\s*\Z", re.IGNORECASE)
 
-SENTENCE = re.compile(r"[;!?]|[.](?=\s)")
-CLAUSE = re.compile(
+SENTENCE = lazy_pattern(r"[;!?]|[.](?=\s)")
+CLAUSE = lazy_pattern(
     r"[;!?\n,\u2014\u2013\u3002\uff0c]|[.](?=\s|\Z)|\s-\s|\b(?:so|but|because|since|therefore|thus|hence|while|whereas"
     r"|although|though|however|as|for the reason)\b",
     re.IGNORECASE,
 )
 #: "everything but D" excludes D; any other "but" begins a clause.
-EXCEPT = re.compile(r"\b(all|any\w*|every\w*|none|nothing|no one|nobody) but\b", re.IGNORECASE)
+EXCEPT = lazy_pattern(r"\b(all|any\w*|every\w*|none|nothing|no one|nobody) but\b", re.IGNORECASE)
 
-QUESTION = re.compile(r"[)\]}\"']*\s*\?")
+QUESTION = lazy_pattern(r"[)\]}\"']*\s*\?")
 #: What follows a letter that ends its clause, where no article can stand.
-TERMINAL = re.compile(r"\s*(?:\Z|[\n.,;:!?)\]}\"'>\u3002\uff0c]|[-\u2013\u2014](?:\s|\Z))")
-CONNECTED = re.compile(r"\s+(?:because|since|as|due|based|given|which|for the)\b", re.IGNORECASE)
-PREDICATE = re.compile(
+TERMINAL = lazy_pattern(r"\s*(?:\Z|[\n.,;:!?)\]}\"'>\u3002\uff0c]|[-\u2013\u2014](?:\s|\Z))")
+CONNECTED = lazy_pattern(r"\s+(?:because|since|as|due|based|given|which|for the)\b", re.IGNORECASE)
+PREDICATE = lazy_pattern(
     r"\s+(?:is|was|seems|appears|fits|matches|sounds|must|would|should|can|could|cannot|can't|does|doesn't|isn't"
     r"|wasn't|has)\b",
     re.IGNORECASE,
 )
-IS = re.compile(r"[)\]}.:,]?\s*(?:is|was|isn't|wasn't|cannot|can't)\b", re.IGNORECASE)
+IS = lazy_pattern(r"[)\]}.:,]?\s*(?:is|was|isn't|wasn't|cannot|can't)\b", re.IGNORECASE)
 #: "A helyes válasz: C": the article of a clause that announces what follows its colon.
-ANNOUNCES = re.compile(r"\s+[^.,;!?\n]*:")
+ANNOUNCES = lazy_pattern(r"\s+[^.,;!?\n]*:")
 #: "A or", "A, B": another letter shows that this one is a letter too.
-ANOTHER = re.compile(r"\s*[)\"']*\s*(?:(?:or|and|nor|not|rather)\b|[,/&]?\s*[A-Z]\b)")
-LIST_LINK = re.compile(
+ANOTHER = lazy_pattern(r"\s*[)\"']*\s*(?:(?:or|and|nor|not|rather)\b|[,/&]?\s*[A-Z]\b)")
+LIST_LINK = lazy_pattern(
     r"[)\]}\"']*\s*(?:[,/+&]\s*(?:or\b|and\b)?|\bor\b|\band\b|\bnor\b|\bor else\b)\s*(?:option |choice |letter )?"
     r"[(\[\"']*\Z",
     re.IGNORECASE,
 )
 #: What follows a capital at the beginning set apart from the rest; a lower-case letter needs a mark right after it.
-SET_APART = re.compile(
+SET_APART = lazy_pattern(
     r"[)\]}]?(?:[.):,\u3002\uff1a](?=\s|\Z|[\"'(])|\s+[-\u2013\u2014](?=\s)|[:)]|\s*\n|\s*\Z)"
 )
-SMALL_SET_APART = re.compile(r"[)\]}]|[.:,](?=\s|\Z)")
+SMALL_SET_APART = lazy_pattern(r"[)\]}]|[.:,](?=\s|\Z)")
 
-DENIED_BEFORE = re.compile(
+DENIED_BEFORE = lazy_pattern(
     r"\b(?:not|no|never|neither|nor|cannot|without|except|excluding|hardly|nobody|none|unlikely|doubt|unsure|if|whether"
     r"|rather than|instead of|as opposed to|unlike|other than|apart from|out|eliminat\w*|exclud\w*|rul\w+ out|avoid"
     r"|reject\w*)\b|n't\b|\bcant\b",
     re.IGNORECASE,
 )
-DENIED_AFTER = re.compile(
+DENIED_AFTER = lazy_pattern(
     r"\b(?:not|wrong|incorrect|false|unlikely|impossible|out|never|eliminated|excluded|cannot|neither)\b|n't\b",
     re.IGNORECASE,
 )
 #: "C, not D", "C rather than D": the words after it are denied, not the letter before it.
-CONTRAST = re.compile(
+CONTRAST = lazy_pattern(
     r"\s*\(?(?:and )?(?:not|rather than|instead of|over|unlike|as opposed to)\b", re.IGNORECASE
 )
 #: "It could be B, but": what is granted before a "but" is not the answer.
-GRANTED_BEFORE = re.compile(
+GRANTED_BEFORE = lazy_pattern(
     r"\b(?:could|might|may|can) (?:also |well |possibly )?(?:be|seem|appear|sound)\b", re.IGNORECASE
 )
-GRANTED_AFTER = re.compile(r"[^.;!?\n]{0,40}\b(?:but|however|though|yet)\b", re.IGNORECASE)
-NO_DENIAL = re.compile(
+GRANTED_AFTER = lazy_pattern(r"[^.;!?\n]{0,40}\b(?:but|however|though|yet)\b", re.IGNORECASE)
+NO_DENIAL = lazy_pattern(
     r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)", re.IGNORECASE
 )
 
@@ -130,9 +134,9 @@ _FILLERS = (
     "confident sure positive convinced certain am pretty quite fairly feel told given everything all considered overall"
 )
 #: What follows the letter of an entry of a list: "B. Cat".
-MARKED_ENTRY = re.compile(r"[)\]]?[.):]")
+MARKED_ENTRY = lazy_pattern(r"[)\]]?[.):]")
 #: "C best describes the audio": no article can stand there.
-DESCRIBES = re.compile(
+DESCRIBES = lazy_pattern(
     r"[)\]\"']*\s+(?:(?:is|seems|appears to be) the (?:best|correct|right|most|closest|only) |would be (?:the|my) )?"
     r"(?:(?:best|better|most (?:accurately|closely|likely)|clearly|correctly|accurately|closely)\s+)?"
     r"(?:describes?|match(?:es)?|fits?|represents?|captures?|reflects?|corresponds|answers?|summari[sz]es|it is|would be my"
@@ -141,4 +145,4 @@ DESCRIBES = re.compile(
 )
 #: Words of a clause that only says which option it is ("so it must be C").
 FILLERS = frozenset(_FILLERS.split())
-WORD = re.compile(r"[A-Za-z\u00c0-\u024f']+|\d+")
+WORD = lazy_pattern(r"[A-Za-z\u00c0-\u024f']+|\d+")

@@ -10,21 +10,22 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.option_text import option_texts
 from marathon_eval.scoring.filters.words import plain_text
 
-_CARRIED = re.compile(
+_CARRIED = lazy_pattern(
     r"\s*(?:[(\[](?P<inside>[A-Za-z]|\d{1,2})[)\]]\s*|(?P<plain>[A-Za-z]|\d{1,2})(?:[.):]|\s-)\s+)(?P<text>\S.*)",
     re.DOTALL,
 )
 #: Words in which a lone letter is a name of what was heard: "the note is D", "grade C".
 _NAMING = r"\b(?:note|key|chord|pitch|tone|grade|class|type|string|scale|vitamin|root|tonic)s?"
-_NAMED = re.compile(
+_NAMED = lazy_pattern(
     rf"{_NAMING}(?:\s+(?:is|was|of|sounds like|must be|should be|would be|seems to be))?\s*:?\s*(?:an?\s+)?[\"'(*]*([A-Za-z])(?![\w#\u266f\u266d+'-])",
     re.IGNORECASE,
 )
 #: What a text has if one of its words may be a letter, or a letter with an accidental, however numbers and notes are written.
-_MAY_NAME_A_LETTER = re.compile(
+_MAY_NAME_A_LETTER = lazy_pattern(
     r"(?<![a-z0-9])[a-z](?![a-z0-9])|(?<![a-z0-9])[a-g]b(?![a-z0-9])|flat|sharp|[\d#]|[^\x00-\x7f]",
     re.IGNORECASE,
 )

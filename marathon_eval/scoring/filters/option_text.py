@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.common_options import (
     COMMON,
     common_named,
@@ -29,7 +30,7 @@ from marathon_eval.scoring.filters.languages import (
 from marathon_eval.scoring.filters.unspaced import is_unspaced, unspaced_named, unspaced_names
 from marathon_eval.scoring.filters.words import BREAK, plain_text, words_and_breaks, written
 
-_NAME_PARTS = re.compile(
+_NAME_PARTS = lazy_pattern(
     r"(?P<name>.+?)(?:\s+[-\u2013\u2014:]\s+.+|\s*\((?P<range>[^()]+)\))\s*\Z", re.DOTALL
 )
 _OPENINGS = (
@@ -50,23 +51,23 @@ _REJECTIONS = "wrong incorrect false unlikely impossible out not isnt wasnt cann
 _JOINING = frozenset(["and", "definitely", "certainly", "clearly", "surely"])
 _DENYING = frozenset(_DENIALS.split()) | FOREIGN_DENIALS
 _REJECTING = frozenset(_REJECTIONS.split()) | FOREIGN_REJECTIONS
-_NO_DENIAL = re.compile(
+_NO_DENIAL = lazy_pattern(
     r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)|\bno other than\b",
     re.IGNORECASE,
 )
-_STATED = re.compile(
+_STATED = lazy_pattern(
     r"([^.!?;\n]*)\b(?:answer|option|choice)(?:\s+(?:is|would be|must be|should be)\b\s*:?|\s*[:=])\s*([^.!?;\n]+)",
     re.IGNORECASE,
 )
-_ANYTHING_BUT = re.compile(
+_ANYTHING_BUT = lazy_pattern(
     r"\b(?:(?:anything|everything|all|any of them) but|far from|less than(?= [a-z]))\b", re.IGNORECASE
 )
-_CONTRAST = re.compile(
+_CONTRAST = lazy_pattern(
     rf"\b(?:{'|'.join(CONTRASTS.split())}|and(?= (?:sounds?|is|seems?|appears?|she|he|they|it|the speaker|the voice)\b))\b",
     re.IGNORECASE,
 )
 #: Words without which the three patterns above find nothing; they take longer than a look at the words.
-_REWRITTEN = frozenset(words_and_breaks(f"{CONTRASTS} no not without and but far less"))
+_REWRITTEN = frozenset(f"{CONTRASTS} no not without and but far less".split())
 
 
 class Alias(NamedTuple):

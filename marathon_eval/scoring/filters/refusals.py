@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.languages import FOREIGN_REFUSAL
 
 _TELLING = (
@@ -16,7 +17,7 @@ _UNSURE = (
     r"|unsure|unclear|uncertain)"
 )
 #: The one who answers, not one who is described: "I cannot tell", not "she cannot tell".
-_REFUSAL = re.compile(
+_REFUSAL = lazy_pattern(
     rf"\b(?:i|we)\b(?: (?:really|honestly|simply|just|also|still|unfortunately))? ?{_CANNOT} (?:\w+ )?{_TELLING}\b"
     rf"|\b(?:i|we)(?:'m| am|'re| are| was)? (?:\w+ )?{_UNSURE}"
     rf"|\b(?:i|we) (?:\w+ )?(?:do(?: not|n'?t)|did(?: not|n'?t)) (?:\w+ )?(?:know|understand|have (?:\w+ )?(?:access|information)"
@@ -61,18 +62,18 @@ _HINTS = (
     ),
 )
 #: What the author says of itself, not of the recording: "I'm happy to help!"
-COURTESY = re.compile(
+COURTESY = lazy_pattern(
     r"\b(?:i|we)(?:'m|'re| am| are|'d be| would be|'ll be| will be) (?:\w+ )?(?:happy|glad|pleased|delighted|excited|sad|sorry|afraid) "
     r"to (?:help|assist|answer|listen|say|report|tell you)\b",
     re.IGNORECASE,
 )
-_CONTRAST = re.compile(
+_CONTRAST = lazy_pattern(
     r"\b(?:but|however|though|still|yet|nevertheless|nonetheless|best guess|my guess|guess is|had to (?:guess|choose|pick)|pero"
     r"|aber|mais|mas|ma|но|але|ale|ama|tetapi|tapi|nhưng|لكن|אבל|लेकिन)\b|但|不过|不過|แต่|でも|しかし|하지만",
     re.IGNORECASE,
 )
-_CONCEDED = re.compile(r"\b(?:although|though|even though|while|even if)\b([^,.;]*),", re.IGNORECASE)
-_HEDGE = re.compile(
+_CONCEDED = lazy_pattern(r"\b(?:although|though|even though|while|even if)\b([^,.;]*),", re.IGNORECASE)
+_HEDGE = lazy_pattern(
     r"\b(?:may|might|could|perhaps|maybe|possibly|can only say|quizás|vielleicht|peut-être|talvez|forse|возможно|mungkin)\b"
     r"|也许|可能|かもしれ|아마",
     re.IGNORECASE,

@@ -9,18 +9,19 @@ import re
 from collections.abc import Sequence
 
 from marathon_eval.api.filter import FilterContext, FilterStep, Held
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks, known_and, without_thoughts
 
 _TOKENS = r"(?:<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|end_of_turn)>)"
-_AT_ENDS = re.compile(rf"\A(?:\s*{_TOKENS})+|(?:{_TOKENS}\s*)+\Z")
-_FINAL_CHANNEL = re.compile(r"\A\s*(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*<\|message\|>")
+_AT_ENDS = lazy_pattern(rf"\A(?:\s*{_TOKENS})+|(?:{_TOKENS}\s*)+\Z")
+_FINAL_CHANNEL = lazy_pattern(r"\A\s*(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*<\|message\|>")
 #: The form of Qwen3-ASR, whose adapter takes it off and whose servers do not: `language English<asr_text>`.
-_SPOKEN_LANGUAGE = re.compile(r"\A\s*language \w+<asr_text>")
-_ROLE = re.compile(r"\A\s*assistant\s*\n", re.IGNORECASE)
+_SPOKEN_LANGUAGE = lazy_pattern(r"\A\s*language \w+<asr_text>")
+_ROLE = lazy_pattern(r"\A\s*assistant\s*\n", re.IGNORECASE)
 _SOURCE = r"(?:the |this |that )?(?:audio|recording|speech|clip|file|passage|speaker|person|man|woman|voice|narrator|sound|segment)"
 _NOUN = r"(?:spoken (?:content|text|words)|transcription|transcript|transcribed (?:text|speech|audio)|verbatim transcript(?:ion)?)"
 #: A label needs its colon, because speech may begin with the word "content".
-_LABEL = re.compile(
+_LABEL = lazy_pattern(
     r"\A\s*(?:(?:sure|certainly|okay|ok|of course|absolutely)[,.!]?\s+)?(?:here(?:'s| is) (?:the|a|your) |the )?"
     rf"\**(?:(?:full |complete |exact )?{_NOUN}(?: (?:of|for|from) {_SOURCE}(?: clip| file| recording)?)?(?: (?:is|reads)(?: as follows)?)?"
     # what is said, by the recording or by the one who speaks: "In this clip, the speaker says: ..."

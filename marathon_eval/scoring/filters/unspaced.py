@@ -7,10 +7,11 @@ import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.languages import UNSPACED_BEFORE, UNSPACED_BEHIND, pattern_of
 from marathon_eval.scoring.filters.words import UNSPACED
 
-_SCRIPT = re.compile(f"[{UNSPACED}]")
+_SCRIPT = lazy_pattern(f"[{UNSPACED}]")
 _BREAK = pattern_of(
     r"[.,;:!?\n\u3001\u3002]|而是|但是|但|然而|所以|因此|แต่|하지만|지만|しかし|けど|ではなく(?=.)|が(?=\s*[、,])"
 )

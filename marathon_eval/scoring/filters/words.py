@@ -10,6 +10,8 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
+
 #: Stands for a punctuation mark that ends a clause.
 BREAK = "\n"
 #: Combining marks, which Python's \w does not match: Latin, Cyrillic, Hebrew, Arabic, the Indic scripts, Thai, Lao.
@@ -21,41 +23,43 @@ MARKS_OF_LETTERS = (
 _WORD = rf"(?:[^\W_]|[+%°\u266f\u266d{MARKS_OF_LETTERS}])+"
 _NUMBER = rf"[<>\u2264\u2265]?(?:(?<![^\W_])(?<![)%+°])-)?\d+(?:[./:]\d+)*(?:{_WORD})?"
 _BREAKS = "[.,;:!?\n\u2013\u2014\u3001\u3002\u0964\u061f\u060c\u061b]"
-_TOKEN = re.compile(rf"{_NUMBER}|{_WORD}|(?P<mark>{_BREAKS})")
-_ASCII_TOKEN = re.compile(r"[a-z0-9+%]+|(?P<mark>[.,;:!?\n])")
+_TOKEN = lazy_pattern(rf"{_NUMBER}|{_WORD}|(?P<mark>{_BREAKS})")
+_ASCII_TOKEN = lazy_pattern(r"[a-z0-9+%]+|(?P<mark>[.,;:!?\n])")
 _APOSTROPHES = str.maketrans("", "", "'\u2019\ufe0f\u200d")
 #: Letters of scripts whose words run together, or carry endings (Hangul).
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
-_SCRIPT_CHANGE = re.compile(rf"(?<=[{UNSPACED}])(?=[a-z0-9])|(?<=[a-z0-9])(?=[{UNSPACED}])")
-_DIGIT = re.compile(r"\d")
-_MINUS = re.compile(r"(?:\b(?:minus|negative)\s+|(?<![^\W_])(?<![)%+°])[\u2212\u2013](?=\d))-?(?=\d)")
-_PLUS = re.compile(r"(?:\b(?:plus|positive)\s+|(?<![^\s(\[:=\"]) *\+)(?=\d)")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
-_LEADING_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
-_DOTTED_FRACTION = re.compile(r"(?<=\d)[\u2044\u2215](?=\d)")
-_UNIT = re.compile(r"(?<=\d)(?=(?:db|hz|khz|bpm|sec|secs|s|ms|min|mins|kg|km|cm|mm|m|k)\b)")
-_PERCENT = re.compile(r"(?<=\d)\s*(?:%|percent\b|per cent\b)")
-_RANGE = re.compile(r"(?<=\d)\s+to\s+(?=\d)")
+_SCRIPT_CHANGE = lazy_pattern(rf"(?<=[{UNSPACED}])(?=[a-z0-9])|(?<=[a-z0-9])(?=[{UNSPACED}])")
+_DIGIT = lazy_pattern(r"\d")
+_MINUS = lazy_pattern(r"(?:\b(?:minus|negative)\s+|(?<![^\W_])(?<![)%+°])[\u2212\u2013](?=\d))-?(?=\d)")
+_PLUS = lazy_pattern(r"(?:\b(?:plus|positive)\s+|(?<![^\s(\[:=\"]) *\+)(?=\d)")
+_THOUSANDS = lazy_pattern(r"(?<=\d),(?=\d{3}(?!\d))")
+_DECIMAL_COMMA = lazy_pattern(r"(?<=\d),(?=\d)")
+_LEADING_POINT = lazy_pattern(r"(?<![\w.])\.(?=\d)")
+_DOTTED_FRACTION = lazy_pattern(r"(?<=\d)[\u2044\u2215](?=\d)")
+_UNIT = lazy_pattern(r"(?<=\d)(?=(?:db|hz|khz|bpm|sec|secs|s|ms|min|mins|kg|km|cm|mm|m|k)\b)")
+_PERCENT = lazy_pattern(r"(?<=\d)\s*(?:%|percent\b|per cent\b)")
+_RANGE = lazy_pattern(r"(?<=\d)\s+to\s+(?=\d)")
 _COMPARATORS = (
     (
-        re.compile(
+        lazy_pattern(
             r"\b(?:no more than|not more than|at most|up to|maximum of)\s+(?=-?\d)|<\s*=\s*(?=-?\d)|\u2264\s+(?=-?\d)"
         ),
         "\u2264",
     ),
     (
-        re.compile(
+        lazy_pattern(
             r"\b(?:no less than|no fewer than|not less than|at least|minimum of)\s+(?=-?\d)|>\s*=\s*(?=-?\d)|\u2265\s+(?=-?\d)"
         ),
         "\u2265",
     ),
     (
-        re.compile(r"\b(?:less than|fewer than|lower than|smaller than|under|below)\s+(?=-?\d)|<\s+(?=-?\d)"),
+        lazy_pattern(
+            r"\b(?:less than|fewer than|lower than|smaller than|under|below)\s+(?=-?\d)|<\s+(?=-?\d)"
+        ),
         "<",
     ),
     (
-        re.compile(
+        lazy_pattern(
             r"\b(?:more than|greater than|higher than|larger than|over|above)\s+(?=-?\d)|>\s+(?=-?\d)"
         ),
         ">",
@@ -63,12 +67,12 @@ _COMPARATORS = (
 )
 # A flat or sharp note; other words may follow "a flat" ("a flat tyre"), so the end or a word of music must.
 _NOTE_END = r"(?=\s*(?:\Z|[^\w\s]|\b(?:major|minor|maj|min|dur|moll|key|note|chord|scale|string|string)\b))"
-_ACCIDENTAL = re.compile(
+_ACCIDENTAL = lazy_pattern(
     rf"(?<![^\W_])([a-g])(?:\s?([#\u266f])(?!\w)|[\s-](sharp)\b{_NOTE_END}|\s?(\u266d)|[\s-](flat)\b{_NOTE_END})"
 )
-_SHORT_FLAT = re.compile(r"(?<![^\W_])([A-G])b(?![^\W_])")
-_GRADE = re.compile(r"(?<![^\W_])([a-f])[-\u2212](?=\Z|[.,;:!?)\]\"]|\s)")
-_HAS_NOTE = re.compile(r"[#\u266f\u266d]|flat|sharp|\b[A-G]b\b")
+_SHORT_FLAT = lazy_pattern(r"(?<![^\W_])([A-G])b(?![^\W_])")
+_GRADE = lazy_pattern(r"(?<![^\W_])([a-f])[-\u2212](?=\Z|[.,;:!?)\]\"]|\s)")
+_HAS_NOTE = lazy_pattern(r"[#\u266f\u266d]|flat|sharp|\b[A-G]b\b")
 
 
 @lru_cache(maxsize=1 << 14)

@@ -14,15 +14,16 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.errors import RowError, did_you_mean
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*")
+_SENTENCE_END = lazy_pattern(r"[.!?…]+[\"'”’)\]]*(?=\s|$)|[。！？]+[”’」』）]*")
 #: Words whose full stop ends no sentence.
-_ABBREVIATION = re.compile(
+_ABBREVIATION = lazy_pattern(
     r"\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|Jr|Sr|vs|etc|e\.g|i\.e|No|Inc|Ltd|Co)\.(?=\s+\S)", re.IGNORECASE
 )
-_TOKEN = re.compile(r"\w+(?:[-.]\w+)*")
-_FENCE = re.compile(r"^```(?:json)?\s*|\s*```$", re.IGNORECASE)
+_TOKEN = lazy_pattern(r"\w+(?:[-.]\w+)*")
+_FENCE = lazy_pattern(r"^```(?:json)?\s*|\s*```$", re.IGNORECASE)
 
 
 class RuleArguments:

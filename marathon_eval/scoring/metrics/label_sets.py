@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.api.metric import Mean, Metric, NumberTally, ScoredRow, Tally
 from marathon_eval.scoring.metrics.accuracy import same_label
 from marathon_eval.scoring.metrics.classification import f1
@@ -20,8 +21,8 @@ from marathon_eval.scoring.metrics.stated import stated_part
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SEPARATOR = re.compile(r"\s*[,;|/\n、،，；]\s*(?:and\s+|or\s+)?|\s+(?:and|&)\s+", re.IGNORECASE)
-_BULLET = re.compile(r"^\s*(?:[-*•·]\s+|#?\d{1,2}[.):]\s+)")
+_SEPARATOR = lazy_pattern(r"\s*[,;|/\n、،，；]\s*(?:and\s+|or\s+)?|\s+(?:and|&)\s+", re.IGNORECASE)
+_BULLET = lazy_pattern(r"^\s*(?:[-*•·]\s+|#?\d{1,2}[.):]\s+)")
 _EDGES = " \t*_`\"'“”„‘’«»[]{}"
 _NOTHING = frozenset(("", "none", "nothing", "no label", "n/a"))
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Literal
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.errors import MarathonError
 from marathon_eval.scoring.filters.counts import counts_in_digits
@@ -78,12 +79,12 @@ _COMMA = frozenset(
     ]
 )
 _SPACES = "  \u2009\u202f'’_"
-_TOKEN = re.compile(
+_TOKEN = lazy_pattern(
     rf"(?<![\w.,])([+-](?=[\d.,]))?(\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?![\d])(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+)"
     r"(?:[eE]([+-]?\d{1,3})(?!\w))?"
 )
 _GROUPS = {
-    sign: re.compile(
+    sign: lazy_pattern(
         rf"[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+|[1-9]\d?(?:{re.escape(sign)}\d{{2}})+{re.escape(sign)}\d{{3}}"
     )
     for sign in ".,"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.metrics.stated import stated_part
 
 _UNITS = {
@@ -17,14 +18,14 @@ _UNITS = {
 _SECONDS = {name: seconds for seconds, names in _UNITS.items() for name in names.split()}
 _UNIT = "|".join(sorted(_SECONDS, key=len, reverse=True))
 _AMOUNT = rf"(?P<number>\d+(?:[.,]\d+)?)\s*(?P<unit>{_UNIT})(?:(?![a-z])|(?=\d))"
-_TIME = re.compile(
+_TIME = lazy_pattern(
     r"(?:(?P<clock>\d+(?::\d+){1,2}(?:\.\d+)?)(?!\w)"
     r"|(?P<prime>\d+)\s*['′](?:\s*(?P<primes>\d+(?:\.\d+)?)\s*(?:\"|″|''))?"
     rf"|{_AMOUNT}|(?P<bare>\d+(?:\.\d+)?)(?!\w))",
     re.IGNORECASE,
 )
-_WITHIN = re.compile(r"\s*,?\s*(?:(?:and|und|et|y|e)\s+)?", re.IGNORECASE)
-_RANGE = re.compile(r"\s*(?:-|–|—|~|to|until|till|and|bis|und|à|a|et|y)\s*", re.IGNORECASE)
+_WITHIN = lazy_pattern(r"\s*,?\s*(?:(?:and|und|et|y|e)\s+)?", re.IGNORECASE)
+_RANGE = lazy_pattern(r"\s*(?:-|–|—|~|to|until|till|and|bis|und|à|a|et|y)\s*", re.IGNORECASE)
 
 
 class _Found(NamedTuple):

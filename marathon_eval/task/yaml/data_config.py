@@ -52,7 +52,8 @@ _OF_THE_USER = {
 class Keys(BaseModel):
     """Reads a mapping of a YAML; unknown keys are refused. The base of all such classes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # a nested block is part of its parent's validator; most never need one of their own
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class DatasetKwargs(BaseModel):

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 class _Keys(BaseModel):
     """Base class of the mappings below `judge:`. Unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # a nested block is part of its parent's validator; most never need one of their own
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class JudgeGate(_Keys):
