@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.results import SCHEMA_VERSION
+from marathon_eval.evaluator.sweep_costs import Costs
 from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.compressed_samples import rows_of
 from marathon_eval.results.label import label_words
 from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired_metrics
 from marathon_eval.scoring.stats import p_text
-from marathon_eval.scoring.usage import STAGES, sounding_tokens
+from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult, TaskResult
@@ -43,14 +43,15 @@ NUMBERS = (
 class TaskCell:
     """Holds a task's figures in one cell. Seconds are means per response, as if it ran alone, without warm-up."""
 
-    score: float | None
-    ci95: tuple[float, float] | None
-    coverage: float
     kept: float | None
     seconds: dict[str, float | None]
     theoretical_speedup: float | None
+    score: float | None = None
+    ci95: tuple[float, float] | None = None
+    coverage: float = 0.0
     n: int = 0
     full_n: int = 0
+    #: An uncompressed response's seconds over this cell's, on the documents that one session timed in both cells.
     measured_speedup: float | None = None
     difference: TaskDifference | None = None
     scale: float = 1.0
@@ -61,6 +62,7 @@ class SweepTable:
     """Collects results: `add` each cell, the uncompressed one first; then `finish` corrects the p-values."""
 
     base: dict[str, TaskRows] = field(default_factory=dict)
+    base_costs: dict[str, Costs] = field(default_factory=dict)
     cells: list[dict[str, Any]] = field(default_factory=list)
     tasks: dict[str, dict[str, TaskCell]] = field(default_factory=dict)
     #: Those of all cells, as results.json has them; None until the first cell is added.
@@ -74,8 +76,8 @@ class SweepTable:
             costs = Costs()
             rows = TaskRows(entry.summary(), compared_rows(costs.passing(rows_of(result.samples[task]))))
             if cell.press is None:
-                self.base[task] = rows
-            self.tasks.setdefault(task, {})[cell.label] = self._task_cell(cell, entry, rows, costs.cell())
+                self.base[task], self.base_costs[task] = rows, costs
+            self.tasks.setdefault(task, {})[cell.label] = self._task_cell(cell, entry, rows, costs)
         self.cells.append(
             {
                 "label": cell.label,
@@ -90,8 +92,13 @@ class SweepTable:
             }
         )
 
-    def _task_cell(self, cell: SweepCell, entry: TaskResult, rows: TaskRows, figures: TaskCell) -> TaskCell:
+    def _task_cell(self, cell: SweepCell, entry: TaskResult, rows: TaskRows, costs: Costs) -> TaskCell:
         task, headline = entry.task, entry.headline_value()
+        figures = TaskCell(
+            kept=costs.kept_share(),
+            seconds=costs.mean_seconds(),
+            theoretical_speedup=costs.theoretical_speedup(),
+        )
         figures.score, figures.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
         reading = entry.headline_reading
         figures.coverage, figures.n, figures.full_n = (
@@ -105,8 +112,7 @@ class SweepTable:
             # the texts of flipped rows would fill memory over all cells, and no table shows them
             flips = [{"doc_id": flip["doc_id"]} for flip in difference.flips]
             figures.difference = replace(difference, flips=flips)
-            base = next(iter(self.tasks[task].values()))
-            figures.measured_speedup = _quotient(total_answer_seconds(base), total_answer_seconds(figures))
+            figures.measured_speedup = costs.speedup(self.base_costs[task])
         return figures
 
     def finish(self) -> None:
@@ -127,66 +133,6 @@ class SweepTable:
             "cells": self.cells,
             "tasks": tasks,
         }
-
-
-class Costs:
-    """Sums the kept tokens and the seconds of a cell's responses; warm-up responses are counted separately."""
-
-    def __init__(self) -> None:
-        self._audio = self._kept = 0
-        self._gains = array("d")
-        self._timed: dict[bool, dict[str, array[float]]] = {}
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Add the row of one sample; rows without a response are skipped."""
-        if row["status"] not in ("ok", "unverified"):
-            return
-        usage = row["usage"]
-        details = usage.get("details") or {}
-        if usage.get("kept_tokens") is not None:  # servers report audio tokens, but not what they keep
-            audio, kept = sounding_tokens(usage)
-            self._audio += audio or 0
-            self._kept += kept or 0
-        if details.get("theoretical_speedup") is not None:
-            self._gains.append(details["theoretical_speedup"])
-        warm = bool(details.get("warm_up"))
-        columns = self._timed.setdefault(warm, {stage: array("d") for stage in STAGES})
-        for stage, column in columns.items():
-            if usage.get(stage) is not None:
-                column.append(usage[stage])
-
-    def passing(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-        """Yield the rows, after adding each."""
-        for row in rows:
-            self.add(row)
-            yield row
-
-    def cell(self) -> TaskCell:
-        """Return means over the responses (warm-up ones if there are no others); None if nothing was measured."""
-        timed = self._timed.get(False) or self._timed.get(True) or {}
-        return TaskCell(
-            score=None,
-            ci95=None,
-            coverage=0.0,
-            kept=self._kept / self._audio if self._audio else None,
-            seconds={stage: mean(timed.get(stage, ())) for stage in STAGES},
-            theoretical_speedup=mean(self._gains),
-        )
-
-
-def mean(values: Sequence[float]) -> float | None:
-    """Return the mean, or None of no values."""
-    return sum(values) / len(values) if values else None
-
-
-def total_answer_seconds(cell: TaskCell) -> float | None:
-    """Return the seconds of one response over all stages."""
-    measured = [value for value in cell.seconds.values() if value is not None]
-    return sum(measured) if measured else None
-
-
-def _quotient(above: float | None, below: float | None) -> float | None:
-    return above / below if above is not None and below else None
 
 
 def _json_row(cell: TaskCell) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def _usage(split: Split, sources: Sequence[Response]) -> Usage:
     def known(name: str) -> list[Any]:
         return [value for part in sources if (value := getattr(part.usage, name)) is not None]
 
+    sessions = {part.usage.details.get("session") for part in sources}
+    session = next(iter(sessions)) if len(sessions) == 1 else None
     return Usage(
         **{name: sum(values) for name in _SUMMED if (values := known(name))},
         **{name: max(values) for name in _LARGEST if (values := known(name))},
@@ -123,5 +125,6 @@ def _usage(split: Split, sources: Sequence[Response]) -> Usage:
             "windows": len(split.parts),
             "combine": split.windows.combine,
             "window_responses": [part.text for part in sources[: len(split.parts)]],
+            **({} if session is None else {"session": session}),
         },
     )

@@ -24,7 +24,8 @@ from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.evaluator.sweep import sweep
 from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of, parse_ratios
-from marathon_eval.evaluator.sweep_table import Costs, SweepTable, TaskCell
+from marathon_eval.evaluator.sweep_costs import Costs
+from marathon_eval.evaluator.sweep_table import SweepTable, TaskCell
 from marathon_eval.models.qwen_omni import QwenOmni
 
 
@@ -262,6 +263,40 @@ def test_kill_9_twice(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFi
 def test_audio_tokens_without_kept_tokens_show_no_share() -> None:
     costs = Costs()
     costs.add({"status": "ok", "usage": {"audio_tokens": 100}})
-    assert costs.cell().kept is None
+    assert costs.kept_share() is None
     costs.add({"status": "ok", "usage": {"audio_tokens": 100, "kept_tokens": 25}})
-    assert costs.cell().kept == 0.25
+    assert costs.kept_share() == 0.25
+
+
+def timed_row(doc_id: int, seconds: float, session: str | None, **details: Any) -> dict[str, Any]:
+    more = details if session is None else {"session": session, **details}
+    return {"doc_id": doc_id, "status": "ok", "usage": {"prefill_s": seconds, "details": more}}
+
+
+def costs_of(*rows: dict[str, Any]) -> Costs:
+    costs = Costs()
+    for row in rows:
+        costs.add(row)
+    return costs
+
+
+def test_a_speedup_compares_the_documents_that_both_answered() -> None:
+    """The uncompressed model runs out of memory on the long clips; the press is twice as fast on the others."""
+    base = costs_of(
+        *(timed_row(doc, 2.0, "s") for doc in range(6)), {"doc_id": 6, "status": "error", "usage": {}}
+    )
+    cell = costs_of(*(timed_row(doc, 1.0, "s") for doc in range(6)), timed_row(6, 40.0, "s"))
+    assert cell.speedup(base) == 2.0
+
+
+def test_seconds_of_different_sessions_are_not_compared() -> None:
+    cell = costs_of(timed_row(0, 1.0, "today"), timed_row(1, 1.0, "today"))
+    assert cell.speedup(costs_of(timed_row(0, 9.0, "yesterday"), timed_row(1, 3.0, "today"))) == 3.0
+    assert cell.speedup(costs_of(timed_row(0, 9.0, "yesterday"), timed_row(1, 9.0, "yesterday"))) is None
+    assert cell.speedup(costs_of(timed_row(0, 9.0, None), timed_row(1, 9.0, None))) is None  # an older cache
+
+
+def test_a_warm_up_counts_only_where_nothing_else_was_timed() -> None:
+    base = costs_of(timed_row(0, 50.0, "s", warm_up=True), timed_row(1, 2.0, "s"))
+    assert costs_of(timed_row(0, 1.0, "s"), timed_row(1, 1.0, "s")).speedup(base) == 2.0
+    assert costs_of(timed_row(0, 1.0, "s")).speedup(base) == 50.0

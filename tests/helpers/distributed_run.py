@@ -16,7 +16,7 @@ from typing import Any
 
 ACCELERATE = ["accelerate.commands.launch", "--multi_gpu", "--num_machines", "1", "--mixed_precision", "no"]
 #: What two runs of the same may differ in.
-TIMES = re.compile(r".*_s|peak_bytes|started|use_cache|output_path|warm_up|measured_speedup|folder")
+TIMES = re.compile(r".*_s|peak_bytes|started|use_cache|output_path|warm_up|session|measured_speedup|folder")
 
 
 def free_port() -> int:

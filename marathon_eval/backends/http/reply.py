@@ -5,6 +5,7 @@ A server that cuts audio still replies with HTTP 200; only the token counts in i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ class NoAnswer(Exception):
 MOST_TOKENS = 10**9
 #: A clip may have this many fewer tokens than expected, because of rounding and the encoder's padding.
 SLACK_TOKENS = 4.0
+#: A prompt that could hide the loss of more than this share of a clip, and of more than these seconds, verifies nothing.
+MOST_HIDDEN_SHARE, MOST_HIDDEN_S = 0.1, 3.0
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,21 @@ class AudioRate:
             return float(reply.audio_tokens)
         if reply.input_tokens is None:
             return None
-        words = sum(len(text.split()) for text in (*(turn.text for turn in request.earlier), request.prompt))
+        words = sum(len(text.split()) for text in _texts(request))
         if request.system is not None:  # it replaces the default system text, which `overhead` includes
-            return max(0.0, reply.input_tokens - words - len(request.system.split()))
+            return max(0.0, reply.input_tokens - words)
         return max(0.0, reply.input_tokens - words - self.overhead)
+
+    def hidden_seconds(self, reply: ServerReply, request: Request, seconds: float) -> float:
+        """Return how many of the clip's seconds may be missing although the count of prompt tokens looks whole.
+
+        A text has more tokens than words, and nobody knows how many: as many tokens of audio may be missing.
+        """
+        bound = self.audio_tokens(reply, request)
+        if reply.audio_tokens or bound is None:
+            return 0.0
+        uncertain = sum(_likely_most_tokens(text) - len(text.split()) for text in _texts(request))
+        return max(0.0, seconds + (uncertain - bound) / self.per_second)
 
     def fewest(self, seconds: float) -> float:
         """Return the lowest token count that `seconds` of uncut audio can have."""
@@ -79,8 +93,8 @@ class AudioRate:
 def judged(reply: ServerReply, request: Request, seconds: float, rate: AudioRate | str) -> Response:
     """Build the response to `request`, which had `seconds` of audio; `rate` is a text when no rate could be measured.
 
-    Its status is "ok" when the server answered and heard the whole clip, "refused" when it declined to answer,
-    "unverified" when it answered but its token counts do not show how much it heard, and "error" when it heard fewer
+    Its status is "ok" when the server answered and its token counts show that it heard the whole clip, "refused" when it
+    declined to answer, "unverified" when it answered but the counts do not show how much it heard, and "error" when it heard fewer
     tokens than the clip has or when the token limit cut it before the answer.
     """
     tokens = None if isinstance(rate, str) else rate.audio_tokens(reply, request)
@@ -103,7 +117,26 @@ def judged(reply: ServerReply, request: Request, seconds: float, rate: AudioRate
             f"{rate.per_second:.4g} per second make {seconds * rate.per_second:.0f}",
             _usage(reply, heard, {}),
         )
+    hidden = rate.hidden_seconds(reply, request, seconds)
+    if hidden > max(MOST_HIDDEN_S, MOST_HIDDEN_SHARE * seconds):
+        why = f"the server counts audio and text together, and behind this text {hidden:.0f} s of {seconds:.0f} s may be missing"
+        return Response(
+            reply.text, reply.finish_reason, "unverified", usage=_usage(reply, None, {"unverified": why})
+        )
     return Response(reply.text, reply.finish_reason, usage=_usage(reply, seconds, {}))
+
+
+def _texts(request: Request) -> list[str]:
+    """Return the texts of a request that become prompt tokens."""
+    return [*(turn.text for turn in request.earlier), request.prompt, request.system or ""]
+
+
+def _likely_most_tokens(text: str) -> int:
+    """Return a number of tokens that few tokenizers exceed: one for three ASCII letters, two for any other character."""
+    return sum(
+        math.ceil(sum(sign.isascii() for sign in word) / 3) + 2 * sum(not sign.isascii() for sign in word)
+        for word in text.split()
+    )
 
 
 def _only_thinking(text: str) -> bool:

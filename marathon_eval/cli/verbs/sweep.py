@@ -206,8 +206,11 @@ def sweep_footer(summary: dict[str, Any]) -> str:
     hits = sum(cell["cache"]["hits"] for cell in cells)
     text = (
         "Differences are paired by document; intervals go by clip. lost: right only without the press; "
-        "won: right only with it; p: exact sign-flip test over clips, Holm-corrected over the task's cells.\n"
+        "won: right only with it; p: exact sign-flip test of lost and won over clips, Holm-corrected over the task's cells.\n"
+        "kept: share of the audio tokens (or of their keys) that stay; prefill in theory: speed-up by the FLOP model.\n"
         "Seconds are per answer, as if each cell ran alone: a stage that cells share was measured once and counts in each. "
+        "speed-up: over all stages, on the documents that both cells answered with the same loaded weights; blank where "
+        "cached responses come from another session.\n"
         f"The whole sweep: {summary['wall_s']:.1f} s, {asked} answers asked, {hits} from the cache."
     )
     if not any(cell["press"] is None for cell in cells):

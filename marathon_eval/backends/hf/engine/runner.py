@@ -17,6 +17,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Request, Response
@@ -95,6 +96,7 @@ class Runner:
     @_loaded.setter
     def _loaded(self, loaded: Loaded) -> None:
         features = SharedFeatures(loaded.features, self.shared.clips)
+        self.shared.session = token_hex(4)
         self.shared.loaded = replace(loaded, shared=self.shared, features=features)
 
     def use(self, loaded: Loaded) -> None:
@@ -189,7 +191,7 @@ class Runner:
                 audio = partial(self.adapter.hashes, prepared.requests)
                 stack.enter_context(self.shared.encoding_once(encoder, self._loaded.device, audio))
             responses = self.adapter.answer(self._loaded, prepared.requests, prepared.inputs)
-        return self._with_warm_up(self.shared.saved.added_to(responses))
+        return self._with_session(self.shared.saved.added_to(responses))
 
     def _answered(
         self, batch: list[Request], ready: list[ReadyBatch | Exception]
@@ -269,12 +271,12 @@ class Runner:
         record = {} if self._always_alone else self.adapter.batching.record(lengths)
         return [_with_details(response, record) for response in responses] if record else responses
 
-    def _with_warm_up(self, responses: list[Response]) -> list[Response]:
-        """Mark the first batch after loading, whose times include one-time setup."""
-        if self.shared.warm:
-            return responses
-        self.shared.warm = True
-        return [_with_details(response, {"warm_up": True}) for response in responses]
+    def _with_session(self, responses: list[Response]) -> list[Response]:
+        """Name the session that measured the seconds, and mark its first batch, whose times include one-time setup."""
+        record: dict[str, Any] = {"session": self.shared.session}
+        if not self.shared.warm:
+            record["warm_up"] = self.shared.warm = True
+        return [_with_details(response, record) for response in responses]
 
     def _warn_of_no_effect(self, batch: list[Request], responses: Sequence[Response]) -> None:
         """Warn once per run that `evict=prompt` and `evict=decode` cannot change answers of one token."""

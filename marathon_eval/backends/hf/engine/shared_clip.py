@@ -69,6 +69,8 @@ class Shared:
     #: The folder of encodings on disk, if there is one.
     files: EncoderFiles | None = None
     loaded: Loaded | None = None
+    #: Names one loading of the weights: only seconds with the same name were measured alike.
+    session: str = ""
     #: True after the first batch since loading.
     warm: bool = False
     #: True if the current request is one of several on its clip.
