@@ -217,7 +217,7 @@ def test_after_its_own_process_is_killed_a_run_goes_on_from_the_cache(nodes: Nod
             for key, entry in answers.items()
             if key.startswith("response/")
         }
-    assert len(kept) >= 10
+    assert kept  # how many were committed before the kill depends on the load
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     later = asked(folder)[len(before) :]

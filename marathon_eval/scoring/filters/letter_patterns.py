@@ -48,6 +48,14 @@ _CHOOSING = (
     r"|opt(?:ing)? for|settl(?:e|ed|ing) (?:on|for)|vote for|guess|lean(?:ing)? towards?|answer(?: with)?)"
     rf"\s+(?:(?:it's|it is|that it's|is)\s+)?{_NAME}:?\s*\Z"
 )
+# "I think:", "I would say:", "Probably:", "In my opinion:"
+_OPINION_COLON = (
+    r"\b(?:(?:i|we|i'd|i'll|i'm|we'd|let's|would|should|will|must)\s+(?:\w+\s+){0,2}"
+    r"(?:think|believe|feel|suppose|reckon|hear|say|choose|pick|select|go(?:ing)? (?:with|for)|opt(?:ing)? for|lean(?:ing)? towards?)"
+    r"|(?:choose|select|maybe|perhaps|probably|most likely|likely|definitely|certainly|surely)"
+    r"|sounds (?:most |more )?like|in my (?:opinion|view))"
+    rf"\s*:\s*{_NAME}\Z"
+)
 # "..., so", "Therefore, it's"
 _CONCLUDING = (
     r"\b(?:so|therefore|thus|hence)\b\s*[,:]?\s*"
@@ -57,7 +65,7 @@ _CONCLUDING = (
 STATEMENTS = (
     *(
         lazy_pattern(pattern, re.IGNORECASE)
-        for pattern in (_NOUN_LINKED, _NOUN_COLON, _CHOOSING, _CONCLUDING)
+        for pattern in (_NOUN_LINKED, _NOUN_COLON, _CHOOSING, _OPINION_COLON, _CONCLUDING)
     ),
     UNSPACED_STATEMENT,
 )
