@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from helpers.tiny_model_cases import Benches, Clips
+
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # pytest-xdist's workers have one, and tables are then 80 characters wide instead of as wide as in a pipe
@@ -62,6 +64,22 @@ def browser() -> Iterator[Browser]:
 
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
+    """`bench("qwen_omni")` writes and loads a tiny checkpoint of that adapter, once a file."""
+    from helpers.tiny_model_cases import benches
+
+    return benches(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
+    """`clip(95.0)` returns noise of that many seconds, once a file."""
+    from helpers.tiny_model_cases import clips
+
+    return clips(tmp_path_factory)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from helpers.tiny_aero import make_aero, make_as_qwen2_audio
-from helpers.tiny_model_cases import MODELS, Bench, Clips, answers, asked, built, clips, press_of
+from helpers.tiny_model_cases import MODELS, Bench, Clips, answers, asked, built, press_of
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.backends.hf.engine.load import load
@@ -29,11 +29,6 @@ def aero(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.fixture(scope="module")
 def qwen(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     return bench_of("qwen2_audio", make_as_qwen2_audio(tmp_path_factory.mktemp("qwen")))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    return clips(tmp_path_factory)
 
 
 def bench_of(name: str, folder: Path) -> Bench:

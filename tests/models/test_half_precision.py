@@ -11,23 +11,11 @@ from helpers.tiny_model_cases import (
     Clips,
     answers,
     asked,
-    benches,
     built,
-    clips,
     press_of,
     slow_if_related,
 )
 from marathon_eval.backends.hf.engine.load import load
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    return clips(tmp_path_factory)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -21,9 +21,7 @@ from helpers.tiny_model_cases import (
     Case,
     Clips,
     answers,
-    benches,
     built,
-    clips,
     press_of,
 )
 from marathon_eval.api.model import Request, Response
@@ -47,16 +45,6 @@ WIDER = {
     ("granite_speech_plus", "dart"): {"float32": 1e-3, "bfloat16": 0.25, "float16": 0.15},
     ("gemma4_unified", "dart"): {"float32": 1e-3, "bfloat16": 0.35, "float16": 0.03},
 }
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    return clips(tmp_path_factory)
 
 
 def refusal(case: Case, press: str | None, dtype: str, kernel: str) -> str | None:

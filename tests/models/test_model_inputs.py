@@ -26,9 +26,7 @@ from helpers.tiny_model_cases import (
     Clips,
     answers,
     asked,
-    benches,
     built,
-    clips,
     first_logits,
 )
 from helpers.tiny_press_run import noise
@@ -38,17 +36,6 @@ from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.granite_speech import LogMel
 from marathon_eval.models.voxtral import wav
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    return clips(tmp_path_factory)
-
 
 # -- Phi-4's speech adapter -----------------------------------------------------------------------------------------------
 

@@ -19,9 +19,7 @@ from helpers.tiny_model_cases import (
     Clips,
     answers,
     asked,
-    benches,
     built,
-    clips,
     first_logits,
     press_of,
     slow_if_related,
@@ -38,16 +36,6 @@ from marathon_eval.scoring.usage import sounding_tokens
 
 ALL = pytest.mark.parametrize("name", MODELS)
 LONG = [95.0, 300.0]
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    return clips(tmp_path_factory)
 
 
 # -- inputs -----------------------------------------------------------------------------------------------------------

@@ -10,18 +10,13 @@ from typing import Any
 import pytest
 import transformers
 
-from helpers.tiny_model_cases import MODELS, Bench, Benches, asked, benches, built
+from helpers.tiny_model_cases import MODELS, Bench, Benches, asked, built
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Response, Usage
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.qwen3_asr import transcript_of
 from marathon_eval.scoring.filters.transcript import unwrap
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
 
 
 def chat(there: Bench, **args: Any) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers
 
-from helpers.tiny_model_cases import Clips, asked, clips
+from helpers.tiny_model_cases import Clips, asked
 from helpers.tiny_press_run import noise
 from helpers.tiny_transcribers import make_voxtral_realtime
 from marathon_eval.api.audio import Audio
@@ -24,11 +24,6 @@ from marathon_eval.errors import MarathonError
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_voxtral_realtime(tmp_path_factory.mktemp("voxtral_realtime"))
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    return clips(tmp_path_factory)
 
 
 def adapter(checkpoint: Path, **args: Any) -> HFAudio:

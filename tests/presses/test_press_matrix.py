@@ -36,8 +36,6 @@ from helpers.tiny_model_cases import (
     Clips,
     answers,
     asked,
-    benches,
-    clips,
 )
 from marathon_eval.api.press import EvictionPress, Press, PruningPress, budget, press_from_args
 from marathon_eval.api.registry import Registry
@@ -80,16 +78,6 @@ CLOSE: Any = {"atol": 1e-4, "rtol": 0.0}
 #: How far logits without a press and at ratio 0 may be apart, where it is not nothing: of this model, the steps after the
 #: first differ in the seventh digit (8e-7 at most on these inputs).
 ROUNDED = {"gemma4_unified": 1e-5}
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    return clips(tmp_path_factory)
 
 
 class Matrix:

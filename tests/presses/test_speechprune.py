@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from helpers.press_reference import generated, inputs_of
-from helpers.tiny_model_cases import Bench, Benches, Clips, answers, asked, benches, clips
+from helpers.tiny_model_cases import Bench, Benches, Clips, answers, asked
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
@@ -27,16 +27,6 @@ from marathon_eval.presses.speechprune import SpeechPrune
 
 #: Audio tokens per second.
 RATES = {"qwen_omni": 25.0, "qwen2_audio": 25.0, "phi4_mm": 12.5}
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clips:
-    return clips(tmp_path_factory)
 
 
 def best(scores: Sequence[float], among: Sequence[int], count: int) -> list[int]:

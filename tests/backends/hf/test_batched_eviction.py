@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from helpers.tiny_model_cases import Benches, answers, benches
+from helpers.tiny_model_cases import Benches, answers
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
@@ -22,11 +22,6 @@ from marathon_eval.backends.hf.engine.token_chooser import Chooser
 from marathon_eval.backends.hf.inputs import RATE
 
 SECONDS = (2.0, 5.0, 3.3, 1.1)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import tiny_checkpoints
-from helpers.tiny_model_cases import Benches, benches
+from helpers.tiny_model_cases import Benches
 from helpers.unequal_clips import FEW, answered_alone, answers, falling, omni, sizes
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.api.registry import Registry
@@ -38,11 +38,6 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> list[Request]:
 @pytest.fixture(scope="module")
 def alone(checkpoint: Path, requests: list[Request]) -> list[str]:
     return answered_alone(checkpoint, requests)
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
 
 
 # -- cutting ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from helpers.press_reference import inputs_of
-from helpers.tiny_model_cases import Bench, Benches, answers, benches
+from helpers.tiny_model_cases import Bench, Benches, answers
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
@@ -25,11 +25,6 @@ from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
 
 BITS = pytest.mark.parametrize("bits", [2, 4, 8])
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
 
 
 def press_of(name: str, **settings: Any) -> Press:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from helpers.press_reference import inputs_of
-from helpers.tiny_model_cases import Bench, Benches, answers, benches
+from helpers.tiny_model_cases import Bench, Benches, answers
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
@@ -23,11 +23,6 @@ from marathon_eval.errors import MarathonError
 
 CLOSE: Any = {"atol": 1e-4, "rtol": 0.0}
 STEPS = 6
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
 
 
 def press_of(name: str, **settings: Any) -> EvictionPress:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from helpers.press_reference import after_eviction, generated
-from helpers.tiny_model_cases import MODELS, TORCHVISION, Bench, Benches, answers, benches
+from helpers.tiny_model_cases import MODELS, TORCHVISION, Bench, Benches, answers
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
@@ -27,11 +27,6 @@ from marathon_eval.backends.hf.token_times import at_rate, evenly, is_padding, j
 from marathon_eval.scoring.usage import sounding_tokens
 
 CLOSE: Any = {"atol": 1e-4, "rtol": 0.0}
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Benches:
-    return benches(tmp_path_factory)
 
 
 def press_of(name: str, **settings: Any) -> Press:
