@@ -160,13 +160,21 @@ class TaskColumns:
             extracted = readings.get(name) or {}
             reading.codes.append(code)
             reading.scores.append(score)
-            answer = extracted.get("answer")
+            answer = answer_like_gold(row, extracted.get("answer"))
             reading.answers.append(self._shared(answer if whole else _beginning(answer)))
             reading.rules.append(self._shared(extracted.get("rule")))
 
     def _shared(self, text: str | None) -> str | None:
         """Return the stored copy of an equal text: many runs give the same four letters."""
         return None if text is None else self._texts.setdefault(text, text)
+
+
+def answer_like_gold(row: Mapping[str, Any], answer: str | None) -> str | None:
+    """Return the option's text for an answer's letter if the row's gold is a text, so that both name the same classes."""
+    letters, choices = row.get("letters") or (), row.get("choices") or ()
+    if answer is None or answer not in letters or row["target"] in letters or len(letters) != len(choices):
+        return answer
+    return str(choices[letters.index(answer)])
 
 
 def judge_text(judge: Mapping[str, Any]) -> str:

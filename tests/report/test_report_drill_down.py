@@ -56,7 +56,11 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         judge={"quality": [["first try", "8 of 10"]]},
     )
     (folder / "pressed").mkdir()
-    write_run(replace(run, samples=samples), folder / "pressed")
+    result = run.tasks["gtzan"]
+    n_errors = sum(sample.status == "error" for sample in samples["gtzan"])
+    counted = replace(result, n_errors=n_errors, n_scored=ROWS["gtzan"] - n_errors)
+    tasks = {**run.tasks, "gtzan": counted}
+    write_run(replace(run, samples=samples, tasks=tasks), folder / "pressed")
     file = folder / "report.html"
     file.write_text(render_page(make_report(read_cells([folder])), file), encoding="utf-8", errors="replace")
     return file
@@ -99,6 +103,56 @@ def test_a_link_brings_a_view_back(browser: Browser, page_file: Path) -> None:
         expect(page.locator("#s-detail h3").first).to_have_text(heading)
         expect(page.locator("#s-groups table")).to_be_visible()
         expect(page.locator("#s-row-1")).to_have_attribute("aria-selected", "true")
+        assert_quiet(seen)
+
+
+def test_an_open_sample_stays_open_beside_a_second_run(browser: Browser, page_file: Path) -> None:
+    with opened(browser, page_file, 1400) as seen:
+        page = seen.page
+        page.select_option("#s-task", label="gtzan")
+        page.click("#s-row-3")
+        expect(page.locator("#s-detail .answer")).to_have_count(1)
+        heading = page.locator("#s-detail h3").first.inner_text()
+        page.select_option("#s-b", index=2)
+        expect(page.locator("#s-detail .answer")).to_have_count(2)
+        assert page.locator("#s-detail h3").first.inner_text() == heading
+        assert "doc=3" in page.url
+        expect(page.locator("#s-row-3")).to_have_attribute("aria-selected", "true")
+        page.fill("#s-search", "no row has this text")
+        expect(page.locator("#s-detail")).to_have_text("Choose a sample.")
+        assert "doc=" not in page.url
+        assert_quiet(seen)
+
+
+def test_a_clip_plays_on_while_rows_are_filtered(browser: Browser, page_file: Path) -> None:
+    with opened(browser, page_file, 1400) as seen:
+        page = seen.page
+        page.select_option("#s-task", label="gtzan")
+        page.click("#s-row-3")
+        page.locator("#s-detail audio").evaluate("player => { player.loop = true; return player.play(); }")
+        page.select_option("#s-sort", "worst")
+        expect(page.locator("#s-list [aria-selected=true]")).to_contain_text("#3")
+        expect(page.locator("#s-detail audio")).to_have_js_property("paused", False)
+        assert_quiet(seen)
+
+
+def test_the_number_of_failed_rows_opens_them(browser: Browser, page_file: Path) -> None:
+    with opened(browser, page_file, 1400) as seen:
+        link = seen.page.locator("#leaderboard small a", has_text="failed")
+        count = int(link.inner_text().split()[0])
+        assert count >= FAILED
+        link.click()
+        expect(seen.page.locator("#s-count")).to_contain_text(f"{count} of")
+        assert_quiet(seen)
+
+
+def test_a_run_is_not_compared_with_itself(browser: Browser, page_file: Path) -> None:
+    with opened(browser, page_file, 1400) as seen:
+        page = seen.page
+        page.select_option("#s-b", index=2)
+        page.select_option("#s-a", index=1)
+        expect(page.locator("#s-b")).to_have_value("")
+        assert page.locator("#s-b option:disabled").all_inner_texts() == [labels_of(page)[1]]
         assert_quiet(seen)
 
 

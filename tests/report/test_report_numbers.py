@@ -16,7 +16,7 @@ from marathon_eval.report.curves import curves, on_front, shared_tasks
 from marathon_eval.report.gather import make_report
 from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import read_cells
-from marathon_eval.report.sample_columns import TaskColumns
+from marathon_eval.report.sample_columns import TaskColumns, answer_like_gold
 from marathon_eval.report.timing import Spread
 from marathon_eval.results.files import write_run
 
@@ -172,3 +172,16 @@ def test_the_same_runs_give_the_same_page(swept: Path) -> None:
     cells = read_cells([swept])[:1]
     first, second = (render_page(make_report(cells), swept / "report.html") for _ in range(2))
     assert first == second
+
+
+def test_a_letter_is_shown_as_its_option_where_the_gold_is_a_text() -> None:
+    """Else every wrong letter of a task with `gold_is: text` stands under "other" in the confusion."""
+    row = {"letters": ["A", "B"], "choices": ["high", "low"], "target": "high"}
+    assert [answer_like_gold(row, answer) for answer in ("B", "low", "neither", None)] == [
+        "low",
+        "low",
+        "neither",
+        None,
+    ]
+    assert answer_like_gold({**row, "target": "A"}, "B") == "B"
+    assert answer_like_gold({"target": "high"}, "B") == "B"
