@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import io
 import re
 import signal
@@ -79,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:  # only in our own process: a program that calls main() keeps its signal handlers
         termination.listen()
     code = _exit_code(argv)
+    if argv is None:
+        # the process ends and frees all memory: its last searches for cycles would visit every object of a run
+        gc.freeze()
     return EXIT_TERMINATED if termination.received and code == EXIT_INTERRUPTED else code
 
 
