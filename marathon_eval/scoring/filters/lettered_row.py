@@ -24,11 +24,9 @@ _NAMED = lazy_pattern(
     rf"{_NAMING}(?:\s+(?:is|was|of|sounds like|must be|should be|would be|seems to be))?\s*:?\s*(?:an?\s+)?[\"'(*]*([A-Za-z])(?![\w#\u266f\u266d+'-])",
     re.IGNORECASE,
 )
-#: What a text has if one of its words may be a letter, or a letter with an accidental, however numbers and notes are written.
-_MAY_NAME_A_LETTER = lazy_pattern(
-    r"(?<![a-z0-9])[a-z](?![a-z0-9])|(?<![a-z0-9])[a-g]b(?![a-z0-9])|flat|sharp|[\d#]|[^\x00-\x7f]",
-    re.IGNORECASE,
-)
+#: What a lower-case ASCII text has if one of its words may be a letter, or a letter with an accidental, however numbers and
+#: notes are written.
+_MAY_NAME_A_LETTER = lazy_pattern(r"(?<![a-z0-9])(?:[a-z]|[a-g]b)(?![a-z0-9])|flat|sharp|[0-9#]")
 _LETTER_SPAN = {
     "\u266f": r"(?:\s?[#\u266f]|[\s-]sharp)",
     "\u266d": r"(?:\s?\u266d|b|[\s-]flat)",
@@ -82,9 +80,7 @@ def _by_carried(texts: tuple[str, ...], order: list[int]) -> LetteredRow:
 
 
 def _own_letters(texts: tuple[str, ...], letters: int) -> LetteredRow:
-    # without apostrophes "'s" is a letter; with them "x'Bb" has a note
-    forms = (form for text in texts for form in (text, text.replace("'", "")))
-    if not any(_MAY_NAME_A_LETTER.search(form) for form in forms):
+    if not _may_name_a_letter(texts):
         # most rows: the names of their options, which cost more than all else, are needed for longer answers alone
         return LetteredRow(texts, tuple(range(len(texts))), letters, frozenset(), {}, None)
     lone = {ord(name.upper()) - ord("A"): place for name, place in option_texts(texts).lone.items()}
@@ -92,6 +88,16 @@ def _own_letters(texts: tuple[str, ...], letters: int) -> LetteredRow:
         return _by_carried(texts, sorted(lone, key=lambda letter: lone[letter]))
     unclear = frozenset(letter for letter, place in lone.items() if letters and letter != place)
     return LetteredRow(texts, tuple(range(len(texts))), letters, unclear, {}, _spans(texts))
+
+
+def _may_name_a_letter(texts: tuple[str, ...]) -> bool:
+    """Return whether a word of the texts may be a letter; False only where none is one."""
+    joined = "\n".join(texts)
+    if not joined.isascii():
+        return True
+    if "'" in joined:  # without apostrophes "'s" is a letter; with them "x'Bb" has a note
+        joined += "\n" + joined.replace("'", "")
+    return _MAY_NAME_A_LETTER.search(joined.lower()) is not None
 
 
 def _carried(choices: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]] | None:
