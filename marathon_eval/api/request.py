@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 from marathon_eval.api.audio import Audio
@@ -66,7 +67,7 @@ class Request:
     @property
     def prompt_sha256(self) -> str:
         """The hash of the system prompt, the turns before and the prompt, as samples record it; clips are not in it."""
-        return sha256_of([self.system, *(list(turn) for turn in self.earlier), self.prompt])
+        return _prompt_sha256(self.system, self.earlier, self.prompt)
 
     def shown(self) -> str:
         """Return the prompt for people to read: of a dialogue, every turn after a line that says whose it is."""
@@ -83,6 +84,12 @@ class Request:
             Turn(role, _unmarked(text)) if role == "user" else Turn(role, text) for role, text in self.earlier
         )
         return replace(self, prompt=_unmarked(self.prompt), audios=(), placed=False, earlier=earlier)
+
+
+@lru_cache(maxsize=16)
+def _prompt_sha256(system: str | None, earlier: tuple[Turn, ...], prompt: str) -> str:
+    """Return the hash of a prompt; many tasks ask all rows, one after the other, with the same words."""
+    return sha256_of([system, *(list(turn) for turn in earlier), prompt])
 
 
 def _unmarked(text: str) -> str:

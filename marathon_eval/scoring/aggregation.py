@@ -89,7 +89,8 @@ class Aggregation:
             if label not in places:
                 places[label] = array("q")
             places[label].append(len(self._clusters))
-        rows = self._rows(sample.readings, doc) if self._readings_with_rows else {}
+        cluster, clip = self.scorer.cluster(doc), clip_of(doc)
+        rows = self._rows(sample.readings, doc, cluster) if self._readings_with_rows else {}
         left_out = set()
         for name, read in sample.readings.items():
             if read.answer is None:
@@ -98,7 +99,6 @@ class Aggregation:
                     self.left_out[name].append(len(self._clusters))
                 else:
                     self.unanswered[name] += 1
-        cluster, clip = self.scorer.cluster(doc), clip_of(doc)
         self._clusters.append(cluster)
         self._clips.append(cluster if cluster == clip else clip)
         for name, metric, tally in self.tallies:
@@ -116,8 +116,10 @@ class Aggregation:
         missing, n_scored = set(left_out), len(self._clusters)
         return spread(counts, [n for n in range(n_scored) if n not in missing], n_scored)
 
-    def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc) -> dict[str, ScoredRow]:
-        context, cluster = self.contexts(doc), self.scorer.cluster(doc)
+    def _rows(
+        self, readings: Mapping[str, ReadingScore], doc: Doc, cluster: str
+    ) -> dict[str, ScoredRow]:
+        context = self.contexts(doc)
         return {
             name: scored_row(
                 doc,

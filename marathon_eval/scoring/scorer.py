@@ -51,16 +51,14 @@ class Scorer:
         """
         failed = next((response for response in responses if response.status not in SCORABLE_STATUS), None)
         status, error = ("ok", None) if failed is None else (failed.status, failed.error)
+        texts, cluster = [response.text for response in responses], self.cluster(doc)
         readings: dict[str, ReadingScore] = {}
         if failed is None:
             status = next((response.status for response in responses if response.status != "ok"), "ok")
             try:
-                readings = (
-                    self._read(doc, context, [response.text for response in responses]) if judge else {}
-                )
+                readings = self._read(doc, context, texts, cluster) if judge else {}
             except RowError as problem:
                 status, error = "error", str(problem)
-        texts = [response.text for response in responses]
         return Sample(
             task=self.name,
             doc_id=doc.doc_id,
@@ -80,12 +78,13 @@ class Scorer:
             fields={key: doc.fields.get(key) for key in self._kept},
             choices=list(context.choices),
             letters=list(context.letters),
-            cluster=self.cluster(doc),
+            cluster=cluster,
         )
 
-    def _read(self, doc: Doc, context: FilterContext, texts: Sequence[str]) -> dict[str, ReadingScore]:
+    def _read(
+        self, doc: Doc, context: FilterContext, texts: Sequence[str], cluster: str
+    ) -> dict[str, ReadingScore]:
         scores_by_reading = {}
-        cluster = self.cluster(doc)
         for name, reading in self.readings.items():
             answer = reading.pipeline.apply(texts, context)
             row = scored_row(doc, context, answer, cluster, reading.pipeline.turn)

@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.model import Response, Usage
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 #: The timed stages of a response, in seconds.
 STAGES = ("encode_s", "prefill_s", "decode_s")
 _USAGE = tuple(field.name for field in fields(Usage))
+_VALUES_OF = attrgetter(*_USAGE)
 
 
 def sounding_tokens(usage: Mapping[str, Any]) -> tuple[int | None, int | None]:
@@ -92,8 +94,8 @@ def mean_usage(responses: Sequence[Response]) -> dict[str, Any]:
     `details` and `finish_reason` are those of the first response.
     """
     usage: dict[str, Any] = {}
-    for key in _USAGE:
-        measured = [getattr(response.usage, key) for response in responses]
+    by_key = zip(*(_VALUES_OF(response.usage) for response in responses), strict=True)
+    for key, measured in zip(_USAGE, by_key, strict=False):
         values = [value for value in measured if value is not None and _is_measure(value)]
         if values:
             usage[key] = values[0] if len(values) == 1 else sum(values) / len(values)
