@@ -306,9 +306,11 @@ def _with_files(doc: Doc, table: Table) -> Doc:
     if doc.error is not None or table.source is None:
         return doc
     try:
-        return replace(doc, audio=_files_of(doc.audio, table))
+        audio = _files_of(doc.audio, table)
     except AudioError as error:
         return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
+    # as dataclasses.replace does, in half of its time
+    return Doc(doc.doc_id, doc.fields, audio, None, doc.choices, doc.target, doc.audio_names)
 
 
 def _files_of(clips: tuple[Audio, ...], table: Table) -> tuple[Audio, ...]:

@@ -49,7 +49,8 @@ class LocalFolder:
         self.label = str(root)
         self.root = root
         self._allowed = _allowed_roots(root)
-        self._checked: set[str] = set()
+        #: Whether each folder that was looked at lies inside the root.
+        self._inside: dict[str, bool] = {}
 
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of all files below a folder, sorted, so that no result depends on the file system."""
@@ -68,22 +69,27 @@ class LocalFolder:
     def path(self, name: str) -> str:
         """Return the file's path. Raises AudioError if it leads outside the root.
 
-        Each folder is resolved only once, since thousands of clips share it. Paths are text, since Path is slow.
+        Each folder is looked at only once, since thousands of clips share it. Paths are text, since Path is slow.
         """
         path = f"{self.label}/{inside(name)}"
         folder = path.rpartition("/")[0]
-        if folder not in self._checked:
-            self._check(folder, name)
-            self._checked.add(folder)
-        if os.path.islink(path):
-            self._check(path, name)
+        if not self._folder_inside(folder) or (os.path.islink(path) and not self._leads_inside(path)):
+            raise AudioError(f"{name}: leads outside the dataset's root {self.root}")
         return path
 
-    def _check(self, path: str, name: str) -> None:
-        # text instead of Path for speed: a dataset may have a folder for every speaker
-        real = f"{os.path.realpath(path)}{os.sep}"
-        if not real.startswith(self._allowed):
-            raise AudioError(f"{name}: leads outside the dataset's root {self.root}")
+    def _folder_inside(self, folder: str) -> bool:
+        known = self._inside.get(folder)
+        if known is None:
+            # a folder that is no link lies where the one around it does: a dataset may have a folder for every speaker
+            known = self._inside[folder] = (
+                len(folder) > len(self.label)
+                and self._folder_inside(folder.rpartition("/")[0])
+                and not os.path.islink(folder)
+            ) or self._leads_inside(folder)
+        return known
+
+    def _leads_inside(self, path: str) -> bool:
+        return f"{os.path.realpath(path)}{os.sep}".startswith(self._allowed)
 
 
 class SeveralFolders:
@@ -202,13 +208,14 @@ def locate(source: Source, folder: str, name: str) -> str | None:
     """
     if isinstance(name, EmbeddedAudio):
         return str(name)
-    parents = [folder, posixpath.join(folder, "wav")]
-    if folder and not isinstance(source, LocalFolder):
-        parents.append("")  # the rows' own folder need not exist below --data_dir or in an archive
-    for parent in parents:
+    for parent in (folder, f"{folder}/wav" if folder else "wav"):
         clean = inside(name if name.startswith("/") else posixpath.join(parent, name))
         if source.exists(clean):
             return clean
+    if folder and not isinstance(source, LocalFolder):
+        # the rows' own folder need not exist below --data_dir or in an archive
+        clean = inside(name)
+        return clean if source.exists(clean) else None
     return None
 
 
