@@ -93,15 +93,14 @@ def spells_choice(value: str, row: ScoredRow) -> bool:
     from marathon_eval.scoring.filters.words import plain_text
 
     choices, letters = row.context.choices, row.context.letters
-    answer = plain_text(value)
-    for target in row.targets:
-        for place, text in enumerate(choices):
-            letter = letters[place] if place < len(letters) else ""
-            if plain_text(target) in (plain_text(letter) or None, plain_text(text)) and answer in (
-                plain_text(target),
-                plain_text(text),
-                plain_text(f"{letter} {text}"),
-                plain_text(letter) or None,
+    answer, targets = plain_text(value), [plain_text(target) for target in row.targets]
+    for place, text in enumerate(choices):
+        letter = letters[place] if place < len(letters) else ""
+        forms = (plain_text(text), plain_text(letter) or None)
+        for target in targets:
+            # both together are read last: few rows share them, so that their words are seldom remembered
+            if target in forms and (
+                answer == target or answer in forms or answer == plain_text(f"{letter} {text}")
             ):
                 return True
     return False

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
 
@@ -171,6 +172,9 @@ RULES: dict[str, ReleasedRule] = {
 def step_factory(rule: ReleasedRule) -> Callable[[], FilterStep]:
     """Return the factory of a filter that applies a rule and has no options."""
 
+    # a task's rows have few different answers, and often the same options
+    remembered = lru_cache(maxsize=256)(rule)
+
     def factory() -> FilterStep:
         def step(repeats: Sequence[Held], context: FilterContext) -> list[Held]:
             return [_read(repeat, context) if repeat.found else repeat for repeat in repeats]
@@ -178,7 +182,7 @@ def step_factory(rule: ReleasedRule) -> Callable[[], FilterStep]:
         return step
 
     def _read(repeat: Held, context: FilterContext) -> Held:
-        answer = rule(repeat.text, context.choices) if repeat.text.strip() else Answer(None, "empty")
+        answer = remembered(repeat.text, context.choices) if repeat.text.strip() else Answer(None, "empty")
         return Held(answer.value or "", answer.rule, answer.value is not None)
 
     factory.__doc__ = rule.__doc__

@@ -59,7 +59,7 @@ class Keys(BaseModel):
 class DatasetKwargs(BaseModel):
     """Says where rows are read from. Of the keys not listed here, those that only parse data go to `datasets`."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
 
     data_files: str | list[str] | dict[str, str | list[str]] | None = Field(
         None,
