@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from marathon_eval.task.task import DocSet, Group, Task
 
 
+@seldom_collected()
 def evaluate(
     config: RunConfig,
     model: Model | None = None,
@@ -83,9 +84,8 @@ def evaluate(
         finally:
             model.close()
         cache.commit()
-        with seldom_collected():
-            scores.add(pool, responses)
-            result = scores.result(model, started, clock)
+        scores.add(pool, responses)
+        result = scores.result(model, started, clock)
         return replace(result, spent=spending.as_json()) if spending.budget.given else result
 
 

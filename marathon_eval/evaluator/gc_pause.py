@@ -12,20 +12,25 @@ from contextlib import contextmanager
 
 #: Threshold for generation 0 (new container objects between two collections); Python's default is 700.
 SELDOM = 100_000
+#: The thresholds before each block that is open, the outermost first.
+_BEFORE: list[tuple[int, int, int]] = []
 
 
 @contextmanager
 def seldom_collected() -> Iterator[Callable[[], None]]:
-    """Collect garbage less often inside the block; calling the yielded function restores the threshold early."""
+    """Collect garbage less often inside the block; the yielded function restores the threshold early.
+
+    Blocks may be nested, and that function restores what was set outside of all: the end of a block is followed by a search of
+    all new rows, so one block around a whole run is better than several.
+    """
     thresholds = gc.get_threshold()
-
-    def restore() -> None:
-        gc.set_threshold(*thresholds)
-
+    _BEFORE.append(thresholds)
+    usual = _BEFORE[0]
     # if the program has disabled collection (0) or set a higher threshold, that setting stays
     if 0 < thresholds[0] < SELDOM:
         gc.set_threshold(SELDOM, *thresholds[1:])
     try:
-        yield restore
+        yield lambda: gc.set_threshold(*usual)
     finally:
-        restore()
+        _BEFORE.pop()
+        gc.set_threshold(*thresholds)

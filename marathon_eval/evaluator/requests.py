@@ -190,8 +190,7 @@ def ask(
     `before` is called with the number of requests that the cache lacks, before weights load; it may raise to refuse
     the run. `through` sends the requests to the model. With `retry_errors`, failed requests are asked once more.
     """
-    with seldom_collected():
-        requests, facts = ordered(pool, cache)
+    requests, facts = ordered(pool, cache)
     responses = RunResponses(Responses(), set(), facts, False)
 
     def ask_more(more: list[Request]) -> None:

@@ -116,9 +116,7 @@ class Aggregation:
         missing, n_scored = set(left_out), len(self._clusters)
         return spread(counts, [n for n in range(n_scored) if n not in missing], n_scored)
 
-    def _rows(
-        self, readings: Mapping[str, ReadingScore], doc: Doc, cluster: str
-    ) -> dict[str, ScoredRow]:
+    def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc, cluster: str) -> dict[str, ScoredRow]:
         context = self.contexts(doc)
         return {
             name: scored_row(

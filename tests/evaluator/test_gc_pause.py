@@ -36,6 +36,15 @@ def test_a_model_works_at_the_usual_pace(usual: tuple[int, int, int]) -> None:
         assert gc.get_threshold() == usual
 
 
+def test_a_model_works_at_the_usual_pace_within_several_blocks(usual: tuple[int, int, int]) -> None:
+    with seldom_collected():
+        with seldom_collected() as as_usual:
+            as_usual()
+            assert gc.get_threshold() == usual
+        assert gc.get_threshold() == (SELDOM, *usual[1:])
+    assert gc.get_threshold() == usual
+
+
 @pytest.mark.parametrize("own", [0, 10 * SELDOM])
 def test_a_program_with_a_pace_of_its_own_keeps_it(own: int) -> None:
     gc.set_threshold(own, 3, 4)

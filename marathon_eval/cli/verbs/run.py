@@ -13,6 +13,7 @@ from marathon_eval.cli.verbs._lm_eval_flags import add_printing_arguments, print
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
 from marathon_eval.cli.verbs._workers import add_worker_arguments, in_shares, launch_of, worker_plan
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.gc_pause import seldom_collected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     return run_in_process(arguments)
 
 
+@seldom_collected()
 def run_in_process(arguments: argparse.Namespace, together: Together | None = None) -> int:
     """Evaluate in this process; others answer with `together` or --workers. Return the exit code."""
     config = checked_run_config(arguments, together is not None)
