@@ -53,6 +53,23 @@ class NumberTally(Tally):
         return np.array(self._column, dtype=float).reshape(-1, self._width)
 
 
+class ScoreTally(Tally):
+    """Keeps the score of each row; its counts are [score, 1], and [0, 0] for a row without a score."""
+
+    def __init__(self) -> None:
+        self._scores = array("d")
+
+    def add(self, row: ScoredRow, score: float | None) -> None:
+        self._scores.append(math.nan if score is None else score)
+
+    def counts(self) -> NDArray[Any]:
+        import numpy as np
+
+        scores = np.array(self._scores, dtype=float)
+        scored = ~np.isnan(scores)
+        return np.stack([np.where(scored, scores, 0.0), scored.astype(float)], axis=1)
+
+
 class Labels(Tally, Generic[_Label]):
     """Keeps a label per row, and computes the counts from all labels at the end; equal labels share memory."""
 
@@ -182,7 +199,7 @@ class Mean(Metric):
 
     def tally(self) -> Tally:
         """Collect [sum of scores, number of scored rows]."""
-        return NumberTally(2, lambda row, score: counted_score(score))
+        return ScoreTally()
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         return ratio(sums[:, 0], sums[:, 1], self._empty)

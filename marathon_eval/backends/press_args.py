@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from marathon_eval.api.press import Press, press_from_args
-from marathon_eval.backends.hf.kvpress import PREFIX, KVPress
 from marathon_eval.errors import MarathonError, did_you_mean
+
+if TYPE_CHECKING:
+    from marathon_eval.api.press import Press
 
 
 def split_press_args(
@@ -26,6 +27,9 @@ def split_press_args(
         if "ratio" in remaining and "ratio" not in model_arguments:
             raise MarathonError(f"{flag}: ratio={remaining['ratio']} without press=NAME")
         return remaining, None
+    from marathon_eval.api.press import press_from_args
+    from marathon_eval.backends.hf.kvpress import PREFIX, KVPress
+
     press_name = str(args["press"])
     press_class: type[Press]
     if press_name.startswith(PREFIX):

@@ -74,8 +74,8 @@ def metric_interval(
     is the mean of a number of each row.
     """
     counts, clusters = _counted(counts, clusters)
-    sums = cluster_sums(counts, clusters)
-    found = _spread(sums, counts, clusters, value)
+    sums, sizes = _by_cluster(counts, clusters)
+    found = _spread(sums, sizes, counts, value)
     if found is None:
         return Estimate(None, "no value")
     if found.clusters < FEWEST_CLUSTERS or (not (share and rowwise) and found.rows < FEWEST_ROWS):
@@ -184,8 +184,8 @@ def paired(
         return value(sums[:, width:]) - value(sums[:, :width])
 
     counts, clusters = _counted(np.hstack([first, second]), clusters)
-    sums = cluster_sums(counts, clusters)
-    found = _spread(sums, counts, clusters, change)
+    sums, sizes = _by_cluster(counts, clusters)
+    found = _spread(sums, sizes, counts, change)
     if found is None:
         return "no value"
     if found.clusters < FEWEST_CLUSTERS or (not (share and rowwise) and found.rows < FEWEST_ROWS):
@@ -229,18 +229,28 @@ def _counted(counts: NDArray[Any], clusters: Sequence[str]) -> tuple[NDArray[Any
     return counts[used], [name for name, use in zip(clusters, used.tolist(), strict=True) if use]
 
 
-def _spread(
-    sums: NDArray[Any], counts: NDArray[Any], clusters: Sequence[str], value: Value
-) -> _Spread | None:
-    """Return value and variance; None without a value. Unequal clusters count as fewer (Kish)."""
+class _Clusters(NamedTuple):
+    """Holds the counts summed by cluster [clusters, k], and how many rows each cluster has [clusters]."""
+
+    sums: NDArray[Any]
+    sizes: NDArray[Any]
+
+
+def _by_cluster(counts: NDArray[Any], clusters: Sequence[str]) -> _Clusters:
     import numpy as np
+
+    both = cluster_sums(np.column_stack([counts, np.ones(len(counts))]), clusters)
+    return _Clusters(np.ascontiguousarray(both[:, :-1]), both[:, -1])
+
+
+def _spread(sums: NDArray[Any], sizes: NDArray[Any], counts: NDArray[Any], value: Value) -> _Spread | None:
+    """Return value and variance; None without a value. Unequal clusters count as fewer (Kish)."""
 
     if not len(sums):
         return None
     whole = float(value(sums.sum(axis=0, keepdims=True))[0])
     if math.isnan(whole):
         return None
-    sizes = cluster_sums(np.ones((len(counts), 1)), clusters)[:, 0]
     alike = float(sizes.sum() ** 2 / (sizes**2).sum())
     # one more is lost where the design effect, too, is estimated
     lost = 1 if len(sums) == len(counts) else 2

@@ -79,8 +79,7 @@ class Template:
 
     def value(self, values: Mapping[str, Any]) -> str:
         """Return the text for one row. Raises RowError if rendering fails, MarathonError if the sandbox refuses."""
-        from jinja2 import TemplateError, UndefinedError
-        from jinja2.exceptions import SecurityError
+        from jinja2.exceptions import SecurityError, TemplateError, UndefinedError
 
         from marathon_eval.task.prompt.repeatable import refuse_printed_addresses
         from marathon_eval.task.prompt.sandbox import with_budget
