@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from marathon_eval.task.prompt.sandbox import Environment
 
 _INTERNAL = re.compile(r"__\w+__")
+#: Texts that a template remembers.
+REMEMBERED = 256
 
 
 class Named(Protocol):
@@ -76,9 +78,25 @@ class Template:
         except RecursionError:
             raise MarathonError(f"{where}: broken template: nested too deep") from None
         self.names = self._parsed.names
+        #: The text for the first values of all names that the template reads.
+        self._remembered: dict[tuple[Any, ...], str] = {}
 
     def value(self, values: Mapping[str, Any]) -> str:
-        """Return the text for one row. Raises RowError if rendering fails, MarathonError if the sandbox refuses."""
+        """Return the text for one row. Raises RowError if rendering fails, MarathonError if the sandbox refuses.
+
+        Rows with the same texts, such as a column of labels, are rendered once.
+        """
+        read = tuple(map(values.get, self._parsed.read))
+        if not all(type(value) is str for value in read):  # what equals it may be written otherwise: 1, 1.0 and True
+            return self._rendered(values)
+        text = self._remembered.get(read)
+        if text is None:
+            text = self._rendered(values)
+            if len(self._remembered) < REMEMBERED:
+                self._remembered[read] = text
+        return text
+
+    def _rendered(self, values: Mapping[str, Any]) -> str:
         from jinja2.exceptions import SecurityError, TemplateError, UndefinedError
 
         from marathon_eval.task.prompt.repeatable import refuse_printed_addresses
@@ -116,8 +134,11 @@ class _Parsed:
     def __init__(self, source: str) -> None:
         self.tree = _environment().parse(source)
         _refuse_random(self.tree)
+        from jinja2 import meta
+
         # finding the names generates all code, so unknown filters and tests raise here too
-        self.names = _needed(self.tree)
+        self.read = tuple(sorted(meta.find_undeclared_variables(self.tree)))
+        self.names = frozenset(self.read) - _optional(self.tree)
 
     @cached_property
     def compiled(self) -> Compiled:
@@ -201,15 +222,15 @@ def _environment() -> Environment:
     return Environment()
 
 
-def _needed(tree: nodes.Template) -> frozenset[str]:
-    """Return the names that a row must have; names tested with `is defined` or given a `default` may be absent."""
-    from jinja2 import meta, nodes
+def _optional(tree: nodes.Template) -> set[str]:
+    """Return the names that a row need not have: those tested with `is defined` or given a `default`."""
+    from jinja2 import nodes
 
     optional: set[str] = set()
     for node in tree.find_all((nodes.Test, nodes.Filter)):
         if node.name in ("defined", "undefined", "default", "d") and isinstance(node.node, nodes.Name):
             optional.add(node.node.name)
-    return frozenset(meta.find_undeclared_variables(tree)) - optional
+    return optional
 
 
 def _refuse_internals(tree: nodes.Template, where: str) -> None:
