@@ -91,13 +91,13 @@ class ResponseCache:
 
         `known` facts are not looked up.
         """
-        audios = [audio for request in requests for audio in request.audios]
-        facts, errors = self.facts(audio for audio in audios if audio not in known)
-        facts.update((audio, known[audio]) for audio in audios if audio in known)
+        unknown = [audio for request in requests for audio in request.audios if audio not in known]
+        found, errors = self.facts(unknown) if unknown else ({}, {})
+        facts = {**known, **found} if found else known
         keyed: dict[Request, Keyed] = {}
         failed: dict[Request, str] = {}
         for request in requests:
-            reasons = [errors[audio] for audio in request.audios if audio in errors]
+            reasons = [errors[audio] for audio in request.audios if audio in errors] if errors else []
             if reasons:
                 failed[request] = reasons[0]
                 continue

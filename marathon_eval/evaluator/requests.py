@@ -208,10 +208,10 @@ def ask(
         again = partial(_retried, responses, ask_more) if retry_errors else ask_nothing
         again(list(responses.by_request))
         ask_later_turns(pool.doc_requests, responses.by_request, ask_turns, again)
-        combine_answers(pool.splits, responses.by_request, responses.cached, pool.asked(), ask_more)
+        combine_answers(pool.splits, responses.by_request, responses.cached, pool.asked, ask_more)
     except KeyboardInterrupt:
         interrupted = True
-        combine_answers(pool.splits, responses.by_request, responses.cached, pool.asked(), ask_nothing)
+        combine_answers(pool.splits, responses.by_request, responses.cached, pool.asked, ask_nothing)
     finally:
         progress.stop()
     return responses._replace(interrupted=interrupted)

@@ -98,7 +98,7 @@ def sweep(
             clock = time.monotonic() - cell.seconds
             by_request = Responses(cell_responses(cell, requests, cache, facts))
             cached = {request for request in by_request if request not in cell.new_responses}
-            combine_answers(pool.splits, by_request, cached, pool.asked(), ask_nothing)
+            combine_answers(pool.splits, by_request, cached, pool.asked, ask_nothing)
             responses = RunResponses(by_request, cached, facts, not complete)
             scores = RunScores(scoring, cell.config)
             scores.add(pool, responses)

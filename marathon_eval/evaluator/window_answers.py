@@ -24,10 +24,10 @@ def combine_answers(
     splits: Mapping[Request, Split],
     responses: MutableMapping[Request, Response],
     cached: set[Request],
-    kept: Collection[Request],
+    kept: Callable[[], Collection[Request]],
     ask: Callable[[list[Request]], None],
 ) -> None:
-    """Replace the windows' responses by one for each request that was split, and keep those of the requests `kept`.
+    """Replace the windows' responses by one for each request that was split, and keep those of the requests that `kept` gives.
 
     `ask` adds the responses to further requests, which map_reduce makes of the notes. A request of which a window has no
     response (after Ctrl-C) gets none. `cached` names the requests whose response came from the cache.
@@ -48,7 +48,7 @@ def combine_answers(
             combined[request] = _combined(split, [responses[source] for source in sources])
             if all(source in cached for source in sources):
                 cached.add(request)
-    for source in used - set(kept):
+    for source in used - set(kept()) if used else ():
         responses.pop(source, None)
         cached.discard(source)
     responses.update(combined)
