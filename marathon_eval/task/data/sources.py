@@ -78,15 +78,18 @@ class LocalFolder:
         return path
 
     def _folder_inside(self, folder: str) -> bool:
-        known = self._inside.get(folder)
-        if known is None:
-            # a folder that is no link lies where the one around it does: a dataset may have a folder for every speaker
-            known = self._inside[folder] = (
-                len(folder) > len(self.label)
-                and self._folder_inside(folder.rpartition("/")[0])
-                and not os.path.islink(folder)
-            ) or self._leads_inside(folder)
-        return known
+        if folder not in self._inside:
+            self._inside[folder] = self._beside_others(folder) or self._leads_inside(folder)
+        return self._inside[folder]
+
+    def _beside_others(self, folder: str) -> bool:
+        """Return whether a folder is no link and the one around it lies inside: a dataset may have one for every speaker."""
+        around = folder.rpartition("/")[0]
+        if folder == self.label or os.path.islink(folder):
+            return False
+        if around not in self._inside:
+            self._inside[around] = self._leads_inside(around)
+        return self._inside[around]
 
     def _leads_inside(self, path: str) -> bool:
         return f"{os.path.realpath(path)}{os.sep}".startswith(self._allowed)

@@ -87,9 +87,8 @@ class Template:
         Rows with the same texts, such as a column of labels, are rendered once.
         """
         read = tuple(map(values.get, self._parsed.read))
-        if not all(
-            type(value) is str for value in read
-        ):  # what equals it may be written otherwise: 1, 1.0 and True
+        # other values may be equal and yet written otherwise, such as 1, 1.0 and True
+        if not all(type(value) is str for value in read):
             return self._rendered(values)
         text = self._remembered.get(read)
         if text is None:
