@@ -85,6 +85,7 @@ def evaluate(
             model.close()
         cache.commit()
         scores.add(pool, responses)
+        del pool, responses  # the requests and their clips, which statistics do not need
         result = scores.result(model, started, clock)
         return replace(result, spent=spending.as_json()) if spending.budget.given else result
 

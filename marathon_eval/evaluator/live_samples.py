@@ -66,6 +66,7 @@ class LiveSamples(Progress):
 
     def stop(self) -> None:
         self.inner.stop()
+        self._pool, self._responses = RequestPool({}, {}), None
 
     def close(self) -> None:
         """Delete the files: the results take their place."""
