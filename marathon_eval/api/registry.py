@@ -59,6 +59,10 @@ class Registry:
         files = {_listed_name(path, kind) for path in self._files(kind)}
         return sorted(files | {point.name for point in _entry_points(FOLDERS[kind])})
 
+    def has_task(self, name: str) -> bool:
+        """Return whether `names` holds this task or group; entry points are read only where no file has the name."""
+        return any(path.stem == name for path in self._files("task")) or name in self.names("task")
+
     def task_path(self, name: str) -> Path:
         """Return the YAML of a task or group. Raises MarathonError with the most similar name."""
         path = self._path("task", name, FLAGS["task"])

@@ -117,7 +117,6 @@ def _first_answers(path: Path | None) -> dict[str, float]:
 
 def _hashed(audios: Sequence[Audio]) -> Iterator[AudioFacts | str]:
     """Each stretch's facts, or why it cannot be heard, in order: several at a time, since decoding leaves Python's lock."""
-    from concurrent.futures import ThreadPoolExecutor
 
     def facts(audio: Audio) -> AudioFacts | str:
         try:
@@ -128,6 +127,8 @@ def _hashed(audios: Sequence[Audio]) -> Iterator[AudioFacts | str]:
     if len(audios) < 2:
         yield from map(facts, audios)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(min(HASHED_AT_ONCE, os.cpu_count() or 1), thread_name_prefix="hash")
     try:
         yield from pool.map(facts, audios)

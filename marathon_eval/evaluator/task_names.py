@@ -24,7 +24,7 @@ def resolved_names(registry: Registry, names: Sequence[str]) -> list[str]:
 
 
 def _resolved(registry: Registry, name: str) -> list[str]:
-    if Path(name).is_dir() and name not in registry.names("task"):
+    if Path(name).is_dir() and not registry.has_task(name):
         found = sorted(str(path) for path in Path(name).glob("*.yaml") if not path.name.startswith("_"))
         if not found:
             raise MarathonError(f"--tasks: {name}: the folder holds no .yaml file of a task")
@@ -34,7 +34,7 @@ def _resolved(registry: Registry, name: str) -> list[str]:
         if not found:
             raise registry.unknown_task("task that matches", name)
         return found
-    if "/" in name or name.endswith(".yaml") or name in registry.names("task"):
+    if "/" in name or name.endswith(".yaml") or registry.has_task(name):
         return [name]
     return tasks_with_tag(registry, name) or [name]
 
