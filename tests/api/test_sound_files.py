@@ -11,8 +11,10 @@ import pytest
 import soundfile
 
 from helpers.dataset_with_faults import two_tracks
+from helpers.fuzz_cases import survives
 from helpers.sound_files import SECONDS, SoundCase, cases, encoded, wave
 from marathon_eval.api.audio import Audio
+from marathon_eval.api.decoding.sound_file import examined
 from marathon_eval.corpus.audit.decode import hear
 from marathon_eval.errors import AudioError
 
@@ -36,21 +38,39 @@ LIBSNDFILE = (
 def test_a_file_is_heard_whole_or_refused_for_its_reason(case: SoundCase, tmp_path: Path) -> None:
     path = tmp_path / case.name
     case.make(path)
-    examined = hear(path)
+    heard = hear(path)
     if case.refused:
         with pytest.raises(AudioError, match=case.refused) as refused:
             Audio(str(path)).facts()
         with pytest.raises(AudioError, match=case.refused):
             Audio(str(path), 0.0, 0.5).samples(16000)
         reason = str(refused.value).removeprefix(f"{path}: ")
-        assert reason == (examined.error or examined.cut_short)
+        assert reason == (heard.error or heard.cut_short)
         return
     facts = Audio(str(path)).facts()
     assert facts.seconds == pytest.approx(case.seconds, abs=0.03)
     assert Audio(str(path)).seconds == pytest.approx(facts.seconds, abs=1e-6)
     assert len(Audio(str(path)).samples(16000)) == pytest.approx(16000 * facts.seconds, abs=2)
-    assert (examined.error, examined.cut_short, examined.sha256) == (None, None, facts.sha256)
-    assert examined.seconds == pytest.approx(facts.seconds, abs=1e-6)
+    assert (heard.error, heard.cut_short, heard.sha256) == (None, None, facts.sha256)
+    assert heard.seconds == pytest.approx(facts.seconds, abs=1e-6)
+
+
+#: A whole file of each container.
+ONE_EACH = {case.name.rpartition(".")[2]: case for case in reversed(TABLE) if not case.refused}
+
+
+@pytest.mark.parametrize("container", sorted(ONE_EACH))
+def test_any_beginning_and_any_length_in_a_header_is_examined(container: str, tmp_path: Path) -> None:
+    """Files of few bytes, and lengths of 64 bits that no file has, by every reader of a structure."""
+    whole, path = tmp_path / f"whole.{container}", tmp_path / f"changed.{container}"
+    ONE_EACH[container].make(whole)
+    content = whole.read_bytes()[:8192]
+    changed = [content[:count] for count in range(1, 65)]
+    for length in (b"\xff" * 7 + b"\x7f", b"\x7f" + b"\xff" * 7, b"\xff" * 8):
+        changed += [content[:at] + length + content[at + 8 :] for at in range(0, 256, 2)]
+    for data in changed:
+        path.write_bytes(data)
+        survives(lambda: examined(path))
 
 
 def test_the_table_is_wide() -> None:

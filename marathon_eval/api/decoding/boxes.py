@@ -36,7 +36,7 @@ def examine_boxes(file: BinaryIO, size: int, head: bytes, start: int) -> Promise
     for magic in _AMR:
         if head.startswith(magic):
             return _amr(file, size, magic)
-    if head[:1] == b"\xff" and head[1] & 0xF6 == 0xF0:
+    if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xF6 == 0xF0:
         return _adts(file, size, start)
     return None
 

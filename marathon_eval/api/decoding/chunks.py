@@ -72,10 +72,10 @@ def _chunks(form: str, file: BinaryIO, size: int) -> Iterator[Chunk]:
     at = {"W64": 40, "CAF": 8}.get(form, 12)
     long_data: int | None = None  # RF64 writes the length of `data` into an earlier chunk
     for _ in range(_MAX_CHUNKS):
+        if at + 8 > size:  # before seeking: a length of 64 bits leads further than a file can be
+            return
         file.seek(at)
         header = file.read(24)
-        if len(header) < 8 or at + 8 > size:
-            return
         name, body, length, following = _parsed(form, order, header, at)
         if name == b"ds64":
             file.seek(body)
