@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-#: Rooms from the innermost to the outermost. A room imports only from rooms above its own line in this table;
-#: rooms in one line do not import each other. The package's own __init__.py and __main__.py stand outside.
+#: Packages from the innermost to the outermost. A package imports only from packages above its own line in this table;
+#: packages in one line do not import each other. The top package's own __init__.py and __main__.py stand outside.
 LAYERS = """\
 errors
 files
@@ -19,7 +19,7 @@ evaluator
 report | corpus
 cli
 """
-RANKS = {room: rank for rank, line in enumerate(LAYERS.splitlines()) for room in line.split(" | ")}
+RANKS = {package: rank for rank, line in enumerate(LAYERS.splitlines()) for package in line.split(" | ")}
 
 
 def modules(root: Path) -> dict[str, Path]:
@@ -53,19 +53,19 @@ def _called(function: ast.expr) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def room(module: str) -> str | None:
-    """Return `cache` for `marathon_eval.cache.answers`; None for the package itself and for `__main__`."""
+def package_of(module: str) -> str | None:
+    """Return `cache` for `marathon_eval.cache.answers`; None for the top package itself and for `__main__`."""
     part = module.split(".")[1] if "." in module else ""
     return part if part in RANKS else None
 
 
 def upward(module: str, imports: Iterable[tuple[int, str]]) -> list[str]:
     """Return those imports of a module that break the layering, as `line: what it imports`."""
-    own = room(module)
+    own = package_of(module)
     if own is None:
         return []
     return [
         f"{line}: {target}"
         for line, target in imports
-        if (other := room(target)) is not None and other != own and RANKS[other] >= RANKS[own]
+        if (other := package_of(target)) is not None and other != own and RANKS[other] >= RANKS[own]
     ]

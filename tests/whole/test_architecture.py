@@ -1,4 +1,4 @@
-"""Tests the structure: which room imports which, which imports are late, how long a file may be."""
+"""Tests the structure: which package imports which, which imports are late, how long a file may be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from helpers.import_graph import LAYERS, RANKS, imported, modules, room, upward
+from helpers.import_graph import LAYERS, RANKS, imported, modules, package_of, upward
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "marathon_eval"
@@ -171,12 +171,12 @@ def imports_of(path: Path) -> list[tuple[int, str]]:
     return list(imported(path.read_text(encoding="utf-8"), MODULES))
 
 
-def test_no_room_imports_from_a_room_further_out() -> None:
+def test_no_package_imports_from_one_further_out() -> None:
     broken = {
         module: found for module, path in MODULES.items() if (found := upward(module, imports_of(path)))
     }
     assert broken == {}
-    assert {room(module) for module in MODULES} - {None} == set(RANKS), "a room without a rank"
+    assert {package_of(module) for module in MODULES} - {None} == set(RANKS), "a package without a rank"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_planted_import_breaks_the_layering(planted: str) -> None:
     assert upward("marathon_eval.cli.terminal", imported(planted, MODULES)) == []
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
+def test_no_modules_import_each_other_in_a_cycle() -> None:
     from graphlib import TopologicalSorter
 
     graph = {
@@ -204,7 +204,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
     list(TopologicalSorter(graph).static_order())
 
 
-def test_a_planted_circle_is_found() -> None:
+def test_a_planted_cycle_is_found() -> None:
     from graphlib import CycleError, TopologicalSorter
 
     names = {"marathon_eval.api.audio": None, "marathon_eval.api.sound": None}
@@ -246,7 +246,7 @@ def public_names(tree: ast.Module) -> set[str]:
 def test_a_public_name_is_defined_in_one_module() -> None:
     homes: dict[str, list[str]] = {}
     for module, path in MODULES.items():
-        if room(module) not in (None, "models", "presses"):
+        if package_of(module) not in (None, "models", "presses"):
             for name in facts(path).public_names:
                 homes.setdefault(name, []).append(module)
     several = {name: modules for name, modules in homes.items() if len(modules) > 1}

@@ -1,4 +1,4 @@
-"""Tests that the documents are true: every room is named, and every command in them runs."""
+"""Tests that the documents are true: every package is named, and every command in them runs."""
 
 from __future__ import annotations
 
@@ -125,10 +125,10 @@ def test_the_readme_has_commands_to_run() -> None:
     assert len(commands(ROOT / "README.md")) >= 8
 
 
-def test_the_readme_names_every_room() -> None:
+def test_the_readme_names_every_package() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rooms = [path for path in (ROOT / "marathon_eval").iterdir() if (path / "__init__.py").is_file()]
-    own = [path.name for path in rooms if not path.is_symlink()]
+    packages = [path for path in (ROOT / "marathon_eval").iterdir() if (path / "__init__.py").is_file()]
+    own = [path.name for path in packages if not path.is_symlink()]
     assert own
     assert [name for name in own if f"marathon_eval/{name}/" not in readme] == []
     assert readme.count("\n") <= 150
