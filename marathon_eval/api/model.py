@@ -153,10 +153,11 @@ class Model(ABC):
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         if press is not None and not isinstance(press, self.carries):
             raise MarathonError(
-                f"{flags_of(settings).args}: {self.name()} can't carry press={press.name()}: it carries "
+                f"{flags_of(settings).args}: {self.name()} does not support press={press.name()}: it "
                 + (
-                    " and ".join(kind.__name__ for kind in self.carries)
-                    or "no press at all, for no language model reads audio tokens here"
+                    f"supports {' and '.join(kind.__name__ for kind in self.carries)}"
+                    if self.carries
+                    else "has no local language model that reads audio tokens"
                 )
             )
         self.settings = settings

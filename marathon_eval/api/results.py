@@ -144,7 +144,7 @@ class TaskResult:
 
     @property
     def headline_scale(self) -> float:
-        """What a headline of the metric's own scale is multiplied with for the task's column."""
+        """Return the factor from the metric's value to the task's column (100 for per cent)."""
         return float((self.headline or {}).get("scale", 1.0))
 
     def headline_value(self) -> MetricValue | None:
@@ -186,7 +186,7 @@ class RunResult:
     wall_s: float
     started: str
     interrupted: bool = False
-    #: What was heard or asked otherwise than the task files say, empty for nothing; None: not known.
+    #: Deviations from the task files (audio, prompt, generation), empty if there are none; None: not known.
     condition: Mapping[str, Any] | None = None
     #: Which rows were asked; None: not known.
     selection: Mapping[str, Any] | None = None

@@ -106,7 +106,7 @@ def prepare(path: Path, check: bool = True) -> None:
     `check` reads all of it. A damaged cache is renamed, and its intact entries are copied to a new file. A file that was never a cache
     raises: the user must move it.
     """
-    advice = "--use_cache DIR names another folder, --no_cache does without"
+    advice = "--use_cache DIR names another folder, --no_cache runs without a cache"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

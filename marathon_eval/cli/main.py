@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 VERBS_FOLDER = Path(__file__).parent / "verbs"
 EXIT_WHOLE, EXIT_MISTAKE, EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_TERMINATED = 0, 2, 3, 130, 143
-#: Of `compare --gate`: a loss beyond a margin is shown; the rows are too few to say.
+#: Exit codes of `compare --gate`: 4, a loss larger than the margin; 5, too few rows to decide.
 EXIT_LOST, EXIT_UNDECIDED = 4, 5
 #: Errors of a full disk, to which standard output may be redirected.
 FULL_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -73,8 +73,8 @@ def verbs() -> list[str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code.
 
-    0: complete. 2: a mistake of the user. 3: rows without a score, or faults found. 4 and 5: of `compare --gate`, a
-    loss beyond a margin and too few rows to say. 130: Ctrl-C. 143: SIGTERM.
+    0: complete. 2: a mistake of the user. 3: rows without a score, or faults found. Of `compare --gate`: 4, a loss
+    larger than the margin; 5, too few rows to decide. 130: Ctrl-C. 143: SIGTERM.
     """
     termination = Termination()
     if argv is None:  # only in our own process: a program that calls main() keeps its signal handlers

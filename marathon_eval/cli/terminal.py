@@ -228,7 +228,7 @@ def spent_line(spent: Mapping[str, Any]) -> str:
     """Return what the model's requests took, and the limit that ended the asking."""
     tokens = spent["input_tokens"] + spent["output_tokens"]
     cost = f", cost {spent['cost']:.4f}" if "cost" in spent else ""
-    ended = f" BUDGET: {spent['reached']}; the same command with more goes on." if spent["reached"] else ""
+    ended = f" BUDGET: {spent['reached']}; rerun with a higher limit to continue." if spent["reached"] else ""
     return f" Spent: {spent['requests']} requests, {tokens} tokens{cost}.{ended}"
 
 

@@ -12,7 +12,7 @@ from marathon_eval.scoring.scorer import SCORABLE_STATUS
 
 
 class DialoguePlan(NamedTuple):
-    """Holds what builds a dialogue's turns: the request after some answers, and the whole with placeholders as answers."""
+    """Holds a function that builds the next turn's request, and the full dialogue with placeholder answers."""
 
     next_turn: Callable[[Sequence[str]], Request | None]
     whole: Request
@@ -23,7 +23,7 @@ class DialoguePlan(NamedTuple):
             return False
         try:
             return self.next_turn([response.text for response in responses]) is not None
-        except RowError:  # a further turn, which cannot be built
+        except RowError:  # there is a further turn, but its request cannot be built
             return True
 
 

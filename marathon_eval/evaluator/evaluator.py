@@ -1,10 +1,10 @@
-"""Evaluates one model on tasks: from `evaluate` (of `run` and `simple.simple_evaluate`) to a RunResult.
+"""Evaluates one model on tasks. `evaluate`, called by `run` and `simple.simple_evaluate`, returns a RunResult.
 
 A run has five steps:
 
 1. `run_parts` loads the tasks, the model and the judge by their names;
 2. `documents_and_requests` reads the documents and builds their requests; a run of very many rows does this and the two
-   following steps a portion after the other (portions.py);
+   following steps portion by portion: each portion is scored and freed before the next (portions.py);
 3. `requests.ask` gets a response for each request, from the cache or from the model: it calls `ResponseCache.answer`, which
    sends what the cache lacks through `api.model.complete` to `Model.generate`;
 4. `run_scores.RunScores` scores the responses and aggregates them per task and group;
@@ -53,8 +53,8 @@ def evaluate(
 ) -> RunResult:
     """Load the tasks, ask the model for the responses that the cache lacks, and score them. Writes no results.
 
-    A `model` that is passed in replaces `config.model`; `through` sends the requests, and
-    `judge_through` gives what sends a judge's (several processes replace them).
+    A `model` that is passed in replaces `config.model`; `through` sends the requests, and `judge_through` returns the
+    function that sends the judge's requests (several processes replace them).
     Raises MarathonError.
     """
     from marathon_eval.evaluator.live_samples import live_samples
@@ -67,7 +67,7 @@ def evaluate(
     )
     with ResponseCache(cache_folder(config)) as cache, ExitStack() as stack:
         model.cache = cache
-        # workers start anew for each portion, and a judge is asked about all documents of a task
+        # not with workers (they would restart for every portion) or a judge (it needs a task's documents together)
         divided = through is complete and judge is None
         portions, pool = documents_and_requests(model, tasks, config, cache, divided)
         shown = stack.enter_context(live_samples(progress or Progress(), config, tasks, portions.docs))
@@ -113,7 +113,7 @@ def run_parts(config: RunConfig, model: Model | None = None) -> RunParts:
 def documents_and_requests(
     model: Model, tasks: Mapping[str, Task], config: RunConfig, cache: ResponseCache, divided: bool = False
 ) -> tuple[Portions, RequestPool]:
-    """Return the run's portions, and the pool of the first: that of all documents unless `divided`.
+    """Return the run's portions, and the pool of the first; unless `divided`, the first portion holds all documents.
 
     Raises one MarathonError that lists every problem with the weights and with the data. Weights are not looked for
     if this model was sent requests through this cache before: a rerun that only rescores needs none.
@@ -178,6 +178,7 @@ def load_tasks(
 
     tasks: dict[str, Task] = {}
     groups: dict[str, Group] = {}
+    # the command line has resolved its names already; those of Python callers may still be patterns or tags
     waiting, seen = resolved_names(registry, names), set[str]()
     while waiting:
         name = waiting.pop(0)

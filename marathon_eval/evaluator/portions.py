@@ -1,4 +1,4 @@
-"""Asks a run's requests; where a task has very many documents, a portion after the other, each of which is then scored and left.
+"""Asks a run's requests, for very many documents portion by portion; each portion is scored and freed before the next.
 
 Documents that are in memory anyway (a list) are not divided: such tasks are in the first portion. Within a portion the longest
 clips come first, as they do in a run of one portion.
@@ -92,7 +92,10 @@ class Asker:
         self._checked = self._interrupted = False
 
     def responses(self, pool: RequestPool, portion: Portion, progress: Progress) -> RunResponses:
-        """Return the responses to a portion's pool. Raises MarathonError, as the checks before weights load do."""
+        """Return the responses to a portion's pool.
+
+        Raises MarathonError if a preflight check fails, and re-raises a MarathonError of the model.
+        """
 
         def check_before_loading_weights(misses: int) -> None:
             if not self._checked and not self._interrupted:

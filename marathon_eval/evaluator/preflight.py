@@ -1,7 +1,7 @@
 """Checks what a run needs before weights load: packages, weights, API keys, free disk space, and working scorers.
 
 A run makes the checks only if the cache lacks a response, so a rerun from the cache does not pay for them;
-`--dry_run` always makes them. The checks import no torch and contact no server.
+`--dry_run` always makes them. The checks import no torch and contact no inference server.
 """
 
 from __future__ import annotations
@@ -255,6 +255,6 @@ def scorers(plan: RunBeforeStart) -> Check:
     summary = f"{sum(len(task_check.telling) for task_check in checked)} tell a gold answer from a wrong one"
     undecided = sum(len(task_check.untold) for task_check in checked)
     if undecided:
-        summary += f", of {undecided} these rows do not say"
+        summary += f"; {undecided} could not be checked on these rows"
     advice = " (--predict_only asks without scoring)"
     return Check("scorers", summary, "; and ".join(faults) + advice if faults else None)

@@ -33,9 +33,10 @@ class Progress:
     """Receives the progress of a run. This base class shows nothing; evaluator/progress.py shows it in the terminal."""
 
     def opened(self, pool: RequestPool, responses: RunResponses) -> None:
-        """Take what is asked, and its responses, to which each is added as it comes; called first of all.
+        """Receive the pool and its response map, which fills during the run.
 
-        A run of very many rows is asked in portions, and calls every method of this class for each.
+        A run of very many rows is asked in portions, and calls every method of this class for each: `portion` first,
+        then this one.
         """
 
     def portion(self, name: str) -> None:
@@ -68,7 +69,7 @@ class RequestPool(NamedTuple):
         return list(dict.fromkeys(request for requests in by_document for request in requests))
 
     def requests(self) -> list[Request]:
-        """Return every distinct request that is sent once."""
+        """Return every distinct request to send, with windows in place of split requests."""
         if not self.splits:
             return self.asked()
         sent = (self.splits[one].parts if one in self.splits else (one,) for one in self.asked())
@@ -197,7 +198,7 @@ def ask(
         _collect(more, model, cache, responses, progress, through)
 
     def ask_turns(more: list[Request]) -> None:
-        cache.commit()  # what the later turns are made of
+        cache.commit()  # later turns are built from these responses
         ask_more(more)
 
     interrupted = False

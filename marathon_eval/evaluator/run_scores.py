@@ -1,4 +1,4 @@
-"""Scores a run's responses task by task, all at once or a portion after the other, and builds its result."""
+"""Scores a run's responses task by task, all at once or portion by portion, and builds its result."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RunScores:
         self._n_responses += len(by_request)
         self._n_cached += len(responses.cached)
         self._n_unsent += sum(unheard(request, responses.facts) for request in by_request)
-        # with equally many responses and requests, no two documents share a response
+        # equal counts mean every document has its own response, so responses can be freed one by one
         emptied = self._plan.once and len(by_request) == pool.size()
         for name, scores in self._by_task.items():
             scores.add(pool.doc_requests[name], responses, emptied)
@@ -62,8 +62,8 @@ class RunScores:
     def result(self, model: Model, started: str, clock: float) -> RunResult:
         """Aggregate the scores and build the run's result.
 
-        `started` is the UTC start time as results.json shows it, `clock` is time.monotonic() minus the seconds that the
-        run has taken so far.
+        `started` is the UTC start time as results.json shows it. `clock` is a value of time.monotonic(), from which
+        `wall_s` is counted: the run's start; or, for a sweep's cell, now minus the seconds that its requests took.
         """
         tasks, docs = self._plan.tasks, self._plan.docs
         task_results = {name: scores.aggregation.result(docs[name]) for name, scores in self._by_task.items()}

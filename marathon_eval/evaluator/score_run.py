@@ -43,7 +43,7 @@ class TaskScores:
         self._judged: Judged | None = None
 
     def add(self, doc_requests: list[DocRequests], responses: RunResponses, emptied: bool = False) -> None:
-        """Score these documents, after the judge has judged them if the task has one: all of a task at once then.
+        """Score these documents. If the task has a judge, pass all its documents in one call; they are judged first.
 
         With `emptied`, requests and responses are freed as each document is scored, to bound memory: `doc_requests`
         is empty afterwards.

@@ -1,4 +1,4 @@
-"""Offers runs and sweeps to Python: `simple_evaluate(...)` and `sweep(...)` take what the command line takes."""
+"""Offers runs and sweeps to Python: `simple_evaluate` and `simple_sweep` (exported as `sweep`) take the command line's settings."""
 
 from __future__ import annotations
 

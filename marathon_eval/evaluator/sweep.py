@@ -107,14 +107,15 @@ def sweep(
 
 
 def refuse_second_round(pool: RequestPool) -> None:
-    """Raise MarathonError for requests that are made of answers, which differ from cell to cell: map_reduce and dialogues."""
+    """Raise MarathonError for requests that contain the model's responses, which differ from cell to cell: map_reduce and dialogues."""
     if any(item.dialogue for items in pool.doc_requests.values() for item in items):
         raise MarathonError(
-            "doc_to_messages: a sweep asks no later turns, for they are made of answers: run each press by itself"
+            "doc_to_messages: a sweep cannot run dialogues, because later turns contain the model's earlier responses: "
+            "evaluate each press with `run`"
         )
     if any(split.windows.combine == "map_reduce" for split in pool.splits.values()):
         raise MarathonError(
-            "long_audio: combine=map_reduce is not supported in a sweep: take vote, last or join, or run each press by itself"
+            "long_audio: combine=map_reduce is not supported in a sweep: use vote, last or join, or evaluate each press with `run`"
         )
 
 

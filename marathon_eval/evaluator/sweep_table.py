@@ -25,7 +25,7 @@ SWEEP_TEXT_COLUMNS = ("task", "cell")
 #: Right-aligned columns of the terminal's table.
 NUMBERS = (
     "score",
-    "- none",
+    "vs none",
     "95 % CI",
     "lost",
     "won",
@@ -65,7 +65,7 @@ class SweepTable:
     base_costs: dict[str, Costs] = field(default_factory=dict)
     cells: list[dict[str, Any]] = field(default_factory=list)
     tasks: dict[str, dict[str, TaskCell]] = field(default_factory=dict)
-    #: Those of all cells, as results.json has them; None until the first cell is added.
+    #: Condition and selection shared by all cells, as results.json has them; None until the first cell is added.
     condition: Mapping[str, Any] | None = None
     selection: Mapping[str, Any] | None = None
 

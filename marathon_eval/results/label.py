@@ -56,7 +56,7 @@ def condition_of(config: Mapping[str, Any], cut: str | None = None) -> dict[str,
         "seed": config.get("seed"),
     }
     told = {name: value for name, value in changed.items() if value}
-    # none are a change of a task that has some
+    # num_fewshot=0 also counts as a change if the task has examples
     overrides = {name: config.get(name) for name in ("num_fewshot", "system_instruction")}
     return {**told, **{name: value for name, value in overrides.items() if value is not None}}
 

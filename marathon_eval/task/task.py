@@ -161,8 +161,8 @@ class Task:
         # the document of an archive has no clips
         if placed and audios and marks != len(audios):
             raise RowError(
-                f"row {doc.doc_id}: the prompt has {CLIP_MARK} {marks} times for {len(audios)} clips: it stands where each clip "
-                "does, and in no column"
+                f"row {doc.doc_id}: the prompt must contain {CLIP_MARK} once per clip, and no column may contain it "
+                f"(found {marks} for {len(audios)} clip{'s' * (len(audios) > 1)})"
             )
         return [
             Request(

@@ -18,7 +18,7 @@ WRONG = {
     "{model} openai_audio takes no press": ("openai_audio", {"press": "dart", "ratio": 0.5, "model": "m"}),
     "{args}: dummy takes no 'anser'. Did you mean answer?": ("dummy", {"anser": "B"}),
     "{args}: openai_audio takes no 'api_key'": ("openai_audio", {"api_key": "k", "model": "m"}),
-    "{args}: dummy can't carry press=dart": ("dummy", {"press": "dart", "ratio": 0.5}),
+    "{args}: dummy does not support press=dart": ("dummy", {"press": "dart", "ratio": 0.5}),
     "{args}: press=dart needs ratio=": ("qwen_omni", {"press": "dart"}),
     "{args}: ratio=0.5 without press=NAME": ("qwen_omni", {"ratio": 0.5}),
     "listener=dummy: {args}: dummy takes no 'x'": ("cascade", {"listener": "dummy", "listener_x": 1}),

@@ -167,12 +167,12 @@ def test_one_table_one_code_and_a_second_time_nothing_is_asked_or_written(run: R
         "dummy answer=x": "1.0000 [n too small (3 of 6 rows)]",
         "dummy answer=x (limit 2)": "1.0000 [n too small (2 of 6 rows)]",
     }
-    assert "4 runs, 4 complete, 6 answers asked." in out
+    assert "4 runs, 4 complete, 6 responses requested." in out
     assert "run 3 of 4: dummy" in error
     written = sorted((tmp_path / "out").rglob("results.json"))
     assert len(written) == 4
     code, again, error = run(SET)
-    assert (code, "4 runs, 4 complete, 0 answers asked." in again) == (0, True)
+    assert (code, "4 runs, 4 complete, 0 responses requested." in again) == (0, True)
     assert sorted((tmp_path / "out").rglob("results.json")) == written
     code, out, _ = run(SET, "--json")
     found = json.loads(out)
@@ -186,7 +186,7 @@ def test_a_run_that_is_refused_keeps_no_other_from_running(run: Run, tmp_path: P
     code, out, error = run(models)
     assert code == 2
     assert f"NOT RUN: whisper pretrained={tmp_path / 'empty'}: " in out
-    assert "2 runs, 1 complete, 3 answers asked." in out
+    assert "2 runs, 1 complete, 3 responses requested." in out
     assert error.count("marathon-eval: error: ") == 1
 
 
@@ -198,7 +198,9 @@ def test_an_interrupted_set_goes_on_where_it_stopped(run: Run, tmp_path: Path) -
     assert "INTERRUPTED: the same command goes on where this one stopped." in out
     code, out, _ = run(models)
     assert code == 0
-    assert "3 runs, 3 complete, 4 answers asked." in out, "one of the model that stopped, three of the last"
+    assert "3 runs, 3 complete, 4 responses requested." in out, (
+        "one of the model that stopped, three of the last"
+    )
     assert (tmp_path / "asked.txt").read_text().split().count("one") == 1
 
 
@@ -211,7 +213,7 @@ def test_retry_asks_again_what_failed(run: Run, tmp_path: Path) -> None:
     (tmp_path / "asked.txt").unlink()
     code, out, _ = run(models, "--retry")
     assert code == 0
-    assert "2 runs, 2 complete, 2 answers asked." in out, "the failure alone, once in each round"
+    assert "2 runs, 2 complete, 2 responses requested." in out, "the failure alone, once in each round"
     assert (tmp_path / "asked.txt").read_text().split() == ["two", "two"]
 
 
@@ -232,7 +234,7 @@ def test_retry_of_a_single_run(task: Path, tmp_path: Path, capsys: pytest.Captur
     assert main([*flags, "--no_cache"]) == 2
     assert "--no_cache would ask everything again" in capsys.readouterr().err
     assert main([*flags, "--max_requests", "2"]) == 2
-    assert "each round would have a budget of its own" in capsys.readouterr().err
+    assert "--retry: cannot be combined with a budget" in capsys.readouterr().err
 
 
 def test_a_dry_run_of_a_set_asks_nothing(run: Run, tmp_path: Path) -> None:

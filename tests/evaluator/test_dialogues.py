@@ -278,7 +278,10 @@ def test_models_verbs_and_windows_that_take_no_turns_say_so(
     predictions.write_text(json.dumps({"doc_id": 0, "prediction": "A"}))
     refused = [
         (flags_of(folder, task, "deaf.py"), "takes one question at a time: own has doc_to_messages"),
-        (["sweep", *flags_of(folder, task, "dummy")[1:], "--presses", "none"], "a sweep asks no later turns"),
+        (
+            ["sweep", *flags_of(folder, task, "dummy")[1:], "--presses", "none"],
+            "a sweep cannot run dialogues",
+        ),
         (
             ["score", "--predictions", str(predictions), "--tasks", str(task)],
             "a predictions file has one answer a row",

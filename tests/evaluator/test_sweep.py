@@ -150,7 +150,7 @@ def test_the_command_writes_a_table_and_ordinary_folders(
     assert main(flags(folder, checkpoint, tmp_path / "cache", *grid)) == 0
     printed = capsys.readouterr().out
     assert "frame 0.9" in printed
-    assert "30 answers asked, 0 from the cache" in printed
+    assert "30 responses requested, 0 from the cache" in printed
     kept = json.loads((out / "sweep.json").read_text())
     assert [cell["label"] for cell in kept["cells"]] == [
         "none",

@@ -22,7 +22,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "run -C SET": (
         r"^  run  +race  +gtzan *$",
         r"^  qwen_omni dart 0\.5 \(silence, limit 2\)  +\d+\.\d",
-        r"^8 runs, 8 complete, \d+ answers asked\.$",
+        r"^8 runs, 8 complete, \d+ responses requested\.$",
     ),
     "--dry_run": (
         r"^task\s+rows\s+errors\s+requests\s+clips\s+hours$",
@@ -30,9 +30,9 @@ SHAPES: dict[str, tuple[str, ...]] = {
         r"^scorers  +ok",
     ),
     "sweep": (
-        r"^\s*task\s+cell\s+score\s+- none\s+95 % CI\s+lost\s+won\s+p \(Holm\)\s+kept\s",
+        r"^\s*task\s+cell\s+score\s+vs none\s+95 % CI\s+lost\s+won\s+p \(Holm\)\s+kept\s",
         r"^\s*\w+\s+none\s+\d+\.\d\d\s",
-        r"\d+ answers asked, \d+ from the cache\.",
+        r"\d+ responses requested, \d+ from the cache\.",
     ),
     "score": (RUN_TABLE, RUN_ROW),
     "completion": (r"_shtab_marathon_eval",),

@@ -323,7 +323,7 @@ def test_weights_that_lack_a_tensor_are_refused(omni: Callable[..., QwenOmni], t
 
 
 def test_a_press_that_a_model_cannot_carry() -> None:
-    with pytest.raises(MarathonError, match="whisper can't carry press=dart: it carries no press at all"):
+    with pytest.raises(MarathonError, match="whisper does not support press=dart: it has no local language"):
         Whisper.from_args({}, Dart(ratio=0.5))
 
 

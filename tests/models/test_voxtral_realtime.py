@@ -112,6 +112,6 @@ def test_half_precision_under_each_kernel(dtype: str, kernel: str, checkpoint: P
 def test_a_press_is_refused() -> None:
     press = Registry().press_class("dart")(ratio=0.5)
     with pytest.raises(
-        MarathonError, match="voxtral_realtime can't carry press=dart: it carries no press at all"
+        MarathonError, match="voxtral_realtime does not support press=dart: it has no local language model"
     ):
         Registry().model_class("voxtral_realtime").from_args({"pretrained": "no/such"}, press)

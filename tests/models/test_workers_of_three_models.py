@@ -151,7 +151,7 @@ def test_without_an_environment_the_command_that_makes_one_is_named(
         MarathonError, match=f"--model {name} runs in .*`marathon-eval env make {name}`.*env=DIR"
     ):
         _ = model.fingerprint
-    with pytest.raises(MarathonError, match="can't carry press=dart"):
+    with pytest.raises(MarathonError, match="does not support press=dart"):
         Registry().model_class(name).from_args({}, Registry().press_class("dart")(ratio=0.5))
 
 

@@ -310,12 +310,12 @@ def refuse_uncut(model: str, press: Press, flag: str, why: str) -> None:
     """Raise MarathonError for a press that needs more than the embeddings before the first layer."""
     if not isinstance(press, PruningPress):
         raise MarathonError(
-            f"{flag}: {model} can't carry press={press.name()}: it {why}, so not every layer has keys of the "
+            f"{flag}: {model} does not support press={press.name()}: it {why}, so not every layer has keys of the "
             "whole prompt to evict; pruning presses with layer=0 work"
         )
     if press.needs_attention:
         raise MarathonError(
-            f"{flag}: {model} can't carry press={press.name()}: it {why}, so tokens are dropped before the "
+            f"{flag}: {model} does not support press={press.name()}: it {why}, so tokens are dropped before the "
             "first layer, and the rule reads attention"
         )
     if [layer for layer, _ in press.cuts] != [0]:

@@ -31,7 +31,7 @@ class ChatTranscriber(ChatModel):
             isinstance(part, PruningPress) and part.needs_question for part in parts
         ):
             raise MarathonError(
-                f"{flags_of(settings).args}: {self.name()} can't carry press={press.name()}: the rule compares the "
+                f"{flags_of(settings).args}: {self.name()} does not support press={press.name()}: the rule compares the "
                 "audio with the question, and this model is sent none"
             )
         super().__init__(settings, press)

@@ -27,14 +27,15 @@ def add_lm_eval_arguments(parser: argparse.ArgumentParser) -> None:
         "-C",
         metavar="FILE",
         help="YAML with flags by name, such as `tasks: [gtzan]`; flags on the command line override it; "
-        "for `run` also lists of models, presses and conditions: a run of each combination",
+        "`run` also accepts lists of models, presses and conditions and evaluates every combination",
     )
     parser.add_argument(
         "--num_fewshot",
         "-f",
         type=int,
         metavar="N",
-        help="few-shot examples of every task (default: the tasks' own number); with audio only where its prompt has <audio>",
+        help="few-shot examples of every task (default: the tasks' own number); "
+        "examples include audio only if the task's prompt contains <audio>",
     )
     parser.add_argument(
         "--system_instruction",
@@ -79,9 +80,9 @@ def add_printing_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def seed_of(text: str) -> int:
-    """Return the seed that answers are sampled with: of lm-eval's four numbers the third. Raises MarathonError."""
+    """Return the seed that answers are sampled with: if lm-eval's four seeds are given, the third. Raises MarathonError."""
     words = [word.strip() for word in text.split(",")]
-    allowed = "one whole number, or lm-eval's up to four with None for none"
+    allowed = "one integer, or up to four comma-separated integers or None"
     if len(words) > _MOST_SEEDS or not all(_is_seed(word) for word in words):
         raise MarathonError(f"--seed: {text!a}: must be {allowed}")
     numbers = [None if word.lower() == "none" else int(word) for word in words]
@@ -154,7 +155,7 @@ def config_text(tasks: Mapping[str, Task]) -> str:
 
 
 def _without_code(value: Any) -> Any:
-    """Return YAML values with everything that YAML has no type for as text."""
+    """Convert values without a YAML type to text."""
     if isinstance(value, Mapping):
         return {str(key): _without_code(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Declares the flags that several of `run`, `sweep`, `score` and `cache why` share, and reads a run's into a RunConfig."""
+"""Declares the flags that several of `run`, `sweep`, `score` and `cache why` share, and builds a RunConfig from parsed flags."""
 
 from __future__ import annotations
 
@@ -26,9 +26,15 @@ def add_dry_run(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that choose the model, the tasks, their rows, the cache, the controls and the judge."""
-    _add_model_arguments(parser)
+def add_run_arguments(
+    parser: argparse.ArgumentParser,
+    model_args: str = "arguments of the model and of its press, such as pretrained=PATH,press=dart,ratio=0.5",
+) -> None:
+    """Add the flags that choose the model, the tasks, their rows, the cache, the controls and the judge.
+
+    `model_args` is the help of --model_args.
+    """
+    _add_model_arguments(parser, model_args)
     _add_row_arguments(parser)
     _add_request_arguments(parser)
     add_control_arguments(parser)
@@ -36,7 +42,7 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     add_lm_eval_arguments(parser)
 
 
-def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_model_arguments(parser: argparse.ArgumentParser, model_args: str) -> None:
     parser.add_argument(
         "--model",
         "-M",
@@ -49,7 +55,7 @@ def _add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "-a",
         default="",
         metavar="A=B,…",
-        help="arguments of the model and of its press, such as pretrained=PATH,press=dart,ratio=0.5, or JSON",
+        help=f"{model_args}, or JSON",
     )
     parser.add_argument(
         "--tasks",
@@ -141,7 +147,7 @@ def _add_request_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         default="0",
         metavar="N",
-        help="seed of sampled responses (default: 0); of lm-eval's four numbers the third",
+        help="seed of sampled responses (default: 0); if lm-eval's four seeds are given, the third is used",
     )
 
 

@@ -282,7 +282,7 @@ def _closing_lines(found: _Set) -> list[str]:
     lines += [f"NOT LOGGED: {found.unlogged} runs, see above"] if found.unlogged else []
     whole = sum(row.whole for row in found.rows)
     failed = sum(row.failed for row in found.rows)
-    text = f"{len(found.rows)} runs, {whole} complete, {found.asked} answers asked."
+    text = f"{len(found.rows)} runs, {whole} complete, {found.asked} responses requested."
     text += f" {failed} rows FAILED; --retry asks them again." if failed else ""
     text += " INTERRUPTED: the same command goes on where this one stopped." if found.interrupted else ""
     return [*lines, text]

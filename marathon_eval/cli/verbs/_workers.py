@@ -74,7 +74,7 @@ def launch_of(arguments: argparse.Namespace) -> Ranks | None:
     ranks = launched()
     if ranks is not None and arguments.workers is not None:
         raise MarathonError(
-            f"--workers: {ranks.world} processes were launched already: start one for --workers"
+            f"--workers: {ranks.world} processes were launched already; --workers needs a single process"
         )
     return ranks
 

@@ -70,12 +70,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const=1,
         default=0,
         metavar="N",
-        help="when rows failed, ask again what failed, up to N times (1 without N); of an evaluation set at its end",
+        help="resend failed requests up to N times (once if N is omitted); in an evaluation set, after its last run",
     )
     parser.add_argument(
         "--log_to",
         metavar="TRACKER",
-        help="log the run's metrics and settings to wandb, mlflow or trackio, such as wandb:PROJECT; several with commas",
+        help="log the run's metrics and settings to wandb, mlflow or trackio, such as wandb:PROJECT; separate several with commas",
     )
     add_budget(parser)
     add_readings(parser)
@@ -85,21 +85,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that limit what the model is asked."""
+    """Add the flags that limit the requests to the model."""
     parser.add_argument(
-        "--max_requests", type=int, metavar="N", help="ask the model at most N requests; the cache's are free"
+        "--max_requests",
+        type=int,
+        metavar="N",
+        help="send the model at most N requests; requests answered from the cache do not count",
     )
     parser.add_argument(
-        "--max_tokens_total", type=int, metavar="N", help="stop asking after N tokens, in and out together"
+        "--max_tokens_total",
+        type=int,
+        metavar="N",
+        help="stop sending requests after N tokens, in and out together",
     )
     parser.add_argument(
-        "--max_cost", type=float, metavar="X", help="stop asking once the requests cost X, by --prices"
+        "--max_cost",
+        type=float,
+        metavar="X",
+        help="stop sending requests once their cost, computed from --prices, reaches X",
     )
     parser.add_argument(
         "--prices",
         default="",
         metavar="in=X,out=Y",
-        help="prices per million tokens: in, out and audio (as in)",
+        help="prices per million tokens: in, out, audio (default: the price of in)",
     )
 
 
@@ -116,10 +125,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 @seldom_collected()
 def run_in_process(arguments: argparse.Namespace, together: Together | None = None) -> int:
-    """Evaluate in this process; others answer with `together` or --workers. Return the exit code."""
+    """Run the evaluation and score it in this process. Return the exit code.
+
+    With `together` (launched processes) or --workers, other processes answer the requests.
+    """
     config = checked_run_config(arguments, together is not None)
     if arguments.dry_run:
-        throughs(arguments, config, together)  # refuses what the run would
+        throughs(arguments, config, together)  # raises the same flag errors as a real run
         return show_dry_run(planned(config), as_json=arguments.json)
     print_before(config, arguments)
     result = evaluated(arguments, config, together)
@@ -148,13 +160,16 @@ def checked_run_config(arguments: argparse.Namespace, launched: bool = False) ->
         check_writable(Path(config.output_path))
     several = launched or arguments.workers is not None
     if several and (config.max_tokens_total is not None or config.max_cost is not None):
-        raise MarathonError("--max_tokens_total and --max_cost: not for several processes; --max_requests is")
+        raise MarathonError(
+            "--max_tokens_total and --max_cost: not supported with several processes; use --max_requests"
+        )
     trackers_of(arguments)
     if arguments.retry < 0:
         raise MarathonError(f"--retry: must be 0 or more, got {arguments.retry}")
     if arguments.retry and config_budget(config).limited:
         raise MarathonError(
-            "--retry: each round would have a budget of its own; without --retry the same command with more goes on"
+            "--retry: cannot be combined with a budget, because every round would start with a new one; "
+            "drop --retry and rerun with a higher limit: finished responses are cached"
         )
     if arguments.retry and (launched or config.no_cache):
         why = "a launcher started the processes" if launched else "--no_cache would ask everything again"
@@ -229,7 +244,7 @@ def config_budget(config: RunConfig) -> Budget:
 
 
 def throughs(arguments: argparse.Namespace, config: RunConfig, together: Together | None) -> dict[str, Any]:
-    """Return the arguments of `evaluate` by which other processes answer: the model's requests, and the judge's."""
+    """Return the keyword arguments that make `evaluate` send requests (the judge's too) to other processes."""
     plan = worker_plan(arguments)
     if plan is not None:
         from marathon_eval.evaluator.workers.asking import judge_through_workers, through_workers

@@ -33,7 +33,9 @@ SWEEP_PIPE_WIDTH = 180
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run_arguments(parser)
+    add_run_arguments(
+        parser, "arguments of the model and of its presses, such as pretrained=PATH,dtype=bfloat16"
+    )
     parser.add_argument(
         "--presses",
         required=True,
@@ -79,7 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def sweep_in_process(arguments: argparse.Namespace, together: Together | None = None) -> int:
-    """Evaluate the grid in this process; others answer with `together` or --workers. Return the exit code."""
+    """Run the sweep and score it in this process. Return the exit code.
+
+    With `together` (launched processes) or --workers, other processes answer the requests.
+    """
     from marathon_eval.evaluator.progress import terminal_progress
     from marathon_eval.evaluator.sweep import sweep
     from marathon_eval.evaluator.sweep_table import SweepTable
@@ -112,7 +117,7 @@ def sweep_in_process(arguments: argparse.Namespace, together: Together | None = 
 def throughs_of_cells(
     arguments: argparse.Namespace, config: RunConfig, grid: Grid, together: Together | None
 ) -> dict[str, Any]:
-    """Return the arguments of `sweep` by which other processes answer: the cells' requests, and the judge's."""
+    """Return the keyword arguments that make `sweep` send requests (the judge's too) to other processes."""
     plan = worker_plan(arguments)
     if plan is not None:
         from marathon_eval.evaluator.workers.asking import cells_through_workers, judge_through_workers
@@ -211,7 +216,7 @@ def sweep_footer(summary: dict[str, Any]) -> str:
         "Seconds are per answer, as if each cell ran alone: a stage that cells share was measured once and counts in each. "
         "speed-up: over all stages, on the documents that both cells answered with the same loaded weights; blank where "
         "cached responses come from another session.\n"
-        f"The whole sweep: {summary['wall_s']:.1f} s, {asked} answers asked, {hits} from the cache."
+        f"The whole sweep: {summary['wall_s']:.1f} s, {asked} responses requested, {hits} from the cache."
     )
     if not any(cell["press"] is None for cell in cells):
         text += "\nNo differences are shown: add `none` to --presses for the uncompressed model."

@@ -251,4 +251,6 @@ def _refuse_random(tree: nodes.Template) -> None:
 
     for node in tree.find_all(nodes.Filter):
         if node.name == "random":
-            raise TemplateSyntaxError("the filter random would ask something else in every run", node.lineno)
+            raise TemplateSyntaxError(
+                "the filter 'random' is not allowed: the prompt would differ between runs", node.lineno
+            )

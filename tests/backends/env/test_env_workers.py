@@ -257,7 +257,7 @@ def test_hidden_files_are_no_weights(tmp_path: Path) -> None:
 def test_a_press_is_refused(tmp_path: Path) -> None:
     write_worker(tmp_path)
     press = Registry().press_class("dart")(ratio=0.5)
-    with pytest.raises(MarathonError, match="mine can't carry press=dart"):
+    with pytest.raises(MarathonError, match="mine does not support press=dart"):
         Registry([str(tmp_path)]).model_class("mine").from_args({"env": sys.prefix}, press)
 
 

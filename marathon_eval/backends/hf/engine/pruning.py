@@ -81,7 +81,7 @@ class Pruning:
         self._choice = TokenChoice(self.decoder, self.press, self.seeds, self._taps, weights)
 
     def _refuse(self) -> None:
-        """Raise MarathonError for a press that this model can't carry."""
+        """Raise MarathonError for a press that this model does not support."""
         layers, last = len(self.decoder.layers), self.press.cuts[-1][0]
         if last >= layers:
             raise MarathonError(
