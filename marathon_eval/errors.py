@@ -61,7 +61,7 @@ def unknown(where: str, kind: str, name: str, known: Iterable[str]) -> MarathonE
 
 
 def unknown_of_many(where: str, kind: str, name: str, known: Iterable[str], listed_by: str) -> MarathonError:
-    """Build the same error; of more than 20 names it has only the nearest, and says what lists all of them."""
+    """Build the error of `unknown`; for more than 20 names it lists only the nearest and the command that prints all."""
     names = sorted(known)
     if len(names) <= _MOST_NAMES:
         return unknown(where, kind, name, names)

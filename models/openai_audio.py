@@ -26,7 +26,7 @@ from marathon_eval.backends.http.completions import read_stream, read_whole
 from marathon_eval.backends.http.payload import EncodedClip, interleaved
 from marathon_eval.backends.http.reply import ServerReply
 
-#: Status codes with which every request would fail: the key, its permissions, the model's name or the path.
+#: HTTP status codes that mean every request will fail: wrong key, missing permission, unknown model or path.
 _EVERYBODY = (401, 403, 404)
 #: The largest clip that OpenAI's audio models take, as Azure documents it:
 #: https://learn.microsoft.com/azure/ai-services/openai/audio-completions-quickstart
@@ -62,7 +62,7 @@ class OpenAIAudio(APIAudio):
     places_clips: ClassVar[bool] = True
     takes_turns: ClassVar[bool] = True
     default_url = "https://api.openai.com/v1"
-    # a request with a schema has it in its own key
+    # `json_schema` need not be in the fingerprint: the schema is part of the request's cache key
     transport = APIAudio.transport | {"json_schema"}
 
     def connect(self, key: str) -> AbstractAsyncContextManager[Any]:

@@ -5,8 +5,8 @@ https://arxiv.org/abs/2502.11494. As in AudioMarathon, the pivots are the tokens
 the audio tokens and some among the text tokens after them. Unlike the released code, this press meets the budget
 exactly: if the budget does not divide evenly among the pivots, the first pivots pick one token more. Audio pivots pick
 before text pivots, those with larger norms first. `compat=audiomarathon` follows the released code
-(https://github.com/DabDans/AudioMarathon, Modeling/modeling_qwen2_5_omni_dart.py) in both: every pivot picks the same
-number, in the order in which CPython walks the set of the pivots' positions.
+(https://github.com/DabDans/AudioMarathon, Modeling/modeling_qwen2_5_omni_dart.py) in the number of picks per pivot and in
+the pivots' order: every pivot picks the same number, in the order in which CPython walks the set of their positions.
 """
 
 from __future__ import annotations

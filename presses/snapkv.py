@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class SnapKV(EvictionPress):
     """Scores a key by the mean attention of the last `window` queries, averaged over `kernel` neighbours.
 
-    The window's own keys are kept on top, as in the paper; it is shortened so that they take at most half the budget.
+    As in the paper, the window's own keys are always kept, within the budget; the window is shortened so that its keys
+    take at most half of it.
 
     Parameters
     ----------

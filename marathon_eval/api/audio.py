@@ -53,7 +53,7 @@ class Audio:
 
     @property
     def stretch(self) -> str:
-        """Section and transform as text, e.g. `0.0:None`; with the path, size and time of the file it is unique."""
+        """Return section and transform as text, e.g. `0.0:None`; unique with the file's path, size and time."""
         text = f"{self.start}:{self.stop}"
         if not self.transform:
             return text
@@ -63,7 +63,7 @@ class Audio:
 
     @property
     def seconds(self) -> float:
-        """Length in seconds, from the header where that can be relied on, else by decoding. Raises AudioError."""
+        """Return the length in seconds, from the header where it is reliable, else by decoding. Raises AudioError."""
         with _opened(self) as sound:
             first, last = _stretch(self, sound)
             frames = sum(map(len, _blocks(self, sound))) if last is None else last - first
@@ -170,7 +170,7 @@ def _opened(audio: Audio) -> Iterator[SoundFile]:
 
 
 def _stretch(audio: Audio, sound: SoundFile) -> tuple[int, int | None]:
-    """First and one-past-last frame of the stretch; None: to the end of a file whose length only decoding tells."""
+    """Return first and one-past-last frame of the stretch; None: to the end of a file whose length only decoding tells."""
     if sound.fault is not None and sound.frames is None:
         raise AudioError(sound.fault)
     rate, total = sound.rate, sound.frames
@@ -206,7 +206,7 @@ def _hold_limits(frames: int, sound: SoundFile) -> None:
 
 
 def _blocks(audio: Audio, sound: SoundFile) -> Iterator[NDArray[np.float32]]:
-    """Float32 blocks [frames, channels] of the stretch; fewer frames than it has by the header is an error."""
+    """Yield float32 blocks [frames, channels] of the stretch. Raises AudioError if it has fewer frames than its header says."""
     first, last = _stretch(audio, sound)
     frames = 0
     for block in sound.blocks(first, last):

@@ -48,12 +48,12 @@ class DocSet:
 
     @property
     def n_loaded(self) -> int:
-        """Number of documents in the run, including error rows."""
+        """Return the number of documents in the run, including error rows."""
         return len(self.docs)
 
     @property
     def manifest_sha256(self) -> str:
-        """SHA-256 over row numbers, audio paths below the root, and targets; equal on all machines."""
+        """Return the SHA-256 of row numbers, audio paths below the root, and targets; equal on all machines."""
         digest, separator = hashlib.sha256(b"["), b""
         for first in range(0, len(self.docs), 1000):
             docs = self.docs[first : first + 1000]

@@ -10,8 +10,8 @@ from marathon_eval.errors import MarathonError, RowError
 
 _Item = TypeVar("_Item")
 
-#: Rules of readings that could not be made through no fault of the response: the judge failed, replied what cannot be
-#: parsed, graded off its scale, could not be asked, or was not there.
+#: Rules for rows that a reading excludes because the judge, not the response, failed: the judge gave an error, replied what
+#: cannot be parsed, graded off its scale, could not be asked, or was not there.
 LEFT_OUT = ("judge_failed", "judge_unparsed", "judge_off_scale", "judge_not_asked", "not_judged")
 
 

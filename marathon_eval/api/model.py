@@ -131,9 +131,10 @@ class Model(ABC):
     Settings: ClassVar[type[ModelSettings]] = ModelSettings
     #: Increase it when the inputs that this adapter builds change: it is part of every cache key.
     version: ClassVar[int] = 1
-    #: As `version`, for answers under a press alone; the higher of the two counts there.
+    #: Like `version`, but only for responses with a press; the key uses the higher of the two.
     press_version: ClassVar[int] = 1
-    #: Settings that change a response at most by rounding, and are therefore left out of the fingerprint.
+    #: Settings that the fingerprint does not take from here: they change a response at most by rounding, or `identity()`
+    #: adds them itself where they are given (in subclasses kv_bits, peft, base_url, thinking_tokens).
     transport: ClassVar[frozenset[str]] = frozenset(
         {"device", "batch_size", "timeout", "retries", "concurrency"}
     )
@@ -192,7 +193,7 @@ class Model(ABC):
         return cls.__module__.rpartition(".")[2]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Complete also a fingerprint that an adapter computes itself: secrets marked, its source files added."""
+        """Wrap an overridden `fingerprint`, so that secrets are hashed and source hashes added there too."""
         super().__init_subclass__(**options)
         own = cls.__dict__.get("fingerprint")
         if own is not None:
@@ -291,7 +292,7 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
     """Run `model.generate` and yield exactly one response per request, even where the adapter raises or skips some.
 
     An exception fails the first request that has no response yet, and the others are sent again. Raises MarathonError
-    after ten failures in a row with the same reason, and passes on the model's own (weights missing).
+    after ten failures in a row with the same reason, and re-raises a MarathonError of the model (weights missing).
     """
     waiting = dict.fromkeys(requests)
     failures = SameFailures(f"{model.flags.model} {model.name()}")

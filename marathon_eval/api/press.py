@@ -59,7 +59,7 @@ class Press(ABC):
     version: ClassVar[int] = 1
     #: The least value that each whole-number argument may have.
     at_least: ClassVar[Mapping[str, int]] = {}
-    #: In what the rule differs from its paper's, in a few words; empty where it does not.
+    #: How the rule differs from the paper's, in a few words; empty where it does not.
     differs: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class Press(ABC):
 
     @property
     def fingerprint(self) -> dict[str, Any]:
-        """Name, version and all settings: part of the cache key."""
+        """Return name, version and all settings: part of the cache key."""
         settings = {name: getattr(self, name) for name in self.arguments()}
         return {"press": self.name(), "version": self.version, **settings}
 
@@ -178,7 +178,7 @@ class PruningPress(Press):
 
     @property
     def cuts(self) -> tuple[tuple[int, float], ...]:
-        """Every cut as (layer, fraction of the original audio tokens that is removed up to there), ascending."""
+        """Return every cut as (layer, fraction of the original audio tokens that is removed up to there), ascending."""
         return self.stages or ((self.layer, self.ratio),)
 
     @property
@@ -205,12 +205,13 @@ class EvictionPress(Press):
     """Removes audio keys from every layer's KV cache after the audio's prefill; text keys and delimiters stay."""
 
     evict: str = "context"
-    """`context`: before the question's prefill. `prompt`: after it, as in released code; the first token is fixed then.
+    """`context`: before the question's prefill. `prompt`: after it, as in released code; the first answer token then does not
+    depend on the press.
 
     `decode`: keys of any token, after the prompt and again at every decoding step, for rules with `while_decoding`.
     """
     smooth: float = 0.0
-    """Fraction of the score's spectrum over time that is removed from the top (AudioKV's low-pass); 0 is off."""
+    """Highest fraction of frequencies removed from the score's spectrum over time (AudioKV's low-pass); 0 is off."""
     #: How many of the context's last queries the rule reads (`EvictionView.queries`); 0 for none.
     window: int = 0
     #: The rule reads `EvictionView.unrotated`, every query of the context.

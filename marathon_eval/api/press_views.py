@@ -1,6 +1,8 @@
 """Defines what a press sees of a sample: a pruning rule at one layer's input, an eviction rule one layer's cache.
 
-Views hold no audio tokens that stand for no sound: those leave before a rule is asked. Imports no torch at its top.
+Views hold no audio tokens that stand for no sound, since those leave before a rule is asked. Under
+`compat=audiomarathon` they hold them, as released code does, and `audio` then spans all tokens from the marker before the
+first audio token to the marker after the last. Imports no torch at its top.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 class PruningView:
     """Shows a rule one sample at the input of decoder layer K, without padding.
 
-    T prompt tokens, L of them audio, h hidden size. Audio tokens that stand for no sound are padding too.
+    T prompt tokens, L of them audio, h hidden size. Audio tokens that stand for no sound are left out like padding, except
+    under `compat=audiomarathon`.
     """
 
     hidden: Tensor

@@ -120,7 +120,7 @@ class Registry:
         return OwnCode(name, path, own_target(module, name, f"{where}: {kind}"), hashes)
 
     def _files(self, kind: PluginKind) -> list[Path]:
-        """Return files in order of precedence, without shared bases, whose names begin with an underscore."""
+        """Return files in order of precedence, skipping files whose names begin with an underscore (shared bases)."""
         if kind not in self._listed:
             pattern = ("**/*" if kind == "task" else "*") + SUFFIXES[kind]
             files = [path for folder in self._folders(kind) for path in sorted(folder.glob(pattern))]
@@ -247,7 +247,8 @@ def _load(kind: PluginKind, path: Path, flag: str) -> ModuleType:
 def _edited(name: str, own: OwnModule | None) -> bool:
     """Return whether a module must be loaded: for the first time, or again because a file of it was edited.
 
-    Python then finds neither the old modules nor their compiled files, so that what runs is what the hash is of.
+    Python then finds neither the old modules nor their compiled files, so that the code that runs is the code that was
+    hashed.
     """
     if own is None:
         return name not in sys.modules

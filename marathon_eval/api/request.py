@@ -37,7 +37,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Holds what is sent to the model. The cache key is made of it, with audio as content hash, and of the model's fingerprint."""
+    """Holds what is sent to the model. The cache key hashes the request (audio by content) and the model's fingerprint."""
 
     prompt: str
     audios: tuple[Audio, ...] = ()
@@ -61,12 +61,12 @@ class Request:
 
     @property
     def text_length(self) -> int:
-        """The characters of the prompt and of the turns before it."""
+        """Return the number of characters of the prompt and of the turns before it."""
         return len(self.prompt) + sum(len(turn.text) for turn in self.earlier)
 
     @property
     def prompt_sha256(self) -> str:
-        """The hash of the system prompt, the turns before and the prompt, as samples record it; clips are not in it."""
+        """Return the hash of system prompt, earlier turns and prompt, as samples record it; clips are not in it."""
         return _prompt_sha256(self.system, self.earlier, self.prompt)
 
     def shown(self) -> str:

@@ -1,9 +1,8 @@
 """Caches responses in a sqlite file, keyed by the rendered request and the model's fingerprint.
 
 The key contains nothing of the task, so that a run with an edited metric, filter or target sends no request again.
-Entries are JSON. The file uses a write-ahead log; a commit follows 32 responses or one second, whichever comes
-first, and at once a response that took longer than 0.1 s. Between commits no lock is held, so that several runs can
-share a file.
+Entries are JSON. The file uses a write-ahead log. The cache commits after 32 entries or one second, and immediately
+after a response that took longer than 0.1 s. Between commits no lock is held, so that several runs can share a file.
 """
 
 from __future__ import annotations
@@ -290,7 +289,9 @@ class ResponseCache:
         for first in range(0, len(unique), AT_ONCE):
             keyed, failed = self.keyed(fingerprint_id, unique[first : first + AT_ONCE], known)
             stored = self.get_many(entry.key for entry in keyed.values())
-            if stored and not self.get_many([owner.key]):  # an earlier version let it be pruned
+            if stored and not self.get_many(
+                [owner.key]
+            ):  # earlier versions could prune the fingerprint entry
                 self.put(owner.key, owner.value)
             for request, reason in failed.items():
                 yield CachedResponse(request, Response.failed(reason), False)

@@ -1,4 +1,4 @@
-"""Remembers the hash and length of every clip that was decoded, and says when a remembered one is still true.
+"""Remembers the hash and length of every clip that was decoded, and decides whether a stored value is still valid.
 
 A key holds the file's whole identity (api/file_identity.py). Earlier versions knew size and modification time only.
 Their entries are taken over, without decoding the clip again, where one of two facts proves that the file is
@@ -88,7 +88,10 @@ def _taken_over(store: MemoStore, unknown: Sequence[tuple[Audio, MemoKey]]) -> d
 
 
 def _of_this_length(audio: Audio, value: Any) -> bool:
-    """Return whether facts of an earlier version have the section's length: it believed headers, and heard cut files."""
+    """Return whether facts of an earlier version have the section's length.
+
+    Earlier versions trusted headers and accepted truncated files.
+    """
     try:
         return abs(audio.seconds - float(value[1])) < 1e-3
     except (AudioError, ValueError, TypeError, LookupError):
@@ -116,7 +119,7 @@ def _first_answers(path: Path | None) -> dict[str, float]:
 
 
 def _hashed(audios: Sequence[Audio]) -> Iterator[AudioFacts | str]:
-    """Each stretch's facts, or why it cannot be heard, in order: several at a time, since decoding leaves Python's lock."""
+    """Yield each stretch's facts, or why it cannot be decoded, in order; decodes in threads, since decoding releases the GIL."""
 
     def facts(audio: Audio) -> AudioFacts | str:
         try:

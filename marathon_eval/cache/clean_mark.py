@@ -21,8 +21,9 @@ class CleanMark:
         self._descriptor: int | None = None
 
     def begin(self) -> bool:
-        """Lock the mark, and return whether the cache file may be damaged: its last end was not clean, or is not known.
+        """Lock the mark, and return whether the cache file may be damaged.
 
+        It may be if the last process did not close it cleanly, or if that is unknown.
         A disk without locks always returns True.
         """
         self._release()

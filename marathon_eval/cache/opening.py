@@ -43,7 +43,7 @@ class Writer:
         """
         with suppress(OSError):  # `prepare` reports it
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        # a file of one process among several is small, and may be on a disk of several machines: it has no mark
+        # a rank's file has no mark: it is small and may be on a shared disk
         prepare(self.path, check=RANK_MARK in self.path.name or self._mark.begin())
         self._known = file_id(self.path)
 

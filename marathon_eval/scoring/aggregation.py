@@ -1,4 +1,4 @@
-"""Aggregates a task's samples into its result, one by one. Keeps a few numbers of each, never the sample."""
+"""Aggregates a task's samples into its result, one at a time; stores a few numbers per sample, never the sample."""
 
 from __future__ import annotations
 

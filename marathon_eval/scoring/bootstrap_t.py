@@ -21,7 +21,7 @@ Value = Callable[["NDArray[Any]"], "NDArray[Any]"]
 #: Draws x clusters in memory at once as floats: 100 k cells are 0.8 MB.
 _CELLS = 100_000
 _DRAWS = 1000
-#: Share of the tails that is used: a few dozen clips of skewed rates rarely hold their worst, which narrows the draws.
+#: Use this share of the nominal tail probability: with few clips the bootstrap underestimates skewed tails.
 _TAILS = 0.8
 
 

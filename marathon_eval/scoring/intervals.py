@@ -106,7 +106,7 @@ def wilson(share: float, n: float, degrees: float | None = None) -> tuple[float,
 
 
 def _least(events: float) -> float:
-    """Return the least mean that `events` allow; infinite (no bound) for more than three."""
+    """Return the one-sided 95 % lower Poisson bound for 0-3 events, interpolated; inf, for more, means: don't widen."""
     place = min(math.floor(events), len(_FEW_EVENTS) - 1)
     if events > len(_FEW_EVENTS) - 1 + 1e-9:
         return math.inf
@@ -122,7 +122,7 @@ def count_interval(k: int, n: int) -> Estimate:
 
 
 class PairedShare(NamedTuple):
-    """Holds a difference of two shares after Bonett and Price: one row more is added that each run alone has right.
+    """Holds a difference of two shares after Bonett and Price: one pseudo-row is added to each discordant cell.
 
     `flips` is the share of rows that differ; None: not one differs, and the rule of three bounds the difference.
     """
@@ -144,7 +144,7 @@ class PairedShare(NamedTuple):
     def tail(self, bound: float) -> float:
         """Return the one-sided p-value against a true difference of at most `bound`."""
         if self.flips is None:
-            # that no row of n differs has this probability at most, if -bound of all rows do
+            # the largest P(no discordant row among n) if a share of at least -bound of rows truly flips
             return (1 - min(1.0, -bound)) ** self.n if bound < 0 else 1.0
         centre, error = self._adjusted()
         return t_tail((centre - bound) / error, self.degrees)

@@ -65,7 +65,10 @@ class DocsOfRows(Sequence[Doc]):
 
 
 class DocLoader:
-    """Builds a task's documents. Filters read `choices`; these may exist even if the question has no options."""
+    """Builds a task's documents: `_finished` runs the row steps, then `_completed` adds target and audio.
+
+    Filters read `choices`; these may exist even if the question has no options.
+    """
 
     def __init__(self, config: TaskConfig, document: Document, question: Question, choices: Choices) -> None:
         self.config = config
@@ -126,9 +129,9 @@ class DocLoader:
         )
 
     def _docs(self, rows: Sequence[Row], table: Table, columns: set[str]) -> Sequence[Doc]:
-        """Return the documents of these rows with target and audio, whose files are fetched.
+        """Return these rows as documents with target and audio, after fetching the audio files.
 
-        Those of a long file are made each time they are read. Raises MarathonError for a name of the task that no row has.
+        Documents of a long file are built on each read. Raises MarathonError for a name of the task that no row has.
         """
         if isinstance(rows, LineRows):
             named = set(columns)
@@ -143,7 +146,7 @@ class DocLoader:
         return self._completed(finished, rows, table)
 
     def _completed(self, finished: Sequence[Doc], rows: Sequence[Row], table: Table) -> list[Doc]:
-        """Return the documents that `_finished` made of these rows with target and audio, whose files are fetched."""
+        """Return the documents that `_finished` made of these rows with target and audio, after fetching the audio files."""
         docs = [
             self._with_target_and_audio(doc, row.folder, table)
             for doc, row in zip(finished, rows, strict=True)
@@ -241,7 +244,7 @@ class DocLoader:
     def _gold(self, doc: Doc) -> str | tuple[str, ...] | None:
         """Return the right answer, None for a split without gold answers. Raises RowError.
 
-        A row without one gives "" if the task's judge grades without.
+        Returns "" for a row without a gold answer if the task's judge needs no reference.
         """
         if self.config.gold_is == "absent":
             return None

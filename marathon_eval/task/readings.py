@@ -25,7 +25,7 @@ from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.loader import Document
 from marathon_eval.task.yaml.replaced import unknown_in
 
-#: Pipelines and metrics by their entries: tasks share entries, and none has state.
+#: Caches of built pipelines and metrics, by their YAML entry; they are stateless, so tasks share them.
 _PIPELINES: dict[str, Pipeline] = {}
 _METRICS: dict[str, Metric] = {}
 

@@ -156,7 +156,7 @@ class Task:
         writer = self.variants.get(model_name or "", self.writer)
         prompt = writer.write(doc.fields, doc.examples)
         audios, marks = (*doc.example_audio, *doc.audio), prompt.text.count(CLIP_MARK)
-        # what a function writes is known only here
+        # the text of a !function is known only after it ran
         placed = self.places_clips or (marks > 0 and task_function(self.config.doc_to_text) is not None)
         # the document of an archive has no clips
         if placed and audios and marks != len(audios):
@@ -177,7 +177,7 @@ class Task:
 
     @property
     def has_turns(self) -> bool:
-        """Whether its rows are dialogues of several turns."""
+        """Return whether the task's rows are dialogues of several turns."""
         return self.config.doc_to_messages is not None
 
     def next_turn(
@@ -203,7 +203,7 @@ class Task:
 
     @property
     def places_clips(self) -> bool:
-        """Whether the question says by CLIP_MARK where its clips stand."""
+        """Return whether the question says by CLIP_MARK where its clips stand."""
         return bool(self.config.doc_to_audio) and CLIP_MARK in self.config.doc_to_text
 
     def context(self, doc: Doc) -> FilterContext:
@@ -215,7 +215,7 @@ class Task:
 
     @property
     def has_gold(self) -> bool:
-        """Whether the split has gold answers; the rows of one without are asked and not scored."""
+        """Return whether the split has gold answers; rows of a split without gold answers are sent but not scored."""
         return self.config.gold_is != "absent"
 
     def score(self, doc: Doc, responses: Sequence[Response], predict_only: bool = False) -> Sample:
@@ -291,7 +291,7 @@ class Task:
             raise MarathonError(f"{self._at('min_seconds')}: {least:g} is above max_seconds: {most:g}")
 
     def _check_places(self) -> None:
-        """Check that all forms of the question, those of examples and of models too, place clips, or none does."""
+        """Check that either all question templates (including few-shot and per-model ones) contain <audio>, or none."""
         config = self.config
         texts = [("doc_to_text", config.doc_to_text)]
         texts += [

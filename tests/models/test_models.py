@@ -122,7 +122,7 @@ def test_a_clip_beyond_the_positions_is_told_by_the_config_alone(
         return
     room = (limit - FEW.max_new_tokens) / adapter.token_rate
     assert adapter.misfit(asked(clip(20.0)), room - 1) is None
-    assert f"exceed the model's {limit} positions: at most" in str(
+    assert f"exceed the model's context length of {limit}: at most" in str(
         adapter.misfit(asked(clip(20.0)), room + 1)
     )
     monkeypatch.setattr(adapter, "_positions", 100)

@@ -181,7 +181,7 @@ class HFAudio(Model):
 
     @property
     def positions(self) -> int | None:
-        """Return the language model's positions by the checkpoint's config; None if it says none or is not here yet."""
+        """Return the context length (`max_position_embeddings`); None if the config lacks it or is not downloaded yet."""
         if self._positions is None:
             folder = weights.local_folder(self.args.pretrained, self.flags.args)
             file = folder / "config.json" if folder else downloaded_config(self.args.pretrained, self.commit)
@@ -189,7 +189,7 @@ class HFAudio(Model):
         return self._positions
 
     def misfit(self, request: Request, seconds: float) -> str | None:
-        """Return why audio and answer alone exceed the model's positions; None if they may fit."""
+        """Return why audio and answer alone exceed the model's context length; None if they may fit."""
         rate, limit = self.token_rate, self.positions if self.token_rate else None
         if not rate or limit is None or not request.audios:
             return None
@@ -199,7 +199,7 @@ class HFAudio(Model):
             return None
         return (
             f"{seconds:.0f} s of audio are about {tokens} tokens ({rate:g} a second), which with {answer} for the answer "
-            f"exceed the model's {limit} positions: at most {max(0, limit - answer) / rate:.0f} s fit"
+            f"exceed the model's context length of {limit}: at most {max(0, limit - answer) / rate:.0f} s fit"
         )
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:

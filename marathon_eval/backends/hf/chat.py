@@ -52,7 +52,7 @@ class ClipFeatures:
     tokens: list[int]
     seconds: list[float]
     sounding: list[int] | None = None
-    """How many of each clip's tokens, from its first, stand for sound; None: those that begin before its end."""
+    """Per clip, the number of leading tokens that represent sound; None: computed from the clip's length."""
 
 
 class ChatModel(HFAudio):
@@ -62,7 +62,7 @@ class ChatModel(HFAudio):
     """
 
     Settings: ClassVar[type[ModelSettings]] = ChatSettings
-    #: `identity()` has it, and only where it is given.
+    #: `kv_bits` is added by `identity()` when set.
     transport: ClassVar[frozenset[str]] = HFAudio.transport | {"kv_bits"}
     carries: ClassVar[tuple[type[Press], ...]] = (PruningPress, EvictionPress)
     #: Longer clips are split into pieces of this many seconds, each with its own placeholder; None: never split.
@@ -72,7 +72,8 @@ class ChatModel(HFAudio):
     #: False when padding to the batch's longest clip would change the responses to shorter clips.
     batches: bool = True
     places_clips: ClassVar[bool] = True
-    #: The encoder pads each clip to a multiple of this many seconds, and its padding takes tokens; None: no padding does.
+    #: The encoder pads each clip to a multiple of this many seconds, and the padding produces tokens; None: padding
+    #: produces no tokens.
     padded_to: float | None = None
     takes_turns: ClassVar[bool] = True
     #: True for windowed layers and shared caches, where a press can only drop tokens before the first layer.

@@ -61,7 +61,10 @@ class HFSettings(ModelSettings):
 
 @dataclass(frozen=True)
 class PromptFacts:
-    """Holds a prompt's question and the times of its audio, counted without filling but with audio tokens that stand for no sound."""
+    """Holds a prompt's question and the times of its audio.
+
+    Positions exclude left padding but include silent audio tokens, those that stand for no sound.
+    """
 
     question: Tensor
     """[Q] positions of the question's tokens, ascending."""

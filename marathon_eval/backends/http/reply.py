@@ -41,7 +41,7 @@ class ServerReply:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Drop counts that are none: a server may send negative numbers, fractions or texts."""
+        """Set invalid counts to None: a server may send negative numbers, fractions or texts."""
         for name in ("input_tokens", "audio_tokens", "output_tokens", "thinking_tokens"):
             count = getattr(self, name)
             if type(count) is not int or not 0 <= count < MOST_TOKENS:

@@ -134,7 +134,8 @@ def heard(there: LocalSelfTest, seconds: float) -> str:
     prompt = first.tensors["input_ids"].shape[1]
     limit = getattr(there.loaded.model.config.get_text_config(), "max_position_embeddings", None)
     require(
-        limit is None or prompt <= limit, f"the prompt takes {prompt} tokens, the model has {limit} positions"
+        limit is None or prompt <= limit,
+        f"the prompt takes {prompt} tokens, the model's context length is {limit}",
     )
     return f"{first.audio_tokens[0]} audio tokens, heard to the end"
 

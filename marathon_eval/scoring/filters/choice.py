@@ -13,7 +13,7 @@ The first layer that finds an option decides, and gives the answer its rule:
 
 A response without an answer gets one of these rules:
 
-    empty             nothing is left of it, or its last thought is never closed (reasoning.py)
+    empty             no text remains after cleaning, or its last thought is never closed (reasoning.py)
     ambiguous         two different options, both affirmed
     conflict          a letter with the text of another option: "B. blues" where blues is C
     out_of_range      a letter that the row does not have

@@ -60,7 +60,7 @@ REFUSED_METRICS = {
     "mcc": "use evaluate:matthews_correlation, or macro_f1",
     "bypass": "use --predict_only",
 }
-#: The defaults of entries recorded by earlier versions, whose error rates without a normaliser took Whisper's English one.
+#: Defaults for entries written by earlier versions, which used Whisper's English normaliser if none was named.
 UNNAMED_NORMALIZER: Mapping[str, Any] = MappingProxyType({"normalizer": "whisper_english"})
 _AGGREGATIONS = ("mean", "nanmean", "f1")
 
@@ -73,7 +73,7 @@ def build_metric(
 ) -> Metric:
     """Build the metric of one entry of `metric_list`; `defaults` are the task's `language` and `normalizer`.
 
-    A metric that takes them gets those that its entry lacks, and its `spec` then names them.
+    If the metric accepts them and its entry omits them, they are added to the options and to `spec`.
 
     An entry is `{metric, name, aggregation, higher_is_better, filter_list, **options}`.
     `own` is the user's code of this name; its hashes are in the metric's `spec` under `code`.

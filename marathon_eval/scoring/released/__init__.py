@@ -1,1 +1,1 @@
-"""Reproduces the benchmarks' released scoring rules, with their oddities. Only `paper` readings use them."""
+"""Reproduces the benchmarks' released scoring rules, with their oddities, for `paper` readings and a few others."""

@@ -2,7 +2,8 @@
 
 Source: code/evaluation.py of https://github.com/ddlBoJack/MMAR (taken over from MMAU). The rule compares sets of
 words, without order, repetition, punctuation and signs, so "From near to far" is right for "From far to near", a
-letter alone is always wrong, and "not a pigeon" names the pigeon. Only `paper` readings use it.
+letter alone is always wrong, and "not a pigeon" names the pigeon. The `paper` and `stripped` readings of mmar, mmar_2025
+and mmau use it.
 """
 
 from __future__ import annotations

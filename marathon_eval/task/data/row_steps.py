@@ -179,7 +179,8 @@ def steps_named(
 
 
 def _named(name: str, where: str, own: Callable[[str], OwnCode | None]) -> RowStep:
-    if task_function(name) is not None:  # it takes all rows at once, before the steps: dataset_function.py
+    # a !function processes all rows at once (dataset_function.py), so it is no per-row step
+    if task_function(name) is not None:
         return lambda fields, source: fields
     code = own(name)
     if code is not None:

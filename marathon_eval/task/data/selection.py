@@ -58,13 +58,13 @@ def subset_named(config: TaskConfig, name: str | None, where: str) -> tuple[str 
 
 
 class RowLengths(NamedTuple):
-    """Bounds the seconds of audio of a row, all its clips together; both bounds are allowed lengths."""
+    """Bounds the seconds of audio of a row, all its clips together; both bounds are inclusive."""
 
     least: float | None = None
     most: float | None = None
 
     def within(self, docs: Sequence[Doc]) -> list[Doc]:
-        """Return the documents of these lengths. Those whose length cannot be told stay: asking makes error rows of them."""
+        """Return the documents of these lengths. Documents of unknown length are kept and become error rows later."""
         if self.least is None and self.most is None:
             return list(docs)
         return [doc for doc in docs if self._allows(doc)]

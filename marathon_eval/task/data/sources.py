@@ -11,7 +11,7 @@ from typing import Protocol
 
 from marathon_eval.errors import AudioError, MarathonError
 
-#: What errors of rows say: doctor tells kinds of fault by these words.
+#: Phrases in error messages of rows by which `doctor` classifies faults (here: the audio file is missing or outside).
 NO_SUCH_FILE = "no such audio file"
 OUTSIDE_ROOT = ("leads outside the dataset's root", "is no path inside the dataset's root")
 _CAPTURE = re.compile(r"\{(\w+)(?::([^{}]+))?\}")

@@ -24,7 +24,7 @@ MAX_OPTIONS = len(string.ascii_uppercase)
 Spec = str | list[Any] | dict[str, Any] | None
 
 
-#: What errors of rows say whose gold answer is no option: doctor tells kinds of fault by these words.
+#: Phrases in RowError messages by which `doctor` classifies faults (here: the gold answer is not an option).
 NO_OPTION = (": gold ", "gold answers is empty", "gold answer is empty")
 
 
@@ -71,7 +71,7 @@ class Choices:
 
     @classmethod
     def of(cls, config: TaskConfig, where: str) -> Choices:
-        """Create it from the task's YAML."""
+        """Create Choices from the task's YAML."""
         return cls(config.doc_to_choice, config.choice_columns, config.missing_choice == "drop", where)
 
     @property

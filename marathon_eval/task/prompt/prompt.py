@@ -48,7 +48,7 @@ class Question:
 
     @classmethod
     def of(cls, config: TaskConfig, document: Document, variant: PromptVariant | None = None) -> Question:
-        """Create it from the task's YAML and a model's overrides. Raises MarathonError for a broken template."""
+        """Create a Question from the task's YAML and a model's overrides. Raises MarathonError for a broken template."""
         target = config.doc_to_target
         at_choices = document.where("choice_columns" if config.choice_columns else "doc_to_choice")
         return cls(

@@ -1,6 +1,6 @@
 """Keeps decoded audio, features and prepared inputs of the last two batches, so that questions and cells reuse them.
 
-Two batches, because the next batch is decoded while the current one runs. Everything here lies in the CPU's memory.
+Two batches, because the runner decodes the next batch's audio in advance. Everything here lies in the CPU's memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-#: The number of batches kept: the one that runs, and the one that is decoded meanwhile.
+#: The number of batches kept: the one that runs, and the one whose audio is decoded in advance.
 BATCHES = 2
 
 

@@ -67,7 +67,7 @@ def answered_from_evicted(
 ) -> list[Response]:
     """Answer requests, each with inputs of its own: their contexts are read one by one, their answers decoded together.
 
-    Of a prompt without audio nothing is evicted, as no pruning press cuts it. Raises RowError.
+    From a prompt without audio nothing is evicted. Raises RowError.
     """
     decoder = adapter.decoder(loaded.model)
     reset_peak(loaded.device)

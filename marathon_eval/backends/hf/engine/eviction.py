@@ -84,8 +84,9 @@ def evicted(
 ) -> DynamicCache:
     """Return a new cache with each layer's audio keys cut to the press's budget; all other keys stay.
 
-    Keys of padding leave before any other; at ratio 0 nothing leaves. `keep_all` selects every key by the same code,
-    for tests: the answers must not change. `stays` counts which keys stay.
+    Keys of silent audio tokens are dropped before any other; at ratio 0 nothing is dropped. `keep_all` selects every key
+    by the same code, for tests: the answers must not change. `stays`, if given, accumulates per token the share of layers
+    and heads that keep it.
     """
     shrunk = DynamicCache(config=decoder.stack.config)
     layers = len(decoder.layers)

@@ -1,4 +1,7 @@
-"""Answers a batch of chats with one generate call: applies the press, times stages, stops, and counts usage."""
+"""Answers a batch of chats: applies the press, times stages, stops, and counts usage.
+
+Makes one generate call, or answers by evicted_answer.py: under an eviction press, from a shared context or with a rounded cache.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def generated(
         # WHOLE is the eviction press that removes nothing.
         shared = loaded.shared if press is None and EvictionPress in adapter.carries else None
         sharing = shared is not None and shared.serves_whole(decoder, requests[0], inputs.audio_tokens)
-        # a cache is rounded between the context and the question, so that the first token of an answer depends on it
+        # the cache is quantised after the context and before the question, so it affects the first answer token too
         if sharing or (press is None and kv_bits(adapter) is not None):
             (answered,) = answered_from_evicted(adapter, loaded, requests, rows, WHOLE)
             return [without_eviction(answered)]
@@ -125,10 +128,10 @@ def refuse_unfit(loaded: Loaded, decoder: Decoder, inputs: Inputs, new_tokens: i
 
 
 def refuse_overlong(loaded: Loaded, tokens: int) -> None:
-    """Raise RowError when prompt and answer do not fit the model's positions."""
+    """Raise RowError when prompt and answer exceed the model's context length."""
     limit = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     if limit is not None and tokens > limit:
-        raise RowError(f"prompt and answer take {tokens} tokens, the model has {limit} positions")
+        raise RowError(f"prompt and answer take {tokens} tokens, the model's context length is {limit}")
 
 
 @contextmanager

@@ -35,14 +35,15 @@ class PromptPass:
     padding: Tensor | None
     original: list[int]
     loudness: list[Tensor] | None
-    #: The questions' tokens [B, T] and the seconds at which each sample's prunable tokens begin, for presses that ask.
+    #: The questions' tokens [B, T] and the seconds at which each sample's prunable tokens begin, for presses with
+    #: `needs_question`.
     question: Tensor | None = None
     seconds: list[Tensor | None] | None = None
     prefill: bool = True
     cuts: dict[int, Cut] = field(default_factory=dict)
     positions: Tensor | None = None
     last: int = 0
-    #: The number of each audio token [B, T] among all of its sample, cut as `audio` is; other tokens have any.
+    #: [B, T] index of each audio token within its sample, before any cut; values at other tokens are meaningless.
     ordinals: Tensor = field(init=False)
 
     def __post_init__(self) -> None:

@@ -128,7 +128,10 @@ class Pruning:
         return cuts[:1] if self.lower is not None and self.lower.needs_attention(cuts[0]) else []
 
     def left(self) -> dict[int, Tensor]:
-        """Return, while open, by cut the positions [B, n] in the prompt that are left from its layer on."""
+        """Map each cut layer to the prompt positions [B, n] that survive from that layer on.
+
+        Valid only inside the context manager.
+        """
         found: dict[int, Tensor] = {}
         for layer, cut in sorted(self._pass.cuts.items() if self._pass else ()):
             before = found[max(found)] if found else None
@@ -188,7 +191,7 @@ class Pruning:
         audio = torch.isin(ids, torch.tensor(self.decoder.audio_token_ids, device=ids.device))
         valid = torch.ones_like(audio) if mask is None else left_padded(mask)
         audio &= valid
-        # the released code counts padding as it counts sound
+        # the released code treats silent audio tokens like others
         padding = None if self.press.compat else self._padding(audio)
         prunable = spanned(audio) & valid if self.press.compat else audio
         loudness = None if self.loudness is None else list(self.loudness)
@@ -286,8 +289,9 @@ class Pruning:
         rotary: tuple[Tensor, ...],
     ) -> Tensor:
         started = synced(hidden)
-        # at ratio 0 nothing leaves, padding included
-        keep = current.valid & ~(current.audio | current.prunable if ratio else current.prunable)
+        # at ratio 0 nothing is dropped, not even silent tokens
+        droppable = current.audio | current.prunable if ratio else current.prunable
+        keep = current.valid & ~droppable
         chosen_from = CutLayer(layer, ratio, hidden, cache)
         hidden = hidden.clone() if self._merges else hidden
         for row in range(len(keep)):

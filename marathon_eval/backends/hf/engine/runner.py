@@ -1,8 +1,8 @@
-"""Runs a local model over requests: loads weights, decodes ahead, batches, isolates failing requests, frees memory.
+"""Runs a local model over requests: loads weights, batches, isolates failing requests, frees memory.
 
-Requests arrive sorted by clip, and batches keep that order. While a batch runs, the next batch's audio is decoded and
-its features are computed, so at most two batches of audio are in memory. When memory runs out, the token budget is
-halved and the batch runs again in parts.
+Requests arrive sorted by clip, and batches keep that order. While a batch runs, the runner decodes the next batch's
+audio in advance and computes its features, so at most two batches of audio are in memory. When memory runs out, the
+token budget is halved and the batch runs again in parts.
 
 The runner calls back into the adapter: `prepare` builds a batch's tensors, `answer` generates (chat models by `generated` in
 generate.py).

@@ -191,7 +191,8 @@ class Shared:
             return prefill_context(decoder, tensors, length, press, padding)
         self._lower.forget()  # the lower layers belong to another prompt
         inputs = prefix(tensors, length)
-        if padding is not None:  # features may be equal where lengths are not
+        # clips of different length can have identical padded features, so padding is part of the comparison
+        if padding is not None:
             inputs["padding"] = torch.from_numpy(padding)
         last = self._prefilled
         if last is None or not same([last.tensors], [inputs]):

@@ -1,8 +1,8 @@
 """Records which of a clip's audio tokens a press kept, compactly, for `log_tokens=true`; the report draws it under the sound.
 
 `token_map` holds a byte per audio token, as zlib in base64: the share of layers (and key heads) that keep it, 255 for
-all. `token_starts`, only where tokens do not divide the sound evenly, holds in the same way what each token's start is
-after the start before it, in hundredths of a second, as little-endian 16-bit numbers.
+all. `token_starts`, only where tokens do not divide the sound evenly, holds in the same way the differences between
+consecutive start times, in hundredths of a second, as little-endian 16-bit numbers.
 """
 
 from __future__ import annotations
