@@ -63,7 +63,7 @@ class Gemma3n(ChatModel):
         )
 
     def sounding(self, loaded: Loaded, mask: Tensor) -> list[int]:
-        """Count the tokens of each row of `mask` [N, frames] that the encoder makes of sound; the rest are padding.
+        """Count the tokens of each row of `mask` [N, frames] that the encoder makes of sound; the rest are silent.
 
         The encoder subsamples the mask as its convolutions do the frames, and then by its reduction factor.
         """

@@ -54,7 +54,7 @@ class Gemma4(Gemma3n):
         return counts
 
     def sounding(self, loaded: Loaded, mask: Tensor) -> list[int]:
-        """Return the counts: no token is padding."""
+        """Return the counts: no token is silent."""
         return self.counts(loaded, mask)
 
     def spelled(self, loaded: Loaded, count: int) -> str:

@@ -130,7 +130,7 @@ class Hf(ChatModel):
         return {name: inputs[name] for name in IDS if name in inputs}
 
     def token_times(self, loaded: Loaded, tokens: int, seconds: float) -> NDArray[np.float64]:
-        """Return the times [tokens, 2]; tokens far beyond what the clip accounts for are padding after it.
+        """Return the times [tokens, 2]; tokens far beyond what the clip accounts for are silent ones after it.
 
         A measured rate may be wrong by a token in the seconds between the two clips that showed it.
         """

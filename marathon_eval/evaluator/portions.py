@@ -116,11 +116,11 @@ class Asker:
         return responses
 
     def _check(self, pool: RequestPool, answers: int) -> None:
-        from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
+        from marathon_eval.evaluator.preflight import RunBeforeStart, run_checks
         from marathon_eval.evaluator.score_run import load_scoring
 
         plan = RunBeforeStart(self._tasks, pool, (self._model,), self._judge, self._config, self._cache)
-        refuse_missing(plan, answers)
+        run_checks(plan, answers)
         load_scoring()
         self._checked = True
 

@@ -53,7 +53,7 @@ class RunBeforeStart(NamedTuple):
     cache: ResponseCache
 
 
-def refuse_missing(plan: RunBeforeStart, answers: int) -> None:
+def run_checks(plan: RunBeforeStart, answers: int) -> None:
     """Print warnings, and raise one MarathonError that lists all faults.
 
     `answers` is the number of responses that the cache lacks.

@@ -233,13 +233,13 @@ def ask_nothing(requests: list[Request]) -> None:
 def _failed_rows(pool: RequestPool, facts: Mapping[Audio, AudioFacts]) -> int:
     """Count the rows that the model is never sent: those with an error, and those whose audio cannot be decoded."""
     return sum(
-        not item.requests or any(unheard(request, facts) for request in item.requests[:1])
+        not item.requests or any(undecodable(request, facts) for request in item.requests[:1])
         for items in pool.doc_requests.values()
         for item in items
     )
 
 
-def unheard(request: Request, facts: Mapping[Audio, AudioFacts]) -> bool:
+def undecodable(request: Request, facts: Mapping[Audio, AudioFacts]) -> bool:
     """Return whether a request has audio that cannot be decoded; such a request is never sent."""
     return any(audio not in facts for audio in request.audios)
 

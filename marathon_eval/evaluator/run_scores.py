@@ -10,7 +10,7 @@ from marathon_eval.api.model import Model
 from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.provenance import recorded_versions
-from marathon_eval.evaluator.requests import RequestPool, RunResponses, unheard
+from marathon_eval.evaluator.requests import RequestPool, RunResponses, undecodable
 from marathon_eval.evaluator.score_run import TaskScores
 from marathon_eval.evaluator.windows import changed_by_windows
 from marathon_eval.files import sha256_of
@@ -52,7 +52,7 @@ class RunScores:
         self._interrupted |= responses.interrupted
         self._n_responses += len(by_request)
         self._n_cached += len(responses.cached)
-        self._n_unsent += sum(unheard(request, responses.facts) for request in by_request)
+        self._n_unsent += sum(undecodable(request, responses.facts) for request in by_request)
         # equal counts mean every document has its own response, so responses can be freed one by one
         emptied = self._plan.once and len(by_request) == pool.size()
         for name, scores in self._by_task.items():

@@ -21,7 +21,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import judge_with, pinned_pool, run_parts
-from marathon_eval.evaluator.preflight import RunBeforeStart, refuse_missing
+from marathon_eval.evaluator.preflight import RunBeforeStart, run_checks
 from marathon_eval.evaluator.requests import (
     Progress,
     RequestPool,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.judge import Judge
 
 #: A function that asks each cell's missing requests; `ask_here` is the one for a single process.
-FillCells = Callable[
+AskCells = Callable[
     [
         Sequence[SweepCell],
         Sequence["Request"],
@@ -62,7 +62,7 @@ def sweep(
     grid: Grid,
     on_result: Callable[[SweepCell, RunResult], None],
     progress: Progress | None = None,
-    through: FillCells | None = None,
+    through: AskCells | None = None,
     judge_through: Callable[[Judge, Model], Through] | None = None,
 ) -> bool:
     """Ask what the cache lacks, clip by clip, then score each cell. Return False if Ctrl-C interrupted the asking.
@@ -81,7 +81,7 @@ def sweep(
         refuse_second_round(pool)
         requests, facts = ordered(pool, cache)
         plan = RunBeforeStart(tasks, pool, tuple(cell.model for cell in cells), judge, config, cache)
-        before = partial(refuse_missing, plan)
+        before = partial(run_checks, plan)
         complete = fill_cells(
             cells,
             requests,
@@ -97,7 +97,7 @@ def sweep(
         for cell in cells:
             clock = time.monotonic() - cell.seconds
             by_request = Responses(cell_responses(cell, requests, cache, facts))
-            cached = {request for request in by_request if request not in cell.new_responses}
+            cached = {request for request in by_request if request not in cell.uncached}
             combine_answers(pool.splits, by_request, cached, pool.asked, ask_nothing)
             responses = RunResponses(by_request, cached, facts, not complete)
             scores = RunScores(scoring, cell.config)
@@ -125,7 +125,7 @@ def fill_cells(
     facts: Mapping[Audio, AudioFacts],
     cache: ResponseCache,
     progress: Progress,
-    through: FillCells,
+    through: AskCells,
     before: Callable[[int], None] = lambda misses: None,
     retry_errors: bool = False,
 ) -> bool:
@@ -179,7 +179,7 @@ def ask_here(
 
 def _failed(cell: SweepCell, requested: set[Request]) -> set[Request]:
     """Return the requests whose response in this pass was an error."""
-    items = ((request, cell.new_responses.get(request)) for request in requested)
+    items = ((request, cell.uncached.get(request)) for request in requested)
     return {request for request, item in items if item is not None and item.response.status == "error"}
 
 
@@ -247,9 +247,9 @@ def cell_responses(
     Requests without a response (after Ctrl-C) are left out.
     """
     for request, entry in _stored(cell, requests, cache, facts):
-        uncached = cell.new_responses.get(request)
-        if uncached is not None:
-            yield request, uncached.response
+        new = cell.uncached.get(request)
+        if new is not None:
+            yield request, new.response
         elif entry is not None:
             yield request, response_from(entry["response"])
 

@@ -45,7 +45,7 @@ class SweepCell:
     fingerprint_sha256: str
     #: Requests that the model answered in this pass. The value is the response if the cache does not store it (an
     #: error, for example), and None if it can be read from the cache.
-    new_responses: dict[Request, CachedResponse | None]
+    uncached: dict[Request, CachedResponse | None]
     seconds: float = 0.0
 
     @property
@@ -56,7 +56,7 @@ class SweepCell:
 
     def record(self, item: CachedResponse) -> None:
         """Record that the model answered this request; keep the response only if the cache does not store it."""
-        self.new_responses[item.request] = None if cacheable(item.request, item.response) else item
+        self.uncached[item.request] = None if cacheable(item.request, item.response) else item
 
 
 def parse_ratios(text: str) -> tuple[float, ...]:
@@ -157,5 +157,5 @@ def _cell(
         config=replace(config, model_args=arguments),
         model=model,
         fingerprint_sha256="",
-        new_responses={},
+        uncached={},
     )

@@ -65,7 +65,7 @@ class Aggregation:
         #: Rows without a score, by reading and metric, of metrics that count them.
         self.unscored: dict[str, Counter[str]] = {name: Counter() for name in scorer.readings}
         self.usage = UsageColumns()
-        self.n_answered = self.n_errors = self.n_unverified = self.n_cut = 0
+        self.n_scored = self.n_errors = self.n_unverified = self.n_cut = 0
         self.answer_s: float | None = None
 
     def add(self, sample: Sample, doc: Doc) -> None:
@@ -76,7 +76,7 @@ class Aggregation:
         if sample.status not in SCORABLE_STATUS:
             self.n_errors += 1
             return
-        self.n_answered += 1
+        self.n_scored += 1
         self.n_unverified += sample.status == "unverified"
         self.n_cut += sample.usage.get("finish_reason") == "length"
         self.usage.add(sample.usage)
@@ -143,7 +143,7 @@ class Aggregation:
             n_loaded=docset.n_loaded,
             n_missing=docset.n_missing,
             n_filtered=docset.n_filtered,
-            n_scored=self.n_answered,
+            n_scored=self.n_scored,
             n_unanswered=self.unanswered,
             n_errors=self.n_errors,
             n_unverified=self.n_unverified,

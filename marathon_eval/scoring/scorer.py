@@ -44,10 +44,12 @@ class Scorer:
         self.version = version
         self._cluster = cluster
 
-    def score(self, doc: Doc, context: FilterContext, responses: Sequence[Response], judge: bool) -> Sample:
+    def score(
+        self, doc: Doc, context: FilterContext, responses: Sequence[Response], with_readings: bool
+    ) -> Sample:
         """Return one line of samples_<task>.jsonl; one failed response among the repeats makes it an error row.
 
-        Without `judge` the readings stay empty.
+        Without `with_readings` the readings stay empty.
         """
         failed = next((response for response in responses if response.status not in SCORABLE_STATUS), None)
         status, error = ("ok", None) if failed is None else (failed.status, failed.error)
@@ -56,7 +58,7 @@ class Scorer:
         if failed is None:
             status = next((response.status for response in responses if response.status != "ok"), "ok")
             try:
-                readings = self._read(doc, context, texts, cluster) if judge else {}
+                readings = self._read(doc, context, texts, cluster) if with_readings else {}
             except RowError as problem:
                 status, error = "error", str(problem)
         return Sample(

@@ -220,8 +220,8 @@ class Task:
 
     def score(self, doc: Doc, responses: Sequence[Response], predict_only: bool = False) -> Sample:
         """Score a document's responses. The readings are empty for failed responses, and where nothing is scored."""
-        judge = self.has_gold and not predict_only
-        return self.scorer.score(doc, self.context(doc), responses, judge=judge)
+        with_readings = self.has_gold and not predict_only
+        return self.scorer.score(doc, self.context(doc), responses, with_readings=with_readings)
 
     def aggregation(self) -> Aggregation:
         """Return an accumulator that takes samples one by one and computes the task's result."""

@@ -23,7 +23,12 @@ from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Request
 from marathon_eval.api.press import EvictionPress, EvictionView, Press, PruningPress, PruningView
-from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.eviction import (
+    answer,
+    context_length,
+    keep_selected_keys,
+    prefill_context,
+)
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
 from marathon_eval.backends.hf.engine.prompt_facts import with_facts
 from marathon_eval.backends.hf.engine.prompt_pass import KeptTokens
@@ -86,9 +91,9 @@ def generated(
     press: PruningPress | None = None,
     early_exit: bool = True,
     seeds: Sequence[int] = (11, 12),
-    padding: bool = False,
+    silent: bool = False,
 ) -> Answered:
-    """Answer the batch with `model.generate`, under the press; `padding` tells it which tokens stand for no sound."""
+    """Answer the batch with `model.generate`, under the press; `silent` tells it which tokens stand for no sound."""
     config = GenerationConfig(
         max_new_tokens=STEPS,
         do_sample=False,
@@ -106,8 +111,8 @@ def generated(
             pruning = stack.enter_context(
                 kind(decoder, press, seeds[:rows], early_exit, inputs.loudness, facts=inputs.facts)
             )
-            if padding:
-                pruning.padding = [inputs.padding(row) for row in range(rows)]
+            if silent:
+                pruning.silent = [inputs.silent(row) for row in range(rows)]
         out = there.loaded.model.generate(**inputs.tensors, generation_config=config)
     return Answered(
         logits=torch.stack(out.logits, dim=1),
@@ -126,16 +131,16 @@ def after_eviction(
     press: EvictionPress,
     seed: int = 1,
     keep_all: bool = False,
-    padding: bool = False,
+    silent: bool = False,
 ) -> Answered:
     """Answer one prompt with the two-stage loop of eviction."""
     ids, decoder = inputs.tensors["input_ids"], there.decoder
     audio = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids)).nonzero().squeeze(1)
     length = context_length(press, ids, audio)
     with recorded(press) as chosen:
-        unheard = inputs.padding(0) if padding else None
+        unheard = inputs.silent(0) if silent else None
         context = prefill_context(decoder, inputs.tensors, length, press, unheard)
-        cache = evicted(decoder, context, press, seed, keep_all)
+        cache = keep_selected_keys(decoder, context, press, seed, keep_all)
     cached, tokens, forbidden = [layer.keys.shape[2] for layer in cache.layers], [], written(there)
 
     def choose(logits: Tensor) -> int | None:

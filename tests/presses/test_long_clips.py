@@ -23,7 +23,7 @@ from helpers.long_prompts import LongPrompt, Machine, ModelStates, Nano
 from helpers.reference_rules import EVICTION, PRUNING, Evicted, Pruned, noisy
 from marathon_eval.api.press import EvictionPress, PruningPress, budget, press_from_args
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.engine.eviction import context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.eviction import context_length, keep_selected_keys, prefill_context
 from marathon_eval.backends.hf.engine.masked_pass import chosen_by
 from marathon_eval.backends.hf.engine.step_eviction import StepEviction
 
@@ -233,7 +233,7 @@ def compare_eviction(
         for ratio in ratios:
             press = made(name, ratio, evict=evict)
             with chosen_by(press) as choices:
-                cache_left = evicted(prompt.decoder, context, press, SEED)
+                cache_left = keep_selected_keys(prompt.decoder, context, press, SEED)
             selected = dict(zip(choices.layers, choices.selected, strict=True))
             counts = budgets_by_rule(name, press.ratio, len(prompt.audio), len(prompt.decoder.layers))
             for layer in layers:

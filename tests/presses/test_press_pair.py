@@ -16,7 +16,7 @@ from marathon_eval.api.model import Generation, Request
 from marathon_eval.api.press import Press, PruningPress, budget, press_from_args
 from marathon_eval.api.press_pair import PressPair
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.engine.eviction import answer, evicted
+from marathon_eval.backends.hf.engine.eviction import answer, keep_selected_keys
 from marathon_eval.backends.hf.engine.eviction_context import Context
 from marathon_eval.backends.hf.engine.masked_pass import PressChoices, chosen_by, masked_logits
 from marathon_eval.backends.hf.engine.pruned_context import prefill_pruned
@@ -48,9 +48,9 @@ class Run:
         self.choices: PressChoices
         with chosen_by(press) as self.choices:
             self.context: Context = prefill_pruned(
-                there.decoder, inputs.tensors, self.length, press, seed, inputs.padding(0), inputs.loudness
+                there.decoder, inputs.tensors, self.length, press, seed, inputs.silent(0), inputs.loudness
             )
-            cache = evicted(there.decoder, self.context, press, seed)
+            cache = keep_selected_keys(there.decoder, self.context, press, seed)
         self.cached = [layer.keys.shape[2] for layer in cache.layers]
         self.tokens: list[int] = []
         audio_ids = torch.tensor(there.decoder.audio_token_ids)
@@ -71,7 +71,7 @@ class Run:
         ("qwen_omni", "fastv+snapkv", {"ratio": "0.3+0.6", "layer": 1, "window": 8, "evict": "prompt"}),
         ("qwen_omni", "energy+expected_attention", {"ratio": 0.7, "layer": 0}),
         ("qwen_omni", "pool+tova", {"m": 2, "ratio": 0.8, "layer": 1}),
-        # padding stays in the layers below the cut and is gone above it
+        # silent tokens stay in the layers below the cut and are gone above it
         ("voxtral", "dart+keydiff", {"ratio": "0.5+0.8", "layer": 1}),
         ("voxtral", "jitter+pyramidkv", {"ratio": "0.2+0.5", "layer": 1, "window": 8}),
     ],

@@ -156,7 +156,7 @@ class ChatModel(HFAudio):
     def token_times(self, loaded: Loaded, tokens: int, seconds: float) -> NDArray[np.float64]:
         """Return the seconds [tokens, 2], start and end, that each audio token of one clip or piece stands for.
 
-        Start and end of a padding token are equal. Here tokens follow each other at `token_rate`; an adapter whose
+        Start and end of a silent token are equal. Here tokens follow each other at `token_rate`; an adapter whose
         encoder divides time in another way overrides this.
         """
         rate = self.token_rate

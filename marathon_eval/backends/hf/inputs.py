@@ -14,7 +14,7 @@ from marathon_eval.api.model import ModelSettings, Request, Response
 from marathon_eval.api.press import Press
 from marathon_eval.backends.hf.batching import Batching, BatchSize
 from marathon_eval.backends.hf.config_files import read_json
-from marathon_eval.backends.hf.token_times import is_padding
+from marathon_eval.backends.hf.token_times import is_silent
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Inputs:
     token_times: list[NDArray[np.float64]] | None = None
     """Per request [audio tokens, 2], the seconds of the joined clips that each token stands for (token_times.py).
 
-    None where an adapter does not say; then the tokens divide the sound evenly, and none is padding.
+    None where an adapter does not say; then the tokens divide the sound evenly, and none is silent.
     """
 
     facts: list[PromptFacts] | None = None
@@ -93,17 +93,17 @@ class Inputs:
     alone: list[Inputs] | None = None
     """Where a batch's requests are read one by one: the inputs of each as a batch of one; `tensors` holds their lengths."""
 
-    def padding(self, row: int) -> NDArray[np.bool_] | None:
-        """Return which of a request's audio tokens [audio tokens] are padding; None if none is."""
+    def silent(self, row: int) -> NDArray[np.bool_] | None:
+        """Return which of a request's audio tokens [audio tokens] are silent, that is stand for no sound; None if none is."""
         if self.token_times is None:
             return None
-        padding = is_padding(self.token_times[row])
-        return padding if padding.any() else None
+        silent = is_silent(self.token_times[row])
+        return silent if silent.any() else None
 
-    def padding_record(self, row: int) -> dict[str, int]:
-        """Return the usage entry that counts a request's padding tokens; empty if there are none."""
-        padding = self.padding(row)
-        return {} if padding is None else {"padding_tokens": int(padding.sum())}
+    def silent_record(self, row: int) -> dict[str, int]:
+        """Return the usage entry that counts a request's silent tokens; empty if there are none."""
+        silent = self.silent(row)
+        return {} if silent is None else {"padding_tokens": int(silent.sum())}
 
 
 class LocalModel(Protocol):

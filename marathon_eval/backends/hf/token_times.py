@@ -1,7 +1,8 @@
-"""Computes which seconds of the sound each audio token stands for; padding tokens stand for none.
+"""Computes which seconds of the sound each audio token stands for; silent tokens stand for none.
 
 Tokens are not always spread evenly over a clip: an encoder with a fixed window pads what is shorter, and the padding
-makes tokens too. A table of times has one row per token, its start and its end in seconds; a padding token's are equal.
+makes tokens too, the silent ones. A table of times has one row per token, its start and its end in seconds; a silent
+token's are equal.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def at_rate(tokens: int, rate: float, seconds: float) -> Times:
-    """Return the times of tokens that follow each other at `rate` per second; those after the clip's end are padding."""
+    """Return the times of tokens that follow each other at `rate` per second; those after the clip's end are silent."""
     import numpy as np
 
     edges = np.minimum(np.arange(tokens + 1) / rate, seconds)
@@ -41,7 +42,7 @@ def by_frames(starts: NDArray[np.int64], ends: NDArray[np.int64], rate: float, s
 
 
 def only_first(times: Times, count: int) -> Times:
-    """Return the times with every token from the `count`-th on as padding."""
+    """Return the times with every token from the `count`-th on as silent."""
     times = times.copy()
     times[count:, 0] = times[count:, 1]
     return times
@@ -66,6 +67,6 @@ def joined(
     return np.concatenate(found)
 
 
-def is_padding(times: Times) -> NDArray[np.bool_]:
+def is_silent(times: Times) -> NDArray[np.bool_]:
     """Return which tokens [tokens] stand for no sound."""
     return times[:, 1] <= times[:, 0]

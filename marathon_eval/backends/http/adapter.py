@@ -37,7 +37,7 @@ from marathon_eval.api.secrets import (
 from marathon_eval.backends.http.calibration import REQUEST, calibrated, sound
 from marathon_eval.backends.http.loop import Pace, as_finished, from_async
 from marathon_eval.backends.http.payload import EncodedClip, EncodedClips, Format, encode
-from marathon_eval.backends.http.reply import AudioRate, NoAnswer, ServerReply, judged
+from marathon_eval.backends.http.reply import AudioRate, NoAnswer, ServerReply, response_from_reply
 from marathon_eval.errors import MarathonError, RowError, install_hint
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class APIAudio(Model):
         except Exception as error:  # noqa: BLE001 - one failing request must not end the others
             return self._failed(session, error)
         self._answered, session.outages = True, 0
-        return judged(reply, request, sum(clip.seconds for clip in clips), session.rate)
+        return response_from_reply(reply, request, sum(clip.seconds for clip in clips), session.rate)
 
     def _failed(self, session: Session, error: Exception) -> Response:
         failure, reason = self._explained(session, error)

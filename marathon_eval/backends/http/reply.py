@@ -90,7 +90,9 @@ class AudioRate:
         return seconds * (self.per_second - self.doubt) - SLACK_TOKENS
 
 
-def judged(reply: ServerReply, request: Request, seconds: float, rate: AudioRate | str) -> Response:
+def response_from_reply(
+    reply: ServerReply, request: Request, seconds: float, rate: AudioRate | str
+) -> Response:
     """Build the response to `request`, which had `seconds` of audio; `rate` is a text when no rate could be measured.
 
     Its status is "ok" when the server answered and its token counts show that it heard the whole clip, "refused" when it

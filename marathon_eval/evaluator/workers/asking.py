@@ -17,7 +17,7 @@ from marathon_eval.files import sha256_of
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.evaluator.judge import Judge
-    from marathon_eval.evaluator.sweep import FillCells
+    from marathon_eval.evaluator.sweep import AskCells
     from marathon_eval.evaluator.sweep_cells import Grid, SweepCell
 
 
@@ -53,7 +53,7 @@ def _through(job: Job, plan: WorkerPlan) -> Through:
     return ask
 
 
-def cells_through_workers(config: RunConfig, grid: Grid, plan: WorkerPlan) -> FillCells:
+def cells_through_workers(config: RunConfig, grid: Grid, plan: WorkerPlan) -> AskCells:
     """Return the function that sends a sweep's clips to workers, each with all the cells that lack it."""
 
     def fill(

@@ -25,7 +25,7 @@ from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
-    from marathon_eval.evaluator.sweep import FillCells
+    from marathon_eval.evaluator.sweep import AskCells
     from marathon_eval.evaluator.sweep_cells import Grid, SweepCell
     from marathon_eval.evaluator.workers.launched import Ranks
 
@@ -192,7 +192,7 @@ def through_shares(config: RunConfig, together: Together) -> Through:
     return ask
 
 
-def cells_through_shares(config: RunConfig, grid: Grid, together: Together) -> FillCells:
+def cells_through_shares(config: RunConfig, grid: Grid, together: Together) -> AskCells:
     """Return the function by which process 0 sends each process its clips, with all cells. Raises MarathonError."""
     refuse_device_arguments(config.model_args, together.ranks)
 

@@ -113,11 +113,11 @@ class Worker:
                 missing[number].add(request)
         for cell, identity in zip(self._cells, identities, strict=True):
             cell.fingerprint_sha256 = identity
-            cell.new_responses.clear()
+            cell.uncached.clear()
         facts, _ = cache.facts(audio for request in unit.requests for audio in request.audios)
         for _ in ask_here(self._cells, unit.requests, missing, facts, cache, Progress()):
             for number, cell in enumerate(self._cells):
-                new = [request for request in cell.new_responses if request in missing[number]]
+                new = [request for request in cell.uncached if request in missing[number]]
                 missing[number].difference_update(new)
                 for request, response in cell_responses(cell, new, cache, facts):
                     yield CellAnswer(number, places[request], response)

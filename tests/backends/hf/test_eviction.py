@@ -17,7 +17,12 @@ from helpers import tiny_checkpoints
 from helpers.tiny_press_run import Tiny
 from marathon_eval.api.press import EvictionPress, EvictionView, budget
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.eviction import (
+    answer,
+    context_length,
+    keep_selected_keys,
+    prefill_context,
+)
 from marathon_eval.backends.hf.inputs import Inputs
 from marathon_eval.errors import MarathonError
 
@@ -59,7 +64,7 @@ def run(model: Tiny, inputs: Inputs, press: EvictionPress, seed: int = 1, keep_a
     length = context_length(press, ids, audio)
     with recorded(press) as chosen:
         context = prefill_context(decoder, inputs.tensors, length, press)
-        cache = evicted(decoder, context, press, seed, keep_all)
+        cache = keep_selected_keys(decoder, context, press, seed, keep_all)
     cached = [layer.keys.shape[2] for layer in cache.layers]
     tokens: list[int] = []
 
@@ -227,7 +232,7 @@ def test_one_context_serves_many_cells(model: Tiny) -> None:
     context = prefill_context(decoder, inputs.tensors, length, press)
     before = [layer.keys.clone() for layer in context.cache.layers]
     for ratio in (0.0, 0.5, 0.9):
-        cache = evicted(decoder, context, eviction_press("snapkv", ratio=ratio), 1)
+        cache = keep_selected_keys(decoder, context, eviction_press("snapkv", ratio=ratio), 1)
         list(answer(decoder, cache, ids[:, length:], length, lambda logits: None))
     for layer, keys in zip(context.cache.layers, before, strict=True):
         assert torch.equal(layer.keys, keys)

@@ -19,7 +19,12 @@ from helpers import tiny_checkpoints
 from helpers.tiny_press_run import Tiny
 from marathon_eval.api.press import EvictionPress, budget
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.eviction import (
+    answer,
+    context_length,
+    keep_selected_keys,
+    prefill_context,
+)
 from marathon_eval.backends.hf.kvpress import KVPress
 from marathon_eval.backends.press_args import split_press_args
 from marathon_eval.errors import MarathonError
@@ -94,7 +99,7 @@ def first_logits(model: Tiny, press: EvictionPress) -> tuple[torch.Tensor, list[
     ids = inputs.tensors["input_ids"]
     audio = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids)).nonzero().squeeze(1)
     length = context_length(press, ids, audio)
-    cache = evicted(decoder, prefill_context(decoder, inputs.tensors, length, press), press, 1)
+    cache = keep_selected_keys(decoder, prefill_context(decoder, inputs.tensors, length, press), press, 1)
     counts = [layer.keys.shape[2] - length + len(audio) for layer in cache.layers]
     assert counts == [budget(len(audio), 0.6)] * tiny_checkpoints.LAYERS
     (logits,) = answer(decoder, cache, ids[:, length:], length, lambda logits: None)

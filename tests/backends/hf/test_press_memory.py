@@ -15,7 +15,7 @@ from helpers import tiny_checkpoints
 from helpers.tiny_press_run import Tiny
 from marathon_eval.api.press import EvictionPress, Press, PruningPress
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.engine.eviction import context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.eviction import context_length, keep_selected_keys, prefill_context
 from marathon_eval.backends.hf.engine.pruning import Pruning
 
 #: Beyond 100 s the square of the tokens outgrows the log-mel features, which are not small either.
@@ -58,7 +58,7 @@ def watched(model: Tiny, press: Press) -> tuple[Sizes, int]:
             audio = torch.isin(ids[0], torch.tensor(model.decoder.audio_token_ids)).nonzero().squeeze(1)
             length = context_length(press, ids, audio)
             context = prefill_context(model.decoder, inputs.tensors, length, press)
-            evicted(model.decoder, context, press, 1)
+            keep_selected_keys(model.decoder, context, press, 1)
     return sizes, int(ids.shape[1])
 
 

@@ -18,7 +18,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request
 from marathon_eval.api.press import EvictionPress, Press, press_from_args
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.engine.eviction import answer, evicted, own_masks, prefill_context
+from marathon_eval.backends.hf.engine.eviction import answer, keep_selected_keys, own_masks, prefill_context
 from marathon_eval.backends.hf.engine.rounded_cache import RoundedLayer, rounded_cache, rounded_to_bits
 from marathon_eval.backends.hf.flops import quantised_bytes
 from marathon_eval.backends.hf.inputs import RATE
@@ -130,7 +130,7 @@ def test_the_question_reads_the_rounded_cache(bench: Benches) -> None:
     press = press_of("knorm", ratio=0.2)
     assert isinstance(press, EvictionPress)
     context = prefill_context(decoder, inputs.tensors, length, press)
-    left = evicted(decoder, context, press, 1)
+    left = keep_selected_keys(decoder, context, press, 1)
     plain = DynamicCache(config=decoder.stack.config)
     for number, layer in enumerate(left.layers):
         heads, tokens, size = layer.keys[0].shape
@@ -147,7 +147,7 @@ def test_the_question_reads_the_rounded_cache(bench: Benches) -> None:
             input_ids=ids[:, length:], position_ids=places, past_key_values=plain, use_cache=True
         ).logits[0, -1]
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
-    exact = evicted(decoder, context, press, 1)
+    exact = keep_selected_keys(decoder, context, press, 1)
     (whole,) = answer(decoder, exact, ids[:, length:], length, lambda logits: None)
     assert (whole - logits).abs().max() > 1e-2, "two bits changed nothing"
 

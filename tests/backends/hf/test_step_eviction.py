@@ -41,7 +41,7 @@ def run(there: Bench, inputs: Inputs, press: EvictionPress) -> tuple[Tensor, lis
         return tokens[-1] if len(tokens) < STEPS else None
 
     by_steps = StepEviction(there.decoder, press)
-    logits = torch.stack(list(by_steps.steps(inputs.tensors, choose, inputs.padding(0))))
+    logits = torch.stack(list(by_steps.steps(inputs.tensors, choose, inputs.silent(0))))
     return logits, tokens, by_steps
 
 
@@ -130,8 +130,8 @@ def test_every_step_evicts_as_published(
     logits, tokens, by_steps = run(there, inputs, press_of(name, ratio=0.7, evict="decode"))
     ids = inputs.tensors["input_ids"][0]
     audio = torch.isin(ids, torch.tensor(there.decoder.audio_token_ids)).nonzero().squeeze(1)
-    padding = inputs.padding(0)
-    silent = [] if padding is None else audio[torch.from_numpy(padding)].tolist()
+    marks = inputs.silent(0)
+    silent = [] if marks is None else audio[torch.from_numpy(marks)].tolist()
     sounding = len(audio) - len(silent)
     size = len(ids) - len(audio) + budget(sounding, 0.7)
     assert {layer.keys.shape[2] for layer in by_steps.cache.layers} == {size}

@@ -23,7 +23,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.masked_pass import chosen_by, masked_logits
 from marathon_eval.backends.hf.engine.request_inputs import token_loudness
 from marathon_eval.backends.hf.inputs import RATE, Inputs
-from marathon_eval.backends.hf.token_times import at_rate, evenly, is_padding, joined
+from marathon_eval.backends.hf.token_times import at_rate, evenly, is_silent, joined
 from marathon_eval.scoring.usage import sounding_tokens
 
 CLOSE: Any = {"atol": 1e-4, "rtol": 0.0}
@@ -56,7 +56,7 @@ def test_every_adapter_s_tokens_stand_for_the_whole_clip_in_order(
     assert inputs.token_times is not None
     (times,), (tokens,) = inputs.token_times, inputs.audio_tokens
     assert times.shape == (tokens, 2)
-    sounding = times[~is_padding(times)]
+    sounding = times[~is_silent(times)]
     assert sounding[0, 0] == 0
     # less than a token's length may be left at the end, which no token was made of
     longest = (sounding[:, 1] - sounding[:, 0]).max()
@@ -64,8 +64,8 @@ def test_every_adapter_s_tokens_stand_for_the_whole_clip_in_order(
     # without holes, and in the order of time
     assert (sounding[1:, 0] <= sounding[:-1, 1] + 1e-9).all()
     assert (np.diff(sounding, axis=0) >= 0).all()
-    # padding comes after all sound
-    assert is_padding(times)[len(sounding) :].all()
+    # silent tokens come after all sound
+    assert is_silent(times)[len(sounding) :].all()
 
 
 @pytest.mark.parametrize(
@@ -76,21 +76,21 @@ def test_padding_is_what_the_window_adds(
     model: str, seconds: tuple[float, ...], sounding: list[int], bench: Benches
 ) -> None:
     inputs = inputs_of(bench(model), *seconds)
-    padding = inputs.padding(0)
-    assert padding is not None
+    silent = inputs.silent(0)
+    assert silent is not None
     windows = [375 * math.ceil(length / 30) for length in seconds]
-    parts = np.split(padding, np.cumsum(windows)[:-1])
+    parts = np.split(silent, np.cumsum(windows)[:-1])
     for part, count in zip(parts, sounding, strict=True):
         assert not part[:count].any()
         assert part[count:].all()
-    assert inputs.padding_record(0) == {"padding_tokens": sum(windows) - sum(sounding)}
+    assert inputs.silent_record(0) == {"padding_tokens": sum(windows) - sum(sounding)}
 
 
 @pytest.mark.parametrize("model", ["qwen_omni", "qwen3_omni", "granite_speech"])
-def test_without_a_fixed_window_nothing_is_padding(model: str, bench: Benches) -> None:
+def test_without_a_fixed_window_nothing_is_silent(model: str, bench: Benches) -> None:
     inputs = inputs_of(bench(model), 3.37)
-    assert inputs.padding(0) is None
-    assert inputs.padding_record(0) == {}
+    assert inputs.silent(0) is None
+    assert inputs.silent_record(0) == {}
 
 
 def test_a_token_of_qwen3_omni_reads_the_frames_that_it_stands_for(bench: Benches) -> None:
@@ -123,15 +123,15 @@ def test_pieces_and_clips_follow_each_other() -> None:
 def test_energy_keeps_the_loud_second_where_a_window_is_padded(
     seconds: tuple[float, ...], bench: Benches
 ) -> None:
-    """Divided evenly, the 375 tokens of the window would put the loud second into the padding."""
+    """Divided evenly, the 375 tokens of the window would put the loud second into the silent ones."""
     there = bench("voxtral")
     at = 4.0 if len(seconds) == 1 else 30.0
     inputs = inputs_of(there, *seconds, loud=(at, at + 1))
-    sounding = int((~is_padding(inputs.token_times[0])).sum())  # type: ignore[index]
+    sounding = int((~is_silent(inputs.token_times[0])).sum())  # type: ignore[index]
     ratio = 1 - 12 / sounding
     press = press_of("energy", ratio=ratio, layer=1)
     with chosen_by(press) as choices:
-        done = generated(there, inputs, press, padding=True)  # type: ignore[arg-type]
+        done = generated(there, inputs, press, silent=True)  # type: ignore[arg-type]
     assert done.kept is not None
     assert done.kept.kept == [budget(sounding, ratio)] == [12]
     ids = inputs.tensors["input_ids"][0]
@@ -152,32 +152,32 @@ def test_energy_keeps_the_loud_second_where_a_window_is_padded(
 def test_padding_leaves_first_and_counts_in_no_ratio(
     name: str, seconds: tuple[float, ...], bench: Benches
 ) -> None:
-    """The answer is that of a pass in which all padding and what the press removed are masked."""
+    """The answer is that of a pass in which all silent tokens and what the press removed are masked."""
     there, inputs = bench("voxtral"), inputs_of(bench("voxtral"), *seconds)
-    padding = inputs.padding(0)
-    assert padding is not None
-    sounding, prompt = int((~padding).sum()), inputs.tensors["input_ids"].shape[1]
+    silent = inputs.silent(0)
+    assert silent is not None
+    sounding, prompt = int((~silent).sum()), inputs.tensors["input_ids"].shape[1]
     pruning = issubclass(Registry().press_class(name), PruningPress)
     press = press_of(
         name, ratio=0.6, **({"layer": 1} if pruning else {"window": 16} if name == "snapkv" else {})
     )
     with chosen_by(press) as choices:
         if isinstance(press, EvictionPress):
-            done = after_eviction(there, inputs, press, padding=True)
+            done = after_eviction(there, inputs, press, silent=True)
         else:
-            done = generated(there, inputs, press, padding=True)  # type: ignore[arg-type]
+            done = generated(there, inputs, press, silent=True)  # type: ignore[arg-type]
     left = budget(sounding, 0.6)
     if pruning:
         assert done.kept is not None
         assert done.kept.kept == [left]
     else:
-        assert done.cached == [done.length - len(padding) + left] * len(done.cached)
+        assert done.cached == [done.length - len(silent) + left] * len(done.cached)
     ids = inputs.tensors["input_ids"][0]
     audio = torch.isin(ids, torch.tensor(there.decoder.audio_token_ids)).nonzero().squeeze(1)
     for candidates in choices.candidates:
         assert sorted(candidates.tolist()) == audio.tolist()
     for selected in choices.selected:
-        assert torch.isin(selected, audio[torch.from_numpy(~padding)]).all()
+        assert torch.isin(selected, audio[torch.from_numpy(~silent)]).all()
     tokens = [*done.tokens[0].tolist(), 0][: done.logits.shape[1]]
     length = prompt if pruning else done.length
     expected = masked_logits(there.decoder, inputs.tensors, tokens, press, choices, length)
@@ -189,10 +189,10 @@ def test_at_ratio_zero_padding_stays(name: str, bench: Benches) -> None:
     there, inputs = bench("voxtral"), inputs_of(bench("voxtral"), 6.0)
     press, base = press_of(name, ratio=0.0), generated(there, inputs)
     if isinstance(press, EvictionPress):
-        done = after_eviction(there, inputs, press, padding=True)
+        done = after_eviction(there, inputs, press, silent=True)
         assert done.cached == [done.length] * len(done.cached)
     else:
-        done = generated(there, inputs, press, early_exit=False, padding=True)  # type: ignore[arg-type]
+        done = generated(there, inputs, press, early_exit=False, silent=True)  # type: ignore[arg-type]
         assert done.cached == base.cached
     torch.testing.assert_close(done.logits, base.logits, **CLOSE)
 
@@ -226,7 +226,7 @@ if TORCHVISION:  # else the slow test below starts a process that has it
 
     @pytest.mark.parametrize("seconds", [0.9, 7.3, 30.0])
     def test_gemma_3n_pads_with_one_embedding(seconds: float, bench: Benches) -> None:
-        """What the map calls padding is where the model writes its padding's embedding, and nowhere else."""
+        """What the map calls silent is where the model writes the embedding of padding, and nowhere else."""
         there = bench("gemma3n")
         inputs = inputs_of(there, seconds)
         model, seen = there.loaded.model, []
@@ -238,12 +238,12 @@ if TORCHVISION:  # else the slow test below starts a process that has it
             hook.remove()
         places = torch.isin(inputs.tensors["input_ids"][0], torch.tensor(there.decoder.audio_token_ids))
         embedded = seen[0][0][places]
-        as_padding = (embedded == embedded[-1]).all(dim=1).numpy()
-        padding = inputs.padding(0)
-        if padding is None:
-            assert not as_padding[:-1].any()
+        as_silent = (embedded == embedded[-1]).all(dim=1).numpy()
+        silent = inputs.silent(0)
+        if silent is None:
+            assert not as_silent[:-1].any()
         else:
-            assert (padding == as_padding).all()
+            assert (silent == as_silent).all()
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import pytest
 from helpers.api_server import TEMPLATE_TOKENS
 from marathon_eval.api.model import Request
 from marathon_eval.backends.http.calibration import FLAT, NO_TOKEN_COUNTS, calibrated
-from marathon_eval.backends.http.reply import AudioRate, ServerReply, judged
+from marathon_eval.backends.http.reply import AudioRate, ServerReply, response_from_reply
 
 
 def server_of(
@@ -61,7 +61,7 @@ ASK = Request("which of these four is it")
 
 
 def verdict(tokens: int | None, seconds: float, rate: AudioRate | str = RATE) -> tuple[str, float | None]:
-    response = judged(ServerReply("A", "stop", input_tokens=tokens), ASK, seconds, rate)
+    response = response_from_reply(ServerReply("A", "stop", input_tokens=tokens), ASK, seconds, rate)
     return response.status, response.usage.heard_seconds
 
 
@@ -72,7 +72,7 @@ def test_a_clip_that_was_cut_is_an_error_that_names_both_numbers() -> None:
     assert verdict(750 + 12 + words, 95.0) == ("error", pytest.approx(30.0))
     assert verdict(7500 + 12 + 40, 330.0)[0] == "error"  # cut at 300 s, behind a longer prompt
     reply = ServerReply("A", "stop", input_tokens=750 + 12 + words)
-    response = judged(reply, ASK, 95.0, RATE)
+    response = response_from_reply(reply, ASK, 95.0, RATE)
     assert response.text == ""
     assert response.error == (
         "the server heard at most 30.0 s of 95.0 s: 750 audio tokens where 25 per second make 2375"
@@ -82,14 +82,14 @@ def test_a_clip_that_was_cut_is_an_error_that_names_both_numbers() -> None:
 
 def test_reported_audio_tokens_go_before_prompt_tokens() -> None:
     long_prompt = ServerReply("A", "stop", input_tokens=9000, audio_tokens=750)
-    assert judged(long_prompt, ASK, 95.0, RATE).status == "error"
+    assert response_from_reply(long_prompt, ASK, 95.0, RATE).status == "error"
 
 
 def test_a_system_text_of_ones_own_stands_in_the_place_of_the_default_one() -> None:
     """Its prompt may be shorter than the one that the rate was measured with: nothing is taken off for that."""
     own = Request("which", system="Listen")
     reply = ServerReply("A", "stop", input_tokens=2375 + 2 + 4)
-    assert judged(reply, own, 95.0, AudioRate(25.0, 0.0, overhead=80.0)).status == "ok"
+    assert response_from_reply(reply, own, 95.0, AudioRate(25.0, 0.0, overhead=80.0)).status == "ok"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_an_ordinary_question_verifies_a_clip() -> None:
 
 def test_what_nobody_can_know_is_unverified_and_without_heard_seconds() -> None:
     assert verdict(None, 95.0) == ("unverified", None)
-    response = judged(ServerReply("A", "stop", input_tokens=100), ASK, 95.0, FLAT)
+    response = response_from_reply(ServerReply("A", "stop", input_tokens=100), ASK, 95.0, FLAT)
     assert (response.status, response.usage.heard_seconds) == ("unverified", None)
     assert response.usage.details["unverified"] == FLAT
     assert verdict(20, 0.0, "no audio was sent") == ("ok", 0.0)

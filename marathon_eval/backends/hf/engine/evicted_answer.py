@@ -14,7 +14,12 @@ from marathon_eval.api.model import Request, Response, Usage
 from marathon_eval.api.press import Decoder, EvictionPress
 from marathon_eval.api.press_pair import PressPair
 from marathon_eval.backends.hf.engine.batched_decoding import decode_together
-from marathon_eval.backends.hf.engine.eviction import answer, context_length, evicted, prefill_context
+from marathon_eval.backends.hf.engine.eviction import (
+    answer,
+    context_length,
+    keep_selected_keys,
+    prefill_context,
+)
 from marathon_eval.backends.hf.engine.eviction_context import Context, heard_audio
 from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.pruned_context import prefill_pruned
@@ -110,17 +115,17 @@ def _begun(
     with ExitStack() as stack:
         watch = stack.enter_context(EncoderWatch(decoder.encode_audio, loaded.device))
         started = now(loaded.device)
-        seed, padding = adapter.seed_of(request), inputs.padding(0)
+        seed, silent = adapter.seed_of(request), inputs.silent(0)
         if isinstance(press, PressPair):
             context = prefill_pruned(
-                decoder, tensors, length, press, seed, padding, inputs.loudness, inputs.facts
+                decoder, tensors, length, press, seed, silent, inputs.loudness, inputs.facts
             )
         else:
             prefill = prefill_context if loaded.shared is None else loaded.shared.context
-            context = prefill(decoder, tensors, length, press, padding)
+            context = prefill(decoder, tensors, length, press, silent)
         prefilled_at = now(loaded.device)
         stays = KeptKeys(context) if adapter.args.log_tokens and adapter.press is press else None
-        cache = evicted(decoder, context, press, seed, stays=stays)
+        cache = keep_selected_keys(decoder, context, press, seed, stays=stays)
         bits = kv_bits(adapter)
         if bits is not None:
             cache = rounded_cache(cache, bits)
@@ -128,7 +133,7 @@ def _begun(
     refuse_miscounted(watch, inputs)
     kept = [layer.keys.shape[2] for layer in cache.layers]
     # `kept` counts all keys of a layer; the text keys among them are never evicted
-    kept_audio = sum(kept) / len(kept) - (length - len(context.audio) - len(context.padding))
+    kept_audio = sum(kept) / len(kept) - (length - len(context.audio) - len(context.silent))
     chooser = Chooser(loaded, request.generation, [])
     steps = answer(decoder, cache, ids[:, length:], length, chooser, context.logits)
     logits = next(steps)
@@ -148,12 +153,12 @@ def _begun_by_steps(
     """Read the whole prompt for a press that evicts at every step. Raises RowError."""
     decoder = adapter.decoder(loaded.model)
     tensors = {name: tensor.to(loaded.device) for name, tensor in inputs.tensors.items()}
-    ids, padding = tensors["input_ids"], inputs.padding(0)
-    audio, unheard = heard_audio(decoder, ids, ids.shape[1], padding)
+    ids, silent = tensors["input_ids"], inputs.silent(0)
+    audio, unheard = heard_audio(decoder, ids, ids.shape[1], silent)
     chooser, by_steps = Chooser(loaded, request.generation, []), StepEviction(decoder, press)
     with EncoderWatch(decoder.encode_audio, loaded.device) as watch:
         started = now(loaded.device)
-        steps = by_steps.steps(tensors, chooser, padding)
+        steps = by_steps.steps(tensors, chooser, silent)
         logits = next(steps)
         prefill_s = now(loaded.device) - started - watch.seconds
     refuse_miscounted(watch, inputs)
@@ -202,8 +207,8 @@ def _usage(decoder: Decoder, loaded: Loaded, begun: Begun, seconds: Seconds, bat
     output_tokens = len(begun.chooser.tokens)
     prompt = int(inputs.tensors["input_ids"].shape[1])
     question = prompt - context.length
-    audio = len(context.audio) + len(context.padding)
-    details: dict[str, Any] = {**inputs.details, **inputs.padding_record(0)}
+    audio = len(context.audio) + len(context.silent)
+    details: dict[str, Any] = {**inputs.details, **inputs.silent_record(0)}
     details["kv_tokens"] = by_layers([count + question for count in kept])
     details["select_s"] = round(seconds.select, 6)
     details["batch"] = batch

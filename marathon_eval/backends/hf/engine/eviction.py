@@ -24,7 +24,12 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from marathon_eval.api.press import Decoder, EvictionPress, EvictionView
-from marathon_eval.backends.hf.engine.eviction_context import Context, Observed, heard_audio, sounding
+from marathon_eval.backends.hf.engine.eviction_context import (
+    Context,
+    Observed,
+    heard_audio,
+    positions_without_silence,
+)
 from marathon_eval.backends.hf.engine.kvpress_scoring import scoring
 from marathon_eval.backends.hf.engine.prompt_pass import synced
 from marathon_eval.backends.hf.engine.received_attention import received_attention
@@ -34,16 +39,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-
 #: Returns, for a layer's number of tokens, the index of those that a press sees.
 SeenTokens = Callable[[int], Any]
 
 
 def context_length(press: EvictionPress, input_ids: Tensor, audio: Tensor) -> int:
-    """Return the length of the context: up to the last audio token, or the whole prompt.
-
-    It is the whole prompt with `evict=prompt`, and where there is no audio.
-    """
+    """Return the length of the context: up to the last audio token; with `evict=prompt` or without audio, the whole prompt."""
     if press.evict != "context" or not len(audio):
         return int(input_ids.shape[1])
     return int(audio[-1]) + 1
@@ -55,17 +56,17 @@ def prefill_context(
     inputs: Mapping[str, Any],
     length: int,
     press: EvictionPress,
-    padding: NDArray[np.bool_] | None = None,
+    silent: NDArray[np.bool_] | None = None,
 ) -> Context:
     """Prefill the first `length` prompt tokens (batch of 1), and observe in each layer what the press needs.
 
-    `padding` says which of the prompt's audio tokens stand for no sound; None: all stand for some.
+    `silent` says which of the prompt's audio tokens stand for no sound; None: all stand for some.
     """
     ids = inputs["input_ids"]
-    audio, unheard = heard_audio(decoder, ids, length, padding)
+    audio, unheard = heard_audio(decoder, ids, length, silent)
     prefix = {**inputs, "input_ids": ids[:, :length], "attention_mask": inputs["attention_mask"][:, :length]}
     cache = DynamicCache(config=decoder.stack.config)
-    shown = sounding(length, unheard)
+    shown = positions_without_silence(length, unheard)
     watching = scoring if press.needs_module else observing
     with watching(decoder, press, lambda tokens: slice(None) if shown is None else shown) as seen:
         logits = forward_last(decoder, prefix, 0, cache)
@@ -74,7 +75,7 @@ def prefill_context(
 
 
 @torch.inference_mode()
-def evicted(
+def keep_selected_keys(
     decoder: Decoder,
     context: Context,
     press: EvictionPress,
@@ -84,9 +85,9 @@ def evicted(
 ) -> DynamicCache:
     """Return a new cache with each layer's audio keys cut to the press's budget; all other keys stay.
 
-    Keys of silent audio tokens are dropped before any other; at ratio 0 nothing is dropped. `keep_all` selects every key
-    by the same code, for tests: the answers must not change. `stays`, if given, accumulates per token the share of layers
-    and heads that keep it.
+    Keys of silent audio tokens are dropped first; at ratio 0 nothing is dropped. `keep_all` selects every key by the same
+    code, for tests: the answers must not change. `stays`, if given, accumulates per token the share of layers and heads
+    that keep it.
     """
     shrunk = DynamicCache(config=decoder.stack.config)
     layers = len(decoder.layers)
@@ -96,14 +97,14 @@ def evicted(
         audio = int(tokens.is_audio.sum())
         # a pruning press may have left fewer than this layer's share
         count = audio if keep_all else min(count, audio)
-        padded = not tokens.shown.all() and audio > 0 and press.ratio > 0 and not keep_all
-        if count == audio and not keep_all and not padded:
+        silent_leaves = not tokens.shown.all() and audio > 0 and press.ratio > 0 and not keep_all
+        if count == audio and not keep_all and not silent_leaves:
             keys, values = stored.keys, stored.values
             kept = None
         else:
             view = _view(decoder, context, press, layer, count, seed)
             shown = tokens.shown.to(stored.keys.device)
-            kept = _kept(view, press.select(view), shown, padded)
+            kept = _kept(view, press.select(view), shown, silent_leaves)
             keys, values = _gathered(stored.keys, stored.values, kept)
         if stays is not None:
             stays.add(layer, kept)
@@ -142,10 +143,10 @@ def _view(
     )
 
 
-def _kept(view: EvictionView, selected: Tensor, shown: Tensor, padding_leaves: bool) -> Tensor:
-    """Return the places [key heads, n] of text and selected audio, ascending, and of padding unless it leaves.
+def _kept(view: EvictionView, selected: Tensor, shown: Tensor, silent_leaves: bool) -> Tensor:
+    """Return the places [key heads, n] of text and selected audio, ascending, and of silent tokens unless `silent_leaves`.
 
-    `shown` [cached] is False for padding. Raises ValueError when the press selects a wrong number of keys, or a key twice.
+    `shown` [cached] is False for silent tokens. Raises ValueError when the press selects a wrong number of keys, or a key twice.
     """
     heads, shown_length = view.keys.shape[:2]
     if selected.shape != (heads, view.keep):
@@ -155,7 +156,7 @@ def _kept(view: EvictionView, selected: Tensor, shown: Tensor, padding_leaves: b
     shown_stay.scatter_(1, selected, True)
     if not bool((shown_stay.sum(1) == shown_length - len(view.audio) + view.keep).all()):
         raise ValueError("the same key was selected twice")
-    stay = shown_stay.new_full((heads, len(shown)), not padding_leaves)
+    stay = shown_stay.new_full((heads, len(shown)), not silent_leaves)
     stay[:, shown] = shown_stay
     kept: Tensor = stay.nonzero()[:, 1].unflatten(0, (heads, -1))
     return kept

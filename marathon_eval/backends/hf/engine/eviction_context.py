@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Observed:
-    """Holds what was observed in one layer during the prefill; T counts no padding (`Context.padding`)."""
+    """Holds what was observed in one layer during the prefill; T counts no silent tokens (`Context.silent`)."""
 
     queries: Tensor | None
     """[heads, w, d], the last w queries, rotated."""
@@ -37,14 +37,14 @@ class Observed:
 
 
 class LayerTokens(NamedTuple):
-    """Says which tokens of one layer's cache a press sees: all but padding."""
+    """Says which tokens of one layer's cache a press sees: all but silent ones."""
 
     shown: Tensor
     """[cached] whether a press sees the token."""
     is_audio: Tensor
     """[seen] whether a token that a press sees is audio."""
     left_out: Tensor
-    """Positions of the context that a press does not see: padding, and what was dropped before."""
+    """Positions of the context that a press does not see: silent tokens, and what was dropped before."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Context:
     length: int
     audio: LongTensor
     observed: Sequence[Observed]
-    padding: LongTensor
+    silent: LongTensor
     """Positions of the audio tokens that stand for no sound, ascending; they are not in `audio`."""
     logits: Tensor
     """[vocabulary], at the prefix's last token; if the prefix is the whole prompt, they give the first answer."""
@@ -70,14 +70,14 @@ class Context:
         present = torch.zeros(self.length, dtype=torch.bool, device=self.audio.device)
         present[slice(None) if cut is None else self.cuts[cut]] = True
         seen, audio = present.clone(), torch.zeros_like(present)
-        seen[self.padding] = False
+        seen[self.silent] = False
         audio[self.audio] = True
         return LayerTokens(seen[present], audio[seen & present], (~seen).nonzero().squeeze(1))
 
     @property
     def shown(self) -> LongTensor | None:
-        """Return the positions that presses see, ascending: all but padding; None if there is no padding."""
-        return sounding(self.length, self.padding)
+        """Return the positions that presses see, ascending: all but those of silent tokens; None if there are none."""
+        return positions_without_silence(self.length, self.silent)
 
     @property
     def observed_s(self) -> float:
@@ -89,22 +89,22 @@ class Context:
 
 
 def heard_audio(
-    decoder: Decoder, ids: Tensor, length: int, padding: NDArray[np.bool_] | None
+    decoder: Decoder, ids: Tensor, length: int, silent: NDArray[np.bool_] | None
 ) -> tuple[LongTensor, LongTensor]:
-    """Return the positions below `length` of the audio tokens in a prompt [1, T], and apart those of padding.
+    """Return the positions below `length` of the audio tokens in a prompt [1, T], and apart those of silent ones.
 
-    `padding` says which of the prompt's audio tokens stand for no sound; None: all stand for some.
+    `silent` says which of the prompt's audio tokens stand for no sound; None: all stand for some.
     """
     mask = torch.isin(ids[0], torch.tensor(decoder.audio_token_ids, device=ids.device))
     audio = mask[:length].nonzero().squeeze(1)
-    silent = torch.zeros_like(audio).bool() if padding is None else torch.from_numpy(padding).to(ids.device)
-    return cast("LongTensor", audio[~silent]), cast("LongTensor", audio[silent])
+    apart = torch.zeros_like(audio).bool() if silent is None else torch.from_numpy(silent).to(ids.device)
+    return cast("LongTensor", audio[~apart]), cast("LongTensor", audio[apart])
 
 
-def sounding(length: int, padding: LongTensor) -> LongTensor | None:
-    """Return the positions below `length` that are not in `padding`, ascending; None if all are."""
-    if not len(padding):
+def positions_without_silence(length: int, silent: LongTensor) -> LongTensor | None:
+    """Return the positions below `length` that are not in `silent`, ascending; None if all are."""
+    if not len(silent):
         return None
-    seen = torch.ones(length, dtype=torch.bool, device=padding.device)
-    seen[padding] = False
+    seen = torch.ones(length, dtype=torch.bool, device=silent.device)
+    seen[silent] = False
     return cast("LongTensor", seen.nonzero().squeeze(1))

@@ -85,7 +85,7 @@ def generated(
             seeds = [adapter.seed_of(request) for request in requests]
             lower = None if loaded.shared is None else loaded.shared.lower_layers(press)
             kind = InputPruning if decoder.cut_at_input else Pruning
-            padding = [inputs.padding(row) for row in range(len(requests))]
+            silent = [inputs.silent(row) for row in range(len(requests))]
             pruning = stack.enter_context(
                 kind(
                     decoder,
@@ -93,7 +93,7 @@ def generated(
                     seeds,
                     loudness=inputs.loudness,
                     lower=lower,
-                    padding=padding,
+                    silent=silent,
                     log_tokens=adapter.args.log_tokens,
                     facts=inputs.facts,
                 )
@@ -249,7 +249,7 @@ def _usage(
     audio, size = inputs.audio_tokens[row], len(timed.rows)
     per_layer = [prompt] * len(timed.cache.layers)
     kept = audio
-    details: dict[str, Any] = {**inputs.details, **inputs.padding_record(row)}
+    details: dict[str, Any] = {**inputs.details, **inputs.silent_record(row)}
     if pruning is not None and pruning.kept is not None:
         counts = pruning.kept
         kept = counts.kept[row]

@@ -31,7 +31,7 @@ class ClipReuse(Protocol):
         tensors: Mapping[str, Tensor],
         length: int,
         press: EvictionPress,
-        padding: NDArray[np.bool_] | None = None,
+        silent: NDArray[np.bool_] | None = None,
     ) -> Context:
         """Return the prefilled context, computed now or reused from the previous request."""
 

@@ -99,13 +99,13 @@ def masked_logits(
 
 
 def _candidates(press: Press, view: PruningView | EvictionView) -> Tensor:
-    """Return the prompt's positions that may go: audio, and padding unless nothing goes."""
+    """Return the prompt's positions that may go: audio, and silent tokens unless nothing goes."""
     audio = _in_prompt(view, view.audio)
     return audio if view.left_out is None or not press.ratio else torch.cat([audio, view.left_out])
 
 
 def _in_prompt(view: PruningView | EvictionView, positions: Tensor) -> Tensor:
-    """Return the places in the whole prompt of positions in the view, which leaves padding out."""
+    """Return the places in the whole prompt of positions in the view, which leaves silent tokens out."""
     if view.left_out is None:
         return positions
     shown = positions.new_ones(view.keys.shape[1] + len(view.left_out), dtype=torch.bool)

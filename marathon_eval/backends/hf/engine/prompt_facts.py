@@ -88,7 +88,7 @@ def special_ids(tokenizer: Any) -> set[int]:
 
 
 def marked_questions(facts: Sequence[PromptFacts], valid: Tensor) -> Tensor:
-    """Mark the questions' tokens in left-padded prompts [B, T]; `valid` marks all but filling."""
+    """Mark the questions' tokens in left-padded prompts [B, T]; `valid` marks all but padding."""
     marks = torch.zeros_like(valid)
     for row, each in enumerate(facts):
         marks[row, int(valid[row].int().argmax()) + each.question.to(valid.device)] = True

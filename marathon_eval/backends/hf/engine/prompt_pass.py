@@ -25,14 +25,14 @@ class Cut:
 class PromptPass:
     """Holds the prefill's decisions for decoding; `audio`, `prunable` and `valid` describe the kept tokens.
 
-    `padding` marks audio tokens that stand for no sound, None where there are none; `original` counts each sample's
+    `silent` marks audio tokens that stand for no sound, None where there are none; `original` counts each sample's
     prunable tokens before the first cut, the L of every ratio.
     """
 
     audio: Tensor
     prunable: Tensor
     valid: Tensor
-    padding: Tensor | None
+    silent: Tensor | None
     original: list[int]
     loudness: list[Tensor] | None
     #: The questions' tokens [B, T] and the seconds at which each sample's prunable tokens begin, for presses with
@@ -50,17 +50,17 @@ class PromptPass:
         self.ordinals = self.audio.cumsum(dim=1) - 1
 
     def shown(self, row: int) -> Any:
-        """Return what a press sees of a sample, as an index of its positions: all but filling and padding tokens."""
-        seen = self.valid[row] if self.padding is None else self.valid[row] & ~self.padding[row]
+        """Return what a press sees of a sample, as an index of its positions: all but padding and silent tokens."""
+        seen = self.valid[row] if self.silent is None else self.valid[row] & ~self.silent[row]
         first = int(seen.int().argmax())
-        # filling is on the left, so mostly this is a slice, which copies nothing
+        # padding is on the left, so mostly this is a slice, which copies nothing
         return slice(first, None) if bool(seen[first:].all()) else seen.nonzero().squeeze(1)
 
     def left_out(self, row: int) -> Any:
-        """Return the positions of a sample's padding tokens, counted without filling; None if it has none."""
-        if self.padding is None:
+        """Return the positions of a sample's silent tokens, counted without padding; None if it has none."""
+        if self.silent is None:
             return None
-        found = self.padding[row][self.valid[row]].nonzero().squeeze(1)
+        found = self.silent[row][self.valid[row]].nonzero().squeeze(1)
         return found if len(found) else None
 
 

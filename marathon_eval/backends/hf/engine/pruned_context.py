@@ -34,7 +34,7 @@ def prefill_pruned(
     length: int,
     pair: PressPair,
     seed: int,
-    padding: NDArray[np.bool_] | None = None,
+    silent: NDArray[np.bool_] | None = None,
     loudness: Sequence[Tensor] | None = None,
     facts: Sequence[PromptFacts] | None = None,
 ) -> Context:
@@ -42,16 +42,16 @@ def prefill_pruned(
     ids = inputs["input_ids"]
     prompt = ids.shape[1]
     question = prompt - length
-    audio, unheard = heard_audio(decoder, ids, length, padding)
+    audio, unheard = heard_audio(decoder, ids, length, silent)
     context = Context(DynamicCache(config=decoder.stack.config), length, audio, [], unheard, torch.empty(0))
 
     def places(tokens: int) -> Any:
-        """Return which of a layer's tokens the eviction press sees; padding is left in uncut layers alone."""
+        """Return which of a layer's tokens the eviction press sees; silent tokens are left in uncut layers alone."""
         shown = context.shown
         return shown if shown is not None and tokens == prompt else slice(0, tokens - question)
 
     with (
-        Pruning(decoder, pair.pruning, [seed], loudness=loudness, padding=[padding], facts=facts) as pruning,
+        Pruning(decoder, pair.pruning, [seed], loudness=loudness, silent=[silent], facts=facts) as pruning,
         observing(decoder, pair, places) as seen,
     ):
         logits = forward_last(decoder, inputs, 0, context.cache)

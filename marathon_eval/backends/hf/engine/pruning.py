@@ -61,7 +61,7 @@ class Pruning:
     early_exit: bool = True
     loudness: Sequence[Tensor] | None = None
     #: Per sample which of its audio tokens stand for no sound, None where all do; they leave before any other.
-    padding: Sequence[NDArray[np.bool_] | None] | None = None
+    silent: Sequence[NDArray[np.bool_] | None] | None = None
     #: The stored layers below the first cut, which other presses reuse for the same prompt.
     lower: LowerLayers | None = None
     #: Record which audio tokens stay, in `kept.audio_numbers`.
@@ -192,26 +192,26 @@ class Pruning:
         valid = torch.ones_like(audio) if mask is None else left_padded(mask)
         audio &= valid
         # the released code treats silent audio tokens like others
-        padding = None if self.press.compat else self._padding(audio)
+        silent = None if self.press.compat else self._silent_places(audio)
         prunable = spanned(audio) & valid if self.press.compat else audio
         loudness = None if self.loudness is None else list(self.loudness)
-        if padding is not None:
-            prunable = audio & ~padding
+        if silent is not None:
+            prunable = audio & ~silent
             loudness = loudness and [
                 each[prunable[row][audio[row]].cpu()] for row, each in enumerate(loudness)
             ]
-        started = PromptPass(audio, prunable, valid, padding, prunable.sum(dim=1).tolist(), loudness)
+        started = PromptPass(audio, prunable, valid, silent, prunable.sum(dim=1).tolist(), loudness)
         if self.facts is not None and self.press.needs_question:
             started.question = marked_questions(self.facts, valid)
             started.seconds = prunable_seconds(self.facts, audio, prunable)
         return started
 
-    def _padding(self, audio: Tensor) -> Tensor | None:
+    def _silent_places(self, audio: Tensor) -> Tensor | None:
         """Return where in the prompts [B, T] audio tokens stand for no sound; None if none does."""
-        if self.padding is None or all(each is None for each in self.padding):
+        if self.silent is None or all(each is None for each in self.silent):
             return None
         places = torch.zeros_like(audio)
-        for row, each in enumerate(self.padding):
+        for row, each in enumerate(self.silent):
             if each is not None:
                 places[row, audio[row]] = torch.from_numpy(each).to(audio.device)
         return places
@@ -315,8 +315,8 @@ class Pruning:
         current.ordinals = current.ordinals.gather(1, order)
         current.audio = current.audio.gather(1, order) & cut.valid
         current.prunable = current.prunable.gather(1, order) & cut.valid
-        if current.padding is not None:
-            current.padding = current.padding.gather(1, order) & cut.valid
+        if current.silent is not None:
+            current.silent = current.silent.gather(1, order) & cut.valid
         if current.question is not None:
             current.question = current.question.gather(1, order) & cut.valid
         return gathered_tokens(hidden, order)

@@ -54,7 +54,7 @@ def with_loudness(inputs: Inputs, waves: Sequence[Sequence[NDArray[np.float32]]]
 def token_loudness(
     waves: Sequence[NDArray[np.float32]], tokens: int, times: NDArray[np.float64] | None = None
 ) -> torch.Tensor:
-    """Return the root mean square [tokens] of the samples that each token stands for; of a padding token 0.
+    """Return the root mean square [tokens] of the samples that each token stands for; of a silent token 0.
 
     `times` [tokens, 2] are seconds of the joined clips; without them the tokens divide the sound into equal parts.
     """

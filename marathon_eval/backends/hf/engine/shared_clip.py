@@ -181,24 +181,24 @@ class Shared:
         tensors: Mapping[str, Tensor],
         length: int,
         press: EvictionPress,
-        padding: NDArray[np.bool_] | None = None,
+        silent: NDArray[np.bool_] | None = None,
     ) -> Context:
         """Return the result of `prefill_context`, reused if the prefix is the same, with what this press observes.
 
         One prefill records what every press needs to observe; observing does not change what is computed.
         """
         if not self.on or press.needs_module:
-            return prefill_context(decoder, tensors, length, press, padding)
+            return prefill_context(decoder, tensors, length, press, silent)
         self._lower.forget()  # the lower layers belong to another prompt
         inputs = prefix(tensors, length)
-        # clips of different length can have identical padded features, so padding is part of the comparison
-        if padding is not None:
-            inputs["padding"] = torch.from_numpy(padding)
+        # clips of different length can have identical padded features, so silent tokens are part of the comparison
+        if silent is not None:
+            inputs["silent"] = torch.from_numpy(silent)
         last = self._prefilled
         if last is None or not same([last.tensors], [inputs]):
             del last
             self._prefilled = None
-            last = self._prefilled = self._prefill(decoder, tensors, length, press, inputs, padding)
+            last = self._prefilled = self._prefill(decoder, tensors, length, press, inputs, silent)
         else:
             self.saved.encode += last.encode_s
             self.saved.prefill += last.prefill_s
@@ -214,13 +214,13 @@ class Shared:
         length: int,
         press: EvictionPress,
         inputs: dict[str, Tensor],
-        padding: NDArray[np.bool_] | None,
+        silent: NDArray[np.bool_] | None,
     ) -> Prefilled:
         """Prefill the context for all presses, and measure encoder and prefill separately."""
         device = inputs["input_ids"].device
         saved_before, started = self.saved.encode, now(device)
         encoding_before = self._encoding
-        context = prefill_context(decoder, tensors, length, watching(press, self.presses), padding)
+        context = prefill_context(decoder, tensors, length, watching(press, self.presses), silent)
         seconds = now(device) - started
         encoding = None if self._encoding is encoding_before else self._encoding
         encode_s = encoding.seconds if encoding is not None and encoding.fresh else 0.0

@@ -59,15 +59,15 @@ class StepEviction:
         self,
         inputs: Mapping[str, Any],
         choose: Callable[[Tensor], int | None],
-        padding: NDArray[np.bool_] | None = None,
+        silent: NDArray[np.bool_] | None = None,
     ) -> Generator[Tensor]:
         """Read the prompt (batch of 1) and decode; yields each step's logits [vocabulary].
 
-        `choose` returns the next token, or None to stop; `padding` says which audio tokens stand for no sound.
+        `choose` returns the next token, or None to stop; `silent` says which audio tokens stand for no sound.
         """
         ids = inputs["input_ids"]
         length = int(ids.shape[1])
-        audio, unheard = heard_audio(self.decoder, ids, length, padding)
+        audio, unheard = heard_audio(self.decoder, ids, length, silent)
         size = length - len(unheard) - len(audio) + budget(len(audio), self.press.ratio)
         with tapped_attention(self.decoder, self._look):
             logits = forward_last(self.decoder, inputs, 0, self.cache)

@@ -40,7 +40,7 @@ class TokenChoice:
     ) -> None:
         """Mark sample `row`'s chosen tokens in `keep` [B, T]; write states that the press merged to `merged_hidden`.
 
-        The press sees the sample without filling and without audio tokens that stand for no sound. Raises ValueError
+        The press sees the sample without padding and without audio tokens that stand for no sound. Raises ValueError
         when it does not choose exactly the budget.
         """
         shown = current.shown(row)

@@ -65,8 +65,8 @@ class KeptKeys:
         self._sums[positions] += stays
 
     def shares(self) -> Tensor:
-        """Return the share of each audio token, padding included, in the prompt's order."""
-        audio = torch.cat([self._context.audio, self._context.padding]).cpu().sort().values
+        """Return the share of each audio token, silent ones included, in the prompt's order."""
+        audio = torch.cat([self._context.audio, self._context.silent]).cpu().sort().values
         return self._sums[audio] / max(1, self._layers)
 
 
