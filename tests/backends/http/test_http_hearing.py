@@ -100,11 +100,13 @@ def test_a_system_text_of_ones_own_stands_in_the_place_of_the_default_one() -> N
 def test_half_a_clip_does_not_hide_behind_a_long_prompt(prompt: str, tokens: int) -> None:
     """A server that counts audio and text together: 30 s of 60 s heard, and a prompt of more tokens than words."""
     request = Request(prompt)
-    response = judged(ServerReply("A", "stop", input_tokens=750 + 12 + tokens), request, 60.0, RATE)
+    response = response_from_reply(
+        ServerReply("A", "stop", input_tokens=750 + 12 + tokens), request, 60.0, RATE
+    )
     assert (response.status, response.usage.heard_seconds) == ("unverified", None)
     assert "s of 60 s may be missing" in response.usage.details["unverified"]
     told = ServerReply("A", "stop", input_tokens=1500 + 12 + tokens, audio_tokens=1500)
-    assert judged(told, request, 60.0, RATE).status == "ok"
+    assert response_from_reply(told, request, 60.0, RATE).status == "ok"
 
 
 def test_an_ordinary_question_verifies_a_clip() -> None:
@@ -116,7 +118,7 @@ def test_an_ordinary_question_verifies_a_clip() -> None:
     words = len(request.prompt.split())
     for seconds in (10.0, 30.0, 90.0, 300.0):
         reply = ServerReply("A", "stop", input_tokens=round(25 * seconds) + 12 + round(1.3 * words))
-        assert judged(reply, request, seconds, RATE).status == "ok", seconds
+        assert response_from_reply(reply, request, seconds, RATE).status == "ok", seconds
 
 
 def test_what_nobody_can_know_is_unverified_and_without_heard_seconds() -> None:
