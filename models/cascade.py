@@ -178,7 +178,7 @@ def stage(role: str, name: str, args: Mapping[str, Any], flags: ModelFlags = MOD
     """Build one of the two models with its press. Raises MarathonError, whose message names the stage."""
     from marathon_eval.backends.press_args import split_press_args
 
-    registry = Registry()
+    registry = Registry(flags.include_path)
     try:
         model_class = registry.model_class(SHORT_NAMES.get(name, name), flags.model)
         model_args, press = split_press_args(

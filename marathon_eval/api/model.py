@@ -105,6 +105,8 @@ class ModelFlags(NamedTuple):
 
     model: str = "--model"
     args: str = "--model_args"
+    #: The folders of --include_path, in which a model that builds other models looks for their names.
+    include_path: tuple[str, ...] = ()
 
 
 MODEL_FLAGS = ModelFlags()

@@ -203,9 +203,12 @@ def build_model(
 ) -> Model:
     """Build the model adapter and its press; each of `model_args` goes to the one that has a setting of that name.
 
-    `flags` are the command-line flags that error messages name. Raises MarathonError.
+    `flags` are the command-line flags that error messages name. A model that builds others (panel, cascade) looks for
+    them in the registry's folders too. Raises MarathonError.
     """
     from marathon_eval.backends.press_args import split_press_args
+
+    flags = flags._replace(include_path=tuple(map(str, registry.include_path)))
 
     model_class = registry.model_class(name, flags.model)
     arguments, press = split_press_args(

@@ -155,6 +155,23 @@ def test_a_panel_names_its_judges_and_answers_nothing(bench: Bench) -> None:
         bench.run(keys, [same, bench.judge("two", [])])
 
 
+def test_a_panel_finds_judges_in_the_folders_of_include_path(bench: Bench) -> None:
+    models = bench.folder / "models"
+    models.mkdir()
+    (models / "word_judge.py").write_text(Path(JUDGE).read_text())
+    one, two = (
+        bench.judge(name, [{"has": [], "replies": [grade]}]) for name, grade in (("a", "2"), ("b", "4"))
+    )
+    panel = {"judges": [{"judge": "word_judge", **one}, {"judge": "word_judge", **two}]}
+    own = write_task(bench.folder, KEYS + ONE, ROWS)
+    flags = {"judge_model": "panel", "judge_args": panel, "use_cache": str(bench.folder / "cache")}
+    with pytest.raises(MarathonError, match="judge=word_judge: --judge_model: no model 'word_judge'"):
+        simple_evaluate("dummy", [str(own)], **flags)
+    result = simple_evaluate("dummy", [str(own)], include_path=[str(bench.folder)], **flags)
+    assert values(result)["grade[a+b]"] == 3.0
+    assert values(result)["grade[b]"] == 4.0
+
+
 def test_two_answers_are_graded_in_both_orders(bench: Bench) -> None:
     metrics = ["grade", "other_grade", "grade_win_rate", "grade_position_bias", "grade_flip_rate"]
     keys = GRADED + "metric_list: [" + ", ".join(f"{{metric: {name}}}" for name in metrics) + "]\n"

@@ -14,9 +14,11 @@ import pytest
 from conftest import MakeWav
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Model, Request, Response
+from marathon_eval.api.registry import Registry
 from marathon_eval.backends.transcript_prompt import composed, taken_apart
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.evaluator import build_model
 from marathon_eval.models.cascade import LISTEN_PROMPT, Cascade
 from marathon_eval.task.prompt.choices import option_lines
 
@@ -203,6 +205,18 @@ def test_fingerprint_holds_both_stages_without_their_transport(typist: str) -> N
 def test_wrong_arguments_name_their_stage(args: dict[str, Any], message: str) -> None:
     with pytest.raises(MarathonError, match=message):
         Cascade.from_args(args)
+
+
+def test_both_stages_are_found_in_the_folders_of_include_path(tmp_path: Path, clip: Audio) -> None:
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "typist.py").write_text(TYPIST)
+    args = {"listener": "typist", "reader": "dummy", "reader_mode": "echo"}
+    with pytest.raises(MarathonError, match="listener=typist: --model: no model 'typist'"):
+        build_model(Registry(), "cascade", args)
+    cascade = build_model(Registry([str(tmp_path)]), "cascade", args)
+    assert run(cascade, [Request("q", (clip,))])["q"].text == composed(STORY, "q")
+    with pytest.raises(MarathonError, match="reader=typist: .*takes no 'mode'"):
+        build_model(Registry([str(tmp_path)]), "cascade", {**args, "reader": "typist"})
 
 
 # -- a reader behind HTTP ---------------------------------------------------------------------------------------
