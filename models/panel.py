@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
 
-from marathon_eval.api.model import Model, ModelSettings, Request, Response, flags_of
+from marathon_eval.api.model import Model, ModelFlags, ModelSettings, Request, Response, flags_of
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.cascade import stage
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _Settings(ModelSettings):
-    #: Each judge: its model's name as `judge`, and that model's arguments.
+    #: Each judge: its model's name as `judge`, that model's arguments, and as `name` what its grades are called.
     judges: list[dict[str, Any]] = Field(min_length=2)
 
     @field_validator("judges")
@@ -27,6 +27,15 @@ class _Settings(ModelSettings):
     def _each_is_named(cls, judges: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not all(isinstance(args.get("judge"), str) for args in judges):
             raise ValueError('each of them needs "judge", the name of its model')
+        for name in (args["name"] for args in judges if "name" in args):
+            if not isinstance(name, str) or not name.strip() or set(name) & set("[]+"):
+                raise ValueError(f'"name" must be a text without [, ] and +, got {name!r}')
+        unnamed = [{key: args[key] for key in args if key != "name"} for args in judges]
+        for args, plain in zip(judges, unnamed, strict=True):
+            if "name" in args and unnamed.count(plain) > 1:
+                raise ValueError(
+                    f"{args['name']!r} and another have the same arguments, and so the same replies"
+                )
         return judges
 
 
@@ -44,10 +53,7 @@ class Panel(Model):
     def __init__(self, settings: _Settings, press: Press | None = None) -> None:
         super().__init__(settings, press)
         flags = flags_of(settings)
-        self._members = tuple(
-            stage("judge", args["judge"], {name: args[name] for name in args if name != "judge"}, flags)
-            for args in settings.judges
-        )
+        self._members = tuple(_member(args, flags) for args in settings.judges)
 
     @property
     def members(self) -> tuple[Model, ...]:
@@ -75,3 +81,11 @@ class Panel(Model):
     def close(self) -> None:
         for member in self._members:
             member.close()
+
+
+def _member(args: Mapping[str, Any], flags: ModelFlags) -> Model:
+    """Build one judge. Its name is no argument of its model, and no part of its cache keys."""
+    of_model = {key: value for key, value in args.items() if key not in ("judge", "name")}
+    member = stage("judge", args["judge"], of_model, flags)
+    member.given_name = args.get("name")
+    return member

@@ -150,6 +150,9 @@ class Model(ABC):
     #: Whether requests may be turns of a dialogue (`Request.earlier`).
     takes_turns: ClassVar[bool] = False
 
+    #: The name that the grades of this judge carry in place of its model's; a panel sets it.
+    given_name: str | None = None
+
     #: Press classes that this model supports; none unless its language model runs in this process on audio tokens.
     carries: ClassVar[tuple[type[Press], ...]] = ()
 

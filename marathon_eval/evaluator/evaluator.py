@@ -263,5 +263,8 @@ def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]
 
     names = [] if judge is None else [judge_name(member) for member in judge.members]
     if len(set(names)) < len(names):
-        raise MarathonError(f"--judge_args: judges: two have the same name: {', '.join(names)}")
+        raise MarathonError(
+            f"--judge_args: judges: two have the same name: {', '.join(names)}. Add to each the "
+            '"name" that its grades are to carry'
+        )
     return {key: with_judge_named(task, names) for key, task in tasks.items()}

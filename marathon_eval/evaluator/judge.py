@@ -176,12 +176,14 @@ def note_response(reply: JudgeReply, response: Response, call: Call, cached: boo
 
 
 def judge_name(model: Model) -> str:
-    """Return the judging model's name from its arguments (of a folder the last part), else the adapter's name.
+    """Return the judging model's name: as a panel names it, or from its arguments (of a folder the last part), or the adapter's.
 
     Several judges have all their names, joined by a plus.
     """
     if model.members != (model,):
         return "+".join(map(judge_name, model.members))
+    if model.given_name is not None:
+        return model.given_name
     settings = model.settings.model_dump(mode="json")
     candidates = (settings.get(key) for key in ("identity", "model", "pretrained"))
     name = next((str(name) for name in candidates if name), model.name())

@@ -155,6 +155,28 @@ def test_a_panel_names_its_judges_and_answers_nothing(bench: Bench) -> None:
         bench.run(keys, [same, bench.judge("two", [])])
 
 
+def test_judges_of_one_model_are_told_apart_by_name(bench: Bench) -> None:
+    strict = {**bench.judge("one", [replied("Where", '{"grade": 3}')]), "name": "strict"}
+    kind = {**bench.judge("two", [replied("Where", '{"grade": 5}')]), "identity": "one"}
+    with pytest.raises(MarathonError, match='two have the same name: strict, strict. Add to each the "name"'):
+        bench.run(ONE, [strict, {**kind, "name": "strict"}])
+    result = bench.run(ONE, [strict, {**kind, "name": "kind"}])
+    grades = {name: value for name, value in values(result).items() if name.startswith("grade[")}
+    assert grades == {
+        "grade[strict+kind]": pytest.approx(2.0),
+        "grade[strict]": pytest.approx(5 / 3),
+        "grade[kind]": pytest.approx(7 / 3),
+    }
+    asked = len(bench.prompts("one"))
+    renamed = bench.run(ONE, [{**strict, "name": "severe"}, kind])
+    assert "grade[severe+one]" in values(renamed)
+    assert len(bench.prompts("one")) == asked
+    with pytest.raises(MarathonError, match="'a' and another have the same arguments"):
+        bench.run(ONE, [{**strict, "name": "a"}, {**strict, "name": "b"}])
+    with pytest.raises(MarathonError, match='"name" must be a text without'):
+        bench.run(ONE, [{**strict, "name": "a+b"}, kind])
+
+
 def test_a_panel_finds_judges_in_the_folders_of_include_path(bench: Bench) -> None:
     models = bench.folder / "models"
     models.mkdir()
