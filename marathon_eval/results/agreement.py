@@ -13,8 +13,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from marathon_eval.errors import MarathonError
-from marathon_eval.results.judge_labels import Judgement, Judgements
+from marathon_eval.results.judge_labels import SCORE, SCORED, Judgement, Judgements
 from marathon_eval.scoring.intervals import count_interval
+
+LABEL_KINDS = {
+    "pair": "answer against reference",
+    "align": "which option an answer means",
+    "rubric": "rating of the reasoning",
+    "grade": "grade of the answer",
+    SCORE: "scores of people",
+}
+#: Grades that are no whole numbers are classes, of which Cohen's kappa is told, if there are no more than this.
+FEW_GRADES = 5
 
 
 @dataclass(frozen=True)
@@ -31,7 +41,9 @@ class Agreement:
     kappa: float | None
     weighted_kappa: float | None
     spearman: float | None
+    #: The mean of the differences without their signs, and of the other's score minus the one's.
     mean_difference: float | None
+    other_minus_one: float | None = None
     #: Why there is no interval.
     no_interval: str | None = None
 
@@ -47,18 +59,34 @@ class Bias:
 
 
 def compared_labels(one: Judgements, other: Judgements) -> list[Agreement]:
-    """Compare two sets of judgements, by kind and task. Raises MarathonError if no row is in both.
+    """Compare two sets of judgements, by kind and task.
 
-    Labels that name no task are assigned to the other side's task, which must be the only one.
+    Labels that name no task are assigned to the other side's task, which must be the only one; scores that name no kind
+    of judging to the other side's kind. Raises MarathonError if no row is in both.
     """
     one, other = _with_tasks(one, other), _with_tasks(other, one)
+    one, other = _with_kinds(one, other), _with_kinds(other, one)
     parts = dict.fromkeys((place.kind, place.task) for place in (*one, *other))
     agreements = [
         _compared(kind, task, _part(one, kind, task), _part(other, kind, task)) for kind, task in parts
     ]
     if not any(agreement.n for agreement in agreements):
-        raise MarathonError("judge_agreement: no row was judged by both")
+        raise MarathonError(
+            f"judge_agreement: no row was judged by both: the first has {_held(one)}; the second has {_held(other)}"
+        )
     return agreements
+
+
+def _held(judged: Judgements) -> str:
+    """Return what a side holds, as in `heard: grade (grade of the answer), rows 0 to 7`."""
+    parts: dict[tuple[str, str], list[int]] = {}
+    for place in judged:
+        parts.setdefault((place.task, place.kind), []).append(place.doc_id)
+    return " and ".join(
+        f"{task or 'no task'}: {kind} ({LABEL_KINDS[kind]}), "
+        + (f"row {rows[0]}" if len(rows) == 1 else f"{len(rows)} rows from {min(rows)} to {max(rows)}")
+        for (task, kind), rows in parts.items()
+    )
 
 
 def _with_tasks(judged: Judgements, other: Judgements) -> Judgements:
@@ -69,6 +97,24 @@ def _with_tasks(judged: Judgements, other: Judgements) -> Judgements:
         raise MarathonError(f"judge_agreement: the labels must name a task: {', '.join(sorted(tasks))}")
     return {
         place._replace(task=place.task or next(iter(tasks), "")): value for place, value in judged.items()
+    }
+
+
+def _with_kinds(judged: Judgements, other: Judgements) -> Judgements:
+    """Give scores of no kind that of the other side's scores of the same task. Raises MarathonError if it has several."""
+    kinds: dict[str, list[str]] = {}
+    for kind, task in dict.fromkeys((place.kind, place.task) for place in other):
+        if kind in SCORED:
+            kinds.setdefault(task, []).append(kind)
+    for task in dict.fromkeys(place.task for place in judged if place.kind == SCORE):
+        if len(kinds.get(task, ())) > 1:
+            raise MarathonError(
+                f"judge_agreement: {task} was judged in several ways: the labels must name a kind: "
+                f"{', '.join(sorted(kinds[task]))}"
+            )
+    return {
+        place if place.kind != SCORE else place._replace(kind=kinds.get(place.task, [SCORE])[0]): value
+        for place, value in judged.items()
     }
 
 
@@ -93,24 +139,32 @@ def _compared(
         for left, right, _ in both
         if left.score is not None and right.score is not None
     ]
-    label_columns = [*zip(*labels, strict=True)] or [(), ()]
+    equal: Sequence[tuple[Any, Any]] = scores if kind in ("grade", SCORE) else labels
     score_columns = [*zip(*scores, strict=True)] or [(), ()]
-    same = sum(left == right for left, right in labels)
-    found = count_interval(same, len(labels)) if labels else None
+    same = sum(left == right for left, right in equal)
+    found = count_interval(same, len(equal)) if equal else None
     return Agreement(
         kind=kind,
         task=task,
         n=len(both),
         n_one_alone=len(one) - len(both),
         n_other_alone=len(other) - len(both),
-        agreement=same / len(labels) if labels else None,
+        agreement=same / len(equal) if equal else None,
         ci95=None if found is None else found.ci95,
-        kappa=kappa(*label_columns),
+        kappa=kappa(*zip(*equal, strict=True)) if equal and _are_classes(equal) else None,
         weighted_kappa=weighted_kappa(*score_columns) if kind == "pair" else None,
         spearman=spearman(*score_columns),
         mean_difference=sum(abs(a - b) for a, b in scores) / len(scores) if scores else None,
+        other_minus_one=sum(b - a for a, b in scores) / len(scores) if scores else None,
         no_interval=None if found is None else found.reason,
     )
+
+
+def _are_classes(pairs: Sequence[tuple[Any, Any]]) -> bool:
+    """Return whether these are labels, whole grades, or a few other grades such as those of `labels:`."""
+    found = {value for pair in pairs for value in pair}
+    whole = all(isinstance(value, str) or float(value).is_integer() for value in found)
+    return whole or len(found) <= FEW_GRADES
 
 
 def bias(judged: Judgements) -> Bias:

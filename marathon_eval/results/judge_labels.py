@@ -16,6 +16,9 @@ from marathon_eval.task.data.parsing import parsed_rows
 
 LABEL_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PAIR_VERDICTS = ("win", "tie", "loss")
+#: Kinds of judging whose judgements hold a number; `SCORE` stands for the one of them that the other side has.
+SCORED = ("pair", "rubric", "grade")
+SCORE = "score"
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,10 @@ def _of_pair(pair: Pair, response: Any) -> Judgement | None:
 
 
 def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
-    """Read rows with `doc_id`, `task` if there are several, and `label` (win, tie, loss, a letter, none) or `score`."""
+    """Read rows with `doc_id`, `task` if there are several, and `label` (win, tie, loss, a letter, none) or `score`.
+
+    A score alone is of the kind of judging that the other side has; `kind` names it where that has several.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -102,14 +108,23 @@ def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
         if not isinstance(row, Mapping) or "doc_id" not in row or not {"label", "score"} & row.keys():
             raise MarathonError(f"{where}: needs doc_id, and label or score")
         label, score = _label(row.get("label"), where), _number(row.get("score"), where)
-        kind = "rubric" if label is None and score is not None and score <= 1 else "pair"
-        if label is not None and label not in PAIR_VERDICTS:
-            kind = "align"
+        kind = _kind(row.get("kind"), label, where)
         place = Place(kind, str(row.get("task") or ""), _whole(row["doc_id"], where))
         if place in seen:
             raise MarathonError(f"{where}: doc_id {place.doc_id} is there twice")
         seen.add(place)
         yield place, Judgement(label, score)
+
+
+def _kind(named: Any, label: str | None, where: str) -> str:
+    """Return the kind of judging that a row of labels is of. Raises MarathonError for a name that is none of a score."""
+    if label is not None:
+        return "pair" if label in PAIR_VERDICTS else "align"
+    if named in (None, ""):
+        return SCORE
+    if named not in SCORED:
+        raise unknown(where, "kind of judging with scores", str(named), SCORED)
+    return str(named)
 
 
 def _label(value: Any, where: str) -> str | None:
@@ -120,7 +135,8 @@ def _label(value: Any, where: str) -> str | None:
         return text
     if len(text) == 1 and text.upper() in LABEL_LETTERS:
         return text.upper()
-    raise unknown(where, "label", text, (*PAIR_VERDICTS, "A", "B", "C", "D", NO_CHOICE))
+    error = unknown(where, "label", text, (*PAIR_VERDICTS, "A", "B", "C", "D", NO_CHOICE))
+    raise MarathonError(f"{error}. A grade in words is given as its number, in score")
 
 
 def _number(value: Any, where: str) -> float | None:

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from helpers.judged_run import JUDGE, Court, Rules, order, sound_questions
+from helpers.minimal_task import KEYS, write_task
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE, main
+from marathon_eval.cli.verbs.judge_agreement import agreement_lines
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.agreement import bias, compared_labels, kappa, ranks, spearman, weighted_kappa
-from marathon_eval.results.judge_labels import judgements
+from marathon_eval.results.judge_labels import Judgement, Place, judgements
 
 
 def test_kappa_of_cohens_kind() -> None:
@@ -150,7 +152,19 @@ def test_labels_of_people(
         ('[{"doc_id": "x", "label": "win"}]', "doc_id must be a row's number"),
         ('[{"doc_id": 1, "label": "win"}, {"doc_id": 1, "label": "tie"}]', "is there twice"),
         ("[", "not readable as JSON"),
-        ('[{"doc_id": 999, "label": "win"}]', "no row was judged by both"),
+        ('[{"doc_id": 1, "label": "partly"}]', "A grade in words is given as its number, in score"),
+        (
+            '[{"doc_id": 1, "score": 1, "kind": "grades"}]',
+            "no kind of judging with scores 'grades'. Did you mean grade",
+        ),
+        (
+            '[{"doc_id": 999, "label": "win"}]',
+            r"both: the first has air_bench_chat_sound: pair \(answer against reference\), 5 rows .* pair .*, row 999",
+        ),
+        (
+            '[{"doc_id": 0, "label": "B"}]',
+            r"the second has air_bench_chat_sound: align \(which option an answer means\), row 0",
+        ),
     ],
 )
 def test_labels_that_cannot_be_used(two_runs: tuple[str, str], tmp_path: Path, text: str, said: str) -> None:
@@ -158,6 +172,88 @@ def test_labels_that_cannot_be_used(two_runs: tuple[str, str], tmp_path: Path, t
     path.write_text(text)
     with pytest.raises(MarathonError, match=said):
         compared_labels(judgements(Path(two_runs[0])), judgements(path))
+
+
+@pytest.fixture(scope="module")
+def graded(folder: Path) -> str:
+    """A run of six answers that a judge graded 1, 2, 3, 4, 5 and 5 on a scale from 1 to 5."""
+    rows = [{"q": f"Question {n}?", "a": "yes"} for n in range(6)]
+    keys = (
+        "filter_list: [{name: graded, filter: [{function: judge_grade}]}]\nmetric_list: [{metric: grade}]\n"
+    )
+    task = write_task(folder, KEYS + keys + "judge: {grade: {readings: graded, scale: [1, 5]}}\n", rows)
+    rules = [{"has": [f"Question {n}?"], "replies": [f'{{"grade": {min(n + 1, 5)}}}']} for n in range(6)]
+    (folder / "grades.json").write_text(json.dumps(rules))
+    judge = f"script={folder / 'grades.json'},log={folder / 'grades.log'}"
+    out = str(folder / "graded")
+    run = ["--model", "dummy", "--tasks", str(task), "--no_cache", "-o", out]
+    assert main([*run, "--judge_model", JUDGE, "--judge_args", judge]) == EXIT_WHOLE
+    return out
+
+
+def people(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_scores_of_people_are_held_against_grades(
+    graded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grades = [1, 3, 3, 4, 4, 5]
+    rows = [f"{n},{grade}" for n, grade in enumerate(grades)]
+    short = people(tmp_path / "people.csv", "\n".join(["doc_id,score", *rows]))
+    named = people(tmp_path / "named.csv", "\n".join(["doc_id,score,task", *(f"{row},own" for row in rows)]))
+    assert main(["judge_agreement", graded, named, "--json"]) == EXIT_WHOLE
+    printed = capsys.readouterr().out
+    assert main(["judge_agreement", graded, short, "--json"]) == EXIT_WHOLE
+    assert capsys.readouterr().out == printed
+    (found,) = json.loads(printed)["agreement"]
+    assert (found["kind"], found["task"], found["n"], found["n_one_alone"]) == ("grade", "own", 6, 0)
+    assert found["agreement"] == pytest.approx(4 / 6)
+    by_chance = (1 * 1 + 0 * 1 + 1 * 2 + 1 * 2 + 2 * 1) / 36
+    assert found["kappa"] == pytest.approx((4 / 6 - by_chance) / (1 - by_chance))
+    assert found["spearman"] == spearman([1, 2, 3, 4, 5, 5], grades)
+    assert (found["other_minus_one"], found["mean_difference"]) == (0.0, pytest.approx(2 / 6))
+    assert main(["judge_agreement", graded, short]) == EXIT_WHOLE
+    text = capsys.readouterr().out
+    assert text.startswith("own: grade of the answer, 6 rows judged by both\n  agreement        66.7%  [")
+    assert "  mean difference  +0.000  (the second minus the first; 0.333 without signs)" in text
+    assert "position bias" not in text
+    assert main(["judge_agreement", graded, people(tmp_path / "high.csv", "doc_id,score\n0,3\n1,2.5\n")]) == 0
+    assert "mean difference  +1.250" in capsys.readouterr().out
+
+
+def test_kappa_is_of_grades_that_are_classes(graded: str, tmp_path: Path) -> None:
+    run = judgements(Path(graded))
+    fine = people(tmp_path / "fine.csv", "doc_id,score\n0,1.1\n1,2.2\n2,3.3\n3,4.4\n")
+    assert compared_labels(run, judgements(Path(fine)))[0].kappa is None
+    halves = people(tmp_path / "halves.csv", "doc_id,score\n0,0.5\n1,1\n2,0\n3,1\n")
+    (found,) = compared_labels(judgements(Path(halves)), judgements(Path(halves)))
+    assert (found.kind, found.agreement, found.kappa) == ("score", 1.0, 1.0)
+
+
+def test_labels_that_a_grade_cannot_be_held_against_are_named(graded: str, tmp_path: Path) -> None:
+    path = people(tmp_path / "people.csv", "doc_id,label\n0,win\n1,loss\n")
+    said = r"the first has own: grade \(grade of the answer\), 6 rows from 0 to 5; the second has own: pair \(answer"
+    with pytest.raises(MarathonError, match=said):
+        compared_labels(judgements(Path(graded)), judgements(Path(path)))
+
+
+def test_scores_of_a_task_that_was_judged_in_two_ways_name_theirs(tmp_path: Path) -> None:
+    both = {Place(kind, "own", 0): Judgement(None, 0.5) for kind in ("grade", "rubric")}
+    path = people(tmp_path / "people.csv", "doc_id,score\n0,1\n")
+    with pytest.raises(
+        MarathonError, match="own was judged in several ways.* must name a kind: grade, rubric"
+    ):
+        compared_labels(both, judgements(Path(path)))
+    path = people(tmp_path / "people.csv", "doc_id,score,kind\n0,1,rubric\n")
+    grade, rubric = compared_labels(both, judgements(Path(path)))
+    assert (grade.kind, grade.n, rubric.kind, rubric.n) == ("grade", 0, "rubric", 1)
+    (line,) = agreement_lines(grade)
+    assert (
+        line
+        == "own: grade of the answer, 0 rows judged by both (1 by the first alone, the second has none of these)"
+    )
 
 
 def test_runs_that_judged_different_answers_do_not_compare(two_runs: tuple[str, str], folder: Path) -> None:

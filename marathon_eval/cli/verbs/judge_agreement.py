@@ -1,4 +1,8 @@
-"""Measure how far two judges (models or people) agree: agreement, Cohen's kappa, and each judge's position bias.
+"""Measure how far two judges (models or people) agree on the same answers.
+
+Of labels (win, tie, loss; an option's letter): agreement and Cohen's kappa. Of grades: the same (kappa of whole grades, or of up to five
+different ones), rank correlation and mean difference. Of a rating of the reasoning: the last two. Position bias: of each judge that compared an
+answer with a reference in both orders, as in AIR-Bench's chat.
 
 marathon-eval judge_agreement RUN_1 RUN_2      two runs whose open answers were graded with --judge_model
 marathon-eval judge_agreement RUN labels.csv   a judge model and labels that people gave
@@ -17,13 +21,6 @@ from marathon_eval.errors import MarathonError
 if TYPE_CHECKING:
     from marathon_eval.results.agreement import Agreement, Bias
 
-LABEL_KINDS = {
-    "pair": "answer against reference",
-    "align": "which option an answer means",
-    "rubric": "rating of the reasoning",
-    "grade": "grade of the answer",
-}
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -31,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ONE",
         help="folder of a run with --judge_model (both runs must hold the same answers), or a .json, .jsonl or "
         ".csv file of labels with the keys doc_id, label (win, tie, loss, an option's letter or none) or "
-        "score, and task if the labels are of several tasks",
+        "score (a grade or rating on the judge's scale), task if the labels are of several tasks, and kind (pair, rubric "
+        "or grade) if a task was judged in several ways",
     )
     parser.add_argument("other", metavar="OTHER", help="the second judge: a folder or file as for ONE")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -59,13 +57,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def agreement_lines(compared: Agreement) -> list[str]:
     """Return the lines about one task and one kind of judging."""
-    lines = [
-        f"{compared.task or 'all rows'}: {LABEL_KINDS.get(compared.kind, compared.kind)}, {compared.n} rows judged by both"
-    ]
-    if compared.n_one_alone or compared.n_other_alone:
-        lines[0] += (
-            f" ({compared.n_one_alone} by the first alone, {compared.n_other_alone} by the second alone)"
-        )
+    from marathon_eval.results.agreement import LABEL_KINDS
+
+    lines = [f"{compared.task or 'all rows'}: {LABEL_KINDS[compared.kind]}, {compared.n} rows judged by both"]
+    alone = {"first": compared.n_one_alone, "second": compared.n_other_alone}
+    if any(alone.values()):
+        # labels of a kind that the other side was not judged by are named, not passed over
+        told = [
+            f"{n} by the {side} alone" if n or compared.n else f"the {side} has none of these"
+            for side, n in alone.items()
+        ]
+        lines[0] += f" ({', '.join(told)})"
     if compared.agreement is not None:
         ends = compared.ci95
         interval = compared.no_interval if ends is None else f"{ends[0]:.1%}, {ends[1]:.1%}"
@@ -74,10 +76,14 @@ def agreement_lines(compared: Agreement) -> list[str]:
         ("Cohen's kappa", compared.kappa),
         ("weighted kappa", compared.weighted_kappa),
         ("Spearman", compared.spearman),
-        ("mean difference", compared.mean_difference),
     ):
         if value is not None:
             lines.append(f"  {name:<16} {value:.3f}")
+    if compared.other_minus_one is not None:
+        lines.append(
+            f"  mean difference  {compared.other_minus_one:+.3f}  (the second minus the first; "
+            f"{compared.mean_difference:.3f} without signs)"
+        )
     return lines
 
 
