@@ -8,6 +8,8 @@ from operator import attrgetter
 from typing import Any
 
 SCHEMA_VERSION = 1
+#: The error of a row that an interrupted run had not asked about.
+NOT_REACHED = "not asked: interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,11 @@ class Sample:
     cluster: str | None = None
     #: Of a dialogue, the hash of each turn that was asked: system text, the turns and answers before it, and its text.
     turns_sha256: list[str] = field(default_factory=list)
+
+    @property
+    def not_reached(self) -> bool:
+        """Whether the run was interrupted before this row, which therefore did not fail."""
+        return NOT_REACHED in (self.error or "")
 
     def line(self) -> dict[str, Any]:
         """Return the JSON row, without the task, which the file's name says. Its lists and dicts are not copied."""
@@ -199,6 +206,13 @@ class RunResult:
         return not self.interrupted and all(
             task.coverage == 1.0 and not task.n_left_out for task in self.tasks.values()
         )
+
+    @property
+    def n_not_reached(self) -> int:
+        """The rows of an interrupted run that were not asked; they are among each task's `n_errors`."""
+        if not self.interrupted:
+            return 0
+        return sum(sample.not_reached for rows in self.samples.values() for sample in rows)
 
     def summary(self) -> dict[str, Any]:
         """Return the content of results.json."""

@@ -193,8 +193,8 @@ def footer(result: RunResult, source: str | None = None) -> str:
         answers = f"{sum(task.n_loaded for task in result.tasks.values())} answers from {source}"
     legend = "* headline. " if any(map(_has_star, result.tasks.values())) else ""
     text = f"{legend}{answers}{judge_calls(result)}, {result.wall_s:.1f} s."
-    failed = sum(task.n_errors for task in result.tasks.values())
-    if failed:
+    not_reached = result.n_not_reached
+    if failed := sum(task.n_errors for task in result.tasks.values()) - not_reached:
         text += f" {failed} rows FAILED."
     unverified = sum(task.n_unverified for task in result.tasks.values())
     if unverified:
@@ -205,7 +205,10 @@ def footer(result: RunResult, source: str | None = None) -> str:
     if result.spent is not None:
         text += spent_line(result.spent)
     if result.interrupted:
-        text += " INTERRUPTED: rows without a response count as errors; the same command continues where this one stopped."
+        reached = (
+            f"{not_reached} rows were not asked and count as errors" if not_reached else "every row was asked"
+        )
+        text += f" INTERRUPTED: {reached}; the same command continues where this one stopped."
     elif not result.whole:
         empty = [task.task for task in result.tasks.values() if not task.n_loaded]
         if empty:
@@ -241,7 +244,7 @@ def failure_lines(result: RunResult) -> Iterator[str]:
         for task in result.tasks.values()
         if task.n_errors
         for sample in result.samples.get(task.task, ())
-        if sample.status not in SCORABLE_STATUS
+        if sample.status not in SCORABLE_STATUS and not sample.not_reached
     )
     for kind in kinds[:MOST_REASONS]:
         tasks = ", ".join(f"{task} {n}" for task, n in kind.rows.items())

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.model import Request, Response
-from marathon_eval.api.results import Sample
+from marathon_eval.api.results import NOT_REACHED, Sample
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.requests import RunResponses
@@ -131,12 +131,10 @@ def _doc_responses(item: DocRequests, response_for: Callable[[Request], Response
     if item.error is not None:
         return [Response.failed(item.error)]
     found = [response_for(request) for request in item.requests]
-    responses = [
-        Response.failed("not asked: interrupted") if response is None else response for response in found
-    ]
+    responses = [Response.failed(NOT_REACHED) if response is None else response for response in found]
     if item.dialogue is not None:
         # Ctrl-C may have ended the run between two turns
-        responses += [Response.failed("not asked: interrupted")] * item.dialogue.lacks_turns(responses)
+        responses += [Response.failed(NOT_REACHED)] * item.dialogue.lacks_turns(responses)
     return responses
 
 

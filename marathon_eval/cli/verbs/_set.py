@@ -48,8 +48,9 @@ class _Row:
     arguments: argparse.Namespace
     config: RunConfig
     summary: dict[str, Any] | None = None
-    #: The rows that failed, and whether every row was scored.
+    #: The rows that failed, those that were not asked for the run was interrupted, and whether every row was scored.
     failed: int = 0
+    not_reached: int = 0
     whole: bool = False
     interrupted: bool = False
     refused: str | None = None
@@ -161,7 +162,8 @@ def _run(row: _Row, place: str, found: _Set) -> None:
     found.asked += result.cache["misses"]
     row.refused, row.folder = None, _stored(result, row, found)
     row.summary, row.whole, row.interrupted = result.summary(), result.whole, result.interrupted
-    row.failed = sum(task.n_errors for task in result.tasks.values())
+    row.not_reached = result.n_not_reached
+    row.failed = sum(task.n_errors for task in result.tasks.values()) - row.not_reached
     _say_failures(result)
 
 
@@ -284,5 +286,7 @@ def _closing_lines(found: _Set) -> list[str]:
     failed = sum(row.failed for row in found.rows)
     text = f"{len(found.rows)} runs, {whole} complete, {found.asked} responses requested."
     text += f" {failed} rows FAILED; --retry asks them again." if failed else ""
+    not_reached = sum(row.not_reached for row in found.rows)
+    text += f" {not_reached} rows of the interrupted run were not asked." if not_reached else ""
     text += " INTERRUPTED: the same command goes on where this one stopped." if found.interrupted else ""
     return [*lines, text]
