@@ -19,6 +19,7 @@ from helpers.report_page_parser import parsed
 from marathon_eval import simple_evaluate
 from marathon_eval.api.results import Sample
 from marathon_eval.backends.hf.engine.token_map import token_record
+from marathon_eval.cli.main import main
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.knorm import Knorm
 from marathon_eval.report.gather import make_report
@@ -75,6 +76,33 @@ def test_what_truncate_leaves_is_the_beginning(clips: Path, tmp_path: Path, brow
         expect(seen.page.locator("canvas.spectrum")).to_have_attribute("data-drawn", "yes")
         assert_spectrum(seen.page)
         assert seen.complaints == []
+
+
+@pytest.mark.parametrize("verb", ["run", "sweep", "set"])
+def test_cached_responses_without_a_map_are_told(
+    clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    flags = ["-M", "qwen_omni", "-t", "desed", "--data_dir", str(clips), "-c", str(tmp_path / "cache")]
+
+    def said(log: str, *more: str) -> str:
+        arguments = f"{{pretrained: nano, device: cpu, log_tokens: {log}}}"
+        typed = ["-a", arguments.replace("{", "").replace("}", "").replace(": ", "=").replace(" ", "")]
+        if verb == "set":
+            board = tmp_path / "board.yaml"
+            board.write_text(f"presses: [{{press: truncate, ratio: 0.5}}]\nmodel_args: {arguments}\n")
+            words = ["run", "-C", str(board), *flags, *more]
+        elif verb == "sweep":
+            words = ["sweep", *flags, *typed, "--presses", "none,truncate", "--ratios", "0.5", *more]
+        else:
+            words = ["run", *flags, *typed[:1], f"{typed[1]},press=truncate,ratio=0.5", *more]
+        assert main(words) == 0
+        return capsys.readouterr().err
+
+    assert "token map" not in said("false")
+    told = "marathon-eval: 1 cached response has no token map; --no_cache makes it\n"
+    assert told in said("true")
+    if verb != "sweep":
+        assert "token map" not in said("true", "--no_cache")
 
 
 def assert_spectrum(page: Page) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_MISTAKE, EXIT_WHOLE
 from marathon_eval.cli.plain_output import printable
+from marathon_eval.cli.token_maps import lacking_maps, say_lacking
 from marathon_eval.cli.verbs._lm_eval_flags import print_before
 from marathon_eval.cli.verbs.run import (
     checked_run_config,
@@ -165,6 +166,7 @@ def _run(row: _Row, place: str, found: _Set) -> None:
     row.not_reached = result.n_not_reached
     row.failed = sum(task.n_errors for task in result.tasks.values()) - row.not_reached
     _say_failures(result)
+    say_lacking(lacking_maps(result))
 
 
 def _stored(result: RunResult, row: _Row, found: _Set) -> Path | None:

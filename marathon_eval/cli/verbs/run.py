@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
+from marathon_eval.cli.token_maps import lacking_maps, say_lacking
 from marathon_eval.cli.verbs._lm_eval_flags import add_printing_arguments, print_before, set_verbosity
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
 from marathon_eval.cli.verbs._workers import add_worker_arguments, in_shares, launch_of, worker_plan
@@ -144,6 +145,7 @@ def run_in_process(arguments: argparse.Namespace, together: Together | None = No
     if folder is not None:
         print(NEXT_COMMANDS, file=sys.stderr)
     print_results(result, as_json=arguments.json, readings=arguments.readings)
+    say_lacking(lacking_maps(result))
     log_result(result, folder, arguments)
     return exit_code(result)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
+from marathon_eval.cli.token_maps import lacking_maps, say_lacking
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
 from marathon_eval.cli.verbs._workers import add_worker_arguments, in_shares, launch_of, worker_plan
 from marathon_eval.cli.verbs.run import check_writable, show_dry_run
@@ -99,9 +100,11 @@ def sweep_in_process(arguments: argparse.Namespace, together: Together | None = 
     if arguments.dry_run:
         return show_dry_run(planned_sweep(config, grid), as_json=arguments.json)
     table, clock, complete = SweepTable(), time.monotonic(), []
+    lacking = []
 
     def take(cell: SweepCell, result: RunResult) -> None:
         complete.append(result.whole)
+        lacking.append(lacking_maps(result))
         table.add(cell, result, write_cell(result, output))
 
     finished = sweep(config, grid, take, terminal_progress(), **through)
@@ -109,6 +112,7 @@ def sweep_in_process(arguments: argparse.Namespace, together: Together | None = 
     summary = {**table.as_json(), "config": config.recorded(), "interrupted": not finished}
     summary["wall_s"] = round(time.monotonic() - clock, 3)
     print_sweep(table, summary, output, arguments.json)
+    say_lacking(sum(lacking))
     if not finished:
         return EXIT_INTERRUPTED
     return EXIT_WHOLE if all(complete) else EXIT_INCOMPLETE
