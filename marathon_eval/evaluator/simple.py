@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 from marathon_eval.api.model import Model
 from marathon_eval.errors import MarathonError
@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 AnyPath = str | PathLike[str]
 Arguments = Mapping[str, Any] | str
-SWEEP_CELL_COLUMNS = ("task", "cell", "press", "ratio", "score", "low", "high", "difference", "kept", "n")
+DIFFERENCE_OF_A_CELL = ("difference", "difference_low", "difference_high", "lost", "won", "p_holm")
+SWEEP_CELL_COLUMNS = (
+    *("task", "cell", "press", "ratio", "score", "low", "high"),
+    *(*DIFFERENCE_OF_A_CELL, "kept", "n"),
+)
 
 
 def simple_evaluate(
@@ -105,23 +109,22 @@ def write_below(result: RunResult, output_path: Path, log_samples: bool = True) 
 
 @dataclass
 class SweepRuns:
-    """Holds the runs of a sweep by cell (`none`, `dart 0.5`), and its table as sweep.json has it."""
+    """Holds the runs of a sweep by the label of their cell (`none`, `dart 0.5`), and its table as sweep.json has it."""
 
     runs: dict[str, Evaluation] = field(default_factory=dict)
     table: dict[str, Any] = field(default_factory=dict)
     interrupted: bool = False
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """Yield a record per task and cell: its headline on the column's scale, and the difference to `none`."""
+        """Yield a record per task and cell: its headline on the column's scale, and what the printed table says of the difference to `none`."""
         presses = {cell["label"]: cell for cell in self.table["cells"]}
         for task, cells in self.table["tasks"].items():
             for label, cell in cells.items():
                 low, high = cell["ci95"] or (None, None)
                 press = {name: presses[label][name] for name in ("press", "ratio")}
                 shown = {name: cell[name] for name in ("score", "kept", "n")}
-                yield {"task": task, "cell": label, **press, **shown, "low": low, "high": high} | {
-                    "difference": _difference(cell)
-                }
+                score = {"task": task, "cell": label, **press, **shown, "low": low, "high": high}
+                yield score | dict(zip(DIFFERENCE_OF_A_CELL, _difference(cell), strict=True))
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a table with a row per task and cell."""
@@ -134,19 +137,35 @@ class SweepRuns:
         return html_table(SWEEP_CELL_COLUMNS, self.records(), "INTERRUPTED" if self.interrupted else "sweep")
 
 
-def _difference(cell: Mapping[str, Any]) -> float | None:
-    """Return the headline's difference to the uncompressed cell, on the column's scale."""
+class _Difference(NamedTuple):
+    """Holds a cell's headline minus that of the uncompressed cell, on the column's scale, and its test."""
+
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    lost: int | None = None
+    won: int | None = None
+    p_holm: float | None = None
+
+
+def _difference(cell: Mapping[str, Any]) -> _Difference:
     difference = cell["difference"]
     if difference is None:
-        return None
+        return _Difference()
     headline = difference["headline"] or {}
     readings: dict[str, Any] = difference["readings"]
     reading: dict[str, Any] = readings.get(headline.get("reading", "")) or next(
         iter(readings.values()), {"metrics": {}}
     )
-    metric = reading["metrics"].get(headline.get("metric")) or next(iter(reading["metrics"].values()), None)
-    found = None if metric is None else metric["difference"]
-    return None if found is None else found * cell["scale"]
+    metric: dict[str, Any] = reading["metrics"].get(headline.get("metric")) or next(
+        iter(reading["metrics"].values()), {}
+    )
+    found = (metric.get("difference"), *(metric.get("ci95") or (None, None)))
+    test = reading.get("discordance") or {}
+    return _Difference(
+        *(None if number is None else number * cell["scale"] for number in found),
+        *(test.get(name) for name in ("only_a", "only_b", "holm_p")),
+    )
 
 
 def simple_sweep(

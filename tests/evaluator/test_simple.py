@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ from helpers.make_result_folders import Made
 from marathon_eval import MarathonError, simple_evaluate
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import Progress
-from marathon_eval.evaluator.simple import SWEEP_CELL_COLUMNS
+from marathon_eval.evaluator.simple import DIFFERENCE_OF_A_CELL, SWEEP_CELL_COLUMNS, SweepRuns
+from marathon_eval.evaluator.sweep_table import NUMBERS, SweepTable, TaskCell, table_sections
 from marathon_eval.results.comparison import DIFFERENCE_COLUMNS
 from marathon_eval.results.evaluation import SCORE_COLUMNS, Evaluation
+from marathon_eval.results.paired import Difference, Discordance, ReadingDifference, TaskDifference
+from marathon_eval.scoring.usage import STAGES
 
 TASK = (
     "dataset_path: json\ndataset_kwargs: {data_files: rows.json}\ndoc_to_text: '{{ q }}'\n"
@@ -187,6 +190,32 @@ def test_every_public_name_can_be_imported() -> None:
         assert callable(getattr(marathon_eval, name)), name
     with pytest.raises(AttributeError, match="no attribute 'sweeep'"):
         _ = marathon_eval.sweeep  # type: ignore[attr-defined]
+
+
+def test_the_table_of_a_sweep_has_what_the_printed_one_says_of_differences() -> None:
+    reading = ReadingDifference(
+        {"accuracy": Difference(0.5, 0.4, -0.1, (-0.2, 0.05))}, Discordance(20, 20, 10, 10, 0.02, 0.02)
+    )
+    headline = {"reading": "strict", "metric": "accuracy", "scale": 100.0}
+    difference = TaskDifference("own", 60, 0, 0, headline, {"strict": reading})
+    none = TaskCell(None, dict.fromkeys(STAGES), None, 50.0, scale=100.0)
+    table = SweepTable(tasks={"own": {"none": none, "dart 0.5": replace(none, difference=difference)}})
+    table.cells = [
+        {"label": label, "press": None, "ratio": None, "groups": {}} for label in table.tasks["own"]
+    ]
+    table.finish()
+    first, dart = SweepRuns(table=table.as_json()).records()
+    assert {first[name] for name in DIFFERENCE_OF_A_CELL} == {None}
+    ((_, (_, _, *shown)),) = table_sections(table)
+    printed = dict(zip(NUMBERS, shown, strict=True))
+    assert printed["- none"] == f"{dart['difference']:+.2f}" == "-10.00"
+    assert (
+        printed["95 % CI"]
+        == f"{dart['difference_low']:+.2f} to {dart['difference_high']:+.2f}"
+        == "-20.00 to +5.00"
+    )
+    assert (printed["lost"], printed["won"]) == (str(dart["lost"]), str(dart["won"])) == ("20", "10")
+    assert (printed["p (Holm)"], dart["p_holm"]) == ("0.0200", 0.02)
 
 
 @pytest.mark.slow
