@@ -37,8 +37,16 @@ class Evaluation(RunResult):
         parts = results(self)
         if key not in parts:
             known = [*parts, "samples"]
-            raise KeyError(f"no '{key}'.{did_you_mean(key, known)} Known: {', '.join(known)}")
+            hint = self._attribute_told(key) or did_you_mean(key, known)
+            raise KeyError(f"no '{key}'.{hint} Known: {', '.join(known)}")
         return parts[key]
+
+    def _attribute_told(self, key: object) -> str:
+        """Return the words on an attribute of this name; empty where there is none."""
+        if not isinstance(key, str) or key.startswith("_") or not hasattr(self, key):
+            return ""
+        call = "()" if callable(getattr(type(self), key, None)) else ""
+        return f" The run has it as an attribute: run.{key}{call}."
 
     def keys(self) -> list[str]:
         """Return the names of the parts of lm-eval's result, for `"results" in run`, `list(run)` and `dict(run)`."""

@@ -59,6 +59,17 @@ def test_a_run_gives_lm_evals_dictionary_and_tables(folder: Path) -> None:
     assert [row["filter"] for row in found["samples"]["own"]] == ["none"] * 4
     with pytest.raises(KeyError, match="Did you mean results"):
         found["result"]
+    for name, attribute in (
+        ("cache", "run.cache."),
+        ("tasks", "run.tasks."),
+        ("to_pandas", r"run.to_pandas\(\)."),
+    ):
+        with pytest.raises(
+            KeyError, match=f"no '{name}'. The run has it as an attribute: {attribute} Known: results"
+        ):
+            found[name]
+    assert found.get("cache", "none") == "none"
+    assert "cache" not in found
     assert "samples" in found
     assert "scores" not in found
     assert {"results", "config", "samples"} <= set(found)
