@@ -199,6 +199,8 @@ class RunResult:
     selection: Mapping[str, Any] | None = None
     #: What the model's requests took, where a budget or prices were given (evaluator/budget.py).
     spent: Mapping[str, Any] | None = None
+    #: The self-test that the run cites (evaluator/selftest/cited.py).
+    selftest: Mapping[str, Any] | None = None
 
     @property
     def whole(self) -> bool:
@@ -233,4 +235,5 @@ class RunResult:
             "wall_s": self.wall_s,
             "interrupted": self.interrupted,
             **({} if self.spent is None else {"spent": self.spent}),
+            **({} if self.selftest is None else {"selftest": self.selftest}),
         }

@@ -53,10 +53,16 @@ class RunConfig:
     max_tokens_total: int | None = None
     max_cost: float | None = None
     prices: dict[str, float] = field(default_factory=dict)
+    #: The JSON file of the self-test that the run cites.
+    selftest: str | None = None
 
     def recorded(self) -> dict[str, Any]:
-        """Return the config as results.json stores it; values under secret-like names (API keys) are removed."""
+        """Return the config as results.json stores it; values under secret-like names (API keys) are removed.
+
+        Without `selftest`: the run's own entry of that name says more.
+        """
         recorded: dict[str, Any] = without_all_secrets(asdict(self))
+        del recorded["selftest"]
         return recorded
 
 

@@ -67,6 +67,7 @@ def evaluate(
     )
     with ResponseCache(cache_folder(config)) as cache, ExitStack() as stack:
         model.cache = cache
+        cited = cited_by(config, model)
         # not with workers (they would restart for every portion) or a judge (it needs a task's documents together)
         divided = through is complete and judge is None
         portions, pool = documents_and_requests(model, tasks, config, cache, divided)
@@ -86,8 +87,17 @@ def evaluate(
         cache.commit()
         scores.add(pool, responses)
         del pool, responses  # the requests and their clips, which statistics do not need
-        result = scores.result(model, started, clock)
+        result = replace(scores.result(model, started, clock), selftest=cited)
         return replace(result, spent=spending.as_json()) if spending.budget.given else result
+
+
+def cited_by(config: RunConfig, model: Model) -> dict[str, Any] | None:
+    """Return what results.json says of the self-test that the run cites. Raises MarathonError if it is of another model."""
+    if config.selftest is None:
+        return None
+    from marathon_eval.evaluator.selftest.cited import cited_selftest
+
+    return cited_selftest(config.selftest, model)
 
 
 class RunParts(NamedTuple):

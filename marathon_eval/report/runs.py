@@ -48,6 +48,8 @@ class ReportRun:
     manifests: dict[str, Any] = field(default_factory=dict)
     condition: dict[str, Any] | None = None
     selection: dict[str, Any] | None = None
+    #: The self-test that the run cites.
+    selftest: dict[str, Any] | None = None
     aside: str = ""
 
     @property
@@ -149,6 +151,7 @@ def _cell(run: Mapping[str, Any], label: str) -> ReportRun:
         wall_s=run["wall_s"],
         interrupted=run["interrupted"],
         versions=run["versions"],
+        selftest=run.get("selftest"),
         **facts,
     )
 

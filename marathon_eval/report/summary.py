@@ -145,4 +145,5 @@ def run_facts(cell: ReportRun) -> dict[str, Any]:
         "versions": cell.versions,
         "condition": cell.condition,
         "selection": cell.selection,
+        "selftest": cell.selftest,
     }

@@ -103,6 +103,7 @@ class _Results(TypedDict):
     condition: NotRequired[dict[str, Any] | None]
     selection: NotRequired[_Selection | None]
     spent: NotRequired[dict[str, Any]]
+    selftest: NotRequired[dict[str, Any]]
 
 
 class _Clip(TypedDict):

@@ -17,7 +17,7 @@ from marathon_eval.cli.main import EXIT_WHOLE, sentence, verb_parser, verbs
 SHELLS = ("bash", "zsh", "fish")
 #: Flags and arguments that take a folder or a file.
 _FOLDERS = ("data_dir", "include_path", "output_path", "use_cache", "encoder_cache", "run", "run_a", "run_b")
-_FILES = ("config", "samples", "manifest", "predictions", "output", "archive")
+_FILES = ("config", "samples", "manifest", "predictions", "output", "archive", "selftest")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

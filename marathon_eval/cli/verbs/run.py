@@ -78,6 +78,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TRACKER",
         help="log the run's metrics and settings to wandb, mlflow or trackio, such as wandb:PROJECT; separate several with commas",
     )
+    parser.add_argument(
+        "--selftest",
+        metavar="FILE",
+        help="cite a self-test of this model and press in results.json: the JSON of `marathon-eval selftest --output`",
+    )
     add_budget(parser)
     add_readings(parser)
     add_printing_arguments(parser)
@@ -266,13 +271,14 @@ def planned(config: RunConfig) -> DryRun:
     """Prepare the run without running the model, and return its expected cost and checks. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
     from marathon_eval.evaluator.dry_run import dry_run
-    from marathon_eval.evaluator.evaluator import documents_and_requests, run_parts
+    from marathon_eval.evaluator.evaluator import cited_by, documents_and_requests, run_parts
     from marathon_eval.evaluator.preflight import RunBeforeStart
     from marathon_eval.evaluator.requests import cache_folder
 
     tasks, _, model, judge = run_parts(config)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
+        cited_by(config, model)
         _, pool = documents_and_requests(model, tasks, config, cache)
         return dry_run(
             RunBeforeStart(tasks, pool, (model,), judge, config, cache), budget=config_budget(config)

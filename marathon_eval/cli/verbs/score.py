@@ -245,6 +245,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         selection=selection_of(recorded, by_task, default_subsets(tasks)),
         cache={"hits": sum(len(rows) for rows in samples.values()), "misses": 0},
         wall_s=round(time.monotonic() - clock, 3),
+        selftest=old.get("selftest"),
         **{
             key: old[key]
             for key in ("model", "fingerprint", "fingerprint_sha256", "versions", "started", "interrupted")

@@ -28,7 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folders of yours with models/ and presses/",
     )
-    parser.add_argument("--output", metavar="FILE", help="write the lines as JSON to this file")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="write the lines as JSON to this file, which `run --selftest FILE` cites",
+    )
+    parser.add_argument("--json", action="store_true", help="print the JSON instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,6 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output:
         write_atomically(Path(arguments.output), [json.dumps(result.as_json(), indent=2) + "\n"])
 
+    if arguments.json:
+        print(json.dumps(result.as_json(), indent=2))
+        return EXIT_INCOMPLETE if result.failed else EXIT_WHOLE
     setting = ", ".join(f"{name} {value}" for name, value in result.setting.items())
     table = FittedTable(("check", "verdict", "what was seen"), 3, 1, f"{result.model}: {setting}")
     for line in result.lines:

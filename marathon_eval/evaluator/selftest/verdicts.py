@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -35,6 +36,8 @@ class SelfTestResult:
     setting: dict[str, Any] = field(default_factory=dict)
     lines: list[SelfTestLine] = field(default_factory=list)
     seconds: float = 0.0
+    #: When it began, in UTC as results.json has times.
+    date: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
     @property
     def failed(self) -> list[SelfTestLine]:
@@ -42,12 +45,13 @@ class SelfTestResult:
         return [line for line in self.lines if line.verdict == "fail"]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the result as JSON, for `--output` and for citing in docs/models.md."""
+        """Return the result as JSON, for `--output`, `--json` and the `--selftest` of a run."""
         return {
             "schema_version": 1,
             "model": self.model,
             "fingerprint": self.fingerprint,
             "setting": self.setting,
+            "date": self.date,
             "seconds": round(self.seconds, 1),
             "lines": [{"check": x.name, "verdict": x.verdict, "said": x.said} for x in self.lines],
         }
