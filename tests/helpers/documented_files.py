@@ -26,7 +26,8 @@ def write_files(document: Path, folder: Path) -> list[Path]:
                 _clip(path.parent / row["audio"])
         if path.suffix == ".csv":
             for row in csv.DictReader(content.splitlines()):
-                _clip(path.parent / row["audio"])
+                if "audio" in row:
+                    _clip(path.parent / row["audio"])
     return written
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 RUN_TABLE = (
     r"^\s*task\s+reading\s+metric\s+value\s+95 % CI\s+accuracy\s+chance\s+n\s+coverage\s+parsed\s+time\s*$"
 )
-RUN_ROW = r"^\s+(\w+\s+)?\w+\s+\w+( \*)?\s+\d\.\d{4}\s"
+RUN_ROW = r"^\s+(\w+\s+)?\w+\s+[\w\[\]+]+( \*)?\s+\d\.\d{4}\s"
 MARKDOWN = r"^\| model \| .*\|$"
 #: By verb (`cache why` is one), regular expressions that the printed text must match, line by line.
 SHAPES: dict[str, tuple[str, ...]] = {
@@ -26,7 +26,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     ),
     "--dry_run": (
         r"^task\s+rows\s+errors\s+requests\s+clips\s+hours$",
-        r"^\d+ requests to run on .* in the cache",
+        r"^(?:\w+(?: \d\.\d)?: )?\d+ requests to run on .* in the cache",
         r"^scorers  +ok",
     ),
     "sweep": (

@@ -40,17 +40,26 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
         NAMED[0]: make_text_lm(tmp_path / "Qwen3-8B", says='{"grade": 4}'),
         NAMED[1]: make_text_lm(tmp_path / "gemma-3-12b-it", says="It is fine."),
     }
-    codes = []
+    codes, printed = [], []
     for command in commands():
         for name, folder in judges.items():
             command = command.replace(name, str(folder))
         done = called(shlex.split(command)[1:], tmp_path, {"MARATHON_EVAL_CACHE": str(tmp_path / "cache")})
         assert "Traceback" not in done.stderr, done.stderr
         codes.append(done.returncode)
-    assert codes == [EXIT_WHOLE, EXIT_WHOLE, EXIT_WHOLE, EXIT_INCOMPLETE], (
-        "the second judge of the panel says nothing readable"
-    )
-    assert results(tmp_path / "runs" / "heard") == {"n_left_out": {}, "grade[Qwen3-8B]": 4.0}
+        printed.append(done.stdout)
+    unread = "the second judge of the first panel says nothing readable"
+    assert codes == [*[EXIT_WHOLE] * 4, EXIT_INCOMPLETE, EXIT_WHOLE, EXIT_WHOLE], unread
+    heard = {"n_left_out": {}, "grade[Qwen3-8B]": 4.0, "grade_agreement[Qwen3-8B]": None}
+    assert results(tmp_path / "runs" / "heard") == heard
+    assert results(tmp_path / "runs" / "words")["grade[word_judge]"] == (3 + 2) / 2
+    words = results(tmp_path / "runs" / "words_panel")
+    grades = [words[f"grade[{name}]"] for name in ("every_word", "long_words", "every_word+long_words")]
+    assert grades == [2.5, 2.0, 2.25]
+    assert words["grade_agreement[every_word+long_words]"] is not None
+    assert "heard: grade of the answer, 2 rows judged by both\n  agreement        50.0%" in printed[-1]
+    assert "grade[long_words]" in printed[-2]
+    assert "grade_agreement[" in printed[-2]
     panel = results(tmp_path / "runs" / "panel")
     assert panel["n_left_out"] == {"graded": 2}
     assert panel["grade[Qwen3-8B+gemma-3-12b-it]"] is None
