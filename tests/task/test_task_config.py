@@ -141,6 +141,19 @@ def test_broken_yaml(tmp_path: Path, text: str, said: str) -> None:
         load_document(path, never)
 
 
+def test_an_edited_copy_is_told_how_to_include_the_task_that_it_copies(tmp_path: Path) -> None:
+    copy = tmp_path / "mine" / "copies" / "tasks" / "quiz.yaml"
+    copy.parent.mkdir(parents=True)
+    meant = tmp_path / "mine" / "tasks" / "quiz.yaml"
+    meant.parent.mkdir()
+    meant.write_text("a: 1\n")
+    copy.write_text("include: quiz.yaml\n")
+    with pytest.raises(MarathonError, match=r"Write the path .*include: \.\./\.\./tasks/quiz\.yaml"):
+        load_document(copy, never)
+    copy.write_text("include: ../../tasks/quiz.yaml\n")
+    assert load_document(copy, never).values == {"a": 1}
+
+
 def test_a_file_that_is_no_text_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "t.yaml"
     with pytest.raises(MarathonError, match=r"t\.yaml: cannot read"):

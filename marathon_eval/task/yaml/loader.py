@@ -161,7 +161,8 @@ def _include_path(name: str, document: Document, find: Callable[[str], Path]) ->
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         if os.path.isfile(document.path.parent / name):
             raise MarathonError(
-                f"{document.where('include')}: circular include: {name} is this file itself, and no task of that name ships"
+                f"{document.where('include')}: circular include: {name} is this file itself, and no task of that name ships. "
+                f"Write the path from this file to the one that is meant, such as include: ../../tasks/{Path(name).name}"
             )
         raise MarathonError(
             f"{document.where('include')}: include: no file '{name}' beside this file or among the shipped tasks"
