@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, overload
@@ -30,7 +30,7 @@ from marathon_eval.task.data.selection import (
 from marathon_eval.task.data.sources import EmbeddedAudio, Source, StoredFiles, locate
 from marathon_eval.task.data.table import Table
 from marathon_eval.task.examples import Examples
-from marathon_eval.task.prompt.choices import Choices
+from marathon_eval.task.prompt.choices import Choices, refuse_words_for_columns
 from marathon_eval.task.prompt.prompt import OURS, Question
 from marathon_eval.task.prompt.template import FromRow, RowFunction, check_names
 from marathon_eval.task.yaml.config import TaskConfig
@@ -138,11 +138,14 @@ class DocLoader:
             for row in rows if self.steps else ():
                 named.update(self._finished(row, table).fields)
             self._check_columns(named)
+            self._check_options(named, (self._finished(row, table).fields for row in rows))
             return DocsOfRows(
                 rows, lambda part: self._completed([self._finished(row, table) for row in part], part, table)
             )
         finished = [self._finished(row, table) for row in rows]
-        self._check_columns(columns.union(*(doc.fields for doc in finished)))
+        named = columns.union(*(doc.fields for doc in finished))
+        self._check_columns(named)
+        self._check_options(named, (doc.fields for doc in finished))
         return self._completed(finished, rows, table)
 
     def _completed(self, finished: Sequence[Doc], rows: Sequence[Row], table: Table) -> list[Doc]:
@@ -213,6 +216,10 @@ class DocLoader:
         ours = known | (OURS if self.question.choices.given else frozenset())
         for rule in (*self.question.rules(), self.choices, *self.audio):
             check_names(rule, ours)
+
+    def _check_options(self, known: set[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Raise MarathonError for options that are the names of columns."""
+        refuse_words_for_columns(self.choices, known, self.question.shown, rows)
 
     def _with_target_and_audio(self, doc: Doc, folder: str, table: Table) -> Doc:
         """Add options, target and audio to a document, or the error that prevents it."""

@@ -87,6 +87,45 @@ class TestValidation:
         assert found.startswith("own: row 1: judge: grade: ")
         assert "length" in found
 
+    def test_options_that_are_the_names_of_columns_are_refused(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        row = {"q": "?", "a": "B", "A": "hall", "B": "street"}
+        keys = (
+            'doc_to_text: "{{ q }} {{ options }}"\ndoc_to_target: a\ndoc_to_choice: [A, B]\n'
+            "filter_list: [{name: s, filter: [{function: choice}]}]\nmetric_list: [{metric: accuracy}]\n"
+        )
+        (found,) = self.problems(write_task(tmp_path, keys, [row]))
+        assert "A, B are columns of the rows, and a list gives these words themselves" in found
+        assert 'write doc_to_choice: "{{ [A, B] }}" (or choice_columns: [A, B])' in found
+        path = write_task(tmp_path, keys, [row])
+        assert main(["--model", "dummy", "--tasks", str(path), "--no_cache"]) == 2
+        assert "A, B are columns of the rows" in capsys.readouterr().err
+        for columns in ('doc_to_choice: "{{ [A, B] }}"', "choice_columns: [A, B]"):
+            given = keys.replace("doc_to_choice: [A, B]", columns)
+            assert self.problems(write_task(tmp_path, given, [row])) == []
+        words = keys.replace("[A, B]", "\"{{ ['A', 'B'] }}\"")
+        assert self.problems(write_task(tmp_path, words, [row])) == []
+
+    def test_options_that_name_columns_are_noted_where_the_words_may_be_meant(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        keys = (
+            "doc_to_target: a\ndoc_to_choice: [A, B]\ndoc_to_text: {}\n"
+            "filter_list: [{name: s, filter: [{function: choice}]}]\nmetric_list: [{metric: accuracy}]\n"
+        )
+        row = {"q": "?", "a": "B", "A": "hall", "B": "street"}
+        by_template = keys.replace("{}", '"{{ q }} A. {{ A }} B. {{ B }}"')
+        assert self.problems(write_task(tmp_path, by_template, [row])) == []
+        assert "note: " in (said := capsys.readouterr().err)
+        assert "A, B are columns of the rows" in said
+        the_word = keys.replace("{}", "q")
+        assert self.problems(write_task(tmp_path, the_word, [row, {**row, "A": "A"}], "other")) == []
+        assert "A, B are columns of the rows" in capsys.readouterr().err
+        one_column = [{"q": "?", "a": "B", "A": "hall"}]
+        assert self.problems(write_task(tmp_path, the_word, one_column, "third")) == []
+        assert capsys.readouterr().err == ""
+
     def test_rows_without_a_right_answer_are_judged_without_one(self, tmp_path: Path) -> None:
         keys = (
             "doc_to_text: q\ndoc_to_target: a\n"

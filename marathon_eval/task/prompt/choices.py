@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 import math
 import string
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any
 
 from marathon_eval.errors import MarathonError, RowError
@@ -112,6 +113,41 @@ class Choices:
             # an absent option is not skipped: the letters of the options after it would change
             raise RowError(f"{self.where}: the row has no '{(missing or self.columns)[0]}'")
         return tuple(text for text in texts if text is not None)
+
+
+def refuse_words_for_columns(
+    choices: Choices, known: set[str], shown: frozenset[str], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Raise MarathonError where every option of a list in the YAML is the name of a column: the columns are meant.
+
+    `known`: the rows' columns; `shown`: those that the question's template reads. A note is printed, and nothing raised,
+    where that template writes these columns itself, or where some row has the word as the value of its column.
+    """
+    words = choices.fixed
+    if not words or not known.issuperset(words):
+        return
+    listed = ", ".join(words)
+    of_columns = f"choice_columns: [{listed}]"
+    if all(word.isidentifier() for word in words):
+        of_columns = f'doc_to_choice: "{{{{ [{listed}] }}}}" (or {of_columns})'
+    said = f"{choices.where}: {listed} are columns of the rows, and a list gives these words themselves as the options"
+    asked_by_template = shown.issuperset(words) and not shown & {"options", "choices"}
+    if asked_by_template or any(
+        isinstance(row, Mapping) and any(str(row.get(word)) == word for word in words) for row in rows
+    ):
+        _note(f"{said}; for the texts in the columns write {of_columns}")
+        return
+    as_words = ", ".join(repr(word) for word in words)
+    raise MarathonError(
+        f"{said}. For the texts in the columns write {of_columns}; for the words "
+        f'write doc_to_choice: "{{{{ [{as_words}] }}}}"'
+    )
+
+
+@cache
+def _note(text: str) -> None:
+    """Print a note once."""
+    print(f"marathon-eval: note: {text}", file=sys.stderr)
 
 
 def gold_of(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str | tuple[str, ...]:

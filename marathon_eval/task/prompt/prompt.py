@@ -103,6 +103,12 @@ class Question:
         gold = gold_of(_listed(raw), texts, letters, rule.where)
         return _as_texts(gold, texts, letters) if self.layout == "plain" else gold
 
+    @property
+    def shown(self) -> frozenset[str]:
+        """Return the names that the question reads."""
+        asked: list[Named] = [self.text] if self.dialogue is None else self.dialogue.rules
+        return frozenset().union(*(rule.names for rule in asked))
+
     def rules(self) -> list[Named]:
         """Return the rules that read rows; the columns they need are checked against the whole dataset."""
         unread = self.gold_is == "absent" or isinstance(self.target, (int, list))
