@@ -44,13 +44,15 @@ def row_facts(
     Raises MarathonError if the run has no such row.
     """
     from marathon_eval.results.failures import listed_row
+    from marathon_eval.results.outcomes import deciding
 
     sample = next((line for line in run.read(run.folder, task) if line["doc_id"] == number), None)
     if sample is None:
         raise MarathonError(f"show: {run.folder} has no row {number} of {task}")
-    headline = run.results["tasks"][task]["headline"] or {}
-    shown = reading or headline.get("reading") or next(iter(run.results["tasks"][task]["readings"]), "")
-    listed = listed_row(task, sample, shown, headline.get("metric", ""))
+    summary = run.results["tasks"][task]
+    headline = summary["headline"] or {}
+    shown = reading or headline.get("reading") or next(iter(summary["readings"]), "")
+    listed = listed_row(task, sample, shown, deciding(headline, summary.get("metrics")))
     digest = listed.prompt_sha256
     found, why = prompts.of(task, [digest] if digest else [])
     more = {name: sample.get(name) for name in ("status", "readings", "judge", "choices", "fields", "usage")}

@@ -137,6 +137,7 @@ def _turns_of(row: Mapping[str, Any]) -> list[list[str]]:
 def response_verdict(task: Task, doc: Doc, response: Response, reading: str | None) -> str:
     """Return `right`, `wrong: read as 'C'` and the like for one response. Raises MarathonError for an unknown reading."""
     from marathon_eval.results.failures import verdict_words
+    from marathon_eval.results.outcomes import deciding
 
     if not task.has_gold:
         return "not scored: the task has no right answers"
@@ -147,7 +148,7 @@ def response_verdict(task: Task, doc: Doc, response: Response, reading: str | No
         raise MarathonError(
             f"--reading: {task.name} has no reading '{shown}'.{nearest} Readings: {', '.join(task.readings)}"
         )
-    return verdict_words(task.score(doc, [response]).line(), shown, headline.get("metric", ""))
+    return verdict_words(task.score(doc, [response]).line(), shown, deciding(headline, task.metric_entries))
 
 
 def answers_by_model(

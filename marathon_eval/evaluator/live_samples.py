@@ -84,6 +84,7 @@ class LiveSamples(Progress):
                 name: {
                     "headline": task.scorer.headline,
                     "readings": list(task.readings),
+                    "metrics": task.metric_entries,
                     "n_loaded": len(self._docs[name].docs),
                 }
                 for name, task in self._tasks.items()

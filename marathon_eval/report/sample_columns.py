@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.documents import AskedDocument, RunData, TaskDocuments, joined_text
-from marathon_eval.results.outcomes import outcome_of
+from marathon_eval.results.outcomes import Deciding, deciding, outcome_of
 from marathon_eval.scoring.usage import sounding_tokens
 
 #: The usage fields that a report shows: seconds, bytes and token counts.
@@ -109,13 +109,14 @@ class TaskColumns:
         self.metric = self.metric or metric
         entry = result.metrics.get(str(headline.get("reading")), {}).get(metric, {})
         self.factory = self.factory or str(entry.get("metric", metric))
+        decides = deciding(headline, result.metrics)
         known = self.documents.of_run(number, data or RunData())
         whole = bool(self.aligned or self.timed)
         for row in rows:
             place, own = known.place_of(row)
             if own is not None:
                 columns.own[place] = own
-            self._add_row(columns, place, row, metric, whole)
+            self._add_row(columns, place, row, decides, whole)
         return columns
 
     @property
@@ -135,7 +136,7 @@ class TaskColumns:
         return "spans" if self.factory in OF_SPANS else "times" if self.factory in OF_TIMES else ""
 
     def _add_row(
-        self, columns: CellColumns, place: int, row: Mapping[str, Any], metric: str, whole: bool
+        self, columns: CellColumns, place: int, row: Mapping[str, Any], headline: Deciding, whole: bool
     ) -> None:
         """Add a row's values; answers are kept `whole` where the page aligns them or reads times in them."""
         columns.places.append(place)
@@ -156,7 +157,7 @@ class TaskColumns:
             values.append(None if value is None else _rounded(value))
         readings = row["readings"]
         for name, reading in columns.readings.items():
-            code, score, _ = outcome_of(row, name, metric)
+            code, score, _ = outcome_of(row, name, headline)
             extracted = readings.get(name) or {}
             reading.codes.append(code)
             reading.scores.append(score)

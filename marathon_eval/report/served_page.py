@@ -14,7 +14,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.files import sha256_of
 from marathon_eval.report.clips import ServedClips
-from marathon_eval.results.outcomes import outcome_counts, outcome_of
+from marathon_eval.results.outcomes import deciding, outcome_counts, outcome_of
 from marathon_eval.results.unfinished import UnfinishedRun, partial_rows, unfinished_below
 
 #: Files that every browser plays by itself; a stretch, a changed clip and every other format is sent as WAV.
@@ -100,7 +100,7 @@ def _counts(run: UnfinishedRun) -> dict[str, Any]:
         headline = task.get("headline") or {}
         reading = headline.get("reading") or next(iter(task.get("readings", ())), "")
         codes = [
-            outcome_of(row, reading, headline.get("metric", "")).code
+            outcome_of(row, reading, deciding(headline, task.get("metrics"))).code
             for row in partial_rows(run.folder, name)
         ]
         tasks.append(

@@ -20,6 +20,8 @@ from marathon_eval.results.outcomes import (
     UNANSWERED,
     UNSCORED,
     WRONG,
+    Deciding,
+    deciding,
     is_error_rate,
     outcome_of,
 )
@@ -149,15 +151,17 @@ def listed_rows(
     read: ReadRows = read_samples,
 ) -> Iterator[ListedRow]:
     """Yield all rows of a task with their outcomes under a reading (default: the headline's). Raises MarathonError."""
-    headline = results["tasks"][task]["headline"] or {}
-    shown = reading or headline.get("reading") or next(iter(results["tasks"][task]["readings"]), "")
+    summary = results["tasks"][task]
+    headline = summary["headline"] or {}
+    shown = reading or headline.get("reading") or next(iter(summary["readings"]), "")
+    decides = deciding(headline, summary.get("metrics"))
     for row in read(folder, task):
-        yield listed_row(task, row, shown, headline.get("metric", ""))
+        yield listed_row(task, row, shown, decides)
 
 
-def listed_row(task: str, row: Mapping[str, Any], reading: str, metric: str) -> ListedRow:
-    """Return one line of samples_<task>.jsonl with its outcome under a reading; `metric` is the headline's."""
-    found = outcome_of(row, reading, metric)
+def listed_row(task: str, row: Mapping[str, Any], reading: str, headline: Deciding) -> ListedRow:
+    """Return one line of samples_<task>.jsonl with its outcome under a reading; `headline` is the task's."""
+    found = outcome_of(row, reading, headline)
     scored = row["readings"].get(reading) or {}
     return ListedRow(
         task,
@@ -199,9 +203,9 @@ def _off_scale(judge: Mapping[str, Any]) -> str | None:
     )
 
 
-def verdict_words(row: Mapping[str, Any], reading: str, metric: str) -> str:
+def verdict_words(row: Mapping[str, Any], reading: str, headline: Deciding) -> str:
     """Return `right`, `wrong: read as 'C'`, `graded 0.71` and the like for one answer."""
-    found = outcome_of(row, reading, metric)
+    found = outcome_of(row, reading, headline)
     word = NAMES[found.code]
     if found.code == GRADED and found.score is not None:
         return f"{word} {found.score:.3g}"

@@ -18,10 +18,10 @@ NAMES = {
     UNSCORED: "not scored",
     ABSENT: "not in this run",
 }
-#: Metrics that decide right or wrong, if the row has one of them; the headline is often a mean without row values.
+#: Metrics that decide right or wrong where the headline's has no verdict on the row, if the reading has one of them.
 _VERDICTS = ("accuracy", "acc", "exact_match")
-
-
+#: Metrics over all rows that have no value for a single one; what samples hold for them is whether the answer is right.
+_OVER_ROWS = ("macro_f1", "weighted_f1", "binary_f1", "f1", "audiomarathon.f1")
 #: Metrics whose scores are grades on a scale of their own, of which 1 may be the worst.
 _GRADES = ("judge_score", "reference_score", "rubric_score", "other_grade", "grade")
 
@@ -34,9 +34,29 @@ class Outcome(NamedTuple):
     metric: str | None = None
 
 
-def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
-    """Return the outcome of a samples_<task>.jsonl line under one reading; `metric` is the task's headline.
+class Deciding(NamedTuple):
+    """Names the headline's metric, and says whether it has a verdict on a row, and whether a lower value is better."""
 
+    metric: str = ""
+    has_verdict: bool = True
+    falls: bool = False
+
+
+def deciding(
+    headline: Mapping[str, Any] | None, metrics: Mapping[str, Mapping[str, Mapping[str, Any]]] | None
+) -> Deciding:
+    """Return the metric that decides the outcomes of a task's rows, from `headline` and `metrics` of its results."""
+    name = str((headline or {}).get("metric", ""))
+    entry = (metrics or {}).get(str((headline or {}).get("reading")), {}).get(name, {})
+    falls = entry.get("higher_is_better") is False or is_error_rate(name)
+    over_rows = str(entry.get("metric", name)) in _OVER_ROWS
+    return Deciding(name, bool(name) and not falls and not over_rows and not is_grade(name), falls)
+
+
+def outcome_of(row: Mapping[str, Any], reading: str, headline: Deciding) -> Outcome:
+    """Return the outcome of a samples_<task>.jsonl line under one reading; `headline` is what `deciding` returns.
+
+    The headline's metric decides where it has a score from 0 to 1 for the row, else accuracy or exact_match, else any other.
     A judge's grade, a score other than 0 and 1, and an error rate above 0 are graded: neither right nor wrong.
     """
     if row["status"] not in ("ok", "unverified"):
@@ -46,12 +66,12 @@ def outcome_of(row: Mapping[str, Any], reading: str, metric: str) -> Outcome:
         return Outcome(UNSCORED)
     if scored["answer"] is None:
         return Outcome(UNSCORED if scored.get("rule") in LEFT_OUT else UNANSWERED)
-    name, score = _verdict(scored["scores"], metric)
+    name, score = _verdict(scored["scores"], headline)
     if score is None:
         return Outcome(UNSCORED)
     if is_grade(name):
         return Outcome(GRADED, score, name)
-    if is_error_rate(name):
+    if is_error_rate(name) or (headline.falls and name == headline.metric):
         return Outcome(RIGHT if score == 0 else GRADED, score, name)
     return Outcome(RIGHT if score == 1 else WRONG if score == 0 else GRADED, score, name)
 
@@ -76,12 +96,15 @@ def is_error_rate(name: str) -> bool:
     )
 
 
-def _verdict(scores: Mapping[str, float | None], metric: str) -> tuple[str, float | None]:
-    for name in (*_VERDICTS, metric, *scores):
+def _verdict(scores: Mapping[str, float | None], headline: Deciding) -> tuple[str, float | None]:
+    own = scores.get(headline.metric)
+    if headline.has_verdict and own is not None and 0 <= own <= 1:
+        return headline.metric, own
+    for name in (*_VERDICTS, headline.metric, *scores):
         score = scores.get(name)
         if score is not None:
             return name, score
-    return metric, None
+    return headline.metric, None
 
 
 def outcome_counts(codes: Iterable[str]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
-from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, outcome_of
+from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, deciding, outcome_of
 from marathon_eval.scoring.intervals import paired, paired_interval
 from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
 from marathon_eval.scoring.metrics.own import recorded_metric
@@ -231,9 +231,8 @@ def clusters(rows: Sequence[JsonObject]) -> list[str]:
 
 
 def _codes(name: str, side: TaskRows, docs: Sequence[int]) -> list[str]:
-    headline = side.summary.get("headline") or {}
-    metric = str(headline.get("metric", ""))
-    return [outcome_of(side.rows[doc], name, metric).code for doc in docs]
+    headline = deciding(side.summary.get("headline"), side.summary.get("metrics"))
+    return [outcome_of(side.rows[doc], name, headline).code for doc in docs]
 
 
 def _discordance(name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> Discordance | None:

@@ -50,7 +50,7 @@ class PartialSamples:
         stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime())
         self.folder = output_path / UNFINISHED / f"{stamp}.{host_name()}.{os.getpid()}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / _FACTS_FILE).write_text(json.dumps(facts), encoding="utf-8")
+        (self.folder / _FACTS_FILE).write_text(json.dumps(facts, default=str), encoding="utf-8")
         self._files: dict[str, Any] = {}
 
     def add(self, task: str, line: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import FilterContext
@@ -114,6 +114,14 @@ class Task:
     def metric_names(self) -> dict[str, list[str]]:
         """Return the names of each reading's metrics."""
         return {name: [metric.name for metric in reading.metrics] for name, reading in self.readings.items()}
+
+    @property
+    def metric_entries(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Return the entry of metric_list of each reading's metrics, as results record them."""
+        return {
+            name: {metric.name: dict(metric.spec) for metric in reading.metrics}
+            for name, reading in self.readings.items()
+        }
 
     @property
     def alias(self) -> str:

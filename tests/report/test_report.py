@@ -21,7 +21,7 @@ from marathon_eval.report import page as pages
 from marathon_eval.report.embedded_samples import fitting_length
 from marathon_eval.report.runs import ReportRun, read_cells
 from marathon_eval.results.files import write_run
-from marathon_eval.results.outcomes import outcome_of
+from marathon_eval.results.outcomes import Deciding, outcome_of
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_every_sample_can_be_read_back_from_the_page(swept: Path) -> None:
                     answer = texts[packed["answer"][place]]
                     assert (answer or "")[:300] == (read["answer"] or "")[:300]
                     assert texts[packed["rule"][place]] == read["rule"]
-                    assert packed["codes"][place] == outcome_of(row, name, "accuracy").code
+                    assert packed["codes"][place] == outcome_of(row, name, Deciding("accuracy")).code
                 if row["status"] == "error":
                     assert texts[columns["error"][str(place)]] == row["error"]
                 assert columns["usage"]["kept_tokens"][place] == row["usage"].get("kept_tokens")
@@ -111,8 +111,10 @@ def test_runs_without_samples_are_named_and_the_rest_is_shown(tmp_path: Path) ->
 )
 def test_outcomes(status: str, read: tuple[str | None, dict[str, float | None]], code: str) -> None:
     row = {"status": status, "readings": {"strict": {"answer": read[0], "rule": "", "scores": read[1]}}}
-    assert outcome_of(row, "strict", "wer_accuracy").code == code
-    assert outcome_of({**row, "readings": {}}, "strict", "accuracy").code == ("n" if code not in "e" else "e")
+    assert outcome_of(row, "strict", Deciding("wer_accuracy")).code == code
+    assert outcome_of({**row, "readings": {}}, "strict", Deciding("accuracy")).code == (
+        "n" if code not in "e" else "e"
+    )
 
 
 @pytest.mark.parametrize("budget", [0, 999, 1000, 5000, 10**9])
