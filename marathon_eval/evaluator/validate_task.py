@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from marathon_eval.api.doc import Doc
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.evaluator.scorer_check import at_reading, gold_and_wrong_text, row_for_text
+from marathon_eval.evaluator.scorer_check import (
+    at_reading,
+    check_scorers,
+    gold_and_wrong_text,
+    row_for_text,
+)
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.scorer import Reading
 from marathon_eval.task.data.table import FORMATS
@@ -50,7 +55,7 @@ def validated(
 
     Keys, templates, filters and metrics are always checked. If `data_dir` is given or the task's data files are beside
     its YAML, rows are checked, the judge's prompts are written for gold answers, and the scorer is tried on gold and
-    wrong answers. Never accesses the hub. `find` maps a task's name to the path of its YAML; `registry` finds the
+    wrong answers, as a run does before weights load. Never accesses the hub. `find` maps a task's name to the path of its YAML; `registry` finds the
     user's metrics, filters and row steps.
     """
     try:
@@ -109,6 +114,8 @@ def _data_problems(task: Task, data_dir: str | None) -> Iterator[str]:
     judgings = _judgings(task)
     for doc in [doc for doc in docs if doc.error is None][:ROWS_SCORED]:
         yield from _doc_problems(task, doc, judgings)
+    if task.has_gold:
+        yield from check_scorers(task, docs).faults
 
 
 def _judgings(task: Task) -> list[JudgeKind]:

@@ -87,6 +87,19 @@ class TestValidation:
         assert found.startswith("own: row 1: judge: grade: ")
         assert "length" in found
 
+    def test_a_scorer_that_a_run_refuses_is_told(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        keys = (
+            "doc_to_text: q\ndoc_to_target: a\nfilter_list: [{name: told, filter: [{function: regex, regex_pattern: '([0-9]+)'}]}]\n"
+            "metric_list: [{metric: exact_match}]\n"
+        )
+        path = write_task(tmp_path, keys, [{"q": "?", "a": fruit} for fruit in ("apple", "pear", "fig")])
+        (found,) = self.problems(path)
+        assert "exact_match of the reading 'told' never gives 1: no gold answer of 3 rows gets it" in found
+        assert main(["--model", "dummy", "--tasks", str(path), "--no_cache"]) == 2
+        assert found in capsys.readouterr().err
+
     def test_options_that_are_the_names_of_columns_are_refused(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
