@@ -118,6 +118,8 @@ class TaskResult:
     version: Any = None
     #: The entry of metric_list for each metric of each reading.
     metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    #: The accuracy of guessing, where the rows have options and the task measures accuracy without the metric chance.
+    chance_level: float | None = None
     #: Seconds that the model spent on the responses; not written to any file.
     answer_s: float | None = field(default=None, compare=False)
 
@@ -154,6 +156,13 @@ class TaskResult:
         """Return the factor from the metric's value to the task's column (100 for per cent)."""
         return float((self.headline or {}).get("scale", 1.0))
 
+    def chance_of(self, reading: str) -> float | None:
+        """Return the accuracy of guessing in a reading that measures accuracy; None for open questions."""
+        metrics = self.readings.get(reading, {})
+        if "chance" in metrics:
+            return metrics["chance"].value
+        return self.chance_level if {"accuracy", "acc"} & metrics.keys() else None
+
     def headline_value(self) -> MetricValue | None:
         """Return the number of the task's column in tables, times the headline's scale; None where it has none."""
         if self.headline is None:
@@ -173,6 +182,8 @@ class TaskResult:
         }
         counts = asdict(self)
         del counts["readings"], counts["task"], counts["answer_s"]
+        if self.chance_level is None:
+            del counts["chance_level"]
         return {**entry, "readings": list(self.readings), **counts, "coverage": self.coverage}
 
 

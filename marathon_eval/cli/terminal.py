@@ -76,12 +76,14 @@ def add_task(table: FittedTable, task: TaskResult, every_reading: bool) -> None:
     for position, reading in enumerate(shown_readings(task, every_reading)):
         metrics = task.readings.get(reading, {})
         name, value = main_metric(task, reading)
+        chance = task.chance_of(reading)
         table.add_row(
             task.task if position == 0 else "",
             reading,
             name + (" *" if _is_headline(task, reading) else ""),
             *(numbers(value) if value else ("", "")),
-            *(three_digits(metrics.get(other)) if other != name else "" for other in ("accuracy", "chance")),
+            three_digits(metrics.get("accuracy")) if name != "accuracy" else "",
+            "" if chance is None or name == "chance" else f"{chance:.3f}",
             *(counted(task, reading) if position == 0 or reading in task.n_left_out else ("", "")),
             parsed_share(task, reading),
             took if position == 0 else "",

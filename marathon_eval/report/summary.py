@@ -72,7 +72,7 @@ def _task_line(label: str, task: TaskResult, parts: Breakdown | None) -> TaskLin
         headline=f"{reading} {headline.get('metric', '')}".strip(),
         score=score_of(task),
         accuracy=_value(task, reading, "accuracy", "acc"),
-        chance=_value(task, reading, "chance"),
+        chance=task.chance_of(reading),
         majority=measured_majority if recorded_majority is None else recorded_majority,
         n_scored=n_in,
         n_loaded=task.n_loaded,
@@ -93,7 +93,7 @@ def chances(cells: Sequence[ReportRun]) -> dict[str, float]:
     found: dict[str, float] = {}
     for cell in cells:
         for name, task in cell.tasks.items():
-            chance = _value(task, task.headline_reading, "chance")
+            chance = task.chance_of(task.headline_reading)
             metric = (task.headline or {}).get("metric")
             if chance is not None and metric in SHARES_OF_ROWS:
                 found.setdefault(name, chance * task.headline_scale)

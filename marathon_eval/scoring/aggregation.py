@@ -67,6 +67,10 @@ class Aggregation:
         self.usage = UsageColumns()
         self.n_scored = self.n_errors = self.n_unverified = self.n_cut = 0
         self.answer_s: float | None = None
+        #: Options of each scored row that has some, where no metric of the task gives the accuracy of guessing.
+        self.options = array("q")
+        names = {tallied.metric.name for tallied in self.tallies}
+        self._counts_options = "chance" not in names and bool(names & {"accuracy", "acc"})
 
     def add(self, sample: Sample, doc: Doc) -> None:
         """Add the sample of this document."""
@@ -99,6 +103,8 @@ class Aggregation:
                     self.left_out[name].append(len(self._clusters))
                 else:
                     self.unanswered[name] += 1
+        if self._counts_options and (choices := self.contexts(doc).choices):
+            self.options.append(len(choices))
         self._clusters.append(cluster)
         self._clips.append(cluster if cluster == clip else clip)
         for name, metric, tally in self.tallies:
@@ -158,6 +164,9 @@ class Aggregation:
                 name: {metric.name: dict(metric.spec) for metric in reading.metrics}
                 for name, reading in self.scorer.readings.items()
             },
+            chance_level=sum(1 / count for count in self.options) / len(self.options)
+            if self.options
+            else None,
             answer_s=self.answer_s,
         )
 

@@ -232,11 +232,13 @@ def _row_faults(
 
 
 def _changed(name: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
-    # an archive of an earlier version lacks the counts that were added since; they are no difference where they are zero
+    # an archive of an earlier version lacks the counts that were added since; they are no difference where they are zero,
+    # nor is the accuracy of guessing, which was not recorded
     keys = [
         key
         for key in {**new, **old}
-        if (key in old or new[key]) and canonical_json(new.get(key)) != canonical_json(old.get(key))
+        if (key in old or (new[key] and key != "chance_level"))
+        and canonical_json(new.get(key)) != canonical_json(old.get(key))
     ]
     return [
         f"{name}: {key} was {canonical_json(old.get(key))[:80]}, is {canonical_json(new.get(key))[:80]}"
