@@ -105,6 +105,13 @@ def test_every_mistake_is_told_at_once_the_misspelling_first(tmp_path: Path) -> 
     assert lines[2].endswith("'doc_to_text' is required")
 
 
+@pytest.mark.parametrize("key", ["delimiter: ';'", "data_files: rows.csv", "encoding: latin-1"])
+def test_a_key_of_the_rows_is_told_its_place(tmp_path: Path, key: str) -> None:
+    name = key.partition(":")[0]
+    with pytest.raises(MarathonError, match=rf"unknown key '{name}': .*dataset_kwargs: {{{name}: "):
+        make_task(tmp_path, f"doc_to_text: q\ndoc_to_target: a\n{key}\n")
+
+
 def test_a_task_without_a_target_is_told_what_to_write(tmp_path: Path) -> None:
     said = r"""'doc_to_target' is required; .*doc_to_target: "" with gold_is: any_text .*gold_is: absent"""
     with pytest.raises(MarathonError, match=said):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from marathon_eval.api.task_functions import called, task_function
 from marathon_eval.errors import MarathonError, did_you_mean
-from marathon_eval.task.yaml.data_config import DatasetKwargs, refused_argument
+from marathon_eval.task.yaml.data_config import DATASETS_ARGUMENTS, DatasetKwargs, refused_argument
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -130,6 +130,9 @@ def _message(document: Document, config: type[BaseModel], error: ErrorDetails) -
     where, last = document.where(*keys), keys[-1]
     if error["type"] == "extra_forbidden":
         fields = _model_at(config, keys[:-1]).model_fields
+        of_rows = last in DatasetKwargs.model_fields or last in DATASETS_ARGUMENTS
+        if of_rows and len(keys) == 1 and "dataset_kwargs" in fields:
+            return f"{where}: unknown key '{last}': write it inside dataset_kwargs, as dataset_kwargs: {{{last}: ...}}"
         # the keys of a whole task are too many for a line; `ls` and the schema list them
         allowed = f" Keys of {keys[-2]}: {', '.join(fields)}" if len(keys) > 1 else ""
         return f"{where}: unknown key '{last}'.{did_you_mean(str(last), fields)}{allowed}"
