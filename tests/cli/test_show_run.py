@@ -154,3 +154,11 @@ def test_one_row_of_a_run_or_of_a_task_is_json_too(tmp_path: Path, plain_run: st
     assert (doc["prompt"], doc["answers"][0]["text"]) == ("Who speaks?", "a man")
     assert doc["prompt_sha256"] == row["prompt_sha256"]
     assert "has no row 9 of own" in shown(plain_run, "9", *where, code=2)
+
+
+def test_a_folder_that_is_not_there_is_not_taken_for_a_task(tmp_path: Path, shown: Shown) -> None:
+    for flags in (["0"], []):
+        said = shown(str(tmp_path / "runs" / "de"), *flags, code=2)
+        assert f"there is no folder '{tmp_path / 'runs' / 'de'}'" in said
+    assert "no task 'gtzam'" in shown("gtzam", "0", code=2)
+    assert "there is no folder" not in shown(str(tmp_path / "gone.yaml"), "0", code=2)

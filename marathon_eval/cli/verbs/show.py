@@ -98,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise MarathonError("show: --wrong and --only list the rows of a run; leave out ROW")
         return show_run(arguments)
     registry = Registry(arguments.include_path, arguments.trust_task_code)
+    refuse_missing_folder(registry, arguments.task)
     if arguments.doc is None:
         if not Path(arguments.task).is_dir():
             raise MarathonError("show: give TASK and ROW, or the folder of a run")
@@ -105,6 +106,14 @@ def run(arguments: argparse.Namespace) -> int:
     if Path(arguments.task).is_dir() and not is_known_task(registry, arguments.task):
         return show_run(arguments)
     return show_row(arguments, registry)
+
+
+def refuse_missing_folder(registry: Registry, name: str) -> None:
+    """Raise MarathonError for a name with a slash that is no folder, no YAML file and no task: a run was meant."""
+    path = Path(name)
+    missing = len(path.parts) > 1 and path.suffix not in (".yaml", ".yml") and not path.exists()
+    if missing and not is_known_task(registry, name):
+        raise MarathonError(f"show: there is no folder '{name}', and no task has this name")
 
 
 def is_known_task(registry: Registry, name: str) -> bool:
