@@ -59,6 +59,15 @@ def row_facts(
     return {**asdict(listed), "reading": shown, **prompt_fields(digest, found, why), **more}
 
 
+def window_lines(details: Mapping[str, Any]) -> list[str]:
+    """Return a line per window of a row that was asked in windows: its response, and the answer read in it if recorded."""
+    responses, answers = details.get("window_responses") or (), details.get("window_answers")
+    return [
+        f"window   {place + 1}: {text!r}" + (f", read as {answers[place]!r}" if answers else "")
+        for place, text in enumerate(responses)
+    ]
+
+
 def row_lines(row: Mapping[str, Any]) -> list[str]:
     """Return the lines that `show RUN ROW` prints."""
     score = "" if row["score"] is None else f", {row['metric']} {row['score']:.4g}"
@@ -77,6 +86,7 @@ def row_lines(row: Mapping[str, Any]) -> list[str]:
     lines += [f"error    {row[name]}" for name in ("error", "reason") if row[name]]
     texts = row["response"] if isinstance(row["response"], list) else [row["response"]]
     lines += [f"response {text!r}" for text in texts if text is not None]
+    lines += window_lines((row["usage"] or {}).get("details") or {})
     for name, entry in (row["readings"] or {}).items():
         scores = ", ".join(f"{metric} {value}" for metric, value in entry["scores"].items())
         lines.append(f"reading  {name}: {entry['answer']!r} by {entry['rule']}: {scores or 'no score'}")

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from marathon_eval.api.model import Request, Response
     from marathon_eval.task.task import Doc, Task
 
+#: Seconds above which a clip without an answer may have been asked in windows.
+LONG_SECONDS = 30.0
+
 
 def doc_facts(
     task: Task, doc: Doc, model: str | None, reading: str | None, cache_file: Path
@@ -44,6 +47,7 @@ def doc_facts(
         answers = cached_turns(task, doc, model, cache_file)
     else:
         answers = answers_by_model(request, shas, cache_file, verdict)
+    seconds = [heard[audio].seconds for audio in request.audios if audio in heard]
     return {
         **facts,
         "audio": clips,
@@ -53,6 +57,7 @@ def doc_facts(
         "prompt": request.shown(),
         "prompt_sha256": request.prompt_sha256,
         "judge_prompts": filled_judge_prompts(task, doc),
+        "windows": number_of_windows(task, seconds),
         "answers": answers,
     }
 
@@ -73,9 +78,33 @@ def doc_lines(facts: Mapping[str, Any]) -> list[str]:
         "prompt",
         *(f"  | {line}" for line in facts["prompt"].splitlines()),
         *judge_prompt_lines(facts["judge_prompts"]),
-        f"answers  {len(facts['answers'])} in the cache",
+        answers_line(facts),
         *map(answer_line, facts["answers"]),
     ]
+
+
+def number_of_windows(task: Task, seconds: Sequence[float]) -> int | None:
+    """Return how many windows the task's long_audio cuts the row's one clip into; None if it is asked as it is."""
+    from marathon_eval.evaluator.windows import window_spans
+    from marathon_eval.task.yaml.long_audio import LongAudio
+
+    rule = task.config.long_audio
+    if not isinstance(rule, LongAudio) or len(seconds) != 1 or seconds[0] <= rule.window.seconds:
+        return None
+    return len(window_spans(0.0, seconds[0], 1.0, rule.window))
+
+
+def answers_line(facts: Mapping[str, Any]) -> str:
+    """Return how many answers to the row are in the cache; for a row asked in windows, where theirs are."""
+    line = f"answers  {len(facts['answers'])} in the cache"
+    where = "see `show RUN ROW`"
+    if facts["windows"]:
+        return (
+            f"{line} to the whole clip: it is asked in {facts['windows']} windows; for their answers {where}"
+        )
+    if not facts["answers"] and any(clip.get("seconds", 0) > LONG_SECONDS for clip in facts["audio"]):
+        return f"{line} to the whole clip; for those of a run that cut it into windows (--long_audio) {where}"
+    return line
 
 
 def answer_line(answer: Mapping[str, Any]) -> str:
