@@ -182,11 +182,19 @@ def _of_one_task(task: Task) -> Iterator[str]:
             f"{subset} (default)" if subset == config.default_subset else subset for subset in config.subsets
         ),
         "judge": "needs --judge_model" if config.judge else "",
-        "headline": " ".join(map(str, (task.scorer.headline or {}).values())),
+        "headline": _headline(task),
     }
     yield from (f"{word:<10}{text}" for word, text in facts.items() if text not in ("", None))
     for reading, metrics in task.metric_names.items():
         yield f"reading   {reading}: {', '.join(metrics)}"
+
+
+def _headline(task: Task) -> str:
+    """Return `strict accuracy, scale 100`: the number is what the metric is multiplied with, not a score."""
+    headline = task.scorer.headline
+    if headline is None:
+        return ""
+    return f"{headline['reading']} {headline['metric']}, scale {headline.get('scale', 1.0):g}"
 
 
 def _text(name: str, target: Any) -> Iterator[str]:

@@ -60,11 +60,12 @@ def test_a_task_says_its_readings_and_data(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(
         "dataset_path: json\ndataset_kwargs: {data_files: rows.json}\ndoc_to_text: '{{ q }}'\ndoc_to_target: a\n"
         "tag: mine\nmetric_list: [{metric: exact_match}]\n"
+        "headline: {reading: none, metric: exact_match, scale: 100}\n"
     )
     text = "\n".join(details("task", "own", Registry([str(tmp_path)]), 300))
     assert "own.yaml" in text
     assert "tags      mine" in text
-    assert "exact_match" in text
+    assert re.search(r"^headline +none exact_match, scale 100$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
