@@ -19,7 +19,7 @@ from marathon_eval.results.shown_metric import shown_metric
 if TYPE_CHECKING:
     import pandas
 
-DIFFERENCE_COLUMNS = ("task", "reading", "metric", "a", "b", "difference", "low", "high", "p_holm", "n")
+DIFFERENCE_COLUMNS = ("task", "reading", "metric", "a", "b", "difference", "low", "high", "p", "p_holm", "n")
 
 
 class Comparison(dict[str, Any]):
@@ -41,6 +41,7 @@ class Comparison(dict[str, Any]):
                         "low": low,
                         "high": high,
                     } | {
+                        "p": test.get("p") if metric == tested else None,
                         "p_holm": test.get("holm_p") if metric == tested else None,
                         "n": entry["n_paired"],
                     }

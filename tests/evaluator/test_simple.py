@@ -170,7 +170,9 @@ def test_compare_takes_runs_and_folders(folder: Path) -> None:
     (row,) = table.query("metric == 'accuracy'").to_dict("records")
     assert (row["a"], row["b"], row["difference"], row["n"]) == (0.5, 0.5, 0.0, 4)
     # the test is of right and wrong rows: no other metric of the reading has its p
-    assert table.query("p_holm == p_holm")["metric"].tolist() == ["accuracy"]
+    tested = table.query("p_holm == p_holm")
+    assert tested["metric"].tolist() == ["accuracy"]
+    assert (tested["p"] <= tested["p_holm"]).all()
     assert len(table) > 1
     assert "<td>accuracy</td>" in found._repr_html_()
     assert marathon_eval.compare(one, other)["tasks"].keys() == {"own"}
