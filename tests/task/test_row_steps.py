@@ -116,6 +116,19 @@ class TestStretches:
         assert all("must be a number of seconds" in error for error in errors(docset))
         assert len(errors(docset)) == 2
 
+    def test_a_decimal_comma_is_told_how_to_convert(self, tmp_path: Path) -> None:
+        touch(tmp_path / "one.wav")
+        rows = [
+            {"q": "?", "a": "x", "p": "one.wav", "begin": "1,5"},
+            {"q": "?", "a": "x", "p": "one.wav", "begin": ""},
+        ]
+        column = KEYS + "doc_to_audio: {path: p, start: begin}\n"
+        (said,) = errors(docs_of(tmp_path, column, rows))
+        form = "\"{{ begin | replace(',', '.') }}\""
+        assert said.endswith(f"got '1,5'; for a decimal comma write {form} in place of the column")
+        docset = docs_of(tmp_path, KEYS + f"doc_to_audio: {{path: p, start: {form}}}\n", rows)
+        assert [clip.start for doc in docset.docs for clip in doc.audio] == [1.5, 0.0]
+
     def test_several_clips_of_a_row(self, tmp_path: Path) -> None:
         for name in "ab":
             touch(tmp_path / f"{name}.wav")

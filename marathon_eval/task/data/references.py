@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from marathon_eval.task.yaml.data_config import AudioColumns
 
 #: Seconds that `start` and `stop` may not reach: no clip is so long, and sample numbers stay within a float.
 MAX_TIME = 1e9
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d*\s*")
 
 
 class StretchRule:
@@ -44,8 +46,18 @@ class StretchRule:
         except (TypeError, ValueError, OverflowError):
             seconds = math.nan
         if seconds is not None and not abs(seconds) < MAX_TIME:
-            raise RowError(f"{rule.where}: must be a number of seconds, got {reprlib.repr(raw)}")
+            raise RowError(
+                f"{rule.where}: must be a number of seconds, got {reprlib.repr(raw)}{_comma_hint(rule, raw)}"
+            )
         return seconds
+
+
+def _comma_hint(rule: FromRow, raw: Any) -> str:
+    """Return what to write for a number with a decimal comma; empty for anything else."""
+    if not isinstance(raw, str) or not _DECIMAL_COMMA.fullmatch(raw):
+        return ""
+    column = next(iter(rule.names), "COLUMN") if len(rule.names) == 1 else "COLUMN"
+    return f"""; for a decimal comma write "{{{{ {column} | replace(',', '.') }}}}" in place of the column"""
 
 
 def audio_rule(source: str | AudioColumns, where: str) -> FromRow:
