@@ -226,36 +226,6 @@ class TestKeysAndLabels:
         assert ground.results["condition"] == {"long_audio": "long audio uncut"}
         assert ground.samples[0]["response"] == "so: A"
 
-    def test_show_says_where_the_answers_of_windows_are(
-        self, ground: Ground, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        keys = KEYS + "long_audio: {window: {seconds: 2, combine: vote}}\n"
-        assert ground.run("AABBBB BB", keys=keys) == 0
-        capsys.readouterr()
-        where = ["--data_dir", str(ground.folder), "--use_cache", str(ground.folder / "cache")]
-        assert main(["show", str(ground.folder / "own.yaml"), "0", *where]) == 0
-        said = "answers  0 in the cache to the whole clip: it is asked in 3 windows; for their answers see `show RUN ROW`"
-        assert said in capsys.readouterr().out
-        assert main(["show", str(ground.folder / "out"), "0", "--json", *where]) == 0
-        details = json.loads(capsys.readouterr().out)["usage"]["details"]
-        assert details["window_responses"] == ["so: A", "so: B", "so: B"]
-        assert main(["show", str(ground.folder / "out"), "0", *where]) == 0
-        assert "window   1: 'so: A', read as 'A'\nwindow   2: 'so: B', read as 'B'" in capsys.readouterr().out
-        assert main(["show", str(ground.folder / "own.yaml"), "1", *where]) == 0
-        assert "answers  1 in the cache\n" in capsys.readouterr().out
-
-    def test_a_clip_that_a_flag_cut_has_no_answer_of_its_own(
-        self, ground: Ground, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        assert ground.run("AABBBB" * 6, "--long_audio", VOTE) == 0
-        capsys.readouterr()
-        where = ["--data_dir", str(ground.folder), "--use_cache", str(ground.folder / "cache")]
-        assert main(["show", str(ground.folder / "own.yaml"), "0", *where]) == 0
-        assert (
-            "answers  0 in the cache to the whole clip; for those of a run that cut"
-            in capsys.readouterr().out
-        )
-
     def test_a_run_is_scored_again_from_its_rows(self, ground: Ground) -> None:
         assert ground.run("AABBCCBB BB", "--long_audio", VOTE, golds="BA") == 0
         folder = str(newest_run(ground.folder / "out"))
