@@ -202,7 +202,10 @@ def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     ):
         yield LOWER_NOTE
     yield "* headline metric. Intervals go by clip. only A, only B: documents that only this run has right."
-    yield "p: exact sign-flip test over clips; p (Holm): corrected over the tasks of one reading."
+    yield (
+        "p: exact sign-flip test over clips, where every row is right, wrong or unanswered; error rates, grades and shares have only "
+        "the interval. p (Holm): corrected over the tasks of one reading."
+    )
 
 
 def changed_row_line(comparison: Mapping[str, Any], most: int) -> Iterator[str]:
