@@ -14,7 +14,7 @@ _BLOCK = re.compile(r"^```\w+ (\S+/\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def write_files(document: Path, folder: Path) -> list[Path]:
-    """Write a document's files below `folder`, and a short clip for each that rows name under `audio`."""
+    """Write a document's files below `folder`, and a short clip for each that rows name under `audio` or `file`."""
     written = []
     for name, content in _BLOCK.findall(document.read_text(encoding="utf-8")):
         path = folder / name
@@ -23,11 +23,11 @@ def write_files(document: Path, folder: Path) -> list[Path]:
         written.append(path)
         if path.suffix == ".json":
             for row in json.loads(content):
-                _clip(path.parent / row["audio"])
+                _clip(path.parent / (row.get("audio") or row["file"]))
         if path.suffix == ".csv":
             for row in csv.DictReader(content.splitlines()):
-                if "audio" in row:
-                    _clip(path.parent / row["audio"])
+                if clip := row.get("audio") or row.get("file"):
+                    _clip(path.parent / clip)
     return written
 
 
