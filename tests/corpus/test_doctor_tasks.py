@@ -181,6 +181,45 @@ def test_stretches_and_repeated_clips(tmp_path: Path) -> None:
     assert ("repeated_clip", "ads.json#0") in faults(of_layout("blab", root))
 
 
+@pytest.mark.parametrize(
+    ("lengths", "short"),
+    [
+        ([4, 900, 900], ["rows.json#0"]),
+        ([4], ["rows.json#0"]),
+        ([12, 12], ["rows.json#0", "rows.json#1"]),
+        ([30], []),  # a language written without spaces, slowly spoken
+        ([100, 900], []),  # of two rows neither is the usual one
+        ([100, 900, 900], ["rows.json#0"]),
+        ([300, 900, 900], []),
+    ],
+)
+def test_a_transcript_far_too_short_is_found_among_few(
+    lengths: list[int], short: list[str], tmp_path: Path
+) -> None:
+    rows = [{"file": f"{n}.wav", "said": ("字" * length)} for n, length in enumerate(lengths)]
+    for n in range(len(rows)):
+        soundfile.write(tmp_path / f"{n}.wav", made.noise(n, 90), made.RATE)
+    assert transcripts(tmp_path, rows) == short
+
+
+def test_a_short_transcript_of_a_silent_recording_is_the_silence_s_fault(tmp_path: Path) -> None:
+    sound = np.concatenate([made.noise(0, 20), np.zeros(made.RATE * 80)])
+    soundfile.write(tmp_path / "0.wav", sound, made.RATE)
+    assert transcripts(tmp_path, [{"file": "0.wav", "said": "good day"}]) == []
+
+
+def transcripts(root: Path, rows: list[dict[str, str]]) -> list[str]:
+    """Return the places of the transcripts that doctor calls too short."""
+    (root / "rows.json").write_text(json.dumps(rows))
+    (root / "said.yaml").write_text(
+        "task: said\ndataset_path: json\ndataset_kwargs: {data_files: rows.json}\ndoc_to_audio: file\n"
+        "doc_to_text: Write down what is said.\ndoc_to_target: said\nlanguage: en\n"
+        "filter_list: [{name: strict, filter: [{function: transcript}]}]\nmetric_list: [{metric: wer}]\n"
+    )
+    found = faults(doctored(root, str(root / "said.yaml")))
+    return [where for kind, where in found if kind == "short_reference"]
+
+
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "marathon_eval", "doctor", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)

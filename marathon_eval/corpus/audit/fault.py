@@ -62,7 +62,10 @@ FAULT_KINDS: dict[str, FaultKind] = {
     "option_order_bias": FaultKind("warning", "the class can be guessed from the answer letter (p < 0.001)"),
     "gold_not_label": FaultKind("error", "an answer that contradicts the row's own label column"),
     "unknown_class": FaultKind("warning", "a label that no other row of the task has"),
-    "short_reference": FaultKind("warning", "a transcript far too short for its audio"),
+    "short_reference": FaultKind(
+        "warning",
+        "a transcript far too short for its audio, beside two or more others or for any speech (12 characters a minute)",
+    ),
     "stretch_outside": FaultKind("error", "start and stop that are not inside the file"),
     "repeated_clip": FaultKind("warning", "a row that holds the same sound twice"),
     "rate_tells_class": FaultKind(

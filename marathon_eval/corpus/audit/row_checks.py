@@ -23,7 +23,10 @@ AGREES = 0.9
 LABELLED_ROWS = 10
 #: A transcript is far too short below both limits: characters a second, and a share of the task's median.
 SPARSE_PER_SECOND, SPARSE_SHARE = 2.0, 0.25
-SPARSE_SECONDS, SPARSE_ROWS = 10.0, 4
+SPARSE_SECONDS, SPARSE_ROWS = 10.0, 3
+#: However the others are: in a minute or more, fewer than 12 characters a minute of sound. The slowest speech has some
+#: 120 letters a minute, and 60 characters in languages that are written without spaces.
+LEAST_PER_SECOND, LEAST_SECONDS = 0.2, 60.0
 
 
 def row_audio_faults(
@@ -65,23 +68,26 @@ def repeated_clips(row: SurveyRow, heard: Mapping[Path, DecodedFile]) -> Iterato
 def short_references(
     task: str, rows: Sequence[SurveyRow], heard: Mapping[Path, DecodedFile]
 ) -> Iterator[Fault]:
-    """Yield transcripts that are far too short for their audio, beside the others of the task."""
+    """Yield transcripts that are far too short for their audio: beside the others of the task, or for any speech."""
     paces = [
         (row, len(row.reference.strip()) / seconds, seconds)
         for row in rows
         if row.reference and (seconds := _seconds(row, heard)) >= SPARSE_SECONDS
     ]
-    if len(paces) < SPARSE_ROWS:
-        return
-    usual = median(pace for _, pace, _ in paces)
+    usual = median(pace for _, pace, _ in paces) if len(paces) >= SPARSE_ROWS else 0.0
     for row, pace, seconds in paces:
+        seen = f"{len((row.reference or '').strip())} characters for {seconds:.1f} s"
         if pace < min(SPARSE_PER_SECOND, SPARSE_SHARE * usual):
-            yield Fault(
-                "short_reference",
-                task,
-                row.where,
-                f"{len((row.reference or '').strip())} characters for {seconds:.1f} s, others have {usual:.1f} a second",
-            )
+            yield Fault("short_reference", task, row.where, f"{seen}, others have {usual:.1f} a second")
+        elif pace * seconds < LEAST_PER_SECOND * _sounding(row, heard, seconds):
+            yield Fault("short_reference", task, row.where, f"{seen}, less than the slowest speech has")
+
+
+def _sounding(row: SurveyRow, heard: Mapping[Path, DecodedFile], seconds: float) -> float:
+    """Return the seconds without the longest silence of each file; 0 where they are too few to say anything."""
+    files = {Path(clip.path) for clip in row.clips} or {row.audio or Path()}
+    left = seconds - sum(heard[path].silence_seconds for path in files if path in heard)
+    return left if left >= LEAST_SECONDS else 0.0
 
 
 def _seconds(row: SurveyRow, heard: Mapping[Path, DecodedFile]) -> float:
