@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,24 @@ def test_any_beginning_and_any_length_in_a_header_is_examined(container: str, tm
     for data in changed:
         path.write_bytes(data)
         survives(lambda: examined(path))
+
+
+def test_a_sound_mp3_is_decoded_without_a_word(tmp_path: Path) -> None:
+    """libmpg123 prints errors about whole files in which it is made to seek, straight to the process's stderr."""
+    path = tmp_path / "talk.mp3"
+    time = np.arange(16000 * 60) / 16000
+    voice = sum(np.sin(2 * np.pi * 150 * part * time + part) / part for part in range(1, 30))
+    soundfile.write(path, 0.3 * voice * np.abs(np.sin(9 * time)) ** 3, 16000)
+    code = (
+        "import sys; from pathlib import Path; from marathon_eval.api.audio import Audio; "
+        "from marathon_eval.corpus.audit.decode import hear; path = sys.argv[1]; "
+        "print(hear(Path(path)).sha256 == Audio(path).facts().sha256, len(Audio(path, 20.0, 50.0).samples(16000)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+    assert (done.stdout.split(), done.stderr) == (["True", "480000"], "")
+    whole = soundfile.read(path, dtype="float32")[0]
+    assert np.array_equal(Audio(str(path)).samples(16000), whole)
+    assert np.array_equal(Audio(str(path), 20.0, 50.0).samples(16000), whole[320000:800000])
 
 
 def test_the_table_is_wide() -> None:

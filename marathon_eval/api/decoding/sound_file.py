@@ -121,6 +121,10 @@ class LibsndfileFile:
         self.frames: int | None = int(file.frames)
         self.container, self.fault = str(file.format), promise.fault
         self.note: str | None = None
+        self._at = 0
+        # soundfile seeks behind every block that it reads; libmpg123 then decodes frames without the bits that stand in
+        # those before them, and prints errors about a sound file
+        file.seekable = lambda: False
 
     def blocks(self, first: int, last: int | None) -> Iterator[NDArray[np.float32]]:
         """Yield the stretch's blocks, as `SoundFile` says."""
@@ -131,9 +135,9 @@ class LibsndfileFile:
         # the whole block is allocated before it is read, and a header may claim a thousand channels
         most = max(1, BLOCK_SAMPLES // self.channels)
         try:
-            self._file.seek(first)
+            self._go_to(first, most)
             while left > 0:
-                block = self._file.read(min(left, most), dtype="float32", always_2d=True)
+                block = self._read(min(left, most))
                 if not len(block):
                     raise AudioError(f"ends {left} frames before its header says")
                 left -= len(block)
@@ -142,6 +146,17 @@ class LibsndfileFile:
                 yield block
         except soundfile.LibsndfileError as error:
             raise AudioError(f"damaged ({error.error_string})") from None
+
+    def _go_to(self, first: int, most: int) -> None:
+        """Go to a frame; of MP3 what stands before it is decoded and dropped."""
+        self._at = self._file.seek(0 if self.container == "MP3" else first)
+        while self._at < first and len(self._read(min(first - self._at, most))):
+            pass
+
+    def _read(self, frames: int) -> NDArray[np.float32]:
+        block: NDArray[np.float32] = self._file.read(frames, dtype="float32", always_2d=True)
+        self._at += len(block)
+        return block
 
     def __enter__(self) -> Self:
         return self
