@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli.terminal import duration
+from marathon_eval.cli.terminal import duration, reason_lines
 from marathon_eval.evaluator.progress import hours
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def lines(plan: DryRun) -> Iterator[str]:
             ("total (each clip counted once)", "", "", "", str(plan.clips), f"{plan.hours:.2f}"),
         ]
     )
-    yield from (f"  {name}: {task.error}" for name, task in plan.tasks.items() if task.error)
+    yield from reason_lines(plan.unasked, "cannot be asked", "--json lists them")
     yield from (
         f"  {name}: {task.n_length} rows left out for their length"
         for name, task in plan.tasks.items()

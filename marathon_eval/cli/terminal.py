@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.fitted_table import FittedTable, table_console
@@ -11,6 +11,7 @@ from marathon_eval.scoring.scorer import SCORABLE_STATUS
 
 if TYPE_CHECKING:
     from marathon_eval.api.results import MetricValue, RunResult, TaskResult
+    from marathon_eval.results.failures import FailureKind
 
 PIPE_WIDTH = 130
 #: Reasons of failed rows that are printed below the table; `show RUN --wrong` lists all rows.
@@ -248,12 +249,17 @@ def failure_lines(result: RunResult) -> Iterator[str]:
         for sample in result.samples.get(task.task, ())
         if sample.status not in SCORABLE_STATUS and not sample.not_reached
     )
+    yield from reason_lines(kinds, "failed", "show RUN --wrong lists them")
+
+
+def reason_lines(kinds: Sequence[FailureKind], verb: str, rest_in: str) -> Iterator[str]:
+    """Yield a line per reason for which rows failed; `rest_in` says where those stand that are left out."""
     for kind in kinds[:MOST_REASONS]:
         tasks = ", ".join(f"{task} {n}" for task, n in kind.rows.items())
         first = f" (first: row {kind.first})" if kind.count > 1 else ""
-        yield f"  {kind.count} failed ({tasks}): {kind.error}{first}"
+        yield f"  {kind.count} {verb} ({tasks}): {kind.error}{first}"
     if rest := kinds[MOST_REASONS:]:
-        yield f"  {sum(kind.count for kind in rest)} failed for {len(rest)} other reasons: show RUN --wrong lists them"
+        yield f"  {sum(kind.count for kind in rest)} {verb} for {len(rest)} other reasons: {rest_in}"
 
 
 def unscored(result: RunResult) -> str:

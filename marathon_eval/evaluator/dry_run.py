@@ -21,6 +21,7 @@ from marathon_eval.evaluator.eta import Forecast
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
 from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
+from marathon_eval.results.failures import FailureKind, failure_kinds
 from marathon_eval.scoring.intervals import too_few
 from marathon_eval.scoring.power import least_loss
 
@@ -88,6 +89,8 @@ class DryRun:
     sample: dict[str, Any] | None
     #: What the missing requests of the first model may take, where a budget or prices were given.
     estimate: BudgetEstimate | None = None
+    #: Why rows cannot be asked, as a run groups the errors of failed rows.
+    unasked: Sequence[FailureKind] = ()
 
     @property
     def faults(self) -> list[str]:
@@ -114,10 +117,13 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         _cost(label, model, requests, facts, plan.cache)
         for label, model in zip(labels, plan.models, strict=True)
     ]
+    unheard = _unheard(plan.pool, facts, plan.cache)
     run_checks = list(checks(plan, sum(cost.misses for cost in costs)))
     return DryRun(
         {
-            name: replace(_task_cost(plan.pool, name, facts), **_power(task, plan.pool.doc_requests[name]))
+            name: replace(
+                _task_cost(plan.pool, name, facts, unheard), **_power(task, plan.pool.doc_requests[name])
+            )
             for name, task in plan.tasks.items()
         },
         costs,
@@ -126,7 +132,28 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         run_checks,
         _sample_request(plan.pool),
         _estimate(plan, requests, facts, costs[0], budget),
+        failure_kinds(row for name in plan.tasks for row in _unasked(plan.pool, name, unheard)),
     )
+
+
+def _unheard(pool: RequestPool, facts: Mapping[Audio, AudioFacts], cache: ResponseCache) -> dict[Audio, str]:
+    """Return why clips cannot be decoded, with their paths."""
+    items = [item for items in pool.doc_requests.values() for item in items]
+    audios = dict.fromkeys(
+        audio for item in items for request in item.requests for audio in request.audios if audio not in facts
+    )
+    return cache.facts(audios)[1] if audios else {}
+
+
+def _unasked(
+    pool: RequestPool, name: str, unheard: Mapping[Audio, str]
+) -> Iterator[tuple[str, int, str | None]]:
+    """Yield (task, row, reason) of each row that cannot be asked."""
+    for item in pool.doc_requests[name]:
+        audios = (audio for request in item.requests[:1] for audio in request.audios)
+        reason = item.error or next((unheard[audio] for audio in audios if audio in unheard), None)
+        if reason is not None:
+            yield name, item.doc.doc_id, reason
 
 
 def _estimate(
@@ -164,15 +191,16 @@ def _missing(model: Model, requests: Sequence[Request], cache: ResponseCache) ->
     return [request for request, entry in keyed.items() if entry.key not in stored]
 
 
-def _task_cost(pool: RequestPool, name: str, facts: Mapping[Audio, AudioFacts]) -> TaskCost:
+def _task_cost(
+    pool: RequestPool, name: str, facts: Mapping[Audio, AudioFacts], unheard: Mapping[Audio, str]
+) -> TaskCost:
     items = pool.doc_requests[name]
     audios = [audio for item in items for request in item.requests for audio in request.audios]
-    unheard = [f"{audio.path}: cannot be heard" for audio in dict.fromkeys(audios) if audio not in facts]
-    errors = [item.error for item in items if item.error is not None]
+    reasons = [reason for _, _, reason in _unasked(pool, name, unheard)]
     return TaskCost(
         rows=len(items),
-        errors=len(errors) + sum(_lacks_audio(item, facts) for item in items),
-        error=next(iter([*errors, *unheard]), None),
+        errors=len(reasons),
+        error=next(iter(reasons), None),
         clips=len({facts[audio].sha256 for audio in audios if audio in facts}),
         hours=_hours(facts, audios),
         requests=sum(len(item.requests) for item in items),
@@ -193,11 +221,6 @@ def _power(task: Task, items: Sequence[DocRequests]) -> dict[str, Any]:
     if loss is None:
         return {"no_loss": too_few(len(set(task.scorer.clusters(docs))), len(docs))}
     return {"least_loss": round(loss * headline.get("scale", 1.0), 3)}
-
-
-def _lacks_audio(item: DocRequests, facts: Mapping[Audio, AudioFacts]) -> bool:
-    """Return whether a document's audio cannot be decoded."""
-    return any(audio not in facts for request in item.requests[:1] for audio in request.audios)
 
 
 def _hours(facts: Mapping[Audio, AudioFacts], audios: Sequence[Audio]) -> float:

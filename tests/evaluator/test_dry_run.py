@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
+import soundfile
 
 from helpers import make_audiomarathon_data, multi_question_task
 from helpers.minimal_task import write_task
@@ -188,10 +190,10 @@ class TestCost:
         data = make_audiomarathon_data.build(tmp_path, {"gtzan": 4})
         next(data.rglob("*.wav")).unlink()
         flags = ["--model", "dummy", "--tasks", "gtzan", "--data_dir", str(data), "--dry_run"]
-        assert main(flags) == 0
+        assert main(flags) == 3
         shown = capsys.readouterr().out.splitlines()
         assert shown[1].split()[:3] == ["gtzan", "4", "1"]
-        assert shown[3].startswith("  gtzan: row ")
+        assert shown[3].startswith("  1 cannot be asked (gtzan 1): row ")
         assert "3 requests to run on 0 s of audio, 0 in the cache" in shown
         assert [line.split()[0] for line in shown if "  ok " in line] == [
             "imports",
@@ -217,6 +219,34 @@ class TestCost:
         assert [cost["label"] for cost in found["costs"]] == ["none", "dart 0.3", "dart 0.6"]
         assert {cost["misses"] for cost in found["costs"]} == {6}
         assert found["costs"][0]["audio_tokens"] == 3 * 25 * (2 + 3)
+
+
+@pytest.mark.parametrize("long_audio", [[], ["--long_audio", "window:seconds=1,combine=join"]])
+def test_rows_that_cannot_be_asked_are_told_with_file_and_reason(
+    long_audio: list[str], weighty: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("whole", "cut", "cut2"):
+        soundfile.write(tmp_path / f"{name}.flac", np.random.default_rng(1).uniform(-0.3, 0.3, 24000), 8000)
+    for name in ("cut", "cut2"):
+        path = tmp_path / f"{name}.flac"
+        path.write_bytes(path.read_bytes()[:9000])
+    files = ["whole.flac", "cut.flac", "cut2.flac", "../outside.flac", "missing.flac"]
+    rows = [{"q": "?", "a": "fig", "file": name} for name in files]
+    task = write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\ndoc_to_audio: file\n", rows)
+    flags = ["--model", str(weighty), "--tasks", str(task), "--data_dir", str(tmp_path), *long_audio]
+    assert main([*flags, "--dry_run"]) == 3
+    shown = capsys.readouterr().out
+    (cut,) = (line for line in shown.splitlines() if line.startswith("  2 cannot be asked (own 2): "))
+    assert "cut.flac: " in cut
+    assert cut.endswith("(first: row own 1)")
+    ones = [line for line in shown.splitlines() if line.startswith("  1 cannot be asked (own 1): ")]
+    assert ["outside.flac" in line for line in ones].count(True) == 1
+    assert ["missing.flac" in line for line in ones].count(True) == 1
+    code, found, _ = said(capsys, *flags)
+    assert (code, found["tasks"]["own"]["errors"]) == (3, 4)
+    assert next((kind["rows"], kind["first"]) for kind in found["unasked"]) == ({"own": 2}, "own 1")
+    assert main(flags) == 3, "as the run itself ends"
+    assert "2 failed (own 2): " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("name", "padded_to"), [("voxtral", 30.0), ("granite_speech", 0.3)])

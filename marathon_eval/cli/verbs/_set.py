@@ -142,7 +142,7 @@ def _dry_runs(found: _Set) -> int:
             print()
     if faults:
         raise MarathonError("; and ".join(faults))
-    return EXIT_WHOLE
+    return EXIT_INCOMPLETE if any(plan.unasked for plan in plans.values()) else EXIT_WHOLE
 
 
 def _run(row: _Row, place: str, found: _Set) -> None:

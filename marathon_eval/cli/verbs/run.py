@@ -286,13 +286,13 @@ def planned(config: RunConfig) -> DryRun:
 
 
 def show_dry_run(plan: DryRun, as_json: bool) -> int:
-    """Print the dry run. Raises MarathonError that names every failed check."""
+    """Print the dry run and return 3 where rows cannot be asked. Raises MarathonError that names every failed check."""
     from marathon_eval.cli.dry_run_table import lines
 
     print(json.dumps(plan.as_json(), indent=1) if as_json else "\n".join(lines(plan)))
     if plan.faults:
         raise MarathonError("; and ".join(plan.faults))
-    return EXIT_WHOLE
+    return EXIT_INCOMPLETE if plan.unasked else EXIT_WHOLE
 
 
 def check_writable(folder: Path) -> None:
