@@ -17,8 +17,6 @@ NO_ANSWER, OTHER = "no answer", "other"
 #: A task with more different gold labels than this counts as one with open answers, not classes.
 MOST_LABELS = 30
 MOST_DURATION_BINS = 6
-#: Fields that say where in the clip something is; the page draws them along it.
-_PLACE = re.compile("_(start|stop|end)s?$")
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,22 @@ class Share:
 
 
 @dataclass(frozen=True)
+class MeanScore:
+    """Holds the mean of the rows' own values of the headline's metric, over `n` graded rows of like duration."""
+
+    name: str
+    value: float
+    n: int
+    ends: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Breakdown:
     """Holds the parts of a breakdown; a part that does not apply (no classes, letters or durations) is empty.
 
     `confusion` has a row per label and a column per entry of `answers`; `letters` are (letter, times gold, times
-    answered); `crossed` is accuracy by two columns of numbers; `majority` is the accuracy (0-1) of always giving the most frequent gold label.
+    answered); `graded_by_duration` stands in place of `by_duration` for graded rows, such as those with an error rate;
+    `many` has the number of values of breakdown columns that have too many; `crossed` is accuracy by two columns of numbers; `majority` is the accuracy (0-1) of always giving the most frequent gold label.
     """
 
     counts: dict[str, int]
@@ -59,6 +68,8 @@ class Breakdown:
     by_duration: tuple[Share, ...]
     by_class: tuple[Share, ...]
     by_field: dict[str, tuple[Share, ...]]
+    graded_by_duration: tuple[MeanScore, ...]
+    many: dict[str, int]
     crossed: Crossed | None
     majority: float | None
 
@@ -70,6 +81,7 @@ class _Row(NamedTuple):
     code: str
     seconds: float | None
     fields: Mapping[str, Any]
+    score: float | None
 
 
 def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown:
@@ -77,7 +89,9 @@ def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown
     codes = cell.readings[reading].codes if reading in cell.readings else []
     rows = list(_scored_rows(task, cell, cell.readings.get(reading, ReadingColumns())))
     labels = _labels(rows)
-    right_or_wrong = [] if any(row.code == GRADED for row in rows) else rows
+    graded = any(row.code == GRADED for row in rows)
+    right_or_wrong = [] if graded else rows
+    by_field, many = _by_field(right_or_wrong, cell.breakdown)
     return Breakdown(
         counts=outcome_counts(codes),
         labels=labels,
@@ -86,17 +100,21 @@ def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown
         letters=_letters(rows, labels),
         by_duration=_by_duration(right_or_wrong),
         by_class=_shares((row.target, row) for row in right_or_wrong) if labels else (),
-        by_field=_by_field(right_or_wrong),
-        crossed=crossed([(row.fields, row.code == RIGHT) for row in right_or_wrong]),
+        by_field=by_field,
+        graded_by_duration=_graded_by_duration(rows) if graded else (),
+        many=many,
+        crossed=crossed([(row.fields, row.code == RIGHT) for row in right_or_wrong], cell.breakdown),
         majority=_majority(rows) if labels else None,
     )
 
 
 def _scored_rows(task: TaskColumns, cell: CellColumns, reading: ReadingColumns) -> Iterable[_Row]:
-    for place, answer, code in zip(cell.places, reading.answers, reading.codes, strict=False):
+    for place, answer, code, score in zip(
+        cell.places, reading.answers, reading.codes, reading.scores, strict=False
+    ):
         asked = task.asked(cell, place)
         if code not in (ERROR, UNSCORED) and asked.target is not None:
-            yield _Row(asked.target, answer, code, asked.seconds, asked.fields)
+            yield _Row(asked.target, answer, code, asked.seconds, asked.fields, score)
 
 
 def _labels(rows: Sequence[_Row]) -> tuple[str, ...]:
@@ -131,37 +149,57 @@ def _letters(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[str, in
 
 def _by_duration(rows: Sequence[_Row]) -> tuple[Share, ...]:
     """Return accuracy in bins with about the same number of rows; rows of equal duration share a bin."""
-    timed = sorted((row.seconds, row.code == RIGHT) for row in rows if row.seconds is not None)
-    if not timed:
-        return ()
-    n_bins = min(MOST_DURATION_BINS, max(1, len(timed) // 20))
-    edges = sorted({timed[len(timed) * part // n_bins][0] for part in range(1, n_bins)})
-    bins: list[list[tuple[float, bool]]] = [[] for _ in range(len(edges) + 1)]
-    for seconds, right in timed:
-        bins[sum(edge <= seconds for edge in edges)].append((seconds, right))
+    bins = _duration_bins(
+        [(row.seconds, float(row.code == RIGHT)) for row in rows if row.seconds is not None]
+    )
     return tuple(
-        Share.of(
-            f"{part[0][0]:.0f}–{part[-1][0]:.0f} s",
-            sum(right for _, right in part),
-            len(part),
-            (part[0][0], part[-1][0]),
-        )
+        Share.of(_span(part), sum(right > 0 for _, right in part), len(part), (part[0][0], part[-1][0]))
         for part in bins
-        if part
     )
 
 
-def _by_field(rows: Sequence[_Row]) -> dict[str, tuple[Share, ...]]:
-    """Return accuracy by value for every breakdown field with 2 to MOST_LABELS different values."""
-    names = dict.fromkeys(name for row in rows for name in row.fields)
-    shares = {}
-    for name in names:
-        if _PLACE.search(name) and all(isinstance(row.fields.get(name), (int, float, list)) for row in rows):
-            continue
+def _graded_by_duration(rows: Sequence[_Row]) -> tuple[MeanScore, ...]:
+    """Return the mean score in the same bins, of the rows that have one."""
+    bins = _duration_bins(
+        [(row.seconds, row.score) for row in rows if row.seconds is not None and row.score is not None]
+    )
+    return tuple(
+        MeanScore(
+            _span(part), sum(score for _, score in part) / len(part), len(part), (part[0][0], part[-1][0])
+        )
+        for part in bins
+    )
+
+
+def _duration_bins(timed: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
+    """Sort (seconds, value) into bins of about the same number of rows, each in the order of the seconds."""
+    if not timed:
+        return []
+    timed.sort()
+    n_bins = min(MOST_DURATION_BINS, max(1, len(timed) // 20))
+    edges = sorted({timed[len(timed) * part // n_bins][0] for part in range(1, n_bins)})
+    bins: list[list[tuple[float, float]]] = [[] for _ in range(len(edges) + 1)]
+    for seconds, value in timed:
+        bins[sum(edge <= seconds for edge in edges)].append((seconds, value))
+    return [part for part in bins if part]
+
+
+def _span(part: Sequence[tuple[float, float]]) -> str:
+    return f"{part[0][0]:.0f}–{part[-1][0]:.0f} s"
+
+
+def _by_field(
+    rows: Sequence[_Row], columns: Sequence[str]
+) -> tuple[dict[str, tuple[Share, ...]], dict[str, int]]:
+    """Return accuracy by value for every breakdown column with 2 to MOST_LABELS values, and the columns with more."""
+    shares, many = {}, {}
+    for name in columns:
         values = {_name(row.fields.get(name)) for row in rows}
-        if 1 < len(values) <= MOST_LABELS:
+        if len(values) > MOST_LABELS:
+            many[name] = len(values)
+        elif len(values) > 1:
             shares[name] = _shares((_name(row.fields.get(name)), row) for row in rows)
-    return shares
+    return shares, many
 
 
 def _name(value: Any) -> str:

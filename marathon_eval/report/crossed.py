@@ -25,10 +25,10 @@ class Crossed:
     cells: tuple[tuple[tuple[int, int], ...], ...]
 
 
-def crossed(rows: Sequence[tuple[Mapping[str, Any], bool]]) -> Crossed | None:
-    """Cross the first two fields of the rows, (fields, right), that hold different numbers only; None without two."""
+def crossed(rows: Sequence[tuple[Mapping[str, Any], bool]], columns: Sequence[str]) -> Crossed | None:
+    """Cross the first two `columns` of the rows, (fields, right), that hold different numbers only; None without two."""
     values: dict[str, dict[str, float]] = {}
-    for name in dict.fromkeys(name for fields, _ in rows for name in fields):
+    for name in columns:
         numbers = {str(fields.get(name)): _number(fields.get(name)) for fields, _ in rows}
         known = {text: number for text, number in numbers.items() if number is not None}
         if 1 < len(numbers) <= MOST_VALUES and len(known) == len(numbers):

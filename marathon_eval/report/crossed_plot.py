@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.report.addresses import address
@@ -34,7 +35,10 @@ def crossed_plot(task: str, by_run: Mapping[str, Crossed]) -> Figure:
             axes.set_axis_off()
         for axes, (run, part) in zip(panels, shown.items(), strict=False):
             _panel(axes, part, {"run": run, "task": task})
-            axes.set_title(_shortened(f"{task}, {run}"), fontsize=8)
+            letters = max(20, round(12 * figure.get_figwidth() / wide))
+            axes.set_title(
+                fill(one_line(f"{task}, {run}"), letters, max_lines=3, placeholder="…"), fontsize=8
+            )
         return figure
 
 
@@ -73,8 +77,3 @@ def _link_cells(axes: Axes, part: Crossed, place: Mapping[str, str]) -> None:
         zorder=5,
     )
     points.set_in_layout(False)
-
-
-def _shortened(text: str) -> str:
-    text = one_line(text)
-    return text if len(text) <= 60 else f"{text[:44]}…{text[-15:]}"

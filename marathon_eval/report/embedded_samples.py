@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from marathon_eval.report.documents import AskedDocument
+from marathon_eval.report.long_edits import LongEdits
 from marathon_eval.report.sample_columns import CellColumns, TaskColumns
 from marathon_eval.results.failures import failure_kind
 from marathon_eval.results.outcomes import ABSENT
@@ -67,6 +68,7 @@ def embedded_samples(task: TaskColumns, clips: ClipNumbers, prompts: Mapping[str
             own = cell.columns.own.get(place)
             if own is not None:
                 cell.keep_own(place, _numbered(own, prompts, texts), numbers)
+    edits = LongEdits(task.aligned)
     packed: dict[str, Any] = {
         "task": task.task,
         "doc": task.documents.doc_ids,
@@ -76,7 +78,7 @@ def embedded_samples(task: TaskColumns, clips: ClipNumbers, prompts: Mapping[str
         "clip": list(clips.first),
         **documents,
         "cells": {
-            str(number): cell.as_json(texts, clips.own.get(number, {}), task)
+            str(number): cell.as_json(texts, clips.own.get(number, {}), task, edits)
             for number, cell in cells.items()
         },
     }
@@ -206,7 +208,7 @@ class _PackedCell:
                 self._own.setdefault(name, {})[place] = number
 
     def as_json(
-        self, texts: EmbeddedTexts, clips: Mapping[int, int | None], task: TaskColumns
+        self, texts: EmbeddedTexts, clips: Mapping[int, int | None], task: TaskColumns, edits: LongEdits
     ) -> dict[str, Any]:
         columns = self.columns
         seconds = {
@@ -217,7 +219,7 @@ class _PackedCell:
         own = {**self._own, **({"clip": dict(clips)} if clips else {})}
         return {
             "response": self._response,
-            "readings": {name: self._reading(name) for name in columns.readings},
+            "readings": {name: self._reading(name, task, edits) for name in columns.readings},
             "error": {place: texts.number(text) for place, text in columns.errors.items()},
             "kind": {place: texts.number(failure_kind(text)) for place, text in columns.errors.items()},
             "tokens": {place: list(found) for place, found in columns.token_maps.items()},
@@ -231,7 +233,7 @@ class _PackedCell:
             "own": {**own, **({"seconds": seconds} if seconds else {})},
         }
 
-    def _reading(self, name: str) -> dict[str, Any]:
+    def _reading(self, name: str, task: TaskColumns, edits: LongEdits) -> dict[str, Any]:
         reading = self.columns.readings[name]
         answers, rules = self._answers[name]
         graded = {
@@ -240,7 +242,14 @@ class _PackedCell:
             if score is not None and score not in (0, 1)
         }
         codes = "".join(self._spread(reading.codes, ABSENT))
-        return {"codes": codes, "answer": answers, "rule": rules, "score": graded}
+        found = {"codes": codes, "answer": answers, "rule": rules, "score": graded}
+        along = {
+            place: counts
+            for place, answer in zip(self.columns.places, reading.answers, strict=True)
+            if place not in self.columns.errors
+            and (counts := edits.of(task.asked(self.columns, place).target, answer)) is not None
+        }
+        return {**found, "edits": along} if along else found
 
     def _spread(self, values: Sequence[Any], empty: Any) -> list[Any]:
         """Return the run's values by document, with `empty` for documents that it lacks."""

@@ -11,7 +11,7 @@ from marathon_eval.report import curves, plots
 from marathon_eval.report.cost import sweep_costs
 from marathon_eval.report.crossed_plot import crossed_plot
 from marathon_eval.report.svg import for_paper, inline_svg, linked, save, save_for_paper
-from marathon_eval.report.timing import Spread
+from marathon_eval.report.timing import TIMED, Spread
 from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _spreads(report: Report) -> dict[str, dict[str, Spread]]:
     """Return the spread of seconds by run and stage; runs without timing are left out."""
     spreads: dict[str, dict[str, Spread]] = {}
     for label, timing in report.gathered.timings.items():
-        by_stage = {stage: spread for stage in STAGES if (spread := timing.spread(stage)) is not None}
+        by_stage = {stage: spread for stage in TIMED if (spread := timing.spread(stage)) is not None}
         if by_stage:
             spreads[label] = by_stage
     return spreads

@@ -204,6 +204,7 @@ def page_data(report: Report, clips: list[dict[str, Any]]) -> dict[str, Any]:
                 "reading": task.primary,
                 "aligned": task.aligned,
                 "low": is_error_rate(task.metric),
+                "metric": task.metric,
             }
             for task in report.gathered.tasks
         ],

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.report.addresses import address
 from marathon_eval.report.svg import INK, LINE, MARKERS, SERIES, STYLES, drawing, for_paper, linked
 from marathon_eval.report.tables import one_line
-from marathon_eval.report.timing import Spread
-from marathon_eval.scoring.usage import STAGES
+from marathon_eval.report.timing import TIMED, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 MOST_IN_RADAR = 8
 #: Runs from which on a heat map is drawn, and the most that it has rows for.
 FEWEST_IN_HEAT_MAP, MOST_IN_HEAT_MAP = 4, 60
-NAMED_STAGES = dict(zip(STAGES, ("encode", "prefill", "decode"), strict=True))
+NAMED_STAGES = dict(zip(TIMED, ("encode", "prefill", "decode", "transcribe"), strict=True))
 
 
 def radar(rows: Sequence[LeaderboardRow], columns: Sequence[PublishedColumn]) -> Figure | None:
@@ -271,7 +270,7 @@ def _name_front(figure: Figure, axes: Axes, front: Sequence[Tradeoff]) -> None:
 
 def timing_boxes(spreads: Mapping[str, Mapping[str, Spread]]) -> Figure:
     """Draw a panel per stage with a box per run: median, quartiles, 5 % and 95 %. Takes `spreads[run][stage]`."""
-    stages = [stage for stage in STAGES if any(stage in by_stage for by_stage in spreads.values())]
+    stages = [stage for stage in TIMED if any(stage in by_stage for by_stage in spreads.values())]
     with drawing() as new_figure:
         figure = new_figure(2.2 + 2.1 * len(stages), 0.9 + 0.24 * len(spreads))
         grid = figure.subplots(1, len(stages), squeeze=False, sharey=True)[0]

@@ -14,6 +14,8 @@ from marathon_eval.report.documents import AskedDocument, RunData, TaskDocuments
 from marathon_eval.results.outcomes import Deciding, deciding, outcome_of
 from marathon_eval.scoring.usage import sounding_tokens
 
+#: What speech recognisers time in place of the stages; it stands in the details of a response's usage.
+TRANSCRIBE = "transcribe_s"
 #: The usage fields that a report shows: seconds, bytes and token counts.
 USAGE = (
     "heard_seconds",
@@ -24,6 +26,7 @@ USAGE = (
     "encode_s",
     "prefill_s",
     "decode_s",
+    TRANSCRIBE,
     "peak_bytes",
     "kv_bytes",
 )
@@ -67,6 +70,7 @@ class CellColumns:
 
     `own` has, by place, how this run asked a document, where that is not how the first run asked it; `judged` has the
     texts of the judges by place, and `token_maps` which audio tokens the press kept, where the run recorded it.
+    `breakdown` names the columns of the task whose values have figures of their own.
     """
 
     places: list[int] = field(default_factory=list)
@@ -78,6 +82,7 @@ class CellColumns:
     usage: dict[str, list[float | None]] = field(default_factory=lambda: {name: [] for name in USAGE})
     cached: list[bool] = field(default_factory=list)
     own: dict[int, AskedDocument] = field(default_factory=dict)
+    breakdown: tuple[str, ...] = ()
 
 
 class TaskColumns:
@@ -104,7 +109,9 @@ class TaskColumns:
         headline = result.headline or {}
         names = sorted(result.readings, key=lambda name: name != headline.get("reading"))
         self.primary = self.primary or (names[0] if names else "")
-        columns = self.cells[number] = CellColumns(readings={name: ReadingColumns() for name in names})
+        columns = self.cells[number] = CellColumns(
+            readings={name: ReadingColumns() for name in names}, breakdown=tuple(result.breakdown)
+        )
         metric = str(headline.get("metric", ""))
         self.metric = self.metric or metric
         entry = result.metrics.get(str(headline.get("reading")), {}).get(metric, {})
@@ -154,6 +161,8 @@ class TaskColumns:
         audio, kept = sounding_tokens(usage)
         for name, values in columns.usage.items():
             value = audio if name == "audio_tokens" else kept if name == "kept_tokens" else usage.get(name)
+            if name == TRANSCRIBE:
+                value = (usage.get("details") or {}).get(name)
             values.append(None if value is None else _rounded(value))
         readings = row["readings"]
         for name, reading in columns.readings.items():

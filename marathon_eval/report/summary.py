@@ -10,8 +10,7 @@ from marathon_eval.api.results import TaskResult
 from marathon_eval.report.breakdown import Breakdown
 from marathon_eval.report.leaderboard import Score, score_of
 from marathon_eval.report.runs import ReportRun
-from marathon_eval.report.timing import Timing
-from marathon_eval.scoring.usage import STAGES
+from marathon_eval.report.timing import TIMED, Timing
 
 #: Headlines that the chance level of a task is a value of.
 SHARES_OF_ROWS = ("accuracy", "acc", "exact_match")
@@ -38,7 +37,7 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class TimingLine:
-    """Holds one run's median seconds per stage, audio seconds per second, share of audio tokens kept, peak GB."""
+    """Holds one run's median seconds per stage, of transcription last, audio seconds per second, share of audio tokens kept, peak GB."""
 
     cell: str
     medians: tuple[float | None, ...]
@@ -123,7 +122,7 @@ def timing_lines(timings: Mapping[str, Timing]) -> list[TimingLine]:
     """Return one line per run whose answers have any timing."""
     lines = []
     for label, timing in timings.items():
-        spreads = [timing.spread(stage) for stage in STAGES]
+        spreads = [timing.spread(stage) for stage in TIMED]
         if any(spreads):
             medians = tuple(spread.median if spread else None for spread in spreads)
             peak = timing.peak_bytes / 1e9 if timing.peak_bytes else None

@@ -1,4 +1,4 @@
-"""Summarises the usage of a run's answers: spread of encode, prefill and decode seconds, speed, tokens kept."""
+"""Summarises the usage of a run's answers: spread of the seconds of each stage, speed, tokens kept."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 
-from marathon_eval.report.sample_columns import CellColumns
+from marathon_eval.report.sample_columns import TRANSCRIBE, CellColumns
 from marathon_eval.scoring.usage import STAGES
+
+#: What a report has seconds of: the stages, or a recogniser's whole work on a clip.
+TIMED = (*STAGES, TRANSCRIBE)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Spread:
 class Timing:
     """Collects usage over the tasks of one run. Stages are `array`s, because a report may read 250,000 rows."""
 
-    stages: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in STAGES})
+    stages: dict[str, array[float]] = field(default_factory=lambda: {name: array("d") for name in TIMED})
     heard_seconds: float = 0.0
     busy_seconds: float = 0.0
     audio_tokens: int = 0
@@ -51,7 +54,7 @@ class Timing:
         for name, values in self.stages.items():
             values.extend(value for value in usage[name] if value is not None)
         for audio_seconds, *stage_seconds in zip(
-            usage["heard_seconds"], *(usage[name] for name in STAGES), strict=True
+            usage["heard_seconds"], *(usage[name] for name in TIMED), strict=True
         ):
             seconds = sum(value for value in stage_seconds if value is not None)
             if audio_seconds is not None and seconds > 0:
@@ -69,7 +72,7 @@ class Timing:
 
     @property
     def speed(self) -> float | None:
-        """Seconds of audio processed per second of encode, prefill and decode; None without timing."""
+        """Seconds of audio processed per second of encode, prefill and decode, or of transcription; None without timing."""
         return self.heard_seconds / self.busy_seconds if self.busy_seconds else None
 
     @property

@@ -83,6 +83,9 @@ def _is_measure(value: object) -> bool:
 def answer_seconds(sample: Sample) -> float | None:
     """Return the model's seconds for a row's responses, cached ones included; None where none was timed."""
     times = [sample.usage[stage] for stage in STAGES if sample.usage.get(stage) is not None]
+    if not times:  # a speech recogniser times its whole work on a clip
+        whole = (sample.usage.get("details") or {}).get("transcribe_s")
+        times = [whole] if _is_measure(whole) else []
     # a row's usage is the mean over its repeats
     repeats = len(sample.response) if isinstance(sample.response, list) else 1
     return sum(times) * repeats if times else None

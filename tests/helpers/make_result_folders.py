@@ -134,6 +134,7 @@ def task_result(task: str, rows: list[Sample]) -> TaskResult:
         },
         n_errors=len(rows) - len(scored),
         headline=headline,
+        breakdown={"source": {}},
         metrics={"strict": {"accuracy": {"metric": "accuracy"}}} if "accuracy" in metric else {},
         version=1,
         answer_s=sum(answer_seconds(row) or 0.0 for row in rows),

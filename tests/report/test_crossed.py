@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
-from marathon_eval.report.crossed import crossed
+from marathon_eval.report.crossed import Crossed
+from marathon_eval.report.crossed import crossed as crossed_by
+from marathon_eval.report.crossed_plot import crossed_plot
+
+
+def crossed(rows: list[tuple[dict[str, Any], bool]]) -> Crossed | None:
+    return crossed_by(rows, ("length", "depth"))
 
 
 def rows(*values: tuple[Any, Any, bool]) -> list[tuple[dict[str, Any], bool]]:
@@ -31,3 +37,20 @@ def test_a_column_with_one_value_or_with_many_has_no_axis() -> None:
     assert crossed(rows((5, 0, True), (5, 50, True))) is None
     assert crossed(rows(*((n, n % 2, True) for n in range(31)))) is None
     assert crossed([]) is None
+
+
+def test_only_columns_of_the_breakdown_have_axes() -> None:
+    kept = [({"event_start": n, "event_stop": n + 1, "depth": n % 2}, True) for n in range(4)]
+    assert crossed_by(kept, ()) is None
+    assert crossed_by(kept, ("depth",)) is None
+
+
+def test_a_long_title_is_wrapped_and_not_cut() -> None:
+    found = crossed(rows((5, 0, True), (60, 50, True)))
+    assert found is not None
+    title = "talks_pos, qwen_omni (windows of 600 s, vote)"
+    figure = crossed_plot("talks_pos", {"qwen_omni (windows of 600 s, vote)": found})
+    shown = figure.axes[0].get_title()
+    assert shown.replace("\n", " ") == title
+    figure.canvas.draw()
+    assert figure.axes[0].title.get_window_extent().width < figure.bbox.width

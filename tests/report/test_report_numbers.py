@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
-from marathon_eval.api.results import TaskResult
+from marathon_eval.api.results import Sample, TaskResult
 from marathon_eval.report import figures
 from marathon_eval.report.breakdown import NO_ANSWER, OTHER, Breakdown, broken_down
 from marathon_eval.report.curves import curves, on_front, shared_tasks
 from marathon_eval.report.gather import make_report
 from marathon_eval.report.page import render_page
 from marathon_eval.report.runs import read_cells
-from marathon_eval.report.sample_columns import TaskColumns, answer_like_gold
-from marathon_eval.report.timing import Spread
+from marathon_eval.report.sample_columns import TRANSCRIBE, USAGE, CellColumns, TaskColumns, answer_like_gold
+from marathon_eval.report.summary import timing_lines
+from marathon_eval.report.timing import Spread, Timing
 from marathon_eval.results.files import write_run
+from marathon_eval.scoring.usage import answer_seconds
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +30,12 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_result_folders.write_sweep(tmp_path_factory.mktemp("swept"))
 
 
-def answered(task: str, rows: list[tuple[str, str | None, float]]) -> Breakdown:
-    """The breakdown of rows of (gold, answer, seconds)."""
+def answered(
+    task: str,
+    rows: list[tuple[str, str | None, float]],
+    grade: Callable[[int], float] | None = None,
+) -> Breakdown:
+    """The breakdown of rows of (gold, answer, seconds); `grade` gives them scores by number."""
     columns = TaskColumns(task)
     lines = [
         {
@@ -37,20 +45,70 @@ def answered(task: str, rows: list[tuple[str, str | None, float]]) -> Breakdown:
             "status": "ok",
             "error": None,
             "readings": {
-                "strict": {"answer": answer, "rule": "", "scores": {"accuracy": float(answer == gold)}}
+                "strict": {
+                    "answer": answer,
+                    "rule": "",
+                    "scores": {"x": float(answer == gold) if grade is None else grade(number)},
+                }
             },
             "usage": {},
             "cached": False,
             "prompt_sha256": None,
             "audio": [{"path": "x", "seconds": seconds}],
-            "fields": {"half": "long" if seconds > 150 else "short"},
+            "fields": {
+                "half": "long" if seconds > 150 else "short",
+                "place": seconds,
+                "a_start": number,
+                "a_stop": number % 5,
+            },
         }
         for number, (gold, answer, seconds) in enumerate(rows)
     ]
     result = TaskResult(
-        task, {"strict": {}}, 0, 0, 0, 0, 0, {}, 0, headline={"reading": "strict", "metric": "x"}
+        task,
+        {"strict": {}},
+        0,
+        0,
+        0,
+        0,
+        0,
+        {},
+        0,
+        headline={"reading": "strict", "metric": "x"},
+        breakdown={"half": {}, "place": {}},
     )
     return broken_down(columns, columns.add_cell(0, result, lines), "strict")
+
+
+def test_columns_that_samples_only_keep_have_no_tables_and_crowded_ones_are_named() -> None:
+    parts = answered("t", [("A", "A", float(n)) for n in range(40)])
+    assert (parts.crossed, parts.many) == (None, {"place": 40})
+    assert list(parts.by_field) == []
+
+
+def test_graded_rows_have_a_mean_by_duration() -> None:
+    parts = answered("t", [("A", "A", float(n)) for n in range(60)], grade=lambda n: 0.1 if n < 20 else 0.4)
+    assert (parts.by_duration, parts.by_field) == ((), {})
+    assert [(part.name, round(part.value, 4), part.n) for part in parts.graded_by_duration] == [
+        ("0–19 s", 0.1, 20),
+        ("20–39 s", 0.4, 20),
+        ("40–59 s", 0.4, 20),
+    ]
+
+
+def test_a_recogniser_s_time_counts_as_a_stage() -> None:
+    cell = CellColumns(usage={name: [None] for name in USAGE} | {TRANSCRIBE: [4.0], "heard_seconds": [60.0]})
+    timing = Timing()
+    timing.add(cell)
+    (line,) = timing_lines({"whisper": timing})
+    assert (line.medians, line.speed) == ((None, None, None, 4.0), 15.0)
+    assert answer_seconds(row_with({"details": {"transcribe_s": 4.0}})) == 4.0
+    assert answer_seconds(row_with({"decode_s": 1.0, "details": {"transcribe_s": 4.0}})) == 1.0
+    assert answer_seconds(row_with({"details": {"transcribe_s": "soon"}})) is None
+
+
+def row_with(usage: dict[str, Any]) -> Sample:
+    return Sample("t", 0, "A", "x", "ok", None, {}, usage, False, None, [], {})
 
 
 def test_a_breakdown_counts_every_scored_row_once() -> None:
