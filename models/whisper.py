@@ -10,6 +10,7 @@ Generation settings other than greedy decoding are refused; the number of tokens
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
@@ -35,6 +36,8 @@ EARLIEST_CUT, LATEST_CUT = 20.0, 29.5
 QUIET_SECONDS, QUIET_STEP = 0.2, 0.01
 #: Whisper's own limit of tokens per window; 30 s of fast speech take about 150 tokens.
 WINDOW_TOKENS = 224
+#: While a recording is decoded for longer than this, a line a minute says how many of its windows are done.
+TOLD_EVERY_SECONDS = 60.0
 #: The number of windows whose features are computed together.
 FEATURES_AT_ONCE = 8
 #: The token that precedes the timestamps in the vocabulary.
@@ -136,11 +139,15 @@ class Whisper(HFAudio):
         """Return the transcript: the texts of the windows, joined by spaces."""
         started = time.perf_counter()
         size, count = self.settings.batch_size, len(inputs.tensors["input_features"])
-        parts = [
-            part
-            for first in range(0, count, size)
-            for part in self._parts(loaded, inputs, slice(first, min(first + size, count)))
-        ]
+        parts, told = [], started
+        for first in range(0, count, size):
+            parts += self._parts(loaded, inputs, slice(first, min(first + size, count)))
+            if time.perf_counter() - told >= TOLD_EVERY_SECONDS:
+                told = time.perf_counter()
+                print(
+                    f"marathon-eval: whisper: {len(parts)} of {count} windows of one recording",
+                    file=sys.stderr,
+                )
         decoded = [part for window in parts for part in window]
         runaway = sum(part.runaway for part in decoded)
         usage = Usage(

@@ -30,7 +30,7 @@ def lines(plan: DryRun) -> Iterator[str]:
         [
             HEADINGS,
             *rows,
-            ("total (each clip counted once)", "", "", "", str(plan.clips), f"{plan.hours:.2f}"),
+            ("total", *_sums(plan), str(plan.clips), f"{plan.hours:.2f}"),
         ]
     )
     yield from reason_lines(plan.unasked, "cannot be asked", "--json lists them")
@@ -53,6 +53,17 @@ def lines(plan: DryRun) -> Iterator[str]:
         yield f"{check.name:<{width}}  {state}  {check.said}"
     if plan.sample is not None:
         yield from first_request(plan.sample)
+
+
+def _sums(plan: DryRun) -> tuple[str, ...]:
+    """Return the rows, errors and requests of all tasks; a clip of several tasks counts once, a window as a clip."""
+    tasks = plan.tasks.values()
+    sums = (
+        sum(task.rows for task in tasks),
+        sum(task.errors for task in tasks),
+        sum(task.requests for task in tasks),
+    )
+    return tuple(map(str, sums))
 
 
 def budget_line(estimate: BudgetEstimate) -> str:

@@ -192,6 +192,8 @@ def footer(result: RunResult, source: str | None = None) -> str:
     """Return the line below the table: cache use, duration, and everything that makes the run incomplete."""
     hits, misses = result.cache["hits"], result.cache["misses"]
     answers = f"{hits} answers from the cache, {misses} asked"
+    if "windows" in str((result.condition or {}).get("long_audio", "")):
+        answers += " window by window"
     if source is not None:
         answers = f"{sum(task.n_loaded for task in result.tasks.values())} answers from {source}"
     legend = "* headline. " if any(map(_has_star, result.tasks.values())) else ""

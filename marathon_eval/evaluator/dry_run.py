@@ -127,7 +127,7 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
             for name, task in plan.tasks.items()
         },
         costs,
-        len({fact.sha256 for fact in facts.values()}),
+        len({facts[audio].sha256 for audio in _clips(plan.pool) if audio in facts}),
         _hours(facts, [audio for request in requests for audio in request.audios]),
         run_checks,
         _sample_request(plan.pool),
@@ -138,11 +138,8 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
 
 def _unheard(pool: RequestPool, facts: Mapping[Audio, AudioFacts], cache: ResponseCache) -> dict[Audio, str]:
     """Return why clips cannot be decoded, with their paths."""
-    items = [item for items in pool.doc_requests.values() for item in items]
-    audios = dict.fromkeys(
-        audio for item in items for request in item.requests for audio in request.audios if audio not in facts
-    )
-    return cache.facts(audios)[1] if audios else {}
+    lacking = [audio for audio in _clips(pool) if audio not in facts]
+    return cache.facts(lacking)[1] if lacking else {}
 
 
 def _unasked(
@@ -203,9 +200,21 @@ def _task_cost(
         error=next(iter(reasons), None),
         clips=len({facts[audio].sha256 for audio in audios if audio in facts}),
         hours=_hours(facts, audios),
-        requests=sum(len(item.requests) for item in items),
+        requests=sum(_sent(pool, request) for item in items for request in item.requests),
         n_length=pool.docs[name].n_length,
     )
+
+
+def _clips(pool: RequestPool) -> set[Audio]:
+    """Return the clips of all rows, whole."""
+    items = [item for items in pool.doc_requests.values() for item in items]
+    return {audio for item in items for request in item.requests for audio in request.audios}
+
+
+def _sent(pool: RequestPool, request: Request) -> int:
+    """Return how many requests are sent for one: its windows, where its clip is cut."""
+    split = pool.splits.get(request)
+    return 1 if split is None else len(split.parts)
 
 
 def _power(task: Task, items: Sequence[DocRequests]) -> dict[str, Any]:

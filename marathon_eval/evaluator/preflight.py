@@ -22,6 +22,7 @@ from marathon_eval.errors import MarathonError, install_hint
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.requests import RequestPool, cache_folder, seconds_of
+from marathon_eval.results.outcomes import is_error_rate
 
 if TYPE_CHECKING:
     from marathon_eval.task.task import Task
@@ -79,6 +80,7 @@ def checks(plan: RunBeforeStart, answers: int) -> Iterator[Check]:
     yield places_of_clips(plan)
     yield turns_of_dialogues(plan)
     yield audio_lengths(plan)
+    yield from votes_on_texts(plan)
     yield free_disk_bytes(plan.config, answers)
     yield scorers(plan)
 
@@ -189,6 +191,28 @@ def audio_lengths(plan: RunBeforeStart) -> Check:
     if len(too_long) == len(requests):
         return Check("audio length", said, said)
     return Check("audio length", said, warning=said)
+
+
+def votes_on_texts(plan: RunBeforeStart) -> Iterator[Check]:
+    """Check that no task that an error rate scores takes the vote of its windows, whose texts never agree."""
+    voting = [
+        name
+        for name, items in plan.pool.doc_requests.items()
+        if is_error_rate(str((plan.tasks[name].scorer.headline or {}).get("metric", "")))
+        and any(_votes(plan.pool, request) for item in items for request in item.requests)
+    ]
+    if voting:
+        names = ", ".join(voting)
+        fault = (
+            f"long_audio: combine=vote keeps the text of one window, and an error rate scores {names}: take combine=join, "
+            "which joins the texts of all windows"
+        )
+        yield Check("windows", f"{names}: the windows of a transcript cannot vote", fault)
+
+
+def _votes(pool: RequestPool, request: Request) -> bool:
+    split = pool.splits.get(request)
+    return split is not None and split.windows.combine == "vote"
 
 
 def _misfit(model: Model, request: Request, seconds: float) -> str | None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from marathon_eval.api.model import CachedResponse
+    from marathon_eval.evaluator.requests import RequestPool, RunResponses
 
 LINE_EVERY_SECONDS = 60.0
 
@@ -37,6 +38,10 @@ class LineProgress(Progress):
 
     _refused = 0
     _portion = ""
+    _split = 0
+
+    def opened(self, pool: RequestPool, responses: RunResponses) -> None:
+        self._split = len(pool.splits)
 
     def portion(self, name: str) -> None:
         self._portion = f"{name}: "
@@ -49,7 +54,8 @@ class LineProgress(Progress):
         self._errors = 0
         self._forecast = Forecast()
         self._began = self._printed = self._latest = time.monotonic()
-        text = f"{self._portion}running {misses} requests on {hours(seconds)} of audio; {hits} answers are in the cache"
+        windows = f" ({self._split} rows are asked in windows)" if self._split else ""
+        text = f"{self._portion}running {misses} requests{windows} on {hours(seconds)} of audio; {hits} answers are in the cache"
         self.say(f"{text}; {self._refused} rows cannot be asked" if self._refused else text)
 
     def advance(self, answered: CachedResponse, seconds: float) -> None:

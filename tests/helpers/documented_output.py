@@ -18,7 +18,11 @@ RUN_ROW = r"^\s+(\w+\s+)?\w+\s+[\w\[\]+]+( \*)?\s+\d\.\d{4}\s"
 MARKDOWN = r"^\| model \| .*\|$"
 #: By verb (`cache why` is one), regular expressions that the printed text must match, line by line.
 SHAPES: dict[str, tuple[str, ...]] = {
-    "run": (RUN_TABLE, RUN_ROW, r"\d+ answers from the cache, \d+ asked(?: \(judge: [^)]*\))?, \d+\.\d s\."),
+    "run": (
+        RUN_TABLE,
+        RUN_ROW,
+        r"\d+ answers from the cache, \d+ asked(?: window by window)?(?: \(judge: [^)]*\))?, \d+\.\d s\.",
+    ),
     "run -C SET": (
         r"^  run  +race  +gtzan *$",
         r"^  qwen_omni dart 0\.5 \(silence, limit 2\)  +\d+\.\d",

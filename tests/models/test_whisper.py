@@ -64,6 +64,17 @@ def test_a_clip_is_cut_where_it_is_quiet() -> None:
     assert windows(wave)[0][1] == quietest(wave[: int(29.5 * RATE)])
 
 
+def test_a_long_recording_tells_how_far_it_is(
+    checkpoint: Path, clip: Audio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seconds, told in ((600.0, []), (0.0, ["1 of 3", "2 of 3", "3 of 3"])):
+        monkeypatch.setattr(whisper, "TOLD_EVERY_SECONDS", seconds)
+        response = answer(checkpoint, Request("?", (clip,)), batch_size="1")
+        lines = [line for line in capsys.readouterr().err.splitlines() if "windows of" in line]
+        assert lines == [f"marathon-eval: whisper: {part} windows of one recording" for part in told]
+        assert response.status == "ok"
+
+
 def test_features_of_a_few_windows_at_a_time_are_those_of_all_at_once(
     checkpoint: Path, clip: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
