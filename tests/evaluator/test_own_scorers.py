@@ -197,7 +197,8 @@ def test_a_metric_that_fails_on_every_row_is_refused_before_anything_is_asked(fo
 def test_a_misnamed_attribute_of_a_row_is_told_with_those_that_exist_once_per_row(folder: Path) -> None:
     edited(folder, "metrics/keyword_share.py", "row.answer.value", "row.gold")
     found = [line for line in problems(folder) if "no attribute 'gold'" in line]
-    assert len(found) == len(set(found)) == 2
+    assert len(found) == len(set(found)) == 3  # of both rows, and of the check that a right answer scores 1
+    assert "fails on every row tried" in found[-1]
     assert "It has: answer, cluster, context, fields, label, target, targets" in found[0]
 
 

@@ -221,7 +221,7 @@ def test_the_table_of_a_sweep_has_what_the_printed_one_says_of_differences() -> 
     assert {first[name] for name in DIFFERENCE_OF_A_CELL} == {None}
     ((_, (_, _, *shown)),) = table_sections(table)
     printed = dict(zip(NUMBERS, shown, strict=True))
-    assert printed["- none"] == f"{dart['difference']:+.2f}" == "-10.00"
+    assert printed["vs none"] == f"{dart['difference']:+.2f}" == "-10.00"
     assert (
         printed["95 % CI"]
         == f"{dart['difference_low']:+.2f} to {dart['difference_high']:+.2f}"
