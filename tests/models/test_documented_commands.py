@@ -42,5 +42,6 @@ def test_all_families_have_commands() -> None:
         "granite_speech_plus",
         "qwen3_asr",
         "glm_asr",
+        "kimi_audio",
     }
     assert families | {"granite_speech", "openai_audio"} == {model for model, _, _ in COMMANDS}

@@ -248,7 +248,7 @@ def test_one_bad_request_costs_the_others_nothing(
     assert "the prompt must not contain it" in reasons[1]
     assert "no such audio file" in reasons[2]
     assert "too short" in reasons[3]
-    assert "the model has 32768 positions" in reasons[4]
+    assert "the model's context length is 32768" in reasons[4]
     good = [requests[0], requests[5]]
     assert [r.text for r in answers(omni(), good)] == [found[0].text, found[5].text]
 
