@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from marathon_eval.errors import RowError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -11,8 +13,13 @@ if TYPE_CHECKING:
 def highest_scores(scores: Tensor, count: int) -> Tensor:
     """Return the indices of the `count` highest scores [..., L]; of equal ones the first, on every device.
 
-    `topk` breaks ties differently on each device, and scores in bfloat16 have many.
+    `topk` breaks ties differently on each device, and scores in bfloat16 have many. Raises RowError for a NaN, which would
+    sort above every number.
     """
+    if scores.isnan().any():
+        raise RowError(
+            "the press computed NaN as a score, so that no order of the tokens follows from its scores"
+        )
     return scores.sort(dim=-1, descending=True, stable=True).indices[..., :count]
 
 

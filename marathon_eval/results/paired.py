@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
@@ -44,9 +44,9 @@ class TaskRows:
 
 @dataclass(frozen=True)
 class Difference:
-    """Holds one metric of both runs, on the documents that both scored.
+    """Holds one metric of both runs, on the documents on which it has a value in both.
 
-    `reason` says why there is no difference, `no_interval` why a difference has no interval.
+    `n_unscored` counts the scored documents that it leaves out, because it has no value in one of the runs. `reason` says why there is no difference, `no_interval` why a difference has no interval.
     """
 
     a: float | None
@@ -55,6 +55,7 @@ class Difference:
     ci95: tuple[float, float] | None
     reason: str | None = None
     no_interval: str | None = None
+    n_unscored: int = 0
 
 
 @dataclass
@@ -149,7 +150,8 @@ def _difference(reading: str, name: str, a: TaskRows, b: TaskRows, docs: Sequenc
     if isinstance(found, str):
         recorded = [side.summary[reading][name]["value"] if docs else None for side in (a, b)]
         return Difference(recorded[0], recorded[1], None, None, found)
-    return difference(*found)
+    compared = difference(found.first, found.second, found.clusters, found.metric)
+    return replace(compared, n_unscored=len(docs) - len(found.first))
 
 
 class PairedCounts(NamedTuple):
@@ -172,6 +174,9 @@ def paired_counts(
         return "no document was scored in both runs"
     metric = rebuilt(spec, name, reading)
     recorded = [side.summary[reading][name]["value"] for side in (a, b)]
+    docs = [doc for doc in docs if _has_values(reading, name, metric, a.rows[doc], b.rows[doc])]
+    if not docs:
+        return "no document has a value in both runs"
     scored = tuple([row for row in side.scored.values() if reading in row["readings"]] for side in (a, b))
     counts = metric.counts(row_of_sample(row, reading) for side in scored for row in side)
     halves = counts[: len(scored[0])], counts[len(scored[0]) :]
@@ -180,6 +185,13 @@ def paired_counts(
     places = [{row["doc_id"]: place for place, row in enumerate(side)} for side in scored]
     chosen = [half[[at[doc] for doc in docs]] for half, at in zip(halves, places, strict=True)]
     return PairedCounts(chosen[0], chosen[1], clusters([a.rows[doc] for doc in docs]), metric)
+
+
+def _has_values(reading: str, name: str, metric: Metric, *rows: JsonObject) -> bool:
+    """Return whether the metric has a value on a document in both runs; else one run would be measured on easier rows."""
+    return not metric.counts_unscored or all(
+        row["readings"][reading]["scores"].get(name) is not None for row in rows
+    )
 
 
 def difference(

@@ -7,13 +7,15 @@ from dataclasses import FrozenInstanceError, dataclass
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marathon_eval.api.press import Press, budget, press_from_args
+from marathon_eval.api.press_ranking import highest_scores
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.press_args import split_press_args
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.presses.dart import Dart
 from marathon_eval.presses.jitter import Jitter
 from marathon_eval.presses.random import Random
@@ -174,3 +176,10 @@ def test_names_that_no_one_takes(args: dict[str, Any], message: str) -> None:
 def test_a_name_that_both_take_is_refused() -> None:
     with pytest.raises(MarathonError, match="'dtype' is an argument of both the model and the press"):
         split_press_args({"press": "clash", "ratio": 0.5, "dtype": "x"}, {"dtype"}, lambda name: Clash)
+
+
+def test_a_score_that_is_no_number_is_an_error_and_no_choice() -> None:
+    scores = torch.tensor([[3.0, float("nan"), 1.0], [1.0, 2.0, 3.0]])
+    with pytest.raises(RowError, match="NaN as a score"):
+        highest_scores(scores, 2)
+    assert highest_scores(torch.tensor([1.0, float("-inf"), 2.0]), 2).tolist() == [2, 0]

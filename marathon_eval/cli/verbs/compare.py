@@ -191,6 +191,11 @@ def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
             for metric, value in difference["metrics"].items():
                 if value["reason"] is not None:
                     yield f"{task['task']}, {reading}, {metric}: no difference: {value['reason']}"
+                elif value["n_unscored"]:
+                    yield (
+                        f"{task['task']}, {reading}, {metric}: {value['n_unscored']} rows are left out, because it has no "
+                        "value on them in one of the runs"
+                    )
     for side in "ab":
         if comparison[f"only_{side}"]:
             yield f"tasks of run {side.upper()} alone: {', '.join(comparison[f'only_{side}'])}"

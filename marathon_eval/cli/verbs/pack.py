@@ -46,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     files, unused = archive_files(folder, {**typed, "include_path": tuple(arguments.include_path)})
     if unused is not None:
         print(printable(unused), file=sys.stderr)
+    target.parent.mkdir(parents=True, exist_ok=True)
     write_archive(target, files)
     print(f"{target}: {len(files)} files")
     return EXIT_WHOLE
