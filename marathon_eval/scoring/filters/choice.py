@@ -21,6 +21,8 @@ A response without an answer gets one of these rules:
     refusal           an option is named inside an "I cannot tell"
     no_answer         nothing names an option
 
+What a text says after taking its answer back ("B. Wait, actually, it's C.") replaces it (corrections.py).
+
 A letter that is also a word ("A", "a") counts only where no article can stand; other lower-case letters only alone,
 marked or in a statement. Denied letters ("not B but C", "B is wrong") and questions ("B?") never count.
 """
@@ -35,6 +37,7 @@ from typing import TYPE_CHECKING
 from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
 from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.copied_options import before_end, emphasised, first_turn, without_copy
+from marathon_eval.scoring.filters.corrections import after_correction, only_states
 from marathon_eval.scoring.filters.lettered_row import (
     LetteredRow,
     carried_named,
@@ -160,11 +163,29 @@ def _read_turn(text: str, row: LetteredRow) -> tuple[int | None, str]:
         if parts := [next(filter(None, match.groups()[::-1]), "") for match in pattern.finditer(cleaned)]:
             return _agreed([_layers(part, row) for part in parts], rule)
     place, rule = _layers(cleaned, row)
+    if (corrected := _corrected(cleaned, row, place)) is not None:
+        return corrected
     if place is None and chosen is not None and rule in ("ambiguous", "no_answer"):
         return chosen, "option_text"
     if place is None and rule == "ambiguous" and (bold := emphasised(rest, row.texts)) is not None:
         return bold, "option_text"
     return place, rule
+
+
+def _corrected(text: str, row: LetteredRow, before: int | None) -> tuple[int | None, str] | None:
+    """Return what a text's last correction says, where that is another option than `before`; else None.
+
+    Another letter that the correction mentions without stating it makes the text ambiguous.
+    """
+    after = after_correction(text)
+    if after is None:
+        return None
+    place, rule = _layers(after, row)
+    if place is None or place == before:
+        return None
+    if rule == "option_text" and same_as(after, row.texts) is None:
+        return None
+    return (None, "ambiguous") if rule == "option_letter" and not only_states(after) else (place, rule)
 
 
 def _signed(text: str, row: LetteredRow) -> bool:

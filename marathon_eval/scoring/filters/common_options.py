@@ -158,11 +158,15 @@ def _said(clause: list[str], names: Mapping[str, int], openings: frozenset[str])
         place = names.get(_TRAILING.sub("", " ".join(clause[links[-1] + 1 :])))
         if place is not None and not any(_denies(word) for word in clause[: links[-1]]):
             return place, True
+    led: set[int] = set()
     for first in range(len(clause)):
         rest = " ".join(clause[first:])
         place = names.get(rest, names.get(_TRAILING.sub("", rest)))
         if place is not None:
-            return place, first > 0
+            # "yes/no": an opening that is another option itself
+            return (None, False) if led - {place} else (place, first > 0)
+        if clause[first] in names:
+            led.add(names[clause[first]])
         if clause[first] not in openings and clause[first] not in _LEADING:
             break
     return None, False
@@ -176,5 +180,7 @@ def _opening(clause: list[str], names: Mapping[str, int]) -> int | None:
     for length in range(min(4, len(clause)), 0, -1):
         place = names.get(" ".join(clause[:length]))
         if place is not None:
-            return None if clause[length : length + 1] and clause[length] in _PHRASE else place
+            following = clause[length : length + 1]
+            another = names.get(" ".join(following), place) != place
+            return None if another or not _PHRASE.isdisjoint(following) else place
     return None

@@ -71,6 +71,12 @@ STATEMENTS = (
 )
 #: "option b", "letter a": no article can follow these words. It can follow those of LOOSELY_NAMED.
 NAMED = lazy_pattern(r"\b(?:options?|letter)\s*[:#]?\s*\Z", re.IGNORECASE)
+#: "is not A, B or D": a letter right after it is denied, and so are those of its list.
+RULED_OUT = lazy_pattern(r"\b(?:not|neither)\s+\Z", re.IGNORECASE)
+#: "A: 10%, B: 20%": letters that are rated one after the other; the first is not the answer.
+RATED = lazy_pattern(
+    r"\)?\s*[:=(-]\s*\d+(?:\.\d+)?\s*%?\)?\s*[,;\n]\s*\(?[A-Za-z]\)?\s*[:=(-]\s*\d", re.IGNORECASE
+)
 LOOSELY_NAMED = lazy_pattern(r"\b(?:choices?|answer)\s*[:#]?\s*\Z", re.IGNORECASE)
 
 SENTENCE = lazy_pattern(r"[;!?]|[.](?=\s)")

@@ -130,7 +130,9 @@ def _rule(this: _Letter, choices: tuple[str, ...]) -> LetterRule | None:
         return "answer_is"
     if this.opens and _opens(this, choices):
         return "letter_and_text"
-    named = patterns.NAMED.search(prefix) or (patterns.LOOSELY_NAMED.search(prefix) and _no_article(this))
+    named = patterns.NAMED.search(prefix) or (
+        (patterns.LOOSELY_NAMED.search(prefix) or patterns.RULED_OUT.search(prefix)) and _no_article(this)
+    )
     if (
         this.letter.isupper()
         and patterns.MARKED_ENTRY.match(this.after)
@@ -180,6 +182,8 @@ def _opens(this: _Letter, choices: tuple[str, ...]) -> bool:
     """Whether a letter at the very beginning is set apart from what follows."""
     if this.letter.islower():
         return patterns.SMALL_SET_APART.match(this.after) is not None
+    if patterns.RATED.match(this.after) and not begins_with(this.after, choices, this.place):
+        return False
     if patterns.SET_APART.match(this.after) or patterns.CONNECTED.match(this.after):
         return True
     if this.letter in patterns.WORD_LETTERS:

@@ -165,12 +165,16 @@ def same_as(text: str, choices: tuple[str, ...]) -> int | None:
     if texts.signed and (place := _signed_whole(text, texts)) is not None:
         return place
     words = plain_text(text).split()
+    led: set[int] = set()
     while words:
         name = " ".join(words)
         if (place := texts.whole.get(name)) is not None:
-            return place
+            # "yes/no": an opening that is another option itself
+            return None if led - {place} else place
         if words[0] not in OPENINGS:
             break
+        if (opening := texts.whole.get(words[0])) is not None:
+            led.add(opening)
         words = words[1:]
     name = " ".join(words)
     if name and (place := texts.bare.get(name)) is not None:
@@ -284,8 +288,8 @@ def _denied(words: list[str], first: int, last: int, texts: OptionTexts) -> bool
     after = words[last + 1 :]
     after = after[: after.index(BREAK)] if BREAK in after else after
     joined = next((at for at, word in enumerate(after) if word not in _JOINING), 0)
-    if after[joined : joined + 1] == ["not"] and _option_follows(after[joined + 1 :], texts):
-        after = []  # "blues not pop" and "blues and not pop" deny pop
+    if after[joined : joined + 1] in (["not"], ["no"]) and _option_follows(after[joined + 1 :], texts):
+        after = []  # "blues not pop", "blues and no pop" deny pop
     return not _DENYING.isdisjoint(before) or not _REJECTING.isdisjoint(after[:3])
 
 
