@@ -243,6 +243,18 @@ def test_a_batch_of_three_is_three_batches_of_one(there: Bench, clip: Clips) -> 
         assert [r.usage.kept_tokens for r in together] == [r.usage.kept_tokens for r in alone]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_stored_outputs_of_the_encoder_give_the_same_answers(
+    there: Bench, clip: Clips, tmp_path: Path, size: int
+) -> None:
+    requests = [asked(clip(4.0)), asked(clip(6.0), "Is it loud?"), asked(clip(4.0), "Who speaks?")]
+    fresh = answers(there.adapter(batch_size=size), requests)
+    for _ in range(2):
+        stored = answers(there.adapter(batch_size=size, encoder_cache=str(tmp_path / "encoded")), requests)
+        assert [response.text for response in stored] == [response.text for response in fresh]
+    assert any((tmp_path / "encoded").rglob("*.*"))
+
+
 # -- thinking ---------------------------------------------------------------------------------------------------------
 
 
