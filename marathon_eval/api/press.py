@@ -280,7 +280,10 @@ class Decoder:
     stack: Module
     """The module whose forward runs the layers on `past_key_values`."""
     layers: Sequence[Module]
-    """The decoder layers, each with a `self_attn` that gets `position_embeddings` and `attention_mask` by keyword."""
+    """The decoder layers, each with a `self_attn` that gets `position_embeddings` and `attention_mask` by keyword.
+
+    With `cut_at_input` they may be layers of any kind.
+    """
     norm: Module
     """The norm after the last layer."""
     audio_token_ids: tuple[int, ...]
@@ -288,7 +291,7 @@ class Decoder:
     encode_audio: Module
     """The audio encoder: its output's first dimension, or `last_hidden_state`'s, counts audio tokens."""
     cut_at_input: bool = False
-    """The layers attend in windows or share caches, so that tokens can only be dropped before the first layer."""
+    """Layers attend in windows, share caches or keep a state, so that tokens can only be dropped before the first layer."""
 
 
 def press_from_args(press_class: type[P], args: Mapping[str, Any], flag: str = "--model_args") -> P:

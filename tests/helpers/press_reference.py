@@ -2,7 +2,8 @@
 
 The definition is one pass of the model over prompt and answer, without cache, hooks or generate. Attention is
 computed explicitly, and the removed tokens are masked: from the cut's layer on for pruning, per layer and head for
-eviction. It never shortens a tensor, so it shares no code with what it checks.
+eviction. It never shortens a tensor, so it shares no code with what it checks. Only the state of a Mamba layer can't be
+masked: there, the definition is the prompt without the removed tokens.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ SPECIAL = (
     "<|image|>",
     "<|video|>",
     "<image_soft_token>",
+    "<image>",
+    "<video>",
 )
 
 
@@ -117,12 +120,16 @@ def generated(
     return Answered(
         logits=torch.stack(out.logits, dim=1),
         tokens=out.sequences[:, prompt:],
-        # a layer that takes another's keys has none
-        cached=[x.keys.shape[-2] - (STEPS - 1) for x in out.past_key_values.layers if x.keys is not None],
+        cached=[keys.shape[-2] - (STEPS - 1) for keys in keys_of(out.past_key_values)],
         kept=pruning.kept if pruning else None,
         chosen=chosen.named,
         merged=chosen.merged,
     )
+
+
+def keys_of(cache: Any) -> list[Tensor]:
+    """Return the keys of the layers that have any: a Mamba layer has none, nor has one that takes another's."""
+    return [layer.keys for layer in cache.layers if getattr(layer, "keys", None) is not None]
 
 
 def after_eviction(
@@ -192,13 +199,16 @@ def by_definition(there: Bench, inputs: Inputs, done: Answered, press: Press) ->
     audio = torch.isin(inputs.tensors["input_ids"][0], torch.tensor(decoder.audio_token_ids))
     with torch.inference_mode(), ExitStack() as stack:
         if isinstance(press, PruningPress):
-            stack.enter_context(attending(there, unseen_from(press.layer, audio, done.chosen[0])))
             if done.merged is not None:
                 stack.enter_context(carrying(there, press.layer, done.chosen[0], done.merged))
+            if there.case.recurrent:
+                stack.enter_context(shortened(there, audio, done.chosen[0]))
+            else:
+                stack.enter_context(attending(there, unseen_from(press.layer, audio, done.chosen[0])))
         else:
             stack.enter_context(attending(there, unseen_later(audio, done.chosen, done.length)))
         logits: Tensor = there.loaded.model(**whole, use_cache=False).logits[0]
-    return logits[inputs.tensors["input_ids"].shape[1] - 1 :]
+    return logits[-STEPS:]
 
 
 Sight = Callable[[int, Tensor], None]
@@ -268,8 +278,34 @@ def carrying(there: Bench, layer: int, places: Tensor, states: Tensor) -> Iterat
             return (args[0].index_copy(1, places, states[None]), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": kwargs["hidden_states"].index_copy(1, places, states[None])}
 
-    module = decoder.layers[layer] if layer else decoder.stack
-    handle = module.register_forward_pre_hook(written_over, with_kwargs=True)
+    with hooked(decoder.layers[layer] if layer else decoder.stack, written_over):
+        yield
+
+
+@contextmanager
+def shortened(there: Bench, audio: Tensor, stays: Tensor) -> Iterator[None]:
+    """Let the layers read the prompt without the audio tokens that are not at `stays`, as if it had never held them."""
+
+    def without(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        embeddings = kwargs["inputs_embeds"]
+        read = torch.ones(embeddings.shape[1], dtype=torch.bool)
+        read[: len(audio)] = ~audio
+        read[stays] = True
+        return args, {
+            **kwargs,
+            "inputs_embeds": embeddings[:, read],
+            "attention_mask": None,
+            "position_ids": None,
+        }
+
+    with hooked(there.decoder.stack, without):
+        yield
+
+
+@contextmanager
+def hooked(module: Any, hook: Any) -> Iterator[None]:
+    """Call `hook` with the module's arguments, which it may change, while open."""
+    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
     try:
         yield
     finally:

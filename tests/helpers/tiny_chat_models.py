@@ -15,6 +15,7 @@ import transformers
 import marathon_eval.backends.hf.engine  # noqa: F401 - hides a torchvision that would break transformers' audio models
 from helpers.tiny_aero import make_aero
 from helpers.tiny_checkpoints import CHAT_TEMPLATE, QWEN_NAMED, QWEN_TOKENS, byte_tokenizer, make_qwen_omni
+from helpers.tiny_nemotron import make_nemotron
 from helpers.tiny_parts import HIDDEN, flamingo_encoder, language, mel, saved, whisper_like
 from helpers.tiny_tekken import TEKKEN_AUDIO, TEKKEN_SPECIAL, tekken
 from helpers.tiny_transcribers import make_glm_asr, make_qwen3_asr
@@ -329,4 +330,5 @@ BUILDERS: dict[str, Callable[[Path], Path]] = {
     "gemma4_unified": lambda folder: make_gemma4_unified(folder, GEMMA4_TEMPLATE),
     "qwen3_asr": make_qwen3_asr,
     "glm_asr": make_glm_asr,
+    "nemotron_h_omni": make_nemotron,
 }

@@ -44,15 +44,24 @@ class Case:
     """It carries presses that drop tokens before the first layer, and no others."""
     transcribes: bool = False
     """It sends no question to the model, and refuses a request without a clip."""
+    recurrent: bool = False
+    """It has layers that keep a state of all that they read, the first one among them."""
+
+    @property
+    def layers(self) -> str:
+        """Return what the model's refusals say of its layers, as a pattern."""
+        return "has Mamba layers, which keep a state" if self.recurrent else "attends in windows"
 
     def refuses(self, press: type[Press]) -> str | None:
         """Return the expected refusal of a press that the model can't carry."""
         if self.transcribes and issubclass(press, PruningPress) and press.needs_question:
             return "compares the audio with the question, and this model is sent none"
+        if self.recurrent and issubclass(press, PruningPress) and press.needs_projections:
+            return "this model's first layer is a Mamba layer"
         if not self.at_input:
             return None
         if not issubclass(press, PruningPress):
-            return "attends in windows .* not every layer has keys of the whole prompt to evict"
+            return f"{self.layers}.* not every layer has keys of the whole prompt to evict"
         return "before the first layer, and the rule reads attention" if press.needs_attention else None
 
 
@@ -75,6 +84,11 @@ def joined_by_four(seconds: float) -> int:
     return (int(seconds * 100) + 1) // 2 // 4
 
 
+def halved_thrice(seconds: float) -> int:
+    """Count as Parakeet's encoder: one token for every eight mel frames begun, of which a clip has one more than 10 ms."""
+    return int(np.ceil((int(seconds * 100) + 1) / 8))
+
+
 BY_ARGUMENTS = {
     "model_class": "Qwen2AudioForConditionalGeneration",
     "token": "<|AUDIO|>",
@@ -95,6 +109,7 @@ CASES = {
     "gemma4_unified": Case("gemma4_unified", per_second(25), at_input=True),
     "qwen3_asr": Case("qwen3_asr", per_second(13), transcribes=True),
     "glm_asr": Case("glm_asr", joined_by_four, transcribes=True),
+    "nemotron_h_omni": Case("nemotron_h_omni", halved_thrice, at_input=True, recurrent=True),
 }
 #: Encoder and decoder are another case's, or nearly: what depends on these alone is tested by `scripts/test --full`.
 RELATED = ("granite_speech_plus", "gemma4_unified", "glm_asr")

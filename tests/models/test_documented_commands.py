@@ -43,5 +43,6 @@ def test_all_families_have_commands() -> None:
         "qwen3_asr",
         "glm_asr",
         "kimi_audio",
+        "nemotron_h_omni",
     }
     assert families | {"granite_speech", "openai_audio"} == {model for model, _, _ in COMMANDS}

@@ -56,7 +56,7 @@ def refusal(case: Case, press: str | None, dtype: str, kernel: str) -> str | Non
     if case.at_input and press == "snapkv":
         return "not every layer has keys of the whole prompt to evict"
     if case.at_input and kernel == "flash_attention_2":
-        return "with a press this model's windows need eager or sdpa"
+        return "drops tokens before the first layer, this model needs eager or sdpa"
     return None
 
 

@@ -149,11 +149,19 @@ def official(name: str, there: Bench) -> Any:
         ),
         "qwen3_asr": lambda ear, words: transformers.Qwen3ASRProcessor(ear, words),
         "glm_asr": lambda ear, words: transformers.GlmAsrProcessor(ear, words),
+        "nemotron_h_omni": lambda ear, words: transformers.NemotronH_Omni_Reasoning_V3Processor(
+            transformers.NemotronH_Omni_Reasoning_V3ImageProcessor(),
+            transformers.NemotronH_Omni_Reasoning_V3VideoProcessor(),
+            words,
+            ear,
+        ),
     }
-    return made[name](_features(there), there.loaded.tokenizer)
+    return made[name](there.adapter().extractor(there.folder), there.loaded.tokenizer)
 
 
-SEEING = ["qwen3_omni", "phi4_mm", "gemma3n", "gemma4", "gemma4_unified"] if TORCHVISION else []
+SEEING = (
+    ["qwen3_omni", "phi4_mm", "gemma3n", "gemma4", "gemma4_unified", "nemotron_h_omni"] if TORCHVISION else []
+)
 
 
 HEARING = ["qwen2_audio", "audio_flamingo", "music_flamingo", "qwen3_asr", "glm_asr"]
@@ -183,7 +191,7 @@ def test_inputs_are_those_of_the_official_processor(name: str, seconds: float, b
 @pytest.mark.parametrize(
     ("marked", "wanted", "told"),
     [
-        ("not slow", "gemma3n or (official and (qwen3_omni or phi4_mm or gemma4))", "29 passed"),
+        ("not slow", "gemma3n or (official and (qwen3_omni or phi4_mm or gemma4 or nemotron))", "32 passed"),
         pytest.param("slow", "gemma3n", " passed", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
     ids=["quick", "long clips"],

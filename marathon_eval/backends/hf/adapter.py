@@ -62,6 +62,8 @@ class HFAudio(Model):
     part_kernels: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     #: Tokens that end an answer, in addition to those that the checkpoint names.
     end_tokens: ClassVar[tuple[str, ...]] = ()
+    #: The token that ends a thought, after which the answer begins; None unless the model thinks. Read by `generated` alone.
+    answer_begins: str | None = None
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
         super().__init__(settings, press)
@@ -176,8 +178,6 @@ class HFAudio(Model):
     def lora(self) -> Path | None:
         """Return the folder of the adapter that `peft=` names, downloaded if necessary. Raises MarathonError."""
         return None if self.args.peft is None else lora.adapter_folder(self.args.peft, self.flags.args)
-
-    # -- answering ----------------------------------------------------------------------------------------------
 
     @property
     def positions(self) -> int | None:

@@ -76,7 +76,7 @@ class ChatModel(HFAudio):
     #: produces no tokens.
     padded_to: float | None = None
     takes_turns: ClassVar[bool] = True
-    #: True for windowed layers and shared caches, where a press can only drop tokens before the first layer.
+    #: True for windowed layers, shared caches and states, where a press can only drop tokens before the first layer.
     cut_at_input: ClassVar[bool] = False
     #: What its layers do where `cut_at_input` is True, for messages.
     windows: ClassVar[str] = "attends in windows and shares caches between layers"
@@ -223,12 +223,17 @@ class ChatModel(HFAudio):
             chat_template=template,
             tokenize=False,
             add_generation_prompt=True,
+            **self.template_args(loaded),
         )
         return chat
 
     def chat_template(self, loaded: Loaded) -> str | None:
         """Return the chat template to fill; None if the checkpoint has none."""
         return loaded.chat_template
+
+    def template_args(self, loaded: Loaded) -> Mapping[str, Any]:
+        """Return further arguments of the chat template."""
+        return {}
 
     def turns(self, request: Request, sounds: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
         """Return the system turn, if any, and the user's turn, with audio and text in the model's order."""

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+#: The names under which configs give their number of experts.
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -27,12 +30,13 @@ class Shape:
     def of(cls, config: Any) -> Shape | None:
         """Read the sizes from a transformers text config.
 
-        Returns None when a size is missing, and for models with experts or windowed layers.
+        Returns None when a size is missing, and for models with experts, or with layers that attend in windows or not at all.
         """
         heads = getattr(config, "num_attention_heads", None)
         hidden = getattr(config, "hidden_size", None)
         windowed = set(getattr(config, "layer_types", None) or ()) - {"full_attention"}
-        if getattr(config, "num_experts", None) or windowed or not heads or not hidden:
+        experts = any(getattr(config, name, None) for name in EXPERTS)
+        if experts or windowed or not heads or not hidden:
             return None
         sizes = [
             hidden,

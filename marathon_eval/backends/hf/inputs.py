@@ -156,6 +156,10 @@ class LocalModel(Protocol):
     def end_tokens(self) -> tuple[str, ...]:
         """Return further tokens that end an answer."""
 
+    @property
+    def answer_begins(self) -> str | None:
+        """Return the token that ends a thought, after which the answer begins; None unless the model thinks."""
+
     def folder(self) -> Path:
         """Return the folder that holds the checkpoint, after downloading it if necessary."""
 

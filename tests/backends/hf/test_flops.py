@@ -120,7 +120,11 @@ def test_a_shape_is_read_from_a_config() -> None:
     assert Shape.of(config) == SEVEN
     assert projections(SEVEN) * 28 / 1e9 == pytest.approx(13.05, abs=0.01)
     assert Shape.of(SimpleNamespace(hidden_size=8)) is None
-    assert Shape.of(SimpleNamespace(**vars(config), num_experts=8)) is None
+    for name in ("num_experts", "num_local_experts", "n_routed_experts"):
+        assert Shape.of(SimpleNamespace(**vars(config), **{name: 8})) is None
+    attending, mixed = ["full_attention"] * 28, ["linear_attention", "full_attention", "moe", "mlp"] * 7
+    assert Shape.of(SimpleNamespace(**vars(config), layer_types=attending)) == SEVEN
+    assert Shape.of(SimpleNamespace(**vars(config), layer_types=mixed)) is None
 
 
 def test_no_torch_is_needed() -> None:

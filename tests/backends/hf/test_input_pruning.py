@@ -80,7 +80,7 @@ def test_other_kernels_and_layers_are_refused(folder: Path, monkeypatch: pytest.
     with pytest.raises(MarathonError, match="drops tokens before its first layer only: layer=0"):
         InputPruning(decoder, pruning("frame", ratio=0.5, layer=1), (0,))
     monkeypatch.setattr(decoder.stack.config, "_attn_implementation_internal", "flash_attention_2")
-    with pytest.raises(MarathonError, match="attn_implementation=flash_attention_2: .* need eager or sdpa"):
+    with pytest.raises(MarathonError, match="attn_implementation=flash_attention_2: .* needs eager or sdpa"):
         InputPruning(decoder, pruning("frame", ratio=0.5, layer=0), (0,))
 
 

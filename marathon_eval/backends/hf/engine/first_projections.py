@@ -13,9 +13,15 @@ from marathon_eval.errors import MarathonError
 def first_projections(decoder: Decoder, press: PruningPress) -> tuple[Tensor, Tensor]:
     """Return W_Q [heads, d, h] and W_K [key heads, d, h] of the first layer, with the changes of a LoRA in force.
 
-    Raises MarathonError for a model that has neither `q_proj` and `k_proj` nor a fused `qkv_proj`.
+    Raises MarathonError for a model that has neither `q_proj` and `k_proj` nor a fused `qkv_proj`, or whose first layer does
+    not attend.
     """
-    attention: Any = decoder.layers[0].self_attn
+    attention: Any = getattr(decoder.layers[0], "self_attn", None)
+    if attention is None:
+        raise MarathonError(
+            f"press={press.name()}: the rule reads the first layer's query and key weights, and this model's first "
+            f"layer ({type(decoder.layers[0]).__name__}) has no attention; presses that read no weights work, such as dart"
+        )
     size = getattr(attention, "head_dim", None)
     query, key, fused = (getattr(attention, name, None) for name in ("q_proj", "k_proj", "qkv_proj"))
     if size is None or (fused is None and (query is None or key is None)):

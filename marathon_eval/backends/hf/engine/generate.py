@@ -16,6 +16,7 @@ from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteria
 
 from marathon_eval.api.model import Generation, Request, Response, Usage
 from marathon_eval.api.press import Decoder, EvictionPress, PruningPress
+from marathon_eval.backends.hf.engine.answer_text import answer_text, cut_in_thought
 from marathon_eval.backends.hf.engine.evicted_answer import answered_from_evicted
 from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, broken_logits
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
@@ -28,6 +29,7 @@ from marathon_eval.backends.hf.engine.usage import (
     EncoderWatch,
     FirstToken,
     by_layers,
+    has_keys,
     kv_bytes_per_token,
     now,
     peak_bytes,
@@ -98,7 +100,7 @@ def generated(
                     facts=inputs.facts,
                 )
             )
-        timed = _generate(loaded, inputs, generation, watch)
+        timed = _generate(loaded, inputs, generation, watch, adapter.answer_begins)
     if watch.tokens is not None and watch.tokens != sum(inputs.audio_tokens):
         raise RowError(
             f"the encoder made {watch.tokens} audio tokens, the prompt has {sum(inputs.audio_tokens)}"
@@ -150,25 +152,31 @@ def last_position_only(model: Any) -> Iterator[None]:
 
 
 class StopStrings(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped
-    """Stops a row when its new text contains one of the strings."""
+    """Stops a row when its answer contains one of the strings; those in a thought (`begins`) do not count."""
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str], prompt_length: int) -> None:
+    def __init__(
+        self, tokenizer: Any, stop: Sequence[str], prompt_length: int, begins: str | None = None
+    ) -> None:
         self.tokenizer, self.stop, self.prompt_length = tokenizer, tuple(stop), prompt_length
+        self.begins = begins
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        texts = self.tokenizer.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
+        rows = input_ids[:, self.prompt_length :].tolist()
+        texts = [answer_text(self.tokenizer, row, self.begins).text for row in rows]
         done = [any(stop in text for stop in self.stop) for text in texts]
         return torch.tensor(done, device=input_ids.device)
 
 
-def _generate(loaded: Loaded, inputs: Inputs, generation: Generation, watch: EncoderWatch) -> TimedBatch:
+def _generate(
+    loaded: Loaded, inputs: Inputs, generation: Generation, watch: EncoderWatch, begins: str | None
+) -> TimedBatch:
     model, device = loaded.model, loaded.device
     tensors = {name: tensor.to(device) for name, tensor in inputs.tensors.items()}
     length = tensors["input_ids"].shape[1]
     first = FirstToken(device)
     criteria: list[StoppingCriteria] = [first]
     if generation.stop:
-        criteria.append(StopStrings(loaded.tokenizer, generation.stop, length))
+        criteria.append(StopStrings(loaded.tokenizer, generation.stop, length, begins))
     if generation.seed is not None:
         torch.manual_seed(generation.seed)
     logits = FiniteLogits(sampling=generation.temperature > 0)
@@ -221,7 +229,8 @@ def _response(
     end_tokens = set(loaded.model.generation_config.eos_token_id)
     end = next((index for index, token in enumerate(ids) if token in end_tokens), None)
     answer = ids if end is None else ids[:end]
-    text = loaded.tokenizer.decode(answer, skip_special_tokens=True)
+    read = answer_text(loaded.tokenizer, answer, adapter.answer_begins)
+    text = read.text
     cut = min((text.index(stop) for stop in generation.stop if stop in text), default=None)
     if cut is not None:
         text, finish = text[:cut], "stop"
@@ -232,6 +241,9 @@ def _response(
     broken = timed.logits.broken_at(row, output_tokens)
     if broken is not None:
         return Response.failed(broken_logits(broken), usage)
+    usage = replace(usage, details={**usage.details, **read.record()})
+    if finish == "length" and not read.begun:
+        return Response.failed(cut_in_thought(output_tokens), usage)
     return Response(text, finish_reason=finish, usage=usage)
 
 
@@ -261,7 +273,8 @@ def _usage(
         shape = Shape.of(pruning.decoder.stack.config)
         if shape is not None:
             details["theoretical_speedup"] = round(pruned_speedup(shape, prompt, per_layer), 4)
-    details["kv_tokens"] = by_layers(per_layer)
+    cached = zip(per_layer, timed.cache.layers, strict=True)
+    details["kv_tokens"] = by_layers([tokens if has_keys(layer) else None for tokens, layer in cached])
     details["batch"] = size
     details |= tokens_per_second(output_tokens, timed.decode_s)
     return Usage(

@@ -4,6 +4,9 @@ In Gemma, layers attend in windows, some reuse the keys of another layer, and ea
 token. All of these are computed from the input embeddings, so tokens are removed there: from the embeddings, the
 embeddings per layer and the positions. Kept tokens keep their positions, and a window reaches as many positions back
 as without the press, so the answer equals that of the whole prompt with the dropped tokens masked in every layer.
+
+Mamba layers keep a state of everything that they read, so a token can't leave between them either. Dropped here, it
+is in no state: the answer equals that of the prompt without it.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.masking_utils import create_causal_mask
+from transformers.masking_utils import create_causal_mask, create_recurrent_attention_mask
 
 from marathon_eval.backends.hf.engine.prompt_pass import Cut, PromptPass, gathered_tokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
@@ -22,6 +25,8 @@ from marathon_eval.errors import MarathonError
 
 #: The kernels that take a mask. Others take only a window's width, and would count kept tokens instead of positions.
 MASKED_KERNELS = ("eager", "sdpa")
+#: The kinds of layer that read each token for itself, and take no mask.
+UNMASKED = ("mlp", "moe")
 
 
 class InputPruning(Pruning):
@@ -35,8 +40,8 @@ class InputPruning(Pruning):
         kernel = self._config._attn_implementation
         if kernel not in MASKED_KERNELS:
             raise MarathonError(
-                f"press={self.press.name()}: attn_implementation={kernel}: with a press this model's windows need "
-                f"{' or '.join(MASKED_KERNELS)}"
+                f"press={self.press.name()}: attn_implementation={kernel}: with a press that drops tokens before "
+                f"the first layer, this model needs {' or '.join(MASKED_KERNELS)}"
             )
 
     def _hook_layers(self, undo: ExitStack) -> None:
@@ -85,7 +90,10 @@ class InputPruning(Pruning):
         """Build a mask for each kind of layer; `hidden` [B, new, h] holds the new tokens, the last ones of `cut`."""
         masks: dict[str, Any] = {}
         for number, kind in enumerate(self._config.layer_types):
-            if kind in masks:
+            if kind in masks or kind in UNMASKED:
+                continue
+            if kind == "linear_attention":
+                masks[kind] = create_recurrent_attention_mask(self._config, hidden, cut.valid)
                 continue
             if kind == "full_attention":
                 masks[kind] = create_causal_mask(

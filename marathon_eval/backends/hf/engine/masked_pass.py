@@ -1,7 +1,8 @@
 """Computes an answer's logits under a press by definition: one pass without cache that masks what the press removed.
 
 It never shortens a tensor and attends explicitly, so it shares nothing with the machinery that it checks but the
-press's own choice. Memory grows with the square of the prompt; it is meant for clips of some seconds.
+press's own choice. Memory grows with the square of the prompt; it is meant for clips of some seconds. The state of a
+Mamba layer can't be masked: for a model with layers that do not attend, the pass reads the prompt without what was removed.
 """
 
 from __future__ import annotations
@@ -90,11 +91,15 @@ def masked_logits(
         pruning = press.pruning if isinstance(press, PressPair) else press
         if isinstance(pruning, PruningPress):
             ((layer, _),), pruned = pruning.cuts, choices.pruned or choices
-            hide.append(_hide_tokens(pruned, layer))
             if pruned.merged is not None:
                 stack.enter_context(_merging(decoder, layer, pruned.selected[0], pruned.merged))
-        stack.enter_context(_attending(decoder, hide))
-        logits: Tensor = decoder.root(**whole, use_cache=False).logits[0, prompt.shape[1] - 1 :]
+            if all(hasattr(each, "self_attn") for each in decoder.layers):
+                hide.append(_hide_tokens(pruned, layer))
+            else:
+                stack.enter_context(_without(decoder, pruned))
+        if hide:
+            stack.enter_context(_attending(decoder, hide))
+        logits: Tensor = decoder.root(**whole, use_cache=False).logits[0, -len(tokens) :]
     return logits.float().cpu()
 
 
@@ -140,6 +145,26 @@ def _hide_keys(choices: PressChoices, context: int) -> Hide:
             seen[head, context:, gone] = False
 
     return hide
+
+
+@contextmanager
+def _without(decoder: Decoder, choices: PressChoices) -> Iterator[None]:
+    """While open, the layers read the prompt as if it had never held the removed tokens; for cuts at the input alone."""
+    gone = [_removed(each, kept) for each, kept in zip(choices.candidates, choices.selected, strict=True)]
+
+    def shorter(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        embeddings = kwargs["inputs_embeds"]
+        read = torch.ones(embeddings.shape[1], dtype=torch.bool, device=embeddings.device)
+        if gone:
+            read[gone[0]] = False
+        changed = {"inputs_embeds": embeddings[:, read], "attention_mask": None, "position_ids": None}
+        return args, {**kwargs, **changed}
+
+    handle = decoder.stack.register_forward_pre_hook(shorter, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

@@ -70,15 +70,18 @@ class EncoderWatch(AbstractContextManager["EncoderWatch"]):
 
 
 def kv_bytes_per_token(cache: Any) -> list[int]:
-    """Return the bytes of keys and values of one token of one sample, per layer of a filled cache."""
+    """Return the bytes of keys and values of one token of one sample, per layer of a filled cache; 0 for one without keys."""
     return [
-        sum(
-            part.nbytes // (part.shape[0] * part.shape[-2])
-            for part in (layer.keys, layer.values)
-            if part is not None
-        )
+        sum(part.nbytes // (part.shape[0] * part.shape[-2]) for part in (layer.keys, layer.values))
+        if has_keys(layer)
+        else 0
         for layer in cache.layers
     ]
+
+
+def has_keys(layer: Any) -> bool:
+    """Return whether a layer of a filled cache holds keys; those of Mamba, feed-forward and experts hold none."""
+    return getattr(layer, "keys", None) is not None
 
 
 def reset_peak(device: torch.device) -> None:
@@ -99,12 +102,16 @@ def tokens_per_second(output_tokens: int, decode_s: float) -> dict[str, float]:
     return {"tokens_per_s": round((output_tokens - 1) / decode_s, 3)}
 
 
-def by_layers(per_layer: Sequence[int]) -> dict[str, int]:
-    """Group equal neighbouring layers by their prompt tokens, such as `{"0-1": 2525, "2-27": 1275}`."""
+def by_layers(per_layer: Sequence[int | None]) -> dict[str, int]:
+    """Group equal neighbouring layers by their cached prompt tokens, such as `{"0-1": 2525, "2-27": 1275}`.
+
+    None stands for a layer without keys, which is in no group.
+    """
     groups: dict[str, int] = {}
     first = 0
     for layer, tokens in enumerate(per_layer):
         if layer + 1 == len(per_layer) or per_layer[layer + 1] != tokens:
-            groups[f"{first}-{layer}"] = tokens
+            if tokens is not None:
+                groups[f"{first}-{layer}"] = tokens
             first = layer + 1
     return groups
