@@ -70,7 +70,7 @@ def _head(names: Sequence[str]) -> str:
 
 
 def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the rows below the table: the sides' names, what a star says, and which tasks had two judges."""
+    """Yield the rows below the table: the sides' names, what a star says, and which tasks had two judges or metrics."""
     a, b = map(for_latex, names)
     yield from [f"difference: {b} $-$ {a}"] if _in_heads(names) else [f"A: {a}", f"B: {b}"]
     yield _STAR_ROW
@@ -82,6 +82,11 @@ def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[s
         f"{for_latex(name)}: the judges of the two runs differ"
         for name, task in tasks.items()
         if task["judge_differences"]
+    )
+    yield from (
+        f"{for_latex(name)}: the metrics of the two runs differ"
+        for name, task in tasks.items()
+        if task["metric_differences"]
     )
 
 

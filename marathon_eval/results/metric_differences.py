@@ -1,0 +1,65 @@
+"""Tells how two runs measured a task differently: its version, the settings of a metric, or the code of the task's own.
+
+A run records the entry of `metric_list` of every metric, with the hashes of own code, and the task's `metadata.version`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from marathon_eval.files import canonical_json, sha256_of
+from marathon_eval.results.run_labels import setting_text
+
+_SHORT_HASH = 8
+#: Keys of an entry that say where it stands, not how it is computed.
+_PLACE_KEYS = ("name", "filter_list")
+
+
+def metric_differences(task: str, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return an entry with `what`, `name`, `a` and `b` for each way in which two runs measured a task differently."""
+    a, b = (result["tasks"][task] for result in results)
+    found = list(_unlike("version", {"": a.get("version")}, {"": b.get("version")}))
+    for reading, metrics in (a.get("metrics") or {}).items():
+        others = (b.get("metrics") or {}).get(reading, {})
+        for metric, entry in metrics.items():
+            if metric in others:
+                found += _unlike(
+                    f"{reading} {metric}", *(_settings(spec) for spec in (entry, others[metric]))
+                )
+    return found + list(_unlike("code", *(_code(result, task) for result in results)))
+
+
+def metric_difference_text(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return `version 1 and 2; strict wer normalizer none and basic; code metrics/near.py 5e208994 and 90b1c3d2`."""
+    return "; ".join(
+        f"{' '.join(filter(None, (each['what'], each['name'])))} {_shown(each['a'])} and {_shown(each['b'])}"
+        for each in entries
+    )
+
+
+def _code(result: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Return the hashes of all own code of a task by file: its metrics', filters', row steps' and functions'."""
+    hashes = dict(((result.get("manifests") or {}).get(task) or {}).get("code") or {})
+    for metrics in (result["tasks"][task].get("metrics") or {}).values():
+        for entry in metrics.values():
+            hashes |= entry.get("code") or {}
+    return hashes
+
+
+def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key not in (*_PLACE_KEYS, "code")}
+
+
+def _unlike(what: str, a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name in dict.fromkeys([*a, *b]):
+        if canonical_json(a.get(name)) != canonical_json(b.get(name)):
+            yield {"what": what, "name": name, "a": a.get(name), "b": b.get(name)}
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a line shows it; of hashes and nested values the first digits of a hash."""
+    if value is None:
+        return "none"
+    text = setting_text(value)
+    return text if text is not None else (value if isinstance(value, str) else sha256_of(value))[:_SHORT_HASH]
