@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from marathon_eval.report.cost import STAR_P, starred
-from marathon_eval.report.tables import LATEX_LOWER, STAR, for_latex, marked, one_line
+from marathon_eval.report.tables import LATEX_LOWER, STAR, for_latex, one_line
+from marathon_eval.results.directions import marked
 from marathon_eval.scoring.stats import p_text
 
 #: Heads hold names up to this length; longer ones stand in rows below the table, where the heads are A and B.

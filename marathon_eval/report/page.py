@@ -35,7 +35,8 @@ from marathon_eval.report.summary import (
     task_lines,
     timing_lines,
 )
-from marathon_eval.report.tables import listening_gaps, listening_text, one_line, rows_text
+from marathon_eval.report.tables import listening_falls, listening_gaps, listening_text, one_line, rows_text
+from marathon_eval.results.directions import LOWER_NOTE, marked
 from marathon_eval.results.outcomes import NAMES, is_error_rate
 
 #: Characters of text in a page; if there are more, the longest texts are cut.
@@ -101,6 +102,10 @@ def render_page(
         report=report,
         one_line=one_line,
         listening_text=listening_text,
+        listening_falls=listening_falls,
+        marked=marked,
+        lower_note=LOWER_NOTE,
+        falling=[column.task for column in report.board.columns if report.board.falls(column.task)],
         listening_gaps=listening_gaps,
         rows_text=rows_text,
         champions=champions(report.board, report.benchmark) if report.benchmark else [],

@@ -17,6 +17,7 @@ from marathon_eval.report import tables
 from marathon_eval.report.leaderboard import Score, champions, make_board, mean_interval, published_rows
 from marathon_eval.report.published import benchmark_names, benchmark_of, published_benchmark
 from marathon_eval.report.runs import read_cells
+from marathon_eval.results.directions import LOWER_NOTE
 from marathon_eval.results.run_labels import labels
 
 TEN = ("slue", "race", "librispeech", "desed", "gtzan", "tau", "had", "vesus", "vox_age", "vox_gender")
@@ -285,7 +286,7 @@ def test_error_rates_are_marked_as_such(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["leaderboard", *runs]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "| model | heard ↓ | also_heard ↓ | Avg ↓ |"
-    assert tables.LOWER_NOTE in lines
+    assert LOWER_NOTE in lines
     assert main(["leaderboard", *runs, "--latex"]) == 0
     text = capsys.readouterr().out
     assert r"model & heard $\downarrow$ & also\_heard $\downarrow$ & Avg $\downarrow$ \\" in text
@@ -294,11 +295,39 @@ def test_error_rates_are_marked_as_such(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["compare", *runs, "--latex", str(table)]) == 0
     printed = capsys.readouterr().out
     assert printed.count("wer ↓ *") == 2
-    assert tables.LOWER_NOTE in printed.splitlines()
+    assert LOWER_NOTE in printed.splitlines()
     assert r"heard & wer $\downarrow$ & 75.0 & 25.0 & " in table.read_text()
     assert r"{\footnotesize $\downarrow$: lower is better} \\" in table.read_text()
     assert main(["compare", *runs, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"]["heard"]["lower_is_better"] == {"none": ["wer"]}
+
+
+def test_error_rates_are_marked_beside_controls_and_on_the_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = error_rates(tmp_path)
+    silent = ["--model", "dummy", "--model_args", "answer=the", "--tasks", str(tmp_path / "heard.yaml")]
+    assert main([*silent, "--no_audio", "silence", "--output_path", str(tmp_path / "silent")]) == 0
+    runs.append(str(tmp_path / "silent"))
+    capsys.readouterr()
+    assert main(["leaderboard", *runs]) == 0
+    heard = capsys.readouterr().out.partition("Listening: ")[2]
+    assert "| listening | control | heard ↓ |" in heard
+    assert LOWER_NOTE in heard
+    assert main(["leaderboard", *runs, "--latex"]) == 0
+    heard = capsys.readouterr().out.partition("Listening: ")[2]
+    assert r"listening & control & heard $\downarrow$ \\" in heard
+    assert f"% {LOWER_NOTE}" in heard
+    page = tmp_path / "page.html"
+    assert main(["report", *runs, "--output_path", str(page)]) == 0
+    text = page.read_text()
+    listening = text.partition('id="listening"')[2]
+    assert ">heard ↓</th>" in listening.partition("</table>")[0]
+    board = text.partition('id="h-leaderboard"')[2].partition("</table>")[0]
+    assert ">heard ↓" in board
+    assert ">also_heard ↓" in board
+    assert "<td>none wer ↓</td>" in text
+    assert text.count(LOWER_NOTE) >= 2
 
 
 def test_accuracies_are_not_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -143,7 +143,7 @@ def title(side: Mapping[str, Any]) -> str:
 
 def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
     """Add one row per reading, the headline's first and starred."""
-    from marathon_eval.report.tables import LOWER
+    from marathon_eval.results.directions import LOWER
     from marathon_eval.scoring.stats import p_text
 
     headline = task["headline"] or {}
@@ -179,7 +179,7 @@ def interval(ends: Any, reason: str | None) -> str:
 
 def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines below the table: rows and tasks left out, metrics without a difference, how to read it."""
-    from marathon_eval.report.tables import LOWER_NOTE
+    from marathon_eval.results.directions import LOWER_NOTE
     from marathon_eval.results.judges import judge_difference_text
     from marathon_eval.results.metric_differences import metric_difference_text
 
