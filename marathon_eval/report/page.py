@@ -102,10 +102,6 @@ def render_page(
         report=report,
         one_line=one_line,
         listening_text=listening_text,
-        listening_falls=listening_falls,
-        marked=marked,
-        lower_note=LOWER_NOTE,
-        falling=[column.task for column in report.board.columns if report.board.falls(column.task)],
         listening_gaps=listening_gaps,
         rows_text=rows_text,
         champions=champions(report.board, report.benchmark) if report.benchmark else [],
@@ -114,6 +110,7 @@ def render_page(
         timing_lines=timing_lines(report.gathered.timings),
         runs=[run_facts(cell) for cell in report.cells],
         **_beside_scores(report),
+        **_directions(report),
         failures=report.gathered.failures,
         clip_counts=clip_counts(samples.clips, samples.previews),
         address=address,
@@ -121,6 +118,16 @@ def render_page(
     )
     # a lone surrogate in a name cannot be encoded as UTF-8
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _directions(report: Report) -> dict[str, Any]:
+    """Return what marks the columns of which a lower score is better."""
+    return {
+        "listening_falls": listening_falls,
+        "marked": marked,
+        "lower_note": LOWER_NOTE,
+        "falling": [column.task for column in report.board.columns if report.board.falls(column.task)],
+    }
 
 
 class PageSamples(NamedTuple):

@@ -164,7 +164,7 @@ class TestCost:
             "hours": pytest.approx(9 / 3600, abs=1e-4),
             "requests": 9,
             "least_loss": None,
-            "no_loss": "n too small (3 of 6 clusters)",
+            "no_loss": "no difference will have an interval: n too small (3 of 6 clusters)",
             "n_length": 0,
         }
         assert (cost["hits"], cost["misses"], cost["most_output_tokens"]) == (0, 9, 9 * 4)
