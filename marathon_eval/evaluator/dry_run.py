@@ -18,7 +18,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estimate
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.eta import Forecast
-from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
+from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks, rows_too_long
 from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
 from marathon_eval.results.failures import FailureKind, failure_kinds
@@ -91,6 +91,8 @@ class DryRun:
     estimate: BudgetEstimate | None = None
     #: Why rows cannot be asked, as a run groups the errors of failed rows.
     unasked: Sequence[FailureKind] = ()
+    #: Rows that would fail: those that cannot be asked, and those with more audio than a model takes.
+    would_fail: int = 0
 
     @property
     def faults(self) -> list[str]:
@@ -118,6 +120,7 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         for label, model in zip(labels, plan.models, strict=True)
     ]
     unheard = _unheard(plan.pool, facts, plan.cache)
+    unasked = [row for name in plan.tasks for row in _unasked(plan.pool, name, unheard)]
     run_checks = list(checks(plan, sum(cost.misses for cost in costs)))
     return DryRun(
         {
@@ -132,7 +135,8 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         run_checks,
         _sample_request(plan.pool),
         _estimate(plan, requests, facts, costs[0], budget),
-        failure_kinds(row for name in plan.tasks for row in _unasked(plan.pool, name, unheard)),
+        failure_kinds(unasked),
+        len({(name, doc_id) for name, doc_id, _ in unasked} | rows_too_long(plan)),
     )
 
 
