@@ -8,24 +8,24 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from marathon_eval.api.own_code import place_of
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import LongTensor, Tensor
 
     from marathon_eval.api.press_views import EvictionView, PruningView
 
 
-class Press(Protocol):
+class _Press(Protocol):
     """Describes a press (api/press.py) as far as messages about it need."""
 
     def name(self) -> str: ...
 
 
-def selected(press: Press, view: PruningView | EvictionView, rule: Callable[[Any], Any]) -> Any:
+def press_reply(press: _Press, view: PruningView | EvictionView, rule: Callable[[Any], Any]) -> Any:
     """Return what a press's `select` returns for the view. Raises RowError with file and line of what it raises.
 
     Want of memory is raised as it is, for the engine then asks with fewer requests at once.
@@ -40,10 +40,10 @@ def selected(press: Press, view: PruningView | EvictionView, rule: Callable[[Any
         told = f"{type(error).__name__}: {error}"
         file = _file(press)
         place = f"{place_of(error, file)}: " if file is not None else ""
-        raise RowError(f"{press_words(press)}: {place}{told}") from error
+        raise RowError(f"{_press_words(press)}: {place}{told}") from error
 
 
-def checked_positions(press: Press, view: PruningView, chosen: Any) -> Tensor:
+def checked_positions(press: _Press, view: PruningView, chosen: Any) -> LongTensor:
     """Return the positions [keep] that a pruning press chose. Raises RowError for anything else.
 
     They are `view.keep` different entries of `view.audio`.
@@ -53,15 +53,15 @@ def checked_positions(press: Press, view: PruningView, chosen: Any) -> Tensor:
     wanted = f"a LongTensor [{view.keep}] of different entries of view.audio [{len(view.audio)}]"
     positions = _whole_numbers(press, chosen, wanted, view.audio)
     if positions.shape != (view.keep,):
-        raise _refused(press, "select", wanted, shown(positions))
+        raise _refused(press, "select", wanted, _shown(positions))
     if not torch.isin(positions, view.audio).all():
         raise _refused(press, "select", wanted, _strangers(positions, view.audio))
     if len(positions.unique()) != view.keep:
         raise _refused(press, "select", wanted, f"{len(positions.unique())} different ones, some twice")
-    return positions
+    return cast("LongTensor", positions)
 
 
-def checked_key_positions(press: Press, view: EvictionView, chosen: Any) -> Tensor:
+def checked_key_positions(press: _Press, view: EvictionView, chosen: Any) -> Tensor:
     """Return the positions [key heads, keep] that an eviction press chose by itself. Raises RowError for anything else."""
     import torch
 
@@ -69,7 +69,7 @@ def checked_key_positions(press: Press, view: EvictionView, chosen: Any) -> Tens
     wanted = f"a LongTensor [{heads} key heads, {view.keep}] of different entries of view.audio [{len(audio)}] in each row"
     positions = _whole_numbers(press, chosen, wanted, audio)
     if positions.shape != (heads, view.keep):
-        raise _refused(press, "select", wanted, shown(positions))
+        raise _refused(press, "select", wanted, _shown(positions))
     if not torch.isin(positions, audio).all():
         raise _refused(press, "select", wanted, _strangers(positions, audio))
     if (positions.sort(dim=1).values.diff(dim=1) == 0).any():
@@ -77,14 +77,14 @@ def checked_key_positions(press: Press, view: EvictionView, chosen: Any) -> Tens
     return positions
 
 
-def checked_scores(press: Press, view: EvictionView, scores: Any) -> Tensor:
+def checked_scores(press: _Press, view: EvictionView, scores: Any) -> Tensor:
     """Return an eviction press's scores as float [key heads, T]. Raises RowError for a reply that is no score of every key."""
     import torch
 
     heads, length = view.keys.shape[:2]
     wanted = f"a Tensor of scores [{heads} key heads, {length} keys] or [{length} keys]"
     if not isinstance(scores, torch.Tensor):
-        raise _refused(press, "score", wanted, shown(scores))
+        raise _refused(press, "score", wanted, _shown(scores))
     if scores.ndim == 0 or scores.shape[-1] != length or scores.shape[:-1] not in ((), (1,), (heads,)):
         hint = ""
         if scores.ndim and scores.shape[-1] in (len(view.audio), view.keep):
@@ -94,25 +94,25 @@ def checked_scores(press: Press, view: EvictionView, scores: Any) -> Tensor:
                 else "a score is wanted for each of view.keys, not the positions of those that stay"
             )
             hint = f": {few}"
-        raise _refused(press, "score", wanted, shown(scores) + hint)
+        raise _refused(press, "score", wanted, _shown(scores) + hint)
     return scores.float().expand(heads, -1)
 
 
-def press_words(press: Press) -> str:
+def _press_words(press: _Press) -> str:
     """Return `press ends (class Ends in mine/presses/ends.py)`."""
     file = _file(press)
     place = "" if file is None else f" in {file}"
     return f"press {press.name()} (class {type(press).__name__}{place})"
 
 
-def _file(press: Press) -> Path | None:
+def _file(press: _Press) -> Path | None:
     try:
         return Path(inspect.getfile(type(press)))
     except (OSError, TypeError):  # a class that was typed into an interpreter
         return None
 
 
-def shown(reply: Any) -> str:
+def _shown(reply: Any) -> str:
     """Return what a reply is: a tensor's type and shape, or a type with its length."""
     import torch
 
@@ -122,11 +122,11 @@ def shown(reply: Any) -> str:
     return f"{type(reply).__name__}{length}"
 
 
-def _whole_numbers(press: Press, chosen: Any, wanted: str, audio: Tensor) -> Tensor:
+def _whole_numbers(press: _Press, chosen: Any, wanted: str, audio: Tensor) -> Tensor:
     import torch
 
     if not isinstance(chosen, torch.Tensor) or chosen.dtype not in (torch.int64, torch.int32):
-        raise _refused(press, "select", wanted, shown(chosen))
+        raise _refused(press, "select", wanted, _shown(chosen))
     return chosen.long().to(audio.device)
 
 
@@ -134,10 +134,10 @@ def _strangers(positions: Tensor, audio: Tensor) -> str:
     """Return what to say of positions that are not the audio's: perhaps they are places in `view.audio`."""
     low, high = int(positions.min()), int(positions.max())
     said = f"numbers from {low} to {high}, and the audio's positions are {int(audio.min())} to {int(audio.max())}"
-    if 0 <= low and high < len(audio):
+    if low >= 0 and high < len(audio):
         return f"{said}: places in view.audio; return view.audio[places]"
     return said
 
 
-def _refused(press: Press, method: str, wanted: str, got: str) -> RowError:
-    return RowError(f"{press_words(press)}: {method} must return {wanted}, got {got}")
+def _refused(press: _Press, method: str, wanted: str, got: str) -> RowError:
+    return RowError(f"{_press_words(press)}: {method} must return {wanted}, got {got}")

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report import figures, prompts
 from marathon_eval.report.addresses import address
-from marathon_eval.report.clips import ReportClips, ServedClips, clip_counts
+from marathon_eval.report.clips import ReportClips, ServedClips, clip_counts, lost_clips
 from marathon_eval.report.documents import same_clips
 from marathon_eval.report.embedded_samples import ClipNumbers, embedded_samples, fitting_length
 from marathon_eval.report.facets import board_facets
@@ -148,7 +148,7 @@ def packed_samples(
 ) -> PageSamples:
     """Compress all samples for a page in `folder`, with at most `embed_bytes` of audio previews.
 
-    Prints one line if clips are not embedded because they lie outside `data_dirs`.
+    Prints a line if clips are not embedded because they lie outside `data_dirs`, and one if they are nowhere.
     """
     tasks = report.gathered.tasks
     texts = prompts.prompts_by_sha(prompts.cache_files(use_cache))
@@ -162,6 +162,8 @@ def packed_samples(
             f"to allow the first, type --data_dir {str(clips.outside[0].parent)!r}",
             file=sys.stderr,
         )
+    if clips.lost:
+        print(lost_clips(clips.lost), file=sys.stderr)
     return PageSamples(blocks, clips.listed, previews)
 
 

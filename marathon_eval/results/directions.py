@@ -10,7 +10,6 @@ from typing import Any
 from marathon_eval.api.results import TaskResult
 from marathon_eval.errors import MarathonError
 
-
 LOWER = "↓"
 LOWER_NOTE = f"{LOWER} lower is better."
 

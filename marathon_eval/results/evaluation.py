@@ -11,6 +11,7 @@ from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.results.label import label_words
 from marathon_eval.results.lm_eval_export import results, sample_rows
+from marathon_eval.results.outcomes import is_over_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -71,7 +72,8 @@ class Evaluation(RunResult):
         """Return a table with a row per document, or with `of="scores"` per task, reading and metric.
 
         Columns of samples: task, doc_id, target, response, status, error, cached, seconds (of audio), for each reading
-        `<reading>` (its answer) and `<reading>_<metric>`, and the task's breakdown fields. Raises MarathonError.
+        `<reading>` (its answer) and `<reading>_<metric>`, and the task's breakdown fields. F1 over labels has no value for
+        a row: in its place stands `<reading>_right`, 1 for a right row and else 0. Raises MarathonError.
         """
         import pandas
 
@@ -135,8 +137,15 @@ def sample_records(result: RunResult) -> Iterator[dict[str, Any]]:
             }
             for reading, scored in sample.readings.items():
                 record[reading] = scored.answer
-                record |= {f"{reading}_{metric}": score for metric, score in scored.scores.items()}
+                entries = result.tasks[task].metrics.get(reading, {})
+                for metric, score in scored.scores.items():
+                    record[f"{reading}_{_row_column(metric, entries.get(metric, {}))}"] = score
             yield {**record, **{f"field_{name}": value for name, value in sample.fields.items()}}
+
+
+def _row_column(metric: str, entry: Mapping[str, Any]) -> str:
+    """Return what a metric's number for a row is called: its name, or `right` where it has a value over rows only."""
+    return "right" if is_over_rows(metric, entry) else metric
 
 
 def text_table(columns: tuple[str, ...], rows: Iterator[Mapping[str, Any]], caption: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from marathon_eval.api.press import EvictionPress, PruningPress
-from marathon_eval.api.press_replies import checked_key_positions, checked_positions, selected
+from marathon_eval.api.press_replies import checked_key_positions, checked_positions, press_reply
 from marathon_eval.errors import RowError
 
 AUDIO = torch.arange(10, 20)
@@ -125,7 +125,7 @@ def test_what_a_press_raises_has_its_file_and_line_and_want_of_memory_passes() -
     def wrong(view: Any) -> Any:
         return view.audio[99]
 
-    text = refusal(wrong, Chooser(ratio=0.5), lambda press: selected(press, VIEW, press.select))
+    text = refusal(wrong, Chooser(ratio=0.5), lambda press: press_reply(press, VIEW, press.select))
     line = wrong.__code__.co_firstlineno + 1
     assert f"{__file__}:{line}: IndexError: index 99 is out of bounds" in text
 
@@ -134,4 +134,4 @@ def test_what_a_press_raises_has_its_file_and_line_and_want_of_memory_passes() -
 
     Chooser.reply = staticmethod(hungry)
     with pytest.raises(torch.OutOfMemoryError):
-        selected(Chooser(ratio=0.5), VIEW, Chooser(ratio=0.5).select)
+        press_reply(Chooser(ratio=0.5), VIEW, Chooser(ratio=0.5).select)

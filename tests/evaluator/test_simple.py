@@ -15,6 +15,7 @@ import marathon_eval
 from conftest import ROOT, MakeWav
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
+from helpers.minimal_task import KEYS, write_task
 from marathon_eval import MarathonError, simple_evaluate
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import Progress
@@ -103,6 +104,14 @@ def test_a_notebook_shows_an_escaped_table(folder: Path) -> None:
     assert "1 rows failed" in html
     assert "<script>" not in html
     assert html.count("<table>") == html.count("</table>") == 1
+
+
+def test_f1_over_labels_is_no_column_of_rows(tmp_path: Path) -> None:
+    keys = KEYS + "metric_list: [{metric: macro_f1}, {metric: f1, name: own_f1, pos_label: A}]\n"
+    task = write_task(tmp_path, keys, [{"q": "1?", "a": "A"}, {"q": "2?", "a": "B"}])
+    table = simple_evaluate("dummy", [str(task)], no_cache=True).to_pandas()
+    assert table["none_right"].tolist() == [1.0, 0.0]
+    assert not [column for column in table.columns if "f1" in column]
 
 
 def test_a_run_prints_as_a_table(folder: Path) -> None:

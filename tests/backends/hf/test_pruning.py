@@ -14,8 +14,7 @@ from helpers.tiny_press_run import Tiny
 from marathon_eval.api.press import PruningPress, PruningView
 from marathon_eval.backends.hf.engine.prompt_pass import gathered_tokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.errors import RowError
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, RowError
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from marathon_eval.api.press import Decoder, EvictionPress, EvictionView
-from marathon_eval.api.press_replies import checked_key_positions, selected
+from marathon_eval.api.press_replies import checked_key_positions, press_reply
 from marathon_eval.backends.hf.engine.eviction_context import (
     Context,
     Observed,
@@ -106,7 +106,7 @@ def keep_selected_keys(
             view = _view(decoder, context, press, layer, count, seed)
             shown = tokens.shown.to(stored.keys.device)
             rule = press.parts[-1]  # of a pair, the one that evicts
-            chosen = checked_key_positions(rule, view, selected(rule, view, press.select))
+            chosen = checked_key_positions(rule, view, press_reply(rule, view, press.select))
             kept = _kept(view, chosen, shown, silent_leaves)
             keys, values = _gathered(stored.keys, stored.values, kept)
         if stays is not None:

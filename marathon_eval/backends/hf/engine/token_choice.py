@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from marathon_eval.api.press import Decoder, PruningPress, PruningView
-from marathon_eval.api.press_replies import checked_positions, selected
+from marathon_eval.api.press_replies import checked_positions, press_reply
 from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
 from marathon_eval.backends.hf.engine.prompt_pass import PromptPass, stored_keys
 
@@ -49,7 +49,7 @@ class TokenChoice:
         if not len(audio):
             return
         view = self._view(current, cut, row, shown, audio)
-        chosen = checked_positions(self.press, view, selected(self.press, view, self.press.select))
+        chosen = checked_positions(self.press, view, press_reply(self.press, view, self.press.select))
         places = torch.arange(keep.shape[1], device=chosen.device)[shown][chosen]
         keep[row, places] = True
         merged = self.press.merged(view, chosen)
