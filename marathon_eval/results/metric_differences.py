@@ -17,34 +17,47 @@ _PLACE_KEYS = ("name", "filter_list")
 
 
 def metric_differences(task: str, results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return an entry with `what`, `name`, `a` and `b` for each way in which two runs measured a task differently."""
+    """Return an entry with `what`, `name`, `a` and `b` for each way in which two runs measured a task differently.
+
+    Metrics that only one of them has are not compared, and make no entry.
+    """
     a, b = (result["tasks"][task] for result in results)
     found = list(_unlike("version", {"": a.get("version")}, {"": b.get("version")}))
+    codes = [_code(result, task) for result in results]
+    of_metrics = [_metric_code(side) for side in (a, b)]
     for reading, metrics in (a.get("metrics") or {}).items():
         others = (b.get("metrics") or {}).get(reading, {})
-        for metric, entry in metrics.items():
-            if metric in others:
-                found += _unlike(
-                    f"{reading} {metric}", *(_settings(spec) for spec in (entry, others[metric]))
-                )
-    return found + list(_unlike("code", *(_code(result, task) for result in results)))
+        for metric in (name for name in metrics if name in others):
+            specs = metrics[metric], others[metric]
+            found += _unlike(f"{reading} {metric}", *(_settings(spec) for spec in specs))
+    for metric in sorted(of_metrics[0].keys() & of_metrics[1].keys()):
+        found += _unlike(f"code of {metric}", *(of_side[metric] for of_side in of_metrics))
+    told = {file for of_side in of_metrics for hashes in of_side.values() for file in hashes}
+    rest = ({file: sha256 for file, sha256 in code.items() if file not in told} for code in codes)
+    return found + list(_unlike("code", *rest))
 
 
 def metric_difference_text(entries: Sequence[Mapping[str, Any]]) -> str:
-    """Return `version 1 and 2; strict wer normalizer none and basic; code metrics/near.py 5e208994 and 90b1c3d2`."""
+    """Return `version 1 and 2; strict wer normalizer none and basic; code of near metrics/near.py 5e208994 and 90b1c3d2`."""
     return "; ".join(
         f"{' '.join(filter(None, (each['what'], each['name'])))} {_shown(each['a'])} and {_shown(each['b'])}"
         for each in entries
     )
 
 
-def _code(result: Mapping[str, Any], task: str) -> dict[str, Any]:
+def _code(result: Mapping[str, Any], task: str) -> Mapping[str, Any]:
     """Return the hashes of all own code of a task by file: its metrics', filters', row steps' and functions'."""
-    hashes = dict(((result.get("manifests") or {}).get(task) or {}).get("code") or {})
-    for metrics in (result["tasks"][task].get("metrics") or {}).values():
-        for entry in metrics.values():
-            hashes |= entry.get("code") or {}
-    return hashes
+    return ((result.get("manifests") or {}).get(task) or {}).get("code") or {}
+
+
+def _metric_code(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the hashes of own code by metric and file."""
+    found: dict[str, dict[str, Any]] = {}
+    for metrics in (summary.get("metrics") or {}).values():
+        for metric, entry in metrics.items():
+            if entry.get("code"):
+                found.setdefault(metric, {}).update(entry["code"])
+    return found
 
 
 def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:

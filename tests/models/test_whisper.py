@@ -213,7 +213,7 @@ def test_an_english_checkpoint_refuses_other_languages(
     with pytest.raises(MarathonError, match=rf"--model_args: {said}: pretrained=.* knows English alone"):
         model.check()
     with pytest.raises(MarathonError, match=said):  # a checkpoint from the hub is known when it is loaded
-        load(model)
+        model.begin(load(model))
     assert answer(checkpoint, Request("Transcribe.", (clip,)), language="en").error is None
 
 

@@ -190,8 +190,8 @@ def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
             yield f"{task['task']}: the judges differ: {judge_difference_text(task['judge_differences'])}"
         if task["metric_differences"]:
             yield (
-                f"{task['task']}: not measured alike, so that B - A is a difference of the metrics too: "
-                f"{metric_difference_text(task['metric_differences'])}; `score RUN` scores both with the task as it is now"
+                f"{task['task']}: not measured alike: {metric_difference_text(task['metric_differences'])}; `score RUN` "
+                "scores each run again with the task as it is now"
             )
     for task in comparison["tasks"].values():
         if task["n_only_a"] or task["n_only_b"]:
