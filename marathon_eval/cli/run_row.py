@@ -64,10 +64,13 @@ def window_lines(details: Mapping[str, Any]) -> Iterator[str]:
 
     Stretch, prompt and answer stand only where the run recorded them.
     """
-    responses, answers = details.get("window_responses") or (), details.get("window_answers")
-    prompts, spans = details.get("window_prompts"), details.get("window_spans")
+    responses = _of_windows(details, "window_responses")
+    answers, prompts, spans = (
+        _of_windows(details, name, len(responses))
+        for name in ("window_answers", "window_prompts", "window_spans")
+    )
     for place, text in enumerate(responses):
-        stretch = f" ({spans[place][0]:g}-{spans[place][1]:g} s)" if spans else ""
+        stretch = f" ({'-'.join(f'{end:g}' for end in spans[place])} s)" if spans else ""
         read = f", read as {answers[place]!r}" if answers else ""
         if prompts:
             yield f"window   {place + 1}{stretch} was asked"
@@ -75,16 +78,29 @@ def window_lines(details: Mapping[str, Any]) -> Iterator[str]:
         yield f"window   {place + 1}{stretch}: {text!r}{read}"
 
 
+def _of_windows(details: Mapping[str, Any], name: str, count: int | None = None) -> list[Any]:
+    """Return what a run recorded by window; nothing where the file has something else in its place."""
+    found = details.get(name)
+    if not isinstance(found, list) or count not in (None, len(found)):
+        return []
+    kinds = {"window_spans": list, "window_answers": str | None}
+    if not all(isinstance(item, kinds.get(name, str)) for item in found):
+        return []
+    if name == "window_spans" and not all(isinstance(end, int | float) for span in found for end in span):
+        return []
+    return found
+
+
 def asked_line(details: Mapping[str, Any]) -> Iterator[str]:
     """Yield, for a row that was asked in windows, what the prompt above was sent with; nothing for another row."""
-    count = len(details.get("window_responses") or ())
+    count = len(_of_windows(details, "window_responses"))
     if not count:
         return
     if details.get("combine") == "map_reduce":
         yield f"asked    about the notes on {count} windows of the clip; each window's prompt stands below"
-    elif details.get("window_prompts"):
+    elif _of_windows(details, "window_prompts", count):
         yield f"asked    {count} times, each about a window of the clip; not as above, but as stands below"
-    elif details.get("window_spans"):
+    elif _of_windows(details, "window_spans", count):
         yield f"asked    {count} times with this prompt, each about a window of the clip"
     else:
         yield f"asked    {count} times, each about a window of the clip; what each was asked is not recorded"

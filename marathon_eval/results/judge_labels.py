@@ -58,17 +58,27 @@ def _of_run(folder: Path) -> Iterator[tuple[Place, Judgement]]:
     any_judged = False
     results = read_results(folder)
     for task in results["tasks"]:
-        facts = ((results.get("manifests") or {}).get(task) or {}).get("judge") or {}
+        scales = _scales(results, task)
         for row in read_samples(folder, task):
             for kind, texts in row.get("judge", {}).items():
                 any_judged = True
                 judgement = _judged(kind, texts, row)
                 if judgement is not None:
-                    scale = (facts.get("scales") or {}).get(kind)
-                    judgement = replace(judgement, scale=None if scale is None else (scale[0], scale[1]))
-                    yield Place(kind, task, row["doc_id"]), judgement
+                    yield Place(kind, task, row["doc_id"]), replace(judgement, scale=scales.get(kind))
     if not any_judged:
         raise MarathonError(f"{folder}: no row was judged (was the run made with --judge_model?)")
+
+
+def _scales(results: Mapping[str, Any], task: str) -> dict[str, tuple[float, float]]:
+    """Return the scale of each kind of judging that the run recorded; a file may hold anything in its place."""
+    found: Any = results.get("manifests")
+    for name in (task, "judge", "scales"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return {
+        kind: (float(ends[0]), float(ends[1]))
+        for kind, ends in (found.items() if isinstance(found, Mapping) else ())
+        if isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+    }
 
 
 def _judged(kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any]) -> Judgement | None:

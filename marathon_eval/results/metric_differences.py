@@ -47,7 +47,7 @@ def metric_difference_text(entries: Sequence[Mapping[str, Any]]) -> str:
 
 def _code(result: Mapping[str, Any], task: str) -> Mapping[str, Any]:
     """Return the hashes of all own code of a task by file: its metrics', filters', row steps' and functions'."""
-    return ((result.get("manifests") or {}).get(task) or {}).get("code") or {}
+    return _mapping(_mapping(_mapping(result.get("manifests")).get(task)).get("code"))
 
 
 def _metric_code(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -55,9 +55,13 @@ def _metric_code(summary: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for metrics in (summary.get("metrics") or {}).values():
         for metric, entry in metrics.items():
-            if entry.get("code"):
-                found.setdefault(metric, {}).update(entry["code"])
+            found.setdefault(metric, {}).update(_mapping(entry.get("code")))
     return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """Return the value if it is a mapping; a file may hold anything in its place."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _settings(spec: Mapping[str, Any]) -> dict[str, Any]:
