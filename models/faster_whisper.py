@@ -21,6 +21,7 @@ from pydantic import Field
 
 from marathon_eval.api.model import Model, ModelSettings, Request, Response, Usage
 from marathon_eval.backends import ctranslate2
+from marathon_eval.backends.english_only import refuse_languages
 from marathon_eval.backends.hf import weights
 from marathon_eval.errors import MarathonError, RowError, install_hint
 
@@ -177,6 +178,14 @@ class FasterWhisper(Model):
             raise MarathonError(
                 f"{self.flags.args}: {self.name()}: pretrained={self.settings.pretrained}: {error}"
             ) from None
+        settings = self.settings
+        refuse_languages(
+            model.model.is_multilingual,
+            settings.language,
+            settings.task,
+            self.flags.args,
+            settings.pretrained,
+        )
         model.feature_extractor = Heard(model.feature_extractor)
         model.max_length = 2 * WINDOW_TOKENS  # CTranslate2 allows half of it for the text
         return model

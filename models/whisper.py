@@ -19,8 +19,11 @@ from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from marathon_eval.api.model import ModelSettings, Request, Response, Usage
+from marathon_eval.backends.english_only import refuse_languages
 from marathon_eval.backends.hf.adapter import HFAudio
+from marathon_eval.backends.hf.config_files import read_json
 from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
+from marathon_eval.backends.hf.weights import local_folder
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -98,9 +101,10 @@ class Whisper(HFAudio):
     def begin(self, loaded: Loaded) -> None:
         """Complete generation settings of older checkpoints, which do not name the token that precedes timestamps.
 
-        Raises MarathonError for a tokenizer without that token.
+        Raises MarathonError for a tokenizer without that token, and for a language that the checkpoint does not know.
         """
         config, tokenizer = loaded.model.generation_config, loaded.tokenizer
+        self._refuse_languages(bool(getattr(config, "is_multilingual", False)))
         if getattr(config, "no_timestamps_token_id", None) is not None:
             return
         token = tokenizer.convert_tokens_to_ids(NO_TIMESTAMPS)
@@ -110,6 +114,19 @@ class Whisper(HFAudio):
                 f"{NO_TIMESTAMPS}, so this checkpoint writes no timestamps, by which windows are continued"
             )
         config.no_timestamps_token_id = token
+
+    def check(self) -> None:
+        super().check()
+        folder = local_folder(self.args.pretrained)
+        file = None if folder is None else folder / "generation_config.json"
+        if file is not None and file.is_file():
+            self._refuse_languages(bool(read_json(file).get("is_multilingual", False)))
+
+    def _refuse_languages(self, multilingual: bool) -> None:
+        """Raise MarathonError for a language, or a translation, that an English-only checkpoint cannot give."""
+        refuse_languages(
+            multilingual, self.settings.language, self.settings.task, self.flags.args, self.args.pretrained
+        )
 
     def requests_at_once(self) -> int:
         """Return 1: a batch is one request, and `batch_size` counts its windows."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from marathon_eval.api.press_ranking import highest_scores, low_passed
+from marathon_eval.api.press_replies import checked_scores
 from marathon_eval.api.press_stages import parsed_stages
 from marathon_eval.api.press_views import EvictionView, PruningView, StepView
 from marathon_eval.errors import MarathonError, did_you_mean
@@ -259,7 +260,7 @@ class EvictionPress(Press):
 
     def select(self, view: EvictionView) -> LongTensor:
         """Return the positions [key heads, keep] of the audio keys with the highest (smoothed) scores."""
-        scores = self.smoothed(self.score(view).float().expand(len(view.keys), -1)[:, view.audio])
+        scores = self.smoothed(checked_scores(self, view, self.score(view))[:, view.audio])
         return cast("LongTensor", view.audio[highest_scores(scores, view.keep)])
 
     def select_step(self, view: StepView) -> LongTensor:

@@ -42,7 +42,7 @@ from marathon_eval.files import sha256_of
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
 COMMIT_SECONDS = 1.0
-SLOW_ANSWER_SECONDS = 0.1
+SLOW_RESPONSE_SECONDS = 0.1
 #: Keys per SELECT.
 _CHUNK = 500
 #: Requests whose stored responses are in memory at the same time.
@@ -66,7 +66,7 @@ class ResponseCache:
         self._pending: dict[str, str] = {}
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
-        #: Fingerprints of the models whose answers are pending; each commit writes them unless they are there.
+        #: Fingerprints of the models whose responses are pending; each commit writes them unless they are there.
         self._owners: dict[str, str] = {}
         if self.path is not None and self._writer is not None:
             self._writer.begin()
@@ -265,7 +265,7 @@ class ResponseCache:
             if entry.key in stored
         }
 
-    # -- answers ----------------------------------------------------------------------------------------------
+    # -- responses --------------------------------------------------------------------------------------------
 
     def answer(
         self,
@@ -321,7 +321,7 @@ class ResponseCache:
                 }
                 took = time.monotonic() - clock
                 checked = {**row, "check": check_of(key, row)}
-                self.put(key, checked, at_once=took > SLOW_ANSWER_SECONDS, model=owner)
+                self.put(key, checked, at_once=took > SLOW_RESPONSE_SECONDS, model=owner)
             yield CachedResponse(request, response, False)
             clock = time.monotonic()
 

@@ -53,6 +53,9 @@ def lines(plan: DryRun) -> Iterator[str]:
         yield f"{check.name:<{width}}  {state}  {check.said}"
     if plan.sample is not None:
         yield from first_request(plan.sample)
+    if plan.would_fail:
+        yield ""
+        yield f"{plan.would_fail} of {sum(task.rows for task in plan.tasks.values())} rows would fail"
 
 
 def _sums(plan: DryRun) -> tuple[str, ...]:

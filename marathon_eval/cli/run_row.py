@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +59,51 @@ def row_facts(
     return {**asdict(listed), "reading": shown, **prompt_fields(digest, found, why), **more}
 
 
-def window_lines(details: Mapping[str, Any]) -> list[str]:
-    """Return a line per window of a row that was asked in windows: its response, and the answer read in it if recorded."""
-    responses, answers = details.get("window_responses") or (), details.get("window_answers")
-    return [
-        f"window   {place + 1}: {text!r}" + (f", read as {answers[place]!r}" if answers else "")
-        for place, text in enumerate(responses)
-    ]
+def window_lines(details: Mapping[str, Any]) -> Iterator[str]:
+    """Yield lines per window of a row that was asked in windows: its stretch, its own prompt, response and read answer.
+
+    Stretch, prompt and answer stand only where the run recorded them.
+    """
+    responses = _of_windows(details, "window_responses")
+    answers, prompts, spans = (
+        _of_windows(details, name, len(responses))
+        for name in ("window_answers", "window_prompts", "window_spans")
+    )
+    for place, text in enumerate(responses):
+        stretch = f" ({'-'.join(f'{end:g}' for end in spans[place])} s)" if spans else ""
+        read = f", read as {answers[place]!r}" if answers else ""
+        if prompts:
+            yield f"window   {place + 1}{stretch} was asked"
+            yield from (f"  | {line}" for line in prompts[place].splitlines())
+        yield f"window   {place + 1}{stretch}: {text!r}{read}"
+
+
+def _of_windows(details: Mapping[str, Any], name: str, count: int | None = None) -> list[Any]:
+    """Return what a run recorded by window; nothing where the file has something else in its place."""
+    found = details.get(name)
+    if not isinstance(found, list) or count not in (None, len(found)):
+        return []
+    kinds = {"window_spans": list, "window_answers": str | None}
+    if not all(isinstance(item, kinds.get(name, str)) for item in found):
+        return []
+    if name == "window_spans" and not all(isinstance(end, int | float) for span in found for end in span):
+        return []
+    return found
+
+
+def asked_line(details: Mapping[str, Any]) -> Iterator[str]:
+    """Yield, for a row that was asked in windows, what the prompt above was sent with; nothing for another row."""
+    count = len(_of_windows(details, "window_responses"))
+    if not count:
+        return
+    if details.get("combine") == "map_reduce":
+        yield f"asked    about the notes on {count} windows of the clip; each window's prompt stands below"
+    elif _of_windows(details, "window_prompts", count):
+        yield f"asked    {count} times, each about a window of the clip; not as above, but as stands below"
+    elif _of_windows(details, "window_spans", count):
+        yield f"asked    {count} times with this prompt, each about a window of the clip"
+    else:
+        yield f"asked    {count} times, each about a window of the clip; what each was asked is not recorded"
 
 
 def row_lines(row: Mapping[str, Any]) -> list[str]:
@@ -83,10 +121,12 @@ def row_lines(row: Mapping[str, Any]) -> list[str]:
     else:
         prompt = (f"  | {line}" for line in row["prompt"].splitlines())
         lines += [f"system   {row['system']}", "prompt", *prompt]
+    details = (row["usage"] or {}).get("details") or {}
+    lines += asked_line(details)
     lines += [f"error    {row[name]}" for name in ("error", "reason") if row[name]]
     texts = row["response"] if isinstance(row["response"], list) else [row["response"]]
     lines += [f"response {text!r}" for text in texts if text is not None]
-    lines += window_lines((row["usage"] or {}).get("details") or {})
+    lines += window_lines(details)
     for name, entry in (row["readings"] or {}).items():
         scores = ", ".join(f"{metric} {value}" for metric, value in entry["scores"].items())
         lines.append(f"reading  {name}: {entry['answer']!r} by {entry['rule']}: {scores or 'no score'}")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult, Sample
 
-_OFF = ("", "none", "false", "f", "0", "no", "n", "off")
 #: Marks what `long_audio` combined from windows, which have no common map.
 _COMBINED = "window_answers"
 
@@ -22,11 +21,20 @@ def say_lacking(lacking: int) -> None:
 
 def lacking_maps(result: RunResult) -> int:
     """Return the number of rows whose cached response a press made without the map that `log_tokens=true` asks for."""
-    asked = str(result.config.get("model_args", {}).get("log_tokens", "")).lower() not in _OFF
     press = result.fingerprint.get("press")
-    if not asked or not press or press.get("evict") == "decode":
+    if not _asked(result) or not press or press.get("evict") == "decode":
         return 0
     return sum(_lacks(sample) for rows in result.samples.values() for sample in rows)
+
+
+def _asked(result: RunResult) -> bool:
+    """Return whether `log_tokens` was set, read as the models' settings read it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(bool).validate_python(result.config.get("model_args", {}).get("log_tokens", False))
+    except ValidationError:  # an argument of this name of an own model, which is none of a local model's
+        return False
 
 
 def _lacks(sample: Sample) -> bool:

@@ -18,11 +18,11 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estimate
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.eta import Forecast
-from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
+from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks, rows_too_long
 from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
 from marathon_eval.results.failures import FailureKind, failure_kinds
-from marathon_eval.scoring.intervals import too_few
+from marathon_eval.scoring.intervals import has_interval, too_few
 from marathon_eval.scoring.power import least_loss
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class DryRun:
     estimate: BudgetEstimate | None = None
     #: Why rows cannot be asked, as a run groups the errors of failed rows.
     unasked: Sequence[FailureKind] = ()
+    #: Rows that would fail: those that cannot be asked, and those with more audio than a model takes.
+    would_fail: int = 0
 
     @property
     def faults(self) -> list[str]:
@@ -118,6 +120,7 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         for label, model in zip(labels, plan.models, strict=True)
     ]
     unheard = _unheard(plan.pool, facts, plan.cache)
+    unasked = [row for name in plan.tasks for row in _unasked(plan.pool, name, unheard)]
     run_checks = list(checks(plan, sum(cost.misses for cost in costs)))
     return DryRun(
         {
@@ -132,7 +135,8 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         run_checks,
         _sample_request(plan.pool),
         _estimate(plan, requests, facts, costs[0], budget),
-        failure_kinds(row for name in plan.tasks for row in _unasked(plan.pool, name, unheard)),
+        failure_kinds(unasked),
+        len({(name, doc_id) for name, doc_id, _ in unasked} | rows_too_long(plan)),
     )
 
 
@@ -223,12 +227,17 @@ def _power(task: Task, items: Sequence[DocRequests]) -> dict[str, Any]:
     reading = task.scorer.readings.get(headline["reading"]) if headline else None
     metrics = [] if reading is None or headline is None else reading.metrics
     metric = next((each for each in metrics if each.name == headline["metric"]), None) if headline else None
-    if metric is None or not metric.share or headline is None:
+    if metric is None or headline is None:
+        return {"no_loss": "the task has no headline"}
+    clusters = task.scorer.clusters([item.doc for item in items if item.error is None])
+    counts = len(set(clusters)), len(clusters), metric.share and metric.rowwise
+    if not has_interval(*counts):
+        return {"no_loss": f"no difference will have an interval: {too_few(*counts)}"}
+    if not metric.share:
         return {"no_loss": "known only for headlines that are shares, such as accuracy and F1"}
-    docs = [item.doc for item in items if item.error is None]
-    loss = least_loss(task.scorer.clusters(docs))
+    loss = least_loss(clusters)
     if loss is None:
-        return {"no_loss": too_few(len(set(task.scorer.clusters(docs))), len(docs))}
+        return {"no_loss": f"not even the loss of all is shown by so few rows ({len(clusters)})"}
     return {"least_loss": round(loss * headline.get("scale", 1.0), 3)}
 
 

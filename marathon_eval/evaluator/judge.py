@@ -273,6 +273,7 @@ def _facts(
         "name": judge.name,
         "fingerprint_sha256": sha256_of(judge.model.fingerprint),
         "prompts_sha256": {kind.name: sha256_of(kind.hashed()) for kind in kinds},
+        "scales": {kind.name: sorted(kind.grading.spec.bounds()) for kind in kinds if kind.grading},
         "n_judged": sum(
             not any(answer.left_out for answer in verdict.answers.values()) for verdict in verdicts.values()
         ),

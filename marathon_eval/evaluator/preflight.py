@@ -25,6 +25,7 @@ from marathon_eval.evaluator.requests import RequestPool, cache_folder, seconds_
 from marathon_eval.results.outcomes import is_error_rate
 
 if TYPE_CHECKING:
+    from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.task.task import Task
 
 #: Disk bytes per response (cache file, its log and the sample's line): about twice what a short response takes.
@@ -172,15 +173,8 @@ def turns_of_dialogues(plan: RunBeforeStart) -> Check:
 
 def audio_lengths(plan: RunBeforeStart) -> Check:
     """Check which requests have more audio than a model takes. They become error rows; a run of nothing else is refused."""
-    requests = [request for request in plan.pool.requests() if request.audios]
-    facts, _ = plan.cache.facts(audio for request in requests for audio in request.audios)
-    too_long: dict[Request, str] = {}
-    for request in requests:
-        seconds = seconds_of(request, facts)
-        reasons = (_misfit(model, request, seconds) for model in plan.models)
-        reason = next((reason for reason in reasons if reason is not None), None)
-        if reason is not None:
-            too_long[request] = reason
+    requests, facts = _heard(plan)
+    too_long = requests_too_long(plan)
     if not too_long:
         return Check("audio length", "no clip is known to be too long")
     request, reason = max(too_long.items(), key=lambda item: seconds_of(item[0], facts))
@@ -191,6 +185,41 @@ def audio_lengths(plan: RunBeforeStart) -> Check:
     if len(too_long) == len(requests):
         return Check("audio length", said, said)
     return Check("audio length", said, warning=said)
+
+
+def _heard(plan: RunBeforeStart) -> tuple[list[Request], Mapping[Audio, AudioFacts]]:
+    """Return the requests with audio, and the facts of its clips."""
+    requests = [request for request in plan.pool.requests() if request.audios]
+    return requests, plan.cache.facts(audio for request in requests for audio in request.audios)[0]
+
+
+def requests_too_long(plan: RunBeforeStart) -> dict[Request, str]:
+    """Return the requests that have more audio than one of the models takes, each with the reason."""
+    requests, facts = _heard(plan)
+    too_long: dict[Request, str] = {}
+    for request in requests:
+        seconds = seconds_of(request, facts)
+        reasons = (_misfit(model, request, seconds) for model in plan.models)
+        reason = next((reason for reason in reasons if reason is not None), None)
+        if reason is not None:
+            too_long[request] = reason
+    return too_long
+
+
+def rows_too_long(plan: RunBeforeStart) -> set[tuple[str, int]]:
+    """Return (task, row) of the rows of which a request, or one of its windows, has more audio than a model takes."""
+    too_long = requests_too_long(plan)
+
+    def sent(request: Request) -> tuple[Request, ...]:
+        split = plan.pool.splits.get(request)
+        return (request,) if split is None else split.parts
+
+    return {
+        (name, item.doc.doc_id)
+        for name, items in plan.pool.doc_requests.items()
+        for item in items
+        if too_long and any(part in too_long for request in item.requests for part in sent(request))
+    }
 
 
 def votes_on_texts(plan: RunBeforeStart) -> Iterator[Check]:

@@ -13,7 +13,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.evaluator.requests import Progress
 from marathon_eval.evaluator.settings import checked_settings
-from marathon_eval.results.evaluation import Evaluation, html_table
+from marathon_eval.results.evaluation import Evaluation, html_table, text_table
 
 if TYPE_CHECKING:
     import pandas
@@ -108,7 +108,7 @@ def write_below(result: RunResult, output_path: Path, log_samples: bool = True) 
     return folder
 
 
-@dataclass
+@dataclass(repr=False)
 class SweepRuns:
     """Holds the runs of a sweep by the label of their cell (`none`, `dart 0.5`), and its table as sweep.json has it."""
 
@@ -133,9 +133,16 @@ class SweepRuns:
 
         return pandas.DataFrame(list(self.records()), columns=list(SWEEP_CELL_COLUMNS))
 
+    def __repr__(self) -> str:
+        """Return the sweep as a plain table, for `print` and the interpreter."""
+        return text_table(SWEEP_CELL_COLUMNS, self.records(), self._caption())
+
     def _repr_html_(self) -> str:
         """Return the sweep as an HTML table, for notebooks."""
-        return html_table(SWEEP_CELL_COLUMNS, self.records(), "INTERRUPTED" if self.interrupted else "sweep")
+        return html_table(SWEEP_CELL_COLUMNS, self.records(), self._caption())
+
+    def _caption(self) -> str:
+        return "INTERRUPTED" if self.interrupted else "sweep"
 
 
 class _Difference(NamedTuple):

@@ -11,6 +11,7 @@ from marathon_eval.api.results import SCHEMA_VERSION
 from marathon_eval.evaluator.sweep_costs import Costs
 from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.compressed_samples import rows_of
+from marathon_eval.results.directions import headline_falls, marked
 from marathon_eval.results.label import label_words
 from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired_metrics
 from marathon_eval.scoring.stats import p_text
@@ -55,6 +56,7 @@ class TaskCell:
     measured_speedup: float | None = None
     difference: TaskDifference | None = None
     scale: float = 1.0
+    lower_is_better: bool = False
 
 
 @dataclass
@@ -106,6 +108,7 @@ class SweepTable:
             entry.n_in(reading),
             entry.full_n,
         )
+        figures.lower_is_better = headline_falls(entry)
         figures.scale = (entry.headline or {}).get("scale", 1.0)
         if cell.press is not None and task in self.base:
             difference = paired_metrics(task, self.base[task], rows)
@@ -160,7 +163,7 @@ def table_sections(table: SweepTable) -> Iterator[list[list[str]]]:
     """Yield the rows of each task as text, the uncompressed cell first, then those of each group."""
     for task, cells in table.tasks.items():
         yield [
-            [task if place == 0 else "", label, *_numbers(cell)]
+            [marked(task, cell.lower_is_better) if place == 0 else "", label, *_numbers(cell)]
             for place, (label, cell) in enumerate(cells.items())
         ]
     for name in sorted({name for cell in table.cells for name in cell["groups"]}):

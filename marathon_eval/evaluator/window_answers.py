@@ -45,7 +45,7 @@ def combine_answers(
         sources = [*split.parts, *([finals[request]] if request in finals else [])]
         used.update(sources)
         if all(source in responses for source in sources):
-            combined[request] = _combined(split, [responses[source] for source in sources])
+            combined[request] = _combined(request, split, [responses[source] for source in sources])
             if all(source in cached for source in sources):
                 cached.add(request)
     for source in used - set(kept()) if used else ():
@@ -73,10 +73,10 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02}"
 
 
-def _combined(split: Split, sources: Sequence[Response]) -> Response:
+def _combined(request: Request, split: Split, sources: Sequence[Response]) -> Response:
     """Combine the windows' responses, followed by the answer from their notes if the model was asked for one."""
     parts = sources[: len(split.parts)]
-    usage = _usage(split, sources)
+    usage = _usage(request, split, sources)
     for place, part in enumerate(parts):
         if part.status not in _ANSWERED:
             return replace(
@@ -110,7 +110,13 @@ def _status(parts: Sequence[Response]) -> Any:
     return next((part.status for part in parts if part.status != "ok"), "ok")
 
 
-def _usage(split: Split, sources: Sequence[Response]) -> Usage:
+def _prompts(request: Request, split: Split) -> dict[str, list[str]]:
+    """Return what each window was asked, where that is not the row's own prompt."""
+    prompts = [part.prompt for part in split.parts]
+    return {} if set(prompts) == {request.prompt} else {"window_prompts": prompts}
+
+
+def _usage(request: Request, split: Split, sources: Sequence[Response]) -> Usage:
     """Return the sums of counts and seconds (an overlap counts twice), and the largest memory."""
 
     def known(name: str) -> list[Any]:
@@ -125,6 +131,8 @@ def _usage(split: Split, sources: Sequence[Response]) -> Usage:
             "windows": len(split.parts),
             "combine": split.windows.combine,
             "window_responses": [part.text for part in sources[: len(split.parts)]],
+            "window_spans": [list(span) for span in split.spans],
+            **_prompts(request, split),
             **({} if session is None else {"session": session}),
         },
     )

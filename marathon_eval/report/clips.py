@@ -19,6 +19,8 @@ from marathon_eval.task.data.sources import within
 PREVIEW_RATE = 16_000
 PREVIEW_BYTES_PER_SECOND = 3_000
 SHORTEST_PREVIEW_SECONDS = 5.0
+#: Of the places where a clip was looked for, so many are printed.
+_PLACES_SHOWN = 3
 
 
 @dataclass
@@ -56,10 +58,14 @@ class ReportClips:
     #: Where a server serves the page, its clips, which links then name by number.
     served: ServedClips | None = None
     outside: list[Path] = field(default_factory=list)
+    #: Of clips that were to be embedded and are nowhere, what the run recorded, and the places where they were looked for.
+    lost: list[tuple[str, list[Path]]] = field(default_factory=list)
     listed: list[dict[str, Any]] = field(default_factory=list)
     #: By file, stretch and transform, the clip's number for each content (sha256) that runs heard there.
     _numbers: dict[tuple[Any, ...], dict[str | None, int]] = field(default_factory=dict)
     _files: list[Path | None] = field(default_factory=list)
+    #: The path that the run recorded for each clip, and the data folder that it starts from.
+    _recorded: list[tuple[str, str | None]] = field(default_factory=list)
 
     def number(self, audio: Sequence[Mapping[str, Any]], root: str | None = None) -> int | None:
         """Return the number of a document's clips in `listed`, adding them if they are new; None without audio.
@@ -89,6 +95,7 @@ class ReportClips:
         first = audio[0]
         path = _existing_path(str(first["path"]), root, self.data_dirs)
         self._files.append(path)
+        self._recorded.append((str(first["path"]), root))
         url = None if path is None else relative_url(path, self.page)
         if self.served is not None and path is not None:
             stretch = float(first.get("start") or 0.0), first.get("stop"), first.get("transform") or ""
@@ -111,7 +118,7 @@ class ReportClips:
         """Return base64 MP3 previews by clip number, all together within the budget.
 
         All previews have the same length, chosen so that all fit. If that were under five seconds, the first
-        clips get five seconds and the others none. Clips outside `data_dirs` get none, and are kept in `outside`. Sets `preview` (seconds) on each embedded clip in `listed`.
+        clips get five seconds and the others none. Clips outside `data_dirs` and those that are nowhere get none; `outside` and `lost` keep them. Sets `preview` (seconds) on each embedded clip in `listed`.
         """
         # base64 turns three bytes into four
         seconds_in_all = budget_bytes * 3 / 4 / PREVIEW_BYTES_PER_SECOND
@@ -119,10 +126,14 @@ class ReportClips:
         embedded: dict[int, str] = {}
         left = budget_bytes
         for number, (clip, path) in enumerate(zip(self.listed, self._files, strict=True)):
-            if path is not None and not within(path, self.data_dirs):
+            if path is None:
+                recorded, root = self._recorded[number]
+                self.lost.append((recorded, list(_candidates(recorded, root, self.data_dirs))))
+                continue
+            if not within(path, self.data_dirs):
                 self.outside.append(path)
                 continue
-            preview = None if path is None else preview_of(_as_audio(path, clip), each)
+            preview = preview_of(_as_audio(path, clip), each)
             if preview is None:
                 continue
             text = base64.b64encode(preview.mp3).decode("ascii")
@@ -132,6 +143,17 @@ class ReportClips:
             embedded[number] = text
             clip["preview"] = round(preview.seconds, 1)
         return embedded
+
+
+def lost_clips(lost: Sequence[tuple[str, Sequence[Path]]]) -> str:
+    """Return the line on clips that were to be embedded and were not found: how many, and where the first was looked for."""
+    path, places = lost[0]
+    looked = ", ".join(dict.fromkeys(str(place.absolute()) for place in places[:_PLACES_SHOWN]))
+    more = f" and {len(places) - _PLACES_SHOWN} places more" if len(places) > _PLACES_SHOWN else ""
+    return (
+        f"report: {len(lost)} clips are not embedded, because they were not found: the first, {path}, was looked for at {looked}"
+        f"{more}; type --data_dir with the folder of the data"
+    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from marathon_eval.report.cost import STAR_P, starred
-from marathon_eval.report.tables import LATEX_LOWER, STAR, for_latex, marked, one_line
+from marathon_eval.report.tables import LATEX_LOWER, STAR, for_latex, one_line
+from marathon_eval.results.directions import marked
 from marathon_eval.scoring.stats import p_text
 
 #: Heads hold names up to this length; longer ones stand in rows below the table, where the heads are A and B.
@@ -70,7 +71,7 @@ def _head(names: Sequence[str]) -> str:
 
 
 def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the rows below the table: the sides' names, what a star says, and which tasks had two judges."""
+    """Yield the rows below the table: the sides' names, what a star says, and which tasks had two judges or metrics."""
     a, b = map(for_latex, names)
     yield from [f"difference: {b} $-$ {a}"] if _in_heads(names) else [f"A: {a}", f"B: {b}"]
     yield _STAR_ROW
@@ -82,6 +83,11 @@ def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[s
         f"{for_latex(name)}: the judges of the two runs differ"
         for name, task in tasks.items()
         if task["judge_differences"]
+    )
+    yield from (
+        f"{for_latex(name)}: the metrics of the two runs differ"
+        for name, task in tasks.items()
+        if task["metric_differences"]
     )
 
 

@@ -6,7 +6,7 @@ A difference pairs the answers of both runs to the same document, so its interva
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, NotRequired
@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.report.runs import ReportRun
+from marathon_eval.results.directions import headline_falls
 from marathon_eval.results.shape import whole_number
 
 _Number = Annotated[float, AllowInfNan(False)]
@@ -88,6 +89,13 @@ class PressCost:
     low: float | None
     high: float | None
     holm_p: float | None = None
+    #: Whether a lower headline is better, as of an error rate, so that a rise is a loss.
+    falls: bool = False
+
+    @property
+    def gain(self) -> float:
+        """The points won over no press; negative for a loss, also where a lower headline is better."""
+        return -self.points if self.falls else self.points
 
     @property
     def starred(self) -> bool:
@@ -100,6 +108,11 @@ def starred(holm_p: float | None, low: float | None, high: float | None) -> bool
     if holm_p is not None:
         return holm_p < STAR_P
     return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def costs_fall(series: Mapping[str, Sequence[PressCost]]) -> bool:
+    """Return whether a lower headline is better of a task, given by its costs by press."""
+    return any(cost.falls for costs in series.values() for cost in costs)
 
 
 #: Costs by task, then by press with its settings, by rising ratio.
@@ -115,7 +128,8 @@ def sweep_costs(cells: Sequence[ReportRun]) -> CostsByTask:
     folders = {folder.parent.parent for cell in cells for folder in cell.folders.values()}
     files = [path for path in sorted(folder / "sweep.json" for folder in folders) if path.is_file()]
     named = {cell.fingerprint_sha256 for cell in cells}
-    return _costs(_read(files[0]), named) if len(files) == 1 else {}
+    falling = {name for cell in cells for name, result in cell.tasks.items() if headline_falls(result)}
+    return _costs(_read(files[0]), named, falling) if len(files) == 1 else {}
 
 
 def _read(path: Path) -> _Sweep:
@@ -132,7 +146,7 @@ def _read(path: Path) -> _Sweep:
     return sweep
 
 
-def _costs(sweep: _Sweep, named: Container[str]) -> CostsByTask:
+def _costs(sweep: _Sweep, named: Container[str], falling: Container[str]) -> CostsByTask:
     costs: CostsByTask = {}
     for task, by_label in sweep["tasks"].items():
         series: dict[str, list[PressCost]] = {}
@@ -140,7 +154,7 @@ def _costs(sweep: _Sweep, named: Container[str]) -> CostsByTask:
             if "fingerprint_sha256" in cell and cell["fingerprint_sha256"] not in named:
                 continue
             entry = by_label.get(cell["label"])
-            cost = _cost(cell, entry.get("difference")) if entry else None
+            cost = _cost(cell, entry.get("difference"), task in falling) if entry else None
             if cost is not None:
                 words = [word for word in cell["label"].split() if word != f"{cost.ratio:g}"]
                 series.setdefault(" ".join(words), []).append(cost)
@@ -151,7 +165,7 @@ def _costs(sweep: _Sweep, named: Container[str]) -> CostsByTask:
     return costs
 
 
-def _cost(cell: _Cell, difference: _Difference | None) -> PressCost | None:
+def _cost(cell: _Cell, difference: _Difference | None, falls: bool) -> PressCost | None:
     headline = difference["headline"] if difference else None
     if difference is None or headline is None or cell["ratio"] is None:
         return None
@@ -162,4 +176,5 @@ def _cost(cell: _Cell, difference: _Difference | None) -> PressCost | None:
     scale = headline.get("scale", 1.0)
     low, high = [end * scale for end in metric["ci95"]] if metric["ci95"] else (None, None)
     test = reading.get("discordance") if reading else None
-    return PressCost(cell["ratio"], metric["difference"] * scale, low, high, test["holm_p"] if test else None)
+    p = test["holm_p"] if test else None
+    return PressCost(cell["ratio"], metric["difference"] * scale, low, high, p, falls)

@@ -14,6 +14,7 @@ from marathon_eval.files import canonical_json
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.results.compare import unlikeness
 from marathon_eval.results.compared_rows import compared_rows
+from marathon_eval.results.directions import headline_falls
 from marathon_eval.results.files import read_samples
 from marathon_eval.results.label import CONTROLS, SELECTION_NAMES
 from marathon_eval.results.paired import TaskRows, paired_metrics
@@ -32,6 +33,8 @@ class ListeningScore:
     n: int = 0
     reason: str | None = None
     no_interval: str | None = None
+    #: Whether a lower score is better, as of an error rate, so that hearing the clip lowers it.
+    falls: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def _paired(cell: ReportRun, control: ReportRun, task: str) -> ListeningScore:
     # 0.0 - x, because -x of 0.0 would print as -0.0
     ends = sorted(0.0 - end * scale for end in metric.ci95) if metric.ci95 else (None, None)
     value, n = 0.0 - metric.difference * scale, difference.n_paired
-    return ListeningScore(value, ends[0], ends[1], n, no_interval=metric.no_interval)
+    falls = headline_falls(results)
+    return ListeningScore(value, ends[0], ends[1], n, no_interval=metric.no_interval, falls=falls)
 
 
 def _generation(cell: ReportRun, task: str) -> object:

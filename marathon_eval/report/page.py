@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report import figures, prompts
 from marathon_eval.report.addresses import address
-from marathon_eval.report.clips import ReportClips, ServedClips, clip_counts
+from marathon_eval.report.clips import ReportClips, ServedClips, clip_counts, lost_clips
 from marathon_eval.report.documents import same_clips
 from marathon_eval.report.embedded_samples import ClipNumbers, embedded_samples, fitting_length
 from marathon_eval.report.facets import board_facets
@@ -35,7 +35,8 @@ from marathon_eval.report.summary import (
     task_lines,
     timing_lines,
 )
-from marathon_eval.report.tables import listening_gaps, listening_text, one_line, rows_text
+from marathon_eval.report.tables import listening_falls, listening_gaps, listening_text, one_line, rows_text
+from marathon_eval.results.directions import LOWER_NOTE, marked
 from marathon_eval.results.outcomes import NAMES, is_error_rate
 
 #: Characters of text in a page; if there are more, the longest texts are cut.
@@ -109,6 +110,7 @@ def render_page(
         timing_lines=timing_lines(report.gathered.timings),
         runs=[run_facts(cell) for cell in report.cells],
         **_beside_scores(report),
+        **_directions(report),
         failures=report.gathered.failures,
         clip_counts=clip_counts(samples.clips, samples.previews),
         address=address,
@@ -116,6 +118,16 @@ def render_page(
     )
     # a lone surrogate in a name cannot be encoded as UTF-8
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _directions(report: Report) -> dict[str, Any]:
+    """Return what marks the columns of which a lower score is better."""
+    return {
+        "listening_falls": listening_falls,
+        "marked": marked,
+        "lower_note": LOWER_NOTE,
+        "falling": [column.task for column in report.board.columns if report.board.falls(column.task)],
+    }
 
 
 class PageSamples(NamedTuple):
@@ -136,7 +148,7 @@ def packed_samples(
 ) -> PageSamples:
     """Compress all samples for a page in `folder`, with at most `embed_bytes` of audio previews.
 
-    Prints one line if clips are not embedded because they lie outside `data_dirs`.
+    Prints a line if clips are not embedded because they lie outside `data_dirs`, and one if they are nowhere.
     """
     tasks = report.gathered.tasks
     texts = prompts.prompts_by_sha(prompts.cache_files(use_cache))
@@ -150,6 +162,8 @@ def packed_samples(
             f"to allow the first, type --data_dir {str(clips.outside[0].parent)!r}",
             file=sys.stderr,
         )
+    if clips.lost:
+        print(lost_clips(clips.lost), file=sys.stderr)
     return PageSamples(blocks, clips.listed, previews)
 
 

@@ -11,9 +11,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.report.addresses import address
+from marathon_eval.report.cost import costs_fall
 from marathon_eval.report.svg import INK, LINE, MARKERS, SERIES, STYLES, drawing, for_paper, linked
 from marathon_eval.report.tables import one_line
 from marathon_eval.report.timing import TIMED, Spread
+from marathon_eval.results.directions import marked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +131,7 @@ def cost_by_task(costs: CostsByTask) -> Figure:
         panels = figure.subplots(len(costs), 1, squeeze=False, sharex=True)[:, 0]
         for axes, (task, series) in zip(panels, costs.items(), strict=True):
             _draw_costs(axes, series)
-            axes.set_title(one_line(task), fontsize=9)
+            axes.set_title(marked(one_line(task), costs_fall(series)), fontsize=9)
             axes.set_ylabel("difference to\nno press, points")
         panels[-1].set_xlabel("ratio: fraction of audio tokens removed")
         _legend_below(figure, panels[0])

@@ -7,14 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from marathon_eval.report.cost import CostsByTask, PressCost
+from marathon_eval.report.cost import CostsByTask, PressCost, costs_fall
 from marathon_eval.report.leaderboard import Board, Champion, LeaderboardRow, Score
 from marathon_eval.report.listening import Listening, ListeningScore
 from marathon_eval.report.published import PublishedColumn
+from marathon_eval.results.directions import LOWER, LOWER_NOTE, marked
 
 INCOMPLETE = "†"
-LOWER = "↓"
-LOWER_NOTE = f"{LOWER} lower is better."
 LATEX_LOWER = r"$\downarrow$"
 PARTIAL_NOTE = "n: rows scored, where these are not all rows of the task."
 LISTENING_NOTE = "Listening: score minus control, paired by document, with its 95 % interval."
@@ -126,28 +125,45 @@ def listening_markdown(entries: Sequence[Listening], columns: Sequence[Published
     """Return a Markdown table of score minus control, one row per run and control; an empty text without any."""
     if not entries:
         return ""
-    lines = _listening_grid(entries, columns, for_markdown)
+    lines = _listening_grid(entries, columns, for_markdown, LOWER)
     marks = ["---", "---", *(["---:"] * (len(lines[0]) - 2))]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
-    return "\n\n".join([LISTENING_NOTE, table, *map(for_markdown, listening_gaps(entries))]) + "\n"
+    gaps = map(for_markdown, listening_gaps(entries))
+    return "\n\n".join([LISTENING_NOTE, table, *_lower_note(lines[0], LOWER), *gaps]) + "\n"
 
 
 def listening_latex(entries: Sequence[Listening], columns: Sequence[PublishedColumn]) -> str:
     r"""Return a LaTeX tabular of score minus control; an empty text without any."""
     if not entries:
         return ""
-    lines = [" & ".join(line) + r" \\" for line in _listening_grid(entries, columns, for_latex)]
-    shape = "ll" + "r" * (len(lines[0].split(" & ")) - 2)
+    grid = _listening_grid(entries, columns, for_latex, LATEX_LOWER)
+    lines = [" & ".join(line) + r" \\" for line in grid]
+    shape = "ll" + "r" * (len(grid[0]) - 2)
     body = [rf"\begin{{tabular}}{{{shape}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-    return "\n".join([f"% {LISTENING_NOTE}", *body, r"\end{tabular}", ""])
+    notes = [LISTENING_NOTE, *_lower_note(grid[0], LATEX_LOWER)]
+    return "\n".join([*(f"% {note}" for note in notes), *body, r"\end{tabular}", ""])
+
+
+def _lower_note(headings: Sequence[str], lower: str) -> list[str]:
+    """Return what the mark `lower` means, if one of the heads has it."""
+    return [LOWER_NOTE] if any(heading.endswith(f" {lower}") for heading in headings) else []
 
 
 def _listening_grid(
-    entries: Sequence[Listening], columns: Sequence[PublishedColumn], escaped: Callable[[str], str]
+    entries: Sequence[Listening],
+    columns: Sequence[PublishedColumn],
+    escaped: Callable[[str], str],
+    lower: str,
 ) -> list[list[str]]:
     tasks = [column for column in columns if any(column.task in entry.scores for entry in entries)]
     return [
-        ["listening", "control", *(escaped(column.short) for column in tasks)],
+        [
+            *("listening", "control"),
+            *(
+                marked(escaped(column.short), listening_falls(entries, column.task), lower)
+                for column in tasks
+            ),
+        ],
         *(
             [
                 escaped(entry.run),
@@ -159,14 +175,19 @@ def _listening_grid(
     ]
 
 
+def listening_falls(entries: Iterable[Listening], task: str) -> bool:
+    """Return whether a lower score of the task is better, so that what is heard lowers it."""
+    return any(score.falls for entry in entries if (score := entry.scores.get(task)) is not None)
+
+
 def costs_markdown(costs: CostsByTask) -> str:
     """Return a Markdown table of what presses cost, marked as in LaTeX; an empty text without any."""
     if not costs:
         return ""
-    lines = _costs_grid(costs, for_markdown, lambda cost: f"{cost.points:+.1f}", "**{}**", r"\*")
+    lines = _costs_grid(costs, for_markdown, lambda cost: f"{cost.points:+.1f}", "**{}**", r"\*", LOWER)
     marks = ["---", *(["---:"] * (len(lines[0]) - 1))]
     table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
-    return f"{COSTS_NOTE}\n\n{table}\n"
+    return "\n\n".join([COSTS_NOTE, table, *_lower_note(lines[0], LOWER)]) + "\n"
 
 
 def costs_latex(costs: CostsByTask) -> str:
@@ -176,7 +197,9 @@ def costs_latex(costs: CostsByTask) -> str:
     """
     if not costs:
         return ""
-    grid = _costs_grid(costs, for_latex, lambda cost: signed_latex(cost.points), r"\textbf{{{}}}", STAR)
+    grid = _costs_grid(
+        costs, for_latex, lambda cost: signed_latex(cost.points), r"\textbf{{{}}}", STAR, LATEX_LOWER
+    )
     lines = [" & ".join(line) + r" \\" for line in grid]
     body = [
         rf"\begin{{tabular}}{{lr{'r' * len(costs)}}}",
@@ -186,7 +209,8 @@ def costs_latex(costs: CostsByTask) -> str:
         *lines[1:],
         r"\bottomrule",
     ]
-    return "\n".join([f"% {COSTS_NOTE}", *body, r"\end{tabular}", ""])
+    notes = [COSTS_NOTE, *_lower_note(grid[0], LATEX_LOWER)]
+    return "\n".join([*(f"% {note}" for note in notes), *body, r"\end{tabular}", ""])
 
 
 def _costs_grid(
@@ -195,6 +219,7 @@ def _costs_grid(
     number: Callable[[PressCost], str],
     bold: str,
     star: str,
+    lower: str,
 ) -> list[list[str]]:
     """Return the cells of the table of costs, its head first; `bold` is a format of a number."""
     cells = {
@@ -205,19 +230,19 @@ def _costs_grid(
     }
     rivals: dict[tuple[float, str], list[float]] = {}
     for (_, ratio, task), cost in cells.items():
-        rivals.setdefault((ratio, task), []).append(cost.points)
+        rivals.setdefault((ratio, task), []).append(cost.gain)
 
     def text(name: str, ratio: float, task: str) -> str:
         cost = cells.get((name, ratio, task))
         if cost is None:
             return "--"
         same_ratio = rivals[ratio, task]
-        best = len(same_ratio) > 1 and cost.points == max(same_ratio)
+        best = len(same_ratio) > 1 and cost.gain == max(same_ratio)
         return (bold.format(number(cost)) if best else number(cost)) + (star if cost.starred else "")
 
     rows = sorted({key[:2] for key in cells}, key=lambda row: (row[0], row[1]))
     return [
-        ["press", "ratio", *map(escaped, costs)],
+        ["press", "ratio", *(marked(escaped(task), costs_fall(costs[task]), lower) for task in costs)],
         *(
             [escaped(name), f"{ratio:g}", *(text(name, ratio, task) for task in costs)]
             for name, ratio in rows
@@ -276,11 +301,6 @@ def cell_text(score: Score | None, intervals: bool) -> str:
 def rows_text(score: Score) -> str:
     """Return `n=2 of 9`, or `n=9` for all rows of another subset than the task's own."""
     return f"n={score.n}" + ("" if score.n == score.full_n else f" of {score.full_n}")
-
-
-def marked(heading: str, falls: bool, mark: str = LOWER) -> str:
-    """Return a column's head, with the mark where a lower score is better."""
-    return f"{heading} {mark}" if falls else heading
 
 
 def _headings(board: Board, escaped: Callable[[str], str], lower: str) -> list[str]:

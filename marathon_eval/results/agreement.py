@@ -124,9 +124,23 @@ def _part(judged: Judgements, kind: str, task: str) -> dict[int, Judgement]:
     }
 
 
+def _refuse_off_scale(labels: Mapping[int, Judgement], judged: Mapping[int, Judgement]) -> None:
+    """Raise MarathonError for a score that people gave outside the scale that the judge's task declares."""
+    scale = next((judgement.scale for judgement in judged.values() if judgement.scale is not None), None)
+    for label in labels.values():
+        if scale is None or label.where is None or label.score is None:
+            continue
+        if not scale[0] <= label.score <= scale[1]:
+            raise MarathonError(
+                f"{label.where}: score {label.score:g} is outside the judge's scale, {scale[0]:g} to {scale[1]:g}"
+            )
+
+
 def _compared(
     kind: str, task: str, one: Mapping[int, Judgement], other: Mapping[int, Judgement]
 ) -> Agreement:
+    _refuse_off_scale(one, other)
+    _refuse_off_scale(other, one)
     both = [(one[number], other[number], number) for number in one if number in other]
     for left, right, number in both:
         if None not in (left.response, right.response) and left.response != right.response:

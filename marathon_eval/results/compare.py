@@ -17,6 +17,7 @@ from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.results.gate import Limit, gate
 from marathon_eval.results.judges import judge_differences, judge_in
 from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
+from marathon_eval.results.metric_differences import metric_differences
 from marathon_eval.results.paired import JsonObject, TaskDifference, TaskRows, correct, paired_metrics
 from marathon_eval.results.run_labels import names_of
 
@@ -73,10 +74,11 @@ def _refuse_unpaired(differences: Sequence[TaskDifference], results: Sequence[Js
 
 
 def _marks(results: Sequence[JsonObject], task: str) -> dict[str, Any]:
-    """Return in what the judges of a task differ, and its metrics of which a lower value is better, by reading."""
+    """Return in what the judges and the metrics of a task differ, and by reading the metrics of which lower is better."""
     judges = (judge_in(each, each.get("config") or {}, task) for each in results)
     return {
         "judge_differences": judge_differences(*judges),
+        "metric_differences": metric_differences(task, results),
         "lower_is_better": falling_metrics(task, results[0]["tasks"][task].get("metrics") or {}),
     }
 

@@ -10,6 +10,14 @@ from typing import Any
 from marathon_eval.api.results import TaskResult
 from marathon_eval.errors import MarathonError
 
+LOWER = "↓"
+LOWER_NOTE = f"{LOWER} lower is better."
+
+
+def marked(heading: str, falls: bool, mark: str = LOWER) -> str:
+    """Return a column's head, with the mark where a lower score is better."""
+    return f"{heading} {mark}" if falls else heading
+
 
 def directions(task: TaskResult) -> dict[str, bool]:
     """Return for each metric of a task whether higher is better. Raises MarathonError for an unknown metric."""

@@ -11,6 +11,7 @@ from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.results.label import label_words
 from marathon_eval.results.lm_eval_export import results, sample_rows
+from marathon_eval.results.outcomes import is_over_rows
 
 if TYPE_CHECKING:
     import pandas
@@ -19,9 +20,9 @@ TableOf = Literal["samples", "scores"]
 SCORE_COLUMNS = ("task", "reading", "metric", "value", "low", "high", "n", "coverage", "headline")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation(RunResult):
-    """Holds a run as `simple_evaluate` returns it; in a notebook it shows itself as a table."""
+    """Holds a run as `simple_evaluate` returns it; printed and in a notebook it shows itself as a table."""
 
     @classmethod
     def of(cls, result: RunResult) -> Evaluation:
@@ -71,7 +72,8 @@ class Evaluation(RunResult):
         """Return a table with a row per document, or with `of="scores"` per task, reading and metric.
 
         Columns of samples: task, doc_id, target, response, status, error, cached, seconds (of audio), for each reading
-        `<reading>` (its answer) and `<reading>_<metric>`, and the task's breakdown fields. Raises MarathonError.
+        `<reading>` (its answer) and `<reading>_<metric>`, and the task's breakdown fields. F1 over labels has no value for
+        a row: in its place stands `<reading>_right`, 1 for a right row and else 0. Raises MarathonError.
         """
         import pandas
 
@@ -81,13 +83,23 @@ class Evaluation(RunResult):
             return pandas.DataFrame(list(score_records(self)), columns=list(SCORE_COLUMNS))
         return pandas.DataFrame(list(sample_records(self)))
 
+    def __repr__(self) -> str:
+        """Return the run as a plain table, for `print` and the interpreter."""
+        table = text_table(SCORE_COLUMNS, score_records(self), self._caption())
+        return "\n".join([table, *self._failed()])
+
     def _repr_html_(self) -> str:
         """Return the run as an HTML table, for notebooks. Every text of it is escaped."""
-        words = label_words(self.condition, self.selection)
-        caption = escape(", ".join([self.model, *words]))
+        note = "".join(f"<p>{line}</p>" for line in self._failed())
+        return html_table(SCORE_COLUMNS, score_records(self), escape(self._caption())) + note
+
+    def _caption(self) -> str:
+        return ", ".join([self.model, *label_words(self.condition, self.selection)])
+
+    def _failed(self) -> list[str]:
+        """Return the line on rows that failed; none where none did."""
         failed = sum(task.n_errors for task in self.tasks.values())
-        note = f"<p>{failed} rows failed and are not in the scores.</p>" if failed else ""
-        return html_table(SCORE_COLUMNS, score_records(self), caption) + note
+        return [f"{failed} rows failed and are not in the scores."] if failed else []
 
 
 def score_records(result: RunResult) -> Iterator[dict[str, Any]]:
@@ -125,8 +137,38 @@ def sample_records(result: RunResult) -> Iterator[dict[str, Any]]:
             }
             for reading, scored in sample.readings.items():
                 record[reading] = scored.answer
-                record |= {f"{reading}_{metric}": score for metric, score in scored.scores.items()}
+                entries = result.tasks[task].metrics.get(reading, {})
+                for metric, score in scored.scores.items():
+                    record[f"{reading}_{_row_column(metric, entries.get(metric, {}))}"] = score
             yield {**record, **{f"field_{name}": value for name, value in sample.fields.items()}}
+
+
+def _row_column(metric: str, entry: Mapping[str, Any]) -> str:
+    """Return what a metric's number for a row is called: its name, or `right` where it has a value over rows only."""
+    return "right" if is_over_rows(metric, entry) else metric
+
+
+def text_table(columns: tuple[str, ...], rows: Iterator[Mapping[str, Any]], caption: str) -> str:
+    """Return a plain table of records below its caption; columns of numbers are right-aligned."""
+    records = list(rows)
+    lines = [columns, *(tuple(plain_line(_cell(row.get(column))) for column in columns) for row in records)]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    numbers = [
+        all(isinstance(row.get(column), (int, float, type(None))) for row in records) for column in columns
+    ]
+    texts = (
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, numbers, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+    return "\n".join([plain_line(caption), *texts])
+
+
+def plain_line(text: str) -> str:
+    """Return a text with every run of white space and unprintable characters as one space."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def html_table(columns: tuple[str, ...], rows: Iterator[Mapping[str, Any]], caption: str) -> str:

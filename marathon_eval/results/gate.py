@@ -10,20 +10,28 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.results.paired import TaskRows, in_both, paired_counts
 from marathon_eval.scoring.intervals import LEVEL, KnownDifference, paired, paired_interval
+from marathon_eval.scoring.metrics.wer import CorpusWER
 from marathon_eval.scoring.stats import holm
 
+if TYPE_CHECKING:
+    from marathon_eval.api.metric import Metric
+
+_PERCENT = 100
 #: Verdicts on a task: the loss is within the margin; beyond it; the rows are too few to say.
 WITHIN, BEYOND, UNDECIDED = "within the margin", "loss beyond the margin", "too few rows to say"
+#: The unit of a limit on a headline with `scale: 100`.
+POINTS = "points"
 _LIMIT = re.compile(r"(?P<task>[^<>=,]+)>=(?P<points>[+-]?(\d+\.?\d*|\.\d+))")
 
 
 @dataclass(frozen=True)
 class Limit:
-    """Names the least difference, run minus base, that a task's headline may have; in its points, 0 or less."""
+    """Names the least difference, run minus base, that a task's headline may have, on its scale; 0 or less."""
 
     task: str
     points: float
@@ -31,8 +39,9 @@ class Limit:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """Holds the test of one limit: the difference in points of the headline, its 95 % interval, both p-values.
+    """Holds the test of one limit: the difference on the headline's scale, its 95 % interval, both p-values.
 
+    `unit` is `points` for a headline with `scale: 100`, and else names the metric whose own numbers these are.
     `p_within` is against a loss of the margin or more, `p_beyond` against a loss of at most the margin; both after
     Holm's correction. `reason` says why there is no test.
     """
@@ -45,6 +54,7 @@ class GateVerdict:
     p_beyond: float
     verdict: str
     reason: str | None = None
+    unit: str = POINTS
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,7 @@ class _Measured:
     scale: float
     value: float | None
     known: KnownDifference
+    unit: str = POINTS
 
 
 def limits(text: str) -> list[Limit]:
@@ -74,7 +85,10 @@ def limits(text: str) -> list[Limit]:
 
 
 def gate(wanted: Sequence[Limit], rows: Mapping[str, Sequence[TaskRows]]) -> list[GateVerdict]:
-    """Test every limit on the tasks that both runs have. Raises MarathonError for another task."""
+    """Test every limit on the tasks that both runs have.
+
+    Raises MarathonError for another task, and for a limit in percent on a headline that is a fraction.
+    """
     for limit in wanted:
         if limit.task not in rows:
             raise unknown("--gate", "task in both runs", limit.task, rows)
@@ -96,15 +110,51 @@ def _measured(limit: Limit, a: TaskRows, b: TaskRows) -> _Measured:
     if isinstance(found, str):
         return _Measured(limit, 1.0, None, found)
     first, second, clusters, metric = found
+    unit = _unit(headline)
+    if abs(limit.points) > abs(float(headline.get("scale", 1.0))) and _is_fraction(metric, reading, a, b):
+        raise MarathonError(_percent_told(limit, headline))
     values = [metric.total(counts) for counts in (first, second)]
     # a rate of errors that rises is a loss
     scale = float(headline.get("scale", 1.0)) * (1 if metric.higher_is_better else -1)
     if values[0] is None or values[1] is None:
-        return _Measured(limit, scale, None, "one of the runs has no value")
+        return _Measured(limit, scale, None, "one of the runs has no value", unit)
     known = paired(first, second, clusters, metric.value, metric.share, metric.rowwise)
     if scale < 0 and not isinstance(known, str):
         known = known.mirrored()
-    return _Measured(limit, scale, (values[1] - values[0]) * scale, known)
+    return _Measured(limit, scale, (values[1] - values[0]) * scale, known, unit)
+
+
+def _unit(headline: Mapping[str, Any]) -> str:
+    """Return what a limit on this headline counts: points, or the numbers of the metric as they are or scaled."""
+    scale = abs(float(headline.get("scale", 1.0)))
+    if scale == _PERCENT:
+        return POINTS
+    name = f"{headline['reading']} {headline['metric']}"
+    return f"of {name}" if scale == 1 else f"of {name} times {scale:g}"
+
+
+def _is_fraction(metric: Metric, reading: str, a: TaskRows, b: TaskRows) -> bool:
+    """Return whether the metric's numbers are fractions: shares, error rates, and own ones that keep within 0 and 1."""
+    if metric.share or isinstance(metric, CorpusWER):
+        return True
+    entry = (a.summary.get("metrics") or {}).get(reading, {}).get(metric.name, {})
+    scores = [
+        row["readings"][reading]["scores"].get(metric.name)
+        for side in (a, b)
+        for row in side.scored.values()
+        if reading in row["readings"]
+    ]
+    return "code" in entry and all(score is None or 0 <= score <= 1 for score in scores)
+
+
+def _percent_told(limit: Limit, headline: Mapping[str, Any]) -> str:
+    scale = abs(float(headline.get("scale", 1.0)))
+    in_its_unit = f"{limit.task}>={limit.points / _PERCENT * scale:g}"
+    return (
+        f"--gate: {limit.task}>={limit.points:g}: the headline {headline['reading']} {headline['metric']} is a fraction with {scale:g} "
+        f"for 100 %, so that this limit allows a loss of {-limit.points / scale:.0%}. For {-limit.points:g} percentage points write "
+        f"{in_its_unit}; with `scale: 100` in the task's headline, limits are in points"
+    )
 
 
 def _tail(each: _Measured, points: float, mirrored: bool) -> float:
@@ -123,5 +173,5 @@ def _verdict(each: _Measured, within: float, beyond: float) -> GateVerdict:
     if found.ci95 is not None:
         ends = (found.ci95[0] * abs(each.scale), found.ci95[1] * abs(each.scale))
     return GateVerdict(
-        each.limit.task, each.limit.points, each.value, ends, within, beyond, verdict, found.reason
+        each.limit.task, each.limit.points, each.value, ends, within, beyond, verdict, found.reason, each.unit
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.scoring.judge import NO_CHOICE, Pair, Pass, read_letter
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.released.air_bench import two_scores
+from marathon_eval.task.data.csv_rows import CSV_DELIMITERS
 from marathon_eval.task.data.parsing import parsed_rows
 
 LABEL_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -29,6 +32,10 @@ class Judgement:
     score: float | None = None
     pair: Pair | None = None
     response: Any = None
+    #: The scale that the run's task declares for its judge; None where it recorded none.
+    scale: tuple[float, float] | None = None
+    #: File and line of a label that people gave.
+    where: str | None = None
 
 
 class Place(NamedTuple):
@@ -49,15 +56,29 @@ def judgements(path: Path) -> dict[Place, Judgement]:
 
 def _of_run(folder: Path) -> Iterator[tuple[Place, Judgement]]:
     any_judged = False
-    for task in read_results(folder)["tasks"]:
+    results = read_results(folder)
+    for task in results["tasks"]:
+        scales = _scales(results, task)
         for row in read_samples(folder, task):
             for kind, texts in row.get("judge", {}).items():
                 any_judged = True
                 judgement = _judged(kind, texts, row)
                 if judgement is not None:
-                    yield Place(kind, task, row["doc_id"]), judgement
+                    yield Place(kind, task, row["doc_id"]), replace(judgement, scale=scales.get(kind))
     if not any_judged:
         raise MarathonError(f"{folder}: no row was judged (was the run made with --judge_model?)")
+
+
+def _scales(results: Mapping[str, Any], task: str) -> dict[str, tuple[float, float]]:
+    """Return the scale of each kind of judging that the run recorded; a file may hold anything in its place."""
+    found: Any = results.get("manifests")
+    for name in (task, "judge", "scales"):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return {
+        kind: (float(ends[0]), float(ends[1]))
+        for kind, ends in (found.items() if isinstance(found, Mapping) else ())
+        if isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+    }
 
 
 def _judged(kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any]) -> Judgement | None:
@@ -103,8 +124,10 @@ def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
     except OSError as error:
         raise MarathonError(f"{path}: cannot read ({error.strerror})") from None
     seen: set[Place] = set()
-    for number, row in enumerate(parsed_rows(content, path.suffix.lstrip(".").lower(), None, str(path))):
-        where = f"{path}: row {number}"
+    form = path.suffix.lstrip(".").lower()
+    rows = parsed_rows(content, form, None, str(path))
+    for row, place_in_file in zip(rows, row_places(content, form, len(rows)), strict=True):
+        where = f"{path}{place_in_file}"
         if not isinstance(row, Mapping) or "doc_id" not in row or not {"label", "score"} & row.keys():
             raise MarathonError(f"{where}: needs doc_id, and label or score")
         label, score = _label(row.get("label"), where), _number(row.get("score"), where)
@@ -113,7 +136,26 @@ def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
         if place in seen:
             raise MarathonError(f"{where}: doc_id {place.doc_id} is there twice")
         seen.add(place)
-        yield place, Judgement(label, score)
+        yield place, Judgement(label, score, where=where)
+
+
+def row_places(content: bytes, form: str, count: int) -> list[str]:
+    """Return `:line` of each of a file's rows, or `: row N` (from 0) where rows have no lines of their own, as in JSON."""
+    text = content.decode("utf-8-sig")
+    numbers: list[int] = []
+    if form in CSV_DELIMITERS:
+        reader, begin = csv.reader(io.StringIO(text, newline=""), delimiter=CSV_DELIMITERS[form]), 1
+        for cells in reader:
+            numbers += [begin] if cells else []
+            begin = reader.line_num + 1
+        numbers = numbers[1:]
+    elif form == "jsonl":
+        numbers = [number for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+    return (
+        [f":{number}" for number in numbers]
+        if len(numbers) == count
+        else [f": row {n}" for n in range(count)]
+    )
 
 
 def _kind(named: Any, label: str | None, where: str) -> str:

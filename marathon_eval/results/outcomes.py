@@ -49,8 +49,13 @@ def deciding(
     name = str((headline or {}).get("metric", ""))
     entry = (metrics or {}).get(str((headline or {}).get("reading")), {}).get(name, {})
     falls = entry.get("higher_is_better") is False or is_error_rate(name)
-    over_rows = str(entry.get("metric", name)) in _OVER_ROWS
-    return Deciding(name, bool(name) and not falls and not over_rows and not is_grade(name), falls)
+    has_verdict = bool(name) and not falls and not is_over_rows(name, entry) and not is_grade(name)
+    return Deciding(name, has_verdict, falls)
+
+
+def is_over_rows(name: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether a metric has a value over rows only, so that what it records for a row is whether the row is right."""
+    return str(entry.get("metric", name)) in _OVER_ROWS
 
 
 def outcome_of(row: Mapping[str, Any], reading: str, headline: Deciding) -> Outcome:

@@ -53,13 +53,21 @@ class _Spread(NamedTuple):
 
     def too_small(self, few_rows_suffice: bool) -> str:
         """Return the reason not to show an interval, with what there is of what is needed."""
-        if not few_rows_suffice and self.rows < FEWEST_ROWS:
-            return f"n too small ({self.rows} of {FEWEST_ROWS} rows)"
-        return too_few(self.clusters, self.rows)
+        return too_few(self.clusters, self.rows, few_rows_suffice)
 
 
-def too_few(clusters: int, rows: int) -> str:
+def has_interval(clusters: int, rows: int, few_rows_suffice: bool) -> bool:
+    """Return whether so many rows, from so many clips or clusters, are enough for an interval.
+
+    `few_rows_suffice`: the metric is a mean of one share per row, as accuracy is, and needs no more rows than clusters.
+    """
+    return clusters >= FEWEST_CLUSTERS and (few_rows_suffice or rows >= FEWEST_ROWS)
+
+
+def too_few(clusters: int, rows: int, few_rows_suffice: bool = True) -> str:
     """Return that so many rows, from so many clips or clusters, are too few to say anything; where known, of how many."""
+    if not few_rows_suffice and rows < FEWEST_ROWS:
+        return f"n too small ({rows} of {FEWEST_ROWS} rows)"
     unit = "rows" if clusters == rows else "clusters"
     return f"n too small ({clusters}{f' of {FEWEST_CLUSTERS}' if clusters < FEWEST_CLUSTERS else ''} {unit})"
 
@@ -78,7 +86,7 @@ def metric_interval(
     found = _spread(sums, sizes, counts, value)
     if found is None:
         return Estimate(None, "no value")
-    if found.clusters < FEWEST_CLUSTERS or (not (share and rowwise) and found.rows < FEWEST_ROWS):
+    if not has_interval(found.clusters, found.rows, share and rowwise):
         return Estimate(None, found.too_small(share and rowwise))
     if share:
         variance = found.variance * (found.clusters - 1) / found.clusters
@@ -188,7 +196,7 @@ def paired(
     found = _spread(sums, sizes, counts, change)
     if found is None:
         return "no value"
-    if found.clusters < FEWEST_CLUSTERS or (not (share and rowwise) and found.rows < FEWEST_ROWS):
+    if not has_interval(found.clusters, found.rows, share and rowwise):
         return found.too_small(share and rowwise)
     if not share:
         drawn = studentised(sums, change, found.degrees)

@@ -50,7 +50,34 @@ def test_show_says_where_the_answers_of_windows_are(asked: Asked) -> None:
     assert said in asked.shown(asked.task)
     details = json.loads(asked.shown(asked.folder / "out", "--json"))["usage"]["details"]
     assert details["window_responses"] == ["so: A"] * 3
-    assert "window   2: 'so: A', read as 'A'\nwindow   3: " in asked.shown(asked.folder / "out")
+    shown = asked.shown(asked.folder / "out")
+    assert "  | ?\nasked    3 times with this prompt, each about a window of the clip\n" in shown.replace(
+        "  | \n", ""
+    )
+    assert "window   2 (2-4 s): 'so: A', read as 'A'\nwindow   3 (4-6 s): " in shown
+
+
+def test_show_prints_what_each_window_was_asked(asked: Asked) -> None:
+    ask = WINDOWS.replace("vote", "vote, ask: 'Part {part} of {parts}: {question}'")
+    asked.run(4, KEYS + ask)
+    shown = asked.shown(asked.folder / "out")
+    assert "asked    2 times, each about a window of the clip; not as above, but as stands below\n" in shown
+    assert (
+        "window   2 (2-4 s) was asked\n  | Part 2 of 2: ?\nwindow   2 (2-4 s): 'so: A', read as 'A'\n"
+        in shown
+    )
+    details = json.loads(asked.shown(asked.folder / "out", "--json"))["usage"]["details"]
+    assert [prompt.splitlines()[0] for prompt in details["window_prompts"]] == [
+        "Part 1 of 2: ?",
+        "Part 2 of 2: ?",
+    ]
+
+
+def test_show_prints_what_the_notes_of_windows_were_asked_for(asked: Asked) -> None:
+    asked.run(4, KEYS + WINDOWS.replace("vote", "map_reduce"))
+    shown = asked.shown(asked.folder / "out")
+    assert "asked    about the notes on 2 windows of the clip; each window's prompt stands below\n" in shown
+    assert "window   1 (0-2 s) was asked\n  | This recording is part 1 of 2" in shown
 
 
 def test_a_clip_that_is_short_enough_is_asked_as_it_is(asked: Asked) -> None:

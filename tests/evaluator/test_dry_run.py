@@ -164,7 +164,7 @@ class TestCost:
             "hours": pytest.approx(9 / 3600, abs=1e-4),
             "requests": 9,
             "least_loss": None,
-            "no_loss": "n too small (3 of 6 clusters)",
+            "no_loss": "no difference will have an interval: n too small (3 of 6 clusters)",
             "n_length": 0,
         }
         assert (cost["hits"], cost["misses"], cost["most_output_tokens"]) == (0, 9, 9 * 4)
@@ -205,7 +205,8 @@ class TestCost:
             "scorers",
         ]
         assert any(line.startswith("  prompt: ") for line in shown)
-        assert shown[-1].startswith("  right answer: ")
+        assert shown[-3].startswith("  right answer: ")
+        assert shown[-1] == "1 of 4 rows would fail"
 
     def test_a_sweep_counts_every_cell(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         from helpers import tiny_checkpoints
@@ -219,6 +220,32 @@ class TestCost:
         assert [cost["label"] for cost in found["costs"]] == ["none", "dart 0.3", "dart 0.6"]
         assert {cost["misses"] for cost in found["costs"]} == {6}
         assert found["costs"][0]["audio_tokens"] == 3 * 25 * (2 + 3)
+
+
+@pytest.mark.parametrize(
+    ("metric", "rows", "said"),
+    [
+        ("accuracy", 5, "no difference will have an interval: n too small (5 of 6 rows)"),
+        ("accuracy", 12, "points or more"),
+        ("macro_f1", 12, "no difference will have an interval: n too small (12 of 24 rows)"),
+        ("macro_f1", 30, "points or more"),
+        ("wer", 12, "no difference will have an interval: n too small (12 of 24 rows)"),
+        ("wer", 30, "known only for headlines that are shares"),
+    ],
+)
+def test_a_sweep_promises_no_loss_where_no_interval_will_stand(
+    metric: str, rows: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = "doc_to_text: q\ndoc_to_target: a\nlanguage: en\n"
+    keys += "filter_list: [{name: strict, filter: [{function: take_first}]}]\n"
+    keys += (
+        f"metric_list: [{{metric: {metric}}}]\nheadline: {{reading: strict, metric: {metric}, scale: 100}}\n"
+    )
+    task = write_task(tmp_path, keys, [{"q": f"{row}?", "a": "one"} for row in range(rows)])
+    sweep = ["sweep", "--model", "qwen_omni", "--model_args", "pretrained=nano", "--presses", "none,dart"]
+    assert main([*sweep, "--ratios", "0.5", "--tasks", str(task), "--dry_run"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  own: "))
+    assert said in line
 
 
 @pytest.mark.parametrize("long_audio", [[], ["--long_audio", "window:seconds=1,combine=join"]])
@@ -236,6 +263,7 @@ def test_rows_that_cannot_be_asked_are_told_with_file_and_reason(
     flags = ["--model", str(weighty), "--tasks", str(task), "--data_dir", str(tmp_path), *long_audio]
     assert main([*flags, "--dry_run"]) == 3
     shown = capsys.readouterr().out
+    assert shown.endswith("\n4 of 5 rows would fail\n")
     (cut,) = (line for line in shown.splitlines() if line.startswith("  2 cannot be asked (own 2): "))
     assert "cut.flac: " in cut
     assert cut.endswith("(first: row own 1)")
@@ -243,7 +271,7 @@ def test_rows_that_cannot_be_asked_are_told_with_file_and_reason(
     assert ["outside.flac" in line for line in ones].count(True) == 1
     assert ["missing.flac" in line for line in ones].count(True) == 1
     code, found, _ = said(capsys, *flags)
-    assert (code, found["tasks"]["own"]["errors"]) == (3, 4)
+    assert (code, found["tasks"]["own"]["errors"], found["would_fail"]) == (3, 4, 4)
     assert next((kind["rows"], kind["first"]) for kind in found["unasked"]) == ({"own": 2}, "own 1")
     assert main(flags) == 3, "as the run itself ends"
     assert "2 failed (own 2): " in capsys.readouterr().out

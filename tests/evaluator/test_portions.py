@@ -145,8 +145,8 @@ def test_the_line_of_a_long_file_that_cannot_be_read_is_named(folder: Path, divi
         file.write('\n{"q": \n')
     with pytest.raises(MarathonError, match=r"own\.jsonl:27: not readable as JSON"):
         run(folder)
-    (folder / "own.jsonl").write_bytes(b'{"q": "\xff"}\n')
-    with pytest.raises(MarathonError, match=r"own\.jsonl: not readable as text"):
+    (folder / "own.jsonl").write_bytes(b'{"q": "?"}\n{"q": "\xff"}\n')
+    with pytest.raises(MarathonError, match=r"own\.jsonl:2: not UTF-8 text \(byte 0xff\)"):
         run(folder)
 
 

@@ -15,6 +15,7 @@ import marathon_eval
 from conftest import ROOT, MakeWav
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
+from helpers.minimal_task import KEYS, write_task
 from marathon_eval import MarathonError, simple_evaluate
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import Progress
@@ -105,6 +106,23 @@ def test_a_notebook_shows_an_escaped_table(folder: Path) -> None:
     assert html.count("<table>") == html.count("</table>") == 1
 
 
+def test_f1_over_labels_is_no_column_of_rows(tmp_path: Path) -> None:
+    keys = KEYS + "metric_list: [{metric: macro_f1}, {metric: f1, name: own_f1, pos_label: A}]\n"
+    task = write_task(tmp_path, keys, [{"q": "1?", "a": "A"}, {"q": "2?", "a": "B"}])
+    table = simple_evaluate("dummy", [str(task)], no_cache=True).to_pandas()
+    assert table["none_right"].tolist() == [1.0, 0.0]
+    assert not [column for column in table.columns if "f1" in column]
+
+
+def test_a_run_prints_as_a_table(folder: Path) -> None:
+    lines = str(run(folder)).splitlines()
+    assert lines[0] == "dummy"
+    assert lines[1].split() == list(SCORE_COLUMNS)
+    assert lines[2].split()[:3] == ["own", "none", "accuracy"]
+    assert lines[-1] == "1 rows failed and are not in the scores."
+    assert "\x1b" not in str(run(folder, system_instruction="\x1b[2J"))
+
+
 def test_output_path_and_progress(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = run(folder, output_path=folder / "out", progress=True)
     assert "running 4 requests" in capsys.readouterr().err
@@ -175,6 +193,13 @@ def test_compare_takes_runs_and_folders(folder: Path) -> None:
     assert (tested["p"] <= tested["p_holm"]).all()
     assert len(table) > 1
     assert "<td>accuracy</td>" in found._repr_html_()
+    lines = str(found).splitlines()
+    assert lines[0].startswith("A: dummy")
+    assert lines[2] == "differences are B minus A"
+    assert lines[3].split() == list(DIFFERENCE_COLUMNS)
+    assert lines[4].split()[:3] == ["own", "none", "accuracy"]
+    assert dict(found)["tasks"].keys() == {"own"}, "it stays a dict"
+    assert json.loads(json.dumps(found)) == found
     assert marathon_eval.compare(one, other)["tasks"].keys() == {"own"}
     with pytest.raises(MarathonError, match="no task is in both"):
         marathon_eval.compare(one, make_result_folders.fabricate(Made(rows={"race": 3})))
@@ -255,6 +280,8 @@ def test_a_sweep_gives_runs_and_a_table(tmp_path: Path) -> None:
     assert table["difference"].tolist()[1] is not None
     assert found.runs["none"].to_pandas()["doc_id"].tolist() == [0, 1]
     assert "<td>random 0.5</td>" in found._repr_html_()
+    assert [line.split()[:2] for line in str(found).splitlines()][:2] == [["sweep"], ["task", "cell"]]
+    assert "gtzan  random 0.5  random" in str(found)
     assert json.loads((tmp_path / "out" / "sweep.json").read_text())["tasks"].keys() == {"gtzan"}
     with pytest.raises(MarathonError, match="presses: must be a list"):
         marathon_eval.sweep("qwen_omni", ["gtzan"], presses="dart")

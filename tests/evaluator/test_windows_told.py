@@ -44,7 +44,9 @@ class TestToldBefore:
         self, ground: Ground, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert ground.run("BB BBBBBBB BBBBBB", "--dry_run") == 0
-        said = " ".join(capsys.readouterr().out.split())
+        shown = capsys.readouterr().out
+        assert shown.endswith("\n\n2 of 3 rows would fail\n")
+        said = " ".join(shown.split())
         assert (
             "audio length warns 2 of 3 requests have more audio than the model takes and become error rows"
             in said
@@ -53,6 +55,15 @@ class TestToldBefore:
         assert ground.calls() == []
         ground.run("BB BBBBBBB BBBBBB")
         assert "warning: 2 of 3 requests have more audio" in capsys.readouterr().err
+
+    def test_a_row_fails_with_one_of_its_windows(
+        self, ground: Ground, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        flags = ("--long_audio", "window:seconds=6,combine=vote", "--dry_run")
+        assert ground.run("BB BBBBBBBBBBBB", *flags) == 0
+        assert capsys.readouterr().out.endswith("\n1 of 2 rows would fail\n")
+        assert ground.run("BB BBBB", *flags) == 0
+        assert "would fail" not in capsys.readouterr().out
 
     def test_a_run_of_nothing_else_is_refused(
         self, ground: Ground, capsys: pytest.CaptureFixture[str]

@@ -20,6 +20,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Request, Response, complete
 from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.inputs import RATE
+from marathon_eval.errors import MarathonError
 from marathon_eval.models import whisper
 from marathon_eval.models.whisper import Whisper, quietest, windows
 
@@ -199,6 +200,21 @@ def test_a_multilingual_checkpoint_takes_language_and_task(tmp_path: Path, clip:
     request = Request("Transcribe.", (clip,))
     for args in ({}, {"language": "de"}, {"language": "en", "task": "translate"}):
         assert answer(many, request, **args).error is None
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [({"language": "de"}, "language=de"), ({"task": "translate"}, "task=translate")],
+)
+def test_an_english_checkpoint_refuses_other_languages(
+    checkpoint: Path, clip: Audio, args: dict[str, Any], said: str
+) -> None:
+    model = Whisper.from_args({"pretrained": str(checkpoint), "device": "cpu", **args})
+    with pytest.raises(MarathonError, match=rf"--model_args: {said}: pretrained=.* knows English alone"):
+        model.check()
+    with pytest.raises(MarathonError, match=said):  # a checkpoint from the hub is known when it is loaded
+        model.begin(load(model))
+    assert answer(checkpoint, Request("Transcribe.", (clip,)), language="en").error is None
 
 
 @pytest.mark.parametrize(

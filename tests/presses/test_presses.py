@@ -14,7 +14,7 @@ from helpers.tiny_press_run import CutAt, Run, Tiny, recomputed
 from marathon_eval.api.press import PruningPress, PruningView, budget, press_from_args
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.inputs import Inputs
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, RowError
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "presses").glob("*.py") if path.stem != "__init__")
@@ -243,7 +243,7 @@ def test_nothing_stays_behind_after_an_exception(
     press = pruning_press(name, ratio=0.5)
     with monkeypatch.context() as patch:
         patch.setattr(type(press), "select", lambda self, view: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
+        with pytest.raises(RowError, match="ZeroDivisionError: division by zero"):
             model.run(inputs, press)
     assert model.hooks() == hooks
     assert dict(ALL_ATTENTION_FUNCTIONS) == kernels

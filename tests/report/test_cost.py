@@ -14,6 +14,7 @@ from marathon_eval.report.cost import PressCost, sweep_costs
 from marathon_eval.report.plots import cost_by_task
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.report.tables import costs_latex, costs_markdown
+from marathon_eval.results.directions import LOWER_NOTE
 
 
 def entry(points: float | None, ci95: list[float] | None) -> dict[str, Any]:
@@ -43,7 +44,9 @@ SWEEP: dict[str, Any] = {
 def runs(folder: Path, sweep: Any = SWEEP) -> list[ReportRun]:
     (folder / "sweep.json").write_text(sweep if isinstance(sweep, str) else json.dumps(sweep))
     run = SimpleNamespace(
-        folders={"gtzan": folder / "nano_dart-0.3__00000000" / "2026-01-01T00-00-00"}, fingerprint_sha256="0"
+        folders={"gtzan": folder / "nano_dart-0.3__00000000" / "2026-01-01T00-00-00"},
+        fingerprint_sha256="0",
+        tasks={},
     )
     return [cast("ReportRun", run)]
 
@@ -69,6 +72,25 @@ def test_the_papers_table_marks_what_is_certain_and_what_is_best() -> None:
     markdown = costs_markdown(costs).splitlines()
     assert r"| dart | 0.5 | -4.0\* |" in markdown
     assert "| knorm | 0.5 | **-1.0** |" in markdown
+
+
+def test_where_lower_is_better_the_head_is_marked_and_the_least_rise_is_best() -> None:
+    costs = {
+        "slue": {
+            "dart": (PressCost(0.5, 4.0, 1.5, 6.5, falls=True),),
+            "knorm": (PressCost(0.5, 1.0, -1.0, 3.0, falls=True),),
+        },
+        "gtzan": {"dart": (PressCost(0.5, -4.0, None, None),)},
+    }
+    markdown = costs_markdown(costs)
+    assert markdown.splitlines()[2] == "| press | ratio | slue ↓ | gtzan |"
+    assert r"| dart | 0.5 | +4.0\* | -4.0 |" in markdown
+    assert "| knorm | 0.5 | **+1.0** | -- |" in markdown
+    assert LOWER_NOTE in markdown
+    latex = costs_latex(costs)
+    assert r"press & ratio & slue $\downarrow$ & gtzan \\" in latex
+    assert f"% {LOWER_NOTE}" in latex
+    assert [axes.get_title() for axes in cost_by_task(costs).axes][:2] == ["slue ↓", "gtzan"]
 
 
 def test_a_star_follows_the_corrected_p_where_there_is_one(tmp_path: Path) -> None:

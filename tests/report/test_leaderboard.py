@@ -269,62 +269,11 @@ def test_reading_runs_needs_no_heavy_library(tmp_path: Path) -> None:
     assert out.stdout.splitlines()[-1] == "[]"
 
 
-def test_of_error_rates_the_lowest_is_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = error_rates(tmp_path)
-    capsys.readouterr()
-    assert main(["leaderboard", *runs, "--latex"]) == 0
-    _, better, worse = [line for line in capsys.readouterr().out.splitlines() if "&" in line]
-    assert better.count(r"\textbf{25.0}") == 2
-    assert worse.count("75.0") == 3
-    assert r"\textbf{75" not in worse
-
-
-def test_error_rates_are_marked_as_such(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = error_rates(tmp_path)
-    capsys.readouterr()
-    assert main(["leaderboard", *runs]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "| model | heard ↓ | also_heard ↓ | Avg ↓ |"
-    assert tables.LOWER_NOTE in lines
-    assert main(["leaderboard", *runs, "--latex"]) == 0
-    text = capsys.readouterr().out
-    assert r"model & heard $\downarrow$ & also\_heard $\downarrow$ & Avg $\downarrow$ \\" in text
-    assert r"\multicolumn{4}{l}{\footnotesize $\downarrow$: lower is better} \\" in text
-    table = tmp_path / "table.tex"
-    assert main(["compare", *runs, "--latex", str(table)]) == 0
-    printed = capsys.readouterr().out
-    assert printed.count("wer ↓ *") == 2
-    assert tables.LOWER_NOTE in printed.splitlines()
-    assert r"heard & wer $\downarrow$ & 75.0 & 25.0 & " in table.read_text()
-    assert r"{\footnotesize $\downarrow$: lower is better} \\" in table.read_text()
-    assert main(["compare", *runs, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["tasks"]["heard"]["lower_is_better"] == {"none": ["wer"]}
-
-
 def test_accuracies_are_not_marked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_result_folders.write(Made(rows=ROWS), tmp_path)
     for form in ("--markdown", "--latex"):
         assert main(["leaderboard", str(tmp_path), form]) == 0
         assert "lower is better" not in capsys.readouterr().out
-
-
-def error_rates(tmp_path: Path) -> list[str]:
-    """Write a run with the word error rates 75 and one with 25 on two tasks, and return their folders."""
-    runs = []
-    for task in ("heard", "also_heard"):
-        (tmp_path / task).mkdir()
-        (tmp_path / task / "rows.jsonl").write_text(json.dumps({"q": "?", "a": "the red fox ran"}))
-        (tmp_path / f"{task}.yaml").write_text(
-            f"task: {task}\ndataset_path: json\ndataset_kwargs: {{data_files: {task}/rows.jsonl}}\n"
-            "doc_to_text: q\ndoc_to_target: a\nlanguage: en\nmetric_list: [{metric: wer}]\n"
-            "headline: {reading: none, metric: wer, scale: 100}\n"
-        )
-    for answer in ("the", "the red fox"):
-        runs.append(str(tmp_path / answer))
-        tasks = f"{tmp_path / 'heard.yaml'},{tmp_path / 'also_heard.yaml'}"
-        command = ["--model", "dummy", "--model_args", f"answer={answer}", "--tasks", tasks]
-        assert main([*command, "--output_path", runs[-1]]) == 0
-    return runs
 
 
 def test_an_interrupted_run_is_called_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -159,6 +159,28 @@ def test_only_clips_that_the_user_allowed_are_embedded(
         assert "--data_dir" in said
 
 
+def test_clips_that_are_nowhere_are_counted_with_the_places(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_result_folders.write(make_result_folders.Made(rows={"gtzan": 3}), tmp_path / "runs")
+    file = run / "samples_gtzan.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    for number, row in enumerate(rows):
+        row["audio"] = [{"path": f"moved/{number}.wav", "seconds": 1.0}]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parsed(tmp_path / "runs", embed_bytes=1_000_000, data_dirs=(str(tmp_path / "data"),))
+    said = capsys.readouterr().err
+    assert (
+        "report: 3 clips are not embedded, because they were not found: the first, moved/0.wav, was looked for at "
+        in said
+    )
+    assert f"{Path('moved/0.wav').absolute()}, " in said
+    assert f"{tmp_path / 'data' / 'moved' / '0.wav'}" in said
+    assert "type --data_dir with the folder of the data" in said
+    parsed(tmp_path / "runs")
+    assert "not found" not in capsys.readouterr().err, "nothing was to be embedded"
+
+
 def test_a_run_names_no_cache(tmp_path: Path) -> None:
     """results.json may name any file as its cache; only the user's own and the one that is typed are opened."""
     run = make_result_folders.write(make_result_folders.Made(rows={"gtzan": 2}), tmp_path / "runs")

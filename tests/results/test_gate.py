@@ -129,6 +129,58 @@ def test_more_errors_are_a_loss(write: WriteRun) -> None:
     assert main(["compare", b, a, "--gate", "own>=-5"]) == 0
 
 
+def test_the_unit_of_a_limit_is_named(write: WriteRun, capsys: pytest.CaptureFixture[str]) -> None:
+    a = write("a", {"own": 395}, 400)
+    assert main(["compare", a, a, "--gate", "own>=-2"]) == 0
+    assert "gate own >= -2 points: +0.00 (" in capsys.readouterr().out
+    a = write("fraction", {"own": 395}, 400, scale=1)
+    assert main(["compare", a, a, "--gate", "own>=-0.02"]) == 0
+    assert "gate own >= -0.02 of strict accuracy: +0.0000 (-0.00" in capsys.readouterr().out
+
+
+def test_a_limit_in_percent_on_a_fraction_is_refused(
+    write: WriteRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wer = KEYS.replace("{metric: METRIC,", "{metric: wer, normalizer: none,").replace(
+        "metric: METRIC", "metric: wer"
+    )
+    for label, keys, name in (("accuracy", KEYS, "accuracy"), ("wer", wer, "wer")):
+        a = write(label, {"own": 30}, keys=keys, scale=1)
+        assert main(["compare", a, a, "--gate", "own>=-2"]) == 2
+        said = capsys.readouterr().err
+        assert f"own>=-2: the headline strict {name} is a fraction with 1 for 100 %" in said
+        assert "a loss of 200%. For 2 percentage points write own>=-0.02; with `scale: 100` in the" in said
+        assert main(["compare", a, a, "--gate", "own>=-1"]) in (0, 5), "a limit that a fraction can reach"
+
+
+def test_an_own_metric_above_1_is_no_fraction(write: WriteRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers of code of the task's own are fractions where all of both runs lie between 0 and 1."""
+    a = write("a", {"own": 30}, scale=1)
+    as_own(Path(a), 1.0)
+    assert main(["compare", a, a, "--gate", "own>=-2"]) == 2
+    assert "strict accuracy is a fraction" in capsys.readouterr().err
+    as_own(Path(a), 5.0)
+    assert main(["compare", a, a, "--gate", "own>=-2"]) in (0, 5)
+    assert "gate own >= -2 of strict accuracy" in capsys.readouterr().out
+
+
+def as_own(folder: Path, best: float) -> None:
+    """Rewrite a run as if code of its own had given each right row the score `best`."""
+    results = json.loads((folder / "results.json").read_text())
+    task = results["tasks"]["own"]
+    task["metrics"]["strict"]["accuracy"]["code"] = {"metrics/accuracy.py": "c" * 64}
+    samples = folder / "samples_own.jsonl"
+    lines = [json.loads(line) for line in samples.read_text().splitlines()]
+    for line in lines:
+        score = line["readings"]["strict"]["scores"]
+        score["accuracy"] = best if score["accuracy"] else 0.0
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    task["strict"]["accuracy"]["value"] = sum(
+        line["readings"]["strict"]["scores"]["accuracy"] for line in lines
+    ) / len(lines)
+    (folder / "results.json").write_text(json.dumps(results))
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

@@ -227,9 +227,31 @@ def test_kappa_is_of_grades_that_are_classes(graded: str, tmp_path: Path) -> Non
     run = judgements(Path(graded))
     fine = people(tmp_path / "fine.csv", "doc_id,score\n0,1.1\n1,2.2\n2,3.3\n3,4.4\n")
     assert compared_labels(run, judgements(Path(fine)))[0].kappa is None
+    assert judgements(Path(fine))[Place("score", "", 2)].where == f"{fine}:4"
     halves = people(tmp_path / "halves.csv", "doc_id,score\n0,0.5\n1,1\n2,0\n3,1\n")
     (found,) = compared_labels(judgements(Path(halves)), judgements(Path(halves)))
     assert (found.kind, found.agreement, found.kappa) == ("score", 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "where"),
+    [
+        ("people.csv", 'doc_id,score,why\n0,3,ok\n\n1,0,"two\nlines"\n', ":4"),
+        ("people.csv", 'doc_id,score,why\n0,3,"two\nlines"\n1,5.5,\n', ":4"),
+        ("people.jsonl", '{"doc_id": 0, "score": 3}\n\n{"doc_id": 1, "score": 7}\n', ":3"),
+        ("people.json", '[{"doc_id": 0, "score": 3}, {"doc_id": 1, "score": -1}]', ": row 1"),
+    ],
+)
+def test_scores_off_the_judges_scale_are_refused(
+    graded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, text: str, where: str
+) -> None:
+    path = people(tmp_path / name, text)
+    for pair in ([graded, path], [path, graded]):
+        assert main(["judge_agreement", *pair]) == 2
+        said = capsys.readouterr().err
+        assert f"{path}{where}: score " in said
+        assert "is outside the judge's scale, 1 to 5" in said
+    assert main(["judge_agreement", path, path]) == EXIT_WHOLE, "without a judge no scale is declared"
 
 
 def test_labels_that_a_grade_cannot_be_held_against_are_named(graded: str, tmp_path: Path) -> None:

@@ -238,7 +238,8 @@ def _print_board(board: Board, runs: Sequence[ReportRun]) -> None:
     A task without a headline has its first metric, on the metric's own scale.
     """
     from marathon_eval.cli.fitted_table import FittedTable, table_console
-    from marathon_eval.report.tables import board_notes, cell_text, marked
+    from marathon_eval.report.tables import board_notes, cell_text
+    from marathon_eval.results.directions import marked
 
     columns = [(column.task, _first_metrics(column.task, runs)) for column in board.columns]
     headings = [

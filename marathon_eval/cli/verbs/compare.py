@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gate",
         metavar="LIMITS",
-        help="least differences of headlines in points, such as 'race>=-1.0,gtzan>=-2': exit code 0 if every loss is "
-        "shown to be within its limit, 4 if a loss beyond one is shown, else 5: too few rows to say",
+        help="least differences of headlines, such as 'race>=-1.0,gtzan>=-2', in points where the headline has `scale: "
+        "100`, else in the metric's own unit (0.01 of an accuracy): exit code 0 if every loss is shown to be within its limit, 4 if a loss beyond one is shown, else 5: too few rows to say",
     )
     parser.add_argument(
         "--latex",
@@ -108,15 +108,18 @@ def gate_code(verdicts: Iterable[str]) -> int:
 
 
 def gate_lines(comparison: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a line such as `gate race >= -1: -0.52 (-0.91 to -0.13): within the margin` per limit."""
+    """Yield a line such as `gate race >= -1 points: -0.52 (-0.91 to -0.13): within the margin` per limit."""
+    from marathon_eval.results.gate import POINTS
     from marathon_eval.scoring.stats import p_text
 
     for each in comparison["gate"]:
-        points = "no difference" if each["difference"] is None else f"{each['difference']:+.2f}"
+        form = "+.2f" if each["unit"] == POINTS else "+.4f"
+        change = "no difference" if each["difference"] is None else f"{each['difference']:{form}}"
         ends = each["ci95"]
-        interval = each["reason"] if ends is None else f"{ends[0]:+.2f} to {ends[1]:+.2f}"
+        interval = each["reason"] if ends is None else f"{ends[0]:{form}} to {ends[1]:{form}}"
         p = f"p {p_text(each['p_within'])} within, {p_text(each['p_beyond'])} beyond (Holm)"
-        yield f"gate {each['task']} >= {each['points']:g}: {points} ({interval}): {each['verdict']}; {p}"
+        limit = f"{each['task']} >= {each['points']:g} {each['unit']}"
+        yield f"gate {limit}: {change} ({interval}): {each['verdict']}; {p}"
 
 
 def print_comparison(comparison: Mapping[str, Any], flips: int) -> None:
@@ -140,7 +143,7 @@ def title(side: Mapping[str, Any]) -> str:
 
 def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
     """Add one row per reading, the headline's first and starred."""
-    from marathon_eval.report.tables import LOWER
+    from marathon_eval.results.directions import LOWER
     from marathon_eval.scoring.stats import p_text
 
     headline = task["headline"] or {}
@@ -176,14 +179,20 @@ def interval(ends: Any, reason: str | None) -> str:
 
 def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines below the table: rows and tasks left out, metrics without a difference, how to read it."""
-    from marathon_eval.report.tables import LOWER_NOTE
+    from marathon_eval.results.directions import LOWER_NOTE
     from marathon_eval.results.judges import judge_difference_text
+    from marathon_eval.results.metric_differences import metric_difference_text
 
     for reason in comparison["forced"]:
         yield f"FORCED: {reason}"
     for task in comparison["tasks"].values():
         if task["judge_differences"]:
             yield f"{task['task']}: the judges differ: {judge_difference_text(task['judge_differences'])}"
+        if task["metric_differences"]:
+            yield (
+                f"{task['task']}: not measured alike: {metric_difference_text(task['metric_differences'])}; `score RUN` "
+                "scores each run again with the task as it is now"
+            )
     for task in comparison["tasks"].values():
         if task["n_only_a"] or task["n_only_b"]:
             yield f"{task['task']}: left out because only one run scored them: {task['n_only_a']} rows of A, {task['n_only_b']} of B"

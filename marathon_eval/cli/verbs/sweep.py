@@ -210,6 +210,8 @@ def print_sweep(table: SweepTable, summary: dict[str, Any], output: Path | None,
 
 def sweep_footer(summary: dict[str, Any]) -> str:
     """Explain the table's numbers and report the time and cache use of the whole sweep."""
+    from marathon_eval.results.directions import LOWER_NOTE
+
     cells = summary["cells"]
     asked = sum(cell["cache"]["misses"] for cell in cells)
     hits = sum(cell["cache"]["hits"] for cell in cells)
@@ -222,6 +224,8 @@ def sweep_footer(summary: dict[str, Any]) -> str:
         "cached responses come from another session.\n"
         f"The whole sweep: {summary['wall_s']:.1f} s, {asked} responses requested, {hits} from the cache."
     )
+    if any(cell["lower_is_better"] for entries in summary["tasks"].values() for cell in entries.values()):
+        text += f"\n{LOWER_NOTE}"
     if not any(cell["press"] is None for cell in cells):
         text += "\nNo differences are shown: add `none` to --presses for the uncompressed model."
     if summary["interrupted"]:

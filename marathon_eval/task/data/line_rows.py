@@ -9,6 +9,7 @@ from typing import overload
 
 from marathon_eval.api.compressed_lines import CompressedLines
 from marathon_eval.errors import MarathonError
+from marathon_eval.task.data.parsing import not_utf8
 from marathon_eval.task.data.selection import Row
 
 #: A file of JSON lines of more bytes is not parsed at once: as objects, rows take four times the bytes of their text.
@@ -59,6 +60,17 @@ def checked_lines(path: Path, name: str) -> CompressedLines:
                 except (ValueError, RecursionError) as error:
                     raise MarathonError(f"{name}:{number}: not readable as JSON ({error})") from None
                 lines.append(line.removesuffix("\n") + "\n")
-    except UnicodeDecodeError as error:
-        raise MarathonError(f"{name}: not readable as text ({error.reason})") from None
+    except UnicodeDecodeError:
+        raise _first_not_utf8(path, name) from None
     return lines
+
+
+def _first_not_utf8(path: Path, name: str) -> MarathonError:
+    """Return the error about a file that is not UTF-8, with the first such line."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                return not_utf8(name, number, line[error.start])
+    return MarathonError(f"{name}: not UTF-8 text")  # written anew since it was read

@@ -13,18 +13,50 @@ from marathon_eval.task.data.parquet import parquet_rows
 
 
 def parsed_rows(
-    content: bytes, form: str, field: str | None, name: str, delimiter: str | None = None
+    content: bytes,
+    form: str,
+    field: str | None,
+    name: str,
+    delimiter: str | None = None,
+    encoding: str | None = None,
 ) -> list[Any]:
-    """Parse the rows in a file's bytes. Raises MarathonError naming the file and, for text formats, the line."""
+    """Parse the rows in a file's bytes. Raises MarathonError naming the file and, for text formats, the line.
+
+    `encoding` is that of CSV and TSV files, by Python's names; without it, and in JSON, text is UTF-8.
+    """
     if form == "parquet":
         return parquet_rows(io.BytesIO(content), len(content), name, lambda column: True, None)
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise MarathonError(f"{name}: not readable as text ({error.reason})") from None
     if form in ("csv", "tsv"):
-        return csv_rows(text, form, delimiter, name)
+        return csv_rows(_decoded(content, encoding, name, "or name its encoding"), form, delimiter, name)
+    text = _decoded(content, None, name)
     return _json_lines(text, name) if form == "jsonl" else _json(text, field, name)
+
+
+def _decoded(content: bytes, encoding: str | None, name: str, other_way: str = "") -> str:
+    """Return the text in a file's bytes. Raises MarathonError with the line of the first byte that is none of it."""
+    if encoding is None:
+        try:
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+            raise not_utf8(name, line, content[error.start], other_way) from None
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except LookupError:
+        raise MarathonError(
+            f"{name}: dataset_kwargs: encoding: Python knows no text encoding '{encoding}' (such as utf-8, latin-1, cp1252)"
+        ) from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise MarathonError(
+            f"{name}:{line}: byte 0x{content[error.start]:02x} is no text in dataset_kwargs: encoding: {encoding}"
+        ) from None
+
+
+def not_utf8(name: str, line: int, byte: int, other_way: str = "") -> MarathonError:
+    """Return the error about a file that is not UTF-8, with the line of the first byte that shows it."""
+    other = f", {other_way} (dataset_kwargs: encoding: latin-1)" if other_way else ""
+    return MarathonError(f"{name}:{line}: not UTF-8 text (byte 0x{byte:02x}): save the file as UTF-8{other}")
 
 
 def _json(text: str, field: str | None, name: str) -> list[Any]:

@@ -147,7 +147,9 @@ class TableReader:
             if form != "parquet" and not long_lines:
                 content = path.read_bytes()
                 digest.update(content)
-                return parsed_rows(content, form, self.kwargs.field, label, self.kwargs.delimiter)
+                return parsed_rows(
+                    content, form, self.kwargs.field, label, self.kwargs.delimiter, self.kwargs.encoding
+                )
             with path.open("rb") as file:  # not read at once: it may hold hours of audio, or a million rows
                 while block := file.read(1 << 20):
                     digest.update(block)

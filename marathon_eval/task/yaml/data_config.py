@@ -22,7 +22,6 @@ DATASETS_ARGUMENTS = frozenset(
         "quotechar",
         "quoting",
         "escapechar",
-        "encoding",
         "encoding_errors",
         "skiprows",
         "nrows",
@@ -84,6 +83,10 @@ class DatasetKwargs(BaseModel):
         None,
         description="patterns that make rows from file names: 'HAD/{label:real|fake}/{name}.wav' gives the columns "
         "path, label and name; the first pattern that matches any file is used",
+    )
+    encoding: str | None = Field(
+        None,
+        description="of csv and tsv files, by Python's names (latin-1, cp1252); without it they are UTF-8",
     )
     archives: list[str] = Field(
         [],

@@ -14,7 +14,7 @@ from helpers.tiny_press_run import Tiny
 from marathon_eval.api.press import PruningPress, PruningView
 from marathon_eval.backends.hf.engine.prompt_pass import gathered_tokens
 from marathon_eval.backends.hf.engine.pruning import Pruning
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, RowError
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_attention_is_not_computed_unless_asked_for(model: Tiny) -> None:
 def test_a_press_that_misses_its_budget_is_refused(
     model: Tiny, rule: Callable[[PruningView], torch.Tensor]
 ) -> None:
-    with pytest.raises(ValueError, match="audio tokens; it must name"):
+    with pytest.raises(RowError, match=r"press \w+ \(class Told in .*select must return a LongTensor \["):
         model.run(model.inputs(3.0), Told(ratio=0.5, rule=rule))
 
 

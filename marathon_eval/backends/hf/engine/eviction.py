@@ -24,6 +24,7 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from marathon_eval.api.press import Decoder, EvictionPress, EvictionView
+from marathon_eval.api.press_replies import checked_key_positions, press_reply
 from marathon_eval.backends.hf.engine.eviction_context import (
     Context,
     Observed,
@@ -104,7 +105,9 @@ def keep_selected_keys(
         else:
             view = _view(decoder, context, press, layer, count, seed)
             shown = tokens.shown.to(stored.keys.device)
-            kept = _kept(view, press.select(view), shown, silent_leaves)
+            rule = press.parts[-1]  # of a pair, the one that evicts
+            chosen = checked_key_positions(rule, view, press_reply(rule, view, press.select))
+            kept = _kept(view, chosen, shown, silent_leaves)
             keys, values = _gathered(stored.keys, stored.values, kept)
         if stays is not None:
             stays.add(layer, kept)
@@ -143,19 +146,15 @@ def _view(
     )
 
 
-def _kept(view: EvictionView, selected: Tensor, shown: Tensor, silent_leaves: bool) -> Tensor:
+def _kept(view: EvictionView, chosen: Tensor, shown: Tensor, silent_leaves: bool) -> Tensor:
     """Return the places [key heads, n] of text and selected audio, ascending, and of silent tokens unless `silent_leaves`.
 
-    `shown` [cached] is False for silent tokens. Raises ValueError when the press selects a wrong number of keys, or a key twice.
+    `shown` [cached] is False for silent tokens.
     """
     heads, shown_length = view.keys.shape[:2]
-    if selected.shape != (heads, view.keep):
-        raise ValueError(f"selected {tuple(selected.shape)} keys, the budget is {(heads, view.keep)}")
     shown_stay = torch.ones(heads, shown_length, dtype=torch.bool, device=view.keys.device)
     shown_stay[:, view.audio] = False
-    shown_stay.scatter_(1, selected, True)
-    if not bool((shown_stay.sum(1) == shown_length - len(view.audio) + view.keep).all()):
-        raise ValueError("the same key was selected twice")
+    shown_stay.scatter_(1, chosen, True)
     stay = shown_stay.new_full((heads, len(shown)), not silent_leaves)
     stay[:, shown] = shown_stay
     kept: Tensor = stay.nonzero()[:, 1].unflatten(0, (heads, -1))

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from marathon_eval.api.press import Decoder, PruningPress, PruningView
+from marathon_eval.api.press_replies import checked_positions, press_reply
 from marathon_eval.backends.hf.engine.attention_tap import LastTokenAttention
 from marathon_eval.backends.hf.engine.prompt_pass import PromptPass, stored_keys
 
@@ -40,7 +41,7 @@ class TokenChoice:
     ) -> None:
         """Mark sample `row`'s chosen tokens in `keep` [B, T]; write states that the press merged to `merged_hidden`.
 
-        The press sees the sample without padding and without audio tokens that stand for no sound. Raises ValueError
+        The press sees the sample without padding and without audio tokens that stand for no sound. Raises RowError
         when it does not choose exactly the budget.
         """
         shown = current.shown(row)
@@ -48,16 +49,7 @@ class TokenChoice:
         if not len(audio):
             return
         view = self._view(current, cut, row, shown, audio)
-        chosen = self.press.select(view)
-        if (
-            len(chosen.unique()) != view.keep
-            or len(chosen) != view.keep
-            or not torch.isin(chosen, audio).all()
-        ):
-            raise ValueError(
-                f"press {self.press.name()} named {len(chosen)} of {len(audio)} audio tokens; "
-                f"it must name {view.keep} different ones"
-            )
+        chosen = checked_positions(self.press, view, press_reply(self.press, view, self.press.select))
         places = torch.arange(keep.shape[1], device=chosen.device)[shown][chosen]
         keep[row, places] = True
         merged = self.press.merged(view, chosen)

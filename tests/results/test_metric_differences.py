@@ -1,0 +1,94 @@
+"""Tests what `compare` says of two runs whose task was not measured alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from helpers.minimal_task import write_task
+from marathon_eval.cli.main import main
+from marathon_eval.results.metric_differences import metric_difference_text, metric_differences
+
+KEYS = """\
+doc_to_text: q
+doc_to_target: a
+filter_list:
+  - {name: strict, filter: [{function: take_first}]}
+metric_list:
+  - {metric: METRIC, filter_list: strict}
+headline: {reading: strict, metric: METRIC}
+metadata: {version: 1}
+"""
+
+
+class Lab:
+    """Runs `dummy` on a task of a folder, and compares two runs."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
+        (folder / "metrics").mkdir()
+
+    def run(self, name: str, metric: str, version: int = 1) -> str:
+        keys = KEYS.replace("METRIC", metric).replace("version: 1", f"version: {version}")
+        rows = [{"q": f"{place}?", "a": "A"} for place in range(8)]
+        task, out = write_task(self.folder, keys, rows), self.folder / name
+        where = ["--include_path", str(self.folder), "--use_cache", str(self.folder / "cache")]
+        assert main(["--model", "dummy", "--tasks", str(task), *where, "-o", str(out)]) == 0
+        return str(out)
+
+    def compared(self, a: str, b: str, *flags: str) -> str:
+        self.capsys.readouterr()
+        assert main(["compare", a, b, *flags]) == 0
+        return self.capsys.readouterr().out
+
+
+@pytest.fixture
+def lab(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lab:
+    return Lab(tmp_path, capsys)
+
+
+def test_another_version_of_an_own_metric_is_told(lab: Lab, tmp_path: Path) -> None:
+    code = lab.folder / "metrics" / "near.py"
+    code.write_text("def near(row):\n    return float(row.answer.value == row.target)\n")
+    a = lab.run("a", "near")
+    code.write_text("def near(row):\n    return 0.5 * (row.answer.value == row.target)\n")
+    b = lab.run("b", "near")
+    (entry,) = json.loads(lab.compared(a, b, "--json"))["tasks"]["own"]["metric_differences"]
+    assert (entry["what"], entry["name"], len(entry["a"])) == ("code of near", "metrics/near.py", 64)
+    said = f"code of near metrics/near.py {entry['a'][:8]} and {entry['b'][:8]}; `score RUN` scores each run again"
+    assert f"own: not measured alike: {said}" in lab.compared(a, b)
+    assert "not measured alike" not in lab.compared(a, a)
+    table = tmp_path / "table.tex"
+    lab.compared(a, b, "--latex", str(table))
+    assert "own: the metrics of the two runs differ" in table.read_text()
+
+
+def test_another_version_of_the_task_is_told(lab: Lab) -> None:
+    a, b = lab.run("a", "accuracy"), lab.run("b", "accuracy", version=2)
+    assert "own: not measured alike: version 1 and 2;" in (lab.compared(a, b))
+
+
+def test_another_setting_of_a_metric_is_told() -> None:
+    def results(**entry: Any) -> dict[str, Any]:
+        return {
+            "tasks": {"own": {"version": None, "metrics": {"strict": {"wer": {"metric": "wer", **entry}}}}}
+        }
+
+    def said(*pair: dict[str, Any]) -> str:
+        return metric_difference_text(metric_differences("own", pair))
+
+    plain = results(normalizer="none", filter_list="strict")
+    assert said(plain, results(normalizer="basic")) == "strict wer normalizer none and basic"
+    assert said(plain, results(normalizer="none")) == "", "which readings it is for changes no number"
+    coded = [results(code={"metrics/wer.py": letter * 64}) for letter in "ab"]
+    assert said(*coded) == "code of wer metrics/wer.py aaaaaaaa and bbbbbbbb"
+    filtered = [{**plain, "manifests": {"own": {"code": {"filters/cut.py": letter * 64}}}} for letter in "ab"]
+    assert said(*filtered) == "code filters/cut.py aaaaaaaa and bbbbbbbb"
+    alone = results(normalizer="none")
+    alone["tasks"]["own"]["metrics"]["strict"]["near"] = {"code": {"metrics/near.py": "a" * 64}}
+    alone["manifests"] = {"own": {"code": {"metrics/near.py": "a" * 64}}}
+    assert said(plain, alone) == "", "a metric of one run alone is not compared"
+    assert said(plain, {"tasks": {"own": {}}}) == "", "a run that recorded nothing"
