@@ -255,7 +255,7 @@ def _edited(name: str, own: OwnModule | None) -> bool:
     found = own_files(own)
     if found == _LOADED.get(name):
         return False
-    old = {key for key, module in sys.modules.items() if _file_of(module) in found and name in _LOADED}
+    old = {key for key, module in sys.modules.items() if name in _LOADED and _file_of(module) in found}
     inner = {key for key in sys.modules if any(key.startswith(f"{package}.") for package in old)}
     for key in old | inner:
         del sys.modules[key]
