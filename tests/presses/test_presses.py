@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,8 +47,12 @@ def model(request: pytest.FixtureRequest, checkpoint: Path, sdpa: Tiny) -> Tiny:
     return sdpa if request.param == "sdpa" else Tiny.load(checkpoint, request.param)
 
 
+#: Each test with `chosen` asks for all of them.
+class_of = cache(Registry().press_class)
+
+
 def pruning_press(name: str, **settings: Any) -> PruningPress:
-    press = Registry().press_class(name)(**settings)
+    press = class_of(name)(**settings)
     assert isinstance(press, PruningPress)
     return press
 
@@ -151,7 +156,7 @@ def test_each_stage_is_right(model: Tiny, name: str, layer: str, ratio: str, cho
 
 
 def staged(name: str, layer: str, ratio: str) -> PruningPress:
-    press = press_from_args(Registry().press_class(name), {"layer": layer, "ratio": ratio})
+    press = press_from_args(class_of(name), {"layer": layer, "ratio": ratio})
     assert isinstance(press, PruningPress)
     return press
 
