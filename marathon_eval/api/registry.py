@@ -255,7 +255,12 @@ def _edited(name: str, own: OwnModule | None) -> bool:
     found = own_files(own)
     if found == _LOADED.get(name):
         return False
-    old = {key for key, module in sys.modules.items() if _file_of(module) in found and name in _LOADED}
+    files = {_file_id(file) for file in found} - {None}
+    old = {
+        key
+        for key, module in sys.modules.items()
+        if name in _LOADED and _file_id(getattr(module, "__file__", None)) in files
+    }
     inner = {key for key in sys.modules if any(key.startswith(f"{package}.") for package in old)}
     for key in old | inner:
         del sys.modules[key]
@@ -265,9 +270,16 @@ def _edited(name: str, own: OwnModule | None) -> bool:
     return True
 
 
-def _file_of(module: ModuleType) -> Path | None:
-    file = getattr(module, "__file__", None)
-    return None if file is None else Path(file).resolve()
+def _file_id(file: str | Path | None) -> tuple[int, int] | None:
+    """Return the device and the inode of a file, by whatever path it was named; None where there is none."""
+    # a process with torch has some thousand modules, and resolving their paths would take half a second
+    if file is None:
+        return None
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _from_module(name: str, parent: type, flag: str) -> type:

@@ -195,6 +195,6 @@ def _below(root: Path, bases: list[Path], name: str) -> Iterator[Path]:
     candidates += [Path(file) for module in loaded if (file := getattr(module, "__file__", None))]
     for candidate in candidates:
         with suppress(OSError, ValueError):
-            found = candidate.resolve()
-            if found.is_relative_to(root) and found.is_file():
+            # resolving looks at every folder of the path, so only what is there is resolved
+            if candidate.is_file() and (found := candidate.resolve()).is_relative_to(root):
                 yield found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -25,17 +26,24 @@ RECORDED_PACKAGES = (
 
 def recorded_versions() -> dict[str, Any]:
     """Return the versions of Python and RECORDED_PACKAGES (None: not installed), and the commit of a checkout."""
+    return {**_package_versions(), "git_commit": git_commit()}
+
+
+@cache
+def _package_versions() -> dict[str, Any]:
+    """Return what was installed when this process first asked: what it has imported does not change later."""
     versions: dict[str, Any] = {"python": platform.python_version()}
     for package in RECORDED_PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
-    return {**versions, "git_commit": git_commit()}
+    return versions
 
 
+@cache
 def git_commit() -> str | None:
-    """Return the git commit of this source tree; None for an installed wheel or if git fails."""
+    """Return the git commit of this source tree as this process first saw it; None for an installed wheel or if git fails."""
     root = PACKAGE.parent
     if not (root / ".git").exists():
         return None

@@ -45,7 +45,10 @@ def places(document: Any, below: Place = ()) -> Iterator[Place]:
 
 
 def mutants(document: Any) -> Iterator[Any]:
-    """Yield copies of a document that differ at one place: another value, no value, or another name of a key."""
+    """Yield copies of a document that differ at one place: another value, no value, or another name of a key.
+
+    They share their other parts with the document: change none of them.
+    """
     for place in places(document):
         for value in VALUES:
             yield _changed(document, place, value)
@@ -74,8 +77,9 @@ def _renamed(document: Any, place: Place, name: str) -> Any:
 
 
 def _copied(document: Any, place: Place) -> tuple[Any, Any]:
-    changed = copy.deepcopy(document)
-    parent = changed
+    """Return a copy of the document, and in it what holds the place; what lies beside the way there is shared."""
+    changed = parent = copy.copy(document)
     for key in place[:-1]:
+        parent[key] = copy.copy(parent[key])
         parent = parent[key]
     return changed, parent

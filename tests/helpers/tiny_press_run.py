@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,6 +42,8 @@ class Tiny:
 
     adapter: QwenOmni
     loaded: Loaded
+    _inputs: dict[tuple[float, ...], Inputs] = field(default_factory=dict)
+    _plain: dict[tuple[float, ...], Run] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, attention: str = "sdpa") -> Tiny:
@@ -54,7 +56,18 @@ class Tiny:
         return self.adapter.decoder(self.loaded.model)
 
     def inputs(self, *seconds: float) -> Inputs:
-        """Build a batch of prompts of different lengths, each with the given seconds of noise."""
+        """Return a batch of prompts of different lengths, each with the given seconds of noise, built once."""
+        if seconds not in self._inputs:
+            self._inputs[seconds] = self._built(seconds)
+        return self._inputs[seconds]
+
+    def plain(self, *seconds: float) -> Run:
+        """Return the answer to these inputs without a press, computed once: no press may leave anything behind."""
+        if seconds not in self._plain:
+            self._plain[seconds] = self.run(self.inputs(*seconds))
+        return self._plain[seconds]
+
+    def _built(self, seconds: tuple[float, ...]) -> Inputs:
         waves = [[noise(length, seed)] for seed, length in enumerate(seconds)]
         requests = [Request("What is heard?" + " Say it." * row) for row in range(len(seconds))]
         # one placeholder per clip: the request's own audio is not read here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,13 +37,22 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoints.make_qwen_omni(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="module")
+def sdpa(checkpoint: Path) -> Tiny:
+    return Tiny.load(checkpoint)
+
+
 @pytest.fixture(scope="module", params=["sdpa", "eager"])
-def model(request: pytest.FixtureRequest, checkpoint: Path) -> Tiny:
-    return Tiny.load(checkpoint, request.param)
+def model(request: pytest.FixtureRequest, checkpoint: Path, sdpa: Tiny) -> Tiny:
+    return sdpa if request.param == "sdpa" else Tiny.load(checkpoint, request.param)
+
+
+#: Each test with `chosen` asks for all of them.
+class_of = cache(Registry().press_class)
 
 
 def pruning_press(name: str, **settings: Any) -> PruningPress:
-    press = Registry().press_class(name)(**settings)
+    press = class_of(name)(**settings)
     assert isinstance(press, PruningPress)
     return press
 
@@ -84,8 +94,8 @@ def test_the_four_of_the_first_wave_are_there() -> None:
 @pytest.mark.parametrize("early_exit", [True, False], ids=["early exit", "all machinery"])
 def test_ratio_zero_changes_no_bit(model: Tiny, name: str, early_exit: bool) -> None:
     for seconds in ((10.0,), (10.0, 6.0)):
-        inputs = model.inputs(*seconds)
-        base, pressed = model.run(inputs), model.run(inputs, pruning_press(name, ratio=0), early_exit)
+        base = model.plain(*seconds)
+        pressed = model.run(model.inputs(*seconds), pruning_press(name, ratio=0), early_exit)
         assert torch.equal(base.logits, pressed.logits)
         assert base.cached == pressed.cached
 
@@ -97,7 +107,7 @@ def test_decoding_equals_a_recompute_without_cache(model: Tiny, name: str, chose
     press = pruning_press(name, ratio=0.5, layer=layer)
     run = model.run(inputs, press)
     assert len(chosen) == 2
-    base = model.run(inputs)
+    base = model.plain(12.0, 7.5)
     for row, kept in enumerate(list(chosen)):
         merged = press.merged(chosen.views[row], cast("torch.LongTensor", kept))
         expected = recomputed(model, inputs, run.sequences, row, [CutAt(layer, kept, merged)])
@@ -113,7 +123,7 @@ def test_decoding_equals_a_recompute_without_cache(model: Tiny, name: str, chose
 def test_a_cut_before_the_first_layer_is_right_too(model: Tiny, name: str, chosen: Choices) -> None:
     inputs = model.inputs(12.0, 7.5)
     zero = model.run(inputs, pruning_press(name, ratio=0, layer=0), early_exit=False)
-    assert torch.equal(zero.logits, model.run(inputs).logits)
+    assert torch.equal(zero.logits, model.plain(12.0, 7.5).logits)
     chosen.clear()
     chosen.views.clear()
     press = pruning_press(name, ratio=0.5, layer=0)
@@ -146,7 +156,7 @@ def test_each_stage_is_right(model: Tiny, name: str, layer: str, ratio: str, cho
 
 
 def staged(name: str, layer: str, ratio: str) -> PruningPress:
-    press = press_from_args(Registry().press_class(name), {"layer": layer, "ratio": ratio})
+    press = press_from_args(class_of(name), {"layer": layer, "ratio": ratio})
     assert isinstance(press, PruningPress)
     return press
 
@@ -218,13 +228,12 @@ def kept_counts(run: Run, row: int) -> tuple[int, int, int]:
 
 @pytest.mark.parametrize("name", PRUNING)
 @pytest.mark.parametrize("ratio", [0.1, 0.3, 0.5, 0.9, 0.99])
-def test_the_budget_is_exact(checkpoint: Path, name: str, ratio: float) -> None:
-    model = Tiny.load(checkpoint)
+def test_the_budget_is_exact(sdpa: Tiny, name: str, ratio: float) -> None:
     for seconds in (0.2, 3.33, 10.0):
-        inputs = model.inputs(seconds)
+        inputs = sdpa.inputs(seconds)
         audio = inputs.audio_tokens[0]
         layer = FIXED.get(name, 2)
-        run = model.run(inputs, pruning_press(name, ratio=ratio, layer=layer))
+        run = sdpa.run(inputs, pruning_press(name, ratio=ratio, layer=layer))
         prompt = inputs.tensors["input_ids"].shape[1]
         expected = budget(audio, ratio)
         assert kept_counts(run, 0) == (audio, expected, prompt - audio + expected)
@@ -270,12 +279,11 @@ def test_two_samples_in_a_row_are_each_alone(model: Tiny, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRUNING)
-def test_the_choice_depends_on_nothing_but_the_view(checkpoint: Path, name: str, chosen: Choices) -> None:
-    model = Tiny.load(checkpoint)
-    inputs = model.inputs(6.0)
+def test_the_choice_depends_on_nothing_but_the_view(sdpa: Tiny, name: str, chosen: Choices) -> None:
+    inputs = sdpa.inputs(6.0)
     for seed in (1, 1, 2):
         torch.manual_seed(len(chosen))
-        model.run(inputs, pruning_press(name, ratio=0.5), seeds=(seed,))
+        sdpa.run(inputs, pruning_press(name, ratio=0.5), seeds=(seed,))
     first, again, other = (set(choice.tolist()) for choice in chosen)
     assert first == again
     assert (first == other) == (name not in ("random", "jitter"))

@@ -8,6 +8,7 @@ import resource
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 
 from helpers.killable_command import MOST_LOST, VERBS, Job, make_data, stored
 
+#: So many answers before the signal a job begins to answer slowly.
+NEAR = 10
 FULL_AT_THE_END = "import errno, os\ndef refuse(*_): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\nos.fsync = refuse\n"
 
 
@@ -31,9 +34,15 @@ def right(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     return {verb: (job.finish(), len(job.finished())) for verb, job in jobs.items()}
 
 
-def broken_off(job: Job, answers: int, sent: signal.Signals, **how: Any) -> tuple[int, str, str]:
-    """Started, left alone until so many answers, and sent a signal; exit code, stdout, stderr."""
-    process = job.start(0.01, **how)
+def broken_off(
+    job: Job, answers: int, sent: signal.Signals, env: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
+    """Started, left alone until so many answers, and sent a signal; exit code, stdout, stderr.
+
+    It answers at once until shortly before, and slowly from there on, so that the signal falls among the answers.
+    """
+    slow = {"LOGGED_FROM": str(answers - NEAR)}
+    process = job.start(0.01, env={**slow, **(env or {})})
     job.wait(answers, process)
     process.send_signal(sent)
     stdout, stderr = process.communicate(timeout=60)
@@ -67,7 +76,8 @@ def test_a_clock_that_jumps_changes_nothing(
     """By up to a year, back and forth, every 50 ms: while it is asked, at the kill, and in the run that goes on."""
     expected, answers = right[verb]
     job = Job(verb, data, tmp_path)
-    broken_off(job, answers // 2, signal.SIGKILL, env={"CLOCK_SEED": "1"})
+    # slow from its first answer on, for the clock to jump often
+    broken_off(job, answers // 2, signal.SIGKILL, env={"CLOCK_SEED": "1", "LOGGED_FROM": "0"})
     assert job.finish({"CLOCK_SEED": "2"}) == expected
     assert job.asked_again() <= MOST_LOST
     again = job.log.stat().st_size

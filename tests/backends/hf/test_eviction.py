@@ -145,7 +145,7 @@ def test_the_family_is_there() -> None:
 @pytest.mark.parametrize("keep_all", [False, True], ids=["early exit", "all machinery"])
 def test_ratio_zero_is_generate(model: Tiny, name: str, keep_all: bool) -> None:
     inputs = model.inputs(6.0)
-    base = model.run(inputs)
+    base = model.plain(6.0)
     for evict in ("context", "prompt"):
         done = run(model, inputs, eviction_press(name, ratio=0, evict=evict), keep_all=keep_all)
         torch.testing.assert_close(done.logits, base.logits[0, : STEPS + 1], atol=1e-5, rtol=0)
@@ -162,13 +162,13 @@ def test_answers_equal_a_recompute_that_masks_evicted_keys(model: Tiny, name: st
 @pytest.mark.parametrize("name", NAMES)
 def test_the_first_token_moves_with_context_and_cannot_with_prompt(model: Tiny, name: str) -> None:
     inputs = model.inputs(8.0)
-    base = model.run(inputs).logits[0, 0]
+    base = model.plain(8.0).logits[0, 0]
     context, prompt = (
         run(model, inputs, eviction_press(name, ratio=0.9, evict=way)) for way in ("context", "prompt")
     )
     assert (context.logits[0] - base).abs().max() > 1e-2
     torch.testing.assert_close(prompt.logits[0], base, atol=1e-5, rtol=0)
-    assert (prompt.logits[1] - model.run(inputs).logits[0, 1]).abs().max() > 1e-2
+    assert (prompt.logits[1] - model.plain(8.0).logits[0, 1]).abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -45,6 +45,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoints.make_qwen_omni(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="module")
+def sdpa(checkpoint: Path) -> Tiny:
+    return Tiny.load(checkpoint)
+
+
 def watched(model: Tiny, press: Press) -> tuple[Sizes, int]:
     """The largest tensor of one prefill with the press, and the prompt's length."""
     inputs, sizes = model.inputs(SECONDS), Sizes()
@@ -63,10 +68,10 @@ def watched(model: Tiny, press: Press) -> tuple[Sizes, int]:
 
 
 @pytest.mark.parametrize("name", Registry().names("press"))
-def test_nothing_of_tokens_by_tokens_is_made(checkpoint: Path, name: str) -> None:
-    model, press = Tiny.load(checkpoint), Registry().press_class(name)
+def test_nothing_of_tokens_by_tokens_is_made(sdpa: Tiny, name: str) -> None:
+    press = Registry().press_class(name)
     settings = {"window": 16} if getattr(press, "window", 0) > 16 else {}
-    sizes, tokens = watched(model, press(ratio=0.5, **settings))
+    sizes, tokens = watched(sdpa, press(ratio=0.5, **settings))
     assert tokens > 3000
     square = tokens * tokens  # of single bytes: a boolean mask would be as much
     assert sizes.largest < square, sizes.where
