@@ -288,10 +288,8 @@ class ResponseCache:
         unique = list(dict.fromkeys(requests))
         for first in range(0, len(unique), AT_ONCE):
             keyed, failed = self.keyed(fingerprint_id, unique[first : first + AT_ONCE], known)
-            stored = self.get_many(entry.key for entry in keyed.values())
-            if stored and not self.get_many(
-                [owner.key]
-            ):  # earlier versions could prune the fingerprint entry
+            stored = self.get_many([owner.key, *(entry.key for entry in keyed.values())])
+            if stored and owner.key not in stored:  # earlier versions could prune the fingerprint entry
                 self.put(owner.key, owner.value)
             for request, reason in failed.items():
                 yield CachedResponse(request, Response.failed(reason), False)

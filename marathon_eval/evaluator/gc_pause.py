@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 #: Threshold for generation 0 (new container objects between two collections); Python's default is 700.
-SELDOM = 100_000
+SELDOM = 300_000
 #: The thresholds before each block that is open, the outermost first.
 _BEFORE: list[tuple[int, int, int]] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
@@ -62,6 +62,19 @@ class DocsOfRows(Sequence[Doc]):
         if isinstance(index, slice):
             return self._made(self._rows[index])
         return self._made([self._rows[index]])[0]
+
+
+class _Read(NamedTuple):
+    """Holds a document with what was read of its row: options, target, and the names and references of its clips.
+
+    The document gets them once the clips' files are fetched.
+    """
+
+    doc: Doc
+    choices: tuple[str, ...]
+    target: str | tuple[str, ...] | None
+    names: tuple[str, ...]
+    references: list[tuple[str, float, float | None]]
 
 
 class DocLoader:
@@ -150,15 +163,11 @@ class DocLoader:
 
     def _completed(self, finished: Sequence[Doc], rows: Sequence[Row], table: Table) -> list[Doc]:
         """Return the documents that `_finished` made of these rows with target and audio, after fetching the audio files."""
-        docs = [
-            self._with_target_and_audio(doc, row.folder, table)
-            for doc, row in zip(finished, rows, strict=True)
-        ]
+        parts = [self._read(doc, row.folder, table) for doc, row in zip(finished, rows, strict=True)]
         if table.source is not None:
-            table.source.fetch(
-                [name for doc in docs for name in doc.audio_names if name not in table.embedded]
-            )
-        return [_with_files(doc, table) for doc in docs]
+            read = [part for part in parts if not isinstance(part, Doc)]
+            table.source.fetch([name for part in read for name in part.names if name not in table.embedded])
+        return [part if isinstance(part, Doc) else _with_files(part, table) for part in parts]
 
     def _selected(self, table: Table, subset: str | None) -> Selected:
         return select(
@@ -221,8 +230,8 @@ class DocLoader:
         """Raise MarathonError for options that are the names of columns."""
         refuse_words_for_columns(self.choices, known, self.question.shown, rows)
 
-    def _with_target_and_audio(self, doc: Doc, folder: str, table: Table) -> Doc:
-        """Add options, target and audio to a document, or the error that prevents it."""
+    def _read(self, doc: Doc, folder: str, table: Table) -> _Read | Doc:
+        """Read a document's options, target and audio; return the document with its error if that fails."""
         if doc.error is not None:
             return doc
         try:
@@ -233,10 +242,7 @@ class DocLoader:
             names = tuple(_located(table.source, folder, path) for path, _, _ in references)
         except RowError as error:
             return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
-        audio = tuple(
-            Audio(name, start, stop) for name, (_, start, stop) in zip(names, references, strict=True)
-        )
-        return Doc(doc.doc_id, doc.fields, audio, None, choices, target, names)
+        return _Read(doc, choices, target, names, references)
 
     def _clips(self, fields: Mapping[str, Any], folder: str, table: Table) -> tuple[Audio, ...]:
         """Return the clips of a few-shot example, whose files are fetched. Raises RowError."""
@@ -245,8 +251,7 @@ class DocLoader:
         names = [_located(table.source, folder, path) for path, _, _ in references]
         if table.source is not None:
             table.source.fetch([name for name in names if name not in table.embedded])
-        clips = (Audio(name, start, stop) for name, (_, start, stop) in zip(names, references, strict=True))
-        return _files_of(tuple(clips), table)
+        return _clips_of(names, references, table)
 
     def _gold(self, doc: Doc) -> str | tuple[str, ...] | None:
         """Return the right answer, None for a split without gold answers. Raises RowError.
@@ -311,24 +316,22 @@ def _located(source: Source | None, folder: str, path: str) -> str:
     return name
 
 
-def _with_files(doc: Doc, table: Table) -> Doc:
-    """Replace the audio's names by paths on this machine."""
-    if doc.error is not None or table.source is None:
-        return doc
+def _with_files(read: _Read, table: Table) -> Doc:
+    """Return the document with the paths of its audio on this machine, or with the error that prevents it."""
+    doc = read.doc
     try:
-        audio = _files_of(doc.audio, table)
+        audio = _clips_of(read.names, read.references, table)
     except AudioError as error:
         return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
-    # as dataclasses.replace does, in half of its time
-    return Doc(doc.doc_id, doc.fields, audio, None, doc.choices, doc.target, doc.audio_names)
+    return Doc(doc.doc_id, doc.fields, audio, None, read.choices, read.target, read.names)
 
 
-def _files_of(clips: tuple[Audio, ...], table: Table) -> tuple[Audio, ...]:
-    """Return the clips with the paths of their files on this machine. Raises AudioError."""
-    source = table.source
-    if source is None:
-        return clips
+def _clips_of(
+    names: Sequence[str], references: Sequence[tuple[str, float, float | None]], table: Table
+) -> tuple[Audio, ...]:
+    """Return the clips of these names, whose files are fetched, with the stretches of `references`. Raises AudioError."""
+    source, embedded = table.source, table.embedded
     return tuple(
-        Audio(table.embedded.get(clip.path) or source.path(clip.path), clip.start, clip.stop)
-        for clip in clips
+        Audio(name if source is None else embedded.get(name) or source.path(name), start, stop)
+        for name, (_, start, stop) in zip(names, references, strict=True)
     )
