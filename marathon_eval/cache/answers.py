@@ -46,7 +46,7 @@ SLOW_ANSWER_SECONDS = 0.1
 #: Keys per SELECT.
 _CHUNK = 500
 #: Requests whose stored responses are in memory at the same time.
-AT_ONCE = 1000
+AT_ONCE = 500
 
 
 class Keyed(NamedTuple):
@@ -298,6 +298,7 @@ class ResponseCache:
                     yield CachedResponse(request, response_from(stored[entry.key]["response"]), True)
                 else:
                     misses[request] = entry
+            del keyed, stored  # before those of the next requests are read
         if misses:
             if on_misses is not None:
                 on_misses(list(misses))

@@ -30,7 +30,7 @@ from marathon_eval.errors import AudioError
 #: Clips decoded side by side for their hash.
 HASHED_AT_ONCE = 8
 #: Clips whose keys, which are long, are in memory at the same time.
-KEYS_AT_ONCE = 2000
+KEYS_AT_ONCE = 1000
 
 
 class MemoStore(Protocol):
@@ -59,6 +59,7 @@ def remembered_facts(
                 facts[audio] = AudioFacts(*memo[one.key])
             else:
                 unknown.append(one)
+        del keys, memo  # before the next ones are made
     if unknown:
         found, reasons = _looked_up(store, unknown)
         facts.update({one.audio: AudioFacts(*found[one.key]) for one in unknown if one.key in found})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import RowError
@@ -77,7 +78,7 @@ class Question:
         ours = {
             "choices": list(texts),
             "letters": list(letters_of(len(texts), self.layout)),
-            "options": option_lines(texts, self.layout),
+            "options": _lines(texts, self.layout),
         }
         return {**ours, **fields} if self.layout is None else {**fields, **ours}
 
@@ -178,6 +179,12 @@ def joined_texts(first: str, second: str, delimiter: str = " ") -> str:
     if not first or not second or first[-1].isspace() or second[0].isspace():
         return first + second
     return first + delimiter + second
+
+
+@lru_cache(maxsize=16)
+def _lines(texts: tuple[str, ...], layout: Layout | None) -> str:
+    """Return the options as the prompt shows them; the rows of many tasks have the same options."""
+    return option_lines(texts, layout)
 
 
 def _text_rule(config: TaskConfig, document: Document, variant: PromptVariant | None) -> FromRow:
