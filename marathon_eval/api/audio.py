@@ -48,8 +48,8 @@ class Audio:
     transform: str = ""
 
     def __hash__(self) -> int:
-        # looked up as often as requests are: the path, whose hash is remembered, and the start tell clips apart
-        return hash((self.path, self.start))
+        # looked up more often than requests are: the path, whose hash is remembered, and the start tell clips apart
+        return hash((self.path, self.start)) if self.start else hash(self.path)
 
     @property
     def stretch(self) -> str:

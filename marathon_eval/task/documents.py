@@ -64,13 +64,21 @@ class DocsOfRows(Sequence[Doc]):
         return self._made([self._rows[index]])[0]
 
 
-class _Read(NamedTuple):
-    """Holds a document with what was read of its row: options, target, and the names and references of its clips.
+class _Finished(NamedTuple):
+    """Holds a row's number and its fields after the row steps, or the error that ended them."""
 
-    The document gets them once the clips' files are fetched.
+    number: int
+    fields: Mapping[str, Any]
+    error: str | None = None
+
+
+class _Read(NamedTuple):
+    """Holds a finished row with what was read of it: options, target, and the names and references of its clips.
+
+    A document is made of them once the clips' files are fetched.
     """
 
-    doc: Doc
+    row: _Finished
     choices: tuple[str, ...]
     target: str | tuple[str, ...] | None
     names: tuple[str, ...]
@@ -78,7 +86,7 @@ class _Read(NamedTuple):
 
 
 class DocLoader:
-    """Builds a task's documents: `_finished` runs the row steps, then `_completed` adds target and audio.
+    """Builds a task's documents: `_finished` runs the row steps, then `_completed` reads target and audio.
 
     Filters read `choices`; these may exist even if the question has no options.
     """
@@ -156,14 +164,14 @@ class DocLoader:
                 rows, lambda part: self._completed([self._finished(row, table) for row in part], part, table)
             )
         finished = [self._finished(row, table) for row in rows]
-        named = columns.union(*(doc.fields for doc in finished))
+        named = columns.union(*(row.fields for row in finished))
         self._check_columns(named)
-        self._check_options(named, (doc.fields for doc in finished))
+        self._check_options(named, (row.fields for row in finished))
         return self._completed(finished, rows, table)
 
-    def _completed(self, finished: Sequence[Doc], rows: Sequence[Row], table: Table) -> list[Doc]:
-        """Return the documents that `_finished` made of these rows with target and audio, after fetching the audio files."""
-        parts = [self._read(doc, row.folder, table) for doc, row in zip(finished, rows, strict=True)]
+    def _completed(self, finished: Sequence[_Finished], rows: Sequence[Row], table: Table) -> list[Doc]:
+        """Return the documents of these rows, which are finished, with target and audio, after fetching the audio files."""
+        parts = [self._read(one, row.folder, table) for one, row in zip(finished, rows, strict=True)]
         if table.source is not None:
             read = [part for part in parts if not isinstance(part, Doc)]
             table.source.fetch([name for part in read for name in part.names if name not in table.embedded])
@@ -206,19 +214,19 @@ class DocLoader:
         except AudioError:
             return False
 
-    def _finished(self, row: Row, table: Table) -> Doc:
-        """Run the row steps on a row and return it as a document."""
+    def _finished(self, row: Row, table: Table) -> _Finished:
+        """Run the row steps on a row."""
         if not isinstance(row.values, dict):
-            return Doc(
-                row.number, {}, error=f"row {row.number}: is {type(row.values).__name__}, not an object"
+            return _Finished(
+                row.number, {}, f"row {row.number}: is {type(row.values).__name__}, not an object"
             )
         try:
             fields: Mapping[str, Any] = row.values
             for step in self.steps:
                 fields = step(fields, table.source)
         except RowError as error:
-            return Doc(row.number, row.values, error=f"row {row.number}: {error}")
-        return Doc(row.number, fields)
+            return _Finished(row.number, row.values, f"row {row.number}: {error}")
+        return _Finished(row.number, fields)
 
     def _check_columns(self, known: set[str]) -> None:
         """Raise MarathonError for names that no row has: the task is wrong then, not the rows."""
@@ -230,19 +238,20 @@ class DocLoader:
         """Raise MarathonError for options that are the names of columns."""
         refuse_words_for_columns(self.choices, known, self.question.shown, rows)
 
-    def _read(self, doc: Doc, folder: str, table: Table) -> _Read | Doc:
-        """Read a document's options, target and audio; return the document with its error if that fails."""
-        if doc.error is not None:
-            return doc
+    def _read(self, row: _Finished, folder: str, table: Table) -> _Read | Doc:
+        """Read a row's options, target and audio; return a document with its error if that fails."""
+        number, fields, before = row
+        if before is not None:
+            return Doc(number, fields, error=before)
         try:
-            references = [reference_of(value) for value in self._audio_values(doc.fields, table)]
+            references = [reference_of(value) for value in self._audio_values(fields, table)]
             self._check_audio(references)
-            choices = self.choices.texts(doc.fields)
-            target = self._gold(doc)
+            choices = self.choices.texts(fields)
+            target = self._gold(fields)
             names = tuple(_located(table.source, folder, path) for path, _, _ in references)
         except RowError as error:
-            return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
-        return _Read(doc, choices, target, names, references)
+            return Doc(number, fields, error=f"row {number}: {error}")
+        return _Read(row, choices, target, names, references)
 
     def _clips(self, fields: Mapping[str, Any], folder: str, table: Table) -> tuple[Audio, ...]:
         """Return the clips of a few-shot example, whose files are fetched. Raises RowError."""
@@ -253,7 +262,7 @@ class DocLoader:
             table.source.fetch([name for name in names if name not in table.embedded])
         return _clips_of(names, references, table)
 
-    def _gold(self, doc: Doc) -> str | tuple[str, ...] | None:
+    def _gold(self, fields: Mapping[str, Any]) -> str | tuple[str, ...] | None:
         """Return the right answer, None for a split without gold answers. Raises RowError.
 
         Returns "" for a row without a gold answer if the task's judge needs no reference.
@@ -262,7 +271,7 @@ class DocLoader:
             return None
         grading = self.config.judge.grade if self.config.judge else None
         try:
-            return self.question.gold(doc.fields)
+            return self.question.gold(fields)
         except RowError:
             if grading is None or grading.reference == "required":
                 raise
@@ -318,12 +327,12 @@ def _located(source: Source | None, folder: str, path: str) -> str:
 
 def _with_files(read: _Read, table: Table) -> Doc:
     """Return the document with the paths of its audio on this machine, or with the error that prevents it."""
-    doc = read.doc
+    number, fields, _ = read.row
     try:
         audio = _clips_of(read.names, read.references, table)
     except AudioError as error:
-        return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
-    return Doc(doc.doc_id, doc.fields, audio, None, read.choices, read.target, read.names)
+        return Doc(number, fields, error=f"row {number}: {error}")
+    return Doc(number, fields, audio, None, read.choices, read.target, read.names)
 
 
 def _clips_of(

@@ -225,7 +225,7 @@ def locate(source: Source, folder: str, name: str) -> str | None:
     if isinstance(name, EmbeddedAudio):
         return str(name)
     for parent in (folder, f"{folder}/wav" if folder else "wav"):
-        clean = inside(name if name.startswith("/") else posixpath.join(parent, name))
+        clean = inside(name if name.startswith("/") or not parent else f"{parent}/{name}")
         if source.exists(clean):
             return clean
     if folder and not isinstance(source, LocalFolder):

@@ -212,6 +212,8 @@ def _overridden(fewshot: FewshotConfig, question: Question, where: str) -> Quest
 
 def _as_text(rule: FromRow, values: Mapping[str, Any]) -> str:
     value = rule.value(values)
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, (Mapping, list, tuple)):
         raise RowError(f"{rule.where}: must be text, and the row gives {type(value).__name__}")
     return str(value)
