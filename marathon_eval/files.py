@@ -15,8 +15,9 @@ from marathon_eval.errors import MarathonError
 #: The folder marathon_eval/, which holds data/ and links to models, presses and tasks.
 PACKAGE = Path(__file__).resolve().parent
 
-#: Values that JSON has no type for, such as a date in a breakdown column, are written as text, as in their labels.
-_LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+#: Values that JSON has no type for, such as a date in a breakdown column, are written as text, as in their labels. A value that
+#: contains itself ends in a RecursionError, without a check that every list and dict would pay for.
+_LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, check_circular=False)
 
 
 @contextmanager
@@ -118,7 +119,7 @@ def default_folder() -> Path:
 
 
 #: One encoder for all calls: json.dumps would build a new one for each call with these settings.
-_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), check_circular=False)
 
 
 def utf8(text: str) -> bytes:

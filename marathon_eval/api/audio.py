@@ -48,8 +48,8 @@ class Audio:
     transform: str = ""
 
     def __hash__(self) -> int:
-        # looked up as often as requests are: the path, whose hash is remembered, and the start tell clips apart
-        return hash((self.path, self.start))
+        # looked up more often than requests are: the path, whose hash is remembered, and the start tell clips apart
+        return hash((self.path, self.start)) if self.start else hash(self.path)
 
     @property
     def stretch(self) -> str:
@@ -121,11 +121,17 @@ class Audio:
 
 
 class MemoKey(NamedTuple):
-    """Holds the key of a section's facts in the cache, its key in earlier versions, and the file's identity."""
+    """Holds the key of a section's facts in the cache, the section, and the file's identity."""
 
     key: str
-    earlier: str
+    audio: Audio
     identity: FileIdentity
+
+    @property
+    def earlier(self) -> str:
+        """Return the section's key in earlier versions, which knew a file by size and time only."""
+        stretch = self.audio.stretch
+        return f"{self.key.removesuffix(f'{self.identity.text}|{stretch}')}{self.identity.by_time}|{stretch}"
 
 
 #: `audio/PATH|SIZE|TIMES, INODE AND BLOCKS|SECTION`; a path may contain a bar itself, and so may a section.
@@ -143,11 +149,7 @@ def memo_keys(audios: Iterable[Audio]) -> tuple[dict[Audio, MemoKey], dict[Audio
             errors[audio] = f"{audio.path}: no such audio file"
             continue
         place = "audio/" + os.path.abspath(audio.path).encode(errors="backslashreplace").decode()
-        keys[audio] = MemoKey(
-            f"{place}|{identity.text}|{audio.stretch}",
-            f"{place}|{identity.by_time}|{audio.stretch}",
-            identity,
-        )
+        keys[audio] = MemoKey(f"{place}|{identity.text}|{audio.stretch}", audio, identity)
     return keys, errors
 
 

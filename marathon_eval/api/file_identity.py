@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import lru_cache
 from typing import NamedTuple
 
 BLOCK_BYTES = 4096
 #: Blocks spread evenly from the file's beginning to its end.
 BLOCKS = 4
+#: The identities that were read, as text, by path; as tuples they would take twice the memory.
+_KNOWN: dict[str, str] = {}
+_MOST_KNOWN = 1 << 17
 
 
 class FileIdentity(NamedTuple):
@@ -50,12 +52,18 @@ def file_identity(path: str) -> FileIdentity:
     """Return the identity of a file; its blocks are read once per process and state of the file. Raises OSError."""
     found = os.stat(path)
     state = (found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns)
-    return FileIdentity(*state, _blocks(path, *state))
+    known = _KNOWN.get(path)
+    if known is not None and known.startswith(begins := FileIdentity(*state, "").text):
+        return FileIdentity(*state, known.removeprefix(begins))
+    identity = FileIdentity(*state, _blocks(path, found.st_size))
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    _KNOWN[path] = identity.text
+    return identity
 
 
-@lru_cache(maxsize=1 << 17)
-def _blocks(path: str, size: int, *_state: int) -> str:
-    """Return the hash of a few blocks (16 hex digits); `_state` makes a changed file a new entry of the memory."""
+def _blocks(path: str, size: int) -> str:
+    """Return the hash of a few blocks (16 hex digits)."""
     digest = hashlib.sha256()
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

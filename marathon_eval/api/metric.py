@@ -113,7 +113,10 @@ class ScoredRow:
     @property
     def label(self) -> str:
         """The right answer that the row is counted under: the first of `targets`."""
-        return self.targets[0] if self.targets else ""
+        target = self.target
+        if isinstance(target, str):
+            return target
+        return target[0] if target else ""
 
 
 class Metric(ABC):

@@ -46,7 +46,7 @@ SLOW_RESPONSE_SECONDS = 0.1
 #: Keys per SELECT.
 _CHUNK = 500
 #: Requests whose stored responses are in memory at the same time.
-AT_ONCE = 1000
+AT_ONCE = 500
 
 
 class Keyed(NamedTuple):
@@ -288,10 +288,8 @@ class ResponseCache:
         unique = list(dict.fromkeys(requests))
         for first in range(0, len(unique), AT_ONCE):
             keyed, failed = self.keyed(fingerprint_id, unique[first : first + AT_ONCE], known)
-            stored = self.get_many(entry.key for entry in keyed.values())
-            if stored and not self.get_many(
-                [owner.key]
-            ):  # earlier versions could prune the fingerprint entry
+            stored = self.get_many([owner.key, *(entry.key for entry in keyed.values())])
+            if stored and owner.key not in stored:  # earlier versions could prune the fingerprint entry
                 self.put(owner.key, owner.value)
             for request, reason in failed.items():
                 yield CachedResponse(request, Response.failed(reason), False)
@@ -300,6 +298,7 @@ class ResponseCache:
                     yield CachedResponse(request, response_from(stored[entry.key]["response"]), True)
                 else:
                     misses[request] = entry
+            del keyed, stored  # before those of the next requests are read
         if misses:
             if on_misses is not None:
                 on_misses(list(misses))

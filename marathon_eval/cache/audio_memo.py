@@ -29,6 +29,8 @@ from marathon_eval.errors import AudioError
 
 #: Clips decoded side by side for their hash.
 HASHED_AT_ONCE = 8
+#: Clips whose keys, which are long, are in memory at the same time.
+KEYS_AT_ONCE = 1000
 
 
 class MemoStore(Protocol):
@@ -44,11 +46,32 @@ def remembered_facts(
     store: MemoStore, audios: Iterable[Audio]
 ) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
     """Return hash and seconds of each stretch, decoding those that are not remembered; or why it cannot be heard."""
-    keys, errors = memo_keys(audios)
-    memo = store.get_many(one.key for one in keys.values())
-    unknown = {one.key: (audio, one) for audio, one in keys.items() if one.key not in memo}
-    found: dict[str, Any] = _taken_over(store, list(unknown.values())) if unknown else {}
-    to_decode = {key: audio for key, (audio, _) in unknown.items() if key not in found}
+    facts: dict[Audio, AudioFacts] = {}
+    errors: dict[Audio, str] = {}
+    unknown: list[MemoKey] = []
+    every = list(dict.fromkeys(audios))
+    for first in range(0, len(every), KEYS_AT_ONCE):
+        keys, absent = memo_keys(every[first : first + KEYS_AT_ONCE])
+        errors.update(absent)
+        memo = store.get_many(one.key for one in keys.values())
+        for audio, one in keys.items():
+            if one.key in memo:
+                facts[audio] = AudioFacts(*memo[one.key])
+            else:
+                unknown.append(one)
+        del keys, memo  # before the next ones are made
+    if unknown:
+        found, reasons = _looked_up(store, unknown)
+        facts.update({one.audio: AudioFacts(*found[one.key]) for one in unknown if one.key in found})
+        errors.update({one.audio: reasons[one.key] for one in unknown if one.key in reasons})
+    return facts, errors
+
+
+def _looked_up(store: MemoStore, unknown: Sequence[MemoKey]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the values of stretches that are not remembered by key, and store them; or why they cannot be heard."""
+    by_key = {one.key: one for one in unknown}
+    found = _taken_over(store, list(by_key.values()))
+    to_decode = {key: one.audio for key, one in by_key.items() if key not in found}
     reasons: dict[str, str] = {}
     for key, facts in zip(to_decode, _hashed(list(to_decode.values())), strict=True):
         if isinstance(facts, AudioFacts):
@@ -57,20 +80,18 @@ def remembered_facts(
             reasons[key] = facts
         if key in found:
             store.put(key, found[key])
-    memo.update(found)
-    errors.update({audio: reasons[one.key] for audio, one in keys.items() if one.key in reasons})
-    return {audio: AudioFacts(*memo[one.key]) for audio, one in keys.items() if one.key in memo}, errors
+    return found, reasons
 
 
-def _taken_over(store: MemoStore, unknown: Sequence[tuple[Audio, MemoKey]]) -> dict[str, Any]:
+def _taken_over(store: MemoStore, unknown: Sequence[MemoKey]) -> dict[str, Any]:
     """Return the values of earlier versions' entries that are proved to be true, by their new key, and store them."""
-    earlier = store.get_many(one.earlier for _, one in unknown)
-    candidates = [(audio, one) for audio, one in unknown if one.earlier in earlier]
+    earlier = store.get_many(one.earlier for one in unknown)
+    candidates = [one for one in unknown if one.earlier in earlier]
     answered: Mapping[str, float] | None = None
     taken: dict[str, Any] = {}
-    for audio, one in candidates:
+    for one in candidates:
         value = earlier[one.earlier]
-        if not _of_this_length(audio, value):
+        if not _of_this_length(one.audio, value):
             continue
         if not one.identity.unchanged_since_written:
             answered = _first_answers(store.path) if answered is None else answered

@@ -6,7 +6,7 @@ The requests on one clip are sent together, so that a model decodes and encodes 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -288,8 +288,8 @@ def _collect(
                 progress.advance(item, seconds_of(item.request, responses.facts))
 
 
-def _audio_facts(request: Request, facts: Mapping[Audio, AudioFacts]) -> Iterator[AudioFacts]:
-    return (facts[audio] for audio in request.audios if audio in facts)
+def _audio_facts(request: Request, facts: Mapping[Audio, AudioFacts]) -> list[AudioFacts]:
+    return [found for audio in request.audios if (found := facts.get(audio)) is not None]
 
 
 def seconds_of(request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
@@ -299,8 +299,5 @@ def seconds_of(request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
 
 def _clip_order(request: Request, facts: Mapping[Audio, AudioFacts]) -> tuple[float, str, str]:
     """Return a sort key: longest clips first, so that out-of-memory errors show early, and clips kept together."""
-    return (
-        -seconds_of(request, facts),
-        "".join(fact.sha256 for fact in _audio_facts(request, facts)),
-        request.prompt,
-    )
+    found = _audio_facts(request, facts)
+    return -sum(fact.seconds for fact in found), "".join(fact.sha256 for fact in found), request.prompt

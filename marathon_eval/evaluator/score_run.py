@@ -14,6 +14,7 @@ from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.requests import RunResponses
 from marathon_eval.results.asked import PromptsHash
 from marathon_eval.results.compressed_samples import CompressedSamples
+from marathon_eval.scoring.scorer import Scored
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
@@ -48,17 +49,17 @@ class TaskScores:
         With `emptied`, requests and responses are freed as each document is scored, to bound memory: `doc_requests`
         is empty afterwards.
         """
-        rows = ((item.doc, _doc_responses(item, responses.by_request.get)) for item in doc_requests)
-        self._judged = judged_by(self._judge, self._task, rows)
+        asked = ((item.doc, _doc_responses(item, responses.by_request.get)) for item in doc_requests)
+        self._judged = judged_by(self._judge, self._task, asked)
         verdicts = self._judged.verdicts if self._judged else {}
         response_for = responses.by_request.take if emptied else responses.by_request.get
         for item in _removed_in_order(doc_requests) if emptied else doc_requests:
             doc_responses = _doc_responses(item, response_for)
             verdict = verdicts.get(item.doc.doc_id)
-            sample = _sample(self._task, item, doc_responses, responses, verdict, self._predict_only)
+            sample, rows = _scored(self._task, item, doc_responses, responses, verdict, self._predict_only)
             self._asked.add(sample, item)
             self.samples.append(sample)
-            self.aggregation.add(sample, item.doc)
+            self.aggregation.add(sample, item.doc, rows)
 
     def facts(self) -> dict[str, Any]:
         """Return what the task's manifest says of how it was asked, of its own code, and of its judge."""
@@ -97,33 +98,34 @@ def _removed_in_order(items: list[DocRequests]) -> Iterator[DocRequests]:
         yield items.pop()
 
 
-def _sample(
+def _scored(
     task: Task,
     item: DocRequests,
     doc_responses: Sequence[Response],
     responses: RunResponses,
     verdict: JudgedRow | None,
     predict_only: bool,
-) -> Sample:
+) -> Scored:
     """Make a document's sample. A document without a response becomes an error row, never a wrong answer."""
     first = item.recorded
-    scored = scored_sample(task, item.doc, doc_responses, verdict, predict_only)
-    asked = {
-        "cached": bool(item.requests) and all(request in responses.cached for request in item.requests),
-        "prompt_sha256": first.prompt_sha256 if first else None,
-        "turns_sha256": [request.prompt_sha256 for request in item.requests] if item.dialogue else [],
-        "audio": [
-            _audio_record(audio, responses.facts) for audio in (first.audios if first else item.doc.audio)
-        ],
-    }
-    # as dataclasses.replace does, at a quarter of its time
-    return Sample(**{**vars(scored), **asked})
+    if verdict is None:
+        scored = task.scored(item.doc, doc_responses, predict_only)
+    else:  # the aggregation builds the rows of the document itself, without the verdict
+        scored = Scored(scored_sample(task, item.doc, doc_responses, verdict, predict_only), {})
+    sample = scored.sample
+    sample.cached = bool(item.requests) and responses.cached.issuperset(item.requests)
+    sample.prompt_sha256 = first.prompt_sha256 if first else None
+    sample.turns_sha256 = [request.prompt_sha256 for request in item.requests] if item.dialogue else []
+    sample.audio = [
+        _audio_record(audio, responses.facts) for audio in (first.audios if first else item.doc.audio)
+    ]
+    return scored
 
 
 def sample_of(task: Task, item: DocRequests, responses: RunResponses, predict_only: bool) -> Sample:
     """Return a document's sample before any judge was asked."""
     found = _doc_responses(item, responses.by_request.get)
-    return _sample(task, item, found, responses, None, predict_only)
+    return _scored(task, item, found, responses, None, predict_only).sample
 
 
 def _doc_responses(item: DocRequests, response_for: Callable[[Request], Response | None]) -> list[Response]:

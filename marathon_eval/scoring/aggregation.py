@@ -6,6 +6,7 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.doc import Doc, DocSet
@@ -72,8 +73,8 @@ class Aggregation:
         names = {tallied.metric.name for tallied in self.tallies}
         self._counts_options = "chance" not in names and bool(names & {"accuracy", "acc"})
 
-    def add(self, sample: Sample, doc: Doc) -> None:
-        """Add the sample of this document."""
+    def add(self, sample: Sample, doc: Doc, rows: Mapping[str, ScoredRow] = MappingProxyType({})) -> None:
+        """Add the sample of this document, with its scored rows if they are there; else they are built again."""
         seconds = answer_seconds(sample)
         if seconds is not None:
             self.answer_s = (self.answer_s or 0.0) + seconds
@@ -85,16 +86,18 @@ class Aggregation:
         self.n_cut += sample.usage.get("finish_reason") == "length"
         self.usage.add(sample.usage)
         if sample.readings:
-            self._take(sample, doc)
+            self._take(sample, doc, rows)
 
-    def _take(self, sample: Sample, doc: Doc) -> None:
+    def _take(self, sample: Sample, doc: Doc, rows: Mapping[str, ScoredRow]) -> None:
         for key, places in self.parts.items():
             label = str(sample.fields.get(key))
             if label not in places:
                 places[label] = array("q")
             places[label].append(len(self._clusters))
-        cluster, clip = self.scorer.cluster(doc), clip_of(doc)
-        rows = self._rows(sample.readings, doc, cluster) if self._readings_with_rows else {}
+        given = next(iter(rows.values()), None)
+        cluster, clip = given.cluster if given else self.scorer.cluster(doc), clip_of(doc)
+        if given is None and self._readings_with_rows:
+            rows = self._rows(sample.readings, doc, cluster)
         left_out = set()
         for name, read in sample.readings.items():
             if read.answer is None:
@@ -103,8 +106,10 @@ class Aggregation:
                     self.left_out[name].append(len(self._clusters))
                 else:
                     self.unanswered[name] += 1
-        if self._counts_options and (choices := self.contexts(doc).choices):
-            self.options.append(len(choices))
+        if self._counts_options:
+            context = given.context if given else self.contexts(doc)
+            if context.choices:
+                self.options.append(len(context.choices))
         self._clusters.append(cluster)
         self._clips.append(cluster if cluster == clip else clip)
         for name, metric, tally in self.tallies:

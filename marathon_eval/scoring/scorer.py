@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from marathon_eval.api.doc import Doc
 from marathon_eval.api.filter import Answer, FilterContext, Pipeline, at_turn
@@ -16,6 +16,20 @@ from marathon_eval.scoring.usage import mean_usage
 
 #: Statuses of responses that are scored; any other makes an error row.
 SCORABLE_STATUS = ("ok", "unverified")
+
+
+class Scored(NamedTuple):
+    """Holds a document's sample, and by reading the rows that metrics scored for it: none for an error row."""
+
+    sample: Sample
+    rows: Mapping[str, ScoredRow]
+
+
+class _Read(NamedTuple):
+    """Holds the scores and the scored rows of a document, by reading."""
+
+    readings: dict[str, ReadingScore]
+    rows: dict[str, ScoredRow]
 
 
 class Scorer:
@@ -44,9 +58,9 @@ class Scorer:
         self.version = version
         self._cluster = cluster
 
-    def score(
+    def scored(
         self, doc: Doc, context: FilterContext, responses: Sequence[Response], with_readings: bool
-    ) -> Sample:
+    ) -> Scored:
         """Return one line of samples_<task>.jsonl; one failed response among the repeats makes it an error row.
 
         Without `with_readings` the readings stay empty.
@@ -54,14 +68,14 @@ class Scorer:
         failed = next((response for response in responses if response.status not in SCORABLE_STATUS), None)
         status, error = ("ok", None) if failed is None else (failed.status, failed.error)
         texts, cluster = [response.text for response in responses], self.cluster(doc)
-        readings: dict[str, ReadingScore] = {}
+        read = _Read({}, {})
         if failed is None:
             status = next((response.status for response in responses if response.status != "ok"), "ok")
             try:
-                readings = self._read(doc, context, texts, cluster) if with_readings else {}
+                read = self._read(doc, context, texts, cluster) if with_readings else read
             except RowError as problem:
                 status, error = "error", str(problem)
-        return Sample(
+        sample = Sample(
             task=self.name,
             doc_id=doc.doc_id,
             target=list(doc.target) if isinstance(doc.target, tuple) else doc.target,
@@ -72,7 +86,7 @@ class Scorer:
             else None,
             status=status,
             error=error,
-            readings=readings,
+            readings=read.readings,
             usage=mean_usage(responses),
             cached=False,
             prompt_sha256=None,
@@ -82,11 +96,10 @@ class Scorer:
             letters=list(context.letters),
             cluster=cluster,
         )
+        return Scored(sample, read.rows)
 
-    def _read(
-        self, doc: Doc, context: FilterContext, texts: Sequence[str], cluster: str
-    ) -> dict[str, ReadingScore]:
-        scores_by_reading = {}
+    def _read(self, doc: Doc, context: FilterContext, texts: Sequence[str], cluster: str) -> _Read:
+        read = _Read({}, {})
         for name, reading in self.readings.items():
             answer = reading.pipeline.apply(texts, context)
             row = scored_row(doc, context, answer, cluster, reading.pipeline.turn)
@@ -97,8 +110,9 @@ class Scorer:
                 else finite_score(metric.score(row))
                 for metric in reading.metrics
             }
-            scores_by_reading[name] = ReadingScore(answer.value, answer.rule, scores)
-        return scores_by_reading
+            read.readings[name] = ReadingScore(answer.value, answer.rule, scores)
+            read.rows[name] = row
+        return read
 
     def cluster(self, doc: Doc) -> str:
         """Return the unit that intervals resample: the row's `cluster` column, else its clip, else the row itself."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +33,13 @@ def p_text(p: float) -> str:
 
 def cluster_sums(counts: NDArray[Any], clusters: Sequence[str]) -> NDArray[Any]:
     """Return counts added up per cluster [clusters, k], clusters in the order of their first row."""
-    return _sums(counts, *_places(clusters))
+    return _sums(counts, *_places(tuple(clusters)))
 
 
-def _places(clusters: Sequence[str]) -> tuple[NDArray[Any], int]:
-    """Return the index of each row's cluster [n], and the number of clusters."""
+# all metrics of a task, one after the other, have the same rows
+@lru_cache(maxsize=2)
+def _places(clusters: tuple[str, ...]) -> tuple[NDArray[Any], int]:
+    """Return the index of each row's cluster [n], which must not be changed, and the number of clusters."""
     import numpy as np
 
     places: dict[str, int] = {}

@@ -80,6 +80,22 @@ def _is_measure(value: object) -> bool:
         return False
 
 
+def _measures(usage: Usage) -> dict[str, Any]:
+    """Return the numbers of one response's usage that are there."""
+    values = zip(_USAGE, _VALUES_OF(usage), strict=True)
+    return {key: value for key, value in values if value is not None and _is_measure(value)}
+
+
+def _means(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of each number over the responses that have it."""
+    means: dict[str, Any] = {}
+    for key in _USAGE:
+        values = [one[key] for one in measured if key in one]
+        if values:
+            means[key] = values[0] if len(values) == 1 else sum(values) / len(values)
+    return means
+
+
 def answer_seconds(sample: Sample) -> float | None:
     """Return the model's seconds for a row's responses, cached ones included; None where none was timed."""
     times = [sample.usage[stage] for stage in STAGES if sample.usage.get(stage) is not None]
@@ -96,12 +112,8 @@ def mean_usage(responses: Sequence[Response]) -> dict[str, Any]:
 
     `details` and `finish_reason` are those of the first response.
     """
-    usage: dict[str, Any] = {}
-    by_key = zip(*(_VALUES_OF(response.usage) for response in responses), strict=True)
-    for key, measured in zip(_USAGE, by_key, strict=False):
-        values = [value for value in measured if value is not None and _is_measure(value)]
-        if values:
-            usage[key] = values[0] if len(values) == 1 else sum(values) / len(values)
+    measured = [_measures(response.usage) for response in responses]
+    usage = measured[0] if len(measured) == 1 else _means(measured)
     if responses and responses[0].usage.details:
         usage["details"] = dict(responses[0].usage.details)
     if responses:

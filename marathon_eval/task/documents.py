@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
@@ -64,8 +64,29 @@ class DocsOfRows(Sequence[Doc]):
         return self._made([self._rows[index]])[0]
 
 
+class _Finished(NamedTuple):
+    """Holds a row's number and its fields after the row steps, or the error that ended them."""
+
+    number: int
+    fields: Mapping[str, Any]
+    error: str | None = None
+
+
+class _Read(NamedTuple):
+    """Holds a finished row with what was read of it: options, target, and the names and references of its clips.
+
+    A document is made of them once the clips' files are fetched.
+    """
+
+    row: _Finished
+    choices: tuple[str, ...]
+    target: str | tuple[str, ...] | None
+    names: tuple[str, ...]
+    references: list[tuple[str, float, float | None]]
+
+
 class DocLoader:
-    """Builds a task's documents: `_finished` runs the row steps, then `_completed` adds target and audio.
+    """Builds a task's documents: `_finished` runs the row steps, then `_completed` reads target and audio.
 
     Filters read `choices`; these may exist even if the question has no options.
     """
@@ -143,22 +164,18 @@ class DocLoader:
                 rows, lambda part: self._completed([self._finished(row, table) for row in part], part, table)
             )
         finished = [self._finished(row, table) for row in rows]
-        named = columns.union(*(doc.fields for doc in finished))
+        named = columns.union(*(row.fields for row in finished))
         self._check_columns(named)
-        self._check_options(named, (doc.fields for doc in finished))
+        self._check_options(named, (row.fields for row in finished))
         return self._completed(finished, rows, table)
 
-    def _completed(self, finished: Sequence[Doc], rows: Sequence[Row], table: Table) -> list[Doc]:
-        """Return the documents that `_finished` made of these rows with target and audio, after fetching the audio files."""
-        docs = [
-            self._with_target_and_audio(doc, row.folder, table)
-            for doc, row in zip(finished, rows, strict=True)
-        ]
+    def _completed(self, finished: Sequence[_Finished], rows: Sequence[Row], table: Table) -> list[Doc]:
+        """Return the documents of these rows, which are finished, with target and audio, after fetching the audio files."""
+        parts = [self._read(one, row.folder, table) for one, row in zip(finished, rows, strict=True)]
         if table.source is not None:
-            table.source.fetch(
-                [name for doc in docs for name in doc.audio_names if name not in table.embedded]
-            )
-        return [_with_files(doc, table) for doc in docs]
+            read = [part for part in parts if not isinstance(part, Doc)]
+            table.source.fetch([name for part in read for name in part.names if name not in table.embedded])
+        return [part if isinstance(part, Doc) else _with_files(part, table) for part in parts]
 
     def _selected(self, table: Table, subset: str | None) -> Selected:
         return select(
@@ -197,19 +214,19 @@ class DocLoader:
         except AudioError:
             return False
 
-    def _finished(self, row: Row, table: Table) -> Doc:
-        """Run the row steps on a row and return it as a document."""
+    def _finished(self, row: Row, table: Table) -> _Finished:
+        """Run the row steps on a row."""
         if not isinstance(row.values, dict):
-            return Doc(
-                row.number, {}, error=f"row {row.number}: is {type(row.values).__name__}, not an object"
+            return _Finished(
+                row.number, {}, f"row {row.number}: is {type(row.values).__name__}, not an object"
             )
         try:
             fields: Mapping[str, Any] = row.values
             for step in self.steps:
                 fields = step(fields, table.source)
         except RowError as error:
-            return Doc(row.number, row.values, error=f"row {row.number}: {error}")
-        return Doc(row.number, fields)
+            return _Finished(row.number, row.values, f"row {row.number}: {error}")
+        return _Finished(row.number, fields)
 
     def _check_columns(self, known: set[str]) -> None:
         """Raise MarathonError for names that no row has: the task is wrong then, not the rows."""
@@ -221,22 +238,20 @@ class DocLoader:
         """Raise MarathonError for options that are the names of columns."""
         refuse_words_for_columns(self.choices, known, self.question.shown, rows)
 
-    def _with_target_and_audio(self, doc: Doc, folder: str, table: Table) -> Doc:
-        """Add options, target and audio to a document, or the error that prevents it."""
-        if doc.error is not None:
-            return doc
+    def _read(self, row: _Finished, folder: str, table: Table) -> _Read | Doc:
+        """Read a row's options, target and audio; return a document with its error if that fails."""
+        number, fields, before = row
+        if before is not None:
+            return Doc(number, fields, error=before)
         try:
-            references = [reference_of(value) for value in self._audio_values(doc.fields, table)]
+            references = [reference_of(value) for value in self._audio_values(fields, table)]
             self._check_audio(references)
-            choices = self.choices.texts(doc.fields)
-            target = self._gold(doc)
+            choices = self.choices.texts(fields)
+            target = self._gold(fields)
             names = tuple(_located(table.source, folder, path) for path, _, _ in references)
         except RowError as error:
-            return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
-        audio = tuple(
-            Audio(name, start, stop) for name, (_, start, stop) in zip(names, references, strict=True)
-        )
-        return Doc(doc.doc_id, doc.fields, audio, None, choices, target, names)
+            return Doc(number, fields, error=f"row {number}: {error}")
+        return _Read(row, choices, target, names, references)
 
     def _clips(self, fields: Mapping[str, Any], folder: str, table: Table) -> tuple[Audio, ...]:
         """Return the clips of a few-shot example, whose files are fetched. Raises RowError."""
@@ -245,10 +260,9 @@ class DocLoader:
         names = [_located(table.source, folder, path) for path, _, _ in references]
         if table.source is not None:
             table.source.fetch([name for name in names if name not in table.embedded])
-        clips = (Audio(name, start, stop) for name, (_, start, stop) in zip(names, references, strict=True))
-        return _files_of(tuple(clips), table)
+        return _clips_of(names, references, table)
 
-    def _gold(self, doc: Doc) -> str | tuple[str, ...] | None:
+    def _gold(self, fields: Mapping[str, Any]) -> str | tuple[str, ...] | None:
         """Return the right answer, None for a split without gold answers. Raises RowError.
 
         Returns "" for a row without a gold answer if the task's judge needs no reference.
@@ -257,7 +271,7 @@ class DocLoader:
             return None
         grading = self.config.judge.grade if self.config.judge else None
         try:
-            return self.question.gold(doc.fields)
+            return self.question.gold(fields)
         except RowError:
             if grading is None or grading.reference == "required":
                 raise
@@ -311,24 +325,22 @@ def _located(source: Source | None, folder: str, path: str) -> str:
     return name
 
 
-def _with_files(doc: Doc, table: Table) -> Doc:
-    """Replace the audio's names by paths on this machine."""
-    if doc.error is not None or table.source is None:
-        return doc
+def _with_files(read: _Read, table: Table) -> Doc:
+    """Return the document with the paths of its audio on this machine, or with the error that prevents it."""
+    number, fields, _ = read.row
     try:
-        audio = _files_of(doc.audio, table)
+        audio = _clips_of(read.names, read.references, table)
     except AudioError as error:
-        return Doc(doc.doc_id, doc.fields, error=f"row {doc.doc_id}: {error}")
-    # as dataclasses.replace does, in half of its time
-    return Doc(doc.doc_id, doc.fields, audio, None, doc.choices, doc.target, doc.audio_names)
+        return Doc(number, fields, error=f"row {number}: {error}")
+    return Doc(number, fields, audio, None, read.choices, read.target, read.names)
 
 
-def _files_of(clips: tuple[Audio, ...], table: Table) -> tuple[Audio, ...]:
-    """Return the clips with the paths of their files on this machine. Raises AudioError."""
-    source = table.source
-    if source is None:
-        return clips
+def _clips_of(
+    names: Sequence[str], references: Sequence[tuple[str, float, float | None]], table: Table
+) -> tuple[Audio, ...]:
+    """Return the clips of these names, whose files are fetched, with the stretches of `references`. Raises AudioError."""
+    source, embedded = table.source, table.embedded
     return tuple(
-        Audio(table.embedded.get(clip.path) or source.path(clip.path), clip.start, clip.stop)
-        for clip in clips
+        Audio(name if source is None else embedded.get(name) or source.path(name), start, stop)
+        for name, (_, start, stop) in zip(names, references, strict=True)
     )

@@ -14,7 +14,7 @@ from marathon_eval.api.results import Sample, TaskResult
 from marathon_eval.api.task_functions import functions_in, task_function
 from marathon_eval.errors import MarathonError, RowError, unknown
 from marathon_eval.scoring.aggregation import Aggregation
-from marathon_eval.scoring.scorer import Scorer
+from marathon_eval.scoring.scorer import Scored, Scorer
 from marathon_eval.task.data.rows import TableReader
 from marathon_eval.task.data.selection import ANY_LENGTH, RowLengths
 from marathon_eval.task.dialogue_checks import check_dialogue
@@ -228,8 +228,12 @@ class Task:
 
     def score(self, doc: Doc, responses: Sequence[Response], predict_only: bool = False) -> Sample:
         """Score a document's responses. The readings are empty for failed responses, and where nothing is scored."""
+        return self.scored(doc, responses, predict_only).sample
+
+    def scored(self, doc: Doc, responses: Sequence[Response], predict_only: bool = False) -> Scored:
+        """Score a document's responses as `score` does, and return its scored rows too."""
         with_readings = self.has_gold and not predict_only
-        return self.scorer.score(doc, self.context(doc), responses, with_readings=with_readings)
+        return self.scorer.scored(doc, self.context(doc), responses, with_readings=with_readings)
 
     def aggregation(self) -> Aggregation:
         """Return an accumulator that takes samples one by one and computes the task's result."""

@@ -12,10 +12,12 @@ import pytest
 
 from conftest import MakeWav
 from helpers.filled_cache import Said, cache, keys
+from marathon_eval.api import file_identity as file_identity_module
 from marathon_eval.api.audio import Audio, memo_keys, path_of_memo_key
 from marathon_eval.api.file_identity import BLOCK_BYTES, BLOCKS, file_identity
 from marathon_eval.api.model import Request
 from marathon_eval.backends.hf.weights import folder_hash
+from marathon_eval.cache import audio_memo
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entries import faults
 
@@ -94,6 +96,24 @@ def test_blocks_tell_files_apart_whose_times_say_nothing(tmp_path: Path) -> None
         content[place] = 1
         path.write_bytes(content)
         assert file_identity(str(path)).blocks != before.blocks
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "clip"
+    path.write_bytes(b"one")
+    first = file_identity(str(path))
+    read: list[str] = []
+    monkeypatch.setattr(file_identity_module, "_blocks", lambda path, size: read.append(path) or "blocks")
+    assert (file_identity(str(path)), read) == (first, [])
+    path.write_bytes(b"two")
+    os.utime(path, ns=(1, 1))
+    assert (file_identity(str(path)).blocks, read) == ("blocks", [str(path)])
+    monkeypatch.setattr(file_identity_module, "_MOST_KNOWN", 1)
+    path.with_suffix(".2").write_bytes(b"two")
+    assert (file_identity(str(path.with_suffix(".2"))).blocks, file_identity(str(path)).blocks) == (
+        "blocks",
+    ) * 2
+    assert len(read) == 3
 
 
 def test_a_small_file_is_known_whole(tmp_path: Path) -> None:
@@ -187,3 +207,16 @@ def test_gone_audio_is_pruned_and_audio_that_is_there_is_not(tmp_path: Path, mak
     gone.unlink()
     assert cache("prune", "--gone_audio", "--yes", folder=tmp_path / "c") == 0
     assert [path_of_memo_key(key) for key in keys(tmp_path / "c" / FILE_NAME, "audio/")] == [str(here)] * 2
+
+
+def test_clips_are_looked_up_some_at_a_time(
+    tmp_path: Path, make_wav: MakeWav, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = [Audio(str(make_wav(f"{n}.wav", 0.1 * (n + 1)))) for n in range(5)]
+    absent = Audio(str(tmp_path / "no.wav"))
+    monkeypatch.setattr(audio_memo, "KEYS_AT_ONCE", 2)
+    for _ in range(2):  # decoded, then remembered
+        with ResponseCache(tmp_path / "cache") as store:
+            facts, errors = store.facts([*clips[:3], absent, *clips[3:], clips[0]])
+        assert facts == {clip: clip.facts() for clip in clips}
+        assert errors == {absent: f"{absent.path}: no such audio file"}

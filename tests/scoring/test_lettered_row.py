@@ -50,8 +50,19 @@ PARTS = [
     "man",
     "yes",
     "none",
+    "89 entities",
+    "1,500 Hz",
+    ".5s",
+    "5 percent",
+    "less than 3",
+    "at least 2 m",
+    "3 to 5 k",
+    "2nd",
+    "C4",
+    "4's",
+    "one",
 ]
-CHARACTERS = "abAB gb#'+%-_./(),5sé"
+CHARACTERS = "abAB gb#'+%-_./(),5sé0km"
 
 
 def drawn(draw: random.Random) -> tuple[str, ...]:
@@ -77,5 +88,6 @@ def test_the_shortcut_changes_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_most_options_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lettered_row, "option_texts", None)
     assert row(("dogs bark", "someone sings"), 2).spans is None
+    assert row(("3 dogs", "12 entities"), 2).spans is None
     with pytest.raises(TypeError):
         row(("grade C", "grade D"), 2)

@@ -46,6 +46,17 @@ class TestScoring:
         }
         assert result.readings["read"]["accuracy"] == MetricValue(0.5, None, "n too small (3 of 6 clusters)")
 
+    def test_rows_that_are_built_again_give_the_same_result(self, tmp_path: Path) -> None:
+        task = self.task(tmp_path)
+        docset = task.docs()
+        with_rows = task.aggregation()
+        scored = [task.scored(doc, [Response(text)]) for doc, text in zip(docset.docs, "ABAxB?", strict=True)]
+        for doc, (sample, rows) in zip(docset.docs, scored, strict=True):
+            assert rows.keys() == {"read", "raw"}
+            with_rows.add(sample, doc, rows)
+        assert with_rows.result(docset) == task.aggregate([sample for sample, _ in scored], docset)
+        assert task.scored(docset.docs[0], [Response.failed("broken")]).rows == {}
+
     def test_failures_are_error_rows_and_prediction_alone_judges_nothing(self, tmp_path: Path) -> None:
         task = self.task(tmp_path)
         docset = task.docs()

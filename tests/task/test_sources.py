@@ -36,6 +36,18 @@ class TestAudioPaths:
         with pytest.raises(AudioError):
             inside(name)
 
+    def test_a_file_that_was_found_does_not_open_the_way_to_it(self, tmp_path: Path) -> None:
+        touch(tmp_path / "up.wav")
+        touch(tmp_path / "root" / "a.wav")
+        source = LocalFolder(tmp_path / "root")
+        assert source.exists("../up.wav")
+        with pytest.raises(AudioError, match="is no path inside"):
+            source.path("../up.wav")
+        assert source.exists("a.wav")
+        assert source.path("a.wav") == str(tmp_path / "root" / "a.wav")
+        assert not source.exists("b.wav")
+        assert not source.exists("a\0b")
+
     def test_links_out_of_the_root_are_row_errors(self, tmp_path: Path) -> None:
         root = tmp_path / "root"
         root.mkdir()

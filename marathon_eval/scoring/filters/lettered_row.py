@@ -24,9 +24,9 @@ _NAMED = lazy_pattern(
     rf"{_NAMING}(?:\s+(?:is|was|of|sounds like|must be|should be|would be|seems to be))?\s*:?\s*(?:an?\s+)?[\"'(*]*([A-Za-z])(?![\w#\u266f\u266d+'-])",
     re.IGNORECASE,
 )
-#: What a lower-case ASCII text has if one of its words may be a letter, or a letter with an accidental, however numbers and
-#: notes are written.
-_MAY_NAME_A_LETTER = lazy_pattern(r"(?<![a-z0-9])(?:[a-z]|[a-g]b)(?![a-z0-9])|flat|sharp|[0-9#]")
+#: What a lower-case ASCII text has if one of its words may be a letter, or a letter with an accidental, however notes are
+#: written. Of a number the unit at it may become a word: "5s" is "5 s".
+_MAY_NAME_A_LETTER = lazy_pattern(r"(?<![a-z0-9])(?:[a-z]|[a-g]b)(?![a-z0-9])|flat|sharp|[0-9][a-z]|#")
 _LETTER_SPAN = {
     "\u266f": r"(?:\s?[#\u266f]|[\s-]sharp)",
     "\u266d": r"(?:\s?\u266d|b|[\s-]flat)",
@@ -49,7 +49,7 @@ class LetteredRow(NamedTuple):
     spans: re.Pattern[str] | None
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def lettered_row(choices: tuple[str, ...], letters: int) -> LetteredRow:
     """Return the row of these options, `letters` of which were shown with a letter (0: none)."""
     carried = _carried(choices)

@@ -98,7 +98,7 @@ class OptionTexts(NamedTuple):
     first: tuple[int, ...]
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=256)
 def option_texts(choices: tuple[str, ...]) -> OptionTexts:
     """Return every unambiguous way to name each option."""
     forms = [written(choice) for choice in choices]

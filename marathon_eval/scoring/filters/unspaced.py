@@ -75,7 +75,7 @@ class UnspacedNames(NamedTuple):
 
 def is_unspaced(name: str) -> bool:
     """Return whether a name has letters of a script whose words run together."""
-    return _SCRIPT.search(name) is not None
+    return not name.isascii() and _SCRIPT.search(name) is not None
 
 
 @lru_cache(maxsize=2048)

@@ -67,12 +67,12 @@ def audio_rule(source: str | AudioColumns, where: str) -> FromRow:
 
 def reference_of(value: Any) -> tuple[str, float, float | None]:
     """Return path, start and stop of an audio value: a path, or a mapping with `path`, maybe `start` and `stop`."""
+    if isinstance(value, str):
+        return value, 0.0, None
     if isinstance(value, Mapping) and isinstance(value.get("path"), str):
         start, stop = value.get("start") or 0.0, value.get("stop")
         if _is_time(start) and (stop is None or _is_time(stop)):
             return value["path"], float(start), None if stop is None else float(stop)
-    if isinstance(value, str):
-        return value, 0.0, None
     raise RowError(f"audio must be a path, or path, start and stop in seconds, got {reprlib.repr(value)}")
 
 

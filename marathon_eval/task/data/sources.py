@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -51,6 +52,8 @@ class LocalFolder:
         self._allowed = _allowed_roots(root)
         #: Whether each folder that was looked at lies inside the root.
         self._inside: dict[str, bool] = {}
+        #: The files that were found, and are no links.
+        self._regular: set[str] = set()
 
     def names(self, folder: str) -> Iterator[str]:
         """Yield the names of all files below a folder, sorted, so that no result depends on the file system."""
@@ -61,7 +64,15 @@ class LocalFolder:
 
     def exists(self, name: str) -> bool:
         """Return whether the file exists."""
-        return os.path.isfile(f"{self.label}/{name}")
+        path = f"{self.label}/{name}"
+        try:
+            mode = os.lstat(path).st_mode
+        except (OSError, ValueError):
+            return False
+        if stat.S_ISREG(mode):
+            self._regular.add(name)
+            return True
+        return stat.S_ISLNK(mode) and os.path.isfile(path)
 
     def fetch(self, names: Sequence[str]) -> None:
         """Do nothing: the files are local."""
@@ -71,9 +82,11 @@ class LocalFolder:
 
         Each folder is looked at only once, since thousands of clips share it. Paths are text, since Path is slow.
         """
-        path = f"{self.label}/{inside(name)}"
+        clean = inside(name)
+        path = f"{self.label}/{clean}"
         folder = path.rpartition("/")[0]
-        if not self._folder_inside(folder) or (os.path.islink(path) and not self._leads_inside(path)):
+        is_link = clean not in self._regular and os.path.islink(path)
+        if not self._folder_inside(folder) or (is_link and not self._leads_inside(path)):
             raise AudioError(f"{name}: leads outside the dataset's root {self.root}")
         return path
 
@@ -212,7 +225,7 @@ def locate(source: Source, folder: str, name: str) -> str | None:
     if isinstance(name, EmbeddedAudio):
         return str(name)
     for parent in (folder, f"{folder}/wav" if folder else "wav"):
-        clean = inside(name if name.startswith("/") else posixpath.join(parent, name))
+        clean = inside(name if name.startswith("/") or not parent else f"{parent}/{name}")
         if source.exists(clean):
             return clean
     if folder and not isinstance(source, LocalFolder):

@@ -105,6 +105,9 @@ class Choices:
 
     def _from_columns(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
         values = [fields.get(name) for name in self.columns]
+        filled = tuple(value for value in values if type(value) is str and value.strip())
+        if values and len(filled) == len(values):
+            return filled
         texts = [None if is_null(value) or not str(value).strip() else str(value) for value in values]
         while self.optional_tail and texts and texts[-1] is None:
             texts.pop()
@@ -178,7 +181,8 @@ def _one_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str
     if isinstance(raw, int):
         return _indexed(int(raw), texts, where)
     text = str(raw).strip()
-    by_letter = [letter for letter in letters if letter.upper() == text.upper()]
+    capital = text.upper()
+    by_letter = [letter for letter in letters if letter.upper() == capital]
     by_text = [option for option in texts if option.strip() == text]
     if by_letter and by_text and texts.index(by_text[0]) != letters.index(by_letter[0]):
         raise RowError(f"{where}: gold '{text}' is the letter of one option and the text of another")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import RowError
@@ -77,7 +78,7 @@ class Question:
         ours = {
             "choices": list(texts),
             "letters": list(letters_of(len(texts), self.layout)),
-            "options": option_lines(texts, self.layout),
+            "options": _lines(texts, self.layout),
         }
         return {**ours, **fields} if self.layout is None else {**fields, **ours}
 
@@ -180,6 +181,12 @@ def joined_texts(first: str, second: str, delimiter: str = " ") -> str:
     return first + delimiter + second
 
 
+@lru_cache(maxsize=16)
+def _lines(texts: tuple[str, ...], layout: Layout | None) -> str:
+    """Return the options as the prompt shows them; the rows of many tasks have the same options."""
+    return option_lines(texts, layout)
+
+
 def _text_rule(config: TaskConfig, document: Document, variant: PromptVariant | None) -> FromRow:
     if variant is not None and variant.doc_to_text is not None:
         return from_row(
@@ -205,6 +212,8 @@ def _overridden(fewshot: FewshotConfig, question: Question, where: str) -> Quest
 
 def _as_text(rule: FromRow, values: Mapping[str, Any]) -> str:
     value = rule.value(values)
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, (Mapping, list, tuple)):
         raise RowError(f"{rule.where}: must be text, and the row gives {type(value).__name__}")
     return str(value)
