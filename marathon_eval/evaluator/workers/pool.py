@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -18,12 +18,12 @@ from typing import Any, NamedTuple, Self
 from marathon_eval.api.model import Model, Request, Response
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.sweep import units
-from marathon_eval.evaluator.workers.actor import Answered, RayWorker
+from marathon_eval.evaluator.workers.actor import RayWorker
 from marathon_eval.evaluator.workers.asking import Send
 from marathon_eval.evaluator.workers.cluster import LOOK_SECONDS, Cluster, WorkerPlan
 from marathon_eval.evaluator.workers.worker import Job, Unit, cache_of
 
-#: A unit whose worker died so often is not asked again in this run.
+#: Requests whose worker died so often are not asked again in this run.
 MOST_DEATHS = 3
 #: Units that a worker is given: the one that it answers, and the one that it takes up next.
 AHEAD = 2
@@ -34,31 +34,22 @@ _EXIT = re.compile(r"Worker exit type: (\w+ Worker exit detail: [^.\n]*)")
 
 
 def in_pool(plan: WorkerPlan) -> Send:
-    """Return the function that sends a job's requests to a pool of workers and stores what their models note beside the answers."""
+    """Return the function that sends a job's requests to workers: the first ones first, in units of whole clips."""
 
     def send(
         job: Job, models: Sequence[Model], lacking: Mapping[Request, Sequence[int]]
     ) -> Iterator[tuple[int, Request, Response]]:
-        at_once = int(getattr(models[0].settings, "concurrency", None) or 1)
-        parts = list(units(models, lacking, at_once))
-        with Pool(plan, job) as pool:
-            for number, result in pool.answered(len(parts), lambda at: Unit.of(models, lacking, parts[at])):
-                if isinstance(result, Answered):
-                    for key, value in result.entries.items():
-                        cache_of(models[0]).put(key, value)
-                    yield from ((one.cell, parts[number][one.place], one.response) for one in result.answers)
-                else:
-                    failed = Response.failed(result)
-                    yield from ((cell, one, failed) for one in parts[number] for cell in lacking[one])
+        with Pool(plan, job, models, lacking) as pool:
+            yield from pool.answers()
 
     return send
 
 
 class _Call(NamedTuple):
-    """Pairs the reference of a call with the number of its unit; None for the call that builds the worker's model."""
+    """Pairs the reference of a call with the requests of its unit; none for the call that builds the worker's model."""
 
     ref: Any
-    unit: int | None
+    requests: list[Request]
 
 
 class _Ended(NamedTuple):
@@ -70,14 +61,24 @@ class _Ended(NamedTuple):
 class Pool:
     """Starts as many workers as the plan asks for and the cluster has room for, and gives them units."""
 
-    def __init__(self, plan: WorkerPlan, job: Job) -> None:
-        self._plan, self._job = plan, job
+    def __init__(
+        self,
+        plan: WorkerPlan,
+        job: Job,
+        models: Sequence[Model],
+        lacking: Mapping[Request, Sequence[int]],
+    ) -> None:
+        self._plan, self._job, self._models, self._lacking = plan, job, models, lacking
+        at_once = int(getattr(models[0].settings, "concurrency", None) or 1)
+        self._waiting = deque(units(models, lacking, at_once))
         self._cluster = Cluster(plan, job.model_args)
         self._ray = self._cluster.ray
         #: The calls of each actor in the order in which it executes them.
         self._calls: dict[Any, deque[_Call]] = {}
-        self._notes: set[str] = set()
+        #: How many workers died while they answered a unit, by its first request; 0 where they may have.
+        self._deaths: Counter[Request] = Counter()
         self._failed_starts = 0
+        self._notes: set[str] = set()
         self._alone_since = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -87,46 +88,38 @@ class Pool:
         for actor in self._calls:
             self._kill(actor)
 
-    def answered(self, count: int, unit_of: Callable[[int], Unit]) -> Iterator[tuple[int, Answered | str]]:
-        """Yield each of `count` units by its number with its answers, or with the reason why it has none.
+    def answers(self) -> Iterator[tuple[int, Request, Response]]:
+        """Yield every response with the number of its cell, in any order; failed ones say why there is none.
 
-        Units are given out in order, and their answers come in any. Raises MarathonError where no worker can start, and
-        as the model does.
+        Raises MarathonError where no worker can start, and as the model does.
         """
-        waiting, deaths = deque(range(count)), Counter[int]()
-        while waiting or any(call.unit is not None for calls in self._calls.values() for call in calls):
+        while self._waiting or any(call.requests for calls in self._calls.values() for call in calls):
             self._start_workers()
-            self._give(waiting, unit_of)
+            self._give()
             for actor in self._finished():
-                call = self._calls[actor][0]
-                result = self._result(call)
+                result = self._result(self._calls[actor][0])
                 if isinstance(result, _Ended):
-                    lost = self._lose(actor, result)
-                    deaths.update(lost[:1])
-                    if lost and deaths[lost[0]] >= MOST_DEATHS:
-                        said = f"{MOST_DEATHS} workers ended while they answered it ({result.reason})"
-                        yield lost.pop(0), f"not answered: {said}"
-                    waiting.extendleft(reversed(lost))
+                    yield from self._lose(actor, result)
                     continue
-                self._calls[actor].popleft()
-                if call.unit is None:
+                requests = self._calls[actor].popleft().requests
+                if not requests:
                     self._failed_starts = 0
-                else:
-                    self._print_notes(result)
-                    yield call.unit, result
+                    continue
+                for key, value in result.entries.items():
+                    cache_of(self._models[0]).put(key, value)
+                self._print_notes(result.notes)
+                yield from ((one.cell, requests[one.place], one.response) for one in result.answers)
 
     def _ready(self) -> dict[Any, deque[_Call]]:
-        """Return the calls of the actors that have built their model."""
-        return {
-            actor: calls for actor, calls in self._calls.items() if not calls or calls[0].unit is not None
-        }
+        """Return the actors that have built their model, with their calls."""
+        return {actor: calls for actor, calls in self._calls.items() if not calls or calls[0].requests}
 
     def _start_workers(self) -> None:
         room = self._cluster.room()
         for _ in range(room - len(self._calls)):
             # one that dies is not restarted by Ray, so that the pool knows what it was asked
             actor = self._ray.remote(RayWorker).options(**self._cluster.resources, max_restarts=0).remote()
-            self._calls[actor] = deque([_Call(actor.start.remote(self._job), None)])
+            self._calls[actor] = deque([_Call(actor.start.remote(self._job), [])])
         # a worker that starts may still wait for room on a machine that is gone
         if self._ready() or (room and self._calls):
             self._alone_since = time.monotonic()
@@ -134,16 +127,22 @@ class Pool:
         elif self._plan.address is None or time.monotonic() - self._alone_since > WAIT_SECONDS:
             raise MarathonError(f"--workers: {self._cluster.lack()}")
 
-    def _give(self, waiting: deque[int], unit_of: Callable[[int], Unit]) -> None:
+    def _give(self) -> None:
         """Give units to workers; a second one only while there are enough, or it would wait beside an idle worker."""
         ready = self._ready()
         for depth in range(1, AHEAD + 1):
             for actor, calls in ready.items():
-                if waiting and len(calls) < depth and (depth == 1 or len(waiting) > len(ready)):
-                    number = waiting.popleft()
-                    unit = unit_of(number)
-                    files = _files_of(unit) if self._plan.ship_audio else {}
-                    calls.append(_Call(actor.answer.remote(unit, files), number))
+                if not self._waiting or len(calls) >= depth:
+                    continue
+                if depth == 1 or (len(self._waiting) > len(ready) and not self._suspect(calls)):
+                    requests = self._waiting.popleft()
+                    unit = Unit.of(self._models, self._lacking, requests)
+                    files = _files_of(requests) if self._plan.ship_audio else {}
+                    calls.append(_Call(actor.answer.remote(unit, files), requests))
+
+    def _suspect(self, calls: Sequence[_Call]) -> bool:
+        """Return whether a worker died on the next unit or on these: it is asked alone, and a further death is known for its own."""
+        return any(requests[0] in self._deaths for requests in (self._waiting[0], calls[0].requests))
 
     def _finished(self) -> list[Any]:
         """Return the actors whose present call has ended, after at most LOOK_SECONDS."""
@@ -167,28 +166,35 @@ class Pool:
             found = _EXIT.search(str(error))
             return _Ended(found[1] if found else str(error).strip().splitlines()[0][:200])
 
-    def _lose(self, actor: Any, end: _Ended) -> list[int]:
-        """Forget an actor that ended, and return the units that it had not answered. Raises MarathonError if none can start."""
-        calls = self._calls.pop(actor)
+    def _lose(self, actor: Any, end: _Ended) -> Iterator[tuple[int, Request, Response]]:
+        """Forget an actor that ended, and let others answer its units; yield failed responses for one that ended too many.
+
+        Raises MarathonError where workers end while they start.
+        """
+        lost = [call.requests for call in self._calls.pop(actor) if call.requests]
         self._kill(actor)
-        if calls[0].unit is None:
+        if not lost:
             self._failed_starts += 1
             if self._failed_starts >= MOST_DEATHS and not self._ready():
                 raise MarathonError(f"--workers: workers end while they start: {end.reason}")
-        else:
-            _say(
-                f"marathon-eval: a worker ended ({end.reason}); another one is asked what it had not answered"
-            )
-        return [call.unit for call in calls if call.unit is not None]
+            return
+        _say(f"marathon-eval: a worker ended ({end.reason}); another one is asked what it had not answered")
+        # where the answers to the first were still on their way, it died of the second
+        self._deaths.update({requests[0]: requests is lost[0] for requests in lost})
+        if self._deaths[lost[0][0]] >= MOST_DEATHS:
+            said = f"not answered: {MOST_DEATHS} workers ended while they answered it ({end.reason})"
+            failed = Response.failed(said)
+            yield from ((cell, one, failed) for one in lost.pop(0) for cell in self._lacking[one])
+        self._waiting.extendleft(reversed(lost))
 
     def _kill(self, actor: Any) -> None:
         """Kill an actor, which frees its GPU."""
         with suppress(self._ray.exceptions.RayError):  # it is gone already, or the cluster is
             self._ray.kill(actor)
 
-    def _print_notes(self, answered: Answered) -> None:
+    def _print_notes(self, notes: Sequence[str]) -> None:
         """Print what a worker noted, each line once, however many workers note it."""
-        for note in answered.notes:
+        for note in notes:
             if note not in self._notes:
                 self._notes.add(note)
                 _say(note)
@@ -198,10 +204,10 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _files_of(unit: Unit) -> dict[str, bytes]:
-    """Read the unit's audio files for a machine without them; a missing one is left out."""
+def _files_of(requests: Sequence[Request]) -> dict[str, bytes]:
+    """Read the requests' audio files for a machine without them; a missing one is left out."""
     found: dict[str, bytes] = {}
-    for path in {audio.path for request in unit.requests for audio in request.audios}:
+    for path in {audio.path for request in requests for audio in request.audios}:
         with suppress(OSError):  # the worker reports it as this process would
             found[path] = Path(path).read_bytes()
     return found

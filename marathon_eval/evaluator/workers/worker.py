@@ -125,10 +125,8 @@ class Worker:
             yield from ((0, item) for item in cache.answer(self._models[0], unit.requests))
             return
         numbers = {id(cell): number for number, cell in enumerate(self._cells)}
-        missing: list[set[Request]] = [set() for _ in self._cells]
-        for request, lacking in zip(unit.requests, unit.cells, strict=True):
-            for number in lacking:
-                missing[number].add(request)
+        lacking = list(zip(unit.requests, unit.cells, strict=True))
+        missing = [{one for one, cells in lacking if number in cells} for number in numbers.values()]
         for cell, item in ask_here(self._cells, unit.requests, missing, cache):
             yield numbers[id(cell)], item
 
