@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -39,21 +39,14 @@ from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
     from marathon_eval.api.audio import Audio, AudioFacts
-    from marathon_eval.api.model import Model, Request, Response, Through
+    from marathon_eval.api.model import CachedResponse, Model, Request, Response, Through
     from marathon_eval.api.results import RunResult
     from marathon_eval.evaluator.judge import Judge
 
-#: A function that asks each cell's missing requests; `ask_here` is the one for a single process.
+#: Asks each cell's missing requests, and yields each answer, stored, with its cell; `ask_here` does it in this process.
 AskCells = Callable[
-    [
-        Sequence[SweepCell],
-        Sequence["Request"],
-        Sequence[set["Request"]],
-        Mapping["Audio", "AudioFacts"],
-        ResponseCache,
-        Progress,
-    ],
-    Iterator[None],
+    [Sequence[SweepCell], Sequence["Request"], Sequence[set["Request"]], ResponseCache],
+    Iterator[tuple[SweepCell, "CachedResponse"]],
 ]
 
 
@@ -145,14 +138,18 @@ def fill_cells(
     cells[0].model.check()
     audio_seconds = sum(seconds_of(request, facts) for cell_missing in missing for request in cell_missing)
     progress.start(len(cells) * len(requests) - count, count, audio_seconds)
-    try:
+
+    def ask(lacking: Sequence[set[Request]]) -> None:
         # responses go into the cache, from where `cell_responses` reads each cell's own
-        for _ in through(cells, requests, missing, facts, cache, progress):
-            pass
+        for cell, item in through(cells, requests, lacking, cache):
+            cell.record(item)
+            progress.advance(item, seconds_of(item.request, facts))
+
+    try:
+        ask(missing)
         failed = [_failed(cell, requested) for cell, requested in zip(cells, missing, strict=True)]
         if retry_errors and any(failed):
-            for _ in through(cells, requests, failed, facts, cache, progress):
-                pass
+            ask(failed)
     except KeyboardInterrupt:
         return False
     finally:
@@ -166,15 +163,12 @@ def ask_here(
     cells: Sequence[SweepCell],
     requests: Sequence[Request],
     missing: Sequence[set[Request]],
-    facts: Mapping[Audio, AudioFacts],
     cache: ResponseCache,
-    progress: Progress,
-) -> Iterator[None]:
-    """Ask every cell's missing requests in this process; yields after each unit of a few clips."""
-    for unit in units(cells, requests):
+) -> Iterator[tuple[SweepCell, CachedResponse]]:
+    """Ask every cell's missing requests in this process, in units of a few clips."""
+    for unit in units([cell.model for cell in cells], requests, len(requests)):
         for sharing_cells in alike(cells):
-            _ask_unit(sharing_cells, unit, cells, missing, facts, cache, progress)
-            yield
+            yield from _ask_unit(sharing_cells, unit, cells, missing, cache)
 
 
 def _failed(cell: SweepCell, requested: set[Request]) -> set[Request]:
@@ -183,20 +177,20 @@ def _failed(cell: SweepCell, requested: set[Request]) -> set[Request]:
     return {request for request, item in items if item is not None and item.response.status == "error"}
 
 
-def units(cells: Sequence[SweepCell], requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """Yield the requests in units of whole clips, each unit large enough to fill a batch.
+def units(models: Sequence[Model], requests: Iterable[Request], of_server: int) -> Iterator[list[Request]]:
+    """Yield the requests in order, in units of whole clips that fill a batch of the model with the largest batches.
 
-    A model behind a server gets all requests in one unit.
+    Models behind a server get `of_server` requests in a unit.
     """
-    local_models = [cell.model for cell in cells if isinstance(cell.model, HFAudio)]
-    if not local_models:
-        yield list(requests)
-        return
-    largest_batch = max(local_models, key=HFAudio.requests_at_once)
+    local = [model for model in models if isinstance(model, HFAudio)]
+    largest = max(local, key=HFAudio.requests_at_once) if local else None
     waiting = deque(requests)
     while waiting:
-        unit = largest_batch.take(waiting)
-        while waiting and waiting[0].audios == unit[-1].audios:
+        if largest is not None:
+            unit = largest.take(waiting)
+        else:
+            unit = [waiting.popleft() for _ in range(min(of_server, len(waiting)))]
+        while waiting and unit[-1].audios and waiting[0].audios == unit[-1].audios:
             unit.append(waiting.popleft())
         yield unit
 
@@ -217,10 +211,8 @@ def _ask_unit(
     unit: Sequence[Request],
     cells: Sequence[SweepCell],
     missing: Sequence[set[Request]],
-    facts: Mapping[Audio, AudioFacts],
     cache: ResponseCache,
-    progress: Progress,
-) -> None:
+) -> Iterator[tuple[SweepCell, CachedResponse]]:
     """Ask batch by batch; all cells answer a batch before the next one, so that its inputs are built once."""
     places = {id(cell): place for place, cell in enumerate(cells)}
     model = sharing_cells[0].model
@@ -234,8 +226,7 @@ def _ask_unit(
                 continue
             clock = time.monotonic()
             for item in cache.answer(cell.model, to_ask):
-                cell.record(item)
-                progress.advance(item, seconds_of(item.request, facts))
+                yield cell, item
             cell.seconds += time.monotonic() - clock
 
 

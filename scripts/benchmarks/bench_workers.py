@@ -19,8 +19,9 @@ from typing import Any
 from marathon_eval.api.results import RunResult
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.workers.asking import through_workers
+from marathon_eval.evaluator.workers.asking import through
 from marathon_eval.evaluator.workers.cluster import WorkerPlan
+from marathon_eval.evaluator.workers.pool import in_pool
 
 MODEL = '''
 """Sleeps as long as the prompt says, and notes when."""
@@ -69,7 +70,7 @@ def timed(folder: Path, workers: int) -> tuple[float, float, RunResult]:
     log = folder / f"log{workers}"
     task, model = str(folder / "slept.yaml"), str(folder / "sleeper.py")
     config = RunConfig(model, (task,), {"log": str(log)}, no_cache=True)
-    more: dict[str, Any] = {"through": through_workers(config, WorkerPlan(workers))} if workers else {}
+    more: dict[str, Any] = {"through": through(config, in_pool(WorkerPlan(workers)))} if workers else {}
     result = evaluate(config, **more)
     rows = [line.split() for line in log.read_text().splitlines()]
     last = max(float(end) for _, _, end in rows)

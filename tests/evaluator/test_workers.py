@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,17 +19,19 @@ from helpers import worker_runs
 from helpers.worker_runs import asked, make_task, run, statuses
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Model, Request
+from marathon_eval.api.registry import Registry
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cli.verbs._workers import add_worker_arguments, worker_plan
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.sweep import sweep
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import build_model, evaluate
+from marathon_eval.evaluator.sweep import sweep, units
 from marathon_eval.evaluator.sweep_cells import Grid
-from marathon_eval.evaluator.workers.actor import Answered, RayWorker
-from marathon_eval.evaluator.workers.asking import cells_through_workers, judge_through_workers
+from marathon_eval.evaluator.workers.actor import RayWorker
+from marathon_eval.evaluator.workers.asking import cells_through, judge_through
 from marathon_eval.evaluator.workers.cluster import WorkerPlan
-from marathon_eval.evaluator.workers.pool import AHEAD
-from marathon_eval.evaluator.workers.worker import Job, Unit, units_of
+from marathon_eval.evaluator.workers.pool import AHEAD, in_pool
+from marathon_eval.evaluator.workers.worker import Job, Unit
 from marathon_eval.models.cascade import Cascade
 from marathon_eval.models.dummy import Dummy
 from marathon_eval.results.compressed_samples import samples_text
@@ -104,8 +107,8 @@ def test_a_sweep_and_a_judge_are_sent_to_workers_too(
         chosen,
         grid,
         lambda cell, result: results.append(result),
-        through=cells_through_workers(chosen, grid, ray_here),
-        judge_through=judge_through_workers(chosen, ray_here),
+        through=cells_through(chosen, grid, in_pool(ray_here)),
+        judge_through=judge_through(chosen, in_pool(ray_here)),
     )
     assert complete
     assert statuses(results[0]) == ["ok"] * ROWS
@@ -127,19 +130,31 @@ def test_a_models_mistake_in_a_worker_is_one_line(folder: Path, ray_here: Worker
 # -- one worker, in this process --------------------------------------------------------------------------------------
 
 
+def started(name: str, args: dict[str, Any]) -> RayWorker:
+    """Return a worker in this process that has built its model."""
+    chosen = RunConfig(name, (), args)
+    model = build_model(Registry(), name, args)
+    model.cache = ResponseCache(None)
+    worker = RayWorker()
+    worker.start(Job.of(chosen, [model]))
+    return worker
+
+
+def test_a_worker_with_another_model_is_refused() -> None:
+    config = RunConfig("dummy", (), {"answer": "A"})
+    with pytest.raises(MarathonError, match="another model than the process that asks"):
+        RayWorker().start(Job(config, ["0" * 64]))
+
+
 def test_shipped_audio_is_heard_where_the_file_is_missing(tmp_path: Path, make_wav: MakeWav) -> None:
     there = make_wav("there.wav")
     content = there.read_bytes()
     request = Request("q", (Audio(str(there)),))
     unit = Unit([request], [[0]], {})
-    worker = RayWorker()
-    worker.start(Job("dummy", {"listen": True}, ()), {})
+    worker = started("dummy", {"listen": True})
     here = worker.answer(unit, {})
     there.unlink()
     missing, shipped = worker.answer(unit, {}), worker.answer(unit, {str(there): content})
-    assert isinstance(here, Answered)
-    assert isinstance(missing, Answered)
-    assert isinstance(shipped, Answered)
     assert shipped.answers == here.answers
     assert shipped.answers[0].response.usage.heard_seconds == 1.0
     assert missing.answers[0].response.status == "error"
@@ -152,10 +167,7 @@ def test_what_a_models_stages_write_comes_back_and_spares_the_next_run(
 ) -> None:
     args = {"listener": "dummy", "listener_args": {"mode": "echo"}, "reader": "dummy"}
     unit = Unit([Request("q", (Audio(str(make_wav())),))], [[0]], {})
-    worker = RayWorker()
-    worker.start(Job("cascade", args, ()), {})
-    found = worker.answer(unit, {})
-    assert isinstance(found, Answered)
+    found = started("cascade", args).answer(unit, {})
     assert Counter(key.partition("/")[0] for key in found.entries) == {
         "response": 2,
         "fingerprint": 2,
@@ -177,9 +189,9 @@ def test_units_are_whole_clips_in_order() -> None:
         request("", 7),
         request("", 8),
     ]
-    units = list(units_of([Dummy.from_args({})], requests))
-    assert [len(unit) for unit in units] == [2, 3, 1, 1, 1]
-    assert [one for unit in units for one in unit] == requests
+    found = list(units([Dummy.from_args({})], requests, 1))
+    assert [len(unit) for unit in found] == [2, 3, 1, 1, 1]
+    assert [one for unit in found for one in unit] == requests
 
 
 # -- flags ------------------------------------------------------------------------------------------------------------

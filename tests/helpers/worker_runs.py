@@ -9,8 +9,9 @@ from helpers.minimal_task import KEYS, write_task
 from marathon_eval.api.results import RunResult
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
-from marathon_eval.evaluator.workers.asking import through_workers
+from marathon_eval.evaluator.workers.asking import through
 from marathon_eval.evaluator.workers.cluster import WorkerPlan
+from marathon_eval.evaluator.workers.pool import in_pool
 
 #: Writes each prompt to a file when it is asked; dies at a prompt while a file of its name exists, and removes it first.
 LOGGED = '''
@@ -65,7 +66,7 @@ def config(folder: Path, **settings: object) -> RunConfig:
 def run(folder: Path, plan: WorkerPlan, **settings: object) -> RunResult:
     """Run the task behind workers."""
     chosen = config(folder, **settings)
-    return evaluate(chosen, through=through_workers(chosen, plan))
+    return evaluate(chosen, through=through(chosen, in_pool(plan)))
 
 
 def asked(folder: Path) -> list[str]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.main import EXIT_INTERRUPTED, EXIT_MISTAKE
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
+    from marathon_eval.evaluator.config import RunConfig
+    from marathon_eval.evaluator.sweep_cells import Grid
     from marathon_eval.evaluator.workers.cluster import WorkerPlan
-    from marathon_eval.evaluator.workers.launched import Ranks
-    from marathon_eval.evaluator.workers.shares import Together
+    from marathon_eval.evaluator.workers.shares import Launch
 
 #: Exit code of all processes when process 0 fails with an unexpected exception.
 _EXIT_UNEXPECTED = 1
@@ -67,33 +68,57 @@ def worker_plan(arguments: argparse.Namespace) -> WorkerPlan | None:
     return WorkerPlan(workers, address, arguments.gpus_per_worker, arguments.ship_audio)
 
 
-def launch_of(arguments: argparse.Namespace) -> Ranks | None:
-    """Return this process's place if a launcher started several. Raises MarathonError if --workers is given too."""
+def in_processes(
+    arguments: argparse.Namespace, work: Callable[[argparse.Namespace, Launch | None], int]
+) -> int:
+    """Call `work` here; where a launcher started several processes, in process 0, while the others answer its requests.
+
+    Return process 0's exit code in all of them. Raises MarathonError.
+    """
     from marathon_eval.evaluator.workers.launched import launched
 
     ranks = launched()
-    if ranks is not None and arguments.workers is not None:
+    if ranks is None:
+        return work(arguments, None)
+    if arguments.workers is not None:
         raise MarathonError(
             f"--workers: {ranks.world} processes were launched already; --workers needs a single process"
         )
-    return ranks
+    from marathon_eval.evaluator.workers.shares import Launch
 
-
-def in_shares(ranks: Ranks, work: Callable[[Together], int]) -> int:
-    """Call `work` in process 0 and answer shares in the others; return process 0's exit code in all of them."""
-    from marathon_eval.evaluator.workers.shares import Together, follow
-
-    together, code = Together(ranks), _EXIT_UNEXPECTED
+    launch, code = Launch(ranks), _EXIT_UNEXPECTED
     if ranks.rank > 0:
-        return follow(together)
+        return launch.follow()
     try:
-        code = work(together)
-    except MarathonError:
-        code = EXIT_MISTAKE
-        raise
-    except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+        code = work(arguments, launch)
+    except (MarathonError, KeyboardInterrupt) as error:
+        code = EXIT_MISTAKE if isinstance(error, MarathonError) else EXIT_INTERRUPTED
         raise
     finally:
-        together.end(code)
+        launch.end(code)
     return code
+
+
+def throughs(
+    arguments: argparse.Namespace, config: RunConfig, launch: Launch | None, grid: Grid | None = None
+) -> dict[str, Any]:
+    """Return the keyword arguments that make `evaluate`, or `sweep` with a grid, send requests (the judge's too) to other processes.
+
+    Raises MarathonError.
+    """
+    plan = worker_plan(arguments)
+    if plan is not None:
+        from marathon_eval.evaluator.workers.pool import in_pool
+
+        send = in_pool(plan)
+    elif launch is not None:
+        from marathon_eval.evaluator.workers.shares import refuse_device_arguments
+
+        refuse_device_arguments(config.model_args, launch.ranks)
+        send = launch.send
+    else:
+        return {}
+    from marathon_eval.evaluator.workers.asking import cells_through, judge_through, through
+
+    asked = through(config, send) if grid is None else cells_through(config, grid, send)
+    return {"through": asked, "judge_through": None if plan is None else judge_through(config, send)}

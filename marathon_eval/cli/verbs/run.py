@@ -12,7 +12,7 @@ from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
 from marathon_eval.cli.token_maps import lacking_maps, say_lacking
 from marathon_eval.cli.verbs._lm_eval_flags import add_printing_arguments, print_before, set_verbosity
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
-from marathon_eval.cli.verbs._workers import add_worker_arguments, in_shares, launch_of, worker_plan
+from marathon_eval.cli.verbs._workers import add_worker_arguments, in_processes, throughs
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.gc_pause import seldom_collected
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.budget import Budget
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.dry_run import DryRun
-    from marathon_eval.evaluator.workers.shares import Together
+    from marathon_eval.evaluator.workers.shares import Launch
     from marathon_eval.results.trackers import Tracker
 
 READINGS = ("headline", "all")
@@ -121,31 +121,28 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.evaluator.workers.launched import started_alone
 
-    ranks = launch_of(arguments)
-    if ranks is not None:
-        return in_shares(ranks, lambda together: run_in_process(arguments, together))
     if started_alone():
         print(ONE_ON_THE_CPU, file=sys.stderr)
-    return run_in_process(arguments)
+    return in_processes(arguments, run_in_process)
 
 
 @seldom_collected()
-def run_in_process(arguments: argparse.Namespace, together: Together | None = None) -> int:
+def run_in_process(arguments: argparse.Namespace, launch: Launch | None = None) -> int:
     """Run the evaluation and score it in this process. Return the exit code.
 
-    With `together` (launched processes) or --workers, other processes answer the requests.
+    With `launch` (several launched processes) or --workers, other processes answer the requests.
     """
-    config = checked_run_config(arguments, together is not None)
+    config = checked_run_config(arguments, launch is not None)
     if arguments.dry_run:
-        throughs(arguments, config, together)  # raises the same flag errors as a real run
+        throughs(arguments, config, launch)  # raises the same flag errors as a real run
         return show_dry_run(planned(config), as_json=arguments.json)
     print_before(config, arguments)
-    result = evaluated(arguments, config, together)
+    result = evaluated(arguments, config, launch)
     for _ in range(arguments.retry):
         if result.whole or result.interrupted:
             break
         print("marathon-eval: rows failed; what failed is asked again (--retry)", file=sys.stderr)
-        result = evaluated(arguments, config, together)
+        result = evaluated(arguments, config, launch)
     folder = written_run(result, arguments, config)
     if folder is not None:
         print(NEXT_COMMANDS, file=sys.stderr)
@@ -201,15 +198,13 @@ def log_result(result: RunResult, folder: Path | None, arguments: argparse.Names
         log_run(tracker, json.loads(json.dumps(result.summary())), folder, "--log_to")
 
 
-def evaluated(
-    arguments: argparse.Namespace, config: RunConfig, together: Together | None = None
-) -> RunResult:
+def evaluated(arguments: argparse.Namespace, config: RunConfig, launch: Launch | None = None) -> RunResult:
     """Evaluate with the progress and the processes that the flags choose. Raises MarathonError."""
     from marathon_eval.evaluator.evaluator import evaluate
     from marathon_eval.evaluator.progress import terminal_progress
 
     progress = terminal_progress() if set_verbosity(arguments.verbosity) else None
-    return evaluate(config, progress=progress, **throughs(arguments, config, together))
+    return evaluate(config, progress=progress, **throughs(arguments, config, launch))
 
 
 def written_run(result: RunResult, arguments: argparse.Namespace, config: RunConfig) -> Path | None:
@@ -248,23 +243,6 @@ def config_budget(config: RunConfig) -> Budget:
     from marathon_eval.evaluator.budget import checked_budget
 
     return checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
-
-
-def throughs(arguments: argparse.Namespace, config: RunConfig, together: Together | None) -> dict[str, Any]:
-    """Return the keyword arguments that make `evaluate` send requests (the judge's too) to other processes."""
-    plan = worker_plan(arguments)
-    if plan is not None:
-        from marathon_eval.evaluator.workers.asking import judge_through_workers, through_workers
-
-        return {
-            "through": through_workers(config, plan),
-            "judge_through": judge_through_workers(config, plan),
-        }
-    if together is not None:
-        from marathon_eval.evaluator.workers.shares import through_shares
-
-        return {"through": through_shares(config, together)}
-    return {}
 
 
 def planned(config: RunConfig) -> DryRun:

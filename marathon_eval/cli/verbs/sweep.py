@@ -18,7 +18,7 @@ from marathon_eval.cli.fitted_table import FittedTable, table_console
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
 from marathon_eval.cli.token_maps import lacking_maps, say_lacking
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
-from marathon_eval.cli.verbs._workers import add_worker_arguments, in_shares, launch_of, worker_plan
+from marathon_eval.cli.verbs._workers import add_worker_arguments, in_processes, throughs
 from marathon_eval.cli.verbs.run import check_writable, show_dry_run
 from marathon_eval.errors import MarathonError
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.dry_run import DryRun
     from marathon_eval.evaluator.sweep_cells import Grid, SweepCell
     from marathon_eval.evaluator.sweep_table import SweepTable
-    from marathon_eval.evaluator.workers.shares import Together
+    from marathon_eval.evaluator.workers.shares import Launch
 
 SWEEP_PIPE_WIDTH = 180
 
@@ -75,16 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    ranks = launch_of(arguments)
-    if ranks is None:
-        return sweep_in_process(arguments)
-    return in_shares(ranks, lambda together: sweep_in_process(arguments, together))
+    return in_processes(arguments, sweep_in_process)
 
 
-def sweep_in_process(arguments: argparse.Namespace, together: Together | None = None) -> int:
+def sweep_in_process(arguments: argparse.Namespace, launch: Launch | None = None) -> int:
     """Run the sweep and score it in this process. Return the exit code.
 
-    With `together` (launched processes) or --workers, other processes answer the requests.
+    With `launch` (several launched processes) or --workers, other processes answer the requests.
     """
     from marathon_eval.evaluator.progress import terminal_progress
     from marathon_eval.evaluator.sweep import sweep
@@ -96,7 +93,7 @@ def sweep_in_process(arguments: argparse.Namespace, together: Together | None = 
     output = None if arguments.output_path is None else Path(arguments.output_path)
     if output is not None:
         check_writable(output)
-    through = throughs_of_cells(arguments, config, grid, together)
+    through = throughs(arguments, config, launch, grid)
     if arguments.dry_run:
         return show_dry_run(planned_sweep(config, grid), as_json=arguments.json)
     table, clock, complete = SweepTable(), time.monotonic(), []
@@ -116,25 +113,6 @@ def sweep_in_process(arguments: argparse.Namespace, together: Together | None = 
     if not finished:
         return EXIT_INTERRUPTED
     return EXIT_WHOLE if all(complete) else EXIT_INCOMPLETE
-
-
-def throughs_of_cells(
-    arguments: argparse.Namespace, config: RunConfig, grid: Grid, together: Together | None
-) -> dict[str, Any]:
-    """Return the keyword arguments that make `sweep` send requests (the judge's too) to other processes."""
-    plan = worker_plan(arguments)
-    if plan is not None:
-        from marathon_eval.evaluator.workers.asking import cells_through_workers, judge_through_workers
-
-        return {
-            "through": cells_through_workers(config, grid, plan),
-            "judge_through": judge_through_workers(config, plan),
-        }
-    if together is not None:
-        from marathon_eval.evaluator.workers.shares import cells_through_shares
-
-        return {"through": cells_through_shares(config, grid, together)}
-    return {}
 
 
 def planned_sweep(config: RunConfig, grid: Grid) -> DryRun:

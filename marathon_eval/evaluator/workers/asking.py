@@ -1,115 +1,65 @@
-"""Sends a run's requests, a sweep's cells and a judge's calls to a pool of workers."""
+"""Sends a run's requests, a sweep's cells and a judge's calls to other processes: Ray's workers or those of one launch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from marathon_eval.api.model import Model, Request, Response, Through
+from marathon_eval.api.model import CachedResponse, Model, Request, Response, Through
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.requests import Progress, seconds_of
-from marathon_eval.evaluator.workers.cluster import WorkerPlan
-from marathon_eval.evaluator.workers.pool import Pool
-from marathon_eval.evaluator.workers.worker import Job, Unit, memo_of, units_of, weights_memo
-from marathon_eval.files import sha256_of
+from marathon_eval.evaluator.workers.worker import Job
 
 if TYPE_CHECKING:
-    from marathon_eval.api.audio import Audio, AudioFacts
     from marathon_eval.evaluator.judge import Judge
     from marathon_eval.evaluator.sweep import AskCells
     from marathon_eval.evaluator.sweep_cells import Grid, SweepCell
 
-
-def through_workers(config: RunConfig, plan: WorkerPlan) -> Through:
-    """Return the function that sends the requests of the run's model to workers."""
-    return _through(Job.of_run(config), plan)
-
-
-def judge_through_workers(config: RunConfig, plan: WorkerPlan) -> Callable[[Judge, Model], Through]:
-    """Return the function that sends the calls of one of the run's judges to workers of its own."""
-    return lambda judge, member: _through(Job.of_judge(config, judge, member), plan)
+#: Sends a job's requests, each with the numbers of the cells (0 for a run) that lack its response, and yields the responses
+#: with the cell's number: `pool.in_pool` and `shares.Launch.send`.
+Send = Callable[
+    [Job, Sequence[Model], Mapping[Request, Sequence[int]]], Iterator[tuple[int, Request, Response]]
+]
 
 
-def _through(job: Job, plan: WorkerPlan) -> Through:
+def through(config: RunConfig, send: Send, judge: int | None = None) -> Through:
+    """Return the function that sends the requests of the run's model, or of the judge of that number."""
+
     def ask(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-        cache = model.cache if isinstance(model.cache, ResponseCache) else ResponseCache(None)
-        groups = list(units_of([model], requests))
-
-        def unit_of(number: int) -> Unit:
-            group = groups[number]
-            return Unit(group, [[0]] * len(group), {**memo_of(cache, group), **model.memo(group)})
-
-        with Pool(plan, job, [sha256_of(model.fingerprint)], weights_memo(cache)) as pool:
-            for number, result in pool.answered(len(groups), unit_of):
-                if isinstance(result, str):
-                    yield from ((request, Response.failed(result)) for request in groups[number])
-                    continue
-                for key, value in result.entries.items():
-                    cache.put(key, value)
-                for answer in result.answers:
-                    yield groups[number][answer.place], answer.response
+        job = Job.of(config, [model], judge=judge)
+        for _, request, response in send(job, [model], dict.fromkeys(requests, (0,))):
+            yield request, response
 
     return ask
 
 
-def cells_through_workers(config: RunConfig, grid: Grid, plan: WorkerPlan) -> AskCells:
-    """Return the function that sends a sweep's clips to workers, each with all the cells that lack it."""
+def judge_through(config: RunConfig, send: Send) -> Callable[[Judge, Model], Through]:
+    """Return the function that sends the calls of one of the run's judges."""
+    return lambda judge, member: through(config, send, list(judge.members.values()).index(member))
 
-    def fill(
+
+def cells_through(config: RunConfig, grid: Grid, send: Send) -> AskCells:
+    """Return the function that sends a sweep's clips, each with all the cells that lack it."""
+
+    def ask(
         cells: Sequence[SweepCell],
         requests: Sequence[Request],
         missing: Sequence[set[Request]],
-        facts: Mapping[Audio, AudioFacts],
         cache: ResponseCache,
-        progress: Progress,
-    ) -> Iterator[None]:
+    ) -> Iterator[tuple[SweepCell, CachedResponse]]:
         models = [cell.model for cell in cells]
-        lacking = lacking_cells(requests, missing)
-        groups = list(units_of(models, lacking))
+        lacking = {
+            request: numbers
+            for request in requests
+            if (numbers := [number for number, waiting in enumerate(missing) if request in waiting])
+        }
+        for number, request, response in send(Job.of(config, models, grid), models, lacking):
+            # stored as if it had been given here
+            stored = cache.answer(models[number], [request], through=_given(request, response))
+            yield from ((cells[number], item) for item in stored)
 
-        def unit_of(number: int) -> Unit:
-            group = groups[number]
-            return Unit(group, [lacking[request] for request in group], memo_of(cache, group))
-
-        identities = [cell.fingerprint_sha256 for cell in cells]
-        with Pool(plan, Job.of_run(config, grid), identities, weights_memo(cache)) as pool:
-            for number, result in pool.answered(len(groups), unit_of):
-                group = groups[number]
-                if isinstance(result, str):
-                    failed = Response.failed(result)
-                    answers = [(cells[cell], one, failed) for one in group for cell in lacking[one]]
-                else:
-                    answers = [(cells[a.cell], group[a.place], a.response) for a in result.answers]
-                take_over(answers, cache, facts, progress)
-                yield
-
-    return fill
+    return ask
 
 
-def lacking_cells(requests: Sequence[Request], missing: Sequence[set[Request]]) -> dict[Request, list[int]]:
-    """Return the numbers of the cells that lack a response, by request; requests that no cell lacks are left out."""
-    lacking = {
-        request: [number for number, waiting in enumerate(missing) if request in waiting]
-        for request in requests
-    }
-    return {request: numbers for request, numbers in lacking.items() if numbers}
-
-
-def take_over(
-    answers: Iterable[tuple[SweepCell, Request, Response]],
-    cache: ResponseCache,
-    facts: Mapping[Audio, AudioFacts],
-    progress: Progress,
-) -> None:
-    """Store another process's answers as if they had been given here."""
-    for cell, request, response in answers:
-
-        def given(
-            _: Model, requests: Sequence[Request], response: Response = response
-        ) -> Iterator[tuple[Request, Response]]:
-            yield requests[0], response
-
-        for item in cache.answer(cell.model, [request], through=given):
-            cell.record(item)
-            progress.advance(item, seconds_of(request, facts))
+def _given(request: Request, response: Response) -> Through:
+    return lambda model, requests: iter([(request, response)])

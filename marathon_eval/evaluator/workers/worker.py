@@ -3,53 +3,55 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.audio import memo_keys
-from marathon_eval.api.model import JUDGE_FLAGS, MODEL_FLAGS, Model, Request, Response
+from marathon_eval.api.model import JUDGE_FLAGS, Model, Request, Response
 from marathon_eval.api.registry import Registry
-from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.database import read_only
 from marathon_eval.cache.entries import stored
 from marathon_eval.cache.entry import FINGERPRINT, WEIGHTS
+from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import build_model
-from marathon_eval.evaluator.requests import Progress
-from marathon_eval.evaluator.sweep import ask_here, cell_responses
+from marathon_eval.evaluator.sweep import ask_here
 from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of
 from marathon_eval.files import sha256_of
 
 if TYPE_CHECKING:
-    from marathon_eval.evaluator.judge import Judge
+    from marathon_eval.api.model import CachedResponse
 
 
 @dataclass(frozen=True)
 class Job:
-    """Holds what a worker builds its model from; `grid` for a sweep, `member` for one of several judges."""
+    """Holds what a worker builds its models from: a run's model, with `grid` a sweep's cells, with `judge` one of its judges.
 
-    model: str
-    model_args: Mapping[str, Any]
-    include_path: tuple[str, ...]
+    `fingerprints` are the hashes that the models must have, and `weights` cached hashes of weight files.
+    """
+
+    config: RunConfig
+    fingerprints: Sequence[str]
+    weights: Mapping[str, Any] = field(default_factory=dict)
     grid: Grid | None = None
-    member: int | None = None
+    judge: int | None = None
     #: The folder in which the command was started: arguments may hold relative paths.
     folder: str = field(default_factory=os.getcwd)
 
     @classmethod
-    def of_run(cls, config: RunConfig, grid: Grid | None = None) -> Job:
-        """Return the job that answers as the run's model, or as all cells of its sweep."""
-        return cls(config.model, config.model_args, config.include_path, grid)
+    def of(
+        cls, config: RunConfig, models: Sequence[Model], grid: Grid | None = None, judge: int | None = None
+    ) -> Job:
+        """Return the job that answers as these models, which the config names."""
+        return cls(config, [sha256_of(one.fingerprint) for one in models], _weights(models[0]), grid, judge)
 
-    @classmethod
-    def of_judge(cls, config: RunConfig, judge: Judge, member: Model) -> Job:
-        """Return the job that answers as one of the run's judges."""
-        number = list(judge.members.values()).index(member)
-        return cls(str(config.judge_model), config.judge_args, config.include_path, member=number)
+    @property
+    def model_args(self) -> Mapping[str, Any]:
+        """The arguments of the model, or of the judge."""
+        return self.config.model_args if self.judge is None else self.config.judge_args
 
 
 class Unit(NamedTuple):
@@ -62,6 +64,15 @@ class Unit(NamedTuple):
     cells: Sequence[Sequence[int]]
     memo: Mapping[str, Any]
 
+    @classmethod
+    def of(
+        cls, models: Sequence[Model], lacking: Mapping[Request, Sequence[int]], part: list[Request]
+    ) -> Unit:
+        """Return the unit of a part of the requests; `lacking` are the cells' numbers by request."""
+        keys, _ = memo_keys(audio for request in part for audio in request.audios)
+        memo = cache_of(models[0]).get_many(one.key for one in keys.values())
+        return cls(part, [lacking[request] for request in part], {**memo, **models[0].memo(part)})
+
 
 class CellAnswer(NamedTuple):
     """Holds one response; `cell` and `place` number the cell (0 for a run) and the unit's request."""
@@ -72,97 +83,80 @@ class CellAnswer(NamedTuple):
 
 
 class Worker:
-    """Holds the model that a job names. Raises MarathonError where it cannot be built."""
+    """Holds the models of a job. Raises MarathonError where they cannot be built, or are others than the job's."""
 
     def __init__(self, job: Job) -> None:
         if os.path.isdir(job.folder):
             os.chdir(job.folder)
-        self._cells: list[SweepCell] = []
+        config, self._cells = job.config, list[SweepCell]()
+        registry = Registry(config.include_path, config.trust_task_code)
         if job.grid is not None:
-            config = RunConfig(job.model, (), dict(job.model_args), include_path=job.include_path)
             self._cells = cells_of(config, job.grid)
             self._models = [cell.model for cell in self._cells]
+        elif job.judge is None:
+            self._models = [build_model(registry, config.model, config.model_args)]
         else:
-            flags = MODEL_FLAGS if job.member is None else JUDGE_FLAGS
-            model = build_model(Registry(job.include_path), job.model, job.model_args, flags)
-            self._models = [model if job.member is None else model.members[job.member]]
+            judging = build_model(registry, str(config.judge_model), config.judge_args, JUDGE_FLAGS)
+            self._models = [judging.members[job.judge]]
+        cache = ResponseCache(None)
+        cache.prime(job.weights)
+        self._use(cache)
+        self._fingerprints = [sha256_of(model.fingerprint) for model in self._models]
+        if self._fingerprints != list(job.fingerprints):
+            raise MarathonError(
+                "a worker has another model than the process that asks: the same packages, weights and settings are "
+                "needed on every machine"
+            )
 
-    def fingerprints(self, cache: ResponseCache) -> list[str]:
-        """Return the hash of each model's fingerprint, which must be those of the process that asks."""
+    def _use(self, cache: ResponseCache) -> None:
         for model in self._models:
             model.cache = cache
-        return [sha256_of(model.fingerprint) for model in self._models]
 
     def answers(self, unit: Unit, cache: ResponseCache) -> Iterator[CellAnswer]:
         """Yield every response that the unit lacks; the cache keeps them. Raises MarathonError as the model does."""
         cache.prime(unit.memo)
-        identities = self.fingerprints(cache)
+        self._use(cache)
         places = {request: place for place, request in enumerate(unit.requests)}
-        if self._cells:
-            yield from self._cell_answers(unit, cache, identities, places)
-            return
-        for item in cache.answer(self._models[0], unit.requests):
-            yield CellAnswer(0, places[item.request], item.response)
+        for number, item in self._items(unit, cache):
+            yield CellAnswer(number, places[item.request], item.response)
 
-    def _cell_answers(
-        self, unit: Unit, cache: ResponseCache, identities: Sequence[str], places: Mapping[Request, int]
-    ) -> Iterator[CellAnswer]:
-        missing: list[set[Request]] = [set() for _ in self._cells]
-        for request, numbers in zip(unit.requests, unit.cells, strict=True):
-            for number in numbers:
-                missing[number].add(request)
-        for cell, identity in zip(self._cells, identities, strict=True):
-            cell.fingerprint_sha256 = identity
-            cell.uncached.clear()
-        facts, _ = cache.facts(audio for request in unit.requests for audio in request.audios)
-        for _ in ask_here(self._cells, unit.requests, missing, facts, cache, Progress()):
-            for number, cell in enumerate(self._cells):
-                new = [request for request in cell.uncached if request in missing[number]]
-                missing[number].difference_update(new)
-                for request, response in cell_responses(cell, new, cache, facts):
-                    yield CellAnswer(number, places[request], response)
+    def _items(self, unit: Unit, cache: ResponseCache) -> Iterator[tuple[int, CachedResponse]]:
+        if not self._cells:
+            yield from ((0, item) for item in cache.answer(self._models[0], unit.requests))
+            return
+        numbers = {id(cell): number for number, cell in enumerate(self._cells)}
+        lacking = list(zip(unit.requests, unit.cells, strict=True))
+        missing = [{one for one, cells in lacking if number in cells} for number in numbers.values()]
+        for cell, item in ask_here(self._cells, unit.requests, missing, cache):
+            yield numbers[id(cell)], item
 
     def written_beside(self, cache: ResponseCache, unit: Unit) -> dict[str, Any]:
         """Return the entries that answering added to the cache, such as a stage's responses, without the answers."""
-        own = {sha256_of(model.fingerprint) for model in self._models}
+        own = set(self._fingerprints)
 
-        def beside(key: str, value: Any) -> bool:
-            if key in unit.memo or key.removeprefix(FINGERPRINT) in own:
-                return False
-            return not (isinstance(value, dict) and value.get("fingerprint") in own)
+        def is_own(key: str, value: Any) -> bool:
+            return key.removeprefix(FINGERPRINT) in own or (
+                isinstance(value, dict) and value.get("fingerprint") in own
+            )
 
-        return {key: value for key, value in cache.in_memory().items() if beside(key, value)}
+        new = cache.in_memory().items()
+        return {key: value for key, value in new if key not in unit.memo and not is_own(key, value)}
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the models."""
         for model in self._models:
             model.close()
 
 
-def units_of(models: Sequence[Model], requests: Iterable[Request]) -> Iterator[list[Request]]:
-    """Yield the requests in order, in units of whole clips; a unit fills a batch of the model with the largest batches."""
-    local = [model for model in models if isinstance(model, HFAudio)]
-    largest = max(local, key=HFAudio.requests_at_once) if local else None
-    at_once = int(getattr(models[0].settings, "concurrency", None) or 1)
-    waiting = deque(requests)
-    while waiting:
-        if largest is not None:
-            unit = largest.take(waiting)
-        else:
-            unit = [waiting.popleft() for _ in range(min(at_once, len(waiting)))]
-        while waiting and unit[-1].audios and waiting[0].audios == unit[-1].audios:
-            unit.append(waiting.popleft())
-        yield unit
+def cache_of(model: Model) -> ResponseCache:
+    """Return the cache that the run gave its model."""
+    assert isinstance(model.cache, ResponseCache)
+    return model.cache
 
 
-def memo_of(cache: ResponseCache, requests: Iterable[Request]) -> dict[str, Any]:
-    """Return the cached facts of these requests' audio, by key: no other process decodes it for its hash again."""
-    keys, _ = memo_keys(audio for request in requests for audio in request.audios)
-    return cache.get_many(one.key for one in keys.values())
-
-
-def weights_memo(cache: ResponseCache) -> dict[str, Any]:
+def _weights(model: Model) -> dict[str, Any]:
     """Return the cached hashes of weight files, by key."""
+    cache = cache_of(model)
     cache.commit()
     if cache.path is None:
         return {key: value for key, value in cache.in_memory().items() if key.startswith(WEIGHTS)}
