@@ -146,6 +146,16 @@ def test_a_worker_with_another_model_is_refused() -> None:
         RayWorker().start(Job(config, ["0" * 64]))
 
 
+def test_a_worker_is_sent_the_arguments_of_its_own_model_alone() -> None:
+    config = RunConfig("dummy", (), {"answer": "A"}, judge_model="dummy", judge_args={"api_key": "secret"})
+    model = Dummy.from_args(config.model_args)
+    assert "secret" not in repr(Job.of(config, [model]))
+    assert Job.of(config, [model]).model_args == {"answer": "A"}
+    judge = Job.of(config, [model], judge=0)
+    assert judge.config.model_args == {}
+    assert judge.model_args == {"api_key": "secret"}
+
+
 def test_shipped_audio_is_heard_where_the_file_is_missing(tmp_path: Path, make_wav: MakeWav) -> None:
     there = make_wav("there.wav")
     content = there.read_bytes()

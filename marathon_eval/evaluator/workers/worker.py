@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.audio import memo_keys
@@ -46,6 +46,12 @@ class Job:
         cls, config: RunConfig, models: Sequence[Model], grid: Grid | None = None, judge: int | None = None
     ) -> Job:
         """Return the job that answers as these models, which the config names."""
+        # a worker is sent the arguments of its own model alone: those of the other may hold an API key
+        config = (
+            replace(config, judge_model=None, judge_args={})
+            if judge is None
+            else replace(config, model="", model_args={})
+        )
         return cls(config, [sha256_of(one.fingerprint) for one in models], _weights(models[0]), grid, judge)
 
     @property
