@@ -149,6 +149,7 @@ def test_a_worker_with_another_model_is_refused() -> None:
 def test_a_worker_is_sent_the_arguments_of_its_own_model_alone() -> None:
     config = RunConfig("dummy", (), {"answer": "A"}, judge_model="dummy", judge_args={"api_key": "secret"})
     model = Dummy.from_args(config.model_args)
+    model.cache = ResponseCache(None)
     assert "secret" not in repr(Job.of(config, [model]))
     assert Job.of(config, [model]).model_args == {"answer": "A"}
     judge = Job.of(config, [model], judge=0)
