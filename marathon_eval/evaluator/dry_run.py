@@ -18,6 +18,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estimate
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.eta import Forecast
+from marathon_eval.evaluator.judge_forecast import JudgeCost, judge_costs, share_of
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
 from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
@@ -87,15 +88,17 @@ class DryRun:
     hours: float
     checks: list[Check]
     sample: dict[str, Any] | None
-    #: What the missing requests of the first model may take, where a budget or prices were given.
+    #: What the missing requests of the first model and of the judge may take, where a budget or prices were given.
     estimate: BudgetEstimate | None = None
     #: Why rows cannot be asked, as a run groups the errors of failed rows.
     unasked: Sequence[FailureKind] = ()
+    #: What each judge would be asked.
+    judge: Sequence[JudgeCost] = ()
 
     @property
     def faults(self) -> list[str]:
         """Return the faults that would stop the run; none if every response is in the cache."""
-        if not any(cost.misses for cost in self.costs):
+        if not sum(cost.misses for cost in self.costs) + sum(cost.misses for cost in self.judge):
             return []
         return [check.fault for check in self.checks if check.fault]
 
@@ -118,6 +121,7 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         for label, model in zip(labels, plan.models, strict=True)
     ]
     unheard = _unheard(plan.pool, facts, plan.cache)
+    judges = judge_costs(plan)
     run_checks = list(checks(plan, sum(cost.misses for cost in costs)))
     return DryRun(
         {
@@ -131,8 +135,9 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         _hours(facts, [audio for request in requests for audio in request.audios]),
         run_checks,
         _sample_request(plan.pool),
-        _estimate(plan, requests, facts, costs[0], budget),
+        _estimate(plan, requests, facts, (costs[0], judges), budget),
         failure_kinds(row for name in plan.tasks for row in _unasked(plan.pool, name, unheard)),
+        judges,
     )
 
 
@@ -157,14 +162,14 @@ def _estimate(
     plan: RunBeforeStart,
     requests: Sequence[Request],
     facts: Mapping[Audio, AudioFacts],
-    cost: Cost,
+    costs: tuple[Cost, Sequence[JudgeCost]],
     budget: Budget | None,
 ) -> BudgetEstimate | None:
     if budget is None or not budget.given:
         return None
     misses = _missing(plan.models[0], requests, plan.cache)
     seconds = sum(encoded_seconds(plan.models[0], request, facts) for request in misses)
-    return budget_estimate(budget, misses, seconds, cost.token_rate)
+    return budget_estimate(budget, misses, seconds, costs[0].token_rate, share_of(costs[1]))
 
 
 def encoded_seconds(model: Model, request: Request, facts: Mapping[Audio, AudioFacts]) -> float:

@@ -67,6 +67,7 @@ def simple_evaluate(
     max_tokens_total: int | None = None,
     max_cost: float | None = None,
     prices: Arguments = "",
+    judge_prices: Arguments = "",
     selftest: AnyPath | None = None,
     progress: bool | Progress = False,
     **unknown: Never,

@@ -18,6 +18,7 @@ from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import AT_ONCE, ResponseCache
 from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.budget import run_budget
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import judge_with, pinned_pool, run_parts
@@ -71,6 +72,10 @@ def sweep(
     the cells' missing requests (default: `ask_here`), and `judge_through` a judge's. Raises MarathonError.
     """
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if run_budget(config, None).given:
+        raise MarathonError(
+            "a sweep keeps no budget: leave out max_requests, max_tokens_total, max_cost and prices"
+        )
     cells = cells_of(config, grid)
     tasks, groups, _, judge = run_parts(config, cells[0].model)
     with ResponseCache(cache_folder(config)) as cache:
