@@ -117,8 +117,11 @@ def requests_of_docs(
     return RequestPool(docs, doc_requests)
 
 
-def docs_of(task: Task, config: RunConfig) -> DocSet:
-    """Read the documents that the run selects (limit, samples), with its controls applied. Raises MarathonError."""
+def docs_of(task: Task, config: RunConfig, sounds_needed: bool = True) -> DocSet:
+    """Read the documents that the run selects (limit, samples), with its controls applied. Raises MarathonError.
+
+    Without `sounds_needed` (a finished run is scored) a missing sound file makes no error.
+    """
     from marathon_eval.task.data.selection import RowLengths
 
     row_numbers = config.samples or {}
@@ -128,6 +131,7 @@ def docs_of(task: Task, config: RunConfig) -> DocSet:
         limit=config.limit,
         samples=row_numbers.get(task.name, row_numbers.get(task.name.partition("~")[0])),
         lengths=RowLengths(config.min_seconds, config.max_seconds),
+        sounds_needed=sounds_needed,
     )
     if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
         return docs
