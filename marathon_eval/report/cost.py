@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.report.runs import ReportRun
+from marathon_eval.results.directions import headline_falls
 from marathon_eval.results.shape import whole_number
 
 _Number = Annotated[float, AllowInfNan(False)]
@@ -48,6 +49,7 @@ class _Headline(TypedDict):
 
 class _Difference(TypedDict):
     __pydantic_config__ = _OPEN  # type: ignore[misc]
+    n_paired: NotRequired[int]
     headline: _Headline | None
     readings: dict[str, _Reading]
 
@@ -80,7 +82,8 @@ STAR_P = 0.05
 class PressCost:
     """Holds the difference to no press at one ratio, in points of the headline, with its 95 % interval and Holm's p.
 
-    There is no p where answers have grades instead of right or wrong.
+    There is no p where answers have grades instead of right or wrong. `n` counts the documents that both answered, and
+    `falls` says that a lower score is better, as of an error rate.
     """
 
     ratio: float
@@ -88,6 +91,8 @@ class PressCost:
     low: float | None
     high: float | None
     holm_p: float | None = None
+    n: int | None = None
+    falls: bool = False
 
     @property
     def starred(self) -> bool:
@@ -115,7 +120,10 @@ def sweep_costs(cells: Sequence[ReportRun]) -> CostsByTask:
     folders = {folder.parent.parent for cell in cells for folder in cell.folders.values()}
     files = [path for path in sorted(folder / "sweep.json" for folder in folders) if path.is_file()]
     named = {cell.fingerprint_sha256 for cell in cells}
-    return _costs(_read(files[0]), named) if len(files) == 1 else {}
+    if len(files) != 1:
+        return {}
+    falling = {name for cell in cells for name, task in cell.tasks.items() if headline_falls(task)}
+    return _costs(_read(files[0]), named, falling)
 
 
 def _read(path: Path) -> _Sweep:
@@ -132,7 +140,7 @@ def _read(path: Path) -> _Sweep:
     return sweep
 
 
-def _costs(sweep: _Sweep, named: Container[str]) -> CostsByTask:
+def _costs(sweep: _Sweep, named: Container[str], falling: Container[str]) -> CostsByTask:
     costs: CostsByTask = {}
     for task, by_label in sweep["tasks"].items():
         series: dict[str, list[PressCost]] = {}
@@ -140,7 +148,7 @@ def _costs(sweep: _Sweep, named: Container[str]) -> CostsByTask:
             if "fingerprint_sha256" in cell and cell["fingerprint_sha256"] not in named:
                 continue
             entry = by_label.get(cell["label"])
-            cost = _cost(cell, entry.get("difference")) if entry else None
+            cost = _cost(cell, entry.get("difference"), task in falling) if entry else None
             if cost is not None:
                 words = [word for word in cell["label"].split() if word != f"{cost.ratio:g}"]
                 series.setdefault(" ".join(words), []).append(cost)
@@ -151,7 +159,7 @@ def _costs(sweep: _Sweep, named: Container[str]) -> CostsByTask:
     return costs
 
 
-def _cost(cell: _Cell, difference: _Difference | None) -> PressCost | None:
+def _cost(cell: _Cell, difference: _Difference | None, falls: bool) -> PressCost | None:
     headline = difference["headline"] if difference else None
     if difference is None or headline is None or cell["ratio"] is None:
         return None
@@ -162,4 +170,5 @@ def _cost(cell: _Cell, difference: _Difference | None) -> PressCost | None:
     scale = headline.get("scale", 1.0)
     low, high = [end * scale for end in metric["ci95"]] if metric["ci95"] else (None, None)
     test = reading.get("discordance") if reading else None
-    return PressCost(cell["ratio"], metric["difference"] * scale, low, high, test["holm_p"] if test else None)
+    points, p = metric["difference"] * scale, test["holm_p"] if test else None
+    return PressCost(cell["ratio"], points, low, high, p, difference.get("n_paired"), falls)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from marathon_eval.report.cost import CostsByTask, PressCost
 from marathon_eval.report.leaderboard import Board, Champion, LeaderboardRow, Score
 from marathon_eval.report.listening import Listening, ListeningScore
 from marathon_eval.report.published import PublishedColumn
@@ -18,8 +17,6 @@ LOWER_NOTE = f"{LOWER} lower is better."
 LATEX_LOWER = r"$\downarrow$"
 PARTIAL_NOTE = "n: rows scored, where these are not all rows of the task."
 LISTENING_NOTE = "Listening: score minus control, paired by document, with its 95 % interval."
-STAR_NOTE = "Star: p below 0.05 after Holm's correction; of graded answers, which have no p, the 95 % interval leaves out 0."
-COSTS_NOTE = f"Difference to no press, in points, paired by document. {STAR_NOTE} Bold: best of the presses at its ratio."
 INCOMPLETE_NOTE = f"{INCOMPLETE} incomplete: not every row was scored."
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -155,72 +152,6 @@ def _listening_grid(
                 *(listening_text(entry.scores.get(column.task)) for column in tasks),
             ]
             for entry in entries
-        ),
-    ]
-
-
-def costs_markdown(costs: CostsByTask) -> str:
-    """Return a Markdown table of what presses cost, marked as in LaTeX; an empty text without any."""
-    if not costs:
-        return ""
-    lines = _costs_grid(costs, for_markdown, lambda cost: f"{cost.points:+.1f}", "**{}**", r"\*")
-    marks = ["---", *(["---:"] * (len(lines[0]) - 1))]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
-    return f"{COSTS_NOTE}\n\n{table}\n"
-
-
-def costs_latex(costs: CostsByTask) -> str:
-    r"""Return a LaTeX tabular of what presses cost, in points, a row per press and ratio; an empty text without any.
-
-    A star marks a difference by its p (`cost.starred`); where a ratio has several presses, the best is bold.
-    """
-    if not costs:
-        return ""
-    grid = _costs_grid(costs, for_latex, lambda cost: signed_latex(cost.points), r"\textbf{{{}}}", STAR)
-    lines = [" & ".join(line) + r" \\" for line in grid]
-    body = [
-        rf"\begin{{tabular}}{{lr{'r' * len(costs)}}}",
-        r"\toprule",
-        lines[0],
-        r"\midrule",
-        *lines[1:],
-        r"\bottomrule",
-    ]
-    return "\n".join([f"% {COSTS_NOTE}", *body, r"\end{tabular}", ""])
-
-
-def _costs_grid(
-    costs: CostsByTask,
-    escaped: Callable[[str], str],
-    number: Callable[[PressCost], str],
-    bold: str,
-    star: str,
-) -> list[list[str]]:
-    """Return the cells of the table of costs, its head first; `bold` is a format of a number."""
-    cells = {
-        (name, cost.ratio, task): cost
-        for task in costs
-        for name, found in costs[task].items()
-        for cost in found
-    }
-    rivals: dict[tuple[float, str], list[float]] = {}
-    for (_, ratio, task), cost in cells.items():
-        rivals.setdefault((ratio, task), []).append(cost.points)
-
-    def text(name: str, ratio: float, task: str) -> str:
-        cost = cells.get((name, ratio, task))
-        if cost is None:
-            return "--"
-        same_ratio = rivals[ratio, task]
-        best = len(same_ratio) > 1 and cost.points == max(same_ratio)
-        return (bold.format(number(cost)) if best else number(cost)) + (star if cost.starred else "")
-
-    rows = sorted({key[:2] for key in cells}, key=lambda row: (row[0], row[1]))
-    return [
-        ["press", "ratio", *map(escaped, costs)],
-        *(
-            [escaped(name), f"{ratio:g}", *(text(name, ratio, task) for task in costs)]
-            for name, ratio in rows
         ),
     ]
 

@@ -11,9 +11,9 @@ import pytest
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.report.cost import PressCost, sweep_costs
+from marathon_eval.report.cost_table import costs_latex, costs_markdown
 from marathon_eval.report.plots import cost_by_task
 from marathon_eval.report.runs import ReportRun
-from marathon_eval.report.tables import costs_latex, costs_markdown
 
 
 def entry(points: float | None, ci95: list[float] | None) -> dict[str, Any]:
@@ -43,7 +43,9 @@ SWEEP: dict[str, Any] = {
 def runs(folder: Path, sweep: Any = SWEEP) -> list[ReportRun]:
     (folder / "sweep.json").write_text(sweep if isinstance(sweep, str) else json.dumps(sweep))
     run = SimpleNamespace(
-        folders={"gtzan": folder / "nano_dart-0.3__00000000" / "2026-01-01T00-00-00"}, fingerprint_sha256="0"
+        folders={"gtzan": folder / "nano_dart-0.3__00000000" / "2026-01-01T00-00-00"},
+        fingerprint_sha256="0",
+        tasks={},
     )
     return [cast("ReportRun", run)]
 
@@ -62,13 +64,41 @@ def test_the_papers_table_marks_what_is_certain_and_what_is_best() -> None:
         }
     }
     lines = costs_latex(costs).splitlines()
-    assert r"dart & 0.5 & $-$4.0$^{*}$ \\" in lines
-    assert r"knorm & 0.5 & \textbf{$-$1.0} \\" in lines
+    assert r"dart & 0.5 & $-$4.0$^{*}$ [$-$6.5, $-$1.5] \\" in lines
+    assert r"knorm & 0.5 & \textbf{$-$1.0} [$-$3.0, +1.0] \\" in lines
     assert r"knorm & 0.9 & $-$9.0 \\" in lines, "the only press of its ratio is not the best of several"
     assert costs_latex({}) == costs_markdown({}) == ""
     markdown = costs_markdown(costs).splitlines()
-    assert r"| dart | 0.5 | -4.0\* |" in markdown
-    assert "| knorm | 0.5 | **-1.0** |" in markdown
+    assert r"| dart | 0.5 | -4.0\* [-6.5, -1.5] |" in markdown
+    assert "| knorm | 0.5 | **-1.0** [-3.0, +1.0] |" in markdown
+
+
+def test_the_papers_table_has_the_numbers_of_documents() -> None:
+    same = (PressCost(0.3, -1.0, None, None, n=24), PressCost(0.5, -2.0, None, None, n=24))
+    fewer = (PressCost(0.3, -1.0, None, None, n=24), PressCost(0.5, -2.0, None, None, n=20))
+    costs = {"gtzan": {"dart": same}, "desed": {"dart": fewer}}
+    markdown = costs_markdown(costs).splitlines()
+    assert "| press | ratio | gtzan (n=24) | desed |" in markdown
+    assert "| dart | 0.5 | -2.0 | -2.0 n=20 |" in markdown
+    assert r"press & ratio & gtzan (n=24) & desed \\" in costs_latex(costs).splitlines()
+
+
+def test_equal_presses_are_not_bold_and_of_error_rates_the_lowest_is_best() -> None:
+    def at(points: float, falls: bool) -> tuple[PressCost, ...]:
+        return (PressCost(0.5, points, None, None, falls=falls),)
+
+    costs = {
+        "gtzan": {"dart": at(-1.0, False), "knorm": at(-1.0, False)},
+        "librispeech": {"dart": at(2.0, True), "knorm": at(5.0, True)},
+    }
+    markdown = costs_markdown(costs)
+    assert "| press | ratio | gtzan | librispeech ↓ |" in markdown
+    assert "| dart | 0.5 | -1.0 | **+2.0** |" in markdown
+    assert "| knorm | 0.5 | -1.0 | +5.0 |" in markdown
+    assert "↓ lower is better." in markdown
+    latex = costs_latex(costs)
+    assert r"librispeech $\downarrow$ \\" in latex
+    assert r"dart & 0.5 & $-$1.0 & \textbf{+2.0} \\" in latex
 
 
 def test_a_star_follows_the_corrected_p_where_there_is_one(tmp_path: Path) -> None:

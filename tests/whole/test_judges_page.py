@@ -49,7 +49,7 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
         codes.append(done.returncode)
         printed.append(done.stdout)
     unread = "the second judge of the first panel says nothing readable"
-    assert codes == [*[EXIT_WHOLE] * 5, EXIT_INCOMPLETE, EXIT_WHOLE, EXIT_WHOLE], unread
+    assert codes == [*[EXIT_WHOLE] * 5, EXIT_INCOMPLETE, *[EXIT_WHOLE] * 3], unread
     heard = {"n_left_out": {}, "grade[Qwen3-8B]": 4.0, "grade_agreement[Qwen3-8B]": None}
     assert results(tmp_path / "runs" / "heard") == heard
     assert results(tmp_path / "runs" / "words")["grade[word_judge]"] == (3 + 2) / 2
