@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli.fitted_table import FittedTable, table_console
+from marathon_eval.cli.fitted_table import FittedTable, print_sentences, table_console
 from marathon_eval.results.label import label_words
 from marathon_eval.scoring.scorer import SCORABLE_STATUS
 
@@ -43,7 +43,7 @@ def print_run(result: RunResult, every_reading: bool = False, source: str | None
         footer(result, source),
         *failure_lines(result),
     ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_sentences(console, line)
 
 
 def not_shown(tasks: Iterable[TaskResult]) -> Iterator[str]:

@@ -27,7 +27,7 @@ Arguments = Mapping[str, Any] | str
 DIFFERENCE_OF_A_CELL = ("difference", "difference_low", "difference_high", "lost", "won", "p_holm")
 SWEEP_CELL_COLUMNS = (
     *("task", "cell", "press", "ratio", "score", "low", "high"),
-    *(*DIFFERENCE_OF_A_CELL, "kept", "n"),
+    *(*DIFFERENCE_OF_A_CELL, "kept", "n", "kv_bytes", "seconds", "speed_up"),
 )
 
 
@@ -125,7 +125,12 @@ class SweepRuns:
                 low, high = cell["ci95"] or (None, None)
                 press = {name: presses[label][name] for name in ("press", "ratio")}
                 shown = {name: cell[name] for name in ("score", "kept", "n")}
-                score = {"task": task, "cell": label, **press, **shown, "low": low, "high": high}
+                cost = {
+                    "kv_bytes": cell["kv_bytes"],
+                    "seconds": _seconds(cell),
+                    "speed_up": cell["measured_speedup"],
+                }
+                score = {"task": task, "cell": label, **press, **shown, **cost, "low": low, "high": high}
                 yield score | dict(zip(DIFFERENCE_OF_A_CELL, _difference(cell), strict=True))
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -137,6 +142,12 @@ class SweepRuns:
     def _repr_html_(self) -> str:
         """Return the sweep as an HTML table, for notebooks."""
         return html_table(SWEEP_CELL_COLUMNS, self.records(), "INTERRUPTED" if self.interrupted else "sweep")
+
+
+def _seconds(cell: Mapping[str, Any]) -> float | None:
+    """Return the mean seconds of a response over all stages; None where no stage is measured."""
+    measured = [seconds for seconds in cell["seconds"].values() if seconds is not None]
+    return sum(measured) if measured else None
 
 
 class _Difference(NamedTuple):
