@@ -17,7 +17,7 @@ from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estimate
 from marathon_eval.evaluator.doc_requests import DocRequests
-from marathon_eval.evaluator.eta import Forecast
+from marathon_eval.evaluator.eta import answer_forecast
 from marathon_eval.evaluator.judge_forecast import JudgeCost, judge_costs, share_of
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks
 from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
@@ -257,8 +257,8 @@ def _cost(
     seconds = sum(seconds_of(request, facts) for request in misses)
     usages = list(known_usages(cache, fingerprint))
     rate = _rate(model, usages)
-    forecast, timed = _forecast(usages, model)
-    left = forecast.left(len(misses), seconds) if timed or not misses else None
+    forecast = answer_forecast(usages)
+    left = forecast.left(len(misses), seconds) if forecast.timed or not misses else None
     at_once = int(getattr(model.settings, "concurrency", 1))
     return Cost(
         label=label,
@@ -272,7 +272,7 @@ def _cost(
         else round(rate * sum(encoded_seconds(model, request, facts) for request in misses)),
         most_output_tokens=sum(request.generation.max_new_tokens for request in misses),
         forecast_s=None if left is None else round(left / at_once, 1),
-        timed=timed,
+        timed=forecast.timed,
         padded_to=getattr(model, "padded_to", None),
     )
 
@@ -307,17 +307,6 @@ def _rate(model: Model, usages: Sequence[Usage]) -> float | None:
     ]
     tokens, seconds = sum(count for count, _ in counted), sum(heard for _, heard in counted)
     return round(tokens / seconds, 3) if seconds else None
-
-
-def _forecast(usages: Sequence[Usage], model: Model) -> tuple[Forecast, int]:
-    """Fit seconds per response over seconds of audio; also return the number of timed responses."""
-    forecast, timed = Forecast(), 0
-    for usage in usages:
-        stages = [part for part in (usage.encode_s, usage.prefill_s, usage.decode_s) if part is not None]
-        if stages and usage.heard_seconds:
-            forecast.add(usage.heard_seconds, sum(stages))
-            timed += 1
-    return forecast, timed
 
 
 def _sample_request(pool: RequestPool) -> dict[str, Any] | None:

@@ -45,6 +45,9 @@ class Progress:
     def start(self, hits: int, misses: int, seconds: float) -> None:
         """Start: the cache has `hits` responses; the model must answer `misses` requests on `seconds` of audio."""
 
+    def cells(self, told: str) -> None:
+        """Take what is said of a sweep's complete and begun cells; called before start."""
+
     def refused(self, rows: int) -> None:
         """Count rows that have failed already, for a bad row or a clip that cannot be decoded; called before start."""
 

@@ -44,11 +44,6 @@ def for_latex(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in one_line(text))
 
 
-def signed_latex(number: float) -> str:
-    """Return a number with its sign and one digit, with a minus as long as a plus."""
-    return f"{number:+.1f}".replace("-", "$-$")
-
-
 def markdown(board: Board, intervals: bool = False) -> str:
     """Return the leaderboard as a Markdown table for GitHub; runs are in bold."""
 
