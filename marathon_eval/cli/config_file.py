@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 CONFIG_FLAGS = ("-C", "--config")
 #: Flags that take `a=1,b=2` or a JSON object, so that a mapping may stand in the file.
-_MAPPINGS = ("model_args", "gen_kwargs", "judge_args", "judge_gen_kwargs", "samples")
+_MAPPINGS = (
+    *("model_args", "gen_kwargs", "judge_args", "judge_gen_kwargs"),
+    *("samples", "prices", "judge_prices"),
+)
 
 
 def with_config_file(parser: argparse.ArgumentParser, words: Sequence[str]) -> list[str]:

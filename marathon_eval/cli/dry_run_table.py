@@ -44,6 +44,11 @@ def lines(plan: DryRun) -> Iterator[str]:
     yield ""
     for cost in plan.costs:
         yield from asked(cost)
+    for judge in plan.judge:
+        yield (
+            f"judge {judge.name}: at most {judge.misses} requests to run, {judge.hits} in the cache; "
+            f"at most {judge.input_tokens + judge.output_tokens} tokens, and a retry for each reply that cannot be read"
+        )
     if plan.estimate is not None:
         yield f"  {budget_line(plan.estimate)}"
     yield ""
@@ -74,7 +79,10 @@ def budget_line(estimate: BudgetEstimate) -> str:
     cost = "" if estimate.cost is None else f", cost {estimate.cost:.4f}"
     assumed = " (32 audio tokens a second assumed)" if estimate.assumed else ""
     over = f"; {' and '.join(estimate.exceeded)} may stop the run before its end" if estimate.exceeded else ""
-    return f"budget: at most {estimate.requests} requests, {estimate.tokens} tokens{cost}{assumed}{over}"
+    judged = f" ({estimate.judge_requests} to the judge)" if estimate.judge_requests else ""
+    return (
+        f"budget: at most {estimate.requests} requests{judged}, {estimate.tokens} tokens{cost}{assumed}{over}"
+    )
 
 
 def shown_losses(plan: DryRun) -> Iterator[str]:

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from marathon_eval.cli.plain_output import plain_console
@@ -32,9 +33,30 @@ def table_console(width_of_a_pipe: int) -> Console:
     $COLUMNS sets another width. Text that looks like rich markup is printed as it is, and control characters are
     escaped, because names come from files.
     """
+    return plain_console(width=None if _has_width() else width_of_a_pipe)
+
+
+def _has_width() -> bool:
+    """Whether the output has a width of its own: a terminal's, or that of $COLUMNS."""
     given = os.environ.get("COLUMNS", "")
-    piped = None if sys.stdout.isatty() or given.isdecimal() and int(given) else width_of_a_pipe
-    return plain_console(width=piped)
+    return sys.stdout.isatty() or (given.isdecimal() and int(given) > 0)
+
+
+def print_sentences(console: Console, text: str) -> None:
+    """Print the lines around a table, wrapped at words to the width of the output; in a pipe without one as they are.
+
+    A word that is wider, such as a path, is not broken.
+    """
+    if _has_width():
+        text = "\n".join(_wrapped(line, console.width) for line in text.split("\n"))
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _wrapped(line: str, width: int) -> str:
+    """Return a line in parts, each with the indent of the first. rich would break or cut a word that is too wide."""
+    indent = line[: len(line) - len(line.lstrip(" "))]
+    parts = wrap(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(parts) or line
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli.fitted_table import FittedTable, table_console
+from marathon_eval.cli.fitted_table import FittedTable, print_sentences, table_console
 from marathon_eval.results.label import label_words
 from marathon_eval.scoring.scorer import SCORABLE_STATUS
 
@@ -43,7 +43,7 @@ def print_run(result: RunResult, every_reading: bool = False, source: str | None
         footer(result, source),
         *failure_lines(result),
     ):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print_sentences(console, line)
 
 
 def not_shown(tasks: Iterable[TaskResult]) -> Iterator[str]:
@@ -233,11 +233,27 @@ def judge_calls(result: RunResult) -> str:
 
 
 def spent_line(spent: Mapping[str, Any]) -> str:
-    """Return what the model's requests took, and the limit that ended the asking."""
-    tokens = spent["input_tokens"] + spent["output_tokens"]
-    cost = f", cost {spent['cost']:.4f}" if "cost" in spent else ""
+    """Return what the requests of model and judge took, the judge's part of it, and the limit that ended the asking."""
+    judge = spent.get("judge")
+    sides = [spent] if judge is None else [spent, judge]
+    priced = [side for side in sides if "cost" in side]
+    total = _amounts(sides, f", cost {sum(side['cost'] for side in priced):.4f}" if priced else "")
+    if judge is not None:
+        total += f" (the judge's: {_amounts([judge], _judge_cost(judge, bool(priced)))})"
     ended = f" BUDGET: {spent['reached']}; rerun with a higher limit to continue." if spent["reached"] else ""
-    return f" Spent: {spent['requests']} requests, {tokens} tokens{cost}.{ended}"
+    return f" Spent: {total}.{ended}"
+
+
+def _amounts(sides: Sequence[Mapping[str, Any]], cost: str) -> str:
+    requests = sum(side["requests"] for side in sides)
+    tokens = sum(side["input_tokens"] + side["output_tokens"] for side in sides)
+    return f"{requests} requests, {tokens} tokens{cost}"
+
+
+def _judge_cost(judge: Mapping[str, Any], priced: bool) -> str:
+    if "cost" in judge:
+        return f", cost {judge['cost']:.4f}"
+    return ", not in the cost: no --judge_prices" if priced else ""
 
 
 def failure_lines(result: RunResult) -> Iterator[str]:

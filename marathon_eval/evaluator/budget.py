@@ -1,20 +1,21 @@
-"""Stops a run that has spent its budget of requests, tokens or money; its answers are kept.
+"""Describes a run's budget of requests, tokens and money, with the prices of the model and of its judge.
 
-Counted are the requests that the model answers in this run, not those that the cache holds, and not the judge's. A request
-that is in flight when the budget is spent is cancelled, and may be charged all the same: at most `concurrency=` of them.
+The limits hold for both together; spending.py counts against them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.api.model import Model, Request, Response, Through, Usage
-from marathon_eval.api.same_failures import NEVER_SENT
+from marathon_eval.api.model import Model, Request
+from marathon_eval.backends.http.adapter import APIAudio
 from marathon_eval.errors import MarathonError, did_you_mean
+
+if TYPE_CHECKING:
+    from marathon_eval.evaluator.config import RunConfig
 
 #: Audio tokens a second of a model whose rate is not known, in an estimate.
 ASSUMED_AUDIO_RATE = 32.0
@@ -33,42 +34,55 @@ class Budget:
     max_tokens_total: int | None = None
     max_cost: float | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
+    #: Prices of the judge's tokens; the judges of a panel share them.
+    judge_prices: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def given(self) -> bool:
         """Whether anything is limited or priced."""
-        return bool(self.prices) or self.limited
+        return bool(self.prices) or bool(self.judge_prices) or self.limited
 
     @property
     def limited(self) -> bool:
         """Whether anything is limited."""
         return any(limit is not None for limit in (self.max_requests, self.max_tokens_total, self.max_cost))
 
-    @property
-    def needs_tokens(self) -> bool:
-        """Whether the limits need token counts."""
-        return self.max_tokens_total is not None or self.max_cost is not None
-
     def cost(self, input_tokens: int, output_tokens: int, audio_tokens: int | None) -> float:
-        """Return the price of one request.
+        """Return the price of one request to the model; see `price_of`."""
+        return price_of(self.prices, input_tokens, output_tokens, audio_tokens)
 
-        `input_tokens` include the audio's. Where their number is not known, all tokens that went in cost the higher
-        of both prices, so that a budget is never exceeded for want of a count.
-        """
-        text_price = self.prices.get("in", 0.0)
-        audio_price = self.prices.get("audio", text_price)
-        if audio_tokens is None:
-            cost_in = input_tokens * max(text_price, audio_price)
-        else:
-            audio = min(audio_tokens, input_tokens)
-            cost_in = audio * audio_price + (input_tokens - audio) * text_price
-        return (cost_in + output_tokens * self.prices.get("out", 0.0)) / PER
+
+def price_of(
+    prices: Mapping[str, float], input_tokens: int, output_tokens: int, audio_tokens: int | None
+) -> float:
+    """Return the price of one request.
+
+    `input_tokens` include the audio's. Where their number is not known, all tokens that went in cost the higher
+    of both prices, so that a budget is never exceeded for want of a count.
+    """
+    text_price = prices.get("in", 0.0)
+    audio_price = prices.get("audio", text_price)
+    if audio_tokens is None:
+        cost_in = input_tokens * max(text_price, audio_price)
+    else:
+        audio = min(audio_tokens, input_tokens)
+        cost_in = audio * audio_price + (input_tokens - audio) * text_price
+    return (cost_in + output_tokens * prices.get("out", 0.0)) / PER
+
+
+class JudgeShare(NamedTuple):
+    """Counts what the judge's missing requests may take at most: requests, tokens in and tokens out."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class BudgetEstimate(NamedTuple):
-    """Holds what a run's missing requests may take at most, before they are asked.
+    """Holds what the missing requests of a run's model and judge may take at most, before they are asked.
 
-    `assumed` says that the model's audio tokens per second are not known; 32 are assumed.
+    `assumed` says that the model's audio tokens per second are not known; 32 are assumed. `judge_requests` is the
+    judge's part of `requests`, of which a retry after an unreadable reply is none.
     """
 
     requests: int
@@ -76,20 +90,26 @@ class BudgetEstimate(NamedTuple):
     cost: float | None
     assumed: bool
     exceeded: list[str]
+    judge_requests: int = 0
 
 
 def budget_estimate(
-    budget: Budget, requests: Sequence[Request], audio_seconds: float, rate: float | None
+    budget: Budget,
+    requests: Sequence[Request],
+    audio_seconds: float,
+    rate: float | None,
+    judge: JudgeShare = JudgeShare(),  # noqa: B008 - never changed
 ) -> BudgetEstimate:
-    """Estimate tokens and cost of requests with so many seconds of audio, each with its longest answer."""
+    """Estimate tokens and cost of requests with so many seconds of audio, each with its longest answer, and of a judge's."""
     audio = math.ceil(audio_seconds * (ASSUMED_AUDIO_RATE if rate is None else rate))
-    characters = sum(len(request.prompt) + len(request.system or "") for request in requests)
-    into = audio + math.ceil(characters / CHARACTERS_PER_TOKEN)
+    into = audio + text_tokens(requests)
     out = sum(request.generation.max_new_tokens for request in requests)
-    cost = budget.cost(into, out, audio) if budget.prices else None
+    count, tokens = len(requests) + judge.requests, into + out + judge.input_tokens + judge.output_tokens
+    judged = price_of(budget.judge_prices, judge.input_tokens, judge.output_tokens, 0)
+    cost = budget.cost(into, out, audio) + judged if budget.prices or budget.judge_prices else None
     limits = {
-        "--max_requests": (budget.max_requests, len(requests)),
-        "--max_tokens_total": (budget.max_tokens_total, into + out),
+        "--max_requests": (budget.max_requests, count),
+        "--max_tokens_total": (budget.max_tokens_total, tokens),
         "--max_cost": (budget.max_cost, cost or 0.0),
     }
     exceeded = [
@@ -97,9 +117,14 @@ def budget_estimate(
         for flag, (limit, needed) in limits.items()
         if limit is not None and needed > limit
     ]
-    return BudgetEstimate(
-        len(requests), into + out, None if cost is None else round(cost, 6), rate is None, exceeded
-    )
+    rounded = None if cost is None else round(cost, 6)
+    return BudgetEstimate(count, tokens, rounded, rate is None, exceeded, judge.requests)
+
+
+def text_tokens(requests: Sequence[Request]) -> int:
+    """Return about how many tokens the texts of requests have."""
+    characters = sum(len(request.prompt) + len(request.system or "") for request in requests)
+    return math.ceil(characters / CHARACTERS_PER_TOKEN)
 
 
 def checked_budget(
@@ -111,107 +136,35 @@ def checked_budget(
             raise MarathonError(f"{flag}: must be a whole number from 1, got {limit}")
     if max_cost is not None and not 0 < max_cost < math.inf:
         raise MarathonError(f"--max_cost: must be a number above 0, got {max_cost:g}")
+    checked = checked_prices(prices, "--prices")
+    if max_cost is not None and not {"in", "out"} <= set(checked):
+        raise MarathonError("--max_cost: needs --prices in=X,out=Y (and audio=Z), per million tokens")
+    return Budget(max_requests, max_tokens_total, max_cost, checked)
+
+
+def checked_prices(prices: Mapping[str, Any], flag: str) -> dict[str, float]:
+    """Return the prices per million tokens that a flag gives. Raises MarathonError."""
     for name, price in prices.items():
         if name not in PRICED:
             raise MarathonError(
-                f"--prices: no price '{name}'.{did_you_mean(name, PRICED)} Prices, per million tokens: {', '.join(PRICED)}"
+                f"{flag}: no price '{name}'.{did_you_mean(name, PRICED)} Prices, per million tokens: {', '.join(PRICED)}"
             )
         if isinstance(price, bool) or not isinstance(price, int | float) or price < 0:
-            raise MarathonError(f"--prices: {name} must be a number from 0, got {price!r}")
-    if max_cost is not None and not {"in", "out"} <= set(prices):
-        raise MarathonError("--max_cost: needs --prices in=X,out=Y (and audio=Z), per million tokens")
-    return Budget(
-        max_requests, max_tokens_total, max_cost, {name: float(price) for name, price in prices.items()}
-    )
+            raise MarathonError(f"{flag}: {name} must be a number from 0, got {price!r}")
+    return {name: float(price) for name, price in prices.items()}
 
 
-@dataclass
-class Spending:
-    """Counts what a run's requests took, and stops asking when its budget is spent."""
-
-    budget: Budget
-    requests: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    audio_tokens: int = 0
-    cost: float = 0.0
-    uncounted: int = 0
-    #: The limit that kept requests from being asked.
-    reached: str | None = None
-
-    def through(self, inner: Through) -> Through:
-        """Return a function that sends requests by `inner` as long as the budget lasts.
-
-        Every other request gets a failed response that names the limit. The function raises MarathonError when tokens
-        are limited and the model reports none.
-        """
-
-        def send(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-            waiting = dict.fromkeys(requests)
-            left = self._requests_left()
-            affordable = list(requests) if left is None else list(requests)[:left]
-            if affordable and self.spent() is None:
-                # a generator, in every case: closing it cancels what is in flight
-                with closing(cast("Any", inner(model, affordable))) as answers:
-                    for request, response in answers:
-                        waiting.pop(request, None)
-                        yield request, response  # first of all, so that it is kept whatever follows
-                        self._note(response, model)
-                        if self.spent() is not None:
-                            break
-            if waiting:
-                self.reached = self.spent() or "the model gave no answer"
-            for request in waiting:
-                yield request, Response.failed(f"{NEVER_SENT}{self.reached}")
-
-        return send
-
-    def spent(self) -> str | None:
-        """Return which limit is reached, or None."""
-        budget = self.budget
-        tokens = self.input_tokens + self.output_tokens
-        if budget.max_requests is not None and self.requests >= budget.max_requests:
-            return f"--max_requests {budget.max_requests} is reached"
-        if budget.max_tokens_total is not None and tokens >= budget.max_tokens_total:
-            return f"--max_tokens_total {budget.max_tokens_total} is reached, with {tokens} tokens"
-        if budget.max_cost is not None and self.cost >= budget.max_cost:
-            return f"--max_cost {budget.max_cost:g} is reached, with {self.cost:.4f}"
-        return None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the entry `spent` of results.json; `reached` is the limit that ended the asking."""
-        counts: dict[str, Any] = {
-            "requests": self.requests,
-            "input_tokens": self.input_tokens,
-            "audio_tokens": self.audio_tokens,
-            "output_tokens": self.output_tokens,
-            "requests_without_counts": self.uncounted,
-            "reached": self.reached,
-        }
-        if self.budget.prices:
-            counts |= {"cost": round(self.cost, 6), "prices": dict(self.budget.prices)}
-        return counts
-
-    def _requests_left(self) -> int | None:
-        limit = self.budget.max_requests
-        return None if limit is None else max(0, limit - self.requests)
-
-    def _note(self, response: Response, model: Model) -> None:
-        if response.status == "error" and (response.error or "").startswith(NEVER_SENT):
-            return
-        self.requests += 1
-        usage: Usage = response.usage
-        if usage.input_tokens is None and usage.output_tokens is None:
-            self.uncounted += 1
-            if self.budget.needs_tokens and response.status != "error":
-                flag = "--max_cost" if self.budget.max_cost is not None else "--max_tokens_total"
-                raise MarathonError(
-                    f"{flag}: {model.flags.model} {model.name()} reports no token counts, so the budget can't be kept; "
-                    "--max_requests can (answers so far are in the cache)"
-                )
-            return
-        into, out = usage.input_tokens or 0, usage.output_tokens or 0
-        self.input_tokens += into
-        self.output_tokens += out
-        self.audio_tokens += usage.audio_tokens or 0
-        self.cost += self.budget.cost(into, out, usage.audio_tokens)
+def run_budget(config: RunConfig, judge: Model | None) -> Budget:
+    """Return the budget of a run, whose judge is None if no task has one. Raises MarathonError."""
+    prices = checked_prices(config.judge_prices, "--judge_prices")
+    if prices and config.judge_model is None:
+        raise MarathonError("--judge_prices: needs --judge_model")
+    budget = checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
+    if budget.max_cost is not None and judge is not None and not {"in", "out"} <= set(prices):
+        served = [stage.name() for stage in judge.stages() if isinstance(stage, APIAudio)]
+        if served or prices:
+            raise MarathonError(
+                f"--max_cost: the cost of the judge ({', '.join(served) or judge.name()}) counts too: give "
+                "--judge_prices in=X,out=Y, per million tokens (in=0,out=0 for a server of your own)"
+            )
+    return replace(budget, judge_prices=prices)

@@ -48,11 +48,12 @@ class RunConfig:
     permute_choices: int | None = None
     transform: str = ""
     manifest: str | None = None
-    #: Limits of what the model may be asked in this run, and prices per million tokens (evaluator/budget.py).
+    #: Limits of what the model and the judge may be asked in this run, and prices per million tokens (evaluator/budget.py).
     max_requests: int | None = None
     max_tokens_total: int | None = None
     max_cost: float | None = None
     prices: dict[str, float] = field(default_factory=dict)
+    judge_prices: dict[str, float] = field(default_factory=dict)
     #: The JSON file of the self-test that the run cites.
     selftest: str | None = None
 

@@ -17,7 +17,8 @@ from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estimate
 from marathon_eval.evaluator.doc_requests import DocRequests
-from marathon_eval.evaluator.eta import Forecast
+from marathon_eval.evaluator.eta import answer_forecast
+from marathon_eval.evaluator.judge_forecast import JudgeCost, judge_costs, share_of
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks, rows_too_long
 from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
@@ -87,17 +88,19 @@ class DryRun:
     hours: float
     checks: list[Check]
     sample: dict[str, Any] | None
-    #: What the missing requests of the first model may take, where a budget or prices were given.
+    #: What the missing requests of the first model and of the judge may take, where a budget or prices were given.
     estimate: BudgetEstimate | None = None
     #: Why rows cannot be asked, as a run groups the errors of failed rows.
     unasked: Sequence[FailureKind] = ()
     #: Rows that would fail: those that cannot be asked, and those with more audio than a model takes.
     would_fail: int = 0
+    #: What each judge would be asked.
+    judge: Sequence[JudgeCost] = ()
 
     @property
     def faults(self) -> list[str]:
         """Return the faults that would stop the run; none if every response is in the cache."""
-        if not any(cost.misses for cost in self.costs):
+        if not sum(cost.misses for cost in self.costs) + sum(cost.misses for cost in self.judge):
             return []
         return [check.fault for check in self.checks if check.fault]
 
@@ -121,6 +124,7 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
     ]
     unheard = _unheard(plan.pool, facts, plan.cache)
     unasked = [row for name in plan.tasks for row in _unasked(plan.pool, name, unheard)]
+    judges = judge_costs(plan)
     run_checks = list(checks(plan, sum(cost.misses for cost in costs)))
     return DryRun(
         {
@@ -134,9 +138,10 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         _hours(facts, [audio for request in requests for audio in request.audios]),
         run_checks,
         _sample_request(plan.pool),
-        _estimate(plan, requests, facts, costs[0], budget),
+        _estimate(plan, requests, facts, (costs[0], judges), budget),
         failure_kinds(unasked),
         len({(name, doc_id) for name, doc_id, _ in unasked} | rows_too_long(plan)),
+        judges,
     )
 
 
@@ -161,14 +166,14 @@ def _estimate(
     plan: RunBeforeStart,
     requests: Sequence[Request],
     facts: Mapping[Audio, AudioFacts],
-    cost: Cost,
+    costs: tuple[Cost, Sequence[JudgeCost]],
     budget: Budget | None,
 ) -> BudgetEstimate | None:
     if budget is None or not budget.given:
         return None
     misses = _missing(plan.models[0], requests, plan.cache)
     seconds = sum(encoded_seconds(plan.models[0], request, facts) for request in misses)
-    return budget_estimate(budget, misses, seconds, cost.token_rate)
+    return budget_estimate(budget, misses, seconds, costs[0].token_rate, share_of(costs[1]))
 
 
 def encoded_seconds(model: Model, request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
@@ -261,8 +266,8 @@ def _cost(
     seconds = sum(seconds_of(request, facts) for request in misses)
     usages = list(known_usages(cache, fingerprint))
     rate = _rate(model, usages)
-    forecast, timed = _forecast(usages, model)
-    left = forecast.left(len(misses), seconds) if timed or not misses else None
+    forecast = answer_forecast(usages)
+    left = forecast.left(len(misses), seconds) if forecast.timed or not misses else None
     at_once = int(getattr(model.settings, "concurrency", 1))
     return Cost(
         label=label,
@@ -276,7 +281,7 @@ def _cost(
         else round(rate * sum(encoded_seconds(model, request, facts) for request in misses)),
         most_output_tokens=sum(request.generation.max_new_tokens for request in misses),
         forecast_s=None if left is None else round(left / at_once, 1),
-        timed=timed,
+        timed=forecast.timed,
         padded_to=getattr(model, "padded_to", None),
     )
 
@@ -311,17 +316,6 @@ def _rate(model: Model, usages: Sequence[Usage]) -> float | None:
     ]
     tokens, seconds = sum(count for count, _ in counted), sum(heard for _, heard in counted)
     return round(tokens / seconds, 3) if seconds else None
-
-
-def _forecast(usages: Sequence[Usage], model: Model) -> tuple[Forecast, int]:
-    """Fit seconds per response over seconds of audio; also return the number of timed responses."""
-    forecast, timed = Forecast(), 0
-    for usage in usages:
-        stages = [part for part in (usage.encode_s, usage.prefill_s, usage.decode_s) if part is not None]
-        if stages and usage.heard_seconds:
-            forecast.add(usage.heard_seconds, sum(stages))
-            timed += 1
-    return forecast, timed
 
 
 def _sample_request(pool: RequestPool) -> dict[str, Any] | None:

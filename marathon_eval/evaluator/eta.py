@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from marathon_eval.api.model import Usage
 
 #: Number of responses from which the line is fitted; before, time is proportional to seconds of audio.
 ENOUGH = 20
@@ -91,3 +95,31 @@ class Forecast:
         if rate < 0:
             return self._y / self._n, 0.0
         return (fixed, rate) if fixed >= 0 else (0.0, self._xy / self._xx)
+
+
+class AnswerForecast(NamedTuple):
+    """Tells the seconds of further answers from timed ones: what reads the audio grows with it, decoding with the answers.
+
+    Clips of one length, such as windows or whole clips of one task, do not tell these two apart by themselves.
+    """
+
+    reading: Forecast
+    decode_s: float
+    timed: int
+
+    def left(self, answers: int, audio: float) -> float | None:
+        """Return the seconds for so many answers on `audio` seconds of audio; None if nothing tells it."""
+        read = self.reading.left(answers, audio)
+        return None if read is None else read + answers * self.decode_s
+
+
+def answer_forecast(usages: Sequence[Usage]) -> AnswerForecast:
+    """Fit what the timed ones of these answers took."""
+    reading, decode, timed = Forecast(), 0.0, 0
+    for usage in usages:
+        stages = [part for part in (usage.encode_s, usage.prefill_s) if part is not None]
+        if (stages or usage.decode_s is not None) and usage.heard_seconds:
+            reading.add(usage.heard_seconds, sum(stages))
+            decode += usage.decode_s or 0.0
+            timed += 1
+    return AnswerForecast(reading, decode / timed if timed else 0.0, timed)

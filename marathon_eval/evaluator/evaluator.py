@@ -25,7 +25,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.budget import Spending, checked_budget
+from marathon_eval.evaluator.budget import run_budget
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.evaluator.portions import Asker, Portions
@@ -36,6 +36,7 @@ from marathon_eval.evaluator.requests import (
     docs_of_tasks,
     requests_of_docs,
 )
+from marathon_eval.evaluator.spending import Spending
 from marathon_eval.evaluator.task_names import resolved_names
 
 if TYPE_CHECKING:
@@ -62,9 +63,7 @@ def evaluate(
 
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups, model, judge = run_parts(config, model)
-    spending = Spending(
-        checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
-    )
+    spending = Spending(run_budget(config, judge if is_judged(tasks, config) else None))
     with ResponseCache(cache_folder(config)) as cache, ExitStack() as stack:
         model.cache = cache
         cited = cited_by(config, model)
@@ -75,6 +74,8 @@ def evaluate(
         judging = judge_with(judge, cache, config.judge_gen_kwargs, judge_through)
         scores = RunScores(ScoringPlan(tasks, groups, portions.docs, judging, once=True), config)
         asked_through = spending.through(through) if spending.budget.given else through
+        if judging is not None and spending.budget.given:
+            judging.bound(spending)
         asker = Asker(tasks, model, judge, cache, config, asked_through)
         try:
             responses = asker.responses(pool, portions.portion(0), shown)
@@ -88,7 +89,15 @@ def evaluate(
         scores.add(pool, responses)
         del pool, responses  # the requests and their clips, which statistics do not need
         result = replace(scores.result(model, started, clock), selftest=cited)
-        return replace(result, spent=spending.as_json()) if spending.budget.given else result
+        return (
+            replace(result, spent=spending.as_json(judging is not None)) if spending.budget.given else result
+        )
+
+
+def is_judged(tasks: Mapping[str, Task], config: RunConfig) -> bool:
+    """Return whether the run asks a judge about its answers."""
+    judged = any(task.config.judge is not None for task in tasks.values())
+    return config.judge_model is not None and not config.predict_only and judged
 
 
 def cited_by(config: RunConfig, model: Model) -> dict[str, Any] | None:

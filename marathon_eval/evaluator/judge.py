@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.filter import Answer
 from marathon_eval.api.model import Response, Through, complete
+from marathon_eval.api.same_failures import NEVER_SENT
 from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.judge_prompts import Call, JudgeKind, check_judge_columns
+from marathon_eval.evaluator.spending import UncountedTokens
 from marathon_eval.files import sha256_of
 from marathon_eval.scoring.judge import (
     JUDGE_FAILED,
@@ -34,12 +36,15 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
 
     from marathon_eval.api.model import Model, Request
+    from marathon_eval.evaluator.spending import Spending
     from marathon_eval.task.task import Doc, Task
 
 #: Attempts after the first for a reply that cannot be parsed.
 RETRIES = 3
 #: Sampling temperature of these attempts.
 RETRY_TEMPERATURE = 0.3
+#: Begins the record of a call that the judge's model failed.
+_FAILED = "failed: "
 
 
 @dataclass
@@ -85,6 +90,11 @@ class Judge:
         #: Overrides the tasks' generation settings: a judge that reasons needs more tokens than its verdict.
         self.generation = dict(generation or {})
 
+    def bound(self, spending: Spending) -> None:
+        """Count the calls of every judge against the run's budget, which ends them."""
+        sent = self.through
+        self.through = lambda judge, member: spending.judge_through(sent(judge, member))
+
     @property
     def name(self) -> str:
         """Return the name that judged metrics carry, as in `metric[name]`."""
@@ -95,10 +105,10 @@ class Judge:
         return {
             (name, key): reply
             for name, member in self.members.items()
-            for key, reply in self._ask(member, calls).items()
+            for key, reply in self.ask_one(member, calls).items()
         }
 
-    def _ask(self, member: Model, calls: Sequence[Call]) -> dict[Hashable, JudgeReply]:
+    def ask_one(self, member: Model, calls: Sequence[Call]) -> dict[Hashable, JudgeReply]:
         """Return one judge's replies by the call's key; calls with an unparsed reply are asked again."""
         replies: dict[Hashable, JudgeReply] = {call.key: JudgeReply() for call in calls}
         unanswered = list(calls)
@@ -151,6 +161,8 @@ class Judge:
             ):
                 for call in left.pop(request):
                     note_response(replies[call.key], response, call, cached)
+        except UncountedTokens:
+            raise
         except MarathonError as error:
             reason = without_all_secrets(str(error), member.secrets())
             for call in (call for group in left.values() for call in group):
@@ -160,7 +172,7 @@ class Judge:
 def note_response(reply: JudgeReply, response: Response, call: Call, cached: bool) -> None:
     """Store one judge response in `reply`. A refusal counts as unparsed (asked again); an error ends the call."""
     if response.status == "error":
-        reply.error = f"failed: {response.error}"
+        reply.error = f"{_FAILED}{response.error}"
         return
     reply.texts = (
         *reply.texts,
@@ -260,6 +272,11 @@ def _texts(reply: JudgeReply) -> list[str]:
     return [*reply.texts, *(said for said in (reply.error, off_scale) if said)]
 
 
+def _unsent(reply: JudgeReply) -> bool:
+    """Whether the call was never sent, because the budget was spent or the server is down."""
+    return not reply.texts and (reply.error or "").startswith(_FAILED + NEVER_SENT)
+
+
 def with_verdict(doc: Doc, verdict: JudgedRow) -> Doc:
     """Return the document with the verdicts in the field that judged readings read (JUDGE_VERDICTS_FIELD)."""
     return replace(doc, fields={**doc.fields, JUDGE_VERDICTS_FIELD: verdict.answers})
@@ -279,7 +296,7 @@ def _facts(
         ),
         "n_calls": sum(len(reply.texts) for reply in all_replies),
         "n_cached": sum(reply.cached for reply in all_replies),
-        "n_asked": sum(not reply.cached for reply in all_replies),
+        "n_asked": sum(not reply.cached and not _unsent(reply) for reply in all_replies),
         "n_retries": sum(max(0, len(reply.texts) - 1) for reply in all_replies),
         "n_unparsed": sum(reply.value is None and reply.error is None for reply in all_replies),
         "n_failed": sum(reply.error is not None for reply in all_replies),

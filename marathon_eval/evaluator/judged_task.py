@@ -63,7 +63,10 @@ def _of_judges(spec: Mapping[str, Any], task: Task, names: Sequence[str]) -> lis
     """Return the metric of all judges together, and of several judges also each one's mean grade."""
     base = _metric_name(spec, spec["filter_list"][0])
     if spec.get("metric") == "grade" and task.config.judge and task.config.judge.grade:
-        spec = {**spec, "lowest": Grading(task.config.judge.grade).lowest}
+        given = task.config.judge.grade
+        spec = {**spec, "lowest": Grading(given).lowest}
+        if given.combine != "mean":
+            spec["combine"] = given.combine
     together = {**spec, "name": f"{base}[{'+'.join(names)}]"}
     if spec.get("metric") != "grade" or len(names) < 2:
         return [together]

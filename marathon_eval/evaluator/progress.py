@@ -39,12 +39,16 @@ class LineProgress(Progress):
     _refused = 0
     _portion = ""
     _split = 0
+    _cells = ""
 
     def opened(self, pool: RequestPool, responses: RunResponses) -> None:
         self._split = len(pool.splits)
 
     def portion(self, name: str) -> None:
         self._portion = f"{name}: "
+
+    def cells(self, told: str) -> None:
+        self._cells = told
 
     def refused(self, rows: int) -> None:
         self._refused = rows
@@ -56,6 +60,7 @@ class LineProgress(Progress):
         self._began = self._printed = self._latest = time.monotonic()
         windows = f" ({self._split} rows are asked in windows)" if self._split else ""
         text = f"{self._portion}running {misses} requests{windows} on {hours(seconds)} of audio; {hits} answers are in the cache"
+        text += f": {self._cells}" if self._cells else ""
         self.say(f"{text}; {self._refused} rows cannot be asked" if self._refused else text)
 
     def advance(self, answered: CachedResponse, seconds: float) -> None:

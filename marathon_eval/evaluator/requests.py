@@ -45,6 +45,9 @@ class Progress:
     def start(self, hits: int, misses: int, seconds: float) -> None:
         """Start: the cache has `hits` responses; the model must answer `misses` requests on `seconds` of audio."""
 
+    def cells(self, told: str) -> None:
+        """Take what is said of a sweep's complete and begun cells; called before start."""
+
     def refused(self, rows: int) -> None:
         """Count rows that have failed already, for a bad row or a clip that cannot be decoded; called before start."""
 
@@ -117,8 +120,11 @@ def requests_of_docs(
     return RequestPool(docs, doc_requests)
 
 
-def docs_of(task: Task, config: RunConfig) -> DocSet:
-    """Read the documents that the run selects (limit, samples), with its controls applied. Raises MarathonError."""
+def docs_of(task: Task, config: RunConfig, sounds_needed: bool = True) -> DocSet:
+    """Read the documents that the run selects (limit, samples), with its controls applied. Raises MarathonError.
+
+    Without `sounds_needed` (a finished run is scored) a missing sound file makes no error.
+    """
     from marathon_eval.task.data.selection import RowLengths
 
     row_numbers = config.samples or {}
@@ -128,6 +134,7 @@ def docs_of(task: Task, config: RunConfig) -> DocSet:
         limit=config.limit,
         samples=row_numbers.get(task.name, row_numbers.get(task.name.partition("~")[0])),
         lengths=RowLengths(config.min_seconds, config.max_seconds),
+        sounds_needed=sounds_needed,
     )
     if config.no_audio is None and not config.swap_audio and config.permute_choices is None:
         return docs

@@ -12,7 +12,7 @@ from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator.config import RunConfig, parse_args
 
 #: Settings that may be written as `a=1,b=2`, as on the command line.
-_ARGUMENTS = ("model_args", "gen_kwargs", "judge_args", "judge_gen_kwargs", "prices")
+_ARGUMENTS = ("model_args", "gen_kwargs", "judge_args", "judge_gen_kwargs", "prices", "judge_prices")
 _LISTS = ("tasks", "include_path")
 #: Lists of folders, of which one may be given without a list.
 _FOLDERS = ("include_path",)

@@ -27,7 +27,7 @@ Arguments = Mapping[str, Any] | str
 DIFFERENCE_OF_A_CELL = ("difference", "difference_low", "difference_high", "lost", "won", "p_holm")
 SWEEP_CELL_COLUMNS = (
     *("task", "cell", "press", "ratio", "score", "low", "high"),
-    *(*DIFFERENCE_OF_A_CELL, "kept", "n"),
+    *(*DIFFERENCE_OF_A_CELL, "kept", "n", "kv_bytes", "seconds", "speed_up"),
 )
 
 
@@ -67,6 +67,7 @@ def simple_evaluate(
     max_tokens_total: int | None = None,
     max_cost: float | None = None,
     prices: Arguments = "",
+    judge_prices: Arguments = "",
     selftest: AnyPath | None = None,
     progress: bool | Progress = False,
     **unknown: Never,
@@ -124,7 +125,12 @@ class SweepRuns:
                 low, high = cell["ci95"] or (None, None)
                 press = {name: presses[label][name] for name in ("press", "ratio")}
                 shown = {name: cell[name] for name in ("score", "kept", "n")}
-                score = {"task": task, "cell": label, **press, **shown, "low": low, "high": high}
+                cost = {
+                    "kv_bytes": cell["kv_bytes"],
+                    "seconds": _seconds(cell),
+                    "speed_up": cell["measured_speedup"],
+                }
+                score = {"task": task, "cell": label, **press, **shown, **cost, "low": low, "high": high}
                 yield score | dict(zip(DIFFERENCE_OF_A_CELL, _difference(cell), strict=True))
 
     def to_pandas(self) -> pandas.DataFrame:
@@ -143,6 +149,12 @@ class SweepRuns:
 
     def _caption(self) -> str:
         return "INTERRUPTED" if self.interrupted else "sweep"
+
+
+def _seconds(cell: Mapping[str, Any]) -> float | None:
+    """Return the mean seconds of a response over all stages; None where no stage is measured."""
+    measured = [seconds for seconds in cell["seconds"].values() if seconds is not None]
+    return sum(measured) if measured else None
 
 
 class _Difference(NamedTuple):

@@ -18,6 +18,7 @@ from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import AT_ONCE, ResponseCache
 from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.budget import run_budget
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import judge_with, pinned_pool, run_parts
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult
     from marathon_eval.evaluator.judge import Judge
 
+#: Cells of a kind that a line names before it only counts them.
+_NAMED = 3
 #: Asks each cell's missing requests, and yields each answer, stored, with its cell; `ask_here` does it in this process.
 AskCells = Callable[
     [Sequence[SweepCell], Sequence["Request"], Sequence[set["Request"]], ResponseCache],
@@ -64,6 +67,10 @@ def sweep(
     the cells' missing requests (default: `ask_here`), and `judge_through` a judge's. Raises MarathonError.
     """
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    if run_budget(config, None).given:
+        raise MarathonError(
+            "a sweep keeps no budget: leave out max_requests, max_tokens_total, max_cost and prices"
+        )
     cells = cells_of(config, grid)
     tasks, groups, _, judge = run_parts(config, cells[0].model)
     with ResponseCache(cache_folder(config)) as cache:
@@ -137,6 +144,9 @@ def fill_cells(
     load_scoring()
     cells[0].model.check()
     audio_seconds = sum(seconds_of(request, facts) for cell_missing in missing for request in cell_missing)
+    progress.cells(
+        cells_told([cell.label for cell in cells], [len(of_cell) for of_cell in missing], len(requests))
+    )
     progress.start(len(cells) * len(requests) - count, count, audio_seconds)
 
     def ask(lacking: Sequence[set[Request]]) -> None:
@@ -157,6 +167,32 @@ def fill_cells(
         for cell in cells:
             cell.model.close()
     return True
+
+
+def cells_told(labels: Sequence[str], missing: Sequence[int], requests: int) -> str:
+    """Say which cells lack no response and which lack some: `2 of 9 cells are complete (none, dart 0.3), 1 is begun (dart 0.5)`.
+
+    `missing` counts each cell's missing responses, of as many `requests`. Empty where the cache has none.
+    """
+    lacking = dict(zip(labels, missing, strict=True))
+    complete = [label for label, count in lacking.items() if count == 0]
+    begun = [label for label, count in lacking.items() if 0 < count < requests]
+    said = []
+    if complete:
+        said.append(f"{len(complete)} of {len(labels)} cells {_are(complete)} complete ({_first(complete)})")
+    if begun:
+        whole = "" if complete else f" of {len(labels)} cells"
+        said.append(f"{len(begun)}{whole} {_are(begun)} begun ({_first(begun)})")
+    return ", ".join(said)
+
+
+def _are(labels: Sequence[str]) -> str:
+    return "is" if len(labels) == 1 else "are"
+
+
+def _first(labels: Sequence[str]) -> str:
+    more = f" and {len(labels) - _NAMED} more" if len(labels) > _NAMED else ""
+    return ", ".join(labels[:_NAMED]) + more
 
 
 def ask_here(

@@ -26,6 +26,7 @@ class Costs:
 
     def __init__(self) -> None:
         self._audio = self._kept = 0
+        self._kv_bytes = array("d")
         self._gains = array("d")
         self._stages: dict[bool, dict[str, array[float]]] = {}
         self._timed: dict[int, Timed] = {}
@@ -40,6 +41,8 @@ class Costs:
             audio, kept = sounding_tokens(usage)
             self._audio += audio or 0
             self._kept += kept or 0
+        if usage.get("kv_bytes") is not None:
+            self._kv_bytes.append(usage["kv_bytes"])
         if details.get("theoretical_speedup") is not None:
             self._gains.append(details["theoretical_speedup"])
         warm_up = bool(details.get("warm_up"))
@@ -59,6 +62,10 @@ class Costs:
     def kept_share(self) -> float | None:
         """Return the share of audio tokens that stayed; None if no response counts them."""
         return self._kept / self._audio if self._audio else None
+
+    def mean_kv_bytes(self) -> float | None:
+        """Return the mean size of the KV cache of a response; None if no response tells it."""
+        return _mean(self._kv_bytes)
 
     def mean_seconds(self) -> dict[str, float | None]:
         """Return each stage's mean over the responses (warm-up ones if there are no others); None where not measured."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from marathon_eval.api.results import RunResult, TaskResult
     from marathon_eval.evaluator.sweep_cells import SweepCell
 
+#: Bytes of the column `KV MB`.
+_MEGABYTE = 1e6
 #: Left-aligned columns of the terminal's table, which name a row.
 SWEEP_TEXT_COLUMNS = ("task", "cell")
 #: Right-aligned columns of the terminal's table.
@@ -32,6 +35,7 @@ NUMBERS = (
     "won",
     "p (Holm)",
     "kept",
+    "KV MB",
     "encode s",
     "prefill s",
     "decode s",
@@ -47,6 +51,8 @@ class TaskCell:
     kept: float | None
     seconds: dict[str, float | None]
     theoretical_speedup: float | None
+    #: Mean bytes of a response's KV cache, after the press.
+    kv_bytes: float | None = None
     score: float | None = None
     ci95: tuple[float, float] | None = None
     coverage: float = 0.0
@@ -100,6 +106,7 @@ class SweepTable:
             kept=costs.kept_share(),
             seconds=costs.mean_seconds(),
             theoretical_speedup=costs.theoretical_speedup(),
+            kv_bytes=costs.mean_kv_bytes(),
         )
         figures.score, figures.ci95 = (None, None) if headline is None else (headline.value, headline.ci95)
         reading = entry.headline_reading
@@ -189,10 +196,18 @@ def _numbers(cell: TaskCell) -> list[str]:
     seconds = [_digits(cell.seconds[stage], 3) for stage in STAGES]
     speed = [_digits(cell.measured_speedup, 2), _digits(cell.theoretical_speedup, 2)]
     kept = "" if cell.kept is None else f"{cell.kept:.1%}"
+    memory = "" if cell.kv_bytes is None else three_figures(cell.kv_bytes / _MEGABYTE)
     score = _digits(cell.score, 2)
     if score and cell.n != cell.full_n:
         score += f" n={cell.n} of {cell.full_n}"
-    return [score, gain, interval, lost, won, p, kept, *seconds, *speed]
+    return [score, gain, interval, lost, won, p, kept, memory, *seconds, *speed]
+
+
+def three_figures(number: float) -> str:
+    """Return a number with three significant digits and no exponent, as in `0.0123`, `1.50` or `2048`."""
+    if number == 0:
+        return "0"
+    return f"{number:.{max(0, 2 - math.floor(math.log10(abs(number))))}f}"
 
 
 def _digits(value: float | None, digits: int) -> str:

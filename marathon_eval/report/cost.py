@@ -49,6 +49,7 @@ class _Headline(TypedDict):
 
 class _Difference(TypedDict):
     __pydantic_config__ = _OPEN  # type: ignore[misc]
+    n_paired: NotRequired[int]
     headline: _Headline | None
     readings: dict[str, _Reading]
 
@@ -81,7 +82,8 @@ STAR_P = 0.05
 class PressCost:
     """Holds the difference to no press at one ratio, in points of the headline, with its 95 % interval and Holm's p.
 
-    There is no p where answers have grades instead of right or wrong.
+    There is no p where answers have grades instead of right or wrong. `n` counts the documents that both answered, and
+    `falls` says that a lower score is better, as of an error rate.
     """
 
     ratio: float
@@ -89,6 +91,7 @@ class PressCost:
     low: float | None
     high: float | None
     holm_p: float | None = None
+    n: int | None = None
     #: Whether a lower headline is better, as of an error rate, so that a rise is a loss.
     falls: bool = False
 
@@ -128,8 +131,10 @@ def sweep_costs(cells: Sequence[ReportRun]) -> CostsByTask:
     folders = {folder.parent.parent for cell in cells for folder in cell.folders.values()}
     files = [path for path in sorted(folder / "sweep.json" for folder in folders) if path.is_file()]
     named = {cell.fingerprint_sha256 for cell in cells}
-    falling = {name for cell in cells for name, result in cell.tasks.items() if headline_falls(result)}
-    return _costs(_read(files[0]), named, falling) if len(files) == 1 else {}
+    if len(files) != 1:
+        return {}
+    falling = {name for cell in cells for name, task in cell.tasks.items() if headline_falls(task)}
+    return _costs(_read(files[0]), named, falling)
 
 
 def _read(path: Path) -> _Sweep:
@@ -176,5 +181,5 @@ def _cost(cell: _Cell, difference: _Difference | None, falls: bool) -> PressCost
     scale = headline.get("scale", 1.0)
     low, high = [end * scale for end in metric["ci95"]] if metric["ci95"] else (None, None)
     test = reading.get("discordance") if reading else None
-    p = test["holm_p"] if test else None
-    return PressCost(cell["ratio"], metric["difference"] * scale, low, high, p, falls)
+    points, p = metric["difference"] * scale, test["holm_p"] if test else None
+    return PressCost(cell["ratio"], points, low, high, p, difference.get("n_paired"), falls)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from marathon_eval.report.cost import CostsByTask, PressCost, costs_fall
 from marathon_eval.report.leaderboard import Board, Champion, LeaderboardRow, Score
 from marathon_eval.report.listening import Listening, ListeningScore
 from marathon_eval.report.published import PublishedColumn
@@ -17,8 +16,6 @@ INCOMPLETE = "†"
 LATEX_LOWER = r"$\downarrow$"
 PARTIAL_NOTE = "n: rows scored, where these are not all rows of the task."
 LISTENING_NOTE = "Listening: score minus control, paired by document, with its 95 % interval."
-STAR_NOTE = "Star: p below 0.05 after Holm's correction; of graded answers, which have no p, the 95 % interval leaves out 0."
-COSTS_NOTE = f"Difference to no press, in points, paired by document. {STAR_NOTE} Bold: best of the presses at its ratio."
 INCOMPLETE_NOTE = f"{INCOMPLETE} incomplete: not every row was scored."
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -44,11 +41,6 @@ def for_markdown(text: str) -> str:
 def for_latex(text: str) -> str:
     """Escape the text so that LaTeX prints it literally."""
     return "".join(_LATEX.get(letter, letter) for letter in one_line(text))
-
-
-def signed_latex(number: float) -> str:
-    """Return a number with its sign and one digit, with a minus as long as a plus."""
-    return f"{number:+.1f}".replace("-", "$-$")
 
 
 def markdown(board: Board, intervals: bool = False) -> str:
@@ -178,76 +170,6 @@ def _listening_grid(
 def listening_falls(entries: Iterable[Listening], task: str) -> bool:
     """Return whether a lower score of the task is better, so that what is heard lowers it."""
     return any(score.falls for entry in entries if (score := entry.scores.get(task)) is not None)
-
-
-def costs_markdown(costs: CostsByTask) -> str:
-    """Return a Markdown table of what presses cost, marked as in LaTeX; an empty text without any."""
-    if not costs:
-        return ""
-    lines = _costs_grid(costs, for_markdown, lambda cost: f"{cost.points:+.1f}", "**{}**", r"\*", LOWER)
-    marks = ["---", *(["---:"] * (len(lines[0]) - 1))]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
-    return "\n\n".join([COSTS_NOTE, table, *_lower_note(lines[0], LOWER)]) + "\n"
-
-
-def costs_latex(costs: CostsByTask) -> str:
-    r"""Return a LaTeX tabular of what presses cost, in points, a row per press and ratio; an empty text without any.
-
-    A star marks a difference by its p (`cost.starred`); where a ratio has several presses, the best is bold.
-    """
-    if not costs:
-        return ""
-    grid = _costs_grid(
-        costs, for_latex, lambda cost: signed_latex(cost.points), r"\textbf{{{}}}", STAR, LATEX_LOWER
-    )
-    lines = [" & ".join(line) + r" \\" for line in grid]
-    body = [
-        rf"\begin{{tabular}}{{lr{'r' * len(costs)}}}",
-        r"\toprule",
-        lines[0],
-        r"\midrule",
-        *lines[1:],
-        r"\bottomrule",
-    ]
-    notes = [COSTS_NOTE, *_lower_note(grid[0], LATEX_LOWER)]
-    return "\n".join([*(f"% {note}" for note in notes), *body, r"\end{tabular}", ""])
-
-
-def _costs_grid(
-    costs: CostsByTask,
-    escaped: Callable[[str], str],
-    number: Callable[[PressCost], str],
-    bold: str,
-    star: str,
-    lower: str,
-) -> list[list[str]]:
-    """Return the cells of the table of costs, its head first; `bold` is a format of a number."""
-    cells = {
-        (name, cost.ratio, task): cost
-        for task in costs
-        for name, found in costs[task].items()
-        for cost in found
-    }
-    rivals: dict[tuple[float, str], list[float]] = {}
-    for (_, ratio, task), cost in cells.items():
-        rivals.setdefault((ratio, task), []).append(cost.gain)
-
-    def text(name: str, ratio: float, task: str) -> str:
-        cost = cells.get((name, ratio, task))
-        if cost is None:
-            return "--"
-        same_ratio = rivals[ratio, task]
-        best = len(same_ratio) > 1 and cost.gain == max(same_ratio)
-        return (bold.format(number(cost)) if best else number(cost)) + (star if cost.starred else "")
-
-    rows = sorted({key[:2] for key in cells}, key=lambda row: (row[0], row[1]))
-    return [
-        ["press", "ratio", *(marked(escaped(task), costs_fall(costs[task]), lower) for task in costs)],
-        *(
-            [escaped(name), f"{ratio:g}", *(text(name, ratio, task) for task in costs)]
-            for name, ratio in rows
-        ),
-    ]
 
 
 def listening_text(score: ListeningScore | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,8 @@ PAIR_VERDICTS = ("win", "tie", "loss")
 #: Kinds of judging whose judgements hold a number; `SCORE` stands for the one of them that the other side has.
 SCORED = ("pair", "rubric", "grade")
 SCORE = "score"
+#: The metric of one judge's grades, or of several together.
+_GRADE = re.compile(r"grade\[(.+)\]")
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,25 @@ class Place(NamedTuple):
 Judgements = Mapping[Place, Judgement]
 
 
-def judgements(path: Path) -> dict[Place, Judgement]:
-    """Read the judgements of a run's folder or of a file of labels. Raises MarathonError."""
-    return dict(_of_run(newest_run(path)) if path.is_dir() else _of_labels(path))
+def judgements(path: Path, judge: str | None = None) -> dict[Place, Judgement]:
+    """Read the judgements of a run's folder or of a file of labels; of a panel the grades of `judge` alone if it is named.
+
+    Raises MarathonError.
+    """
+    return dict(_of_run(newest_run(path), judge) if path.is_dir() else _of_labels(path))
 
 
-def _of_run(folder: Path) -> Iterator[tuple[Place, Judgement]]:
+def judge_names(path: Path) -> list[str]:
+    """Return the names of the judges that graded a run's answers, each alone; none for a file of labels."""
+    if not path.is_dir():
+        return []
+    tasks = read_results(newest_run(path))["tasks"].values()
+    readings = [task[reading] for task in tasks for reading in task["readings"]]
+    found = [_GRADE.fullmatch(metric) for metrics in readings for metric in metrics]
+    return list(dict.fromkeys(name[1] for name in found if name is not None and "+" not in name[1]))
+
+
+def _of_run(folder: Path, judge: str | None) -> Iterator[tuple[Place, Judgement]]:
     any_judged = False
     results = read_results(folder)
     for task in results["tasks"]:
@@ -62,7 +78,7 @@ def _of_run(folder: Path) -> Iterator[tuple[Place, Judgement]]:
         for row in read_samples(folder, task):
             for kind, texts in row.get("judge", {}).items():
                 any_judged = True
-                judgement = _judged(kind, texts, row)
+                judgement = _judged(kind, texts, row, judge)
                 if judgement is not None:
                     yield Place(kind, task, row["doc_id"]), replace(judgement, scale=scales.get(kind))
     if not any_judged:
@@ -81,7 +97,9 @@ def _scales(results: Mapping[str, Any], task: str) -> dict[str, tuple[float, flo
     }
 
 
-def _judged(kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any]) -> Judgement | None:
+def _judged(
+    kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any], judge: str | None
+) -> Judgement | None:
     """Build a row's judgement from the last reply of each call; None if there is none or it is unreadable."""
     replies = [parted(tries[-1]).answer or "" if tries else "" for tries in texts]
     if kind == "pair" and len(replies) == 2:
@@ -92,7 +110,7 @@ def _judged(kind: str, texts: Sequence[Sequence[str]], row: Mapping[str, Any]) -
         letter = read_letter(replies[0], LABEL_LETTERS)
         return None if letter is None else Judgement(letter, response=row["response"])
     if kind in ("rubric", "grade") and replies:
-        metric = "rubric_score" if kind == "rubric" else "grade["
+        metric = "rubric_score" if kind == "rubric" else "grade[" if judge is None else f"grade[{judge}]"
         scores = [
             reading["scores"][name]
             for reading in row["readings"].values()

@@ -2,7 +2,7 @@
 
 judge_grade            filter: all grades of the row as JSON, a list of votes (`Vote`), one per judge, rater and order
 
-grade                  mean grade of the answer: over criteria, then over votes; an unanswered row has the lowest grade
+grade                  grade of the answer: mean over criteria, then mean, vote or median (`combine`) over votes; an unanswered row has the lowest grade
 other_grade            the same of the answer that it is compared with
 grade_win_rate         share of votes in which the answer's grade is strictly above the other's
 grade_position_bias    the answer's grade in second place minus its grade in first place
@@ -18,11 +18,12 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
+from statistics import mean, median, multimode
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.api.filter import FilterStep
 from marathon_eval.api.metric import Mean, Metric, NumberTally, ScoredRow, Tally, ratio
+from marathon_eval.errors import unknown
 from marathon_eval.scoring.judge import verdict_of
 
 if TYPE_CHECKING:
@@ -75,16 +76,31 @@ def _are_grades(grades: Any) -> bool:
     )
 
 
+def voted(grades: Sequence[float]) -> float:
+    """Return the most frequent grade; of equally frequent ones the lowest, so that a tie is no success."""
+    return min(multimode(grades))
+
+
+#: How the grades of a row make one, by the name that a task's `combine` has.
+COMBINED: dict[str, Callable[[Sequence[float]], float]] = {"mean": mean, "vote": voted, "median": median}
+
+
 def judge_grade() -> FilterStep:
     """Return a filter whose answer is all grades of the row."""
     return verdict_of("grade")
 
 
-def grade(criterion: str | None = None, judge: str | None = None, lowest: float = 0.0) -> Metric:
+def grade(
+    criterion: str | None = None, judge: str | None = None, lowest: float = 0.0, combine: str = "mean"
+) -> Metric:
     """Build the mean grade; of one criterion or one judge only if it is named. An unanswered row has `lowest`.
 
-    The evaluator sets `lowest` to the lower end of the task's scale.
+    The evaluator sets `lowest` to the lower end of the task's scale, and `combine`, by which the grades that a row got from
+    judges and raters make one: `mean`, `vote` or `median`.
     """
+    if combine not in COMBINED:
+        raise unknown("metric grade", "combine", combine, COMBINED)
+    combined = COMBINED[combine]
 
     def score(row: ScoredRow) -> float | None:
         if row.answer.value is None:
@@ -94,7 +110,7 @@ def grade(criterion: str | None = None, judge: str | None = None, lowest: float 
             for vote in votes_of(row)
             if judge in (None, vote.judge) and (criterion is None or criterion in vote.answer)
         ]
-        return mean(grades) if grades else None
+        return combined(grades) if grades else None
 
     return Mean("grade" if criterion is None else f"grade_{criterion}", score)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -27,7 +28,7 @@ from marathon_eval.task.data.selection import (
     select,
     subset_named,
 )
-from marathon_eval.task.data.sources import EmbeddedAudio, Source, StoredFiles, locate
+from marathon_eval.task.data.sources import EmbeddedAudio, StoredFiles, inside, locate
 from marathon_eval.task.data.table import Table
 from marathon_eval.task.examples import Examples
 from marathon_eval.task.prompt.choices import Choices, refuse_words_for_columns
@@ -114,12 +115,13 @@ class DocLoader:
         limit: float | None,
         samples: Sequence[int] | None,
         lengths: RowLengths = ANY_LENGTH,
+        sounds_needed: bool = True,
     ) -> DocSet:
         """Return the documents of the evaluated split. Raises MarathonError if the dataset cannot be used.
 
         With bounds on the seconds of audio (`lengths` or the task's own), the audio of all selected rows is fetched.
         """
-        table = reader.read(reader.test_split())
+        table = replace(reader.read(reader.test_split()), sounds_needed=sounds_needed)
         if self.rows_function is not None:
             table = replace(table, rows=processed_rows(self.rows_function, table.rows, self.where))
         table = replace(table, rows=only(table.rows, self.config.only_rows))
@@ -172,7 +174,7 @@ class DocLoader:
     def _completed(self, finished: Sequence[_Finished], rows: Sequence[Row], table: Table) -> list[Doc]:
         """Return the documents of these rows, which are finished, with target and audio, after fetching the audio files."""
         parts = [self._read(one, row.folder, table) for one, row in zip(finished, rows, strict=True)]
-        if table.source is not None:
+        if table.source is not None and table.sounds_needed:
             read = [part for part in parts if not isinstance(part, Doc)]
             table.source.fetch([name for part in read for name in part.names if name not in table.embedded])
         return [part if isinstance(part, Doc) else _with_files(part, table) for part in parts]
@@ -188,7 +190,7 @@ class DocLoader:
     def _may_drop(self, table: Table) -> bool:
         """Return whether the task lets rows be dropped whose audio is missing."""
         drops = self.config.on_missing_audio == "drop" or bool(self.config.known_missing)
-        return drops and table.source is not None
+        return drops and table.source is not None and table.sounds_needed
 
     def _audio_texts(self, row: Row, table: Table) -> list[str]:
         """Return the audio's names as written in the row, or none if they cannot be read."""
@@ -248,7 +250,7 @@ class DocLoader:
             self._check_audio(references)
             choices = self.choices.texts(fields)
             target = self._gold(fields)
-            names = tuple(_located(table.source, folder, path) for path, _, _ in references)
+            names = tuple(_located(table, folder, path) for path, _, _ in references)
         except RowError as error:
             return Doc(number, fields, error=f"row {number}: {error}")
         return _Read(row, choices, target, names, references)
@@ -257,7 +259,7 @@ class DocLoader:
         """Return the clips of a few-shot example, whose files are fetched. Raises RowError."""
         references = [reference_of(value) for value in self._audio_values(fields, table)]
         self._check_audio(references)
-        names = [_located(table.source, folder, path) for path, _, _ in references]
+        names = [_located(table, folder, path) for path, _, _ in references]
         if table.source is not None:
             table.source.fetch([name for name in names if name not in table.embedded])
         return _clips_of(names, references, table)
@@ -313,13 +315,16 @@ def _version(expected: str | dict[str, str] | None, sha256: str | None) -> str |
     return next((name for name, digits in expected.items() if digits.lower() == sha256), "unknown")
 
 
-def _located(source: Source | None, folder: str, path: str) -> str:
+def _located(table: Table, folder: str, path: str) -> str:
     """Return the audio's name relative to the dataset's root. Raises AudioError."""
+    source = table.source
     if source is None or isinstance(path, EmbeddedAudio):
         return str(path)
     if isinstance(source, StoredFiles):
         return source.path(path)
     name = locate(source, folder, path)
+    if name is None and not table.sounds_needed:
+        return inside(posixpath.join(folder, path))
     if name is None:
         raise AudioError(f"{path}: no such audio file in {source.label}, nor below wav/ there")
     return name

@@ -135,17 +135,18 @@ class Task:
         limit: float | None = None,
         samples: Sequence[int] | None = None,
         lengths: RowLengths = ANY_LENGTH,
+        sounds_needed: bool = True,
     ) -> DocSet:
         """Load the documents; a bad row becomes one with an error. `samples` selects rows by number, in that order.
 
-        `lengths` leaves out rows with fewer or more seconds of audio.
+        `lengths` leaves out rows with fewer or more seconds of audio. Without `sounds_needed`, missing files are no errors.
 
         Raises MarathonError if the dataset as a whole cannot be used.
         """
         reader = TableReader(
             self.config, data_dir, self.path.resolve().parent, self.document.where("dataset_path")
         )
-        return self.loader.load(reader, subset, limit, samples, lengths)
+        return self.loader.load(reader, subset, limit, samples, lengths, sounds_needed)
 
     def target(self, doc: Doc) -> str | tuple[str, ...] | None:
         """Return the gold answer in the form that metrics compare, or None for a row without a valid one."""

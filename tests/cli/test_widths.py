@@ -150,3 +150,27 @@ def test_a_table_of_too_many_parts_becomes_blocks(printed: Callable[..., str]) -
     text = printed(lambda: table.print(plain_console(width=24)))
     assert fitted_table.CONTINUED not in text
     assert "first\n  column 0: 000000000\n  column 1: 111111111\n" in text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_sentences_wrap_at_words_where_there_is_a_width_and_nowhere_else(
+    verbs: dict[str, Verb], printed: Callable[..., str], width: int
+) -> None:
+    for name in ("run", "sweep"):
+        whole = printed(verbs[name], COLUMNS=str(WIDE * 5)).splitlines()
+        long_lines = [line for line in whole if len(line) > width and line == line.lstrip()]
+        assert long_lines, "a sentence is longer than the terminal is wide"
+        narrow = printed(verbs[name], terminal=True, TERM="dumb", COLUMNS=str(width))
+        wrapped = [line for line in narrow.splitlines() if line == line.lstrip()]
+        assert max(map(len, wrapped)) <= width
+        words = " ".join(narrow.split())
+        assert all(" ".join(line.split()) in words for line in long_lines), "broken between words alone"
+        piped = printed(verbs[name]).splitlines()
+        assert all(line in piped for line in long_lines)
+
+
+def test_a_path_that_is_wider_than_the_terminal_stays_whole(printed: Callable[..., str]) -> None:
+    path = "/somewhere/" + "deep/" * 20
+    text = f"results of {path} are kept"
+    shown = printed(lambda: fitted_table.print_sentences(fitted_table.table_console(40), text), COLUMNS="40")
+    assert shown.split() == text.split()

@@ -12,8 +12,9 @@ import pytest
 from marathon_eval.api.model import Model, Request, Response, Usage
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.budget import Budget, Spending, budget_estimate, checked_budget
+from marathon_eval.evaluator.budget import Budget, budget_estimate, checked_budget
 from marathon_eval.evaluator.simple import simple_evaluate
+from marathon_eval.evaluator.spending import Spending
 
 METER = '''
 from marathon_eval.api.model import Model, ModelSettings, Response, Usage
@@ -147,6 +148,7 @@ def test_a_dry_run_estimates_what_the_cache_lacks(place: Path, capsys: pytest.Ca
         (["--prices", "in=1,oud=2"], "--prices: no price 'oud'. Did you mean out?"),
         (["--prices", "in=cheap"], "--prices: in must be a number from 0, got 'cheap'"),
         (["--prices", "in=-1"], "--prices: in must be a number from 0, got -1"),
+        (["--judge_prices", "in=1"], "--judge_prices: needs --judge_model"),
     ],
 )
 def test_mistakes(flags: list[str], words: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,10 @@ import soundfile
 
 from helpers import make_audiomarathon_data, multi_question_task
 from helpers.minimal_task import write_task
+from marathon_eval.api.model import Usage
 from marathon_eval.cli.main import main
 from marathon_eval.evaluator import scorer_check
+from marathon_eval.evaluator.eta import answer_forecast
 
 WEIGHTY = """
 from pathlib import Path
@@ -177,8 +179,8 @@ class TestCost:
         assert (cost["hits"], cost["misses"], cost["timed"]) == (6, 3, 6)
         assert cost["audio_hours"] == pytest.approx(12 / 3600, abs=1e-4)
         assert cost["audio_tokens"] == 120, "10 a second, as the answers of this model counted"
-        # (0.1 s a second + 0.5 s) x 6 on 15 s of audio, in proportion: fewer than twenty fix no line
-        assert cost["forecast_s"] == pytest.approx((0.1 * 15 + 0.5 * 6) / 15 * 12, abs=0.1)
+        # 0.1 s a second of 12 s, in proportion (fewer than twenty fix no line), and 0.5 s of decoding for each of 3
+        assert cost["forecast_s"] == pytest.approx(0.1 * 12 + 0.5 * 3, abs=0.1)
         assert main(flags) == 0
         capsys.readouterr()
         _, found, _ = said(capsys, *flags)
@@ -319,3 +321,12 @@ def test_no_torch_no_weights_and_no_results(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["costs"][0]["token_rate"] == 25
     assert not list((tmp_path / "out").rglob("*.json"))
+
+
+def test_the_time_of_windows_is_told_from_answers_about_whole_clips() -> None:
+    """Whole clips of one length were timed: their eight windows each read an eighth, and decode as long as the whole."""
+    whole = Usage(heard_seconds=240.0, encode_s=1.0, prefill_s=7.0, decode_s=4.0)
+    forecast = answer_forecast([whole] * 4)
+    assert forecast.timed == 4
+    assert forecast.left(2, 480.0) == pytest.approx(2 * 12.0)
+    assert forecast.left(16, 480.0) == pytest.approx(2 * 8.0 + 16 * 4.0)

@@ -146,3 +146,54 @@ def test_an_error_row_of_the_run_stays_one(asked: Path) -> None:
     reordered(asked, lambda rows: [{**rows[0], "answer_gt": "A"}, *rows[1:]])
     assert score(asked) == 3
     assert tasks_of(asked / "again")["mine"]["n_errors"] == 1
+
+
+def test_sounds_that_are_gone_are_not_needed(asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sounds = [*(asked / "data").rglob("*.wav")]
+    assert sounds
+    for path in sounds:
+        path.unlink()
+    capsys.readouterr()
+    assert score(asked) == 0
+    assert tasks_of(asked / "again") == tasks_of(asked / "out")
+    err = capsys.readouterr().err
+    assert err.count("not there, and not needed: the answers are the run's own") == 1
+    assert f"{len(sounds)} sound file" in err
+
+
+def test_a_run_that_was_moved_needs_no_sounds(asked: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = tasks_of(asked / "out")
+    meta = asked / "meta" / META
+    meta.parent.mkdir(parents=True)
+    meta.write_bytes((asked / "data" / META).read_bytes())
+    (asked / "data").rename(asked / "elsewhere")
+    (asked / "out").rename(asked / "moved")
+    flags = ["--data_dir", str(asked / "meta"), "--include_path", str(asked / "mine"), "--no_cache"]
+    assert main(["score", str(asked / "moved"), "-o", str(asked / "again"), *flags]) == 0
+    assert tasks_of(asked / "again") == before
+    capsys.readouterr()
+
+
+def test_a_changed_prompt_is_still_seen_without_the_sounds(
+    asked: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in (asked / "data").rglob("*.wav"):
+        path.unlink()
+    (asked / "mine" / "mine.yaml").write_text("include: gtzan.yaml\ndescription: 'Listen. '\n")
+    assert score(asked) == 2
+    assert "another prompt: rows 0, 1, 2, 3, 4, 5" in capsys.readouterr().err
+
+
+def test_rows_that_the_run_left_out_for_their_sound_stay_out(asked: Path) -> None:
+    task = "include: gtzan.yaml\non_missing_audio: drop\n"
+    (asked / "mine" / "mine.yaml").write_text(task)
+    sounds = sorted((asked / "data").rglob("*.wav"))
+    sounds[0].unlink()
+    run(asked, "-o", str(asked / "fewer"))
+    before = tasks_of(asked / "fewer")
+    assert before["mine"]["n_loaded"] < ROWS
+    for path in sounds[1:]:
+        path.unlink()
+    places = ["--use_cache", str(asked / "cache"), *folders(asked)]
+    assert main(["score", str(asked / "fewer"), "-o", str(asked / "again"), *places]) == 0
+    assert tasks_of(asked / "again") == before

@@ -10,6 +10,7 @@ import pytest
 from marathon_eval.api.model import CachedResponse, Request, Response
 from marathon_eval.evaluator.eta import ENOUGH, Forecast
 from marathon_eval.evaluator.progress import LineProgress
+from marathon_eval.evaluator.sweep import cells_told
 
 
 def lengths(count: int) -> list[float]:
@@ -154,3 +155,20 @@ def test_lines_tell_hours_failures_and_the_rest(
     for clip in clips[50:]:
         lines.advance(CachedResponse(Request("?"), Response("A"), cached=False), clip)
     assert "left" not in lines.state()
+
+
+def test_a_sweep_that_goes_on_names_its_complete_and_begun_cells(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    labels = ["none", "dart 0.3", "dart 0.5", "dart 0.7", "dart 0.9"]
+    told = cells_told(labels, [0, 0, 4, 24, 24], 24)
+    assert told == "2 of 5 cells are complete (none, dart 0.3), 1 is begun (dart 0.5)"
+    assert cells_told(labels, [0, 0, 0, 0, 1], 24).startswith(
+        "4 of 5 cells are complete (none, dart 0.3, dart 0.5 and 1 more), 1 is begun"
+    )
+    assert cells_told(labels, [1, 24, 24, 24, 24], 24) == "1 of 5 cells is begun (none)"
+    assert cells_told(labels, [24] * 5, 24) == ""
+    progress = LineProgress()
+    progress.cells(told)
+    progress.start(68, 52, 7.0)
+    assert f"68 answers are in the cache: {told}" in capsys.readouterr().err

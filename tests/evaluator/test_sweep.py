@@ -22,10 +22,11 @@ from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import evaluate
+from marathon_eval.evaluator.simple import SWEEP_CELL_COLUMNS, SweepRuns
 from marathon_eval.evaluator.sweep import sweep
 from marathon_eval.evaluator.sweep_cells import Grid, SweepCell, cells_of, parse_ratios
 from marathon_eval.evaluator.sweep_costs import Costs
-from marathon_eval.evaluator.sweep_table import SweepTable, TaskCell
+from marathon_eval.evaluator.sweep_table import SweepTable, TaskCell, three_figures
 from marathon_eval.models.qwen_omni import QwenOmni
 
 
@@ -161,6 +162,9 @@ def test_the_command_writes_a_table_and_ordinary_folders(
     ]
     row = kept["tasks"]["heard"]["frame 0.9"]
     assert row["kept"] == pytest.approx(0.1, abs=0.02)
+    assert 0 < row["kv_bytes"] < kept["tasks"]["heard"]["none"]["kv_bytes"]
+    assert kept["tasks"]["heard"]["knorm 0.9"]["kv_bytes"] < kept["tasks"]["heard"]["knorm 0.5"]["kv_bytes"]
+    assert "KV MB" in printed
     assert row["difference"]["n_paired"] == 6
     assert row["difference"]["readings"]["strict"]["metrics"]["accuracy"]["difference"] == 0.0
     assert main(["compare", kept["cells"][0]["folder"], kept["cells"][1]["folder"]]) == 0
@@ -266,6 +270,31 @@ def test_audio_tokens_without_kept_tokens_show_no_share() -> None:
     assert costs.kept_share() is None
     costs.add({"status": "ok", "usage": {"audio_tokens": 100, "kept_tokens": 25}})
     assert costs.kept_share() == 0.25
+
+
+def test_the_size_of_the_cache_is_a_mean_over_answers() -> None:
+    costs = Costs()
+    assert costs.mean_kv_bytes() is None
+    costs.add({"status": "error", "usage": {"kv_bytes": 9}})
+    for size in (1_000_000, 2_000_000):
+        costs.add({"status": "ok", "usage": {"kv_bytes": size}})
+    assert costs.mean_kv_bytes() == 1_500_000
+    assert [three_figures(number) for number in (0, 0.00123, 1.5, 14.56, 2048.4)] == [
+        *("0", "0.00123", "1.50", "14.6", "2048"),
+    ]
+
+
+def test_a_table_of_a_sweep_has_what_a_press_saves() -> None:
+    cell = {"score": 50.0, "ci95": None, "kept": 0.5, "n": 6, "difference": None, "scale": 100.0}
+    cost = {"kv_bytes": 1000.0, "measured_speedup": 2.0}
+    stages = {"encode_s": 0.5, "prefill_s": 1.0, "decode_s": None}
+    table = {
+        "cells": [{"label": "none", "press": None, "ratio": None}],
+        "tasks": {"own": {"none": {**cell, **cost, "seconds": stages}}},
+    }
+    (record,) = SweepRuns(table=table).records()
+    assert (record["kv_bytes"], record["seconds"], record["speed_up"]) == (1000.0, 1.5, 2.0)
+    assert set(record) == set(SWEEP_CELL_COLUMNS)
 
 
 def timed_row(doc_id: int, seconds: float, session: str | None, **details: Any) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def samples(folder: Path) -> Try:
 
 def sweeps(folder: Path) -> Try:
     """Return a function that reads a sweep's table for a report."""
-    cell: Any = SimpleNamespace(folders={"gtzan": folder / "cell" / "run"}, fingerprint_sha256="")
+    cell: Any = SimpleNamespace(folders={"gtzan": folder / "cell" / "run"}, fingerprint_sha256="", tasks={})
 
     def one(content: bytes) -> None:
         (folder / "sweep.json").write_bytes(content)

@@ -11,9 +11,9 @@ import pytest
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.report.cost import PressCost, sweep_costs
+from marathon_eval.report.cost_table import costs_latex, costs_markdown
 from marathon_eval.report.plots import cost_by_task
 from marathon_eval.report.runs import ReportRun
-from marathon_eval.report.tables import costs_latex, costs_markdown
 from marathon_eval.results.directions import LOWER_NOTE
 
 
@@ -65,13 +65,41 @@ def test_the_papers_table_marks_what_is_certain_and_what_is_best() -> None:
         }
     }
     lines = costs_latex(costs).splitlines()
-    assert r"dart & 0.5 & $-$4.0$^{*}$ \\" in lines
-    assert r"knorm & 0.5 & \textbf{$-$1.0} \\" in lines
+    assert r"dart & 0.5 & $-$4.0$^{*}$ [$-$6.5, $-$1.5] \\" in lines
+    assert r"knorm & 0.5 & \textbf{$-$1.0} [$-$3.0, +1.0] \\" in lines
     assert r"knorm & 0.9 & $-$9.0 \\" in lines, "the only press of its ratio is not the best of several"
     assert costs_latex({}) == costs_markdown({}) == ""
     markdown = costs_markdown(costs).splitlines()
-    assert r"| dart | 0.5 | -4.0\* |" in markdown
-    assert "| knorm | 0.5 | **-1.0** |" in markdown
+    assert r"| dart | 0.5 | -4.0\* [-6.5, -1.5] |" in markdown
+    assert "| knorm | 0.5 | **-1.0** [-3.0, +1.0] |" in markdown
+
+
+def test_the_papers_table_has_the_numbers_of_documents() -> None:
+    same = (PressCost(0.3, -1.0, None, None, n=24), PressCost(0.5, -2.0, None, None, n=24))
+    fewer = (PressCost(0.3, -1.0, None, None, n=24), PressCost(0.5, -2.0, None, None, n=20))
+    costs = {"gtzan": {"dart": same}, "desed": {"dart": fewer}}
+    markdown = costs_markdown(costs).splitlines()
+    assert "| press | ratio | gtzan (n=24) | desed |" in markdown
+    assert "| dart | 0.5 | -2.0 | -2.0 n=20 |" in markdown
+    assert r"press & ratio & gtzan (n=24) & desed \\" in costs_latex(costs).splitlines()
+
+
+def test_equal_presses_are_not_bold_and_of_error_rates_the_lowest_is_best() -> None:
+    def at(points: float, falls: bool) -> tuple[PressCost, ...]:
+        return (PressCost(0.5, points, None, None, falls=falls),)
+
+    costs = {
+        "gtzan": {"dart": at(-1.0, False), "knorm": at(-1.0, False)},
+        "librispeech": {"dart": at(2.0, True), "knorm": at(5.0, True)},
+    }
+    markdown = costs_markdown(costs)
+    assert "| press | ratio | gtzan | librispeech ↓ |" in markdown
+    assert "| dart | 0.5 | -1.0 | **+2.0** |" in markdown
+    assert "| knorm | 0.5 | -1.0 | +5.0 |" in markdown
+    assert "↓ lower is better." in markdown
+    latex = costs_latex(costs)
+    assert r"librispeech $\downarrow$ \\" in latex
+    assert r"dart & 0.5 & $-$1.0 & \textbf{+2.0} \\" in latex
 
 
 def test_where_lower_is_better_the_head_is_marked_and_the_least_rise_is_best() -> None:
@@ -84,12 +112,12 @@ def test_where_lower_is_better_the_head_is_marked_and_the_least_rise_is_best() -
     }
     markdown = costs_markdown(costs)
     assert markdown.splitlines()[2] == "| press | ratio | slue ↓ | gtzan |"
-    assert r"| dart | 0.5 | +4.0\* | -4.0 |" in markdown
-    assert "| knorm | 0.5 | **+1.0** | -- |" in markdown
+    assert r"| dart | 0.5 | +4.0\* [+1.5, +6.5] | -4.0 |" in markdown
+    assert "| knorm | 0.5 | **+1.0** [-1.0, +3.0] | -- |" in markdown
     assert LOWER_NOTE in markdown
     latex = costs_latex(costs)
     assert r"press & ratio & slue $\downarrow$ & gtzan \\" in latex
-    assert f"% {LOWER_NOTE}" in latex
+    assert LOWER_NOTE in latex
     assert [axes.get_title() for axes in cost_by_task(costs).axes][:2] == ["slue ↓", "gtzan"]
 
 

@@ -135,7 +135,7 @@ def test_a_mutant_in_an_archive_is_told(closed: Path, files: dict[str, bytes], n
 
 def test_a_mutant_of_a_sweep_is_told(closed: Path) -> None:
     file = closed / "sweep.json"
-    cell: Any = SimpleNamespace(folders={"gtzan": closed / "cell" / "run"}, fingerprint_sha256="")
+    cell: Any = SimpleNamespace(folders={"gtzan": closed / "cell" / "run"}, fingerprint_sha256="", tasks={})
     file.write_text(json.dumps(SWEEP))
     assert sweep_costs([cell])["gtzan"]["dart"][0].points == -10.0
     tried = told = 0

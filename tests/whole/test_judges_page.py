@@ -49,7 +49,7 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
         codes.append(done.returncode)
         printed.append(done.stdout)
     unread = "the second judge of the first panel says nothing readable"
-    assert codes == [*[EXIT_WHOLE] * 5, EXIT_INCOMPLETE, EXIT_WHOLE, EXIT_WHOLE], unread
+    assert codes == [*[EXIT_WHOLE] * 5, EXIT_INCOMPLETE, *[EXIT_WHOLE] * 4], unread
     heard = {"n_left_out": {}, "grade[Qwen3-8B]": 4.0, "grade_agreement[Qwen3-8B]": None}
     assert results(tmp_path / "runs" / "heard") == heard
     assert results(tmp_path / "runs" / "words")["grade[word_judge]"] == (3 + 2) / 2
@@ -57,9 +57,10 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
     grades = [words[f"grade[{name}]"] for name in ("every_word", "long_words", "every_word+long_words")]
     assert grades == [2.5, 2.0, 2.25]
     assert words["grade_agreement[every_word+long_words]"] is not None
-    assert "heard: grade of the answer, 2 rows judged by both\n  agreement        50.0%" in printed[-1]
-    assert "grade[long_words]" in printed[-2]
-    assert "grade_agreement[" in printed[-2]
+    assert "heard: grade of the answer, 2 rows judged by both\n  agreement        50.0%" in printed[-2]
+    assert "heard: grade of the answer, 2 rows judged by both\n  agreement        " in printed[-1]
+    assert "grade[long_words]" in printed[-4]
+    assert "grade_agreement[" in printed[-4]
     panel = results(tmp_path / "runs" / "panel")
     assert panel["n_left_out"] == {"graded": 2}
     assert panel["grade[Qwen3-8B+gemma-3-12b-it]"] is None

@@ -250,6 +250,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         max_tokens_total=arguments.max_tokens_total,
         max_cost=arguments.max_cost,
         prices=parse_args(arguments.prices, "--prices"),
+        judge_prices=parse_args(arguments.judge_prices, "--judge_prices"),
         selftest=arguments.selftest,
     )
 

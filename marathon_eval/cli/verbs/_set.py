@@ -237,7 +237,7 @@ def _print_board(board: Board, runs: Sequence[ReportRun]) -> None:
 
     A task without a headline has its first metric, on the metric's own scale.
     """
-    from marathon_eval.cli.fitted_table import FittedTable, table_console
+    from marathon_eval.cli.fitted_table import FittedTable, print_sentences, table_console
     from marathon_eval.report.tables import board_notes, cell_text
     from marathon_eval.results.directions import marked
 
@@ -259,7 +259,7 @@ def _print_board(board: Board, runs: Sequence[ReportRun]) -> None:
     console = table_console(SET_PIPE_WIDTH)
     table.print(console)
     for note in board_notes(board):
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        print_sentences(console, note)
 
 
 def _first_metrics(task: str, runs: Sequence[ReportRun]) -> dict[str, tuple[str, str]]:

@@ -6,6 +6,7 @@ answer with a reference in both orders, as in AIR-Bench's chat.
 
 marathon-eval judge_agreement RUN_1 RUN_2      two runs whose open answers were graded with --judge_model
 marathon-eval judge_agreement RUN labels.csv   a judge model and labels that people gave
+marathon-eval judge_agreement RUN labels.csv --judge NAME   the same of one judge of a panel
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marathon_eval.cli.main import EXIT_WHOLE
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, unknown
 
 if TYPE_CHECKING:
     from marathon_eval.results.agreement import Agreement, Bias
@@ -32,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "or grade) if a task was judged in several ways",
     )
     parser.add_argument("other", metavar="OTHER", help="the second judge: a folder or file as for ONE")
+    parser.add_argument(
+        "--judge",
+        metavar="NAME",
+        help="of a panel only the grades of the judge of this name, as in grade[NAME]; of both sides where both have it",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
@@ -42,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     for path in (arguments.one, arguments.other):
         if not Path(path).exists():
             raise MarathonError(f"judge_agreement: {path}: no such file or folder")
-    one, other = judgements(Path(arguments.one)), judgements(Path(arguments.other))
+    one, other = (judgements(Path(path), judge) for path, judge in _judges(arguments))
     agreements, biases = compared_labels(one, other), (bias(one), bias(other))
     if arguments.json:
         print(json.dumps(agreement_as_json(agreements, *biases), indent=1))
@@ -53,6 +59,20 @@ def run(arguments: argparse.Namespace) -> int:
         if judge.n:
             print(order_told(path, judge))
     return EXIT_WHOLE
+
+
+def _judges(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
+    """Return each side with the judge whose grades are meant, None for all. Raises MarathonError for an unknown judge."""
+    from marathon_eval.results.judge_labels import judge_names
+
+    paths, judge = (arguments.one, arguments.other), arguments.judge
+    if judge is None:
+        return [(path, None) for path in paths]
+    names = {path: judge_names(Path(path)) for path in paths}
+    if not any(judge in found for found in names.values()):
+        known = list(dict.fromkeys(name for found in names.values() for name in found))
+        raise unknown("judge_agreement: --judge", "judge", judge, known)
+    return [(path, judge if judge in names[path] else None) for path in paths]
 
 
 def agreement_lines(compared: Agreement) -> list[str]:

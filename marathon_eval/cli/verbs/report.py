@@ -109,11 +109,10 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
     """Write the page, tables and plots that the flags name, and return their paths. Raises MarathonError."""
     from marathon_eval.files import write_atomically
     from marathon_eval.report.cost import sweep_costs
+    from marathon_eval.report.cost_table import costs_latex, costs_markdown
     from marathon_eval.report.figures import write_plots
     from marathon_eval.report.page import render_page
     from marathon_eval.report.tables import (
-        costs_latex,
-        costs_markdown,
         latex,
         listening_latex,
         listening_markdown,

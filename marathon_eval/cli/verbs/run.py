@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from marathon_eval.api.results import RunResult
-    from marathon_eval.evaluator.budget import Budget
     from marathon_eval.evaluator.config import RunConfig
     from marathon_eval.evaluator.dry_run import DryRun
     from marathon_eval.evaluator.workers.shares import Launch
@@ -91,12 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_budget(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that limit the requests to the model."""
+    """Add the flags that limit the requests to the model and the judge."""
     parser.add_argument(
         "--max_requests",
         type=int,
         metavar="N",
-        help="send the model at most N requests; requests answered from the cache do not count",
+        help="send at most N requests, to the model and the judge together; requests answered from the cache do not count",
     )
     parser.add_argument(
         "--max_tokens_total",
@@ -108,13 +107,19 @@ def add_budget(parser: argparse.ArgumentParser) -> None:
         "--max_cost",
         type=float,
         metavar="X",
-        help="stop sending requests once their cost, computed from --prices, reaches X",
+        help="stop sending requests once their cost, computed from --prices and --judge_prices, reaches X",
     )
     parser.add_argument(
         "--prices",
         default="",
         metavar="in=X,out=Y",
         help="prices per million tokens: in, out, audio (default: the price of in)",
+    )
+    parser.add_argument(
+        "--judge_prices",
+        default="",
+        metavar="in=X,out=Y",
+        help="prices per million tokens of the judge, as in --prices; all judges of a panel share them",
     )
 
 
@@ -157,6 +162,8 @@ def checked_run_config(arguments: argparse.Namespace, launched: bool = False) ->
 
     `launched`: a launcher started several processes.
     """
+    from marathon_eval.evaluator.budget import run_budget
+
     config = run_config(arguments)
     if arguments.export and config.output_path is None:
         raise MarathonError("--export: give --output_path DIR, the folder to write below")
@@ -170,7 +177,7 @@ def checked_run_config(arguments: argparse.Namespace, launched: bool = False) ->
     trackers_of(arguments)
     if arguments.retry < 0:
         raise MarathonError(f"--retry: must be 0 or more, got {arguments.retry}")
-    if arguments.retry and config_budget(config).limited:
+    if arguments.retry and run_budget(config, None).limited:
         raise MarathonError(
             "--retry: cannot be combined with a budget, because every round would start with a new one; "
             "drop --retry and rerun with a higher limit: finished responses are cached"
@@ -238,29 +245,22 @@ def lm_eval_arguments(result: RunResult, config: RunConfig) -> dict[str, tuple[s
     }
 
 
-def config_budget(config: RunConfig) -> Budget:
-    """Return the run's budget. Raises MarathonError."""
-    from marathon_eval.evaluator.budget import checked_budget
-
-    return checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
-
-
 def planned(config: RunConfig) -> DryRun:
     """Prepare the run without running the model, and return its expected cost and checks. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
+    from marathon_eval.evaluator.budget import run_budget
     from marathon_eval.evaluator.dry_run import dry_run
-    from marathon_eval.evaluator.evaluator import cited_by, documents_and_requests, run_parts
+    from marathon_eval.evaluator.evaluator import cited_by, documents_and_requests, is_judged, run_parts
     from marathon_eval.evaluator.preflight import RunBeforeStart
     from marathon_eval.evaluator.requests import cache_folder
 
     tasks, _, model, judge = run_parts(config)
+    budget = run_budget(config, judge if is_judged(tasks, config) else None)
     with ResponseCache(cache_folder(config)) as cache:
         model.cache = cache
         cited_by(config, model)
         _, pool = documents_and_requests(model, tasks, config, cache)
-        return dry_run(
-            RunBeforeStart(tasks, pool, (model,), judge, config, cache), budget=config_budget(config)
-        )
+        return dry_run(RunBeforeStart(tasks, pool, (model,), judge, config, cache), budget=budget)
 
 
 def show_dry_run(plan: DryRun, as_json: bool) -> int:

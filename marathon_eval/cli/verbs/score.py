@@ -195,7 +195,7 @@ def export_official(folder: Path, arguments: argparse.Namespace) -> int:
     config = config_of_run(folder, old["config"], arguments)
     registry = Registry(config.include_path, config.trust_task_code)
     tasks, _ = load_tasks(registry, config.tasks, config.num_fewshot)
-    joined = {name: rows_of_run(task, config, old["model"], folder) for name, task in tasks.items()}
+    joined = joined_by_task(tasks, config, old["model"], folder)
     docs = {name: rows.docs for name, rows in joined.items()}
     samples = {name: rows.rows for name, rows in joined.items()}
     for path in write_official(tasks, docs, samples, Path(arguments.output_path)):
@@ -226,7 +226,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     tasks, groups = load_tasks(registry, config.tasks, config.num_fewshot)
     judge = build_judge(registry, config)
     tasks = in_orders(as_judged(tasks, judge), config)
-    joined = {name: rows_of_run(task, config, old["model"], folder) for name, task in tasks.items()}
+    joined = joined_by_task(tasks, config, old["model"], folder)
     docs = {name: rows.docs for name, rows in joined.items()}
     with ResponseCache(cache_folder(config)) as cache:
         cached_judge = judge_with(judge, cache, config.judge_gen_kwargs)
@@ -257,6 +257,21 @@ def asked_before(old: Mapping[str, Any], task: str) -> dict[str, Any]:
     """Return how the run asked a task, as its manifest says; scoring again does not change it."""
     manifest = (old.get("manifests") or {}).get(task) or {}
     return {name: manifest[name] for name in ("prompts_sha256", "generation") if name in manifest}
+
+
+def joined_by_task(
+    tasks: Mapping[str, Task], config: RunConfig, model_name: str, folder: Path
+) -> dict[str, JoinedRows]:
+    """Join the run's rows with every task's documents, and say how many sounds were not needed. Raises MarathonError."""
+    joined = {name: rows_of_run(task, config, model_name, folder) for name, task in tasks.items()}
+    if unheard := sum(rows.unheard for rows in joined.values()):
+        are = "sound file is" if unheard == 1 else "sound files are"
+        print(
+            f"marathon-eval: {unheard} {are} not there, and not needed: the answers are the run's own "
+            "(clips are compared by their names)",
+            file=sys.stderr,
+        )
+    return joined
 
 
 def rows_of_run(task: Task, config: RunConfig, model_name: str, folder: Path) -> JoinedRows:

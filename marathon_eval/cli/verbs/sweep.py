@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.cli.fitted_table import FittedTable, table_console
+from marathon_eval.cli.fitted_table import FittedTable, print_sentences, table_console
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
 from marathon_eval.cli.token_maps import lacking_maps, say_lacking
 from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.sweep_table import SweepTable
     from marathon_eval.evaluator.workers.shares import Launch
 
-SWEEP_PIPE_WIDTH = 180
+SWEEP_PIPE_WIDTH = 190
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -183,7 +183,7 @@ def print_sweep(table: SweepTable, summary: dict[str, Any], output: Path | None,
             shown.add_row(*row)
         shown.add_section()
     shown.print(console)
-    console.print(sweep_footer(summary), markup=False, highlight=False, soft_wrap=True)
+    print_sentences(console, sweep_footer(summary))
 
 
 def sweep_footer(summary: dict[str, Any]) -> str:
@@ -196,7 +196,8 @@ def sweep_footer(summary: dict[str, Any]) -> str:
     text = (
         "Differences are paired by document; intervals go by clip. lost: right only without the press; "
         "won: right only with it; p: exact sign-flip test of lost and won over clips, Holm-corrected over the task's cells.\n"
-        "kept: share of the audio tokens (or of their keys) that stay; prefill in theory: speed-up by the FLOP model.\n"
+        "kept: share of the audio tokens (or of their keys) that stay; KV MB: mean size of an answer's KV cache after the press; "
+        "prefill in theory: speed-up by the FLOP model.\n"
         "Seconds are per answer, as if each cell ran alone: a stage that cells share was measured once and counts in each. "
         "speed-up: over all stages, on the documents that both cells answered with the same loaded weights; blank where "
         "cached responses come from another session.\n"

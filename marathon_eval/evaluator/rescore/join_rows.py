@@ -25,17 +25,21 @@ from marathon_eval.task.task import Task
 
 #: Row numbers that a message lists before it only counts them.
 LISTED = 20
+#: Why a document has no row: the run did not ask it.
+NOT_ASKED = "not asked"
 
 
 class JoinedRows(NamedTuple):
     """Holds the documents that a run has rows for, the rows by document number, and the numbers of rows left over.
 
-    A document that has an error now has no row. `left_over` are rows of the run that no document asks for any more.
+    A document that has an error now has no row. `left_over` are rows of the run that no document asks for any more, and
+    `unheard` counts the sound files that are not there, which were not needed.
     """
 
     docs: DocSet
     rows: Mapping[int, StoredRow]
     left_over: list[int]
+    unheard: int = 0
 
 
 class _Mismatch(NamedTuple):
@@ -50,12 +54,12 @@ def joined_rows(task: Task, config: RunConfig, model_name: str, folder: Path) ->
     those that the run did not ask.
     """
     stored = StoredRows(read_samples(folder, task.name))
-    joined, mismatches = _joined(task, docs_of(task, config), config, model_name, stored)
+    joined, mismatches = _joined(task, docs_of(task, config, sounds_needed=False), config, model_name, stored)
     limited = config.limit is not None or config.samples is not None
     controlled = config.swap_audio or config.no_audio is not None or config.permute_choices is not None
     if mismatches and limited and not controlled:
         # the order of the file may have changed, so that the first rows are others now
-        every = docs_of(task, replace(config, limit=None, samples=None))
+        every = docs_of(task, replace(config, limit=None, samples=None), sounds_needed=False)
         joined, _ = _joined(task, every, config, model_name, stored)
         if not joined.left_over:
             kept = [doc for doc in every.docs if doc.doc_id in joined.rows]
@@ -77,18 +81,36 @@ def _joined(
     facts = _facts([item.recorded for item in items if item.recorded], config)
     rows: dict[int, int] = {}
     mismatches: list[_Mismatch] = []
+    may_lack = config.limit is None and config.samples is None and _leaves_out(task, config)
+    never_asked: set[int] = set()
     for item in items:
         if item.recorded is None:
             continue  # the document's own error makes it an error row
         found = _row_of(item.doc, item.recorded, task, stored, facts)
-        if isinstance(found, str):
+        if found == NOT_ASKED and may_lack and not all(clip in facts for clip in item.recorded.audios):
+            never_asked.add(item.doc.doc_id)  # the run left it out too, for its sound or its length
+        elif isinstance(found, str):
             mismatches.append(_Mismatch(item.doc.doc_id, found))
         else:
             rows[item.doc.doc_id] = found
     used = {stored.doc_ids[place] for place in rows.values()}
     used |= {item.doc.doc_id for item in items if not item.requests}
     left_over = [doc_id for doc_id in stored.doc_ids if doc_id not in used]
-    return JoinedRows(docs, RowsByDoc(stored, rows), left_over), mismatches
+    clips = {
+        clip.path for item in items if item.recorded for clip in item.recorded.audios if clip not in facts
+    }
+    if never_asked:
+        kept = [doc for doc in docs.docs if doc.doc_id not in never_asked]
+        docs = replace(docs, docs=kept, n_missing=docs.n_missing + len(never_asked))
+    return JoinedRows(docs, RowsByDoc(stored, rows), left_over, len(clips)), mismatches
+
+
+def _leaves_out(task: Task, config: RunConfig) -> bool:
+    """Whether a run of the task leaves out rows whose sound is missing, too short or too long."""
+    of_task = task.config
+    bounds = (config.min_seconds, config.max_seconds, of_task.min_seconds, of_task.max_seconds)
+    drops = of_task.on_missing_audio == "drop" or bool(of_task.known_missing)
+    return drops or any(bound is not None for bound in bounds)
 
 
 def _row_of(
@@ -100,7 +122,11 @@ def _row_of(
 ) -> int | str:
     """Return the place of the row that answers a document, or why there is none. Equal requests have equal answers."""
     key = _key_of_request(request, facts)
-    same = stored.places.get(asked_digest(*key), [])
+    if all(clip in facts for clip in request.audios):
+        same = stored.places.get(asked_digest(*key), [])
+    else:
+        names = tuple(PurePath(clip.path).name for clip in request.audios)
+        same = stored.named.get(asked_digest(request.prompt_sha256, names), [])
     now = _options(task, doc)
     fitting = [place for place in same if stored.has_options(place, now)]
     if fitting:
@@ -114,7 +140,7 @@ def _row_of(
     if same:
         return "other options"
     if there is None:
-        return "not asked"
+        return NOT_ASKED
     if there["prompt_sha256"] == key[0]:
         return "another clip"
     return "another prompt"

@@ -26,6 +26,8 @@ class StoredRows:
         #: Places by document number, and by what was asked (`asked_digest`).
         self.numbers: dict[int, int] = {}
         self.places: dict[bytes, list[int]] = {}
+        #: The same with the clips' file names in place of their hashes, for clips that are not there any more.
+        self.named: dict[bytes, list[int]] = {}
         self._options: dict[str, list[bytes | None]] = {name: [] for name in _OPTIONS}
         self._shared: dict[bytes, bytes] = {}
         for place, row in enumerate(rows):
@@ -34,6 +36,8 @@ class StoredRows:
             self.numbers[row["doc_id"]] = place
             clips = (clip.get("sha256") or PurePath(str(clip.get("path"))).name for clip in row["audio"])
             self.places.setdefault(asked_digest(row["prompt_sha256"], tuple(clips)), []).append(place)
+            names = tuple(PurePath(str(clip.get("path"))).name for clip in row["audio"])
+            self.named.setdefault(asked_digest(row["prompt_sha256"], names), []).append(place)
             for name, column in self._options.items():
                 column.append(self._shared_digest(row[name]) if name in row else None)
 

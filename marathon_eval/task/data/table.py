@@ -17,7 +17,8 @@ BUILDERS = ("arrow", "text", "audiofolder")
 class Table:
     """Holds all rows of one split and the source of their files.
 
-    `embedded` has the paths of audio that stood inside the table, by the name that rows have in its place.
+    `embedded` has the paths of audio that stood inside the table, by the name that rows have in its place. Without
+    `sounds_needed` a row whose sound file is not there is no error: its answer is in a finished run.
     """
 
     rows: Sequence[Row]
@@ -25,3 +26,4 @@ class Table:
     label: str
     sha256: str | None
     embedded: dict[str, str] = field(default_factory=dict)
+    sounds_needed: bool = True

@@ -65,6 +65,12 @@ class GradePrompt(JudgePrompt):
         pattern="^(required|optional|none)$",
         description="required: the prompt has the right answer; optional: where the row has one; none: never",
     )
+    combine: str = Field(
+        "mean",
+        pattern="^(mean|vote|median)$",
+        description="how the grades of several judges or raters make the row's: their mean, the most frequent one (of equally "
+        "frequent ones the lowest), or their median",
+    )
     against: str | None = Field(
         None,
         description="column or template of another answer: both are graded in one reply, in both orders; "
