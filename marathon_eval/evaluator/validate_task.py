@@ -17,7 +17,6 @@ from marathon_eval.evaluator.scorer_check import (
 )
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.scorer import Reading
-from marathon_eval.task.data.table import FORMATS
 from marathon_eval.task.group import check_group
 from marathon_eval.task.task import Group, Task, load_task
 
@@ -93,12 +92,7 @@ def _member_problems(group: Group, find: Callable[[str], Path], registry: Regist
 
 def _has_data(task: Task, data_dir: str | None) -> bool:
     """Return whether the task's rows can be read without the hub."""
-    files = task.config.dataset_kwargs.data_files
-    if data_dir is not None or task.config.dataset_path not in FORMATS or files is None:
-        return data_dir is not None
-    groups = [files] if isinstance(files, str) else files if isinstance(files, list) else [*files.values()]
-    names = [name for group in groups for name in ([group] if isinstance(group, str) else group)]
-    return all((task.path.resolve().parent / name).is_file() or Path(name).is_file() for name in names)
+    return data_dir is not None or bool(task.reader().local_files())
 
 
 def _data_problems(task: Task, data_dir: str | None) -> Iterator[str]:

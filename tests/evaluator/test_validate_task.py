@@ -57,6 +57,27 @@ class TestValidation:
         (found,) = self.problems(tmp_path / "g.yaml")
         assert "no task 'gtzam'. Did you mean gtzan?" in found
 
+    def test_rows_are_checked_where_a_run_finds_them(self, tmp_path: Path) -> None:
+        """A file tree beside the YAML, and data files by pattern: both were left unchecked, although a run reads them."""
+        (tmp_path / "clips").mkdir()
+        (tmp_path / "clips" / "dog.wav").touch()
+        tree = "task: own\ndataset_path: file_tree\ndataset_kwargs: {file_tree: ['clips/{kind}.wav']}\ndoc_to_text: '?'\n"
+        path = tmp_path / "own.yaml"
+        path.write_text(tree + "doc_to_target: sort\n")
+        assert [problem.partition(": doc")[2] for problem in self.problems(path)] == [
+            "_to_target: no row has 'sort'. Rows have: kind, path"
+        ]
+        path.write_text(tree + "doc_to_target: kind\n")
+        assert validated(path, Registry().task_path) == ([], "")
+        path.write_text(tree.replace("clips/", "others/") + "doc_to_target: kind\n")
+        assert validated(path, Registry().task_path).unchecked.startswith("rows not checked")
+        (tmp_path / "rows-1.jsonl").write_text('{"q": "?"}\n')
+        path.write_text(
+            "task: own\ndataset_path: json\ndataset_kwargs: {data_files: 'rows-*.jsonl'}\n"
+            "doc_to_text: q\ndoc_to_target: a\n"
+        )
+        assert "no row has 'a'" in self.problems(path)[0]
+
     def test_data_that_is_not_at_hand_is_not_asked_for(self, tmp_path: Path) -> None:
         path = write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\n", [{"q": "?", "a": "x"}])
         assert validated(path, Registry().task_path) == ([], "")
