@@ -18,7 +18,7 @@ from marathon_eval.results.outcomes import GRADED, NAMES
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.rescore.recorded_prompts import PromptFinder, RecordedPrompt
-    from marathon_eval.results.failures import ListedRow, ReadRows
+    from marathon_eval.results.failures import GradedRows, ListedRow, ReadRows
 
 ROWS_PIPE_WIDTH = 160
 #: Characters of a text in the table; --json prints it whole.
@@ -73,14 +73,14 @@ def print_rows_not_right(
     """
     from marathon_eval.results.failures import listed_rows, rows_not_right
 
-    graded = Counter[str]()
+    graded: dict[str, GradedRows] = {}
     by_task = {
         task: rows_not_right(listed_rows(run.folder, run.results, task, reading, run.read), only, graded)
         for task in tasks
     }
     if prompts is None:
         listed = [row for rows in by_task.values() for row in rows]
-        print_listed(run.folder, listed, only, graded.total())
+        print_listed(run.folder, listed, only, sum(rows.count for rows in graded.values()))
     else:
         printed = [print_with_prompts(task, list(rows), prompts) for task, rows in by_task.items()]
         if any(part.missing for part in printed):
@@ -126,12 +126,13 @@ def prompt_fields(digest: str | None, found: Mapping[str, RecordedPrompt], why: 
     return {"system": None, "prompt": None, "prompt_missing": why if digest else "the row has no prompt"}
 
 
-def graded_lines(graded: Mapping[str, int], only: str | None) -> Iterator[str]:
-    """Yield a line per task with graded rows that says how many there are, and which are listed."""
+def graded_lines(graded: Mapping[str, GradedRows], only: str | None) -> Iterator[str]:
+    """Yield a line per task with graded rows: how many, by which metric, their worst and best score, which are listed."""
     from marathon_eval.results.failures import MOST_GRADED
 
-    for task, number in graded.items():
-        line = f"{task}: {number} rows are graded, neither right nor wrong"
+    for task, rows in graded.items() if only in (None, "graded") else ():
+        number = rows.count
+        line = f"{task}: {number} rows are graded {rows.told()}: not counted as right or wrong"
         if only is None:
             all_listed = number <= MOST_GRADED
             line += "; listed from the worst" if all_listed else f"; the {MOST_GRADED} worst are listed"
@@ -199,14 +200,16 @@ def tasks_of_run(
 
 def print_listed(folder: Path, rows: Sequence[ListedRow], only: str | None, n_graded: int) -> None:
     """Print a table of the rows and their number by outcome; of `n_graded` graded rows some may not be listed."""
+    from marathon_eval.results.failures import graded_words
+
     table = FittedTable(LISTED_COLUMNS, len(LISTED_COLUMNS), 2)
     for row in rows:
         said = next((text for text in (row.error, row.reason) if text is not None), row.response)
-        score = f" {row.score:.3g}" if row.outcome == NAMES[GRADED] and row.score is not None else ""
+        is_graded = row.outcome == NAMES[GRADED] and row.score is not None
         table.add_row(
             row.task,
             str(row.row),
-            row.outcome + score,
+            graded_words(row.metric, row.score or 0.0, row.higher_is_better) if is_graded else row.outcome,
             *(short_text(text) for text in (row.target, row.answer, said)),
         )
     console = table_console(ROWS_PIPE_WIDTH)
@@ -214,7 +217,10 @@ def print_listed(folder: Path, rows: Sequence[ListedRow], only: str | None, n_gr
         table.print(console)
     counts = Counter(row.outcome for row in rows if row.outcome != NAMES[GRADED])
     none = f"no row is {only or 'wrong, unanswered, failed or unscored'}"
-    parts = [f"{n} {outcome}" for outcome, n in counts.items()] or [none] * (only != "graded")
+    # where all rows are graded, "no row is wrong" would praise a transcript of which every word is wrong
+    parts = [f"{n} {outcome}" for outcome, n in counts.items()] or [none] * (
+        only != "graded" and (only is not None or not n_graded)
+    )
     parts += [f"{n_graded} graded"] if only in (None, "graded") and (n_graded or only) else []
     text = ", ".join(parts)
     console.print(f"{folder}: {text}", highlight=False, soft_wrap=True)

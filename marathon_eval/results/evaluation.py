@@ -11,6 +11,7 @@ from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.results.label import label_words
 from marathon_eval.results.lm_eval_export import results, sample_rows
+from marathon_eval.scoring.grades import grades_in_words
 
 if TYPE_CHECKING:
     import pandas
@@ -124,7 +125,7 @@ def sample_records(result: RunResult) -> Iterator[dict[str, Any]]:
                 "seconds": sum(clip.get("seconds") or 0.0 for clip in sample.audio),
             }
             for reading, scored in sample.readings.items():
-                record[reading] = scored.answer
+                record[reading] = grades_in_words(scored.answer)
                 record |= {f"{reading}_{metric}": score for metric, score in scored.scores.items()}
             yield {**record, **{f"field_{name}": value for name, value in sample.fields.items()}}
 
