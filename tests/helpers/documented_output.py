@@ -63,7 +63,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "view": (r"^http://127\.0\.0\.1:\d+/\S+/$",),
     "doctor": (r"^rows: (\w+ \d+, )*\w+ \d+$", r"^audio: \d+ files, \d+\.\d\d h$"),
     "durations": (r"seconds; total in hours", r"count.*total.*mean.*median", r"gtzan\W+6\W"),
-    "cache ls": (r": \d+ answers of \d+ models?$", r'^\s+\d+  [0-9a-f]{8}  \{"adapter_version": '),
+    "cache ls": (r": \d+ answers of \d+ models?$", r"^\s+\d+  [0-9a-f]{8}  \w"),
     "cache show": (r'"request": \{', r'"fingerprint": ', r'"response": \{'),
     "cache why": (r"^\d+ of \d+ requests are in the cache$",),
     "cache verify": (r": every entry is whole$",),
