@@ -35,12 +35,18 @@ _STATES = {
 
 
 class ShownRun(NamedTuple):
-    """Holds what `show RUN` reads of a run: its folder, its tasks, the reader of its rows, and a word on its state."""
+    """Holds what `show RUN` reads of a run: its folder, its tasks, the reader of its rows, and a word on its state.
+
+    `state` is that of a run without results, `ended` how a run with results ended; `newer` tells of a newer run that was
+    killed.
+    """
 
     folder: Path
     results: Mapping[str, Any]
     read: ReadRows
     state: str = ""
+    ended: str = "finished"
+    newer: str = ""
 
 
 def shown_run(path: Path) -> ShownRun:
@@ -55,9 +61,25 @@ def shown_run(path: Path) -> ShownRun:
     finished = max((file.stat().st_mtime for file in path.glob("**/results.json")), default=None)
     if unfinished is None or (finished is not None and not unfinished.outlives(finished)):
         folder = newest_run(path)
-        return ShownRun(folder, read_results(folder), read_samples)
+        results = read_results(folder)
+        newer = ""
+        if unfinished is not None and finished is not None and unfinished.wrote_after(finished):
+            newer = f"{unfinished.folder}: a newer run {_STATES[unfinished.goes_on]}: {unfinished.rows_told()}; `show` with this folder shows it"
+        return ShownRun(folder, results, read_samples, ended=_end_of(folder, results), newer=newer)
     state = _STATES[unfinished.goes_on]
     return ShownRun(unfinished.folder, unfinished.facts, partial_rows, f"{unfinished.facts['model']} {state}")
+
+
+def _end_of(folder: Path, results: Mapping[str, Any]) -> str:
+    """Return `finished`, or of a run that was stopped how many of its rows it had asked."""
+    from marathon_eval.api.results import NOT_REACHED
+    from marathon_eval.results.files import read_samples
+
+    if not results.get("interrupted"):
+        return "finished"
+    rows = sum(task["n_loaded"] for task in results["tasks"].values())
+    left = sum(row["error"] == NOT_REACHED for task in results["tasks"] for row in read_samples(folder, task))
+    return f"interrupted: {rows - left} of {rows} rows were asked; the same command asks the others"
 
 
 def print_rows_not_right(
@@ -89,6 +111,8 @@ def print_rows_not_right(
         print(printable(line), file=sys.stdout if prompts is None else sys.stderr)
     if run.state and prompts is None:
         print(printable(f"{run.state}: more rows may follow"))
+    if run.newer:
+        print(printable(run.newer), file=sys.stdout if prompts is None else sys.stderr)
     return EXIT_WHOLE
 
 
@@ -163,7 +187,8 @@ def print_outcomes(run: ShownRun, chosen: Sequence[str], reading: str | None, as
     loaded = {task: run.results["tasks"][task]["n_loaded"] for task in chosen}
     if as_json:
         shown = {task: {"n_loaded": loaded[task], "outcomes": dict(counts[task])} for task in chosen}
-        print(json.dumps({"folder": str(run.folder), "state": run.state or "finished", "tasks": shown}))
+        facts = {"folder": str(run.folder), "state": run.state or run.ended, "newer": run.newer or None}
+        print(json.dumps({**facts, "tasks": shown}))
         return EXIT_WHOLE
     outcomes = [name for name in NAMES.values() if any(count[name] for count in counts.values())]
     table = FittedTable(("task", "rows", "of", *outcomes), 1, 1)
@@ -174,7 +199,8 @@ def print_outcomes(run: ShownRun, chosen: Sequence[str], reading: str | None, as
     table.print(console)
     for line in other_readings_lines(run.results, chosen, reading):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{run.folder}: {run.state or 'finished'}", markup=False, highlight=False, soft_wrap=True)
+    for line in (f"{run.folder}: {run.state or run.ended}", *([run.newer] if run.newer else [])):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return EXIT_WHOLE
 
 
