@@ -61,7 +61,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "leaderboard --champions": (r"^\| category \| tasks \| published champion \|", r"^\| speech \|"),
     "report": (r"\.html$",),
     "view": (r"^http://127\.0\.0\.1:\d+/\S+/$",),
-    "doctor": (r"^rows: (\w+ \d+, )*\w+ \d+$", r"^audio: \d+ files, \d+\.\d\d h$"),
+    "doctor": (r"^rows: (\w+ \d+, )*\w+ \d+$", r"^audio: \d+ files, \d[\d.]* (?:h|min|s)$"),
     "durations": (r"seconds; total in hours", r"count.*total.*mean.*median", r"gtzan\W+6\W"),
     "cache ls": (r": \d+ answers of \d+ models?$", r"^\s+\d+  [0-9a-f]{8}  \w"),
     "cache show": (r'"request": \{', r'"fingerprint": ', r'"response": \{'),
