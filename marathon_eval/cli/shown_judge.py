@@ -67,7 +67,7 @@ def judge_prompts_of_run(
 ) -> dict[str, dict[str, Any]]:
     """Return the judge's prompts about a run's row with the run's answer, or under `prompts` why they are not known."""
     response = sample["response"]
-    text = response[0] if isinstance(response, list) else response
+    text = next(iter(response), None) if isinstance(response, list) else response
     if not sample.get("judge") or text is None:
         return {}
     found = prompts.row(task, sample["doc_id"], sample["prompt_sha256"])
@@ -82,7 +82,8 @@ def reply_lines(judge: Mapping[str, Any], answers: Sequence[str | None]) -> Iter
     `answers` are those of the row's readings, among them the votes in the order of the replies.
     """
     votes = next((found for answer in answers if (found := votes_in(answer))), [])
-    for kind, calls in judge.items():
+    for kind, given in judge.items():
+        calls = given if isinstance(given, list) else [given]
         known = kind == "grade" and len(votes) == len(calls)
         for place, attempts in enumerate(calls):
             texts = list(map(str, attempts)) if isinstance(attempts, list) else [str(attempts)]
