@@ -137,6 +137,8 @@ def dispatch(arguments: list[str], alone: bool = False) -> int:
     if verb not in verbs():
         from marathon_eval.cli.other_harnesses import written_elsewhere
 
+        if verb in ("version", "V"):
+            raise MarathonError(f"no verb '{verb}'. The version is printed by: marathon-eval --version")
         nearest = written_elsewhere(verb) or did_you_mean(verb, verbs())
         raise MarathonError(f"no verb '{verb}'.{nearest} Verbs: {', '.join(verbs())}")
     parser = verb_parser(verb)

@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.cli.main import EXIT_WHOLE
 from marathon_eval.cli.plain_output import printable
 from marathon_eval.cli.run_rows import ShownRun, prompt_fields
+from marathon_eval.cli.shown_judge import judge_prompt_lines, judge_prompts_of_run, reply_lines
 from marathon_eval.errors import MarathonError
+from marathon_eval.scoring.grades import grades_in_words
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.rescore.recorded_prompts import PromptFinder
+
+
+#: Stands for the columns that a sample does not hold.
+_NO_FIELDS = (
+    "none in the samples: `sample_fields` of the task keeps columns there, and `show TASK ROW` prints all"
+)
 
 
 def print_run_row(
@@ -55,8 +63,37 @@ def row_facts(
     listed = listed_row(task, sample, shown, deciding(headline, summary.get("metrics")))
     digest = listed.prompt_sha256
     found, why = prompts.of(task, [digest] if digest else [])
-    more = {name: sample.get(name) for name in ("status", "readings", "judge", "choices", "fields", "usage")}
+    more = {name: sample.get(name) for name in ("status", "judge", "fields", "usage")}
+    more["readings"] = with_scores_of_rows(sample["readings"], summary.get("metrics") or {})
+    more["judge_prompts"] = judge_prompts_of_run(prompts, sample, task)
     return {**asdict(listed), "reading": shown, **prompt_fields(digest, found, why), **more}
+
+
+def with_scores_of_rows(
+    readings: Mapping[str, Mapping[str, Any]], metrics: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> dict[str, dict[str, Any]]:
+    """Return a sample's readings without scores of metrics that have a value over all rows alone, such as macro_f1."""
+    from marathon_eval.results.outcomes import is_of_all_rows
+
+    return {
+        name: {
+            **entry,
+            "scores": {
+                metric: score
+                for metric, score in entry["scores"].items()
+                if not is_of_all_rows(metric, metrics.get(name, {}).get(metric, {}))
+            },
+        }
+        for name, entry in readings.items()
+    }
+
+
+def clip_text(clip: Mapping[str, Any]) -> str:
+    """Return the path of a sample's clip, and its stretch where it is not the whole file."""
+    start, stop = clip.get("start") or 0.0, clip.get("stop")
+    if not start and stop is None:
+        return str(clip["path"])
+    return f"{clip['path']}, {start:g} s to " + ("the end" if stop is None else f"{stop:g} s")
 
 
 def window_lines(details: Mapping[str, Any]) -> Iterator[str]:
@@ -112,9 +149,9 @@ def row_lines(row: Mapping[str, Any]) -> list[str]:
     lines = [
         f"task     {row['task']}, row {row['row']}",
         f"outcome  {row['outcome']} under the reading {row['reading']}{score}",
-        *(f"audio    {path}" for path in row["audio"]),
-        f"target   {row['target']}",
-        f"fields   {json.dumps(row['fields'], ensure_ascii=False)}",
+        *(f"audio    {clip_text(clip)}" for clip in row["audio"]),
+        f"target   {row['target']}" + (f": {row['target_text']}" if row["target_text"] else ""),
+        "fields   " + (json.dumps(row["fields"], ensure_ascii=False) if row["fields"] else _NO_FIELDS),
     ]
     if row["prompt"] is None:
         lines.append(f"prompt   none: {row['prompt_missing']}")
@@ -129,7 +166,7 @@ def row_lines(row: Mapping[str, Any]) -> list[str]:
     lines += window_lines(details)
     for name, entry in (row["readings"] or {}).items():
         scores = ", ".join(f"{metric} {value}" for metric, value in entry["scores"].items())
-        lines.append(f"reading  {name}: {entry['answer']!r} by {entry['rule']}: {scores or 'no score'}")
-    if row["judge"]:
-        lines.append(f"judge    {json.dumps(row['judge'], ensure_ascii=False)}")
-    return lines
+        answer = grades_in_words(entry["answer"])
+        lines.append(f"reading  {name}: {answer!r} by {entry['rule']}: {scores or 'no score'}")
+    lines += reply_lines(row["judge"] or {}, [entry["answer"] for entry in (row["readings"] or {}).values()])
+    return [*lines, *judge_prompt_lines(row["judge_prompts"])]

@@ -18,7 +18,7 @@ from marathon_eval.results.outcomes import GRADED, NAMES
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.rescore.recorded_prompts import PromptFinder, RecordedPrompt
-    from marathon_eval.results.failures import ListedRow, ReadRows
+    from marathon_eval.results.failures import GradedRows, ListedRow, ReadRows
 
 ROWS_PIPE_WIDTH = 160
 #: Characters of a text in the table; --json prints it whole.
@@ -35,12 +35,18 @@ _STATES = {
 
 
 class ShownRun(NamedTuple):
-    """Holds what `show RUN` reads of a run: its folder, its tasks, the reader of its rows, and a word on its state."""
+    """Holds what `show RUN` reads of a run: its folder, its tasks, the reader of its rows, and a word on its state.
+
+    `state` is that of a run without results, `ended` how a run with results ended; `newer` tells of a newer run that was
+    killed.
+    """
 
     folder: Path
     results: Mapping[str, Any]
     read: ReadRows
     state: str = ""
+    ended: str = "finished"
+    newer: str = ""
 
 
 def shown_run(path: Path) -> ShownRun:
@@ -55,9 +61,25 @@ def shown_run(path: Path) -> ShownRun:
     finished = max((file.stat().st_mtime for file in path.glob("**/results.json")), default=None)
     if unfinished is None or (finished is not None and not unfinished.outlives(finished)):
         folder = newest_run(path)
-        return ShownRun(folder, read_results(folder), read_samples)
+        results = read_results(folder)
+        newer = ""
+        if unfinished is not None and finished is not None and unfinished.wrote_after(finished):
+            newer = f"{unfinished.folder}: a newer run {_STATES[unfinished.goes_on]}: {unfinished.rows_told()}; `show` with this folder shows it"
+        return ShownRun(folder, results, read_samples, ended=_end_of(folder, results), newer=newer)
     state = _STATES[unfinished.goes_on]
     return ShownRun(unfinished.folder, unfinished.facts, partial_rows, f"{unfinished.facts['model']} {state}")
+
+
+def _end_of(folder: Path, results: Mapping[str, Any]) -> str:
+    """Return `finished`, or of a run that was stopped how many of its rows it had asked."""
+    from marathon_eval.api.results import NOT_REACHED
+    from marathon_eval.results.files import read_samples
+
+    if not results.get("interrupted"):
+        return "finished"
+    rows = sum(task["n_loaded"] for task in results["tasks"].values())
+    left = sum(row["error"] == NOT_REACHED for task in results["tasks"] for row in read_samples(folder, task))
+    return f"interrupted: {rows - left} of {rows} rows were asked; the same command asks the others"
 
 
 def print_rows_not_right(
@@ -73,14 +95,14 @@ def print_rows_not_right(
     """
     from marathon_eval.results.failures import listed_rows, rows_not_right
 
-    graded = Counter[str]()
+    graded: dict[str, GradedRows] = {}
     by_task = {
         task: rows_not_right(listed_rows(run.folder, run.results, task, reading, run.read), only, graded)
         for task in tasks
     }
     if prompts is None:
         listed = [row for rows in by_task.values() for row in rows]
-        print_listed(run.folder, listed, only, graded.total())
+        print_listed(run.folder, listed, only, sum(rows.count for rows in graded.values()))
     else:
         printed = [print_with_prompts(task, list(rows), prompts) for task, rows in by_task.items()]
         if any(part.missing for part in printed):
@@ -89,6 +111,8 @@ def print_rows_not_right(
         print(printable(line), file=sys.stdout if prompts is None else sys.stderr)
     if run.state and prompts is None:
         print(printable(f"{run.state}: more rows may follow"))
+    if run.newer:
+        print(printable(run.newer), file=sys.stdout if prompts is None else sys.stderr)
     return EXIT_WHOLE
 
 
@@ -126,12 +150,13 @@ def prompt_fields(digest: str | None, found: Mapping[str, RecordedPrompt], why: 
     return {"system": None, "prompt": None, "prompt_missing": why if digest else "the row has no prompt"}
 
 
-def graded_lines(graded: Mapping[str, int], only: str | None) -> Iterator[str]:
-    """Yield a line per task with graded rows that says how many there are, and which are listed."""
+def graded_lines(graded: Mapping[str, GradedRows], only: str | None) -> Iterator[str]:
+    """Yield a line per task with graded rows: how many, by which metric, their worst and best score, which are listed."""
     from marathon_eval.results.failures import MOST_GRADED
 
-    for task, number in graded.items():
-        line = f"{task}: {number} rows are graded, neither right nor wrong"
+    for task, rows in graded.items() if only in (None, "graded") else ():
+        number = rows.count
+        line = f"{task}: {number} rows are graded {rows.told()}: not counted as right or wrong"
         if only is None:
             all_listed = number <= MOST_GRADED
             line += "; listed from the worst" if all_listed else f"; the {MOST_GRADED} worst are listed"
@@ -162,7 +187,8 @@ def print_outcomes(run: ShownRun, chosen: Sequence[str], reading: str | None, as
     loaded = {task: run.results["tasks"][task]["n_loaded"] for task in chosen}
     if as_json:
         shown = {task: {"n_loaded": loaded[task], "outcomes": dict(counts[task])} for task in chosen}
-        print(json.dumps({"folder": str(run.folder), "state": run.state or "finished", "tasks": shown}))
+        facts = {"folder": str(run.folder), "state": run.state or run.ended, "newer": run.newer or None}
+        print(json.dumps({**facts, "tasks": shown}))
         return EXIT_WHOLE
     outcomes = [name for name in NAMES.values() if any(count[name] for count in counts.values())]
     table = FittedTable(("task", "rows", "of", *outcomes), 1, 1)
@@ -173,7 +199,8 @@ def print_outcomes(run: ShownRun, chosen: Sequence[str], reading: str | None, as
     table.print(console)
     for line in other_readings_lines(run.results, chosen, reading):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{run.folder}: {run.state or 'finished'}", markup=False, highlight=False, soft_wrap=True)
+    for line in (f"{run.folder}: {run.state or run.ended}", *([run.newer] if run.newer else [])):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return EXIT_WHOLE
 
 
@@ -199,14 +226,16 @@ def tasks_of_run(
 
 def print_listed(folder: Path, rows: Sequence[ListedRow], only: str | None, n_graded: int) -> None:
     """Print a table of the rows and their number by outcome; of `n_graded` graded rows some may not be listed."""
+    from marathon_eval.results.failures import graded_words
+
     table = FittedTable(LISTED_COLUMNS, len(LISTED_COLUMNS), 2)
     for row in rows:
         said = next((text for text in (row.error, row.reason) if text is not None), row.response)
-        score = f" {row.score:.3g}" if row.outcome == NAMES[GRADED] and row.score is not None else ""
+        is_graded = row.outcome == NAMES[GRADED] and row.score is not None
         table.add_row(
             row.task,
             str(row.row),
-            row.outcome + score,
+            graded_words(row.metric, row.score or 0.0, row.higher_is_better) if is_graded else row.outcome,
             *(short_text(text) for text in (row.target, row.answer, said)),
         )
     console = table_console(ROWS_PIPE_WIDTH)
@@ -214,7 +243,10 @@ def print_listed(folder: Path, rows: Sequence[ListedRow], only: str | None, n_gr
         table.print(console)
     counts = Counter(row.outcome for row in rows if row.outcome != NAMES[GRADED])
     none = f"no row is {only or 'wrong, unanswered, failed or unscored'}"
-    parts = [f"{n} {outcome}" for outcome, n in counts.items()] or [none] * (only != "graded")
+    # where all rows are graded, "no row is wrong" would praise a transcript of which every word is wrong
+    parts = [f"{n} {outcome}" for outcome, n in counts.items()] or [none] * (
+        only != "graded" and (only is not None or not n_graded)
+    )
     parts += [f"{n_graded} graded"] if only in (None, "graded") and (n_graded or only) else []
     text = ", ".join(parts)
     console.print(f"{folder}: {text}", highlight=False, soft_wrap=True)

@@ -156,7 +156,7 @@ class RowEvidence(NamedTuple):
 
 def _fault(task: Task, reading: Reading, metric: Metric, rows: Sequence[Doc]) -> str | None:
     """Describe what is wrong with a scorer; None if nothing is, "" if the rows do not decide."""
-    steps = _steps(task, reading)
+    steps = steps_of(task, reading)
     best = 1.0 if metric.higher_is_better else 0.0
     evidence: list[RowEvidence] = []
     complete = True
@@ -198,7 +198,8 @@ def _evidence(
     return RowEvidence(right, wrong_best, False) if scored else None
 
 
-def _steps(task: Task, reading: Reading) -> Sequence[Mapping[str, Any]]:
+def steps_of(task: Task, reading: Reading) -> Sequence[Mapping[str, Any]]:
+    """Return the filters of a reading as the task writes them."""
     spec = next(spec for spec in task.config.filter_list if spec["name"] == reading.name)
     steps: Sequence[Mapping[str, Any]] = spec["filter"]
     return steps
@@ -230,7 +231,7 @@ def gold_and_wrong_text(task: Task, doc: Doc) -> tuple[str, str | None]:
 
     Options are given by letter, or by their text where they are shown without letters.
     """
-    options = _split_options(doc, task.context(doc))
+    options = split_options(doc, task.context(doc))
     if not options.right:  # options that only a filter reads need not contain the gold answer
         return _targets(doc)[0], None
     return options.right[0][0], options.wrong[0][0] if options.wrong else None
@@ -274,7 +275,7 @@ class SplitOptions(NamedTuple):
     wrong: list[tuple[str, str]]
 
 
-def _split_options(doc: Doc, context: FilterContext) -> SplitOptions:
+def split_options(doc: Doc, context: FilterContext) -> SplitOptions:
     """Split a row's options; one is right if its letter or its text is a target."""
     targets = _targets(doc)
     options = list(zip(context.letters or context.choices, context.choices, strict=False))
@@ -284,7 +285,7 @@ def _split_options(doc: Doc, context: FilterContext) -> SplitOptions:
 
 def _gold_and_wrong_contents(doc: Doc, context: FilterContext) -> tuple[list[str], list[str]]:
     """Return the right answers and the wrong ones: the targets, and each option's letter and text."""
-    options = _split_options(doc, context)
+    options = split_options(doc, context)
     right_texts = {text for _, text in options.right}
     repeated = [option for option in options.wrong if option[1] in right_texts]
     # metrics of sets and intervals want all targets at once

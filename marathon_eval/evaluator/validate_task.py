@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from marathon_eval.api.doc import Doc
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.evaluator.gold_phrasings import EXACT, readable_gold
 from marathon_eval.evaluator.scorer_check import (
     at_reading,
     check_scorers,
@@ -17,15 +18,12 @@ from marathon_eval.evaluator.scorer_check import (
 )
 from marathon_eval.scoring.reasoning import parted
 from marathon_eval.scoring.scorer import Reading
-from marathon_eval.task.data.table import FORMATS
 from marathon_eval.task.group import check_group
 from marathon_eval.task.task import Group, Task, load_task
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.judge_prompts import JudgeKind
 
-#: Metrics that must give 1 for the gold answer and 0 for a wrong one.
-EXACT = ("accuracy", "acc", "exact_match", "wer_accuracy")
 #: Rows whose gold and wrong answers are scored.
 ROWS_SCORED = 20
 #: Bad rows that are shown one by one; the others are counted.
@@ -35,10 +33,11 @@ _OF_GROUP = "a group: rows not checked, name its tasks with --data_dir DIR"
 
 
 class Validated(NamedTuple):
-    """Holds the problems of a task, one line each, and what was not checked and how to, empty if all was."""
+    """Holds the problems of a task, one line each, what was not checked and how to, empty if all was, and warnings."""
 
     problems: list[str]
     unchecked: str = ""
+    warnings: Sequence[str] = ()
 
 
 def validate_task(
@@ -68,8 +67,10 @@ def validated(
             check_judging(loaded)
         if not _has_data(loaded, data_dir):
             return Validated([], _WITHOUT_ROWS)
+        warnings: dict[str, str] = {}
         # the gold answer and a wrong one may fail alike
-        return Validated(list(dict.fromkeys(_data_problems(loaded, data_dir))))
+        problems = list(dict.fromkeys(_data_problems(loaded, data_dir, warnings)))
+        return Validated(problems, warnings=list(warnings.values()))
     except MarathonError as error:
         return Validated(str(error).splitlines())
 
@@ -93,15 +94,11 @@ def _member_problems(group: Group, find: Callable[[str], Path], registry: Regist
 
 def _has_data(task: Task, data_dir: str | None) -> bool:
     """Return whether the task's rows can be read without the hub."""
-    files = task.config.dataset_kwargs.data_files
-    if data_dir is not None or task.config.dataset_path not in FORMATS or files is None:
-        return data_dir is not None
-    groups = [files] if isinstance(files, str) else files if isinstance(files, list) else [*files.values()]
-    names = [name for group in groups for name in ([group] if isinstance(group, str) else group)]
-    return all((task.path.resolve().parent / name).is_file() or Path(name).is_file() for name in names)
+    return data_dir is not None or bool(task.reader().local_files())
 
 
-def _data_problems(task: Task, data_dir: str | None) -> Iterator[str]:
+def _data_problems(task: Task, data_dir: str | None, warnings: dict[str, str]) -> Iterator[str]:
+    """Yield what is wrong with the rows; `warnings` gets at most one for each reading."""
     docs = task.docs(data_dir).docs
     if task.config.judge is not None:
         from marathon_eval.evaluator.judge_prompts import check_judge_columns
@@ -113,7 +110,7 @@ def _data_problems(task: Task, data_dir: str | None) -> Iterator[str]:
         yield f"{task.name}: and {len(errors) - REASONS_SHOWN} more rows of {len(docs)} cannot be asked"
     judgings = _judgings(task)
     for doc in [doc for doc in docs if doc.error is None][:ROWS_SCORED]:
-        yield from _doc_problems(task, doc, judgings)
+        yield from _doc_problems(task, doc, judgings, warnings)
     if task.has_gold:
         yield from check_scorers(task, docs).faults
 
@@ -128,7 +125,9 @@ def _judgings(task: Task) -> list[JudgeKind]:
     return [JudgeKind(name, spec, task) for name, spec in judge_kinds(task.config).items()]
 
 
-def _doc_problems(task: Task, doc: Doc, judgings: Sequence[JudgeKind]) -> Iterator[str]:
+def _doc_problems(
+    task: Task, doc: Doc, judgings: Sequence[JudgeKind], warnings: dict[str, str]
+) -> Iterator[str]:
     """Check that the prompts render (the judge's too) and, if there is one, that the gold answer scores 1 and a wrong one 0."""
     try:
         for model in (None, *task.variants):
@@ -150,10 +149,19 @@ def _doc_problems(task: Task, doc: Doc, judgings: Sequence[JudgeKind]) -> Iterat
     for turn in dict.fromkeys(reading.pipeline.turn for reading in task.readings.values()):
         readings = {name: each for name, each in task.readings.items() if each.pipeline.turn == turn}
         for asked in at_reading([doc], next(iter(readings.values()))):
-            gold, wrong = gold_and_wrong_text(task, asked)
-            yield from _score_problems(task, readings, asked, gold, 1.0, "the gold answer")
-            if wrong is not None:
-                yield from _score_problems(task, readings, asked, wrong, 0.0, "a wrong answer")
+            plain = gold_and_wrong_text(task, asked)
+            for name, reading in readings.items():
+                said = readable_gold(task, reading, asked, *plain)
+                if said.warning:
+                    warnings.setdefault(name, said.warning)
+                if said.gold is not None:
+                    yield from _score_problems(
+                        task, {name: reading}, asked, said.gold, 1.0, "the gold answer"
+                    )
+                if said.wrong is not None:
+                    yield from _score_problems(
+                        task, {name: reading}, asked, said.wrong, 0.0, "a wrong answer"
+                    )
 
 
 def _score_problems(

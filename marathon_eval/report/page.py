@@ -37,7 +37,7 @@ from marathon_eval.report.summary import (
 )
 from marathon_eval.report.tables import listening_falls, listening_gaps, listening_text, one_line, rows_text
 from marathon_eval.results.directions import LOWER_NOTE, marked
-from marathon_eval.results.outcomes import NAMES, is_error_rate
+from marathon_eval.results.outcomes import NAMES
 
 #: Characters of text in a page; if there are more, the longest texts are cut.
 TEXT_BUDGET = 32_000_000
@@ -217,7 +217,7 @@ def page_data(report: Report, clips: list[dict[str, Any]]) -> dict[str, Any]:
                 "name": task.task,
                 "reading": task.primary,
                 "aligned": task.aligned,
-                "low": is_error_rate(task.metric),
+                "low": task.falls,
                 "metric": task.metric,
             }
             for task in report.gathered.tasks

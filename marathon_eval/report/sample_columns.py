@@ -94,6 +94,8 @@ class TaskColumns:
         self.primary: str = ""
         #: The headline's metric of the first run; empty if that run has none.
         self.metric: str = ""
+        #: Whether a lower value of the metric that decides the outcomes is better.
+        self.falls = False
         #: The function that builds it, which its entry in metric_list names.
         self.factory: str = ""
         self._texts: dict[str, str] = {}
@@ -113,10 +115,12 @@ class TaskColumns:
             readings={name: ReadingColumns() for name in names}, breakdown=tuple(result.breakdown)
         )
         metric = str(headline.get("metric", ""))
+        decides = deciding(headline, result.metrics)
+        if len(self.cells) == 1:
+            self.falls = decides.falls(decides.among(result.metrics.get(self.primary, {})))
         self.metric = self.metric or metric
         entry = result.metrics.get(str(headline.get("reading")), {}).get(metric, {})
         self.factory = self.factory or str(entry.get("metric", metric))
-        decides = deciding(headline, result.metrics)
         known = self.documents.of_run(number, data or RunData())
         whole = bool(self.aligned or self.timed)
         for row in rows:

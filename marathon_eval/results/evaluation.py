@@ -12,6 +12,7 @@ from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.results.label import label_words
 from marathon_eval.results.lm_eval_export import results, sample_rows
 from marathon_eval.results.outcomes import is_over_rows
+from marathon_eval.scoring.grades import grades_in_words
 
 if TYPE_CHECKING:
     import pandas
@@ -136,7 +137,7 @@ def sample_records(result: RunResult) -> Iterator[dict[str, Any]]:
                 "seconds": sum(clip.get("seconds") or 0.0 for clip in sample.audio),
             }
             for reading, scored in sample.readings.items():
-                record[reading] = scored.answer
+                record[reading] = grades_in_words(scored.answer)
                 entries = result.tasks[task].metrics.get(reading, {})
                 for metric, score in scored.scores.items():
                     record[f"{reading}_{_row_column(metric, entries.get(metric, {}))}"] = score

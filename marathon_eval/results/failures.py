@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -22,9 +21,9 @@ from marathon_eval.results.outcomes import (
     WRONG,
     Deciding,
     deciding,
-    is_error_rate,
     outcome_of,
 )
+from marathon_eval.scoring.grades import grades_in_words
 from marathon_eval.scoring.judge import OFF_SCALE, OFF_SCALE_MARK
 
 #: Parts of an error that differ between rows which failed for the same reason: paths, addresses, quotes, numbers other
@@ -101,11 +100,52 @@ class ListedRow:
     error: str | None
     #: Why the row is not scored; None for a row with a score or an error.
     reason: str | None
-    #: The metric that decided the outcome, and its score.
+    #: The metric that decided the outcome, its score, and whether a higher one is better.
     metric: str | None
     score: float | None
+    higher_is_better: bool | None
+    #: The right options' texts, where the target is the letters of options.
+    target_text: str | list[str] | None
+    choices: list[str] | None
     prompt_sha256: str | None
-    audio: list[str]
+    #: The clips as the sample has them.
+    audio: list[dict[str, Any]]
+
+
+@dataclass
+class GradedRows:
+    """Counts the graded rows of a task by the metric that graded them."""
+
+    count: int = 0
+    metrics: dict[str, bool] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+
+    def add(self, row: ListedRow) -> None:
+        """Count a row."""
+        self.count += 1
+        if row.metric is not None and row.score is not None:
+            self.metrics[row.metric] = row.higher_is_better is not False
+            self.scores = [min([*self.scores, row.score]), max([*self.scores, row.score])]
+
+    def told(self) -> str:
+        """Return `by wer ↓ (lower is better), from 1.00 to 0.33`, the worst score first."""
+        names = " and ".join(metric_words(name, rises) for name, rises in self.metrics.items())
+        falls = not all(self.metrics.values())
+        text = f"by {names}" + (" (↓: lower is better)" if falls else "")
+        if len(self.metrics) != 1:
+            return text
+        worst, best = reversed(self.scores) if falls else self.scores
+        return f"{text}, " + (f"all {worst:.2f}" if worst == best else f"from {worst:.2f} to {best:.2f}")
+
+
+def metric_words(metric: str, higher_is_better: bool | None) -> str:
+    """Return the metric's name, with ↓ where a lower value is better."""
+    return f"{metric} ↓" if higher_is_better is False else metric
+
+
+def graded_words(metric: str | None, score: float, higher_is_better: bool | None) -> str:
+    """Return `wer ↓ 1.00`, or `graded 1.00` where no metric is named."""
+    return f"{metric_words(metric or NAMES[GRADED], higher_is_better)} {score:.2f}"
 
 
 #: Reads the lines of a run's folder and task.
@@ -113,7 +153,7 @@ ReadRows = Callable[[Path, str], Iterable[dict[str, Any]]]
 
 
 def rows_not_right(
-    rows: Iterable[ListedRow], only: str | None = None, graded: Counter[str] | None = None
+    rows: Iterable[ListedRow], only: str | None = None, graded: dict[str, GradedRows] | None = None
 ) -> Iterator[ListedRow]:
     """Yield a task's wrong, unanswered, failed and unscored rows, then the worst of its graded ones.
 
@@ -121,13 +161,13 @@ def rows_not_right(
     counted in `graded`, by task.
     """
     outcomes = {NAMES[code] for code in (NOT_RIGHT if only is None else [ONLY[only]])} - {NAMES[GRADED]}
-    counted = Counter[str]() if graded is None else graded
+    counted = {} if graded is None else graded
     waiting: list[ListedRow] = []
     for row in rows:
         if row.outcome in outcomes:
             yield row
         elif row.outcome == NAMES[GRADED]:
-            counted[row.task] += 1
+            counted.setdefault(row.task, GradedRows()).add(row)
             waiting.append(row)
             if (
                 only is None and len(waiting) > 100 * MOST_GRADED
@@ -140,7 +180,7 @@ def rows_not_right(
 def _badness(row: ListedRow) -> float:
     """Return a number by which the worst graded row comes first."""
     score = row.score or 0.0
-    return -score if is_error_rate(row.metric or "") else score
+    return -score if row.higher_is_better is False else score
 
 
 def listed_rows(
@@ -168,15 +208,27 @@ def listed_row(task: str, row: Mapping[str, Any], reading: str, headline: Decidi
         row["doc_id"],
         NAMES[found.code],
         row["target"],
-        scored.get("answer"),
+        grades_in_words(scored.get("answer")),
         row["response"],
         row["error"],
         unscored_reason(scored, row.get("judge")) if found.code == UNSCORED else None,
         found.metric,
         found.score,
+        None if found.metric is None else not headline.falls(found.metric),
+        target_text(row),
+        row.get("choices") or None,
         row["prompt_sha256"],
-        [clip["path"] for clip in row["audio"]],
+        list(row["audio"]),
     )
+
+
+def target_text(row: Mapping[str, Any]) -> str | list[str] | None:
+    """Return the texts of the options whose letters are a row's target; None where it is no letter."""
+    options = dict(zip(row.get("letters") or (), row.get("choices") or (), strict=False))
+    target = row["target"]
+    if isinstance(target, list):
+        return [options[letter] for letter in target] if target and set(target) <= options.keys() else None
+    return options.get(target)
 
 
 def unscored_reason(scored: Mapping[str, Any], judge: Mapping[str, Any] | None = None) -> str:
@@ -204,11 +256,11 @@ def _off_scale(judge: Mapping[str, Any]) -> str | None:
 
 
 def verdict_words(row: Mapping[str, Any], reading: str, headline: Deciding) -> str:
-    """Return `right`, `wrong: read as 'C'`, `graded 0.71` and the like for one answer."""
+    """Return `right`, `wrong: read as 'C'`, `wer ↓ 0.71` and the like for one answer."""
     found = outcome_of(row, reading, headline)
     word = NAMES[found.code]
     if found.code == GRADED and found.score is not None:
-        return f"{word} {found.score:.3g}"
+        return graded_words(found.metric, found.score, not headline.falls(found.metric or ""))
     if found.code in (RIGHT, WRONG):
         answer = row["readings"][reading]["answer"]
         return f"{word}: read as {answer!r}"

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from marathon_eval.api.filter import LEFT_OUT
+from marathon_eval.results.directions import falling_metrics
 
 RIGHT, WRONG, GRADED, UNANSWERED, ERROR, UNSCORED, ABSENT = "rwguen-"
 NAMES = {
@@ -22,6 +23,7 @@ NAMES = {
 _VERDICTS = ("accuracy", "acc", "exact_match")
 #: Metrics over all rows that have no value for a single one; what samples hold for them is whether the answer is right.
 _OVER_ROWS = ("macro_f1", "weighted_f1", "binary_f1", "f1", "audiomarathon.f1")
+_MAJORITY = "majority"
 #: Metrics whose scores are grades on a scale of their own, of which 1 may be the worst.
 _GRADES = ("judge_score", "reference_score", "rubric_score", "other_grade", "grade")
 
@@ -35,11 +37,24 @@ class Outcome(NamedTuple):
 
 
 class Deciding(NamedTuple):
-    """Names the headline's metric, and says whether it has a verdict on a row, and whether a lower value is better."""
+    """Names the headline's metric, and says whether it has a verdict on a row.
+
+    `falling` names the task's metrics of which a lower value is better.
+    """
 
     metric: str = ""
     has_verdict: bool = True
-    falls: bool = False
+    falling: frozenset[str] = frozenset()
+
+    def falls(self, metric: str) -> bool:
+        """Return whether a lower value of this metric is better."""
+        return metric in self.falling or is_error_rate(metric)
+
+    def among(self, names: Iterable[str]) -> str:
+        """Return the metric that decides outcomes where a reading has a score of each of these; empty without any."""
+        known = list(names)
+        order = [*([self.metric] if self.has_verdict else ()), *_VERDICTS, self.metric, *known]
+        return next((name for name in order if name in known), "")
 
 
 def deciding(
@@ -48,14 +63,22 @@ def deciding(
     """Return the metric that decides the outcomes of a task's rows, from `headline` and `metrics` of its results."""
     name = str((headline or {}).get("metric", ""))
     entry = (metrics or {}).get(str((headline or {}).get("reading")), {}).get(name, {})
-    falls = entry.get("higher_is_better") is False or is_error_rate(name)
-    has_verdict = bool(name) and not falls and not is_over_rows(name, entry) and not is_grade(name)
-    return Deciding(name, has_verdict, falls)
+    falling = {each for names in falling_metrics("", metrics or {}).values() for each in names}
+    if entry.get("higher_is_better") is False:
+        falling.add(name)
+    told = Deciding(name, falling=frozenset(falling))
+    has_verdict = bool(name) and not (told.falls(name) or is_over_rows(name, entry) or is_grade(name))
+    return told._replace(has_verdict=has_verdict)
 
 
 def is_over_rows(name: str, entry: Mapping[str, Any]) -> bool:
     """Return whether a metric has a value over rows only, so that what it records for a row is whether the row is right."""
     return str(entry.get("metric", name)) in _OVER_ROWS
+
+
+def is_of_all_rows(name: str, entry: Mapping[str, Any]) -> bool:
+    """Return whether a metric has a value over all rows alone, from its name and its entry in `metrics` of results."""
+    return is_over_rows(name, entry) or str(entry.get("metric", name)) == _MAJORITY
 
 
 def outcome_of(row: Mapping[str, Any], reading: str, headline: Deciding) -> Outcome:
@@ -76,7 +99,7 @@ def outcome_of(row: Mapping[str, Any], reading: str, headline: Deciding) -> Outc
         return Outcome(UNSCORED)
     if is_grade(name):
         return Outcome(GRADED, score, name)
-    if is_error_rate(name) or (headline.falls and name == headline.metric):
+    if headline.falls(name):
         return Outcome(RIGHT if score == 0 else GRADED, score, name)
     return Outcome(RIGHT if score == 1 else WRONG if score == 0 else GRADED, score, name)
 

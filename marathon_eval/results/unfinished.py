@@ -36,9 +36,17 @@ class UnfinishedRun(NamedTuple):
 
     def outlives(self, moment: float) -> bool:
         """Return whether the run goes on, or may and has written samples since `moment` (seconds since 1970)."""
-        if self.goes_on is not None:
-            return self.goes_on
+        return self.wrote_after(moment) if self.goes_on is None else self.goes_on
+
+    def wrote_after(self, moment: float) -> bool:
+        """Return whether the run has written samples since `moment` (seconds since 1970)."""
         return max((file.stat().st_mtime for file in self.folder.iterdir()), default=0.0) > moment
+
+    def rows_told(self) -> str:
+        """Return `3 of 4 rows`, those with a sample among all."""
+        tasks = self.facts["tasks"]
+        rows = sum(len(partial_rows(self.folder, name)) for name in tasks)
+        return f"{rows} of {sum(task['n_loaded'] for task in tasks.values())} rows"
 
 
 class PartialSamples:

@@ -61,12 +61,33 @@ def votes_text(votes: Sequence[Vote]) -> str:
 
 def votes_of(row: ScoredRow) -> list[Vote]:
     """Return the votes of a row; none for an unanswered one, and for a text that `votes_text` did not write."""
+    return votes_in(row.answer.value)
+
+
+def votes_in(text: str | None) -> list[Vote]:
+    """Return the votes that `votes_text` wrote; none for another text."""
     try:
-        votes = [Vote(**vote) for vote in json.loads(row.answer.value or "[]")]
+        votes = [Vote(**vote) for vote in json.loads(text or "[]")]
     except (ValueError, TypeError, RecursionError):
         return []
     whole = all(_are_grades(vote.answer) and vote.answer and _are_grades(vote.other) for vote in votes)
     return votes if whole else []
+
+
+def vote_words(vote: Vote) -> str:
+    """Return `grade 2`, `correctness 2, detail 3`, or `grade 2 against 4` of a vote on two answers."""
+    own, other = (", ".join(f"{name} {n:g}" for name, n in of.items()) for of in (vote.answer, vote.other))
+    return f"{own} against {other}" if other else own
+
+
+def grades_in_words(answer: str | None) -> str | None:
+    """Return the grades of a graded row in words, with the judges' names where there are several; else the answer."""
+    if answer is None or not answer.startswith("[{"):
+        return answer
+    votes = votes_in(answer)
+    named = len({vote.judge for vote in votes}) > 1
+    words = [f"{vote.judge}: {vote_words(vote)}" if named else vote_words(vote) for vote in votes]
+    return "; ".join(words) or answer
 
 
 def _are_grades(grades: Any) -> bool:

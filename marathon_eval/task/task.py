@@ -143,10 +143,12 @@ class Task:
 
         Raises MarathonError if the dataset as a whole cannot be used.
         """
-        reader = TableReader(
-            self.config, data_dir, self.path.resolve().parent, self.document.where("dataset_path")
-        )
-        return self.loader.load(reader, subset, limit, samples, lengths, sounds_needed)
+        return self.loader.load(self.reader(data_dir), subset, limit, samples, lengths, sounds_needed)
+
+    def reader(self, data_dir: str | None = None) -> TableReader:
+        """Return what reads the task's rows. Raises MarathonError if `data_dir` is no folder."""
+        where = self.document.where("dataset_path")
+        return TableReader(self.config, data_dir, self.path.resolve().parent, where)
 
     def target(self, doc: Doc) -> str | tuple[str, ...] | None:
         """Return the gold answer in the form that metrics compare, or None for a row without a valid one."""

@@ -46,6 +46,20 @@ def test_an_export_takes_what_is_selected(tmp_path: Path) -> None:
     assert cache("export", str(file), folder=tmp_path) == 2  # never over a file that is there
 
 
+def test_an_export_of_nothing_names_the_models_and_writes_no_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path)
+    file = tmp_path / "x.jsonl"
+    name = Said.from_args({}).name()
+    assert cache("export", str(file), "--model", "openai_audio", folder=tmp_path) == 2
+    assert f"Its models: {name}" in capsys.readouterr().err
+    assert not file.exists()
+    assert cache("export", str(file), "--older_than", "1", folder=tmp_path) == 2
+    assert cache("export", str(file), "--model", name, folder=tmp_path) == 0
+    assert len(file.read_text().splitlines()) == 4
+
+
 def test_merging_keeps_ours_and_refuses_what_does_not_match_its_key(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

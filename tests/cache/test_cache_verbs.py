@@ -29,6 +29,23 @@ def test_show_prints_one_answer_with_its_model(tmp_path: Path, capsys: pytest.Ca
     assert shown["key"] == f"response/{key}"
 
 
+def test_the_list_has_a_short_line_per_model_and_json_its_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = fill(tmp_path)
+    fill(tmp_path, "no", prompts="abc")
+    name = Said.from_args({}).name()
+    assert cache("ls", folder=tmp_path) == 0
+    title, *lines = capsys.readouterr().out.splitlines()
+    assert title == f"{path}: 5 answers of 2 models"
+    assert [line.split()[0] for line in lines] == ["3", "2"]
+    assert [line.split(maxsplit=2)[2] for line in lines] == [f"{name} says=no", f"{name} says=yes"]
+    assert cache("ls", "--json", folder=tmp_path) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [(each["answers"], each["settings"]["says"]) for each in listed] == [(3, "no"), (2, "yes")]
+    assert [each["fingerprint"][:8] for each in listed] == [line.split()[1] for line in lines]
+
+
 def test_show_refuses_a_key_of_none_or_several(tmp_path: Path) -> None:
     path = fill(tmp_path, prompts=[str(n) for n in range(40)])
     with pytest.raises(MarathonError, match="no answer has such a key"):

@@ -76,7 +76,12 @@ def test_rows_with_grades_and_without_a_score_are_listed(tmp_path: Path, shown: 
     text = " ".join(shown(run, "--wrong").split())
     assert "2 not scored, 2 graded" in text
     assert "judge_unparsed" in text
-    assert "2 rows are graded, neither right nor wrong; listed from the worst" in text
+    assert (
+        "2 rows are graded by grade[one], from 1.00 to 4.00: not counted as right or wrong; listed from the worst"
+        in text
+    )
+    assert "grade[one] 1.00" in text
+    assert "grade 1 " in text
     assert "no row is wrong" not in text
     listed = shown.rows(run, "--wrong", *cache)
     assert [(row["row"], row["outcome"], row["score"]) for row in listed] == [

@@ -42,6 +42,52 @@ class TestValidation:
             "own: row 0: a wrong answer 'B' gets accuracy 1 in 's', not 0",
         ]
 
+    @pytest.mark.parametrize(
+        ("target", "pattern", "warned"),
+        [
+            (
+                "letter",
+                r"answer is \(?([AB])\)?",
+                "does not read 'A' or 'a man' alone, but for example 'The answer is A.'",
+            ),
+            ("place", "(a man|a woman)", None),
+            (
+                "letter",
+                "X9Z:([AB])",
+                "reads none of the texts that were tried as the gold answer: 'A', 'a man', '(A)'",
+            ),
+        ],
+    )
+    def test_a_filter_that_wants_words_around_the_answer_is_no_mistake(
+        self,
+        target: str,
+        pattern: str,
+        warned: str | None,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        keys = (
+            f"doc_to_text: q\ndoc_to_target: {target}\ndoc_to_choice: [a man, a woman]\n"
+            f"filter_list: [{{name: s, filter: [{{function: regex, regex_pattern: '{pattern}'}}, {{function: take_first}}]}}]\n"
+            "metric_list: [{metric: exact_match}]\n"
+        )
+        rows = [{"q": "?", "letter": "A", "place": 0}, {"q": "?", "letter": "B", "place": 1}]
+        path = write_task(tmp_path, keys, rows)
+        found = validated(path, Registry().task_path)
+        assert found.problems == []
+        assert len(found.warnings) == (warned is not None)
+        assert main(["validate", str(path)]) == 0
+        assert (warned or "") in capsys.readouterr().err
+
+    def test_a_metric_that_is_wrong_on_what_its_filter_found_stays_an_error(self, tmp_path: Path) -> None:
+        keys = (
+            "doc_to_text: q\ndoc_to_target: a\ndoc_to_choice: [a man, a woman]\n"
+            "filter_list: [{name: s, filter: [{function: regex, regex_pattern: 'answer is ([AB])'}, "
+            "{function: map, mapping_dict: {A: B, B: A}}]}]\nmetric_list: [{metric: exact_match}]\n"
+        )
+        found = self.problems(write_task(tmp_path, keys, [{"q": "?", "a": "A"}, {"q": "?", "a": "B"}]))
+        assert "own: row 0: the gold answer 'The answer is A.' gets exact_match 0 in 's', not 1" in found
+
     def test_a_variant_that_needs_another_column_is_found(self, tmp_path: Path) -> None:
         keys = 'doc_to_text: q\ndoc_to_target: a\nprompt_variants: {m: {doc_to_text: "{{ other }}"}}\n'
         (found,) = self.problems(write_task(tmp_path, keys, [{"q": "?", "a": "x"}]))
@@ -57,12 +103,33 @@ class TestValidation:
         (found,) = self.problems(tmp_path / "g.yaml")
         assert "no task 'gtzam'. Did you mean gtzan?" in found
 
+    def test_rows_are_checked_where_a_run_finds_them(self, tmp_path: Path) -> None:
+        """A file tree beside the YAML, and data files by pattern: both were left unchecked, although a run reads them."""
+        (tmp_path / "clips").mkdir()
+        (tmp_path / "clips" / "dog.wav").touch()
+        tree = "task: own\ndataset_path: file_tree\ndataset_kwargs: {file_tree: ['clips/{kind}.wav']}\ndoc_to_text: '?'\n"
+        path = tmp_path / "own.yaml"
+        path.write_text(tree + "doc_to_target: sort\n")
+        assert [problem.partition(": doc")[2] for problem in self.problems(path)] == [
+            "_to_target: no row has 'sort'. Rows have: kind, path"
+        ]
+        path.write_text(tree + "doc_to_target: kind\n")
+        assert validated(path, Registry().task_path)[:2] == ([], "")
+        path.write_text(tree.replace("clips/", "others/") + "doc_to_target: kind\n")
+        assert validated(path, Registry().task_path).unchecked.startswith("rows not checked")
+        (tmp_path / "rows-1.jsonl").write_text('{"q": "?"}\n')
+        path.write_text(
+            "task: own\ndataset_path: json\ndataset_kwargs: {data_files: 'rows-*.jsonl'}\n"
+            "doc_to_text: q\ndoc_to_target: a\n"
+        )
+        assert "no row has 'a'" in self.problems(path)[0]
+
     def test_data_that_is_not_at_hand_is_not_asked_for(self, tmp_path: Path) -> None:
         path = write_task(tmp_path, "doc_to_text: q\ndoc_to_target: a\n", [{"q": "?", "a": "x"}])
-        assert validated(path, Registry().task_path) == ([], "")
+        assert validated(path, Registry().task_path)[:2] == ([], "")
         (tmp_path / "rows.json").unlink()
         unchecked = "rows not checked: --data_dir DIR checks those of a local copy"
-        assert validated(path, Registry().task_path) == ([], unchecked)
+        assert validated(path, Registry().task_path)[:2] == ([], unchecked)
 
     def test_the_line_of_a_task_says_that_its_rows_were_not_checked(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -145,6 +145,29 @@ def test_what_a_killed_run_left_is_told_and_then_deleted(
     assert not dead.exists()
 
 
+def test_a_stopped_run_and_a_newer_killed_one_are_both_told(
+    tmp_path: Path, task: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluated(tmp_path, task, lambda: None, stop_at="3")
+    (results,) = (tmp_path / "out").rglob("results.json")
+    said = f"{results.parent}: interrupted: 2 of 4 rows were asked; the same command asks the others"
+    assert said in shown(str(tmp_path / "out"))
+    killed = PartialSamples(tmp_path / "out", {"model": "m", "tasks": {"own": ONE_TASK}})
+    killed.add("own", json.loads(LINE))
+    killed.close()
+    dead = killed.folder.rename(killed.folder.with_name(f"2026-01-01T00-00-00.{host_name()}.{DEAD}"))
+    os.utime(results, (1, 1))
+    newer = f"{dead}: a newer run was killed before its end: 1 of 4 rows; `show` with this folder shows it"
+    text = shown(str(tmp_path / "out"))
+    assert said in text
+    assert newer in text
+    assert newer in shown(str(tmp_path / "out"), "--wrong")
+    assert json.loads(shown(str(tmp_path / "out"), "--json"))["newer"] == newer
+    assert "m was killed before its end" in shown(str(dead))
+    os.utime(results)
+    assert "a newer run" not in shown(str(tmp_path / "out")), "what was killed before the results is old"
+
+
 def test_files_that_cannot_be_written_end_no_run(
     tmp_path: Path, task: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -96,6 +96,7 @@ def test_verbs_answer() -> None:
         ([*BASE, "--tasks", "gtzan", "--subset", "papr"], ["papr", "paper"]),
         ([*BASE, "--tasks", "gtzan", "--data_dir", "no/such/folder"], ["no/such/folder"]),
         (["runn"], ["no verb 'runn'. Did you mean run?"]),
+        (["version"], ["no verb 'version'. The version is printed by: marathon-eval --version"]),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(flags: list[str], parts: list[str], data: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import chain, islice
 from pathlib import Path
 
 from marathon_eval.cache import entries, exchange
@@ -12,7 +13,7 @@ from marathon_eval.cache.answers import FILE_NAME
 from marathon_eval.cache.entries import Selection
 from marathon_eval.cache.entry import RESPONSE
 from marathon_eval.cli.main import EXIT_MISTAKE, EXIT_WHOLE
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.files import json_line, write_atomically
 
 
@@ -60,8 +61,23 @@ def export(arguments: argparse.Namespace, folder: Path) -> int:
     if target.exists():
         raise MarathonError(f"cache export: {target} exists already")
     rows = exchange.exported_entries(folder / FILE_NAME, selection(arguments))
-    write_atomically(target, (json_line(row) for row in rows))
+    first = list(islice(rows, 2))
+    if len(first) < 2:  # the header alone
+        raise MarathonError(nothing_to_export(folder / FILE_NAME, arguments))
+    write_atomically(target, (json_line(row) for row in chain(first, rows)))
     return EXIT_WHOLE
+
+
+def nothing_to_export(path: Path, arguments: argparse.Namespace) -> str:
+    """Return that no response is selected, and the models that the cache has responses of."""
+    with entries.opened_read_only(path) as connection:
+        models = entries.fingerprints(connection)
+    names = sorted({str(model["model"]) for model in models.values() if "model" in model})
+    if not names:
+        return f"cache export: {path} holds no responses"
+    near = did_you_mean(arguments.model, names) if arguments.model else ""
+    shown = ", ".join(names)
+    return f"cache export: {path} holds no responses of this selection, and no file is written.{near} Its models: {shown}"
 
 
 def merge(arguments: argparse.Namespace, folder: Path) -> int:

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cli.help_text import HelpFormatter
 from marathon_eval.cli.main import EXIT_WHOLE
+from marathon_eval.cli.plain_output import printable
 from marathon_eval.cli.verbs._run_flags import add_run_arguments, run_config
 from marathon_eval.files import default_folder, sha256_of
 
@@ -55,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar="DIR",
                 help="the cache's folder (default: $MARATHON_EVAL_CACHE, or ~/.cache/marathon_eval)",
             )
+    verbs["ls"].add_argument("--json", action="store_true", help="print every setting of each model, as JSON")
     verbs["show"].add_argument(
         "key",
         metavar="KEY",
@@ -87,7 +91,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_selection(parser: argparse.ArgumentParser) -> None:
     """Add the flags that select responses by model, fingerprint and age."""
-    parser.add_argument("--model", default="", metavar="NAME", help="select responses of this model")
+    parser.add_argument(
+        "--model",
+        default="",
+        metavar="NAME",
+        help="select responses of this model, as `cache ls` prints it: of a server, the name of its model",
+    )
     parser.add_argument(
         "--fingerprint",
         default="",
@@ -103,7 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.cli.verbs import _cache_verbs
 
     if arguments.what == "ls":
-        return _printed(fingerprint_lines(folder_of(arguments.use_cache)))
+        folder = folder_of(arguments.use_cache)
+        if arguments.json:
+            return _printed([json.dumps(stored_models(folder), ensure_ascii=False, indent=1)])
+        return _printed(fingerprint_lines(folder))
     if arguments.what == "why":
         return _printed(explained(arguments))
     code: int = getattr(_cache_verbs, arguments.what)(arguments, folder_of(arguments.use_cache))
@@ -120,18 +132,43 @@ def folder_of(use_cache: str | None) -> Path:
     return Path(use_cache) if use_cache else default_folder()
 
 
-def fingerprint_lines(folder: Path) -> list[str]:
-    """Return a title, then one line per fingerprint: number of responses, hash, and settings as JSON."""
+def stored_models(folder: Path) -> list[dict[str, Any]]:
+    """Return number of responses, hash and settings of each model and press in a cache, the most responses first."""
     from marathon_eval.cache.entries import fingerprints, opened_read_only
     from marathon_eval.cache.scan import responses_by_fingerprint
 
     with opened_read_only(folder / FILE_NAME) as connection:
         models, counts = fingerprints(connection), responses_by_fingerprint(connection)
-    lines = [f"{folder / FILE_NAME}: {counts.total()} answers of {len(counts)} models"]
-    for identity, count in counts.most_common():
-        settings = {key: value for key, value in models.get(identity, {}).items() if value is not None}
-        lines.append(f"{count:8}  {identity[:8]}  {json.dumps(settings, ensure_ascii=False)}")
-    return lines
+    return [
+        {"answers": count, "fingerprint": identity, "settings": models.get(identity, {})}
+        for identity, count in counts.most_common()
+    ]
+
+
+def fingerprint_lines(folder: Path) -> list[str]:
+    """Return a title, then one line per fingerprint: number of responses, hash, and the model's name as tables show it."""
+    found = stored_models(folder)
+    lines = [f"{folder / FILE_NAME}: {sum(each['answers'] for each in found)} answers of {len(found)} models"]
+    names = shown_models([each["settings"] for each in found])
+    return lines + [
+        f"{each['answers']:8}  {each['fingerprint'][:8]}  {printable(name)}"
+        for each, name in zip(found, names, strict=True)
+    ]
+
+
+def shown_models(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return model, checkpoint, the settings in which models of one name differ, and press of each fingerprint."""
+    from marathon_eval.results.run_labels import names_of, setting_text
+
+    known = [model for model in models if "model" in model]
+    names = iter(names_of(known))
+    texts = []
+    for model in models:
+        name = next(names) if "model" in model else "unknown model"
+        checkpoint = setting_text(model.get("pretrained"))
+        told = checkpoint is None or checkpoint in name
+        texts.append(name if told else f"{name} (pretrained={checkpoint})")
+    return texts
 
 
 def explained(arguments: argparse.Namespace) -> list[str]:

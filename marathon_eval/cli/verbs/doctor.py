@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from marathon_eval.corpus.audit.examined import Examined
 
 SHOWN_FAULTS = 5
+#: Seconds of audio from which a total is told in minutes, and in hours.
+_MINUTES_FROM, _HOURS_FROM = 120, 3600
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -134,11 +136,18 @@ def as_report(examined: Examined) -> dict[str, Any]:
     }
 
 
+def length_text(seconds: float) -> str:
+    """Return `16 s`, `7.5 min` or `1.25 h`."""
+    if seconds < _MINUTES_FROM:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.1f} min" if seconds < _HOURS_FROM else f"{seconds / 3600:.2f} h"
+
+
 def told(examined: Examined, shown: int | None) -> list[str]:
     """Return the report's lines: counts, known faults, then up to `shown` other faults of each kind and task."""
     rows = ", ".join(f"{task} {len(rows)}" for task, rows in sorted(examined.survey.tasks().items()))
-    hours = sum(report.seconds for report in examined.heard.values()) / 3600
-    lines = [f"rows: {rows or 'none'}", f"audio: {len(examined.heard)} files, {hours:.2f} h"]
+    length = length_text(sum(report.seconds for report in examined.heard.values()))
+    lines = [f"rows: {rows or 'none'}", f"audio: {len(examined.heard)} files, {length}"]
     named = [(item, item.known) for item in examined.findings if item.known is not None]
     counts = Counter(
         (known.task if isinstance(known.task, str) else item.fault.task, known.name) for item, known in named

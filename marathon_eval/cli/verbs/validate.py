@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
         failed += bool(found.problems)
         for problem in found.problems:
             print(f"marathon-eval: error: {problem}", file=sys.stderr)
+        for warning in found.warnings:
+            print(f"marathon-eval: warning: {warning}", file=sys.stderr)
         if not found.problems:
             print(f"{name}: ok" + (f" ({found.unchecked})" if found.unchecked else ""))
     return EXIT_MISTAKE if failed else EXIT_WHOLE

@@ -22,7 +22,7 @@ from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.corpus.audit.fingerprint import pin_faults
 from marathon_eval.corpus.audit.row_checks import label_faults, row_audio_faults
 from marathon_eval.corpus.audit.survey import Survey, below, keyed, survey
-from marathon_eval.corpus.audit.task_rows import data_files, survey_task, with_tasks
+from marathon_eval.corpus.audit.task_rows import data_paths, survey_task, with_tasks
 from marathon_eval.corpus.build.builder import MANIFESTS
 from marathon_eval.corpus.build.journal import sha256_of_file
 from marathon_eval.corpus.build.manifest import read_manifest
@@ -91,9 +91,7 @@ def surveyed_with(root: Path | None, dataset: Dataset, own: Mapping[str, Task]) 
         surveyed = Survey(next(task.path.resolve().parent for task in own.values()))
     else:
         folder = Path(os.path.abspath(root))
-        surveyed = survey(
-            root, dataset, {folder / name for task in own.values() for name in data_files(task)}
-        )
+        surveyed = survey(root, dataset, {file for task in own.values() for file in data_paths(task, folder)})
     for task in own.values():
         survey_task(surveyed, task, root)
     surveyed.rows = keyed(surveyed.rows, surveyed.root)
@@ -115,15 +113,12 @@ def builds_in(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def as_built(dataset: Dataset, builds: Mapping[str, Mapping[str, Any]]) -> Dataset:
-    """Return the description with the row counts and sample rates that the manifests of our builds state.
-
-    Of a task that only a build knows, no shortest duration is promised.
-    """
+    """Return the description with the row counts and sample rates that the manifests of our builds state."""
     tasks = dict(dataset.tasks)
     for task, build in builds.items():
         rates = {line["rate"] for line in build["audio"]}
         expected = {"rows": build["counts"]["rows"], "rate": min(rates) if len(rates) == 1 else None}
-        tasks[task] = tasks.get(task, Expected(promised_seconds=0)).model_copy(update=expected)
+        tasks[task] = tasks.get(task, Expected()).model_copy(update=expected)
     return dataset.model_copy(update={"tasks": tasks})
 
 

@@ -30,7 +30,7 @@ class Expected(Keys):
     rows: int | None = None
     rate: int | None = None
     seconds: tuple[float, float] | None = None
-    promised_seconds: float = Field(90, description="the shortest duration that the data set promises")
+    promised_seconds: float = Field(0, description="the shortest duration that the data set promises")
     label: str | None = Field(
         None,
         description="the key of a row's class; an empty text means no class, absent means the answer's text",

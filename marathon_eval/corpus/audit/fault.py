@@ -37,7 +37,7 @@ FAULT_KINDS: dict[str, FaultKind] = {
     "too_short": FaultKind("warning", "shorter than the task's clips are"),
     "too_long": FaultKind("warning", "longer than the task's clips are"),
     "short_of_promise": FaultKind(
-        "note", "shorter than the data set promises its audio to be (90 s unless described otherwise)"
+        "note", "shorter than the data set's description promises its audio to be (AudioMarathon: 90 s)"
     ),
     "wrong_container": FaultKind("warning", "the file name's suffix belongs to another format"),
     "duplicate_audio": FaultKind("warning", "two files hold the same sound"),

@@ -97,7 +97,7 @@ class Survey:
 
 
 def survey(root: Path, dataset: Dataset, claimed: Collection[Path] = ()) -> Survey:
-    """Read everything below a folder, except metadata that is `claimed`: tasks read it themselves.
+    """Read everything below a folder, except metadata that is `claimed` (real paths): tasks read it themselves.
 
     Raises MarathonError if the folder does not exist or holds neither rows nor audio.
     """
@@ -108,7 +108,7 @@ def survey(root: Path, dataset: Dataset, claimed: Collection[Path] = ()) -> Surv
     paths = [*walked(root)]
     surveyed.files = [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
     for path in paths:
-        if path.suffix in (".json", ".jsonl") and path not in claimed:
+        if path.suffix in (".json", ".jsonl") and Path(os.path.realpath(path)) not in claimed:
             _add_metadata(surveyed, path, dataset)
     for task, expected in dataset.tasks.items():
         if expected.tree is not None:

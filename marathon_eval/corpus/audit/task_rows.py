@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from marathon_eval.api.task_functions import task_function
 from marathon_eval.corpus.audit.expected import Dataset, Expected
 from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.corpus.audit.row_files import ROW_FORMATS, RowFile
-from marathon_eval.corpus.audit.survey import Survey, SurveyRow
+from marathon_eval.corpus.audit.survey import Survey, SurveyRow, below
 from marathon_eval.errors import RowError
-from marathon_eval.task.data.sources import NO_SUCH_FILE, OUTSIDE_ROOT
+from marathon_eval.task.data.sources import NO_SUCH_FILE, OUTSIDE_ROOT, within
 from marathon_eval.task.data.table import FORMATS
 from marathon_eval.task.prompt.choices import NO_OPTION, letters_of
 
@@ -44,8 +45,8 @@ def fitting_tasks(registry: Registry, root: Path, described: Collection[str]) ->
             continue
         task = load_task(registry.task_path(name), registry.task_path)
         if isinstance(task, Task):
-            files = data_files(task)
-            if files and all((root / file).is_file() for file in files):
+            files = data_paths(task, root) if data_files(task) else []
+            if files and all(within(file, [root]) for file in files):
                 found[name] = task
     return found
 
@@ -58,6 +59,14 @@ def data_files(task: Task) -> list[str]:
     return [files] if isinstance(files, str) else list(files or ())
 
 
+def data_paths(task: Task, root: Path) -> list[Path]:
+    """Return the real paths of a task's data files, where a run with `--data_dir root` finds them; none if one is missing.
+
+    Raises MarathonError.
+    """
+    return [Path(os.path.realpath(file)) for file in task.reader(str(root)).local_files()]
+
+
 def survey_task(surveyed: Survey, task: Task, data_dir: Path | None) -> None:
     """Add all rows of a task to the survey, and a fault for each row that a run could not ask.
 
@@ -67,8 +76,10 @@ def survey_task(surveyed: Survey, task: Task, data_dir: Path | None) -> None:
     docset = task.docs(None if data_dir is None else str(data_dir), subset=subset)
     names = data_files(task)
     place = posixpath.normpath(names[0]) if len(names) == 1 else task.name
-    file = None if data_dir is None else Path(os.path.abspath(data_dir / place))
-    if file is not None and len(names) == 1 and file.is_file():
+    files = data_paths(task, data_dir) if names and data_dir is not None else []
+    if len(names) == len(files) == 1:
+        file = _as_surveyed(files[0], surveyed.root)
+        place = below(file, surveyed.root)
         surveyed.metadata[task.name] = file
         if (row_file := _row_file(task, file)) is not None:
             surveyed.row_files[task.name] = row_file
@@ -77,7 +88,8 @@ def survey_task(surveyed: Survey, task: Task, data_dir: Path | None) -> None:
             Fault("missing", task.name, place, f"{docset.n_missing} rows, which a run drops")
         )
     mentioned = {f"{place}#{doc.doc_id}": _file_names(doc) for doc in docset.docs}
-    for part in _read(task, docset, place):
+    surveyed_as = {os.path.realpath(path): str(path) for path in reversed(surveyed.files)}
+    for part in _read(task, docset, place, surveyed_as):
         if isinstance(part, Fault):
             surveyed.faults.append(part)
             surveyed.mentioned |= mentioned[part.where]
@@ -96,11 +108,19 @@ def _row_file(task: Task, file: Path) -> RowFile | None:
 
 def with_tasks(dataset: Dataset, tasks: Sequence[str]) -> Dataset:
     """Return the description with these tasks, of which nothing is promised but what their rows say."""
-    own = dict.fromkeys(tasks, Expected(promised_seconds=0, mono=False, same_options=False))
+    own = dict.fromkeys(tasks, Expected(mono=False, same_options=False))
     return dataset.model_copy(update={"tasks": {**dataset.tasks, **own}})
 
 
-def _read(task: Task, docset: DocSet, place: str) -> Iterator[SurveyRow | Fault]:
+def _as_surveyed(path: Path, root: Path) -> Path:
+    """Return a real path as the survey names it, whose folder may be reached by a link."""
+    real = os.path.realpath(root)
+    return root / path.relative_to(real) if path.is_relative_to(real) else path
+
+
+def _read(
+    task: Task, docset: DocSet, place: str, surveyed_as: Mapping[str, str]
+) -> Iterator[SurveyRow | Fault]:
     transcribed = any(_ERROR_RATE.search(str(entry.get("metric", ""))) for entry in task.config.metric_list)
     for doc in docset.docs:
         where = f"{place}#{doc.doc_id}"
@@ -113,7 +133,15 @@ def _read(task: Task, docset: DocSet, place: str) -> Iterator[SurveyRow | Fault]
         except RowError as error:
             yield Fault("bad_row", task.name, where, str(error))
             continue
-        yield _row(task, doc, where, question, transcribed)
+        yield _row(task, _with_surveyed_audio(doc, surveyed_as), where, question, transcribed)
+
+
+def _with_surveyed_audio(doc: Doc, surveyed_as: Mapping[str, str]) -> Doc:
+    """Return the document with its clips named as the survey names these files: a file is not counted under two names."""
+    clips = tuple(
+        replace(clip, path=surveyed_as.get(os.path.realpath(clip.path), clip.path)) for clip in doc.audio
+    )
+    return doc if clips == doc.audio else replace(doc, audio=clips)
 
 
 def _row(task: Task, doc: Doc, where: str, question: str, transcribed: bool) -> SurveyRow:

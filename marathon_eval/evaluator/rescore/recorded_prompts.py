@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.request import Request, Turn
@@ -19,6 +19,9 @@ from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.requests import docs_of, requests_of_doc
+
+if TYPE_CHECKING:
+    from marathon_eval.task.task import Doc, Task
 
 _QUERY = f"""
 SELECT DISTINCT json_extract(value, '$.request.system'), json_extract(value, '$.request.prompt'),
@@ -68,13 +71,9 @@ def prompts_of_tasks(
 
     `names` are the run's tasks, as its results name them; `config` says which rows it asked, and how.
     """
-    from marathon_eval.evaluator.evaluator import in_orders, load_tasks
-
-    registry = Registry(config.include_path, config.trust_task_code)
-    tasks, _ = load_tasks(registry, config.tasks, config.num_fewshot)
     hashes, chosen = set(wanted), set(names)
     found: dict[str, RecordedPrompt] = {}
-    for name, task in in_orders(tasks, config).items():
+    for name, task in _tasks_of(config).items():
         if name not in chosen:
             continue
         for doc in docs_of(task, config).docs:
@@ -91,6 +90,22 @@ def prompts_of_tasks(
     return found
 
 
+def _tasks_of(config: RunConfig) -> dict[str, Task]:
+    from marathon_eval.evaluator.evaluator import in_orders, load_tasks
+
+    tasks, _ = load_tasks(
+        Registry(config.include_path, config.trust_task_code), config.tasks, config.num_fewshot
+    )
+    return in_orders(tasks, config)
+
+
+class AskedRow(NamedTuple):
+    """Holds a task and a document of it as a run asked it."""
+
+    task: Task
+    doc: Doc
+
+
 class PromptFinder:
     """Finds prompts by hash: in a cache file first, then from the tasks' rows.
 
@@ -99,6 +114,21 @@ class PromptFinder:
 
     def __init__(self, cache_file: Path, config: RunConfig | str, model_name: str) -> None:
         self._cache_file, self._config, self._model_name = cache_file, config, model_name
+
+    def row(self, task: str, number: int, digest: str | None) -> AskedRow | str:
+        """Return a row whose prompt has this hash, as the run asked it, or why it cannot be read."""
+        if isinstance(self._config, str):
+            return self._config
+        try:
+            found = _tasks_of(self._config)[task]
+            doc = next((doc for doc in docs_of(found, self._config).docs if doc.doc_id == number), None)
+            if doc is not None:
+                request = requests_of_doc(found, doc, self._config, self._model_name).recorded
+                if request is not None and request.prompt_sha256 == digest:
+                    return AskedRow(found, doc)
+        except MarathonError as error:
+            return f"the task's rows cannot be read: {error}"
+        return "the task as it is now does not ask this row as the run did"
 
     def of(self, task: str, hashes: Iterable[str]) -> tuple[dict[str, RecordedPrompt], str]:
         """Return the prompts of a task's rows by hash, and why those that are missing were not found."""

@@ -106,6 +106,31 @@ class TableReader:
         """Return the folders that a YAML may read from: --data_dir, the YAML's own and the current one, in this order."""
         return [folder for folder in (self.data_dir, self.yaml_folder, Path.cwd()) if folder is not None]
 
+    def local_files(self) -> list[Path]:
+        """Return the files of the evaluated split that a run reads without the hub, those of a file tree too.
+
+        Empty where they are on the hub or missing, and for datasets that `datasets` reads. Raises MarathonError for a
+        split that data_files does not name.
+        """
+        path, tree = self.config.dataset_path, self.kwargs.file_tree
+        local = path in (*FORMATS, FILE_TREE) or self.data_dir is not None or names_folder(path)
+        if not local or path in BUILDERS or (tree is None and self.kwargs.data_files is None):
+            return []
+        names = [] if tree is not None else self._names_of(self.test_split())
+        try:
+            source = self._source(names[0] if names else "")
+            if tree is not None:
+                found = [row["path"] for row in match_tree(source, tree, self.where)]
+            else:
+                found = [_below(source, name) for name in self._matched(source, names)]
+            files = [Path(source.path(name)) for name in found]
+        except (
+            MarathonError,
+            AudioError,
+        ):  # no file fits: the data is elsewhere, or a run says what is wrong
+            return []
+        return files if all(file.is_file() for file in files) else []
+
     def _tree(self, patterns: Sequence[str]) -> Table:
         source = self._source("")
         matches = match_tree(source, patterns, self.where)
