@@ -56,7 +56,20 @@ def row_facts(
     digest = listed.prompt_sha256
     found, why = prompts.of(task, [digest] if digest else [])
     more = {name: sample.get(name) for name in ("status", "readings", "judge", "choices", "fields", "usage")}
-    return {**asdict(listed), "reading": shown, **prompt_fields(digest, found, why), **more}
+    compared = compared_as(summary, sample, shown)
+    return {**asdict(listed), "reading": shown, **prompt_fields(digest, found, why), **more, **compared}
+
+
+def compared_as(summary: Mapping[str, Any], sample: Mapping[str, Any], reading: str) -> dict[str, Any]:
+    """Return `compared` of a transcript: metric, reference and answer as its error rate compares them; else nothing."""
+    from marathon_eval.results.word_errors import compared_texts, word_errors_of
+
+    errors = word_errors_of(summary["headline"], summary.get("metrics") or {}, reading)
+    compared = None if errors is None else compared_texts(errors.metric, sample, reading)
+    if errors is None or compared is None:
+        return {}
+    texts = {"reference": compared.reference, "answer": compared.hypothesis}
+    return {"compared": {"metric": errors.name, **texts}}
 
 
 def window_lines(details: Mapping[str, Any]) -> list[str]:
@@ -90,6 +103,9 @@ def row_lines(row: Mapping[str, Any]) -> list[str]:
     for name, entry in (row["readings"] or {}).items():
         scores = ", ".join(f"{metric} {value}" for metric, value in entry["scores"].items())
         lines.append(f"reading  {name}: {entry['answer']!r} by {entry['rule']}: {scores or 'no score'}")
+    if compared := row.get("compared"):
+        lines.append(f"compared by {compared['metric']}, after its normaliser")
+        lines += [f"  reference {compared['reference']!r}", f"  answer    {compared['answer']!r}"]
     if row["judge"]:
         lines.append(f"judge    {json.dumps(row['judge'], ensure_ascii=False)}")
     return lines

@@ -231,6 +231,7 @@ class _PackedCell:
             },
             "cached": "".join("1" if cached else "0" for cached in self._spread(columns.cached, False)),
             "own": {**own, **({"seconds": seconds} if seconds else {})},
+            **({"words": columns.word_errors} if columns.word_errors else {}),
         }
 
     def _reading(self, name: str, task: TaskColumns, edits: LongEdits) -> dict[str, Any]:
