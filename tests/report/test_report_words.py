@@ -70,3 +70,17 @@ def test_rows_that_are_too_many_for_a_page_are_told(
         page.evaluate("href => { location.hash = href; }", address(task="librispeech"))
         page.click("#s-words summary")
         expect(page.locator("#s-words-out")).to_contain_text("2 more rows are too long for this page")
+
+
+def test_an_error_rate_of_one_is_shown_and_counted(browser: Browser, folder: Path) -> None:
+    samples = next(folder.rglob("samples_librispeech.jsonl"))
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    for row, rate in zip(rows, (1.0, 0.5, 1.0), strict=True):
+        for reading in row["readings"].values():
+            reading["scores"] = {"wer": rate}
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with opened(browser, written(folder)) as seen:
+        page = seen.page
+        page.evaluate("href => { location.hash = href; }", address(task="librispeech"))
+        expect(page.locator("#s-list .row").first).to_contain_text("graded 1 ")
+        expect(page.locator("#s-figures")).to_contain_text("mean of the rows' scores 83.3")

@@ -141,3 +141,23 @@ def test_show_says_where_there_are_no_words(tmp_path: Path, capsys: pytest.Captu
     assert "has no error rate, such as wer or cer" in capsys.readouterr().err
     assert main(["show", str(run), "--word_errors", "--wrong"]) == 2
     assert main(["show", str(run), "1", "--word_errors"]) == 2
+
+
+def test_the_run_s_table_marks_error_rates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_of(tmp_path, "wer")
+    printed = capsys.readouterr().out
+    assert "wer ↓ *" in printed
+    assert "↓ lower is better." in printed
+
+
+def test_a_run_without_error_rates_has_no_mark(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_of(tmp_path, "exact_match")
+    assert "↓" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("metric", "falls"), [("cer", True), ("mae", True), ("accuracy", False)])
+def test_ls_metrics_says_which_way_is_better(
+    metric: str, falls: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ls", "metrics", metric]) == 0
+    assert ("lower is better" in capsys.readouterr().out) == falls
