@@ -42,7 +42,15 @@ def _details(kind: PluginKind, name: str, registry: Registry) -> list[str]:
     own = registry.own_code(kind, name, f"ls {kind}")
     if own is not None:
         return [f"{name}: {own.file}", *_of_function(name, own.target)]
-    return list(_of_function(name, _named(kind, name)))
+    lines = list(_of_function(name, _named(kind, name)))
+    return [*lines, "direction   ↓ lower is better"] if kind == "metric" and _falls(name) else lines
+
+
+def _falls(metric: str) -> bool:
+    """Return whether a lower value of a built-in metric is better."""
+    from marathon_eval.results.directions import falling_metrics
+
+    return bool(falling_metrics("ls metrics", {"": {metric: {"metric": metric}}}))
 
 
 def _named(kind: PluginKind, name: str) -> Any:

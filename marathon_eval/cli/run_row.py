@@ -66,7 +66,20 @@ def row_facts(
     more = {name: sample.get(name) for name in ("status", "judge", "fields", "usage")}
     more["readings"] = with_scores_of_rows(sample["readings"], summary.get("metrics") or {})
     more["judge_prompts"] = judge_prompts_of_run(prompts, sample, task)
-    return {**asdict(listed), "reading": shown, **prompt_fields(digest, found, why), **more}
+    compared = compared_as(summary, sample, shown)
+    return {**asdict(listed), "reading": shown, **prompt_fields(digest, found, why), **more, **compared}
+
+
+def compared_as(summary: Mapping[str, Any], sample: Mapping[str, Any], reading: str) -> dict[str, Any]:
+    """Return `compared` of a transcript: metric, reference and answer as its error rate compares them; else nothing."""
+    from marathon_eval.results.word_errors import compared_texts, word_errors_of
+
+    errors = word_errors_of(summary["headline"], summary.get("metrics") or {}, reading)
+    compared = None if errors is None else compared_texts(errors.metric, sample, reading)
+    if errors is None or compared is None:
+        return {}
+    texts = {"reference": compared.reference, "answer": compared.hypothesis}
+    return {"compared": {"metric": errors.name, **texts}}
 
 
 def with_scores_of_rows(
@@ -168,5 +181,8 @@ def row_lines(row: Mapping[str, Any]) -> list[str]:
         scores = ", ".join(f"{metric} {value}" for metric, value in entry["scores"].items())
         answer = grades_in_words(entry["answer"])
         lines.append(f"reading  {name}: {answer!r} by {entry['rule']}: {scores or 'no score'}")
+    if compared := row.get("compared"):
+        lines.append(f"compared by {compared['metric']}, after its normaliser")
+        lines += [f"  reference {compared['reference']!r}", f"  answer    {compared['answer']!r}"]
     lines += reply_lines(row["judge"] or {}, [entry["answer"] for entry in (row["readings"] or {}).values()])
     return [*lines, *judge_prompt_lines(row["judge_prompts"])]

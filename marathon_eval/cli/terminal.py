@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.cli.fitted_table import FittedTable, print_sentences, table_console
+from marathon_eval.results.directions import LOWER, LOWER_NOTE, falling_metrics
 from marathon_eval.results.label import label_words
 from marathon_eval.scoring.scorer import SCORABLE_STATUS
 
@@ -17,6 +18,7 @@ PIPE_WIDTH = 130
 #: Reasons of failed rows that are printed below the table; `show RUN --wrong` lists all rows.
 MOST_REASONS = 8
 LEFT = ("task", "reading", "metric")
+#: Stands behind a metric of which a lower value is better, as in `compare` and the leaderboard.
 RIGHT_ALIGNED = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
 
 
@@ -35,6 +37,8 @@ def print_run(result: RunResult, every_reading: bool = False, source: str | None
     for name, group in result.groups.items():
         add_group(table, name, group)
     table.print(console)
+    if any(falling_metrics(task.task, task.metrics) for task in result.tasks.values()):
+        console.print(LOWER_NOTE, markup=False, highlight=False, soft_wrap=True)
     hidden = [] if every_reading else list(not_shown(result.tasks.values()))
     for line in (
         *without_mean(result.groups),
@@ -74,6 +78,7 @@ def press_label(fingerprint: dict[str, Any]) -> str:
 def add_task(table: FittedTable, task: TaskResult, every_reading: bool) -> None:
     """Add a row per reading, the headline's first; the first row alone holds the values that all readings share."""
     took = "" if task.answer_s is None else duration(task.answer_s)
+    falling = falling_metrics(task.task, task.metrics)
     for position, reading in enumerate(shown_readings(task, every_reading)):
         metrics = task.readings.get(reading, {})
         name, value = main_metric(task, reading)
@@ -81,7 +86,7 @@ def add_task(table: FittedTable, task: TaskResult, every_reading: bool) -> None:
         table.add_row(
             task.task if position == 0 else "",
             reading,
-            name + (" *" if _is_headline(task, reading) else ""),
+            _marked(name, falling.get(reading, ())) + (" *" if _is_headline(task, reading) else ""),
             *(numbers(value) if value else ("", "")),
             three_digits(metrics.get("accuracy")) if name != "accuracy" else "",
             "" if chance is None or name == "chance" else f"{chance:.3f}",
@@ -91,8 +96,14 @@ def add_task(table: FittedTable, task: TaskResult, every_reading: bool) -> None:
         )
         for other in metrics if every_reading else ():
             if other != name:
-                table.add_row("", reading, other, *numbers(metrics[other]))
+                named = _marked(other, falling.get(reading, ()))
+                table.add_row("", reading, named, *numbers(metrics[other]))
     table.add_section()
+
+
+def _marked(metric: str, falling: Sequence[str]) -> str:
+    """Return the metric's name, with a mark if a lower value is better."""
+    return f"{metric} {LOWER}" if metric in falling else metric
 
 
 def shown_readings(task: TaskResult, every_reading: bool) -> list[str]:

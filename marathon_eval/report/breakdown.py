@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from marathon_eval.report.crossed import Crossed, crossed
@@ -17,6 +18,8 @@ NO_ANSWER, OTHER = "no answer", "other"
 #: A task with more different gold labels than this counts as one with open answers, not classes.
 MOST_LABELS = 30
 MOST_DURATION_BINS = 6
+#: Up to so many different durations, in whole seconds, each is a bin of its own.
+MOST_OWN_DURATIONS = 8
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ def _letters(rows: Sequence[_Row], labels: Sequence[str]) -> tuple[tuple[str, in
 
 
 def _by_duration(rows: Sequence[_Row]) -> tuple[Share, ...]:
-    """Return accuracy in bins with about the same number of rows; rows of equal duration share a bin."""
+    """Return accuracy by duration, in the bins of `_duration_bins`."""
     bins = _duration_bins(
         [(row.seconds, float(row.code == RIGHT)) for row in rows if row.seconds is not None]
     )
@@ -172,10 +175,16 @@ def _graded_by_duration(rows: Sequence[_Row]) -> tuple[MeanScore, ...]:
 
 
 def _duration_bins(timed: list[tuple[float, float]]) -> list[list[tuple[float, float]]]:
-    """Sort (seconds, value) into bins of about the same number of rows, each in the order of the seconds."""
+    """Sort (seconds, value) into bins, each in the order of the seconds.
+
+    Few different durations, in whole seconds, are a bin each; else the bins have about the same number of rows, and
+    rows of equal duration share one.
+    """
     if not timed:
         return []
     timed.sort()
+    if len({round(seconds) for seconds, _ in timed}) <= MOST_OWN_DURATIONS:
+        return [list(part) for _, part in groupby(timed, key=lambda pair: round(pair[0]))]
     n_bins = min(MOST_DURATION_BINS, max(1, len(timed) // 20))
     edges = sorted({timed[len(timed) * part // n_bins][0] for part in range(1, n_bins)})
     bins: list[list[tuple[float, float]]] = [[] for _ in range(len(edges) + 1)]
@@ -185,7 +194,8 @@ def _duration_bins(timed: list[tuple[float, float]]) -> list[list[tuple[float, f
 
 
 def _span(part: Sequence[tuple[float, float]]) -> str:
-    return f"{part[0][0]:.0f}–{part[-1][0]:.0f} s"
+    first, last = round(part[0][0]), round(part[-1][0])
+    return f"{first} s" if first == last else f"{first}–{last} s"
 
 
 def _by_field(

@@ -1,8 +1,9 @@
-"""Draws a breakdown: confusion, answer letters, accuracy by duration and class."""
+"""Draws a breakdown: confusion, answer letters, accuracy by duration, class and the task's breakdown columns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from marathon_eval.report.svg import INK, LINE, SERIES, drawing
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
     from marathon_eval.report.breakdown import Breakdown, Share
 
+#: The height of a bar with its name.
+LEAST_BAR_INCHES = 0.18
 Panel = Callable[["Axes"], None]
 
 
@@ -28,10 +31,13 @@ def breakdown_plot(parts: Breakdown, title: str) -> Figure | None:
         panels.append(lambda axes: _shares(axes, parts.by_duration, "accuracy by clip duration"))
     if parts.by_class:
         panels.append(lambda axes: _shares(axes, parts.by_class, "accuracy by gold label"))
+    for name, shares in parts.by_field.items():
+        panels.append(partial(_shares, shares=shares, title=f"accuracy by {_short(name)}"))
     if not panels:
         return None
+    most = max(map(len, (parts.by_class, *parts.by_field.values())))
     with drawing() as new_figure:
-        figure = new_figure(3.6 * len(panels), 3.4)
+        figure = new_figure(3.6 * len(panels), max(3.4, LEAST_BAR_INCHES * most))
         for panel, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
             panel(axes)
         figure.suptitle(one_line(title), fontsize=10)

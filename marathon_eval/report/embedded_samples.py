@@ -11,7 +11,7 @@ from marathon_eval.report.documents import AskedDocument
 from marathon_eval.report.long_edits import LongEdits
 from marathon_eval.report.sample_columns import CellColumns, TaskColumns
 from marathon_eval.results.failures import failure_kind
-from marathon_eval.results.outcomes import ABSENT
+from marathon_eval.results.outcomes import ABSENT, GRADED
 from marathon_eval.scoring.metrics.intervals import spans_in
 from marathon_eval.scoring.metrics.times import times_in
 
@@ -231,6 +231,7 @@ class _PackedCell:
             },
             "cached": "".join("1" if cached else "0" for cached in self._spread(columns.cached, False)),
             "own": {**own, **({"seconds": seconds} if seconds else {})},
+            **({"words": columns.word_errors} if columns.word_errors else {}),
         }
 
     def _reading(self, name: str, task: TaskColumns, edits: LongEdits) -> dict[str, Any]:
@@ -238,8 +239,9 @@ class _PackedCell:
         answers, rules = self._answers[name]
         graded = {
             place: float(f"{score:.4g}")
-            for place, score in zip(self.columns.places, reading.scores, strict=True)
-            if score is not None and score not in (0, 1)
+            for place, score, code in zip(self.columns.places, reading.scores, reading.codes, strict=True)
+            # a grade of 1 or an error rate of 1 is shown too; of a right or wrong row the outcome says it
+            if score is not None and (code == GRADED or score not in (0, 1))
         }
         codes = "".join(self._spread(reading.codes, ABSENT))
         found = {"codes": codes, "answer": answers, "rule": rules, "score": graded}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.documents import AskedDocument, RunData, TaskDocuments, joined_text
 from marathon_eval.results.outcomes import Deciding, deciding, outcome_of
+from marathon_eval.results.word_errors import WordErrors, word_errors_of
 from marathon_eval.scoring.usage import sounding_tokens
 
 #: What speech recognisers time in place of the stages; it stands in the details of a response's usage.
@@ -34,6 +35,12 @@ USAGE = (
 SHOWN_ANSWER_CHARS = 300
 #: Metrics that compare stretches of time, and those that compare moments (scoring/metrics/intervals.py).
 OF_SPANS, OF_TIMES = ("interval_iou", "recall_at_iou", "span_f1"), ("event_f1", "time_match")
+#: Characters of gold and answer, of one task of all runs, whose errors are counted for the page (half a minute for English).
+MOST_COUNTED_CHARS = 12_000_000
+#: Characters of gold times those of the answer above which a row is not aligned for it.
+MOST_ROW_CELLS = 50_000_000_000
+#: The errors of each kind that the page lists.
+SHOWN_ERRORS = 30
 BETWEEN_REPEATS = "\n\n— next repeat —\n\n"
 BETWEEN_TURNS = "\n\n— answer to the next turn —\n\n"
 
@@ -70,7 +77,8 @@ class CellColumns:
 
     `own` has, by place, how this run asked a document, where that is not how the first run asked it; `judged` has the
     texts of the judges by place, and `token_maps` which audio tokens the press kept, where the run recorded it.
-    `breakdown` names the columns of the task whose values have figures of their own.
+    `breakdown` names the columns of the task whose values have figures of their own. `word_errors` are the most frequent
+    errors of transcripts, with `not_counted`, the rows that were too many for a page.
     """
 
     places: list[int] = field(default_factory=list)
@@ -83,6 +91,7 @@ class CellColumns:
     cached: list[bool] = field(default_factory=list)
     own: dict[int, AskedDocument] = field(default_factory=dict)
     breakdown: tuple[str, ...] = ()
+    word_errors: Mapping[str, Any] | None = None
 
 
 class TaskColumns:
@@ -100,6 +109,7 @@ class TaskColumns:
         self.factory: str = ""
         self._texts: dict[str, str] = {}
         self.documents = TaskDocuments(self._texts)
+        self._left_chars = MOST_COUNTED_CHARS
 
     def add_cell(
         self, number: int, result: TaskResult, rows: Iterable[Mapping[str, Any]], data: RunData | None = None
@@ -123,12 +133,30 @@ class TaskColumns:
         self.factory = self.factory or str(entry.get("metric", metric))
         known = self.documents.of_run(number, data or RunData())
         whole = bool(self.aligned or self.timed)
+        errors = word_errors_of(headline, result.metrics, self.primary) if self.aligned else None
+        not_counted = 0
         for row in rows:
             place, own = known.place_of(row)
             if own is not None:
                 columns.own[place] = own
             self._add_row(columns, place, row, decides, whole)
+            if errors is not None:
+                not_counted += not self._count_errors(errors, row)
+        if errors is not None:
+            columns.word_errors = {**errors.facts(SHOWN_ERRORS), "not_counted": not_counted}
         return columns
+
+    def _count_errors(self, errors: WordErrors, row: Mapping[str, Any]) -> bool:
+        """Count the errors of a row; return False where so many characters were read before that a page would take too long."""
+        if self._left_chars <= 0:
+            return False
+        read = row["readings"].get(self.primary) or {}
+        gold, answer = len(joined_text(row["target"], "") or ""), len(read.get("answer") or "")
+        if gold * answer > MOST_ROW_CELLS:
+            return False
+        self._left_chars -= gold + answer
+        errors.add(row, self.primary)
+        return True
 
     @property
     def aligned(self) -> str:

@@ -69,7 +69,8 @@ def _refuse_unpaired(differences: Sequence[TaskDifference], results: Sequence[Js
         for result in results
     ]
     raise MarathonError(
-        f"compare: no reading is in both runs: {sides[0] or 'none'} in A, {sides[1] or 'none'} in B"
+        f"compare: no reading is in both runs: {sides[0] or 'none'} in A, {sides[1] or 'none'} in B. Readings of one name are "
+        "paired; to see two readings of one run, keep both in filter_list and type --readings all"
     )
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, fields
 from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
-from marathon_eval.api.results import RunResult
+from marathon_eval.api.results import RunResult, Sample
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.results.label import label_words
 from marathon_eval.results.lm_eval_export import results, sample_rows
-from marathon_eval.results.outcomes import is_over_rows
+from marathon_eval.results.outcomes import NAMES, deciding, is_over_rows, outcome_of
 from marathon_eval.scoring.grades import grades_in_words
 
 if TYPE_CHECKING:
@@ -123,9 +123,26 @@ def score_records(result: RunResult) -> Iterator[dict[str, Any]]:
                 }
 
 
+def _as_line(sample: Sample) -> dict[str, Any]:
+    """Return what decides a sample's outcome, as its line of samples_<task>.jsonl has it."""
+    readings = {
+        name: {"answer": read.answer, "rule": read.rule, "scores": read.scores}
+        for name, read in sample.readings.items()
+    }
+    return {"status": sample.status, "readings": readings}
+
+
+def option_text(sample: Sample) -> str | None:
+    """Return the text of the option that the target's letter names; None where the target is no letter of an option."""
+    texts = dict(zip(sample.letters or (), sample.choices or (), strict=False))
+    return texts.get(sample.target) if isinstance(sample.target, str) else None
+
+
 def sample_records(result: RunResult) -> Iterator[dict[str, Any]]:
     """Yield a flat record per document of every task."""
     for task, samples in result.samples.items():
+        of_task = result.tasks[task]
+        decides = deciding(of_task.headline, of_task.metrics)
         for sample in samples:
             record: dict[str, Any] = {
                 "task": task,
@@ -133,6 +150,8 @@ def sample_records(result: RunResult) -> Iterator[dict[str, Any]]:
                     name: getattr(sample, name)
                     for name in ("doc_id", "target", "response", "status", "error")
                 },
+                "outcome": NAMES[outcome_of(_as_line(sample), of_task.headline_reading, decides).code],
+                "target_text": option_text(sample),
                 "cached": sample.cached,
                 "seconds": sum(clip.get("seconds") or 0.0 for clip in sample.audio),
             }

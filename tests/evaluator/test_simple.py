@@ -81,6 +81,7 @@ def test_a_run_gives_lm_evals_dictionary_and_tables(folder: Path) -> None:
     assert list(table["none"])[:4] == ["A"] * 4
     assert list(table["none_accuracy"])[:4] == [1, 0, 1, 0]
     assert table["status"].tolist() == ["ok"] * 4 + ["error"]
+    assert table["outcome"].tolist() == ["right", "wrong", "right", "wrong", "error"]
     assert table["seconds"].tolist()[0] == pytest.approx(1.0)
     scores = found.to_pandas("scores")
     (row,) = scores[scores.metric == "accuracy"].to_dict("records")

@@ -14,7 +14,7 @@ from typing import NamedTuple
 RUN_TABLE = (
     r"^\s*task\s+reading\s+metric\s+value\s+95 % CI\s+accuracy\s+chance\s+n\s+coverage\s+parsed\s+time\s*$"
 )
-RUN_ROW = r"^\s+(\w+\s+)?\w+\s+[\w\[\]+]+( \*)?\s+\d\.\d{4}\s"
+RUN_ROW = r"^\s+(\w+\s+)?\w+\s+[\w\[\]+]+( ↓)?( \*)?\s+\d\.\d{4}\s"
 MARKDOWN = r"^\| model \| .*\|$"
 #: By verb (`cache why` is one), regular expressions that the printed text must match, line by line.
 SHAPES: dict[str, tuple[str, ...]] = {
@@ -50,6 +50,11 @@ SHAPES: dict[str, tuple[str, ...]] = {
         r"^prompt$",
         r"^  \| ",
         r"^answers  \d+ in the cache$",
+    ),
+    "show --word_errors": (
+        r"^\w+: \d+ errors in \d+ (words|characters) of \d+ rows$",
+        r"^\s*error\s+reference\s+heard\s+count\s*$",
+        r"^\d+ replaced, \d+ left out, \d+ added; ",
     ),
     "compare": (
         r"^A: ",
@@ -114,6 +119,8 @@ def verb_of(words: list[str]) -> str:
         return "run -C SET" if words[:2] == ["-C", "mine/board.yaml"] else "run"
     if words[0] == "cache":
         return f"cache {words[1]}"
+    if words[0] == "show" and "--word_errors" in words:
+        return "show --word_errors"
     return "leaderboard --champions" if words[0] == "leaderboard" and "--champions" in words else words[0]
 
 

@@ -204,9 +204,12 @@ def test_the_verb_writes_page_tables_and_plots(
     assert Parsed(page.read_text(encoding="utf-8")).data()["cells"] == ["qwen_omni"]
     assert page.with_suffix(".md").read_text(encoding="utf-8").startswith("| model |")
     assert "\n\\begin{tabular}" in page.with_suffix(".tex").read_text(encoding="utf-8")
+    listed = [path for path in (tmp_path / "plots").rglob("*") if path.is_file()]
+    printed = capsys.readouterr().err
+    assert f"{tmp_path / 'plots'}: {len(listed)} files of figures" in printed
     assert (tmp_path / "plots" / "radar.svg").is_file()
     assert (tmp_path / "plots" / "radar.pdf").read_bytes().startswith(b"%PDF")
-    assert str(page) in capsys.readouterr().err
+    assert str(page) in printed
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,29 @@ def test_duration_bins_are_even_and_cut_no_duration_in_two() -> None:
     assert all(share.n % 3 == 0 for share in bins)
 
 
+def test_few_durations_are_a_bin_each() -> None:
+    rows: list[tuple[str, str | None, float]] = [
+        ("A", "A" if n % 4 else "B", (2.0, 6.1, 15.0, 40.0)[n % 4]) for n in range(16)
+    ]
+    bins = answered("t", rows).by_duration
+    assert [(share.name, share.right, share.n, share.ends) for share in bins] == [
+        ("2 s", 0, 4, (2.0, 2.0)),
+        ("6 s", 4, 4, (6.1, 6.1)),
+        ("15 s", 4, 4, (15.0, 15.0)),
+        ("40 s", 4, 4, (40.0, 40.0)),
+    ]
+
+
+def test_breakdown_figures_have_a_panel_for_each_column() -> None:
+    from marathon_eval.report.breakdown_plot import breakdown_plot
+
+    figure = breakdown_plot(answered("t", [("A", "A", 100.0), ("B", "A", 200.0)] * 3), "run: t")
+    assert figure is not None
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[-1] == "accuracy by place"
+    assert "accuracy by half" in titles
+
+
 def test_open_answers_have_no_confusion() -> None:
     rows: list[tuple[str, str | None, float]] = [(f"text {n}", "text", 100.0) for n in range(40)]
     parts = answered("t", rows)

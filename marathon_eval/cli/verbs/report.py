@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write_report_files(report: Report, page: Path, arguments: argparse.Namespace) -> list[Path]:
-    """Write the page, tables and plots that the flags name, and return their paths. Raises MarathonError."""
+    """Write the page, tables and plots that the flags name, print the number of plots, and return the other paths. Raises MarathonError."""
     from marathon_eval.files import write_atomically
     from marathon_eval.report.cost import sweep_costs
     from marathon_eval.report.cost_table import costs_latex, costs_markdown
@@ -147,9 +147,11 @@ def write_report_files(report: Report, page: Path, arguments: argparse.Namespace
         write_atomically(path, [text])
     if not arguments.plots:
         return [*texts]
-    if not costs:
+    if not costs and any(cell.press for cell in report.cells):
         print(
             "marathon-eval: no figure `cost`: it is drawn of the cells of one sweep whose --presses name `none`",
             file=sys.stderr,
         )
-    return [*texts, *write_plots(report, Path(arguments.plots))]
+    plots = write_plots(report, Path(arguments.plots))
+    print(f"{arguments.plots}: {len(plots)} files of figures", file=sys.stderr)
+    return [*texts]

@@ -5,6 +5,7 @@ marathon-eval show RUN                          how many rows are right; of a ru
 marathon-eval show RUN 17 --task gtzan          one row of a run: its outcome, response, readings and prompt
 marathon-eval show RUN --wrong                  wrong, unanswered, failed and unscored rows, and the worst graded ones
 marathon-eval show RUN --only unanswered        the rows of one outcome (--json: as JSON lines, with whole texts)
+marathon-eval show RUN --word_errors            the words that transcripts replaced, left out and added most often
 """
 
 from __future__ import annotations
@@ -80,6 +81,11 @@ def add_run_listing(parser: argparse.ArgumentParser) -> None:
         help="list the rows of a run with this outcome alone; graded ones from the worst",
     )
     parser.add_argument(
+        "--word_errors",
+        action="store_true",
+        help="of a run's transcripts, list the words (of cer: characters) that were replaced, left out and added most often",
+    )
+    parser.add_argument(
         "--tasks", "--task", nargs="+", default=[], metavar="TASK", help="of a run, these tasks alone"
     )
     parser.add_argument(
@@ -88,14 +94,18 @@ def add_run_listing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json",
         action="store_true",
-        help="print JSON; with --wrong and --only a line per row, with whole texts and the prompt",
+        help="print JSON; with --wrong and --only a line per row, with whole texts and the prompt; with --word_errors one object",
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.wrong or arguments.only:
+    if arguments.wrong or arguments.only or arguments.word_errors:
         if arguments.doc is not None:
-            raise MarathonError("show: --wrong and --only list the rows of a run; leave out ROW")
+            raise MarathonError("show: --wrong, --only and --word_errors are of a whole run; leave out ROW")
+        if arguments.word_errors and (arguments.wrong or arguments.only):
+            raise MarathonError(
+                "show: --word_errors counts words, and --wrong and --only list rows; type one of them"
+            )
         return show_run(arguments)
     registry = Registry(arguments.include_path, arguments.trust_task_code)
     refuse_missing_folder(registry, arguments.task)
@@ -138,6 +148,10 @@ def show_run(arguments: argparse.Namespace) -> int:
     if arguments.doc is not None:
         finder = prompt_finder(run, arguments)
         return print_run_row(run, tasks, arguments.doc, arguments.reading, finder, arguments.json)
+    if arguments.word_errors:
+        from marathon_eval.cli.word_errors import print_word_errors
+
+        return print_word_errors(run, tasks, arguments.reading, arguments.json)
     if arguments.wrong or arguments.only:
         prompts = prompt_finder(run, arguments) if arguments.json else None
         return print_rows_not_right(run, tasks, arguments.reading, arguments.only, prompts)

@@ -129,17 +129,17 @@ def regex_pos(
 
 
 def remove_whitespace() -> FilterStep:
-    """Return a filter that removes white space at both ends."""
+    """Return a filter that removes white space at both ends of the answer; the target stays as it is."""
     return each(lambda held, context: held._replace(text=held.text.strip()))
 
 
 def lowercase() -> FilterStep:
-    """Return a filter that converts to lower case."""
+    """Return a filter that converts the answer to lower case; the target stays as it is."""
     return each(lambda held, context: held._replace(text=held.text.lower()))
 
 
 def uppercase() -> FilterStep:
-    """Return a filter that converts to upper case."""
+    """Return a filter that converts the answer to upper case; the target stays as it is."""
     return each(lambda held, context: held._replace(text=held.text.upper()))
 
 

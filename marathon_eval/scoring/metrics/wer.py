@@ -6,7 +6,7 @@ jiwer (https://github.com/jitsi/jiwer) counts the edits. `language` or `normaliz
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +20,7 @@ from marathon_eval.scoring.metrics.normalizers import (
 )
 
 if TYPE_CHECKING:
+    from jiwer import CharacterOutput, WordOutput
     from numpy.typing import NDArray
 
 
@@ -69,6 +70,14 @@ def character_edits(reference: str, hypothesis: str) -> Edits:
     return Edits(alignment.substitutions, alignment.deletions, alignment.insertions, len(reference))
 
 
+class ComparedTexts(NamedTuple):
+    """Holds a reference and a hypothesis as an error rate compares them, and the edits between them."""
+
+    reference: str
+    hypothesis: str
+    edits: Edits
+
+
 class CorpusWER(Metric):
     """Divides the sum of word edits by the sum of reference words.
 
@@ -77,6 +86,8 @@ class CorpusWER(Metric):
 
     higher_is_better = False
     counts_unscored = True
+    #: What is counted: "words" or "characters".
+    unit = "words"
 
     def __init__(
         self,
@@ -103,16 +114,31 @@ class CorpusWER(Metric):
             "text as one word; use cer, or texts whose words are separated by spaces"
         )
 
+    def spaced(self, text: str) -> str:
+        """Return a normalised text with white space as it is counted."""
+        return text
+
     def counted(self, reference: str, hypothesis: str) -> Edits:
         """Return the edits between two normalised texts."""
         return edits(reference, hypothesis)
 
+    def alignment(self, compared: ComparedTexts) -> WordOutput | CharacterOutput:
+        """Return jiwer's alignment of two texts, of which the reference is not empty."""
+        from jiwer import process_words
+
+        return process_words(compared.reference, compared.hypothesis)
+
+    def compared(self, targets: Sequence[str], answer: str | None) -> ComparedTexts:
+        """Return the texts that are compared: of several references the one with the lowest rate."""
+        hypothesis = self.spaced(self.plain(answer or ""))
+        references = [self.spaced(self.plain(target)) for target in targets]
+        found = [ComparedTexts(text, hypothesis, self.counted(text, hypothesis)) for text in references]
+        # a reference without words is used only where there is no other
+        return min(found, key=lambda each: (not each.edits.words, each.edits.rate))
+
     def edits(self, row: ScoredRow) -> Edits:
         """Return the edits of the row, against the reference with the lowest rate where there are several."""
-        hypothesis = self.plain(row.answer.value or "")
-        counted = [self.counted(self.plain(target), hypothesis) for target in row.targets]
-        # a reference without words is used only where there is no other
-        return min(counted, key=lambda counts: (not counts.words, counts.rate))
+        return self.compared(row.targets, row.answer.value).edits
 
     def score(self, row: ScoredRow) -> float | None:
         """Return the rate of the utterance alone; None where no reference has a word, which no rate includes."""
@@ -145,11 +171,18 @@ class CorpusCER(CorpusWER):
     """
 
     note = ""
+    unit = "characters"
+
+    def spaced(self, text: str) -> str:
+        return ("" if self.language in UNSPACED_LANGUAGES else " ").join(text.split())
 
     def counted(self, reference: str, hypothesis: str) -> Edits:
-        if self.language in UNSPACED_LANGUAGES:
-            return character_edits("".join(reference.split()), "".join(hypothesis.split()))
-        return character_edits(" ".join(reference.split()), " ".join(hypothesis.split()))
+        return character_edits(reference, hypothesis)
+
+    def alignment(self, compared: ComparedTexts) -> WordOutput | CharacterOutput:
+        from jiwer import process_characters
+
+        return process_characters(compared.reference, compared.hypothesis)
 
 
 def wer(normalizer: Normalizer | None = None, language: str | None = None) -> Metric:
@@ -196,3 +229,21 @@ WER_METRICS: dict[str, Callable[..., Metric]] = {
     "deletion_rate": _part("deletion_rate", 1, "left out words"),
     "insertion_rate": _part("insertion_rate", 2, "added words"),
 }
+#: The released error rates, whose normaliser is fixed.
+_RELEASED = ("audiomarathon.wer", "audiomarathon.wer_accuracy")
+
+
+def edits_of_entry(entry: Mapping[str, Any]) -> CorpusWER | None:
+    """Return what compares the texts of an error rate, from its entry of `metric_list` as a run recorded it.
+
+    None for an entry of another metric. An entry of an earlier version, which names no normaliser, had Whisper's English one.
+    """
+    name = str(entry.get("metric"))
+    if "code" in entry or name not in (*WER_METRICS, *_RELEASED):
+        return None
+    if name in _RELEASED:
+        return CorpusWER("audiomarathon")
+    normalizer, language = entry.get("normalizer"), entry.get("language")
+    if normalizer is None and language is None:
+        normalizer = "whisper_english"
+    return (CorpusCER if "cer" in name.split("_") else CorpusWER)(normalizer, language)
