@@ -18,7 +18,6 @@ PIPE_WIDTH = 130
 #: Reasons of failed rows that are printed below the table; `show RUN --wrong` lists all rows.
 MOST_REASONS = 8
 LEFT = ("task", "reading", "metric")
-#: Stands behind a metric of which a lower value is better, as in `compare` and the leaderboard.
 RIGHT_ALIGNED = ("value", "95 % CI", "accuracy", "chance", "n", "coverage", "parsed", "time")
 
 
