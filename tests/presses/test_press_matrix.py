@@ -40,7 +40,7 @@ from helpers.tiny_model_cases import (
 from marathon_eval.api.press import EvictionPress, Press, PruningPress, budget, press_from_args
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.inputs import Inputs
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, RowError
 
 #: One of a kind each, so that the ordinary tests see every way of attaching a press.
 ALWAYS = {
@@ -209,10 +209,13 @@ def test_nothing_stays_behind_after_an_exception(
     there, press, base = matrix.bench(model), press_at(model, name, 0.5), matrix.base(model)
     hooks, kernels = hanging(there), dict(ALL_ATTENTION_FUNCTIONS)
     layers = there.decoder.layers
-    for where, what in ((type(press), "select"), (layers[-1], "forward")):
+    for where, what, raised in (
+        (type(press), "select", RowError),
+        (layers[-1], "forward", ZeroDivisionError),
+    ):
         with monkeypatch.context() as patch:
             patch.setattr(where, what, lambda *args, **kwargs: 1 / 0)
-            with pytest.raises(ZeroDivisionError):
+            with pytest.raises(raised, match="division by zero"):
                 answered(there, matrix.inputs(model), press)
         assert hanging(there) == hooks
         assert dict(ALL_ATTENTION_FUNCTIONS) == kernels

@@ -62,7 +62,7 @@ class TestFormats:
             ('{"rowz": []}', "json", "rows", r"^meta: no key 'rows'\. Did you mean rowz"),
             ('{"a": 1}\n{"a"', "jsonl", None, "^meta:2: not readable as JSON"),
             ("a,b\n1,2\n1,2,3\n", "csv", None, "^meta:3: has more cells than the header"),
-            ("\xff", "json", None, "^meta: not readable as"),
+            ("\xff", "json", None, "^meta:1: not UTF-8 text"),
             ("PAR1", "parquet", None, "^meta: not readable as parquet"),
         ],
     )
