@@ -310,9 +310,10 @@ def _audio_of(rule: FromRow, fields: Mapping[str, Any], table: Table) -> Any:
 
 def _version(expected: str | dict[str, str] | None, sha256: str | None) -> str | None:
     """Return the release whose metadata file has this hash, else "unknown"; None if the task names no releases."""
-    if not isinstance(expected, dict) or not expected:
-        return None
-    return next((name for name, digits in expected.items() if digits.lower() == sha256), "unknown")
+    releases = expected.items() if isinstance(expected, dict) else ()
+    return next(
+        (name for name, digits in releases if digits.lower() == sha256), "unknown" if releases else None
+    )
 
 
 def _located(table: Table, folder: str, path: str) -> str:
