@@ -310,10 +310,9 @@ def _audio_of(rule: FromRow, fields: Mapping[str, Any], table: Table) -> Any:
 
 def _version(expected: str | dict[str, str] | None, sha256: str | None) -> str | None:
     """Return the release whose metadata file has this hash, else "unknown"; None if the task names no releases."""
-    releases = expected.items() if isinstance(expected, dict) else ()
-    return next(
-        (name for name, digits in releases if digits.lower() == sha256), "unknown" if releases else None
-    )
+    if not isinstance(expected, dict) or not expected:
+        return None
+    return next((name for name, digits in expected.items() if digits.lower() == sha256), "unknown")
 
 
 def _located(table: Table, folder: str, path: str) -> str:
@@ -323,12 +322,11 @@ def _located(table: Table, folder: str, path: str) -> str:
         return str(path)
     if isinstance(source, StoredFiles):
         return source.path(path)
-    name = locate(source, folder, path)
-    if name is None and not table.sounds_needed:
+    if (name := locate(source, folder, path)) is not None:
+        return name
+    if not table.sounds_needed:
         return inside(posixpath.join(folder, path))
-    if name is None:
-        raise AudioError(f"{path}: no such audio file in {source.label}, nor below wav/ there")
-    return name
+    raise AudioError(f"{path}: no such audio file in {source.label}, nor below wav/ there")
 
 
 def _with_files(read: _Read, table: Table) -> Doc:
