@@ -309,6 +309,12 @@ def press_from_args(press_class: type[P], args: Mapping[str, Any], flag: str = "
         raise MarathonError(
             f"{flag}: press={name} needs ratio=, the fraction of audio tokens to remove (0 to below 1)"
         )
+    given, own = args.get("ratio"), completed["ratio"]
+    if isinstance(given, int | float) and given != own:
+        raise MarathonError(
+            f"{flag}: press={name} computes its ratio from its other arguments ({own:g}) and takes no ratio={given:g}: leave ratio "
+            "out; a sweep's --ratios can't vary it, so run its settings one by one and compare them"
+        )
     return press_class(**completed)
 
 

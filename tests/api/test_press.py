@@ -183,3 +183,19 @@ def test_a_score_that_is_no_number_is_an_error_and_no_choice() -> None:
     with pytest.raises(RowError, match="NaN as a score"):
         highest_scores(scores, 2)
     assert highest_scores(torch.tensor([1.0, float("-inf"), 2.0]), 2).tolist() == [2, 0]
+
+
+def test_a_ratio_that_the_press_computes_itself_cannot_be_typed() -> None:
+    @dataclass(frozen=True)
+    class Every(Dart):
+        n: int = 3
+
+        @classmethod
+        def completed(cls, args: dict[str, Any]) -> dict[str, Any]:
+            return {**args, "ratio": 1 - 1 / int(args.get("n", cls.n))}
+
+    assert (
+        press_from_args(Every, {"n": 2}).ratio == press_from_args(Every, {"n": 2, "ratio": 0.5}).ratio == 0.5
+    )
+    with pytest.raises(MarathonError, match=r"computes its ratio .* \(0.666667\) and takes no ratio=0.5"):
+        press_from_args(Every, {"ratio": 0.5})
