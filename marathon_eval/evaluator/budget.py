@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Model, Request
-from marathon_eval.backends.http.adapter import APIAudio
 from marathon_eval.errors import MarathonError, did_you_mean
 
 if TYPE_CHECKING:
@@ -161,6 +160,8 @@ def run_budget(config: RunConfig, judge: Model | None) -> Budget:
         raise MarathonError("--judge_prices: needs --judge_model")
     budget = checked_budget(config.max_requests, config.max_tokens_total, config.max_cost, config.prices)
     if budget.max_cost is not None and judge is not None and not {"in", "out"} <= set(prices):
+        from marathon_eval.backends.http.adapter import APIAudio
+
         served = [stage.name() for stage in judge.stages() if isinstance(stage, APIAudio)]
         if served or prices:
             raise MarathonError(
