@@ -109,6 +109,7 @@ RUN_OUTPUT = """\
         ("--model dummy --tasks race", RUN_OUTPUT, None),
         ("--model dummy --tasks race", RUN_OUTPUT.replace("0.1250", "nan"), "nothing printed"),
         ("--model dummy --tasks race", "done", "nothing printed"),
+        ("--model dummy --tasks race --predict_only", RUN_OUTPUT, "nothing printed"),
         ("--model dummy --tasks race -o gone", RUN_OUTPUT, "holds no"),
         ("--model dummy --tasks race --json", RUN_OUTPUT, "no JSON"),
         ("--model dummy --tasks race --json", "{}", "lacks"),
