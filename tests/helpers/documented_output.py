@@ -23,6 +23,11 @@ SHAPES: dict[str, tuple[str, ...]] = {
         RUN_ROW,
         r"\d+ answers from the cache, \d+ asked(?: window by window)?(?: \(judge: [^)]*\))?, \d+\.\d s\.",
     ),
+    "run --predict_only": (
+        RUN_TABLE,
+        r"^\s+\w+\s+\w+\s+[\w\[\]+]+( \*)?\s+none\s",
+        r"\d+ answers from the cache, \d+ asked, ",
+    ),
     "run -C SET": (
         r"^  run  +race  +gtzan *$",
         r"^  qwen_omni dart 0\.5 \(silence, limit 2\)  +\d+\.\d",
@@ -116,6 +121,8 @@ def verb_of(words: list[str]) -> str:
     if "--dry_run" in words:
         return "--dry_run"
     if words[0].startswith("-"):
+        if "--predict_only" in words:
+            return "run --predict_only"
         return "run -C SET" if words[:2] == ["-C", "mine/board.yaml"] else "run"
     if words[0] == "cache":
         return f"cache {words[1]}"
@@ -141,6 +148,7 @@ def _wrong_written(verb: str, printed: Printed) -> str | None:
     """Return the first named output file that is missing or empty."""
     checks: dict[str, Callable[[], str | None]] = {
         "run": lambda: _wrong_files(printed, "--output_path", "**/results.json"),
+        "run --predict_only": lambda: _wrong_files(printed, "--output_path", "**/results.json"),
         "score": lambda: _wrong_files(printed, "--output_path", "**/results.json"),
         "sweep": lambda: _wrong_files(printed, "--output_path", "**/sweep.json"),
         "report": lambda: _wrong_files(printed, "--output_path", ""),

@@ -32,7 +32,8 @@ class TestAudioPaths:
         root.mkdir()
         touch(tmp_path / "up.wav")
         docset = docs_of(root, HEARD, [{"q": "?", "a": "x", "path": name}])
-        assert "is no path inside the dataset's root" in errors(docset)[0]
+        message = f"is no path inside the dataset's root {root}: write it relative to the folder that --data_dir names"
+        assert message in errors(docset)[0]
         with pytest.raises(AudioError):
             inside(name)
 

@@ -28,9 +28,9 @@ WANTING = ("pretrained=", "--data_dir", "pip install", "env=DIR", "--source")
 
 
 def commands(path: Path) -> list[str]:
-    """Every `marathon-eval …` line of a document's code blocks, continuation lines joined."""
+    """Every `marathon-eval …` line of a document's code blocks, continuation lines joined, and those that unpack an archive."""
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
-    found = re.findall(r"^(?:    )?(marathon-eval [^\n]*)$", text, flags=re.MULTILINE)
+    found = re.findall(r"^(?:    )?((?:marathon-eval|mkdir|tar xzf) [^\n]*)$", text, flags=re.MULTILINE)
     return [re.sub(r"\s+", " ", command.split("  #")[0]).strip() for command in found]
 
 
@@ -74,6 +74,9 @@ def whole_codes(command: str) -> tuple[int, ...]:
 def test_every_command_runs_in_order(workplace: Path, document: Path) -> None:
     """A later command may look at what an earlier one made, as for a reader who types them in."""
     for command in commands(document):
+        if command.startswith(("mkdir ", "tar ")):
+            subprocess.run(shlex.split(command), cwd=workplace, check=True)
+            continue
         typed = command.replace("KEY", a_key(workplace)) if command.endswith(" KEY") else command
         done = run(workplace, typed)
         assert "Traceback" not in done.stderr, typed
@@ -106,6 +109,7 @@ RUN_OUTPUT = """\
         ("--model dummy --tasks race", RUN_OUTPUT, None),
         ("--model dummy --tasks race", RUN_OUTPUT.replace("0.1250", "nan"), "nothing printed"),
         ("--model dummy --tasks race", "done", "nothing printed"),
+        ("--model dummy --tasks race --predict_only", RUN_OUTPUT, "nothing printed"),
         ("--model dummy --tasks race -o gone", RUN_OUTPUT, "holds no"),
         ("--model dummy --tasks race --json", RUN_OUTPUT, "no JSON"),
         ("--model dummy --tasks race --json", "{}", "lacks"),

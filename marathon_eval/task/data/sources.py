@@ -208,11 +208,15 @@ def allowed_path(name: str, folders: Sequence[Path], where: str) -> Path:
     return found
 
 
-def inside(name: str) -> str:
-    """Return a relative name in normal form. Raises AudioError if it is absolute or leads out of the root."""
+def inside(name: str, root: str = "") -> str:
+    """Return a relative name in normal form. Raises AudioError if it is absolute or leads out of the root.
+
+    `root` is what the message calls the root, and the hint with it says how a path elsewhere is written.
+    """
     clean = posixpath.normpath(name.replace("\\", "/"))
     if not name or "\0" in name or clean.startswith(("/", "../")) or clean in (".", "..") or ":" in clean[:3]:
-        raise AudioError(f"{name!r}: is no path inside the dataset's root")
+        hint = f" {root}: write it relative to the folder that --data_dir names" if root else ""
+        raise AudioError(f"{name!r}: is no path inside the dataset's root{hint}")
     return clean
 
 
@@ -225,12 +229,12 @@ def locate(source: Source, folder: str, name: str) -> str | None:
     if isinstance(name, EmbeddedAudio):
         return str(name)
     for parent in (folder, f"{folder}/wav" if folder else "wav"):
-        clean = inside(name if name.startswith("/") or not parent else f"{parent}/{name}")
+        clean = inside(name if name.startswith("/") or not parent else f"{parent}/{name}", source.label)
         if source.exists(clean):
             return clean
     if folder and not isinstance(source, LocalFolder):
         # the rows' own folder need not exist below --data_dir or in an archive
-        clean = inside(name)
+        clean = inside(name, source.label)
         return clean if source.exists(clean) else None
     return None
 
