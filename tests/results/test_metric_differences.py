@@ -31,8 +31,8 @@ class Lab:
         self.folder, self.capsys = folder, capsys
         (folder / "metrics").mkdir()
 
-    def run(self, name: str, metric: str, version: int = 1) -> str:
-        keys = KEYS.replace("METRIC", metric).replace("version: 1", f"version: {version}")
+    def run(self, name: str, metric: str, version: int = 1, keys: str = KEYS) -> str:
+        keys = keys.replace("METRIC", metric).replace("version: 1", f"version: {version}")
         rows = [{"q": f"{place}?", "a": "A"} for place in range(8)]
         task, out = write_task(self.folder, keys, rows), self.folder / name
         where = ["--include_path", str(self.folder), "--use_cache", str(self.folder / "cache")]
@@ -69,6 +69,37 @@ def test_another_version_of_an_own_metric_is_told(lab: Lab, tmp_path: Path) -> N
 def test_another_version_of_the_task_is_told(lab: Lab) -> None:
     a, b = lab.run("a", "accuracy"), lab.run("b", "accuracy", version=2)
     assert "own: not measured alike: version 1 and 2;" in (lab.compared(a, b))
+
+
+def test_what_one_run_alone_measured_is_told(lab: Lab) -> None:
+    b_keys = KEYS.replace(
+        "metric_list:",
+        "  - {name: first, filter: [{function: uppercase}, {function: take_first}]}\nmetric_list:",
+    )
+    more = "  - {metric: accuracy, filter_list: READING}\nheadline:"
+    a = lab.run("a", "macro_f1", keys=KEYS.replace("headline:", more.replace("READING", "strict")))
+    b = lab.run("b", "accuracy", keys=b_keys.replace("headline:", more.replace("READING", "first")))
+    alike = lab.compared(a, a)
+    assert "macro_f1 *" in alike
+    assert "only in" not in alike
+    assert "headlines differ" not in alike
+    said = lab.compared(a, b)
+    assert "own: only in A: strict macro_f1; only in B: reading first" in said
+    assert "own: the headlines differ: strict macro_f1 in A, strict accuracy in B" in said
+    (row,) = [
+        line
+        for line in said.splitlines()
+        if " strict " in f" {line} " and "headlines" not in line and "only" not in line
+    ]
+    assert "accuracy" in row
+    assert "*" not in row
+
+
+def test_a_p_beside_another_metric_says_what_it_tests(lab: Lab, tmp_path: Path) -> None:
+    run, table = lab.run("a", "macro_f1"), tmp_path / "table.tex"
+    said = "exact sign-flip test of right answers over clips"
+    assert said in lab.compared(run, run, "--latex", str(table))
+    assert said in table.read_text()
 
 
 def test_another_setting_of_a_metric_is_told() -> None:
