@@ -71,6 +71,30 @@ def test_another_version_of_the_task_is_told(lab: Lab) -> None:
     assert "own: not measured alike: version 1 and 2;" in (lab.compared(a, b))
 
 
+def test_other_filters_of_a_reading_are_told(lab: Lab) -> None:
+    def with_filters(*entries: str) -> str:
+        return KEYS.replace("{function: take_first}", ", ".join((*entries, "{function: take_first}")))
+
+    regex = "{function: regex, regex_pattern: '(PATTERN)'}"
+    a = lab.run("a", "accuracy")
+    b = lab.run("b", "accuracy", keys=with_filters(regex.replace("PATTERN", "[A-D]")))
+    c = lab.run("c", "accuracy", keys=with_filters(regex.replace("PATTERN", "[A-E]")))
+    said = "own: not measured alike: filters of strict "
+    assert f"{said}(take_first) and (regex, take_first);" in lab.compared(a, b)
+    assert f"{said}(regex regex_pattern ([A-D])) and (regex regex_pattern ([A-E]));" in lab.compared(b, c)
+    assert "not measured alike" not in lab.compared(b, b)
+    (file,) = Path(a).glob("**/results.json")
+    results = json.loads(file.read_text())
+    assert results["tasks"]["own"].pop("filters") == {"strict": [{"function": "take_first"}]}
+    file.write_text(json.dumps(results))  # as an earlier version wrote it
+    assert "not measured alike" not in lab.compared(a, b)
+    where = ["--include_path", str(lab.folder), "--use_cache", str(lab.folder / "cache")]
+    assert main(["score", a, *where, "-o", str(lab.folder / "scored")]) == 0
+    (again,) = (lab.folder / "scored").glob("**/results.json")
+    recorded = json.loads(again.read_text())["tasks"]["own"]["filters"]
+    assert [step["function"] for step in recorded["strict"]] == ["regex", "take_first"]
+
+
 def test_what_one_run_alone_measured_is_told(lab: Lab) -> None:
     b_keys = KEYS.replace(
         "metric_list:",
