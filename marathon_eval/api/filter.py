@@ -68,6 +68,8 @@ class Pipeline:
     needs_choices: bool = False
     #: The turn of a dialogue whose answer is read, from 1, or "last"; None for a task with one question a row.
     turn: int | Literal["last"] | None = None
+    #: The entries of the task's `filter`, as results record them.
+    entries: Sequence[Mapping[str, Any]] = field(default=(), compare=False)
 
     def apply(self, texts: Sequence[str], context: FilterContext) -> Answer:
         """Extract the answer from a row's responses, one text per repeat or per turn of a dialogue.

@@ -118,6 +118,8 @@ class TaskResult:
     version: Any = None
     #: The entry of metric_list for each metric of each reading.
     metrics: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    #: The entries of `filter` of each reading; empty in runs of earlier versions, and then not written.
+    filters: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     #: The accuracy of guessing, where the rows have options and the task measures accuracy without the metric chance.
     chance_level: float | None = None
     #: Seconds that the model spent on the responses; not written to any file.
@@ -184,6 +186,8 @@ class TaskResult:
         del counts["readings"], counts["task"], counts["answer_s"]
         if self.chance_level is None:
             del counts["chance_level"]
+        if not self.filters:
+            del counts["filters"]
         return {**entry, "readings": list(self.readings), **counts, "coverage": self.coverage}
 
 

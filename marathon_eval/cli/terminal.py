@@ -270,14 +270,15 @@ def failure_lines(result: RunResult) -> Iterator[str]:
     """Yield why rows failed: a line per reason with its number of rows by task, the most frequent first."""
     from marathon_eval.results.failures import failure_kinds
 
-    kinds = failure_kinds(
-        (sample.task, sample.doc_id, sample.error)
-        for task in result.tasks.values()
-        if task.n_errors
-        for sample in result.samples.get(task.task, ())
-        if sample.status not in SCORABLE_STATUS and not sample.not_reached
-    )
-    yield from reason_lines(kinds, "failed", "show RUN --wrong lists them")
+    yield from reason_lines(failure_kinds(failed_rows(result)), "failed", "show RUN --wrong lists them")
+
+
+def failed_rows(result: RunResult) -> Iterator[tuple[str, int, str | None]]:
+    """Yield task, row and error of each row that failed; rows that an interrupted run did not reach are none."""
+    for task in result.tasks.values():
+        for sample in result.samples.get(task.task, ()) if task.n_errors else ():
+            if sample.status not in SCORABLE_STATUS and not sample.not_reached:
+                yield sample.task, sample.doc_id, sample.error
 
 
 def reason_lines(kinds: Sequence[FailureKind], verb: str, rest_in: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ from marathon_eval.evaluator.judge_prompts import Call, JudgeKind, check_judge_c
 from marathon_eval.evaluator.spending import UncountedTokens
 from marathon_eval.files import sha256_of
 from marathon_eval.scoring.judge import (
+    FAILED_MARK,
     JUDGE_FAILED,
     JUDGE_NOT_ASKED,
     JUDGE_VERDICTS_FIELD,
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
 RETRIES = 3
 #: Sampling temperature of these attempts.
 RETRY_TEMPERATURE = 0.3
-#: Begins the record of a call that the judge's model failed.
-_FAILED = "failed: "
 
 
 @dataclass
@@ -172,7 +171,7 @@ class Judge:
 def note_response(reply: JudgeReply, response: Response, call: Call, cached: bool) -> None:
     """Store one judge response in `reply`. A refusal counts as unparsed (asked again); an error ends the call."""
     if response.status == "error":
-        reply.error = f"{_FAILED}{response.error}"
+        reply.error = f"{FAILED_MARK}{response.error}"
         return
     reply.texts = (
         *reply.texts,
@@ -274,7 +273,7 @@ def _texts(reply: JudgeReply) -> list[str]:
 
 def _unsent(reply: JudgeReply) -> bool:
     """Whether the call was never sent, because the budget was spent or the server is down."""
-    return not reply.texts and (reply.error or "").startswith(_FAILED + NEVER_SENT)
+    return not reply.texts and (reply.error or "").startswith(FAILED_MARK + NEVER_SENT)
 
 
 def with_verdict(doc: Doc, verdict: JudgedRow) -> Doc:

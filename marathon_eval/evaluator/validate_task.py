@@ -10,6 +10,7 @@ from marathon_eval.api.doc import Doc
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.evaluator.gold_phrasings import EXACT, readable_gold
+from marathon_eval.evaluator.prompt_letters import letters_not_shown
 from marathon_eval.evaluator.scorer_check import (
     at_reading,
     check_scorers,
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 ROWS_SCORED = 20
 #: Bad rows that are shown one by one; the others are counted.
 REASONS_SHOWN = 3
+#: The key of the warning about the prompt; no reading has an empty name.
+_PROMPT = ""
 _WITHOUT_ROWS = "rows not checked: --data_dir DIR checks those of a local copy"
 _OF_GROUP = "a group: rows not checked, name its tasks with --data_dir DIR"
 
@@ -98,7 +101,7 @@ def _has_data(task: Task, data_dir: str | None) -> bool:
 
 
 def _data_problems(task: Task, data_dir: str | None, warnings: dict[str, str]) -> Iterator[str]:
-    """Yield what is wrong with the rows; `warnings` gets at most one for each reading."""
+    """Yield what is wrong with the rows; `warnings` gets at most one for each reading, and one for the prompt."""
     docs = task.docs(data_dir).docs
     if task.config.judge is not None:
         from marathon_eval.evaluator.judge_prompts import check_judge_columns
@@ -109,7 +112,10 @@ def _data_problems(task: Task, data_dir: str | None, warnings: dict[str, str]) -
     if len(errors) > REASONS_SHOWN:
         yield f"{task.name}: and {len(errors) - REASONS_SHOWN} more rows of {len(docs)} cannot be asked"
     judgings = _judgings(task)
-    for doc in [doc for doc in docs if doc.error is None][:ROWS_SCORED]:
+    sound = [doc for doc in docs if doc.error is None]
+    if sound and (warning := letters_not_shown(task, sound[0])):
+        warnings[_PROMPT] = warning
+    for doc in sound[:ROWS_SCORED]:
         yield from _doc_problems(task, doc, judgings, warnings)
     if task.has_gold:
         yield from check_scorers(task, docs).faults

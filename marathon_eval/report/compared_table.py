@@ -12,6 +12,7 @@ from marathon_eval.scoring.stats import p_text
 
 #: Heads hold names up to this length; longer ones stand in rows below the table, where the heads are A and B.
 _LONGEST_HEAD = 24
+_P_ROW = "$p$: exact sign-flip test of right answers over clips, also where the metric is another, such as macro-F1"
 #: Where a row has its p.
 _P_PLACE = 6
 _STAR_ROW = f"{STAR}: $p$ below {STAR_P} after Holm's correction over the tasks of a reading"
@@ -74,6 +75,8 @@ def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[s
     """Yield the rows below the table: the sides' names, what a star says, and which tasks had two judges or metrics."""
     a, b = map(for_latex, names)
     yield from [f"difference: {b} $-$ {a}"] if _in_heads(names) else [f"A: {a}", f"B: {b}"]
+    if any(row[_P_PLACE] != "--" for row in rows):
+        yield _P_ROW
     yield _STAR_ROW
     if any(row[_P_PLACE] == "--" for row in rows):
         yield _NO_P_ROW

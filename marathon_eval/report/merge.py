@@ -38,13 +38,17 @@ def runs_below(parent: Path, leave_out: Mapping[Path, str] | None = None) -> lis
 
 
 def one_run(folder: Path) -> dict[str, Any]:
-    """Read one run; `folders` and `configs` give for each task its folder and config. Raises MarathonError."""
+    """Read one run; `folders` and `configs` give for each task its folder and config. Raises MarathonError.
+
+    `displaced` has by task the headlines of the runs that this one stands for, though they have another headline.
+    """
     results = read_results(folder)
     config = results.get("config") or {}
     return {
         **results,
         "folders": dict.fromkeys(results["tasks"], folder),
         "configs": dict.fromkeys(results["tasks"], config),
+        "displaced": {},
         "manifests": results.get("manifests") or {},
     }
 
@@ -75,10 +79,25 @@ def _add(merged: list[RunByTask], name: str, run: dict[str, Any]) -> None:
             by_task[name] = run
             return
         if _asked(held, name) == _asked(run, name):
-            if _n_scored(run, name) > _n_scored(held, name):
-                by_task[name] = run
+            kept, other = (run, held) if _n_scored(run, name) > _n_scored(held, name) else (held, run)
+            by_task[name] = kept
+            _note_displaced(kept, other, name)
             return
     merged.append({name: run})
+
+
+def _note_displaced(kept: dict[str, Any], other: dict[str, Any], name: str) -> None:
+    """Note in a run the headlines of the runs in whose place it stands; one with the same headline is not noted."""
+    headlines = [*other["displaced"].get(name, ()), _headline(other, name)]
+    unlike = [headline for headline in headlines if headline != _headline(kept, name)]
+    if unlike:
+        kept["displaced"].setdefault(name, []).extend(unlike)
+
+
+def _headline(run: dict[str, Any], name: str) -> str:
+    """Return `strict accuracy`, or `none` for a task without a headline."""
+    headline = run["tasks"][name].get("headline")
+    return f"{headline['reading']} {headline['metric']}" if headline else "none"
 
 
 def _asked(run: dict[str, Any], name: str) -> Asked:
@@ -119,7 +138,7 @@ def _assembled(by_task: RunByTask, variant: list[str]) -> dict[str, Any]:
     by_task = {name: run for name, run in by_task.items() if name}
     parts = {
         part: {name: run[part][name] for name, run in by_task.items() if name in run[part]}
-        for part in ("tasks", "folders", "configs", "manifests")
+        for part in ("tasks", "folders", "configs", "manifests", "displaced")
     }
     interrupted = any(run["interrupted"] for run in by_task.values()) if by_task else newest["interrupted"]
     return {**newest, **parts, "interrupted": interrupted, "variant": variant}

@@ -33,7 +33,8 @@ def _lines(run: Mapping[str, Any], name: str) -> Iterator[str]:
         result = task_from(task, summary)
         score = score_of(result)
         headline = f"{result.headline_name} {score.value:.1f}" if score else _without_score(result)
-        rows = f"n={result.n_scored}" + (f" of {result.full_n}" if result.n_scored != result.full_n else "")
+        n = result.n_in(result.headline_reading)  # without the rows that the judge gave no grade
+        rows = f"n={n}" + (f" of {result.full_n}" if n != result.full_n else "")
         yield f"  {task:<{width}}  {rows}  {headline}"
 
 

@@ -51,6 +51,8 @@ class ReportRun:
     #: The self-test that the run cites.
     selftest: dict[str, Any] | None = None
     aside: str = ""
+    #: By task the headlines of the runs in whose place this one stands, where they have another headline.
+    displaced: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:
@@ -152,6 +154,7 @@ def _cell(run: Mapping[str, Any], label: str) -> ReportRun:
         interrupted=run["interrupted"],
         versions=run["versions"],
         selftest=run.get("selftest"),
+        displaced=run.get("displaced", {}),
         **facts,
     )
 

@@ -75,13 +75,29 @@ def _refuse_unpaired(differences: Sequence[TaskDifference], results: Sequence[Js
 
 
 def _marks(results: Sequence[JsonObject], task: str) -> dict[str, Any]:
-    """Return in what the judges and the metrics of a task differ, and by reading the metrics of which lower is better."""
+    """Return what `compare` says of a task beside its differences.
+
+    That is: in what judges and metrics differ, what only one run measured, B's headline, and by reading the metrics of which
+    lower is better.
+    """
     judges = (judge_in(each, each.get("config") or {}, task) for each in results)
     return {
         "judge_differences": judge_differences(*judges),
         "metric_differences": metric_differences(task, results),
         "lower_is_better": falling_metrics(task, results[0]["tasks"][task].get("metrics") or {}),
+        "headline_b": results[1]["tasks"][task].get("headline"),
+        "measured_only_a": _measured_alone(*(each["tasks"][task] for each in results)),
+        "measured_only_b": _measured_alone(*(each["tasks"][task] for each in reversed(results))),
     }
+
+
+def _measured_alone(own: JsonObject, other: JsonObject) -> list[str]:
+    """Return the readings and metrics of a task that the other run does not have: `strict macro_f1`, `reading first`."""
+    alone = [f"reading {name}" for name in own["readings"] if name not in other["readings"]]
+    shared = [name for name in own["readings"] if name in other["readings"]]
+    return [
+        f"{name} {metric}" for name in shared for metric in own[name] if metric not in other[name]
+    ] + alone
 
 
 def run_names(results: Sequence[JsonObject]) -> list[str]:

@@ -10,6 +10,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import Any
 
+from marathon_eval.api.same_failures import NEVER_SENT
 from marathon_eval.results.files import read_samples
 from marathon_eval.results.outcomes import (
     ERROR,
@@ -24,7 +25,7 @@ from marathon_eval.results.outcomes import (
     outcome_of,
 )
 from marathon_eval.scoring.grades import grades_in_words
-from marathon_eval.scoring.judge import OFF_SCALE, OFF_SCALE_MARK
+from marathon_eval.scoring.judge import FAILED_MARK, JUDGE_FAILED, JUDGE_NOT_ASKED, OFF_SCALE, OFF_SCALE_MARK
 
 #: Parts of an error that differ between rows which failed for the same reason: paths, addresses, quotes, numbers other
 #: than a server's status code.
@@ -241,14 +242,34 @@ def unscored_reason(scored: Mapping[str, Any], judge: Mapping[str, Any] | None =
         return "the row has no entry for this reading"
     if rule == OFF_SCALE and (words := _off_scale(judge or {})):
         return f"{rule}: {words}"
+    if rule in (JUDGE_FAILED, JUDGE_NOT_ASKED) and (words := _failure_in(judge or {})):
+        return words
     if rule in _LEFT_OUT_WORDS:
         return f"{rule}: {_LEFT_OUT_WORDS[rule]}"
     return "the metric has no value for the target or the answer"
 
 
+def _failure_in(judge: Mapping[str, Any]) -> str | None:
+    """Return `not asked: --max_requests 5 is reached` or `judge_failed: HTTP 500`; None if the judge's texts do not say."""
+    for end in (end for kind in judge for end in _last_texts(judge, kind)):
+        error = end.removeprefix(FAILED_MARK)
+        if error.startswith(NEVER_SENT):
+            return error
+        if error != end:
+            return f"{JUDGE_FAILED}: {error}"
+    return None
+
+
+def _last_texts(judge: Mapping[str, Any], kind: str) -> list[str]:
+    """Return the last text of each call of a kind of judging, which says why it failed, if it did."""
+    calls = judge.get(kind)
+    found = calls if isinstance(calls, list) else []
+    return [str(texts[-1]) for texts in found if isinstance(texts, list) and texts]
+
+
 def _off_scale(judge: Mapping[str, Any]) -> str | None:
     """Return which grade is off the scale, from the judge's texts; None if they do not say so."""
-    ends = (str(texts[-1]) for texts in judge.get("grade") or () if isinstance(texts, list) and texts)
+    ends = _last_texts(judge, "grade")
     return next(
         (end.removeprefix(OFF_SCALE_MARK) for end in ends if end.startswith(OFF_SCALE_MARK)),
         None,

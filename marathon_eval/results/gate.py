@@ -42,6 +42,7 @@ class GateVerdict:
     """Holds the test of one limit: the difference on the headline's scale, its 95 % interval, both p-values.
 
     `unit` is `points` for a headline with `scale: 100`, and else names the metric whose own numbers these are.
+    `turned` names a metric of which less is better, such as `strict wer`: its rise is a loss, so that the sign is turned.
     `p_within` is against a loss of the margin or more, `p_beyond` against a loss of at most the margin; both after
     Holm's correction. `reason` says why there is no test.
     """
@@ -55,6 +56,7 @@ class GateVerdict:
     verdict: str
     reason: str | None = None
     unit: str = POINTS
+    turned: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class _Measured:
     value: float | None
     known: KnownDifference
     unit: str = POINTS
+    turned: str | None = None
 
 
 def limits(text: str) -> list[Limit]:
@@ -116,12 +119,13 @@ def _measured(limit: Limit, a: TaskRows, b: TaskRows) -> _Measured:
     values = [metric.total(counts) for counts in (first, second)]
     # a rate of errors that rises is a loss
     scale = float(headline.get("scale", 1.0)) * (1 if metric.higher_is_better else -1)
+    turned = None if metric.higher_is_better else f"{reading} {metric_name}"
     if values[0] is None or values[1] is None:
-        return _Measured(limit, scale, None, "one of the runs has no value", unit)
+        return _Measured(limit, scale, None, "one of the runs has no value", unit, turned)
     known = paired(first, second, clusters, metric.value, metric.share, metric.rowwise)
     if scale < 0 and not isinstance(known, str):
         known = known.mirrored()
-    return _Measured(limit, scale, (values[1] - values[0]) * scale, known, unit)
+    return _Measured(limit, scale, (values[1] - values[0]) * scale, known, unit, turned)
 
 
 def _unit(headline: Mapping[str, Any]) -> str:
@@ -172,6 +176,7 @@ def _verdict(each: _Measured, within: float, beyond: float) -> GateVerdict:
     ends = None
     if found.ci95 is not None:
         ends = (found.ci95[0] * abs(each.scale), found.ci95[1] * abs(each.scale))
+    of_limit = each.limit.task, each.limit.points
     return GateVerdict(
-        each.limit.task, each.limit.points, each.value, ends, within, beyond, verdict, found.reason, each.unit
+        *of_limit, each.value, ends, within, beyond, verdict, found.reason, each.unit, each.turned
     )

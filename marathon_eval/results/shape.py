@@ -84,6 +84,7 @@ class _Task(TypedDict):
     breakdown: NotRequired[dict[str, dict[str, dict[str, Any]]]]
     usage: dict[str, Any]
     metrics: NotRequired[dict[str, _Objects]]
+    filters: NotRequired[dict[str, list[dict[str, Any]]]]
 
 
 class _Results(TypedDict):

@@ -169,6 +169,10 @@ class Aggregation:
                 name: {metric.name: dict(metric.spec) for metric in reading.metrics}
                 for name, reading in self.scorer.readings.items()
             },
+            filters={
+                name: [dict(entry) for entry in reading.pipeline.entries]
+                for name, reading in self.scorer.readings.items()
+            },
             chance_level=sum(1 / count for count in self.options) / len(self.options)
             if self.options
             else None,

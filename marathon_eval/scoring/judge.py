@@ -43,6 +43,8 @@ NOT_JUDGED, JUDGE_NOT_ASKED, JUDGE_FAILED = "not_judged", "judge_not_asked", "ju
 UNPARSED, OFF_SCALE = "judge_unparsed", "judge_off_scale"
 #: Begins the text that a sample stores behind the replies of a call, if the last one has a grade that the task has not.
 OFF_SCALE_MARK = "off the scale: "
+#: Begins the text that it stores if the judge's model failed.
+FAILED_MARK = "failed: "
 
 
 class Pass(NamedTuple):

@@ -245,3 +245,17 @@ def test_python_takes_the_judges_prices_and_a_sweep_no_budget(place: Place) -> N
     assert result.spent["judge"]["cost"] == pytest.approx(0.0001)
     with pytest.raises(MarathonError, match="a sweep keeps no budget"):
         simple_sweep("meter", presses=["none"], max_requests=2, **given, **judge)
+
+
+def test_rows_without_a_grade_are_told_in_the_lists_of_runs_and_rows(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(place.folder / "results")
+    assert main(place.command("--max_requests", "11", "-o", out)) == 3
+    capsys.readouterr()
+    assert main(["ls", "runs", out]) == 0
+    assert "  own  n=3 of 8  graded grade[meter] 4.0\n" in capsys.readouterr().out
+    assert main(["show", out, "--wrong", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    reasons = [row["reason"] for row in rows if row["outcome"] == "not scored"]
+    assert reasons == ["not asked: --max_requests 11 is reached"] * 5

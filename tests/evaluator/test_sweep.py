@@ -82,6 +82,20 @@ def test_a_failed_row_is_an_error_in_its_cells(checkpoint: Path, tmp_path: Path)
     assert [result.tasks["heard"].n_errors for result in taken.values()] == [3, 3]
 
 
+def test_the_table_says_why_rows_failed_and_in_which_cells(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, grid = data(tmp_path), ("--presses", "none,frame", "--ratios", "0.5")
+    assert main(flags(folder, checkpoint, tmp_path / "whole", *grid)) == 0
+    assert "INCOMPLETE" not in capsys.readouterr().out
+    (folder / "1.wav").write_bytes(b"no sound")
+    assert main(flags(folder, checkpoint, tmp_path / "cut", *grid)) == 3
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("INCOMPLETE: rows failed, and are not in the scores.")
+    assert lines[place + 1].startswith("  6 failed (heard [none] 3, heard [frame 0.5] 3): ")
+    assert "1.wav" in lines[place + 1]
+
+
 def test_the_grid() -> None:
     args = {"pretrained": "somewhere", "evict": "prompt", "cut": "head"}
     made = cells_of(

@@ -10,8 +10,12 @@ from helpers import make_audiomarathon_data
 from helpers.minimal_task import KEYS, write_task
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import main
+from marathon_eval.evaluator.prompt_letters import reads_letters_by_default
 from marathon_eval.evaluator.validate_task import validate_task, validated
+from marathon_eval.task.task import Task, load_task
 
+#: What the warning of a prompt without letters advises.
+PLAIN = "choice_layout: plain\n"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -205,6 +209,46 @@ class TestValidation:
         one_column = [{"q": "?", "a": "B", "A": "hall"}]
         assert self.problems(write_task(tmp_path, the_word, one_column, "third")) == []
         assert capsys.readouterr().err == ""
+
+    @pytest.mark.parametrize(
+        ("options", "text", "more", "warned"),
+        [
+            ("[a hall, a street]", '"{{ q }} a hall or a street?"', "", True),
+            ("[hall, street, park]", "\"{{ q }} {{ choices | join(', ') }}\"", "", True),
+            ("[hall, street]", '"{{ q }} hall or street?"', PLAIN, False),
+            ("[hall, street]", '"{{ q }} {{ options }}"', "", False),
+            ("[hall, street]", '"{{ q }} (a) hall (b) street"', "", False),
+            ("[hall, street]", '"{{ q }} hall or street?"', "description: Answer A or B.\n", False),
+            ("[A major, B minor]", '"{{ q }} Which key?"', "", False),
+            ("[A, B]", '"{{ q }} Which one?"', "", False),
+        ],
+    )
+    def test_a_prompt_without_letters_is_warned_of(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        options: str,
+        text: str,
+        more: str,
+        warned: bool,
+    ) -> None:
+        keys = (
+            f"doc_to_text: {text}\ndoc_to_target: a\ndoc_to_choice: {options}\n{more}"
+            "filter_list: [{name: s, filter: [{function: choice}]}]\nmetric_list: [{metric: accuracy}]\n"
+        )
+        keys = keys.replace("function: choice", "function: choice_text") if more == PLAIN else keys
+        path = write_task(tmp_path, keys, [{"q": "Where?", "a": 1}])
+        assert main(["validate", str(path)]) == 0
+        said = "warning: own: row 0: the prompt shows no letters of the options"
+        assert (said in (err := capsys.readouterr().err)) == warned, err
+        assert ("write choice_layout: plain, with the filter choice_text" in err) == warned
+
+    def test_no_shipped_task_lacks_letters(self) -> None:
+        registry = Registry()
+        loaded = [load_task(registry.task_path(name), registry.task_path) for name in registry.names("task")]
+        tasks = [task for task in loaded if isinstance(task, Task)]
+        assert any(task.writer.question.choices.given for task in tasks)
+        assert [task.name for task in tasks if reads_letters_by_default(task)] == []
 
     def test_rows_without_a_right_answer_are_judged_without_one(self, tmp_path: Path) -> None:
         keys = (

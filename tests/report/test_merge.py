@@ -12,6 +12,7 @@ from helpers import make_result_folders
 from helpers.make_result_folders import Made
 from helpers.report_page_parser import parsed
 from marathon_eval.api.results import TaskResult
+from marathon_eval.cli.main import main
 from marathon_eval.report import tables
 from marathon_eval.report.curves import compared_over_ratios
 from marathon_eval.report.gather import make_report
@@ -73,6 +74,26 @@ def test_equal_runs_are_merged_and_fewer_scored_rows_displace_nothing(tmp_path: 
     (cell,) = read_cells([tmp_path])
     assert cell.folders["gtzan"] == whole
     assert not cell.interrupted
+
+
+def test_runs_of_another_headline_that_are_not_shown_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [make_result_folders.write(Made(rows={"gtzan": 12}), tmp_path, day) for day in DAYS[:4]]
+    assert main(["leaderboard", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+    for folder, reading in zip(folders, ("paper", "paper", "strict"), strict=False):
+        tasks = json.loads((folder / "results.json").read_text())["tasks"]
+        tasks["gtzan"]["headline"] = {**tasks["gtzan"]["headline"], "reading": reading}
+        edit(folder, tasks=tasks)
+    for form in ("--markdown", "--json"):
+        assert main(["leaderboard", str(tmp_path), form]) == 0
+        assert capsys.readouterr().err == (
+            "marathon-eval: note: qwen_omni: gtzan is shown by strict accuracy, in the place of 2 runs with another headline "
+            "(paper accuracy); give the folder of each run to see all\n"
+        )
+    assert main(["leaderboard", *map(str, folders)]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_other_prompts_rows_or_generation_arguments_of_a_task_stay_apart(tmp_path: Path) -> None:

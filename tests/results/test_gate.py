@@ -120,19 +120,25 @@ def test_holm_makes_more_limits_harder(write: WriteRun) -> None:
     assert main(["compare", a, b, "--gate", "own>=-1,twin>=-1"]) == 5
 
 
-def test_more_errors_are_a_loss(write: WriteRun) -> None:
+def test_more_errors_are_a_loss(write: WriteRun, capsys: pytest.CaptureFixture[str]) -> None:
     keys = KEYS.replace("{metric: METRIC,", "{metric: wer, normalizer: none,").replace(
         "metric: METRIC", "metric: wer"
     )
     a, b = write("a", {"own": 190}, 200, keys), write("b", {"own": 100}, 200, keys)
     assert main(["compare", a, b, "--gate", "own>=-5"]) == 4
+    out = capsys.readouterr().out
+    line = next(line for line in out.splitlines() if line.startswith("gate own"))
+    assert "points: -" in line
+    assert " (sign turned: a rise of strict wer is a loss): loss beyond" in line
     assert main(["compare", b, a, "--gate", "own>=-5"]) == 0
 
 
 def test_the_unit_of_a_limit_is_named(write: WriteRun, capsys: pytest.CaptureFixture[str]) -> None:
     a = write("a", {"own": 395}, 400)
     assert main(["compare", a, a, "--gate", "own>=-2"]) == 0
-    assert "gate own >= -2 points: +0.00 (" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "gate own >= -2 points: +0.00 (" in out
+    assert "sign turned" not in out
     a = write("fraction", {"own": 395}, 400, scale=1)
     assert main(["compare", a, a, "--gate", "own>=-0.02"]) == 0
     assert "gate own >= -0.02 of strict accuracy: +0.0000 (-0.00" in capsys.readouterr().out

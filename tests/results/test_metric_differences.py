@@ -31,8 +31,8 @@ class Lab:
         self.folder, self.capsys = folder, capsys
         (folder / "metrics").mkdir()
 
-    def run(self, name: str, metric: str, version: int = 1) -> str:
-        keys = KEYS.replace("METRIC", metric).replace("version: 1", f"version: {version}")
+    def run(self, name: str, metric: str, version: int = 1, keys: str = KEYS) -> str:
+        keys = keys.replace("METRIC", metric).replace("version: 1", f"version: {version}")
         rows = [{"q": f"{place}?", "a": "A"} for place in range(8)]
         task, out = write_task(self.folder, keys, rows), self.folder / name
         where = ["--include_path", str(self.folder), "--use_cache", str(self.folder / "cache")]
@@ -69,6 +69,61 @@ def test_another_version_of_an_own_metric_is_told(lab: Lab, tmp_path: Path) -> N
 def test_another_version_of_the_task_is_told(lab: Lab) -> None:
     a, b = lab.run("a", "accuracy"), lab.run("b", "accuracy", version=2)
     assert "own: not measured alike: version 1 and 2;" in (lab.compared(a, b))
+
+
+def test_other_filters_of_a_reading_are_told(lab: Lab) -> None:
+    def with_filters(*entries: str) -> str:
+        return KEYS.replace("{function: take_first}", ", ".join((*entries, "{function: take_first}")))
+
+    regex = "{function: regex, regex_pattern: '(PATTERN)'}"
+    a = lab.run("a", "accuracy")
+    b = lab.run("b", "accuracy", keys=with_filters(regex.replace("PATTERN", "[A-D]")))
+    c = lab.run("c", "accuracy", keys=with_filters(regex.replace("PATTERN", "[A-E]")))
+    said = "own: not measured alike: filters of strict "
+    assert f"{said}(take_first) and (regex, take_first);" in lab.compared(a, b)
+    assert f"{said}(regex regex_pattern ([A-D])) and (regex regex_pattern ([A-E]));" in lab.compared(b, c)
+    assert "not measured alike" not in lab.compared(b, b)
+    (file,) = Path(a).glob("**/results.json")
+    results = json.loads(file.read_text())
+    assert results["tasks"]["own"].pop("filters") == {"strict": [{"function": "take_first"}]}
+    file.write_text(json.dumps(results))  # as an earlier version wrote it
+    assert "not measured alike" not in lab.compared(a, b)
+    where = ["--include_path", str(lab.folder), "--use_cache", str(lab.folder / "cache")]
+    assert main(["score", a, *where, "-o", str(lab.folder / "scored")]) == 0
+    (again,) = (lab.folder / "scored").glob("**/results.json")
+    recorded = json.loads(again.read_text())["tasks"]["own"]["filters"]
+    assert [step["function"] for step in recorded["strict"]] == ["regex", "take_first"]
+
+
+def test_what_one_run_alone_measured_is_told(lab: Lab) -> None:
+    b_keys = KEYS.replace(
+        "metric_list:",
+        "  - {name: first, filter: [{function: uppercase}, {function: take_first}]}\nmetric_list:",
+    )
+    more = "  - {metric: accuracy, filter_list: READING}\nheadline:"
+    a = lab.run("a", "macro_f1", keys=KEYS.replace("headline:", more.replace("READING", "strict")))
+    b = lab.run("b", "accuracy", keys=b_keys.replace("headline:", more.replace("READING", "first")))
+    alike = lab.compared(a, a)
+    assert "macro_f1 *" in alike
+    assert "only in" not in alike
+    assert "headlines differ" not in alike
+    said = lab.compared(a, b)
+    assert "own: only in A: strict macro_f1; only in B: reading first" in said
+    assert "own: the headlines differ: strict macro_f1 in A, strict accuracy in B" in said
+    (row,) = [
+        line
+        for line in said.splitlines()
+        if " strict " in f" {line} " and "headlines" not in line and "only" not in line
+    ]
+    assert "accuracy" in row
+    assert "*" not in row
+
+
+def test_a_p_beside_another_metric_says_what_it_tests(lab: Lab, tmp_path: Path) -> None:
+    run, table = lab.run("a", "macro_f1"), tmp_path / "table.tex"
+    said = "exact sign-flip test of right answers over clips"
+    assert said in lab.compared(run, run, "--latex", str(table))
+    assert said in table.read_text()
 
 
 def test_another_setting_of_a_metric_is_told() -> None:

@@ -119,7 +119,8 @@ def gate_lines(comparison: Mapping[str, Any]) -> Iterator[str]:
         interval = each["reason"] if ends is None else f"{ends[0]:{form}} to {ends[1]:{form}}"
         p = f"p {p_text(each['p_within'])} within, {p_text(each['p_beyond'])} beyond (Holm)"
         limit = f"{each['task']} >= {each['points']:g} {each['unit']}"
-        yield f"gate {limit}: {change} ({interval}): {each['verdict']}; {p}"
+        turned = f" (sign turned: a rise of {each['turned']} is a loss)" if each["turned"] else ""
+        yield f"gate {limit}: {change} ({interval}){turned}: {each['verdict']}; {p}"
 
 
 def print_comparison(comparison: Mapping[str, Any], flips: int) -> None:
@@ -142,7 +143,7 @@ def title(side: Mapping[str, Any]) -> str:
 
 
 def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
-    """Add one row per reading, the headline's first and starred."""
+    """Add one row per reading, the headline's first, and starred if its metric is the headline of both runs."""
     from marathon_eval.results.directions import LOWER
     from marathon_eval.scoring.stats import p_text
 
@@ -153,7 +154,11 @@ def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
         metric = shown_metric(task, name)
         lower = f" {LOWER}" if metric in task["lower_is_better"].get(name, ()) else ""
         value = metrics.get(metric) or dict.fromkeys(("a", "b", "difference", "ci95", "no_interval"))
-        star = " *" if name == headline.get("reading") else ""
+        star = (
+            " *"
+            if headline_words(task["headline_b"]) == headline_words(headline) == f"{name} {metric}"
+            else ""
+        )
         table.add_row(
             *(task["task"] if place == 0 else "", name, metric + lower + star),
             *(number(value[key], 4) for key in ("a", "b")),
@@ -163,6 +168,11 @@ def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
             str(task["n_paired"]) if place == 0 else "",
         )
     table.add_section()
+
+
+def headline_words(headline: Mapping[str, Any] | None) -> str:
+    """Return `strict macro_f1`, or `none` for a task without a headline."""
+    return f"{headline['reading']} {headline['metric']}" if headline else "none"
 
 
 def number(value: float | None, digits: int) -> str:
@@ -193,6 +203,7 @@ def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
                 f"{task['task']}: not measured alike: {metric_difference_text(task['metric_differences'])}; `score RUN` "
                 "scores each run again with the task as it is now"
             )
+    yield from (line for task in comparison["tasks"].values() for line in unshared_lines(task))
     for task in comparison["tasks"].values():
         if task["n_only_a"] or task["n_only_b"]:
             yield f"{task['task']}: left out because only one run scored them: {task['n_only_a']} rows of A, {task['n_only_b']} of B"
@@ -217,9 +228,20 @@ def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
         yield LOWER_NOTE
     yield "* headline metric. Intervals go by clip. only A, only B: documents that only this run has right."
     yield (
-        "p: exact sign-flip test over clips, where every row is right, wrong or unanswered; error rates, grades and shares have only "
-        "the interval. p (Holm): corrected over the tasks of one reading."
+        "p: exact sign-flip test of right answers over clips (only A and only B), also where the headline is another metric, such as "
+        "macro_f1; readings by error rate, grade or share have only the interval. p (Holm): corrected over the tasks of one reading."
     )
+
+
+def unshared_lines(task: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what only one run measured of a task, and its two headlines if they differ."""
+    alone = {side: task[f"measured_only_{side}"] for side in "ab"}
+    if any(alone.values()):
+        parts = (f"only in {side.upper()}: {', '.join(names)}" for side, names in alone.items() if names)
+        yield f"{task['task']}: {'; '.join(parts)}"
+    a, b = headline_words(task["headline"]), headline_words(task["headline_b"])
+    if a != b:
+        yield f"{task['task']}: the headlines differ: {a} in A, {b} in B"
 
 
 def changed_row_line(comparison: Mapping[str, Any], most: int) -> Iterator[str]:

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,9 +98,10 @@ def sweep_in_process(arguments: argparse.Namespace, launch: Launch | None = None
     if arguments.dry_run:
         return show_dry_run(planned_sweep(config, grid), as_json=arguments.json)
     table, clock, complete = SweepTable(), time.monotonic(), []
-    lacking = []
+    lacking, failures = [], Failures()
 
     def take(cell: SweepCell, result: RunResult) -> None:
+        failures.add(cell.label, result)
         complete.append(result.whole)
         lacking.append(lacking_maps(result))
         table.add(cell, result, write_cell(result, output))
@@ -108,7 +110,7 @@ def sweep_in_process(arguments: argparse.Namespace, launch: Launch | None = None
     table.finish()
     summary = {**table.as_json(), "config": config.recorded(), "interrupted": not finished}
     summary["wall_s"] = round(time.monotonic() - clock, 3)
-    print_sweep(table, summary, output, arguments.json)
+    print_sweep(table, summary, output, arguments.json, failures)
     say_lacking(sum(lacking))
     if not finished:
         return EXIT_INTERRUPTED
@@ -156,8 +158,45 @@ def write_cell(result: RunResult, output: Path | None) -> Path | None:
     return folder
 
 
-def print_sweep(table: SweepTable, summary: dict[str, Any], output: Path | None, as_json: bool) -> None:
-    """Write sweep.json below `output`, and print it or the table. Raises MarathonError if it cannot be written."""
+class Failures:
+    """Collects why rows of a sweep failed or have no grade, by cell and task."""
+
+    def __init__(self) -> None:
+        self.failed: list[tuple[str, int, str | None]] = []
+        self.without_grade: dict[str, int] = {}
+
+    def add(self, cell: str, result: RunResult) -> None:
+        """Add a cell's rows, which are named `race [frame 0.5]`."""
+        from marathon_eval.cli.terminal import failed_rows
+
+        self.failed += [(f"{task} [{cell}]", row, error) for task, row, error in failed_rows(result)]
+        for task in result.tasks.values():
+            if number := sum(task.n_left_out.values()):
+                self.without_grade[f"{task.task} [{cell}]"] = number
+
+    def lines(self) -> Iterator[str]:
+        """Yield nothing if no row failed, else `INCOMPLETE` and a line for each reason with its rows by task and cell."""
+        from marathon_eval.cli.terminal import reason_lines
+        from marathon_eval.results.failures import failure_kinds
+
+        if self.failed:
+            yield "INCOMPLETE: rows failed, and are not in the scores."
+            yield from reason_lines(
+                failure_kinds(self.failed), "failed", "`show` of a cell's folder with --wrong lists them"
+            )
+        if self.without_grade:
+            counts = ", ".join(f"{place} {number}" for place, number in self.without_grade.items())
+            yield f"LEFT OUT: rows without a grade ({counts}): `show` of a cell's folder with --wrong says why."
+
+
+def print_sweep(
+    table: SweepTable,
+    summary: dict[str, Any],
+    output: Path | None,
+    as_json: bool,
+    failures: Failures | None = None,
+) -> None:
+    """Write sweep.json below `output`, and print it or the table with why rows failed. Raises MarathonError if it cannot be written."""
     from marathon_eval.files import write_atomically
 
     text = json.dumps(summary, indent=1) + "\n"
@@ -184,6 +223,8 @@ def print_sweep(table: SweepTable, summary: dict[str, Any], output: Path | None,
         shown.add_section()
     shown.print(console)
     print_sentences(console, sweep_footer(summary))
+    for line in failures.lines() if failures else ():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def sweep_footer(summary: dict[str, Any]) -> str:

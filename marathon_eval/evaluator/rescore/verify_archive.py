@@ -233,11 +233,11 @@ def _row_faults(
 
 def _changed(name: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
     # an archive of an earlier version lacks the counts that were added since; they are no difference where they are zero,
-    # nor is the accuracy of guessing, which was not recorded
+    # nor are the accuracy of guessing and the filters, which were not recorded
     keys = [
         key
         for key in {**new, **old}
-        if (key in old or (new[key] and key != "chance_level"))
+        if (key in old or (new[key] and key not in ("chance_level", "filters")))
         and canonical_json(new.get(key)) != canonical_json(old.get(key))
     ]
     return [

@@ -69,7 +69,7 @@ def build_pipeline(
     functions = [_function(entry, where) for entry in entries]
     steps = [_step(entry, where, own) for entry in entries]
     needs_choices = any(function in ("choice", "choice_text", "multi_choice_regex") for function in functions)
-    return Pipeline(spec["name"], tuple(steps), needs_choices, turn)
+    return Pipeline(spec["name"], tuple(steps), needs_choices, turn, tuple(entries))
 
 
 def filter_names() -> list[str]:
