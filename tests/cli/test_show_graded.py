@@ -78,7 +78,8 @@ def test_the_worst_rows_have_the_highest_score_where_lower_is_better(graded: Gra
         "own: 12 rows are graded by misses ↓ (↓: lower is better), from 19.00 to 8.00: not counted as right or "
         "wrong; the 10 worst are listed (--only graded lists all)" in " ".join(text.split())
     )
-    assert main(["report", str(graded.folder / "out")]) == EXIT_WHOLE
+    written = str(graded.folder / "page.html")
+    assert main(["report", str(graded.folder / "out"), "-o", written]) == EXIT_WHOLE
     page = parsed(graded.folder / "out")
     assert page.data()["tasks"][0]["low"] is True
 
