@@ -99,8 +99,10 @@ def _writers_waiting(path: Path) -> Iterator[None]:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.DatabaseError as error:
-            # no process can write to a file too damaged to lock, so there is no need to wait
-            if not is_damage(error):
+            # no process can write to a file too damaged to lock, so there is no need to wait; sqlite calls a file whose header
+            # names a later format read-only
+            is_readonly = str(error.sqlite_errorname).startswith("SQLITE_READONLY")
+            if not (is_damage(error) or is_readonly):
                 raise
         yield
 

@@ -91,6 +91,16 @@ def test_one_flipped_byte_of_the_first_sixteen_keeps_every_answer(
     assert kept >= ANSWERS * 0.95
 
 
+def test_a_damaged_file_that_sqlite_calls_read_only_is_mended(sound: bytes, tmp_path: Path) -> None:
+    content = bytearray(sound)
+    content[18] = 3  # the header's version for writing, which no sqlite knows
+    size = int.from_bytes(sound[16:18], "big")
+    content[size] = content[2 * size] = 0  # the kinds of two pages
+    damaged(tmp_path, bytes(content))
+    assert asked_of(tmp_path)[1] == RIGHT
+    assert asked_of(tmp_path) == (ANSWERS, RIGHT)
+
+
 def test_an_answer_whose_text_was_changed_is_asked_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
