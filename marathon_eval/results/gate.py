@@ -118,7 +118,7 @@ def _measured(limit: Limit, a: TaskRows, b: TaskRows) -> _Measured:
         raise MarathonError(_percent_told(limit, headline))
     values = [metric.total(counts) for counts in (first, second)]
     # a rate of errors that rises is a loss
-    scale = float(headline.get("scale", 1.0)) * (1 if metric.higher_is_better else -1)
+    scale = abs(float(headline.get("scale", 1.0))) * (1 if metric.higher_is_better else -1)
     turned = None if metric.higher_is_better else f"{reading} {metric_name}"
     if values[0] is None or values[1] is None:
         return _Measured(limit, scale, None, "one of the runs has no value", unit, turned)

@@ -133,6 +133,12 @@ def test_more_errors_are_a_loss(write: WriteRun, capsys: pytest.CaptureFixture[s
     assert main(["compare", b, a, "--gate", "own>=-5"]) == 0
 
 
+def test_a_headline_with_a_negative_scale_has_its_loss_on_the_same_side(write: WriteRun) -> None:
+    a, b = write("a", {"own": 190}, 200, scale=-100), write("b", {"own": 100}, 200, scale=-100)
+    assert main(["compare", a, b, "--gate", "own>=-5"]) == 4
+    assert main(["compare", b, a, "--gate", "own>=-5"]) == 0
+
+
 def test_the_unit_of_a_limit_is_named(write: WriteRun, capsys: pytest.CaptureFixture[str]) -> None:
     a = write("a", {"own": 395}, 400)
     assert main(["compare", a, a, "--gate", "own>=-2"]) == 0
