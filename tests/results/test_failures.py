@@ -13,6 +13,7 @@ from helpers import make_result_folders
 from helpers.make_result_folders import Made
 from marathon_eval.cli.main import main
 from marathon_eval.cli.terminal import MOST_REASONS, print_run
+from marathon_eval.cli.verbs.sweep import Failures
 from marathon_eval.results.failures import failure_kinds
 
 
@@ -66,6 +67,18 @@ def test_a_run_says_why_rows_failed(capsys: pytest.CaptureFixture[str]) -> None:
     ]
     print_run(replace(run, samples={"race": rows}))
     assert "  3 failed for 3 other reasons: show RUN --wrong lists them" in capsys.readouterr().out
+
+
+def test_a_sweep_counts_rows_without_a_grade_by_cell() -> None:
+    run = make_result_folders.fabricate(Made(rows={"race": 6}))
+    failures = Failures()
+    failures.add("none", replace(run, tasks={"race": replace(run.tasks["race"], n_errors=0)}))
+    assert list(failures.lines()) == []
+    judged = replace(run.tasks["race"], n_errors=0, n_left_out={"strict": 2})
+    failures.add("frame 0.5", replace(run, tasks={"race": judged}))
+    assert list(failures.lines()) == [
+        "LEFT OUT: rows without a grade (race [frame 0.5] 2): `show` of a cell's folder with --wrong says why."
+    ]
 
 
 def test_show_wrong_lists_each_row_that_is_not_right(
