@@ -40,16 +40,17 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
         NAMED[0]: make_text_lm(tmp_path / "Qwen3-8B", says='{"grade": 4}'),
         NAMED[1]: make_text_lm(tmp_path / "gemma-3-12b-it", says="It is fine."),
     }
-    codes, printed = [], []
-    for command in commands():
+    codes, printed = [], {}
+    for written in commands():
+        command = written
         for name, folder in judges.items():
             command = command.replace(name, str(folder))
         done = called(shlex.split(command)[1:], tmp_path, {"MARATHON_EVAL_CACHE": str(tmp_path / "cache")})
         assert "Traceback" not in done.stderr, done.stderr
         codes.append(done.returncode)
-        printed.append(done.stdout)
+        printed[written] = done.stdout
     unread = "the second judge of the first panel says nothing readable"
-    assert codes == [*[EXIT_WHOLE] * 5, EXIT_INCOMPLETE, *[EXIT_WHOLE] * 4], unread
+    assert codes == [*[EXIT_WHOLE] * 5, EXIT_INCOMPLETE, *[EXIT_WHOLE] * 8], unread
     heard = {"n_left_out": {}, "grade[Qwen3-8B]": 4.0, "grade_agreement[Qwen3-8B]": None}
     assert results(tmp_path / "runs" / "heard") == heard
     assert results(tmp_path / "runs" / "words")["grade[word_judge]"] == (3 + 2) / 2
@@ -57,10 +58,14 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
     grades = [words[f"grade[{name}]"] for name in ("every_word", "long_words", "every_word+long_words")]
     assert grades == [2.5, 2.0, 2.25]
     assert words["grade_agreement[every_word+long_words]"] is not None
-    assert "heard: grade of the answer, 2 rows judged by both\n  agreement        50.0%" in printed[-2]
-    assert "heard: grade of the answer, 2 rows judged by both\n  agreement        " in printed[-1]
-    assert "grade[long_words]" in printed[-4]
-    assert "grade_agreement[" in printed[-4]
+    people, of_one, of_two = (text for command, text in printed.items() if " judge_agreement " in command)
+    judged = "heard: grade of the answer, 2 rows judged by both\n  agreement        "
+    assert f"{judged}50.0%" in people
+    assert judged in of_one
+    assert judged in of_two
+    (of_panel,) = (text for command, text in printed.items() if "--output_path runs/words_panel" in command)
+    assert "grade[long_words]" in of_panel
+    assert "grade_agreement[" in of_panel
     panel = results(tmp_path / "runs" / "panel")
     assert panel["n_left_out"] == {"graded": 2}
     assert panel["grade[Qwen3-8B+gemma-3-12b-it]"] is None
