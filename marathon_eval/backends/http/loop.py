@@ -22,12 +22,13 @@ JOIN_SECONDS = 10.0
 def from_async(source: AsyncGenerator[_T, None]) -> Iterator[_T]:
     """Yield everything that `source` yields; `source` runs in a thread with its own event loop.
 
-    The thread lets requests go on while the caller stores a response, and works in a notebook, whose own event loop
-    is already running. Leaving the iterator early (Ctrl-C, `close()`) cancels requests in flight. Raises what
+    The thread lets requests in flight go on while the caller stores a response, and works in a notebook, whose own event
+    loop is already running. `source` goes on only when the caller asks for the next item, so that a budget which ends
+    with this item is not overrun by requests that start meanwhile. Leaving the iterator early (Ctrl-C, `close()`) cancels requests in flight. Raises what
     `source` raises.
     """
     messages: SimpleQueue[tuple[_T] | BaseException | None] = SimpleQueue()
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = Future()
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None], asyncio.Event]] = Future()
     thread = Thread(
         target=_drain, args=(source, messages.put, started), daemon=True, name="requests in flight"
     )
@@ -37,8 +38,10 @@ def from_async(source: AsyncGenerator[_T, None]) -> Iterator[_T]:
             if isinstance(message, BaseException):
                 raise message
             yield message[0]
+            loop, _, taken = started.result()
+            loop.call_soon_threadsafe(taken.set)
     finally:
-        loop, task = started.result()
+        loop, task, _ = started.result()
         with suppress(RuntimeError):  # the loop is closed because all work is done
             loop.call_soon_threadsafe(task.cancel)
         thread.join(JOIN_SECONDS)
@@ -46,10 +49,13 @@ def from_async(source: AsyncGenerator[_T, None]) -> Iterator[_T]:
 
 def _drain(source: AsyncGenerator[_T, None], put: Callable[[Any], None], started: Future[Any]) -> None:
     async def drain() -> None:
-        started.set_result((asyncio.get_running_loop(), asyncio.current_task()))
+        taken = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), asyncio.current_task(), taken))
         async with aclosing(source):
             async for item in source:
+                taken.clear()
                 put((item,))
+                await taken.wait()
 
     try:
         asyncio.run(drain())

@@ -94,3 +94,17 @@ def test_pace_spreads_evenly_and_settles_estimates() -> None:
     at = asyncio.run(starts(Pace(6000), 10))  # each cost twice what was thought
     assert at == pytest.approx([0.0, 0.2, 0.4], abs=0.06)
     assert asyncio.run(starts(Pace(None), 10))[-1] < 0.05
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_nothing_new_starts_while_the_caller_holds_an_item(limit: int) -> None:
+    begun: list[int] = []
+
+    async def work(item: int) -> int:
+        begun.append(item)
+        return item
+
+    for taken, _ in enumerate(from_async(as_finished(work, range(12), limit))):
+        time.sleep(0.01)
+        assert len(begun) <= taken + limit
+    assert begun == list(range(12))
