@@ -88,7 +88,10 @@ def write_atomically(path: Path, parts: Iterable[str] | Iterable[bytes]) -> None
 
 
 def json_line(row: Mapping[str, Any]) -> str:
-    """Return the row as one line of JSON with its newline; lone surrogates, which UTF-8 can't encode, are escaped."""
+    """Return the row as one line of JSON with its newline; lone surrogates, which UTF-8 can't encode, are escaped.
+
+    Values that JSON has no type for are written as text.
+    """
     text = _LINE.encode(row)
     try:
         text.encode()
@@ -97,6 +100,29 @@ def json_line(row: Mapping[str, Any]) -> str:
     ):  # the data or a model may contain a lone surrogate, which only a JSON escape can write
         text = json.dumps(row, separators=(",", ":"), default=str)
     return text + "\n"
+
+
+def plain_json_line(row: Mapping[str, Any]) -> str:
+    """Return what json_line returns, but for the notation of floats, in a third of its time.
+
+    The row must contain nothing but JSON's own types: pydantic writes dates, sets and bytes in ways of its own.
+    """
+    from pydantic_core import to_json
+
+    try:
+        return to_json(row).decode() + "\n"
+    except ValueError:  # lone surrogates, and types that pydantic does not know either
+        return json_line(row)
+
+
+def parsed_json(text: str) -> Any:
+    """Parse JSON text as json.loads does, in less than half of its time. Raises ValueError or RecursionError."""
+    from pydantic_core import from_json
+
+    try:
+        return from_json(text, cache_strings="keys")
+    except (ValueError, TypeError):  # json also takes lone surrogates and more than 200 levels
+        return json.loads(text)
 
 
 def canonical_json(value: Any) -> str:

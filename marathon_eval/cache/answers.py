@@ -7,7 +7,6 @@ after a response that took longer than 0.1 s. Between commits no lock is held, s
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import sys
 import threading
@@ -37,7 +36,7 @@ from marathon_eval.cache.entry import FINGERPRINT, cacheable, check_of, is_whole
 from marathon_eval.cache.opening import Writer
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
-from marathon_eval.files import sha256_of
+from marathon_eval.files import parsed_json, sha256_of
 
 FILE_NAME = "answers.sqlite"
 COMMIT_ROWS = 32
@@ -336,6 +335,6 @@ def _as_dict(generation: Generation) -> dict[str, Any]:
 
 def _loaded(text: Any) -> Any:
     try:
-        return json.loads(text)
+        return parsed_json(text)
     except (ValueError, TypeError, RecursionError):
         return None

@@ -11,7 +11,9 @@ from typing import Any, overload
 
 from marathon_eval.api.compressed_lines import CompressedLines
 from marathon_eval.api.results import ReadingScore, Sample
-from marathon_eval.files import json_line
+from marathon_eval.files import json_line, plain_json_line
+
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
 
 
 class CompressedSamples(Sequence[Sample]):
@@ -28,7 +30,7 @@ class CompressedSamples(Sequence[Sample]):
         if len(self._lines) and sample.task != self._task:
             raise ValueError(f"a sample of {sample.task} among those of {self._task}")
         self._task = sample.task
-        self._lines.append(json_line(sample.line()))
+        self._lines.append(_line(sample))
 
     def texts(self) -> Iterator[str]:
         """Yield the file's text, one block at a time."""
@@ -71,7 +73,7 @@ def samples_text(samples: Sequence[Sample]) -> Iterator[str]:
     """Yield the text of samples_<task>.jsonl in parts."""
     if isinstance(samples, CompressedSamples):
         return samples.texts()
-    return (json_line(sample.line()) for sample in samples)
+    return map(_line, samples)
 
 
 def rows_of(samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
@@ -79,6 +81,12 @@ def rows_of(samples: Sequence[Sample]) -> Iterator[dict[str, Any]]:
     if isinstance(samples, CompressedSamples):
         return samples.rows()
     return (sample.line() for sample in samples)
+
+
+def _line(sample: Sample) -> str:
+    # only the columns of the data may hold other types than JSON's
+    plain = all(type(value) in _PLAIN_TYPES for value in sample.fields.values())
+    return (plain_json_line if plain else json_line)(sample.line())
 
 
 def _sample(task: str, row: dict[str, Any]) -> Sample:

@@ -7,7 +7,7 @@ and must have kept target, options and breakdown fields.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -15,9 +15,10 @@ from typing import NamedTuple
 from marathon_eval.api.audio import Audio, AudioFacts
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.model import Request
-from marathon_eval.cache.answers import FILE_NAME, ResponseCache
+from marathon_eval.cache.answers import AT_ONCE, FILE_NAME, ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.requests import cache_folder, docs_of, requests_of_doc
 from marathon_eval.evaluator.rescore.stored_rows import RowsByDoc, StoredRow, StoredRows, asked_digest
 from marathon_eval.results.files import read_samples
@@ -77,32 +78,32 @@ def _joined(
     task: Task, docs: DocSet, config: RunConfig, model_name: str, stored: StoredRows
 ) -> tuple[JoinedRows, list[_Mismatch]]:
     """Return the rows by document, and a mismatch for each document that is sound but has none."""
-    items = [requests_of_doc(task, doc, config, model_name) for doc in docs.docs]
-    facts = _facts([item.recorded for item in items if item.recorded], config)
     rows: dict[int, int] = {}
     mismatches: list[_Mismatch] = []
     may_lack = config.limit is None and config.samples is None and _leaves_out(task, config)
     never_asked: set[int] = set()
-    for item in items:
+    never_sent: set[int] = set()
+    unheard: set[str] = set()
+    for item, facts in _items(task, docs, config, model_name):
+        if not item.requests:
+            never_sent.add(item.doc.doc_id)
         if item.recorded is None:
             continue  # the document's own error makes it an error row
+        lacking = {clip.path for clip in item.recorded.audios if clip not in facts}
+        unheard |= lacking
         found = _row_of(item.doc, item.recorded, task, stored, facts)
-        if found == NOT_ASKED and may_lack and not all(clip in facts for clip in item.recorded.audios):
+        if found == NOT_ASKED and may_lack and lacking:
             never_asked.add(item.doc.doc_id)  # the run left it out too, for its sound or its length
         elif isinstance(found, str):
             mismatches.append(_Mismatch(item.doc.doc_id, found))
         else:
             rows[item.doc.doc_id] = found
-    used = {stored.doc_ids[place] for place in rows.values()}
-    used |= {item.doc.doc_id for item in items if not item.requests}
+    used = never_sent | {stored.doc_ids[place] for place in rows.values()}
     left_over = [doc_id for doc_id in stored.doc_ids if doc_id not in used]
-    clips = {
-        clip.path for item in items if item.recorded for clip in item.recorded.audios if clip not in facts
-    }
     if never_asked:
         kept = [doc for doc in docs.docs if doc.doc_id not in never_asked]
         docs = replace(docs, docs=kept, n_missing=docs.n_missing + len(never_asked))
-    return JoinedRows(docs, RowsByDoc(stored, rows), left_over, len(clips)), mismatches
+    return JoinedRows(docs, RowsByDoc(stored, rows), left_over, len(unheard)), mismatches
 
 
 def _leaves_out(task: Task, config: RunConfig) -> bool:
@@ -172,13 +173,22 @@ def _same_row(row: StoredRow, task: Task, doc: Doc) -> bool:
     )
 
 
-def _facts(requests: Sequence[Request], config: RunConfig) -> dict[Audio, AudioFacts]:
-    """Hash the clips; the memo of the run's cache, if it is there, saves reading those that did not change."""
+def _items(
+    task: Task, docs: DocSet, config: RunConfig, model_name: str
+) -> Iterator[tuple[DocRequests, Mapping[Audio, AudioFacts]]]:
+    """Yield each document's requests with the facts of their clips, which are in memory for AT_ONCE documents at a time.
+
+    The memo of the run's cache, if it is there, saves reading clips that did not change.
+    """
     folder = cache_folder(replace(config, no_cache=False))
     there = folder is not None and (folder / FILE_NAME).is_file()
     with ResponseCache(folder if there else None) as cache:
-        facts, _ = cache.facts(clip for request in requests for clip in request.audios)
-    return facts
+        for first in range(0, len(docs.docs), AT_ONCE):
+            part = docs.docs[first : first + AT_ONCE]
+            items = [requests_of_doc(task, doc, config, model_name) for doc in part]
+            clips = (clip for item in items if item.recorded for clip in item.recorded.audios)
+            facts, _ = cache.facts(clips)
+            yield from ((item, facts) for item in items)
 
 
 def _listed(mismatches: Sequence[_Mismatch]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
 from marathon_eval.api.compressed_lines import CompressedLines
-from marathon_eval.files import canonical_json, json_line, utf8
+from marathon_eval.files import canonical_json, json_line, parsed_json, utf8
 
 StoredRow = Mapping[str, Any]
 #: Fields that hold a row's options; early versions wrote neither.
@@ -26,8 +26,6 @@ class StoredRows:
         #: Places by document number, and by what was asked (`asked_digest`).
         self.numbers: dict[int, int] = {}
         self.places: dict[bytes, list[int]] = {}
-        #: The same with the clips' file names in place of their hashes, for clips that are not there any more.
-        self.named: dict[bytes, list[int]] = {}
         self._options: dict[str, list[bytes | None]] = {name: [] for name in _OPTIONS}
         self._shared: dict[bytes, bytes] = {}
         for place, row in enumerate(rows):
@@ -36,10 +34,18 @@ class StoredRows:
             self.numbers[row["doc_id"]] = place
             clips = (clip.get("sha256") or PurePath(str(clip.get("path"))).name for clip in row["audio"])
             self.places.setdefault(asked_digest(row["prompt_sha256"], tuple(clips)), []).append(place)
-            names = tuple(PurePath(str(clip.get("path"))).name for clip in row["audio"])
-            self.named.setdefault(asked_digest(row["prompt_sha256"], names), []).append(place)
             for name, column in self._options.items():
                 column.append(self._shared_digest(row[name]) if name in row else None)
+
+    @cached_property
+    def named(self) -> Mapping[bytes, list[int]]:
+        """Places by what was asked, with the clips' file names in place of their hashes: for clips that are not there any more."""
+        named: dict[bytes, list[int]] = {}
+        for place, line in enumerate(self._lines):
+            row = parsed_json(line)
+            names = tuple(PurePath(str(clip.get("path"))).name for clip in row["audio"])
+            named.setdefault(asked_digest(row["prompt_sha256"], names), []).append(place)
+        return named
 
     def _shared_digest(self, value: Any) -> bytes:
         digest = _digest(value)
@@ -49,7 +55,7 @@ class StoredRows:
         return len(self._lines)
 
     def __getitem__(self, place: int) -> StoredRow:
-        row: StoredRow = json.loads(self._lines[place])
+        row: StoredRow = parsed_json(self._lines[place])
         return row
 
     def has_options(self, place: int, now: Mapping[str, list[str]]) -> bool:
