@@ -82,6 +82,8 @@ class JudgeKind:
         # a pair's reference is graded beside an empty answer: without grades the row would leave the mean
         if response.answer is None and self.name != "pair":
             return Answer(None, UNCLOSED)
+        if self.grading is not None and not (response.answer or "").strip():
+            return Answer(None, "empty")
         if self._passes_gate(doc, text):
             return None
         return Answer("0" if self.name == "rubric" else None, BELOW_GATE)

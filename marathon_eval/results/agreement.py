@@ -208,15 +208,15 @@ def kappa(one: Sequence[Any], other: Sequence[Any]) -> float | None:
 
 
 def weighted_kappa(one: Sequence[float], other: Sequence[float]) -> float | None:
-    """Return kappa with quadratic weights, over scores rounded to integers; None if all scores are equal."""
+    """Return kappa with quadratic weights (Cohen 1968, https://doi.org/10.1037/h0026256); None if all scores are equal."""
     n = len(one)
-    left, right = ([round(score) for score in scores] for scores in (one, other))
-    observed = sum((a - b) ** 2 for a, b in zip(left, right, strict=True))
-    counts = Counter(left), Counter(right)
-    expected = sum(
-        (a - b) ** 2 * times * more for a, times in counts[0].items() for b, more in counts[1].items()
-    )
-    return None if not expected else 1 - n * observed / expected
+    if len({*one, *other}) < 2:
+        return None
+    observed = sum((a - b) ** 2 for a, b in zip(one, other, strict=True))
+    # the sum of (a - b)^2 over all pairs of a score of one side and a score of the other
+    squares = sum(a * a for a in one) + sum(b * b for b in other)
+    expected = n * squares - 2 * sum(one) * sum(other)
+    return 1 - n * observed / expected
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float | None:

@@ -195,6 +195,10 @@ def _swapped(row: ScoredRow) -> Iterable[tuple[Vote, Vote]]:
     ]
 
 
+#: The share of a sum of squares below which a difference is rounding.
+_ROUNDING = 1e-12
+
+
 class KrippendorffAlpha(Metric):
     """Computes Krippendorff's alpha for interval data between the judges and raters of each row.
 
@@ -213,7 +217,9 @@ class KrippendorffAlpha(Metric):
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
         n, total, squares, disagreement = (sums[:, column] for column in range(4))
-        expected = ratio(2 * (n * squares - total**2), n - 1)
+        spread = n * squares - total**2
+        # grades that are all equal leave a rest of rounding, and alpha has no value there
+        expected = ratio(2 * spread * (spread > _ROUNDING * n * squares), n - 1)
         alpha: NDArray[Any] = 1 - ratio(disagreement, expected)
         return alpha
 

@@ -94,6 +94,13 @@ def test_one_judge_grades_and_a_rerun_asks_nothing(bench: Bench) -> None:
     assert len(bench.prompts("one")) == asked
 
 
+def test_an_empty_answer_has_the_lowest_grade_and_no_judge_is_asked(bench: Bench) -> None:
+    result = bench.run(ONE, bench.judge("one", []), answer=" ")
+    assert values(result)["grade[one]"] == 1.0
+    assert result.tasks["own"].n_unanswered["graded"] == 3
+    assert bench.prompts("one") == []
+
+
 def test_the_answer_the_prompt_and_the_judges_settings_are_in_its_cache_key(bench: Bench) -> None:
     judge = bench.judge("one", [])
     bench.run(ONE, judge)

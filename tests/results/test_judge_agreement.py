@@ -32,6 +32,12 @@ def test_statistics_equal_scikit_learns_and_known_values() -> None:
     one, other = [1, 2, 3, 4, 5, 9, 7, 7, 2, 10], [1, 3, 3, 4, 6, 8, 7, 5, 2, 9]
     assert kappa(one, other) == pytest.approx(cohen_kappa_score(one, other))
     assert weighted_kappa(one, other) == pytest.approx(cohen_kappa_score(one, other, weights="quadratic"))
+    halves = [1.5, 2.5, 8.5, 7.5], [2.5, 2.5, 9.5, 6.0]
+    doubled = ([round(2 * score) for score in side] for side in halves)
+    assert weighted_kappa(*halves) == pytest.approx(
+        cohen_kappa_score(*doubled, labels=range(2, 21), weights="quadratic")
+    )
+    assert weighted_kappa([0.1] * 3, [0.1] * 3) is None
     assert spearman([1, 2, 3, 4, 5], [5, 6, 7, 8, 7]) == pytest.approx(0.8207826817)
     assert spearman([1, 2, 3], [3, 2, 1]) == -1.0
     assert spearman([1, 1, 1], [1, 2, 3]) is None

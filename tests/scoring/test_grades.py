@@ -93,7 +93,9 @@ def test_alpha_of_full_and_of_no_agreement() -> None:
     assert alpha([[1, 1], [5, 5], [3, 3]]) == 1.0
     assert alpha([[1, 5], [5, 1], [1, 5], [5, 1]]) < 0
     assert np.isnan(alpha([[3], [4]]))
-    assert np.isnan(alpha([[3, 3], [3, 3]]))
+    for equal in (3, 0.1, 0.7, 1e-9):
+        assert np.isnan(alpha([[equal] * 3] * 7))
+    assert alpha([[1e-5, 2e-5], [2e-5, 2e-5], [1e-5, 1e-5]]) == pytest.approx(alpha([[1, 2], [2, 2], [1, 1]]))
 
 
 def test_agreement_of_rows() -> None:
