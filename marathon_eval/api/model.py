@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from marathon_eval.api.argument_errors import argument_errors
 from marathon_eval.api.audio import Audio, AudioFacts
+from marathon_eval.api.complete import complete, without_secrets_of
 from marathon_eval.api.request import (
     CLIP_MARK,
     NO_DETAILS,
@@ -24,13 +24,9 @@ from marathon_eval.api.request import (
     Turn,
     Usage,
 )
-from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.api.secrets import (
     distinguishable,
-    environment_keys,
     secret_values,
-    without_keys,
-    without_values,
 )
 from marathon_eval.api.source import source_hashes
 from marathon_eval.api.typed_text import as_declared
@@ -291,49 +287,3 @@ class Model(ABC):
 
 #: Sends requests to a model: `complete`, or a function that distributes them over processes.
 Through = Callable[[Model, Sequence[Request]], Iterator[tuple[Request, Response]]]
-
-
-def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
-    """Run `model.generate` and yield exactly one response per request, even where the adapter raises or skips some.
-
-    An exception fails the first request that has no response yet, and the others are sent again. Raises MarathonError
-    after ten failures in a row with the same reason, and re-raises a MarathonError of the model (weights missing).
-    """
-    waiting = dict.fromkeys(requests)
-    failures = SameFailures(f"{model.flags.model} {model.name()}")
-    secrets = model.secrets()
-    while waiting:
-        reason = "the model gave no answer to this request"
-        try:
-            for request, response in model.generate(list(waiting)):
-                if request in waiting:
-                    del waiting[request]
-                    shown = without_secrets_of(response, secrets)
-                    yield request, shown
-                    failures.note(shown.error if shown.status == "error" else None)
-        except MarathonError:
-            raise
-        except Exception as error:  # noqa: BLE001 - one bad sample must not fail the others
-            reason = without_keys(without_values(f"{type(error).__name__}: {error}", secrets))
-        if waiting:
-            request = next(iter(waiting))
-            del waiting[request]
-            yield request, Response.failed(reason)
-            failures.note(reason)
-
-
-def without_secrets_of(response: Response, secrets: Sequence[str]) -> Response:
-    """Return a response without the model's secrets, which a server may echo in its answer, its error or its details."""
-    if response.error is None and not response.usage.details and not secrets:
-        return response
-    error = response.error and without_keys(without_values(response.error, secrets))
-    details = without_values(response.usage.details, [*secrets, *environment_keys()])
-    return replace(
-        response,
-        text=without_values(response.text, secrets),
-        finish_reason=without_values(response.finish_reason, secrets),
-        error=error,
-        usage=response.usage
-        if details == response.usage.details
-        else replace(response.usage, details=details),
-    )

@@ -7,7 +7,7 @@ Without it no clip is cut. Windows of one clip have equal lengths, so that none 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.requests import RequestPool, seconds_of
-from marathon_eval.evaluator.split import Split
+from marathon_eval.evaluator.split import AnswerReader, Split
 from marathon_eval.task.yaml.long_audio import LongAudio, LongAudioRule, Windows
 
 if TYPE_CHECKING:
@@ -110,6 +110,11 @@ def _cut(
                 f"{task.path}: long_audio: another task of this run cuts the clip of row {item.doc.doc_id} differently for the "
                 f"same question: run them apart, or give {FLAG}"
             )
+        if request in splits and not splits[request].combines_alike(split):
+            raise MarathonError(
+                f"{task.path}: long_audio: combine: {windows.combine} chooses a window by the answers, and another task of this run "
+                f"reads those to the question of row {item.doc.doc_id} with other filters or options: run them apart"
+            )
         splits.setdefault(request, split)
     return item
 
@@ -124,7 +129,7 @@ def _uncut_dialogue(item: DocRequests, windows: Windows, seconds: float) -> DocR
     return DocRequests(item.doc, [], error)
 
 
-def _split(request: Request, windows: Windows, seconds: float, read: Callable[[str], str | None]) -> Split:
+def _split(request: Request, windows: Windows, seconds: float, read: AnswerReader) -> Split:
     (audio,) = request.audios
     start = audio.start
     # the file's own seconds: a transform may change how long a stretch lasts
@@ -166,9 +171,8 @@ def _generation(generation: Generation, windows: Windows) -> Generation:
     return replace(generation, max_new_tokens=windows.notes_tokens, stop=())
 
 
-def reader_of(task: Task, doc: Doc) -> Callable[[str], str | None]:
-    """Return the function that reads a row's answer from a text as the task's headline does, else its first reading."""
+def reader_of(task: Task, doc: Doc) -> AnswerReader:
+    """Return what reads a row's answer from a text as the task's headline does, else its first reading."""
     headline = task.config.headline
     name = headline.reading if headline is not None else next(iter(task.readings))
-    pipeline, context = task.readings[name].pipeline, task.context(doc)
-    return lambda text: pipeline.apply([text], context).value
+    return AnswerReader(task.readings[name].pipeline, task.context(doc))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
-from marathon_eval.api.model import Model, Request, Response, complete
+from marathon_eval.api.model import Model, Request, Response, Usage, complete
 from marathon_eval.errors import MarathonError
 
 
@@ -70,3 +71,45 @@ def test_fewer_than_ten_requests_are_error_rows() -> None:
 def test_requests_that_a_server_was_not_sent_do_not_count() -> None:
     found, error = run(lambda n: "not asked: 3 requests before it failed")
     assert (len(found), error) == (40, None)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("at_once", [1, 4, 16, 40])
+def test_only_the_request_that_raises_fails(order: int, at_once: int) -> None:
+    sent: list[int] = []
+
+    class Batches(Model):
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+            ordered = list(requests)[::order]
+            for first in range(0, len(ordered), at_once):
+                batch = ordered[first : first + at_once]
+                sent.append(len(batch))
+                if any(int(request.prompt) in (20, 33) for request in batch):
+                    raise ValueError("bad clip")
+                yield from ((request, Response("A")) for request in batch)
+
+    found = dict(complete(Batches.from_args({}), [Request(str(n)) for n in range(40)]))
+    assert {int(request.prompt) for request, response in found.items() if response.error} == {20, 33}
+    assert len(found) == 40
+    assert sum(sent) <= 40 + 2 * 40 * 6, "each bad request is sought in halves"
+
+
+def test_what_no_cache_entry_can_hold_is_an_error_that_names_it() -> None:
+    import numpy as np
+
+    given: dict[str, Any] = {
+        "text": Response(None),  # type: ignore[arg-type]  # what a model's code may do
+        "str as response": "A",
+        "float32 as heard_seconds": Response("A", usage=Usage(heard_seconds=np.float32(1))),  # type: ignore[arg-type]
+        "details": Response("A", usage=Usage(details={"p": np.float32(1)})),
+        "finish_reason": Response("A", finish_reason=None),  # type: ignore[arg-type]
+        "": Response("A", usage=Usage(heard_seconds=1, details={"p": [0.5, None]})),
+    }
+
+    class Careless(Model):
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+            yield from ((request, given[request.prompt]) for request in requests)
+
+    for request, response in complete(Careless.from_args({}), [Request(name) for name in given]):
+        assert (response.status == "ok") == (request.prompt == "")
+        assert request.prompt in (response.error or "")

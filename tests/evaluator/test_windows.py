@@ -62,6 +62,22 @@ class TestCombining:
         assert details["windows"] == 4
         assert ground.samples[3]["usage"].get("details") is None, "a short clip is not cut"
 
+    def test_tasks_that_read_the_same_windows_otherwise_are_run_apart(
+        self, ground: Ground, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ground.run("AABBCCBB", "--long_audio", VOTE) == 0
+        own, other = ground.folder / "own.yaml", ground.folder / "other.yaml"
+        both = ("--long_audio", VOTE, "--tasks", str(own), str(other))
+        other.write_text(own.read_text().replace("task: own", "task: other").replace("strict", "also"))
+        assert ground.run("AABBCCBB", *both) == 0, "only the reading's name differs"
+        last = "[{function: regex, regex_pattern: '[A-D]', group_select: -1}, {function: choice}]"
+        other.write_text(other.read_text().replace("[{function: choice}]", last))
+        capsys.readouterr()
+        assert ground.run("AABBCCBB", *both) == 2
+        assert "other.yaml: long_audio: combine: vote chooses a window by the answers" in capsys.readouterr().err
+        join = ("--long_audio", "window:seconds=2,combine=join", *both[2:])
+        assert ground.run("AABBCCBB", *join) == 0
+
     def test_last_takes_the_last_answer_there_is(self, ground: Ground) -> None:
         assert ground.run("AABBDD DDDD", "--long_audio", "window:seconds=2,combine=last") == 0
         assert [row["response"] for row in ground.samples] == ["so: B", "I cannot say"]
