@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
+from marathon_eval.api.model import Model
 from marathon_eval.api.request import NO_DETAILS, Request, Response, Usage
 from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.api.secrets import environment_keys, without_keys, without_values
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import canonical_json
-
-if TYPE_CHECKING:
-    from marathon_eval.api.model import Model
 
 _COUNTS = tuple(field.name for field in fields(Usage) if field.name != "details")
 _counts_of = attrgetter(*_COUNTS)

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError
 
 from marathon_eval.api.argument_errors import argument_errors
 from marathon_eval.api.audio import Audio, AudioFacts
-from marathon_eval.api.complete import complete, without_secrets_of
 from marathon_eval.api.request import (
     CLIP_MARK,
     NO_DETAILS,
@@ -53,9 +52,7 @@ __all__ = [
     "Through",
     "Turn",
     "Usage",
-    "complete",
     "flags_of",
-    "without_secrets_of",
 ]
 
 

@@ -14,25 +14,27 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from marathon_eval.api.audio import Audio, AudioFacts
-from marathon_eval.api.model import (
-    CachedResponse,
-    Entry,
-    Generation,
-    Model,
-    Request,
-    Response,
-    Through,
-    complete,
-)
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import CachedResponse, Entry, Model, Request, Response, Through
 from marathon_eval.cache.audio_memo import remembered_facts
 from marathon_eval.cache.database import TABLE, read_only
-from marathon_eval.cache.entry import FINGERPRINT, cacheable, check_of, is_whole, response_from, storable
+from marathon_eval.cache.entry import (
+    FINGERPRINT,
+    as_heard,
+    cacheable,
+    check_of,
+    is_whole,
+    loaded,
+    repeatable,
+    response_from,
+    storable,
+)
+from marathon_eval.cache.keys import Keyed, keyed_by
 from marathon_eval.cache.opening import Writer
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
@@ -44,15 +46,10 @@ COMMIT_SECONDS = 1.0
 SLOW_RESPONSE_SECONDS = 0.1
 #: Keys per SELECT.
 _CHUNK = 500
+#: How long entries wait in memory while another process locks the file.
+LOCKED_SECONDS = 600.0
 #: Requests whose stored responses are in memory at the same time.
 AT_ONCE = 500
-
-
-class Keyed(NamedTuple):
-    """Holds a request's key, and the JSON that the key is a hash of (together with the model's fingerprint)."""
-
-    key: str
-    described: dict[str, Any]
 
 
 class ResponseCache:
@@ -65,6 +62,8 @@ class ResponseCache:
         self._pending: dict[str, str] = {}
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
+        #: When a commit first found the file locked by another process; None since the last one that wrote.
+        self._locked_since: float | None = None
         #: Fingerprints of the models whose responses are pending; each commit writes them unless they are there.
         self._owners: dict[str, str] = {}
         if self.path is not None and self._writer is not None:
@@ -99,19 +98,7 @@ class ResponseCache:
             if reasons:
                 failed[request] = reasons[0]
                 continue
-            described: dict[str, Any] = {
-                "prompt": request.prompt,
-                "system": request.system,
-                "audio": [facts[audio].sha256 for audio in request.audios],
-                "generation": _as_dict(request.generation),
-            }
-            if request.reply_schema is not None:
-                described["reply_schema"] = request.reply_schema
-            if request.placed:
-                described["placed"] = True
-            if request.earlier:
-                described["earlier"] = [list(turn) for turn in request.earlier]
-            keyed[request] = Keyed("response/" + sha256_of([fingerprint_sha256, described]), described)
+            keyed[request] = keyed_by(fingerprint_sha256, request, facts)
         return keyed, failed
 
     def facts(self, audios: Iterable[Audio]) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
@@ -140,6 +127,7 @@ class ResponseCache:
         missing = [key for key in unique if key not in values]
         if not (self._pending.keys() | self._owners.keys()).isdisjoint(missing):
             self.commit()
+            values.update((key, parsed_json(self._pending[key])) for key in missing if key in self._pending)
         if self._writer is not None:
             self._writer.look()
         try:
@@ -164,7 +152,7 @@ class ResponseCache:
                 marks = ",".join("?" * len(chunk))
                 rows = connection.execute(f"SELECT key, value FROM {TABLE} WHERE key IN ({marks})", chunk)
                 for key, text in rows:
-                    value = _loaded(text)
+                    value = loaded(text)
                     if value is not None and is_whole(key, value, text):
                         values[key] = value
                     else:
@@ -215,8 +203,11 @@ class ResponseCache:
                 self._timer.daemon = True
                 self._timer.start()
 
-    def commit(self) -> None:
-        """Write pending entries to disk, in one transaction. Raises MarathonError when writing fails."""
+    def commit(self, last: bool = False) -> None:
+        """Write pending entries to disk, in one transaction. Raises MarathonError when writing fails.
+
+        While another process locks the file they stay pending, for at most LOCKED_SECONDS and not at the `last` commit.
+        """
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
@@ -226,6 +217,8 @@ class ResponseCache:
             try:
                 self._write_pending(self._writer)
             except sqlite3.Error as error:
+                if not last and self._waits(error):
+                    return
                 self._repair(error, "write")
                 try:
                     self._write_pending(self._writer)
@@ -233,6 +226,20 @@ class ResponseCache:
                     raise MarathonError(f"{self.path}: cannot write the cache ({again})") from None
             self._pending.clear()
             self._owners.clear()
+            self._locked_since = None
+
+    def _waits(self, error: sqlite3.Error) -> bool:
+        """Return whether another process locks the file, and not for too long yet."""
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            return False
+        if self._locked_since is None:
+            self._locked_since = time.monotonic()
+            print(
+                f"marathon-eval: warning: {self.path} is locked by another process (`cache prune` locks a large one for long); "
+                "answers wait in memory until it is free",
+                file=sys.stderr,
+            )
+        return time.monotonic() - self._locked_since < LOCKED_SECONDS
 
     def _write_pending(self, writer: Writer) -> None:
         with writer.locked() as connection:
@@ -248,7 +255,7 @@ class ResponseCache:
         """Write pending entries and close the file. Raises MarathonError when writing fails."""
         with self._lock:
             try:
-                self.commit()
+                self.commit(last=True)
             finally:
                 if self._writer is not None:
                     self._writer.end()
@@ -276,7 +283,7 @@ class ResponseCache:
     ) -> Iterator[CachedResponse]:
         """Yield every request with its response: cache hits first, then misses as the model finishes them.
 
-        Equal requests are sent once. Audio that can't be decoded becomes a failed response. `on_misses` gets the
+        Requests of one key are sent once. Audio that can't be decoded becomes a failed response. `on_misses` gets the
         requests that the cache lacks before the model loads its weights, and `through` sends them to the model.
         `known` facts of audio are not looked up again.
         """
@@ -284,6 +291,9 @@ class ResponseCache:
         fingerprint_id = sha256_of(fingerprint)
         owner = Entry(FINGERPRINT + fingerprint_id, fingerprint)
         misses: dict[Request, Keyed] = {}
+        #: Requests that differ from an earlier one in nothing that the model gets: copies of a sound file, say.
+        first_of: dict[str, Request] = {}
+        copies: dict[Request, list[Request]] = {}
         unique = list(dict.fromkeys(requests))
         for first in range(0, len(unique), AT_ONCE):
             keyed, failed = self.keyed(fingerprint_id, unique[first : first + AT_ONCE], known)
@@ -295,13 +305,18 @@ class ResponseCache:
             for request, entry in keyed.items():
                 if entry.key in stored:
                     yield CachedResponse(request, response_from(stored[entry.key]["response"]), True)
-                else:
+                elif not repeatable(request) or (same := first_of.setdefault(entry.key, request)) is request:
                     misses[request] = entry
+                else:
+                    copies.setdefault(same, []).append(request)
             del keyed, stored  # before those of the next requests are read
         if misses:
             if on_misses is not None:
                 on_misses(list(misses))
-            yield from self._ask(model, misses, owner, through)
+            for item in self._ask(model, misses, owner, through):
+                yield item
+                kept = cacheable(item.request, item.response)
+                yield from (item._replace(request=copy, cached=kept) for copy in copies.pop(item.request, ()))
 
     def _ask(
         self, model: Model, misses: dict[Request, Keyed], owner: Entry, through: Through
@@ -309,7 +324,8 @@ class ResponseCache:
         clock = time.monotonic()
         for request, response in through(model, list(misses)):
             # freed once it has a response, so that memory does not grow during a long run
-            key, described = misses.pop(request)
+            key, described, seconds = misses.pop(request)
+            response = as_heard(request, response, seconds)
             if cacheable(request, response):
                 row = {
                     "request": described,
@@ -322,19 +338,3 @@ class ResponseCache:
                 self.put(key, checked, at_once=took > SLOW_RESPONSE_SECONDS, model=owner)
             yield CachedResponse(request, response, False)
             clock = time.monotonic()
-
-
-@lru_cache(maxsize=64)
-def _as_dict(generation: Generation) -> dict[str, Any]:
-    """Return the settings as a dict that must not be changed.
-
-    Cached, because thousands of requests share a few settings.
-    """
-    return asdict(generation)
-
-
-def _loaded(text: Any) -> Any:
-    try:
-        return parsed_json(text)
-    except (ValueError, TypeError, RecursionError):
-        return None

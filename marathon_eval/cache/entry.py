@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from marathon_eval.api.model import NO_DETAILS, Entry, Request, Response, Usage
-from marathon_eval.files import canonical_json, sha256_of, utf8
+from marathon_eval.files import canonical_json, parsed_json, sha256_of, utf8
 
 
 def storable(value: Any) -> str:
@@ -24,8 +24,26 @@ def storable(value: Any) -> str:
 
 def cacheable(request: Request, response: Response) -> bool:
     """Return whether to store a response: not errors, not refusals, and not sampling without a seed."""
-    repeatable = request.generation.temperature == 0 or request.generation.seed is not None
-    return repeatable and response.status in ("ok", "unverified")
+    return repeatable(request) and response.status in ("ok", "unverified")
+
+
+def repeatable(request: Request) -> bool:
+    """Return whether one response stands for all: of sampling without a seed each is another."""
+    return request.generation.temperature == 0 or request.generation.seed is not None
+
+
+#: Each clip may lack up to this many seconds of what a model says it heard: models count whole frames.
+_SLACK_SECONDS = 0.2
+
+
+def as_heard(request: Request, response: Response, seconds: float) -> Response:
+    """Return the response, or a failed one where the model says that it heard less than its clips' `seconds`."""
+    heard = response.usage.heard_seconds
+    if response.status != "ok" or heard is None or heard >= seconds - _SLACK_SECONDS * len(request.audios):
+        return response
+    return Response.failed(
+        f"audio was cut: its clips last {seconds:.2f} s, the model heard {heard:.2f} s", response.usage
+    )
 
 
 def check_of(key: str, row: Mapping[str, Any]) -> str:
@@ -56,6 +74,20 @@ def is_whole(key: str, value: Any, text: object = "") -> bool:
     if key.startswith("audio/"):
         return isinstance(value, list) and list(map(type, value)) in ([str, float], [str, int])
     return not key.startswith("response/") or _holds_response(value)
+
+
+def loaded(text: Any) -> Any:
+    """Return the value of a stored text, None where it cannot be parsed."""
+    try:
+        return parsed_json(text)
+    except (ValueError, TypeError, RecursionError):
+        return None
+
+
+def is_sound(key: str, text: str) -> bool:
+    """Return whether a stored text can be parsed and is intact."""
+    value = loaded(text)
+    return value is not None and is_whole(key, value, text)
 
 
 def _holds_response(value: Any) -> bool:

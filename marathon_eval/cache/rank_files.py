@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from marathon_eval.cache.database import LOCK_SECONDS, RANK_MARK, TABLE, Connection, refuse_other_tables
+from marathon_eval.cache.entry import is_sound
 from marathon_eval.errors import MarathonError
 
 
@@ -60,7 +61,13 @@ def _move(file: Path, path: Path) -> None:
         has_table = connection.execute("SELECT 1 FROM part.sqlite_master WHERE name = ?", (TABLE,)).fetchone()
         if not has_table or not connection.execute(f"SELECT 1 FROM part.{TABLE} LIMIT 1").fetchone():
             return
+        connection.create_function("is_sound", 2, is_sound)
         with connection:
             connection.execute(f"INSERT OR IGNORE INTO main.{TABLE} SELECT key, value FROM part.{TABLE}")
+            # a rank asks again what the folder's cache holds damaged
+            connection.execute(
+                f"REPLACE INTO main.{TABLE} SELECT of_rank.key, of_rank.value FROM part.{TABLE} AS of_rank JOIN main.{TABLE} AS kept "
+                "ON kept.key = of_rank.key WHERE kept.value IS NOT of_rank.value AND NOT is_sound(kept.key, kept.value)"
+            )
         with connection:
             connection.execute(f"DELETE FROM part.{TABLE} WHERE key IN (SELECT key FROM main.{TABLE})")

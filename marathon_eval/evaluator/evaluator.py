@@ -20,7 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.api.model import JUDGE_FLAGS, MODEL_FLAGS, Model, ModelFlags, Through, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import JUDGE_FLAGS, MODEL_FLAGS, Model, ModelFlags, Through
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult
 from marathon_eval.cache.answers import ResponseCache

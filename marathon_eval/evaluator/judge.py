@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from marathon_eval.api.complete import complete
 from marathon_eval.api.filter import Answer
-from marathon_eval.api.model import Response, Through, complete
+from marathon_eval.api.model import Response, Through
 from marathon_eval.api.same_failures import NEVER_SENT
 from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.cache.answers import ResponseCache

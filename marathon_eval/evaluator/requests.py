@@ -13,7 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from marathon_eval.api.model import CachedResponse, Model, Request, Through, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import CachedResponse, Model, Request, Through
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import RowError
 from marathon_eval.evaluator.compressed_responses import Responses

@@ -20,7 +20,7 @@ class AnswerReader(NamedTuple):
         return self.pipeline.apply([text], self.context).value
 
     def reads_alike(self, other: AnswerReader) -> bool:
-        """Whether both have the same filters and the same options, so that they read the same answers."""
+        """Return whether both have the same filters and the same options, so that they read the same answers."""
         pipelines = self.pipeline, other.pipeline
         entries = [[dict(entry) for entry in pipeline.entries] for pipeline in pipelines]
         options = [(context.choices, context.letters) for context in (self.context, other.context)]
@@ -38,7 +38,7 @@ class Split(NamedTuple):
     read: AnswerReader
 
     def combines_alike(self, other: Split) -> bool:
-        """Whether both are cut into the same windows, of whose answers the same one stands for the row."""
+        """Return whether both are cut into the same windows, of whose answers the same one stands for the row."""
         chosen = self.windows.combine in ("vote", "last")
         return self.windows == other.windows and (not chosen or self.read.reads_alike(other.read))
 

@@ -13,7 +13,8 @@ import soundfile
 from helpers import tiny_checkpoints
 from helpers.tiny_press_run import RATE, noise
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Request, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Request
 from marathon_eval.api.press import EvictionPress, press_from_args
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.verbs.ls import names, presses

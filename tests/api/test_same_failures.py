@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from marathon_eval.api.model import Model, Request, Response, Usage, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Model, Request, Response, Usage
 from marathon_eval.errors import MarathonError
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from helpers.filled_cache import Said, fill
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Model, ModelSettings, Request, Response
+from marathon_eval.api.model import Generation, Model, ModelSettings, Request, Response, Usage
+from marathon_eval.cache import opening
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entries import faults
 from marathon_eval.errors import MarathonError
@@ -112,6 +113,71 @@ def test_audio_is_hashed_once(
     assert ask(tmp_path, echo(), [request_on_audio])["what?"][1]
 
 
+def test_copies_of_a_sound_are_asked_once_and_answered_alike(tmp_path: Path, make_wav) -> None:
+    first = make_wav("one.wav")
+    copies = [first, *(tmp_path / name for name in ("two.wav", "three.wav"))]
+    for copy in copies[1:]:
+        copy.write_bytes(first.read_bytes())
+    model = echo()
+    requests = [Request("what?", (Audio(str(path)),), Generation()) for path in copies]
+    with ResponseCache(None) as cache:
+        given = {item.request: item for item in cache.answer(model, requests)}
+    assert [given[request].response.text for request in requests] == ["WHAT?"] * 3
+    assert [given[request].cached for request in requests] == [False, True, True]
+    assert len(model.asked) == 1
+    sampled = [replace(request, generation=Generation(temperature=1.0)) for request in requests]
+    with ResponseCache(None) as cache:
+        assert len({item.request for item in cache.answer(model, sampled)}) == 3
+    assert len(model.asked) == 4, "without a seed each response is another one"
+
+
+def test_a_response_about_less_than_the_clip_is_an_error_that_is_not_kept(tmp_path: Path, make_wav) -> None:
+    path = str(make_wav(seconds=3.0))
+
+    class Short(Model):
+        def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+            for request in requests:
+                yield request, Response("A", usage=Usage(heard_seconds=float(request.prompt)))
+
+    asked = [Request(heard, (Audio(path),), Generation()) for heard in ("3", "2.9", "1")]
+    asked.append(Request("1", (Audio(path, 1.0, 2.0),), Generation()))
+    for _ in range(2):
+        with ResponseCache(tmp_path / "cache") as cache:
+            given = [*cache.answer(Short.from_args({}), asked)]
+        found = {item.request: item for item in given}
+        assert [found[request].response.status for request in asked] == ["ok", "ok", "error", "ok"]
+        assert "its clips last 3.00 s, the model heard 1.00 s" in str(found[asked[2]].response.error)
+    assert [found[request].cached for request in asked] == [True, True, False, True]
+
+
+def test_while_another_process_locks_the_file_answers_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(opening, "LOCK_SECONDS", 0.1)
+    requests = [Request(str(number)) for number in range(100)]
+    with ResponseCache(tmp_path) as cache:
+        other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        model = echo()
+        assert len([*cache.answer(model, requests)]) == 100
+        assert {item.cached for item in cache.answer(model, requests)} == {True}, "they are found in memory"
+        other.execute("ROLLBACK")
+        other.close()
+    assert capsys.readouterr().err.count("is locked by another process") == 1
+    assert {cached for _, cached in ask(tmp_path, echo(), requests).values()} == {True}
+
+
+def test_an_end_while_the_file_is_locked_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "LOCK_SECONDS", 0.1)
+    cache = ResponseCache(tmp_path)
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert len([*cache.answer(echo(), [Request("1")])]) == 1
+    with pytest.raises(MarathonError, match="cannot write the cache .database is locked."):
+        cache.close()
+    other.close()
+
+
 def test_missing_audio_fails_its_request_alone(tmp_path: Path, request_on_audio: Request) -> None:
     missing = Request("lost", (Audio(str(tmp_path / "none.wav")),))
     model = echo()
@@ -141,7 +207,8 @@ def test_a_model_that_only_raises_is_not_asked_for_ever() -> None:
         answers = cache.answer(model, requests)
         with pytest.raises(MarathonError, match="10 requests in a row failed .* ValueError: no such sample"):
             list(answers)
-    assert len(model.asked) == 10
+    assert len({*model.asked}) == 10
+    assert len(model.asked) == 20, "each once among others and once alone"
 
 
 def test_sampled_answers_are_kept_only_with_a_seed(tmp_path: Path) -> None:

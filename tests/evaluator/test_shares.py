@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,17 @@ def test_a_damaged_rank_file_gives_what_is_whole(tmp_path: Path, capsys: pytest.
     # the copy that was set aside is nobody's cache
     take_in(tmp_path / "answers.sqlite")
     assert (tmp_path / "answers.rank-1.damaged-1.sqlite").exists()
+
+
+def test_what_a_rank_was_asked_again_replaces_a_damaged_entry_alone(tmp_path: Path) -> None:
+    answered(tmp_path, "answers.sqlite", ["0", "1"])
+    with closing(sqlite3.connect(tmp_path / "answers.sqlite")) as connection, connection:
+        (key,) = connection.execute('SELECT key FROM entries WHERE value LIKE \'%"prompt":"1"%\'').fetchone()
+        connection.execute("UPDATE entries SET value = replace(value, 'stop', 'stap') WHERE key = ?", (key,))
+    answered(tmp_path, rank_file("answers.sqlite", 1), ["0", "1"])
+    with ResponseCache(tmp_path) as cache:
+        given = cache.answer(Dummy.from_args({"answer": "A"}), [Request("0"), Request("1")])
+        assert [(item.cached, item.response.finish_reason) for item in given] == [(True, "stop")] * 2
 
 
 def test_a_rank_file_that_is_none_is_named(tmp_path: Path) -> None:

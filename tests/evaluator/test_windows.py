@@ -74,7 +74,9 @@ class TestCombining:
         other.write_text(other.read_text().replace("[{function: choice}]", last))
         capsys.readouterr()
         assert ground.run("AABBCCBB", *both) == 2
-        assert "other.yaml: long_audio: combine: vote chooses a window by the answers" in capsys.readouterr().err
+        assert (
+            "other.yaml: long_audio: combine: vote chooses a window by the answers" in capsys.readouterr().err
+        )
         join = ("--long_audio", "window:seconds=2,combine=join", *both[2:])
         assert ground.run("AABBCCBB", *join) == 0
 

@@ -17,7 +17,8 @@ import torch
 from helpers import tiny_chat_models
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Request, Response
 from marathon_eval.api.press import Decoder, Press, PruningPress
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.chat import ChatModel

@@ -12,7 +12,8 @@ import torch
 
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Model, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.models.qwen_omni import QwenOmni
 

@@ -17,7 +17,8 @@ from helpers import hub_server, tiny_checkpoints
 from helpers.tiny_press_run import noise
 from marathon_eval import simple_evaluate
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Request, Response
 from marathon_eval.backends import ctranslate2
 from marathon_eval.backends.hf import weights
 from marathon_eval.backends.hf.inputs import RATE

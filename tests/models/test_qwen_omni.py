@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 from helpers import golden_inputs, tiny_checkpoints
 from helpers.tiny_press_run import Tiny, noise
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Request, Response
 from marathon_eval.api.press import press_from_args
 from marathon_eval.backends.hf.inputs import RATE, Inputs
 from marathon_eval.backends.hf.mel import audio_tokens, mel_frames

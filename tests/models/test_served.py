@@ -15,7 +15,8 @@ import soundfile
 from helpers.stand_in_server import write_server, write_transformers_server
 from helpers.tiny_qwen2_audio import make_qwen2_audio
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Model, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
 

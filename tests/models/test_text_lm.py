@@ -10,7 +10,8 @@ from helpers import make_air_bench_mmar_data
 from helpers.tiny_text_model import make_text_lm
 from marathon_eval import simple_evaluate
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Model, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError

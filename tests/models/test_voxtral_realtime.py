@@ -13,7 +13,8 @@ from helpers.tiny_model_cases import Clips, asked
 from helpers.tiny_press_run import noise
 from helpers.tiny_transcribers import make_voxtral_realtime
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.engine.load import load

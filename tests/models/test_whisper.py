@@ -17,7 +17,8 @@ from transformers import LogitsProcessor
 from helpers import tiny_checkpoints
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Request, Response
 from marathon_eval.backends.hf.engine.load import load
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError

@@ -11,7 +11,8 @@ import soundfile
 from helpers import tiny_checkpoints
 from helpers.tiny_press_run import noise
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Request, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Request
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.press_args import split_press_args
 from marathon_eval.models.qwen_omni import QwenOmni

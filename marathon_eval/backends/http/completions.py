@@ -21,6 +21,9 @@ _THINKING = ("reasoning", "reasoning_content", "reasoning_details", "thinking")
 #: The types of content parts that hold the answer, and those that hold thinking.
 _ANSWERS = ("text", "output_text")
 _THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text", "summary_text")
+#: Reasons for an end that is none of the model's: the server gave up (`abort` of vLLM and SGLang, `error` of routers).
+_GIVEN_UP = ("abort", "aborted", "error", "cancelled", "canceled", "failed", "timeout")
+_TOOLS = ("tool_calls", "function_call")
 
 
 @dataclass
@@ -84,6 +87,10 @@ class Completion:
             raise NoAnswer(
                 f"the stream broke off after {text[:80]!r}" if text else "the stream held no answer"
             )
+        if self.finish.lower() in _GIVEN_UP:
+            raise NoAnswer(f"the server gave up with the reason '{self.finish}' after {text[:80]!r}")
+        if self.finish in _TOOLS and not text.strip() and not refusal:
+            raise NoAnswer(f"the model called a tool in place of an answer (finish_reason {self.finish})")
         prompt = self.usage.get("prompt_tokens_details") or {}
         output = self.usage.get("completion_tokens_details") or {}
         spent = self.usage.get("completion_tokens")

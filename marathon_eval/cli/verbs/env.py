@@ -75,7 +75,8 @@ def _checked(arguments: argparse.Namespace) -> int:
     import soundfile
 
     from marathon_eval.api.audio import Audio
-    from marathon_eval.api.model import Generation, Request, complete
+    from marathon_eval.api.complete import complete
+    from marathon_eval.api.model import Generation, Request
     from marathon_eval.backends.env.adapter import EnvModel
     from marathon_eval.evaluator.config import parse_args
     from marathon_eval.evaluator.evaluator import build_model

@@ -16,7 +16,8 @@ import soundfile
 
 from helpers.worker_files import FAULTS, worker_model, write_worker
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Model, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.env import environment, worker_main
 from marathon_eval.backends.env.adapter import content_hash

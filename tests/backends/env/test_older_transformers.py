@@ -14,7 +14,8 @@ import soundfile
 
 from helpers.tiny_qwen2_audio import make_qwen2_audio
 from marathon_eval.api.audio import Audio
-from marathon_eval.api.model import Generation, Model, Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.api.registry import Registry
 
 OLDER = ("transformers==4.53.3", "tokenizers==0.21.4", "huggingface-hub==0.36.0")

@@ -11,7 +11,8 @@ import torch
 from helpers import tiny_checkpoints
 from helpers.tiny_text_model import make_text_lm
 from helpers.unequal_clips import falling
-from marathon_eval.api.model import Generation, Model, Request, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Generation, Model, Request
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine import runner
 from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, all_finite

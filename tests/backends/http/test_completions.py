@@ -57,6 +57,21 @@ def test_an_answer_after_thinking_that_is_cut_later_counts(message: dict[str, An
     assert (response.status, response.text, response.finish_reason) == ("ok", message["content"], "length")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("reason", ["abort", "error", "cancelled"])
+def test_a_text_that_the_server_gave_up_on_is_no_answer(reason: str, stream: bool) -> None:
+    message = {"content": "B because"}
+    response = answered(chunks([message], reason) if stream else completion(message, reason), stream=stream)
+    assert response.status == "error"
+    assert f"the server gave up with the reason '{reason}' after 'B because'" in str(response.error)
+
+
+def test_a_call_of_a_tool_is_no_answer_unless_there_is_a_text_too() -> None:
+    assert answered(completion({"content": "B"}, "tool_calls"), stream=False).text == "B"
+    alone = answered(completion({"content": None, "tool_calls": []}, "tool_calls"), stream=False)
+    assert "the model called a tool in place of an answer" in str(alone.error)
+
+
 PARTS: list[Any] = [
     [{"type": "text", "text": "The "}, {"type": "text", "text": "cat"}],
     [{"type": "thinking", "thinking": "meow?"}, {"type": "output_text", "text": "The cat"}],
