@@ -35,6 +35,7 @@ from marathon_eval.api.secrets import (
 from marathon_eval.api.source import source_hashes
 from marathon_eval.api.typed_text import as_declared
 from marathon_eval.errors import MarathonError
+from marathon_eval.files import containing_itself
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
@@ -179,6 +180,10 @@ class Model(ABC):
 
         Raises MarathonError naming the flag, the argument and what is allowed.
         """
+        if (place := containing_itself(args)) is not None:
+            raise MarathonError(
+                f"{flags.args}: {place} contains itself; arguments must be values that JSON can hold"
+            )
         try:
             declared = {name: each.annotation for name, each in cls.Settings.model_fields.items()}
             settings = cls.Settings.model_validate(as_declared(args, declared))
@@ -307,8 +312,9 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
         try:
             for request, response in model.generate(list(waiting)):
                 if request in waiting:
-                    del waiting[request]
+                    # before the request is taken off: it must get a response also if this fails
                     shown = without_secrets_of(response, secrets)
+                    del waiting[request]
                     yield request, shown
                     failures.note(shown.error if shown.status == "error" else None)
         except MarathonError:

@@ -33,7 +33,15 @@ from marathon_eval.api.model import (
 )
 from marathon_eval.cache.audio_memo import remembered_facts
 from marathon_eval.cache.database import TABLE, read_only
-from marathon_eval.cache.entry import FINGERPRINT, cacheable, check_of, is_whole, response_from, storable
+from marathon_eval.cache.entry import (
+    FINGERPRINT,
+    as_recorded,
+    cacheable,
+    check_of,
+    is_whole,
+    response_from,
+    storable,
+)
 from marathon_eval.cache.opening import Writer
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
@@ -311,11 +319,12 @@ class ResponseCache:
         for request, response in through(model, list(misses)):
             # freed once it has a response, so that memory does not grow during a long run
             key, described = misses.pop(request)
+            recorded, response = as_recorded(response)
             if cacheable(request, response):
                 row = {
                     "request": described,
                     "fingerprint": owner.key.removeprefix(FINGERPRINT),
-                    "response": asdict(response),
+                    "response": recorded,
                     "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 }
                 took = time.monotonic() - clock

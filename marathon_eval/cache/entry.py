@@ -6,10 +6,11 @@ import json
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from marathon_eval.api.model import NO_DETAILS, Entry, Request, Response, Usage
-from marathon_eval.files import canonical_json, sha256_of, utf8
+from marathon_eval.files import canonical_json, sha256_of, too_deep, utf8
 
 
 def storable(value: Any) -> str:
@@ -26,6 +27,15 @@ def cacheable(request: Request, response: Response) -> bool:
     """Return whether to store a response: not errors, not refusals, and not sampling without a seed."""
     repeatable = request.generation.temperature == 0 or request.generation.seed is not None
     return repeatable and response.status in ("ok", "unverified")
+
+
+def as_recorded(response: Response) -> tuple[dict[str, Any], Response]:
+    """Return a response as its entry holds it, and the response: a failed one where its details contain themselves."""
+    try:
+        return asdict(response), response
+    except RecursionError:
+        failed = Response.failed(too_deep({"usage": {"details": response.usage.details}}))
+        return asdict(failed), failed
 
 
 def check_of(key: str, row: Mapping[str, Any]) -> str:
