@@ -16,7 +16,7 @@ from marathon_eval.errors import MarathonError
 PACKAGE = Path(__file__).resolve().parent
 
 #: Values that JSON has no type for, such as a date in a breakdown column, are written as text, as in their labels. A value that
-#: contains itself ends in a RecursionError, without a check that every list and dict would pay for.
+#: contains itself ends in a RecursionError, without a check that every list and dict would pay for; `too_deep` then says where it is.
 _LINE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, check_circular=False)
 
 
@@ -90,9 +90,12 @@ def write_atomically(path: Path, parts: Iterable[str] | Iterable[bytes]) -> None
 def json_line(row: Mapping[str, Any]) -> str:
     """Return the row as one line of JSON with its newline; lone surrogates, which UTF-8 can't encode, are escaped.
 
-    Values that JSON has no type for are written as text.
+    Values that JSON has no type for are written as text. Raises MarathonError for a value that contains itself.
     """
-    text = _LINE.encode(row)
+    try:
+        text = _LINE.encode(row)
+    except RecursionError:
+        raise MarathonError(too_deep(row)) from None
     try:
         text.encode()
     except (
@@ -123,6 +126,47 @@ def parsed_json(text: str) -> Any:
         return from_json(text, cache_strings="keys")
     except (ValueError, TypeError):  # json also takes lone surrogates and more than 200 levels
         return json.loads(text)
+
+
+def too_deep(value: Any) -> str:
+    """Return why JSON can't hold a value that no encoder could finish: `fields.tree[0] contains itself, ...`."""
+    place = containing_itself(value)
+    return f"{place} contains itself, which JSON cannot hold" if place else "nested too deeply for JSON"
+
+
+def containing_itself(value: Any) -> str | None:
+    """Return where in nested mappings and lists a value contains itself, such as `tree[0].up`; None if none does."""
+    waiting: list[tuple[Any, _Steps | None, bool]] = [(value, None, False)]
+    above: set[int] = set()
+    seen: set[int] = set()
+    while waiting:
+        each, steps, left = waiting.pop()
+        if left:
+            above.remove(id(each))
+        elif id(each) in above:
+            return _place(steps)
+        elif id(each) not in seen and isinstance(each, Mapping | list | tuple):
+            seen.add(id(each))
+            above.add(id(each))
+            waiting.append((each, steps, True))
+            if isinstance(each, Mapping):
+                waiting += [(part, (f".{key}", steps), False) for key, part in each.items()]
+            else:
+                waiting += [(part, (f"[{number}]", steps), False) for number, part in enumerate(each)]
+    return None
+
+
+#: The last step to a place, and those before it.
+_Steps = tuple[str, "_Steps | None"]
+
+
+def _place(steps: _Steps | None) -> str:
+    """Return the place that the steps lead to, as `tree[0].up`."""
+    words: list[str] = []
+    while steps is not None:
+        word, steps = steps
+        words.append(word)
+    return "".join(reversed(words)).removeprefix(".")
 
 
 def canonical_json(value: Any) -> str:

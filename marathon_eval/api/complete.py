@@ -11,7 +11,7 @@ from marathon_eval.api.request import NO_DETAILS, Request, Response, Usage
 from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.api.secrets import environment_keys, without_keys, without_values
 from marathon_eval.errors import MarathonError
-from marathon_eval.files import canonical_json
+from marathon_eval.files import canonical_json, too_deep
 
 _COUNTS = tuple(field.name for field in fields(Usage) if field.name != "details")
 _counts_of = attrgetter(*_COUNTS)
@@ -33,8 +33,9 @@ def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Reques
         try:
             for request, response in model.generate(list(waiting)):
                 if request in waiting:
-                    del waiting[request]
+                    # before the request is taken off: it must get a response also if this fails
                     shown = without_secrets_of(_checked(response), secrets)
+                    del waiting[request]
                     yield request, shown
                     failures.note(shown.error if shown.status == "error" else None)
         except MarathonError:
@@ -81,8 +82,10 @@ def _fault(response: Response) -> str | None:
     if response.usage.details is not NO_DETAILS:
         try:
             canonical_json(response.usage.details)
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError) as error:
             return f"details of its usage that JSON cannot hold ({error})"
+        except RecursionError:
+            return f"a response that JSON cannot hold ({too_deep({'usage.details': response.usage.details})})"
     return None
 
 

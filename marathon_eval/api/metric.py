@@ -136,6 +136,8 @@ class Metric(ABC):
     counts_unscored: bool = False
     #: Whether the value lies between 0 and 1, as accuracy and F1 do; intervals then stay there.
     share: bool = False
+    #: Whether answers enter the value; a baseline, which rows and targets alone give, has no interval.
+    of_answers: bool = True
     #: Whether the value is a mean of one number per row.
     rowwise: ClassVar[bool] = False
 
@@ -189,9 +191,11 @@ class Mean(Metric):
         empty: float = float("nan"),
         counts_unscored: bool = False,
         share: bool = False,
+        of_answers: bool = True,
     ) -> None:
         self.name = name
         self.share = share
+        self.of_answers = of_answers
         self.higher_is_better = higher_is_better
         self._score = score
         self._empty = empty

@@ -30,6 +30,7 @@ from marathon_eval.api.secrets import (
 from marathon_eval.api.source import source_hashes
 from marathon_eval.api.typed_text import as_declared
 from marathon_eval.errors import MarathonError
+from marathon_eval.files import containing_itself
 
 if TYPE_CHECKING:
     from marathon_eval.api.press import Press
@@ -172,6 +173,10 @@ class Model(ABC):
 
         Raises MarathonError naming the flag, the argument and what is allowed.
         """
+        if (place := containing_itself(args)) is not None:
+            raise MarathonError(
+                f"{flags.args}: {place} contains itself; arguments must be values that JSON can hold"
+            )
         try:
             declared = {name: each.annotation for name, each in cls.Settings.model_fields.items()}
             settings = cls.Settings.model_validate(as_declared(args, declared))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 TYPE_CHECKING = False  # typing's own would take a tenth of `marathon-eval --help`
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from rich.console import Console
@@ -23,6 +23,12 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2
 def printable(text: str) -> str:
     """Escape control characters, such as `\\x1b`, and those that turn the direction of text."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print each note on standard error."""
+    for note in notes:
+        print(printable(f"marathon-eval: note: {note}"), file=sys.stderr)
 
 
 class EscapedStream:

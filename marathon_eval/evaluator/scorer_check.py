@@ -177,7 +177,17 @@ def _fault(task: Task, reading: Reading, metric: Metric, rows: Sequence[Doc]) ->
     if len({doc.target for doc in rows}) < 2:  # a released rule may misread one gold answer
         return ""
     gold = shorten(", ".join(_targets(rows[0])), 60, placeholder=" …")
-    return f"never gives {best:g}: no gold answer of {len(evidence)} rows gets it, such as '{gold}', however it is written"
+    advice = choice_advice(task, reading, rows[0])
+    return f"never gives {best:g}: no gold answer of {len(evidence)} rows gets it, such as '{gold}', however it is written{advice}"
+
+
+def choice_advice(task: Task, reading: Reading, doc: Doc) -> str:
+    """Return which filter is meant where `choice` names options by letters that the task does not show; else an empty text."""
+    context = task.context(doc)
+    functions = [step["function"] for step in steps_of(task, reading)]
+    if "choice" not in functions or context.letters or not context.choices:
+        return ""
+    return ". The filter choice answers a letter, and choice_layout: plain shows none: write the filter choice_text"
 
 
 def _evidence(

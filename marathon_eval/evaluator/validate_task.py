@@ -14,6 +14,7 @@ from marathon_eval.evaluator.prompt_letters import letters_not_shown
 from marathon_eval.evaluator.scorer_check import (
     at_reading,
     check_scorers,
+    choice_advice,
     gold_and_wrong_text,
     row_for_text,
 )
@@ -194,5 +195,5 @@ def _score_problems(
             if metric in EXACT and score is not None and score != expected:
                 yield (
                     f"{task.name}: row {doc.doc_id}: {what} '{text}' gets {metric} {score:g} in '{name}', "
-                    f"not {expected:g}"
+                    f"not {expected:g}{choice_advice(task, readings[name], doc) if expected else ''}"
                 )

@@ -88,16 +88,16 @@ def _add(merged: list[RunByTask], name: str, run: dict[str, Any]) -> None:
 
 def _note_displaced(kept: dict[str, Any], other: dict[str, Any], name: str) -> None:
     """Note in a run the headlines of the runs in whose place it stands; one with the same headline is not noted."""
-    headlines = [*other["displaced"].get(name, ()), _headline(other, name)]
-    unlike = [headline for headline in headlines if headline != _headline(kept, name)]
+    headlines = [*other["displaced"].get(name, ()), other["tasks"][name].get("headline")]
+    shown = _measured(kept["tasks"][name].get("headline"))
+    unlike = [headline for headline in headlines if _measured(headline) != shown]
     if unlike:
         kept["displaced"].setdefault(name, []).extend(unlike)
 
 
-def _headline(run: dict[str, Any], name: str) -> str:
-    """Return `strict accuracy`, or `none` for a task without a headline."""
-    headline = run["tasks"][name].get("headline")
-    return f"{headline['reading']} {headline['metric']}" if headline else "none"
+def _measured(headline: Mapping[str, Any] | None) -> tuple[str, str, float] | None:
+    """Return reading, metric and scale, which make two headlines the same; None for a task without a headline."""
+    return (headline["reading"], headline["metric"], headline.get("scale", 1.0)) if headline else None
 
 
 def _asked(run: dict[str, Any], name: str) -> Asked:

@@ -35,7 +35,14 @@ from marathon_eval.report.summary import (
     task_lines,
     timing_lines,
 )
-from marathon_eval.report.tables import listening_falls, listening_gaps, listening_text, one_line, rows_text
+from marathon_eval.report.tables import (
+    displaced_notes,
+    listening_falls,
+    listening_gaps,
+    listening_text,
+    one_line,
+    rows_text,
+)
 from marathon_eval.results.directions import LOWER_NOTE, marked
 from marathon_eval.results.outcomes import NAMES
 
@@ -103,6 +110,7 @@ def render_page(
         one_line=one_line,
         listening_text=listening_text,
         listening_gaps=listening_gaps,
+        displaced_notes=displaced_notes,
         rows_text=rows_text,
         champions=champions(report.board, report.benchmark) if report.benchmark else [],
         published=_other_tables(report) if with_published else [],

@@ -52,7 +52,7 @@ class ReportRun:
     selftest: dict[str, Any] | None = None
     aside: str = ""
     #: By task the headlines of the runs in whose place this one stands, where they have another headline.
-    displaced: dict[str, list[str]] = field(default_factory=dict)
+    displaced: dict[str, list[dict[str, Any] | None]] = field(default_factory=dict)
 
     @property
     def plain(self) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from marathon_eval.report.leaderboard import Board, Champion, LeaderboardRow, Score
 from marathon_eval.report.listening import Listening, ListeningScore
 from marathon_eval.report.published import PublishedColumn
+from marathon_eval.report.runs import ReportRun
 from marathon_eval.results.directions import LOWER, LOWER_NOTE, marked
 
 INCOMPLETE = "†"
@@ -252,6 +253,31 @@ def unnamed_notes(board: Board) -> list[str]:
     return [
         f"No score in {', '.join(board.without_headline)}: the task names no headline (the key headline of its file)."
     ]
+
+
+def displaced_notes(cells: Iterable[ReportRun]) -> list[str]:
+    """Return a line for each task of a run that stands in the place of runs with another headline."""
+    notes = []
+    for cell in cells:
+        for task, headlines in cell.displaced.items():
+            shown = cell.tasks[task].headline
+            # of headlines that differ in nothing else, the scale is told
+            scaled = shown is not None and any(_named(shown) == _named(headline) for headline in headlines)
+            others = dict.fromkeys(_named(headline, scaled) or "none" for headline in headlines)
+            runs = "1 run" if len(headlines) == 1 else f"{len(headlines)} runs"
+            notes.append(
+                f"{cell.label}: {task} is shown by {_named(shown, scaled) or 'a run without a headline'}, in the place of "
+                f"{runs} with another headline ({', '.join(others)}); give the folder of each run to see all"
+            )
+    return notes
+
+
+def _named(headline: Mapping[str, Any] | None, scaled: bool = False) -> str:
+    """Return `strict accuracy`, with its scale if `scaled`; an empty text without a headline."""
+    if headline is None:
+        return ""
+    scale = f" with scale {headline.get('scale', 1.0):g}" if scaled else ""
+    return f"{headline['reading']} {headline['metric']}{scale}"
 
 
 def board_notes(board: Board) -> list[str]:

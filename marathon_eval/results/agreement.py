@@ -9,7 +9,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from marathon_eval.errors import MarathonError
@@ -46,6 +47,8 @@ class Agreement:
     other_minus_one: float | None = None
     #: Why there is no interval.
     no_interval: str | None = None
+    #: The judge's name where both sides are runs that it judged, so that the figures are its agreement with itself.
+    same_judge: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,10 @@ class Bias:
     win_rate: float | None
 
 
-def compared_labels(one: Judgements, other: Judgements) -> list[Agreement]:
-    """Compare two sets of judgements, by kind and task.
+def compared_labels(
+    one: Judgements, other: Judgements, shared: Mapping[str, str] = MappingProxyType({})
+) -> list[Agreement]:
+    """Compare two sets of judgements, by kind and task; `shared` names the judges of tasks that both sides had judged by the same one.
 
     Labels that name no task are assigned to the other side's task, which must be the only one; scores that name no kind
     of judging to the other side's kind. Raises MarathonError if no row is in both.
@@ -68,7 +73,11 @@ def compared_labels(one: Judgements, other: Judgements) -> list[Agreement]:
     one, other = _with_kinds(one, other), _with_kinds(other, one)
     parts = dict.fromkeys((place.kind, place.task) for place in (*one, *other))
     agreements = [
-        _compared(kind, task, _part(one, kind, task), _part(other, kind, task)) for kind, task in parts
+        replace(
+            _compared(kind, task, _part(one, kind, task), _part(other, kind, task)),
+            same_judge=shared.get(task),
+        )
+        for kind, task in parts
     ]
     if not any(agreement.n for agreement in agreements):
         raise MarathonError(

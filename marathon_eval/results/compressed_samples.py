@@ -11,6 +11,7 @@ from typing import Any, overload
 
 from marathon_eval.api.compressed_lines import CompressedLines
 from marathon_eval.api.results import ReadingScore, Sample
+from marathon_eval.errors import MarathonError
 from marathon_eval.files import json_line, plain_json_line
 
 _PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
@@ -26,11 +27,17 @@ class CompressedSamples(Sequence[Sample]):
             self.append(sample)
 
     def append(self, sample: Sample) -> None:
-        """Append a sample. Raises ValueError if its task is not that of the others: lines do not name it."""
+        """Append a sample. Raises ValueError if its task is not that of the others: lines do not name it.
+
+        Raises MarathonError for a field that contains itself.
+        """
         if len(self._lines) and sample.task != self._task:
             raise ValueError(f"a sample of {sample.task} among those of {self._task}")
         self._task = sample.task
-        self._lines.append(_line(sample))
+        try:
+            self._lines.append(_line(sample))
+        except MarathonError as error:
+            raise MarathonError(f"{sample.task}: row {sample.doc_id}: {error}") from None
 
     def texts(self) -> Iterator[str]:
         """Yield the file's text, one block at a time."""

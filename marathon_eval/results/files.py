@@ -10,7 +10,7 @@ from typing import Any
 
 from marathon_eval.api.results import SCHEMA_VERSION, RunResult
 from marathon_eval.errors import DamagedRunError, MarathonError
-from marathon_eval.files import write_atomically
+from marathon_eval.files import too_deep, write_atomically
 from marathon_eval.results.label import folder_name
 from marathon_eval.results.shape import fault_of_results, parsed_sample, whole_number
 
@@ -43,13 +43,18 @@ def run_folder(output_path: Path, result: RunResult) -> Path:
 
 def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None:
     """Write the samples, then results.json, each atomically: if results.json exists, its samples do too, unless
-    `log_samples` is False."""
+    `log_samples` is False. Raises MarathonError, also for a value that contains itself."""
     from marathon_eval.results.compressed_samples import samples_text
 
     if log_samples:
         for task, samples in result.samples.items():
             write_atomically(folder / f"samples_{task}.jsonl", samples_text(samples))
-    write_atomically(folder / "results.json", [json.dumps(result.summary(), indent=1, sort_keys=False), "\n"])
+    file = folder / "results.json"
+    try:
+        text = json.dumps(result.summary(), indent=1, sort_keys=False)
+    except (RecursionError, ValueError):  # json.dumps raises the second for a value that contains itself
+        raise MarathonError(f"{file}: {too_deep(vars(result))}") from None
+    write_atomically(file, [text, "\n"])
 
 
 def equal_run_below(output_path: Path, result: RunResult) -> Path | None:

@@ -7,7 +7,7 @@ told apart by what was typed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from marathon_eval.files import canonical_json, sha256_of
@@ -48,6 +48,36 @@ def judges_in(results: Mapping[str, Any], configs: Mapping[str, Mapping[str, Any
     """Return the judge of each judged task of a run; `configs` are the configs by task."""
     found = {task: judge_in(results, configs[task], task) for task in results["tasks"]}
     return {task: judge for task, judge in found.items() if judge is not None}
+
+
+def shared_judges(a: Mapping[str, Any], b: Mapping[str, Any], named: str | None = None) -> dict[str, str]:
+    """Return the judge's name for each task that one and the same judge judged in two runs, with the same prompts and generation arguments.
+
+    `named`: of panels this judge alone is meant; it is the same where the same model and arguments were typed for it.
+    """
+    first, second = (
+        judges_in(run, dict.fromkeys(run["tasks"], _mapping(run.get("config")))) for run in (a, b)
+    )
+    found = {}
+    for task, judge in first.items():
+        other = second.get(task)
+        if other is not None and named is not None:
+            judge, other = _of_panel(judge, named), _of_panel(other, named)
+        if other is not None and not judge_differences(judge, other):
+            found[task] = judge.name
+    return found
+
+
+def _of_panel(judge: TaskJudge, name: str) -> TaskJudge:
+    """Return one judge of a panel, without the panel's fingerprint; a judge that is no panel as it is."""
+    names, typed = judge.name.split("+"), judge.arguments.get("judges")
+    if not isinstance(typed, list) or len(typed) != len(names) or name not in names:
+        return replace(judge, fingerprint_sha256=None)
+    arguments = _mapping(typed[names.index(name)])
+    own = {key: value for key, value in arguments.items() if key not in ("judge", "name")}
+    return replace(
+        judge, name=name, model=str(arguments.get("judge")), arguments=own, fingerprint_sha256=None
+    )
 
 
 def judge_differences(a: TaskJudge | None, b: TaskJudge | None) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, deciding, outcome_of
-from marathon_eval.scoring.intervals import paired, paired_interval
+from marathon_eval.scoring.intervals import OF_NO_ANSWER, paired, paired_interval
 from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
 from marathon_eval.scoring.metrics.own import recorded_metric
 from marathon_eval.scoring.stats import holm, sign_flip
@@ -201,6 +201,8 @@ def difference(
     values = [metric.total(counts) for counts in (first, second)]
     if values[0] is None or values[1] is None:
         return Difference(values[0], values[1], None, None, "one of the runs has no value")
+    if not metric.of_answers:
+        return Difference(values[0], values[1], values[1] - values[0], None, no_interval=OF_NO_ANSWER)
     found = paired_interval(paired(first, second, clusters, metric.value, metric.share, metric.rowwise))
     return Difference(values[0], values[1], values[1] - values[0], found.ci95, no_interval=found.reason)
 

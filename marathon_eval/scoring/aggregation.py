@@ -201,12 +201,14 @@ class Aggregation:
 def _measured(metric: Metric, counts: NDArray[Any], clusters: Sequence[str], parts: Parts) -> Measured:
     import numpy as np
 
-    from marathon_eval.scoring.intervals import metric_interval
+    from marathon_eval.scoring.intervals import OF_NO_ANSWER, metric_interval
 
     value = _value(metric, counts)
     whole = MetricValue(None)
     if value is not None and not metric.resampled:
         whole = MetricValue(value, None, "computed by a function of the task's own")
+    elif value is not None and not metric.of_answers:
+        whole = MetricValue(value, None, OF_NO_ANSWER)
     elif value is not None:
         found = metric_interval(counts, clusters, metric.value, metric.share, metric.rowwise)
         whole = MetricValue(value, found.ci95, found.reason)

@@ -26,6 +26,8 @@ LEVEL = 0.95
 FEWEST_CLUSTERS = 6
 #: Fewer rows have no interval of F1 or of an error rate.
 FEWEST_ROWS = 24
+#: Why a baseline such as `chance` has no interval: of these rows it is known exactly.
+OF_NO_ANSWER = "no answer enters it"
 #: The level of Wilson's critical value: at 0.95 coverage swings with n and p down to 0.936 (Brown et al. 2001).
 _WILSON_LEVEL = 0.96
 #: Degrees of freedom for the normal distribution: the two rows that Bonett and Price add are allowance enough.

@@ -52,7 +52,14 @@ def build_readings(config: TaskConfig, document: Document) -> dict[str, Reading]
         metric = _own_metric(entry, results, where) or _metric_built(entry, where, defaults, document)
         for name in _readings_of(spec, list(pipelines), document, position):
             if any(other.name == metric.name for other in metrics[name]):
-                raise MarathonError(f"{where}: metric_list: '{metric.name}' is there twice for '{name}'")
+                typed = (
+                    ""
+                    if entry["metric"] == metric.name
+                    else f", which {entry['metric']} is called in results"
+                )
+                raise MarathonError(
+                    f"{where}: metric_list: '{metric.name}' is there twice for '{name}'{typed}: give one of the two another name (key name)"
+                )
             metrics[name].append(metric)
     return {name: Reading(pipelines[name], tuple(metrics[name])) for name in pipelines}
 

@@ -31,13 +31,15 @@ class Panel:
         script.write_text(json.dumps(rules))
         return {"script": str(script), "log": str(self.folder / f"{name}.log"), "identity": name}
 
-    def run(self, keys: str, judges: list[dict[str, Any]], **settings: Any) -> RunResult:
+    def run(self, keys: str, judges: list[dict[str, Any]] | dict[str, Any], **settings: Any) -> RunResult:
         return simple_evaluate(
             "dummy",
             [str(write_task(self.folder, KEYS + keys, ROWS))],
             {"answer": "barking"},
-            judge_model="panel",
-            judge_args={"judges": [{"judge": JUDGE, **one} for one in judges]},
+            judge_model="panel" if isinstance(judges, list) else JUDGE,
+            judge_args={"judges": [{"judge": JUDGE, **one} for one in judges]}
+            if isinstance(judges, list)
+            else judges,
             use_cache=str(self.folder / "cache"),
             **settings,
         )
@@ -97,5 +99,21 @@ def test_one_judge_of_a_panel_is_held_against_people(
         (found,) = json.loads(capsys.readouterr().out)["agreement"]
         agreed[" ".join(more[1:])] = (found["agreement"], found["other_minus_one"])
     assert agreed == {"": (0.0, 2.0), "mild": (1.0, 0.0), "strict": (0.0, 4.0)}
+    for side, judges in (
+        ("panel", [mild, bench.judge("third", *['{"grade": 2}'] * 3)]),
+        ("other", [strict, mild]),
+    ):
+        bench.run(SCALE, judges, output_path=str(bench.folder / side))
+    bench.run(SCALE, mild, output_path=str(bench.folder / "alone"))
+    for judge, side, same in (
+        ("mild", "panel", "mild"),
+        ("mild", "alone", "mild"),
+        (None, "panel", None),
+        (None, "other", "strict+mild"),
+    ):
+        named = ["--judge", judge] if judge else []
+        assert main([*flags[:2], str(bench.folder / side), *named, "--json"]) == EXIT_WHOLE
+        (found,) = json.loads(capsys.readouterr().out)["agreement"]
+        assert found["same_judge"] == same
     assert main([*flags, "--judge", "mlid"]) == 2
     assert "no judge 'mlid'. Did you mean mild?" in capsys.readouterr().err

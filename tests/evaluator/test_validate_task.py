@@ -243,6 +243,29 @@ class TestValidation:
         assert (said in (err := capsys.readouterr().err)) == warned, err
         assert ("write choice_layout: plain, with the filter choice_text" in err) == warned
 
+    def test_the_filter_of_options_without_letters_is_named(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        keys = (
+            "doc_to_text: \"{{ q }} {{ choices | join(', ') }}\"\ndoc_to_target: a\ndoc_to_choice: c\nLAYOUT"
+            "filter_list: [{name: s, filter: [{function: choice}]}]\nmetric_list: [{metric: accuracy}]\n"
+        )
+        rows = [{"q": f"{a}?", "a": a, "c": ["hall", "street"]} for a in ("hall", "street")]
+        advice = "The filter choice answers a letter, and choice_layout: plain shows none: write the filter choice_text"
+        path = write_task(tmp_path, keys.replace("LAYOUT", PLAIN), rows)
+        said = self.problems(path)
+        assert said[0] == f"own: row 0: the gold answer 'hall' gets accuracy 0 in 's', not 1. {advice}"
+        assert main(["--model", "dummy", "--tasks", str(path), "--no_cache"]) == 2
+        assert advice in capsys.readouterr().err
+        path.write_text(path.read_text().replace("function: choice", "function: choice_text"))
+        assert self.problems(path) == []
+        mapped = "function: choice}, {function: map, mapping_dict: {A: hall, B: street}"
+        path.write_text(path.read_text().replace("function: choice_text", mapped))
+        assert self.problems(path) == []
+        numbered = keys.replace("LAYOUT", "").replace("doc_to_target: a", "doc_to_target: z")
+        lettered = write_task(tmp_path, numbered, [{**row, "z": "C"} for row in rows], "other")
+        assert "choice_text" not in " ".join(self.problems(lettered))
+
     def test_no_shipped_task_lacks_letters(self) -> None:
         registry = Registry()
         loaded = [load_task(registry.task_path(name), registry.task_path) for name in registry.names("task")]

@@ -10,7 +10,7 @@ import pytest
 
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
-from helpers.report_page_parser import parsed
+from helpers.report_page_parser import Parsed, parsed
 from marathon_eval.api.results import TaskResult
 from marathon_eval.cli.main import main
 from marathon_eval.report import tables
@@ -94,6 +94,39 @@ def test_runs_of_another_headline_that_are_not_shown_are_told(
         )
     assert main(["leaderboard", *map(str, folders)]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        ({}, None),
+        (
+            {"reading": "paper"},
+            "is shown by strict accuracy, in the place of 1 run with another headline (paper accuracy)",
+        ),
+        (
+            {"scale": 1},
+            "is shown by strict accuracy with scale 100, in the place of 1 run with another headline (strict accuracy with scale 1)",
+        ),
+    ],
+)
+def test_the_page_and_its_verb_tell_of_another_headline_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], note: str | None
+) -> None:
+    older, _ = [make_result_folders.write(Made(rows={"gtzan": 12}), tmp_path, day) for day in DAYS[:2]]
+    tasks = json.loads((older / "results.json").read_text())["tasks"]
+    assert tasks["gtzan"]["headline"]["scale"] == 100
+    tasks["gtzan"]["headline"] |= change
+    edit(older, tasks=tasks)
+    page = tmp_path / "report.html"
+    told = note and f"qwen_omni: gtzan {note}; give the folder of each run to see all"
+    line = f"marathon-eval: note: {told}\n" if told else ""
+    assert main(["leaderboard", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == line
+    assert main(["report", str(tmp_path), "-o", str(page)]) == 0
+    assert capsys.readouterr().err == f"{page}\n{line}"
+    shown = " ".join(Parsed(page.read_text()).shown)
+    assert f"{told}." in shown if told else "another headline" not in shown
 
 
 def test_other_prompts_rows_or_generation_arguments_of_a_task_stay_apart(tmp_path: Path) -> None:

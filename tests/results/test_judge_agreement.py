@@ -13,6 +13,7 @@ from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE, main
 from marathon_eval.cli.verbs.judge_agreement import agreement_lines
 from marathon_eval.errors import MarathonError
 from marathon_eval.results.agreement import bias, compared_labels, kappa, ranks, spearman, weighted_kappa
+from marathon_eval.results.files import newest_run
 from marathon_eval.results.judge_labels import Judgement, Place, judgements
 
 
@@ -71,7 +72,8 @@ def two_runs(folder: Path) -> tuple[str, str]:
     return judged(court, "one", first), judged(court, "two", second)
 
 
-def judged(court: Court, name: str, rules: Rules, answer: str = "It buzzes.") -> str:
+def judged(court: Court, name: str, rules: Rules, answer: str = "It buzzes.", out: str = "") -> str:
+    out = out or str(court.folder / f"out_{name}")
     script = court.folder / f"{name}.json"
     script.write_text(json.dumps(rules))
     arguments = json.dumps({"script": str(script), "log": str(court.log), "identity": name})
@@ -84,12 +86,12 @@ def judged(court: Court, name: str, rules: Rules, answer: str = "It buzzes.") ->
         "air_bench_chat_sound",
         "--no_cache",
     ]
-    where = ["--data_dir", str(court.folder / "data"), "--output_path", str(court.folder / f"out_{name}")]
+    where = ["--data_dir", str(court.folder / "data"), "--output_path", out]
     assert main([*run, *where, "--judge_model", JUDGE, "--judge_args", arguments]) in (
         EXIT_WHOLE,
         EXIT_INCOMPLETE,
     )
-    return str(court.folder / f"out_{name}")
+    return out
 
 
 def test_compare_says_how_the_judges_differ(
@@ -257,7 +259,49 @@ def test_scores_off_the_judges_scale_are_refused(
         said = capsys.readouterr().err
         assert f"{path}{where}: score " in said
         assert "is outside the judge's scale, 1 to 5" in said
-    assert main(["judge_agreement", path, path]) == EXIT_WHOLE, "without a judge no scale is declared"
+    again = people(tmp_path / f"again_{name}", text)
+    assert main(["judge_agreement", path, again]) == EXIT_WHOLE, "without a judge no scale is declared"
+
+
+def test_a_run_or_file_is_not_compared_with_itself(
+    graded: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = people(tmp_path / "people.csv", "doc_id,score\n0,3\n1,2\n")
+    (link := tmp_path / "link").symlink_to(graded)
+    for one, other in (
+        (graded, graded),
+        (graded, str(link)),
+        (graded, str(Path(graded) / ".")),
+        (path, path),
+    ):
+        assert main(["judge_agreement", one, other]) == 2
+        said = capsys.readouterr()
+        place = path if one == path else newest_run(Path(graded))
+        assert (
+            f"judge_agreement: both sides are {place}, and a judge agrees with itself. Name two runs"
+            in said.err
+        )
+        assert not said.out
+
+
+def test_the_same_judge_in_two_runs_is_named(
+    two_runs: tuple[str, str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = json.loads((folder / "one.json").read_text())
+    again = folder / "again"
+    again.mkdir()
+    third = judged(Court(folder), "one", rules, out=str(again))
+    assert main(["judge_agreement", two_runs[0], third]) == EXIT_WHOLE
+    text = capsys.readouterr().out
+    assert (
+        "  the same judge in both runs (one), so this is how far it agrees with itself: wholly, where" in text
+    )
+    assert "agreement        100.0%" in text
+    for other, name in ((third, "one"), (two_runs[1], None)):
+        assert main(["judge_agreement", two_runs[0], other, "--json"]) == EXIT_WHOLE
+        assert json.loads(capsys.readouterr().out)["agreement"][0]["same_judge"] == name
+    assert main(["judge_agreement", *two_runs]) == EXIT_WHOLE
+    assert "the same judge" not in capsys.readouterr().out
 
 
 def test_labels_that_a_grade_cannot_be_held_against_are_named(graded: str, tmp_path: Path) -> None:

@@ -48,16 +48,40 @@ def test_tasks_with_the_metric_and_open_questions_record_nothing_more(tmp_path: 
     assert "chance_level" not in run(write_task(tmp_path, open_question, rows), tmp_path / "open")
 
 
+@pytest.mark.parametrize("n", [2, 40])
+def test_baselines_have_no_interval_because_no_answer_enters_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], n: int
+) -> None:
+    keys = OPTIONS + "metric_list: [{metric: accuracy}, {metric: chance}, {metric: majority}]\n"
+    path = write_task(tmp_path, keys, ROWS * (n // 2))
+    found = run(path, tmp_path / "a", "--readings", "all")
+    reading: dict[str, dict[str, object]] = found["s"]  # type: ignore[assignment]
+    assert reading["chance"] == {"value": 0.375, "ci95": None, "no_interval": "no answer enters it"}
+    assert reading["majority"] == {"value": 0.5, "ci95": None, "no_interval": "no answer enters it"}
+    assert (reading["accuracy"]["ci95"] is None) == (n == 2)
+    assert capsys.readouterr().out.count("no answer enters it") == 2
+    run(path, tmp_path / "b", "--model_args", "answer=A")
+    capsys.readouterr()
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), "--json"]) == 0
+    (task,) = json.loads(capsys.readouterr().out)["tasks"].values()
+    for name in ("chance", "majority"):
+        difference = task["readings"]["s"]["metrics"][name]
+        assert (difference["difference"], difference["ci95"]) == (0.0, None)
+        assert difference["no_interval"] == "no answer enters it"
+
+
 def test_an_archive_of_an_earlier_version_lacks_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "tasks").mkdir()
-    write_task(tmp_path / "tasks", OPTIONS + "metric_list: [{metric: accuracy}]\n", ROWS)
+    write_task(tmp_path / "tasks", OPTIONS + "metric_list: [{metric: accuracy}, {metric: majority}]\n", ROWS)
     where = ["--include_path", str(tmp_path), "--use_cache", str(tmp_path / "cache")]
     assert main(["--model", "dummy", "--tasks", "own", "--output_path", str(tmp_path / "runs"), *where]) == 0
     folder = newest_run(tmp_path / "runs")
     results = read_results(folder)
     del results["tasks"]["own"]["chance_level"]
+    # it gave baselines an interval, or another reason
+    results["tasks"]["own"]["s"]["majority"] = {"value": 0.5, "ci95": [0.3, 0.7]}
     (folder / "results.json").write_text(json.dumps(results))
     packed = str(tmp_path / "packed.tar.gz")
     capsys.readouterr()

@@ -92,6 +92,10 @@ def test_samples(desk: Path) -> None:
     )
     file = bad / "samples_gtzan.jsonl"
     first, *others = file.read_text().splitlines(keepends=True)
+    # a run is not compared with itself, and this one has the same files
+    (again := desk / "again").mkdir()
+    for each in bad.iterdir():
+        (again / each.name).symlink_to(each)
     tried = hold(
         list(mutants(json.loads(first))),
         lambda document: void(file.write_text(json.dumps(document) + "\n" + "".join(others))),
@@ -99,7 +103,7 @@ def test_samples(desk: Path) -> None:
             (CHEAP, lambda: read(bad)),
             (2, lambda: code_of("compare", good, bad)),
             (COSTLY, lambda: code_of("report", "good", "bad", "--output_path", "page.html")),
-            (COSTLY, lambda: code_of("judge_agreement", bad, bad)),
+            (COSTLY, lambda: code_of("judge_agreement", bad, again)),
         ],
     )
     assert tried > 900

@@ -49,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not Path(path).exists():
             raise MarathonError(f"judge_agreement: {path}: no such file or folder")
     one, other = (judgements(Path(path), judge) for path, judge in _judges(arguments))
-    agreements, biases = compared_labels(one, other), (bias(one), bias(other))
+    agreements = compared_labels(one, other, _shared_judges(arguments))
+    biases = (bias(one), bias(other))
     if arguments.json:
         print(json.dumps(agreement_as_json(agreements, *biases), indent=1))
         return EXIT_WHOLE
@@ -59,6 +60,23 @@ def run(arguments: argparse.Namespace) -> int:
         if judge.n:
             print(order_told(path, judge))
     return EXIT_WHOLE
+
+
+def _shared_judges(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the judge's name of each task that the same judge judged on both sides. Raises MarathonError for the same run or file on both."""
+    from marathon_eval.results.files import newest_run, read_results
+    from marathon_eval.results.judges import shared_judges
+
+    paths = [Path(path) for path in (arguments.one, arguments.other)]
+    read = [newest_run(path) if path.is_dir() else path for path in paths]
+    if read[0].resolve() == read[1].resolve():
+        raise MarathonError(
+            f"judge_agreement: both sides are {read[0]}, and a judge agrees with itself. Name two runs that judged the same answers, "
+            "or a run and a file of labels; of two judges of a panel, run the task with each of them alone"
+        )
+    if not all(path.is_dir() for path in paths):
+        return {}
+    return shared_judges(read_results(read[0]), read_results(read[1]), arguments.judge)
 
 
 def _judges(arguments: argparse.Namespace) -> list[tuple[str, str | None]]:
@@ -88,6 +106,10 @@ def agreement_lines(compared: Agreement) -> list[str]:
             for side, n in alone.items()
         ]
         lines[0] += f" ({', '.join(told)})"
+    if compared.same_judge is not None and compared.n:
+        lines.append(
+            f"  the same judge in both runs ({compared.same_judge}), so this is how far it agrees with itself: wholly, where one cache gave its replies"
+        )
     if compared.agreement is not None:
         ends = compared.ci95
         interval = compared.no_interval if ends is None else f"{ends[0]:.1%}, {ends[1]:.1%}"

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from marathon_eval.report.runs import ReportRun
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,27 +42,13 @@ def add_benchmark_flag(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.cli.left_out import code_of_left_out
-    from marathon_eval.cli.plain_output import printable
+    from marathon_eval.cli.plain_output import print_notes
     from marathon_eval.report.damaged import without_damaged
 
     (table, notes), left_out = without_damaged(arguments.runs, lambda leave_out: text(arguments, leave_out))
     print(table, end="")
-    for note in notes:
-        print(printable(f"marathon-eval: note: {note}"), file=sys.stderr)
+    print_notes(notes)
     return code_of_left_out(left_out)
-
-
-def displaced_notes(cells: Iterable[ReportRun]) -> list[str]:
-    """Return a line for each task of a run that stands in the place of runs with another headline."""
-    notes = []
-    for cell in cells:
-        for task, headlines in cell.displaced.items():
-            runs = "1 run" if len(headlines) == 1 else f"{len(headlines)} runs"
-            notes.append(
-                f"{cell.label}: {task} is shown by {cell.tasks[task].headline_name or 'a run without a headline'}, in the place of "
-                f"{runs} with another headline ({', '.join(dict.fromkeys(headlines))}); give the folder of each run to see all"
-            )
-    return notes
 
 
 def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = None) -> tuple[str, list[str]]:
@@ -89,14 +70,15 @@ def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = N
     board = leaderboard.make_board(
         cells, benchmark, arguments.with_published, alone=arguments.benchmark is not None
     )
+    notes = tables.displaced_notes(cells)
     if arguments.champions and benchmark is not None:
         best = leaderboard.champions(board, benchmark)
-        return tables.champions_markdown(best, benchmark.columns), displaced_notes(cells)
+        return tables.champions_markdown(best, benchmark.columns), notes
     heard = listening(cells)
     if arguments.json:
-        return json.dumps(tables.table_as_json(board, heard), indent=1) + "\n", displaced_notes(cells)
+        return json.dumps(tables.table_as_json(board, heard), indent=1) + "\n", notes
     if arguments.latex:
         parts = [tables.latex(board, arguments.ci), tables.listening_latex(heard, board.columns)]
     else:
         parts = [tables.markdown(board, arguments.ci), tables.listening_markdown(heard, board.columns)]
-    return "\n".join(filter(None, parts)), displaced_notes(cells)
+    return "\n".join(filter(None, parts)), notes

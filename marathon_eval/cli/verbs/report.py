@@ -83,9 +83,11 @@ def add_other_files(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from marathon_eval.cli.left_out import code_of_left_out
+    from marathon_eval.cli.plain_output import print_notes
     from marathon_eval.report.damaged import without_damaged
     from marathon_eval.report.gather import make_report
     from marathon_eval.report.runs import read_cells
+    from marathon_eval.report.tables import displaced_notes
 
     page = Path(arguments.output_path)
     if page.suffix not in (".html", ".htm"):
@@ -93,15 +95,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.embed_audio is not None and not 0 < arguments.embed_audio <= 1000:
         raise MarathonError(f"--embed_audio: must be above 0 and at most 1000, got {arguments.embed_audio:g}")
 
-    def written(leave_out: Mapping[Path, str]) -> list[Path]:
+    def written(leave_out: Mapping[Path, str]) -> tuple[list[Path], list[str]]:
         report = make_report(
             read_cells(arguments.runs, leave_out), arguments.with_published, arguments.benchmark
         )
-        return write_report_files(report, page, arguments)
+        return write_report_files(report, page, arguments), displaced_notes(report.cells)
 
-    paths, left_out = without_damaged(arguments.runs, written)
+    (paths, notes), left_out = without_damaged(arguments.runs, written)
     for path in paths:
         print(path, file=sys.stderr)
+    print_notes(notes)
     return code_of_left_out(left_out)
 
 

@@ -33,6 +33,7 @@ from marathon_eval.evaluator.rescore.stored_config import stored_config
 from marathon_eval.files import canonical_json, sha256_of
 from marathon_eval.results.files import newest_run, read_results, read_samples
 from marathon_eval.results.shape import fault_of_results, parsed_sample, whole_number
+from marathon_eval.scoring.intervals import OF_NO_ANSWER
 from marathon_eval.task.task import Group, Task, load_task
 from marathon_eval.task.yaml.loader import files_of, load_document
 
@@ -238,12 +239,29 @@ def _changed(name: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> list[
         key
         for key in {**new, **old}
         if (key in old or (new[key] and key not in ("chance_level", "filters")))
-        and canonical_json(new.get(key)) != canonical_json(old.get(key))
+        and canonical_json(new.get(key)) != canonical_json(_without_intervals(old.get(key), new.get(key)))
     ]
     return [
         f"{name}: {key} was {canonical_json(old.get(key))[:80]}, is {canonical_json(new.get(key))[:80]}"
         for key in keys
     ]
+
+
+def _without_intervals(old: Any, new: Any) -> Any:
+    """Return a reading of an earlier version, which gave baselines such as `chance` an interval, as it is recorded now."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return old
+    baselines = {
+        name
+        for name, value in new.items()
+        if isinstance(value, Mapping) and value.get("no_interval") == OF_NO_ANSWER
+    }
+    return {
+        name: {**value, "ci95": None, "no_interval": OF_NO_ANSWER}
+        if name in baselines and isinstance(value, Mapping)
+        else value
+        for name, value in old.items()
+    }
 
 
 # -- the cache's rows ----------------------------------------------------------------------------------------------

@@ -52,7 +52,9 @@ def parse_rate() -> Metric:
 
 def chance() -> Metric:
     """Build the accuracy of blind guessing, the mean of 1 / options; open questions have none."""
-    return Mean("chance", lambda row: 1 / len(row.context.choices) if row.context.choices else None)
+    return Mean(
+        "chance", lambda row: 1 / len(row.context.choices) if row.context.choices else None, of_answers=False
+    )
 
 
 def exact_match(

@@ -85,6 +85,7 @@ class Majority(Metric):
     """Computes the accuracy of always giving the most frequent target."""
 
     share = True
+    of_answers = False
 
     def __init__(self) -> None:
         self.name = "majority"

@@ -181,7 +181,7 @@ def parsed_f1(
     gold: Gold = "as_is",
     subset: RaceSubset | None = None,
 ) -> Metric:
-    """Build one of the scripts' F1s; the module's table gives the options of each task."""
+    """Build one of the scripts' F1s, in results `macro_f1`, `weighted_f1` or `binary_f1`; the module's table gives the options of each task."""
     if average == "binary":
         return _BinaryF1(positive, _GOLD[gold])
     fixed_labels = None if labels == "gold" else tuple(labels)
