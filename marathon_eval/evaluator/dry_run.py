@@ -173,7 +173,8 @@ def _estimate(
         return None
     misses = _missing(plan.models[0], requests, plan.cache)
     seconds = sum(encoded_seconds(plan.models[0], request, facts) for request in misses)
-    return budget_estimate(budget, misses, seconds, costs[0].token_rate, share_of(costs[1]))
+    judged = share_of(costs[1], budget.judge_prices)
+    return budget_estimate(budget, misses, seconds, costs[0].token_rate, judged)
 
 
 def encoded_seconds(model: Model, request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
