@@ -132,6 +132,19 @@ def test_arguments_of_other_formats_are_refused(tmp_path: Path, kwargs: str, sai
         load(tmp_path / "own.yaml")
 
 
+def test_a_field_is_not_looked_for_in_lines_of_json(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").write_text(
+        '{"data": [{"q": "x", "a": "1"}]}\n{"data": [{"q": "y", "a": "2"}]}\n'
+    )
+    (tmp_path / "own.yaml").write_text(
+        "dataset_path: json\ndataset_kwargs: {data_files: rows.json, field: data}\n" + KEYS
+    )
+    with pytest.raises(
+        MarathonError, match=r"rows\.json: has an object on each line, .* field: data needs one"
+    ):
+        load(tmp_path / "own.yaml").docs()
+
+
 def test_splits_may_have_files_of_several_formats(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("q;a\nx;1\n")
     (tmp_path / "shown.jsonl").write_text('{"q": "y", "a": "2"}\n')

@@ -63,11 +63,18 @@ def not_utf8(name: str, line: int, byte: int, other_way: str = "") -> MarathonEr
 
 
 def _json(text: str, field: str | None, name: str) -> list[Any]:
-    """Parse a list of rows, or the list under `field`; like `datasets`, also accept one object per line."""
+    """Parse a list of rows, or the list under `field`; without it, like `datasets`, also accept one object per line.
+
+    A list is its rows with `field` too: AudioMarathon's metadata come in both forms.
+    """
     try:
         loaded = json.loads(text)
     except (ValueError, RecursionError) as error:
         if _is_json(text.strip().partition("\n")[0]):
+            if field is not None:
+                raise MarathonError(
+                    f"{name}: has an object on each line, and dataset_kwargs: field: {field} needs one object"
+                ) from None
             return _json_lines(text, name)
         raise MarathonError(f"{name}: not readable as JSON ({error})") from None
     if field is not None and isinstance(loaded, dict):
