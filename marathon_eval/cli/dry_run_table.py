@@ -102,12 +102,17 @@ def table_columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def asked(cost: Cost) -> Iterator[str]:
-    """Yield one or two lines on the requests that one model would get, and their expected cost."""
+    """Yield up to three lines on the requests that one model would get, and their expected cost."""
     line = f"{cost.label}: " if cost.label else ""
     line += f"{cost.misses} requests to run on {hours(cost.audio_hours * 3600)} of audio, {cost.hits} in the cache"
     if cost.unheard:
         line += f", {cost.unheard} whose audio cannot be read"
     yield line
+    if cost.combining:
+        yield (
+            f"  {cost.combining} of them combine the notes on the windows of a row, without audio: "
+            f"at most {cost.combining_tokens} tokens of text"
+        )
     if cost.misses:
         yield "  " + ", ".join(_estimates(cost))
 

@@ -53,7 +53,8 @@ class RunConfig:
     max_tokens_total: int | None = None
     max_cost: float | None = None
     prices: dict[str, float] = field(default_factory=dict)
-    judge_prices: dict[str, float] = field(default_factory=dict)
+    #: One judge's prices, or those of each judge of a panel by its name.
+    judge_prices: dict[str, float] | dict[str, dict[str, float]] = field(default_factory=dict)
     #: The JSON file of the self-test that the run cites.
     selftest: str | None = None
 

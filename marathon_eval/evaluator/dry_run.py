@@ -19,6 +19,7 @@ from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estima
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.eta import answer_forecast
 from marathon_eval.evaluator.judge_forecast import JudgeCost, judge_costs, share_of
+from marathon_eval.evaluator.notes_forecast import Combining, combining_requests
 from marathon_eval.evaluator.preflight import Check, RunBeforeStart, checks, rows_too_long
 from marathon_eval.evaluator.requests import RequestPool, ordered, seconds_of
 from marathon_eval.files import sha256_of
@@ -62,7 +63,8 @@ class Cost:
     `unheard` counts requests whose audio cannot be decoded. `audio_tokens` is None if the model's tokens per second
     are not known; `forecast_s` is None if the cache has no timed response of this model. `timed` counts the timed
     responses. `padded_to` is the number of seconds to whose multiples the encoder pads each clip, which `audio_tokens`
-    include; None if padding takes no tokens.
+    include; None if padding takes no tokens. `combining` of the misses combine the notes on windows, without audio and
+    with at most `combining_tokens` of text.
     """
 
     label: str
@@ -76,6 +78,8 @@ class Cost:
     forecast_s: float | None
     timed: int
     padded_to: float | None = None
+    combining: int = 0
+    combining_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,9 +122,10 @@ class DryRun:
 def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget | None = None) -> DryRun:
     """Estimate the cost of a run and check it, without weights; `labels` name `plan.models`. Raises MarathonError."""
     requests, facts = ordered(plan.pool, plan.cache)
+    combining = [combining_requests(plan.pool, model, plan.cache) for model in plan.models]
     costs = [
-        _cost(label, model, requests, facts, plan.cache)
-        for label, model in zip(labels, plan.models, strict=True)
+        _cost(label, model, requests, facts, plan.cache, further)
+        for label, model, further in zip(labels, plan.models, combining, strict=True)
     ]
     unheard = _unheard(plan.pool, facts, plan.cache)
     unasked = [row for name in plan.tasks for row in _unasked(plan.pool, name, unheard)]
@@ -138,7 +143,7 @@ def dry_run(plan: RunBeforeStart, labels: Sequence[str] = ("",), budget: Budget 
         _hours(facts, [audio for request in requests for audio in request.audios]),
         run_checks,
         _sample_request(plan.pool),
-        _estimate(plan, requests, facts, (costs[0], judges), budget),
+        _estimate(plan, requests, facts, (costs[0], judges, combining[0]), budget),
         failure_kinds(unasked),
         len({(name, doc_id) for name, doc_id, _ in unasked} | rows_too_long(plan)),
         judges,
@@ -166,14 +171,16 @@ def _estimate(
     plan: RunBeforeStart,
     requests: Sequence[Request],
     facts: Mapping[Audio, AudioFacts],
-    costs: tuple[Cost, Sequence[JudgeCost]],
+    costs: tuple[Cost, Sequence[JudgeCost], Combining],
     budget: Budget | None,
 ) -> BudgetEstimate | None:
     if budget is None or not budget.given:
         return None
-    misses = _missing(plan.models[0], requests, plan.cache)
+    misses = [*_missing(plan.models[0], requests, plan.cache), *costs[2].missing]
     seconds = sum(encoded_seconds(plan.models[0], request, facts) for request in misses)
-    return budget_estimate(budget, misses, seconds, costs[0].token_rate, share_of(costs[1]))
+    judged = share_of(costs[1], budget.judge_prices)
+    to_come = costs[2].tokens_to_come
+    return budget_estimate(budget, misses, seconds, costs[0].token_rate, judged, to_come)
 
 
 def encoded_seconds(model: Model, request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
@@ -221,9 +228,9 @@ def _clips(pool: RequestPool) -> set[Audio]:
 
 
 def _sent(pool: RequestPool, request: Request) -> int:
-    """Return how many requests are sent for one: its windows, where its clip is cut."""
+    """Return how many requests are sent for one: its windows, where its clip is cut, and what combines their notes."""
     split = pool.splits.get(request)
-    return 1 if split is None else len(split.parts)
+    return 1 if split is None else len(split.parts) + (split.windows.combine == "map_reduce")
 
 
 def _power(task: Task, items: Sequence[DocRequests]) -> dict[str, Any]:
@@ -258,11 +265,13 @@ def _cost(
     requests: Sequence[Request],
     facts: Mapping[Audio, AudioFacts],
     cache: ResponseCache,
+    combining: Combining,
 ) -> Cost:
     fingerprint = sha256_of(model.fingerprint)
     keyed, failed = cache.keyed(fingerprint, requests)
     stored = cache.get_many(entry.key for entry in keyed.values())
-    misses = [request for request, entry in keyed.items() if entry.key not in stored]
+    hits = sum(entry.key in stored for entry in keyed.values()) + combining.hits
+    misses = [request for request, entry in keyed.items() if entry.key not in stored] + combining.missing
     seconds = sum(seconds_of(request, facts) for request in misses)
     usages = list(known_usages(cache, fingerprint))
     rate = _rate(model, usages)
@@ -271,7 +280,7 @@ def _cost(
     at_once = int(getattr(model.settings, "concurrency", 1))
     return Cost(
         label=label,
-        hits=len(keyed) - len(misses),
+        hits=hits,
         misses=len(misses),
         unheard=len(failed),
         audio_hours=round(seconds / 3600, 4),
@@ -283,6 +292,8 @@ def _cost(
         forecast_s=None if left is None else round(left / at_once, 1),
         timed=forecast.timed,
         padded_to=getattr(model, "padded_to", None),
+        combining=len(combining.missing),
+        combining_tokens=combining.input_tokens,
     )
 
 

@@ -26,7 +26,7 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.budget import run_budget
+from marathon_eval.evaluator.budget_flags import run_budget
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.gc_pause import seldom_collected
 from marathon_eval.evaluator.portions import Asker, Portions
@@ -72,11 +72,9 @@ def evaluate(
         divided = through is complete and judge is None
         portions, pool = documents_and_requests(model, tasks, config, cache, divided)
         shown = stack.enter_context(live_samples(progress or Progress(), config, tasks, portions.docs))
-        judging = judge_with(judge, cache, config.judge_gen_kwargs, judge_through)
+        judging = judge_with(judge, cache, config.judge_gen_kwargs, judge_through, spending)
         scores = RunScores(ScoringPlan(tasks, groups, portions.docs, judging, once=True), config)
         asked_through = spending.through(through) if spending.budget.given else through
-        if judging is not None and spending.budget.given:
-            judging.bound(spending)
         asker = Asker(tasks, model, judge, cache, config, asked_through)
         try:
             responses = asker.responses(pool, portions.portion(0), shown)
@@ -261,8 +259,12 @@ def judge_with(
     cache: ResponseCache,
     generation: Mapping[str, Any],
     through: Callable[[Judge, Model], Through] | None = None,
+    spending: Spending | None = None,
 ) -> Judge | None:
-    """Wrap the judge's model with the cache that stores its replies. Raises MarathonError for --judge_gen_kwargs."""
+    """Wrap the judge's model with the cache that stores its replies, and the budget that bounds its requests.
+
+    Raises MarathonError for --judge_gen_kwargs.
+    """
     if judge is None:
         return None
     from marathon_eval.evaluator.judge import Judge
@@ -271,6 +273,8 @@ def judge_with(
     judging = Judge(judge, cache, generation_settings(generation, "--judge_gen_kwargs"))
     if through is not None:
         judging.through = through
+    if spending is not None and spending.budget.given:
+        judging.bound(spending)
     return judging
 
 
@@ -278,7 +282,7 @@ def as_judged(tasks: Mapping[str, Task], judge: Model | None) -> dict[str, Task]
     """Name judged metrics after the judge; without one, remove them. Raises MarathonError if a task needs one."""
     if all(task.config.judge is None for task in tasks.values()):
         return dict(tasks)
-    from marathon_eval.evaluator.judge import judge_name
+    from marathon_eval.evaluator.judge_names import judge_name
     from marathon_eval.evaluator.judged_task import with_judge_named
 
     names = [] if judge is None else [judge_name(member) for member in judge.members]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.complete import complete
@@ -19,6 +18,7 @@ from marathon_eval.api.same_failures import NEVER_SENT
 from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.evaluator.judge_names import judge_name
 from marathon_eval.evaluator.judge_prompts import Call, JudgeKind, check_judge_columns
 from marathon_eval.evaluator.spending import UncountedTokens
 from marathon_eval.files import sha256_of
@@ -93,7 +93,7 @@ class Judge:
     def bound(self, spending: Spending) -> None:
         """Count the calls of every judge against the run's budget, which ends them."""
         sent = self.through
-        self.through = lambda judge, member: spending.judge_through(sent(judge, member))
+        self.through = lambda judge, member: spending.judge_through(sent(judge, member), judge_name(member))
 
     @property
     def name(self) -> str:
@@ -185,21 +185,6 @@ def note_response(reply: JudgeReply, response: Response, call: Call, cached: boo
     reply.off_scale = None
     if answer is not None and reply.value is None and call.off_scale is not None:
         reply.off_scale = call.off_scale(answer)
-
-
-def judge_name(model: Model) -> str:
-    """Return the judging model's name: as a panel names it, or from its arguments (of a folder the last part), or the adapter's.
-
-    Several judges have all their names, joined by a plus.
-    """
-    if model.members != (model,):
-        return "+".join(map(judge_name, model.members))
-    if model.given_name is not None:
-        return model.given_name
-    settings = model.settings.model_dump(mode="json")
-    candidates = (settings.get(key) for key in ("identity", "model", "pretrained"))
-    name = next((str(name) for name in candidates if name), model.name())
-    return Path(name).name if Path(name).is_dir() else name
 
 
 def judge_task(task: Task, rows: Iterable[tuple[Doc, Sequence[Response]]], judge: Judge) -> Judged:

@@ -7,7 +7,7 @@ that the answer may have. Answers that are put together from windows or turns co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from marathon_eval.api.model import Model, Request, Response
 from marathon_eval.api.same_failures import NEVER_SENT
 from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.evaluator.budget import JudgeShare, text_tokens
+from marathon_eval.evaluator.budget import JudgeShare, price_of, text_tokens
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.judge_prompts import Call, JudgeKind
 from marathon_eval.evaluator.preflight import RunBeforeStart
@@ -61,12 +61,13 @@ def judge_costs(plan: RunBeforeStart) -> list[JudgeCost]:
     return [_cost(judge, name, member, calls, tokens_to_come) for name, member in judge.members.items()]
 
 
-def share_of(costs: Sequence[JudgeCost]) -> JudgeShare:
-    """Return what all judges may take together."""
+def share_of(costs: Sequence[JudgeCost], prices: Mapping[str, Mapping[str, float]]) -> JudgeShare:
+    """Return what all judges may take together; `prices` are theirs, by their names."""
     return JudgeShare(
         sum(cost.misses for cost in costs),
         sum(cost.input_tokens for cost in costs),
         sum(cost.output_tokens for cost in costs),
+        sum(price_of(prices.get(cost.name, {}), cost.input_tokens, cost.output_tokens, 0) for cost in costs),
     )
 
 

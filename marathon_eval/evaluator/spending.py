@@ -65,12 +65,14 @@ class Spending:
 
     budget: Budget
     model: Account = field(init=False)
-    judge: Account = field(init=False)
+    #: Those of each judge by its name; one without prices is added when it is asked.
+    judges: dict[str, Account] = field(init=False)
     #: The limit that kept requests from being asked.
     reached: str | None = None
 
     def __post_init__(self) -> None:
-        self.model, self.judge = Account(self.budget.prices), Account(self.budget.judge_prices)
+        self.model = Account(self.budget.prices)
+        self.judges = {name: Account(prices) for name, prices in self.budget.judge_prices.items()}
 
     def through(self, inner: Through) -> Through:
         """Return a function that sends the model's requests by `inner` as long as the budget lasts.
@@ -80,9 +82,9 @@ class Spending:
         """
         return self._through(inner, self.model)
 
-    def judge_through(self, inner: Through) -> Through:
-        """Return the function of `through` for a judge's requests, which the same limits bound."""
-        return self._through(inner, self.judge)
+    def judge_through(self, inner: Through, name: str) -> Through:
+        """Return the function of `through` for the requests to the judge of this name, which the same limits bound."""
+        return self._through(inner, self.judges.setdefault(name, Account({})))
 
     def _through(self, inner: Through, account: Account) -> Through:
         def send(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
@@ -107,7 +109,7 @@ class Spending:
 
     def spent(self) -> str | None:
         """Return which limit is reached, or None."""
-        budget, accounts = self.budget, (self.model, self.judge)
+        budget, accounts = self.budget, self._accounts()
         tokens = sum(account.input_tokens + account.output_tokens for account in accounts)
         cost = sum(account.cost for account in accounts)
         if budget.max_requests is not None and self._requests_left() == 0:
@@ -121,14 +123,27 @@ class Spending:
     def as_json(self, judged: bool = False) -> dict[str, Any]:
         """Return the entry `spent` of results.json; `reached` is the limit that ended the asking.
 
-        The counts are the model's; with `judged`, those of the judge stand under `judge`.
+        The counts are the model's; with `judged`, those of all judges stand under `judge`, and of several judges those of
+        each under `judges` there.
         """
-        judge = {"judge": self.judge.as_json()} if judged else {}
+        judge = {"judge": self._judged()} if judged else {}
         return {**self.model.as_json(), "reached": self.reached, **judge}
+
+    def _judged(self) -> dict[str, Any]:
+        each = {name: account.as_json() for name, account in self.judges.items()}
+        if len(each) < 2:
+            return next(iter(each.values()), Account({}).as_json())
+        counted = [name for name in Account({}).as_json()]
+        total = {name: sum(counts[name] for counts in each.values()) for name in counted}
+        priced = [counts["cost"] for counts in each.values() if "cost" in counts]
+        return total | ({"cost": round(sum(priced), 6)} if priced else {}) | {"judges": each}
+
+    def _accounts(self) -> list[Account]:
+        return [self.model, *self.judges.values()]
 
     def _requests_left(self) -> int | None:
         limit = self.budget.max_requests
-        return None if limit is None else max(0, limit - self.model.requests - self.judge.requests)
+        return None if limit is None else max(0, limit - sum(each.requests for each in self._accounts()))
 
     def _note(self, response: Response, model: Model, account: Account) -> None:
         if response.status == "error" and (response.error or "").startswith(NEVER_SENT):
@@ -136,7 +151,7 @@ class Spending:
         if account.add(response.usage) or response.status == "error":
             return
         budget = self.budget
-        # a judge without prices is one on this machine (run_budget): its tokens cost nothing
+        # a judge without prices is one on this machine (budget_flags.py): its tokens cost nothing
         if budget.max_tokens_total is not None or (budget.max_cost is not None and account.prices):
             flag = "--max_cost" if budget.max_cost is not None else "--max_tokens_total"
             raise UncountedTokens(

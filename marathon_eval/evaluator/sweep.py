@@ -18,7 +18,7 @@ from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import AT_ONCE, ResponseCache
 from marathon_eval.cache.entry import response_from
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.budget import run_budget
+from marathon_eval.evaluator.budget_flags import run_budget
 from marathon_eval.evaluator.compressed_responses import Responses
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import judge_with, pinned_pool, run_parts

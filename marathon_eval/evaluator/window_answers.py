@@ -17,7 +17,8 @@ _SUMMED = (
     *("encode_s", "prefill_s", "decode_s"),
 )
 _LARGEST = ("peak_bytes", "kv_bytes")
-_ANSWERED = ("ok", "unverified")
+#: Statuses of a window's response with which its text counts.
+ANSWERED = ("ok", "unverified")
 
 
 def combine_answers(
@@ -33,7 +34,7 @@ def combine_answers(
     response (after Ctrl-C) gets none. `cached` names the requests whose response came from the cache.
     """
     finals = {
-        request: _final_request(request, split, responses)
+        request: notes_request(request, split, [responses[part].text for part in split.parts])
         for request, split in splits.items()
         if split.windows.combine == "map_reduce" and _all_answered(split, responses)
     }
@@ -55,13 +56,14 @@ def combine_answers(
 
 
 def _all_answered(split: Split, responses: Mapping[Request, Response]) -> bool:
-    return all(part in responses and responses[part].status in _ANSWERED for part in split.parts)
+    return all(part in responses and responses[part].status in ANSWERED for part in split.parts)
 
 
-def _final_request(request: Request, split: Split, responses: Mapping[Request, Response]) -> Request:
+def notes_request(request: Request, split: Split, texts: Sequence[str]) -> Request:
+    """Return the request that asks a row's question about the notes on its windows, without audio."""
     notes = [
-        f"Part {place + 1} ({_clock(start)} to {_clock(stop)}): {responses[part].text.strip()}"
-        for place, (part, (start, stop)) in enumerate(zip(split.parts, split.spans, strict=True))
+        f"Part {place + 1} ({_clock(start)} to {_clock(stop)}): {text.strip()}"
+        for place, (text, (start, stop)) in enumerate(zip(texts, split.spans, strict=True))
     ]
     question = request.without_audio()
     prompt = _NOTES.format(notes="\n".join(notes), question=question.prompt)
@@ -78,7 +80,7 @@ def _combined(request: Request, split: Split, sources: Sequence[Response]) -> Re
     parts = sources[: len(split.parts)]
     usage = _usage(request, split, sources)
     for place, part in enumerate(parts):
-        if part.status not in _ANSWERED:
+        if part.status not in ANSWERED:
             return replace(
                 part, text="", error=f"{split.named(place)}: {part.error or part.status}", usage=usage
             )

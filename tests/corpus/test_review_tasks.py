@@ -201,3 +201,26 @@ def test_rows_under_a_key_stay_under_it(tmp_path: Path) -> None:
     file.path.write_text(json.dumps({"about": "x", "items": [{"b": 1}, {"b": 2}]}))
     file.rewrite({0}, {1: NewCell("b", "new")})
     assert json.loads(file.path.read_text()) == {"about": "x", "items": [{"b": "new"}]}
+
+
+@pytest.mark.parametrize("argument", ["encoding: latin-1", "skiprows: 1", 'quotechar: "\'"'])
+def test_rows_of_a_table_of_its_own_layout_are_not_written_again(
+    argument: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    animals(root)
+    before = (root / "rows.csv").read_bytes()
+    lines = before.replace(b"animal;\r\n", b"animal").replace(b"animal;\n", b"animal").replace(b'"', b"")
+    before = (b"a title\r\n" if "skiprows" in argument else b"") + lines
+    (root / "rows.csv").write_bytes(before)
+    (root / "animals.yaml").write_text(CSV.replace('";"}', f'";", {argument}}}'))
+    row = rows_of(root, "animals")[1]
+    (tmp_path / "verdicts.json").write_text(
+        json.dumps({"schema_version": 2, "verdicts": [verdict(row, "reject")]})
+    )
+    assert (
+        main(["review", str(root), *words_of(root, "animals"), "--verdicts", str(tmp_path / "verdicts.json")])
+        == 2
+    )
+    assert "(a table in UTF-8 whose first line is its header)" in capsys.readouterr().err
+    assert (root / "rows.csv").read_bytes() == before

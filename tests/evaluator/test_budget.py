@@ -12,7 +12,8 @@ import pytest
 from marathon_eval.api.model import Model, Request, Response, Usage
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.budget import Budget, budget_estimate, checked_budget
+from marathon_eval.evaluator.budget import Budget, budget_estimate
+from marathon_eval.evaluator.budget_flags import checked_budget
 from marathon_eval.evaluator.simple import simple_evaluate
 from marathon_eval.evaluator.spending import Spending
 

@@ -8,85 +8,20 @@ from typing import Any
 
 import pytest
 
+from helpers.metered_task import MeteredTask as Place
+from helpers.metered_task import ran
 from helpers.scripted_completions import completion, replying
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.simple import simple_evaluate, simple_sweep
 
-METER = '''
-from pathlib import Path
-
-from marathon_eval.api.model import Model, ModelSettings, Response, Usage
-
-class Settings(ModelSettings):
-    says: str = "A"
-    log: str
-    counts: bool = True
-
-class Meter(Model):
-    """Answers every request, for 100 tokens in and 10 out, and logs it."""
-
-    Settings = Settings
-    transport = Model.transport | {"log"}
-
-    def generate(self, requests):
-        for request in requests:
-            with Path(self.settings.log).open("a") as log:
-                log.write("1\\n")
-            usage = Usage(input_tokens=100, output_tokens=10) if self.settings.counts else Usage()
-            yield request, Response(self.settings.says, usage=usage)
-'''
-TASK = """
-task: own
-dataset_path: json
-dataset_kwargs: {data_files: rows.json}
-doc_to_text: q
-doc_to_target: a
-generation_kwargs: {max_new_tokens: 16}
-filter_list:
-  - {name: graded, filter: [{function: judge_grade}]}
-metric_list: [{metric: grade}]
-headline: {reading: graded, metric: grade}
-judge: {grade: {readings: graded, scale: [1, 5], max_new_tokens: 32}}
-"""
 PRICES = ("--prices", "in=1,out=2", "--judge_prices", "in=10,out=20")
-
-
-class Place:
-    """A folder with a model that counts and may also judge, and a judged task of eight rows."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        (folder / "models").mkdir()
-        (folder / "models" / "meter.py").write_text(METER)
-        rows = [{"q": f"question {n}", "a": "A"} for n in range(8)]
-        (folder / "rows.json").write_text(json.dumps(rows))
-        (folder / "own.yaml").write_text(TASK)
-        self.judge = json.dumps({"says": "4", "log": str(folder / "judge.log")})
-
-    def command(self, *more: str) -> list[str]:
-        where = str(self.folder)
-        flags = ["--model", "meter", "--model_args", f"log={self.folder / 'model.log'}", "--tasks"]
-        flags += [str(self.folder / "own.yaml"), "--include_path", where, "--data_dir", where]
-        if "--judge_model" not in more:
-            flags += ["--judge_model", "meter", "--judge_args", self.judge]
-        return [*flags, *more]
-
-    def sent(self, side: str) -> int:
-        log = self.folder / f"{side}.log"
-        return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setenv("MARATHON_EVAL_CACHE", str(tmp_path / "cache"))
     return Place(tmp_path)
-
-
-def ran(place: Place, capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, Any]]:
-    code = main(place.command(*more, "--json"))
-    printed: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return code, printed
 
 
 @pytest.mark.parametrize(
@@ -243,6 +178,11 @@ def test_python_takes_the_judges_prices_and_a_sweep_no_budget(place: Place) -> N
     result = simple_evaluate("meter", **given, **judge, judge_prices={"in": 1}, max_requests=9)
     assert result.spent is not None
     assert result.spent["judge"]["cost"] == pytest.approx(0.0001)
+    named = simple_evaluate(
+        "meter", **given, **judge, judge_prices={"meter": {"in": 1, "out": 0}}, no_cache=True
+    )
+    assert named.spent is not None
+    assert named.spent["judge"]["cost"] == pytest.approx(0.0008)
     with pytest.raises(MarathonError, match="a sweep keeps no budget"):
         simple_sweep("meter", presses=["none"], max_requests=2, **given, **judge)
 

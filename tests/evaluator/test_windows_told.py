@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from helpers.listening_ground import VOTE, Ground
+from helpers.listening_ground import KEYS, VOTE, Ground
 from helpers.minimal_task import HEARD
 
 
@@ -25,6 +27,56 @@ def test_a_run_tells_rows_and_requests_apart(ground: Ground, capsys: pytest.Capt
     shown, told = capsys.readouterr()
     assert "running 4 requests (1 rows are asked in windows) on 8 s of audio" in told
     assert "0 answers from the cache, 2 asked window by window" in shown
+
+
+def test_the_requests_that_combine_notes_are_counted(
+    ground: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two rows of two and three windows, each answered from notes; a third row is short and asked as it is."""
+    flags = ("--long_audio", "window:seconds=2,combine=map_reduce,notes_tokens=77", "--prices", "in=1,out=4")
+    keys = KEYS.replace("doc_to_text: q", "doc_to_text: 'note {{q[-1]}}'")
+
+    def plan(clips: str) -> dict[str, Any]:
+        capsys.readouterr()
+        assert ground.run(clips, *flags, "--dry_run", "--json", keys=keys) == 0
+        printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return printed
+
+    whole = plan("AABB AABBCC BB")
+    (cost,) = whole["costs"]
+    assert (cost["misses"], cost["hits"], cost["combining"]) == (5 + 1 + 2, 0, 2)
+    assert whole["tasks"]["own"]["requests"] == whole["estimate"]["requests"] == 8
+    assert cost["most_output_tokens"] == 5 * 77 + 3 * 256
+    assert 5 * 77 < cost["combining_tokens"] < 5 * 77 + 200
+    assert ground.run("AABB AABBCC BB", *flags, "--dry_run", keys=keys) == 0
+    shown = capsys.readouterr().out
+    told = f"  2 of them combine the notes on the windows of a row, without audio: at most {cost['combining_tokens']} tokens of text"
+    assert told in shown.splitlines()
+
+    # a run whose budget ends before all notes are there, and one whose budget ends after them
+    assert ground.run("AABB AABBCC BB", *flags, "--max_requests", "4", keys=keys) == 3
+    (cost,) = plan("AABB AABBCC BB")["costs"]
+    assert (cost["misses"], cost["hits"], cost["combining"]) == (4, 4, 2)
+    assert ground.run("AABB AABBCC BB", *flags, "--max_requests", "2", keys=keys) == 3
+    assert len(ground.calls()) == 6
+    (cost,) = plan("AABB AABBCC BB")["costs"]
+    assert (cost["misses"], cost["hits"], cost["combining"]) == (2, 6, 2), "all notes are there"
+    known = cost["combining_tokens"]
+    assert known < 150, "the notes themselves, and none to come"
+    assert ground.run("AABB AABBCC BB", *flags, keys=keys) == 0
+    assert [call[0] for call in ground.calls()] == ["", ""]
+    spent = ground.results["spent"]
+    assert spent["requests"] == 2
+    (cost,) = plan("AABB AABBCC BB")["costs"]
+    assert (cost["misses"], cost["hits"], cost["combining"], cost["combining_tokens"]) == (0, 8, 0, 0)
+
+
+def test_no_notes_are_combined_where_no_window_is_cut(
+    ground: Ground, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ("--long_audio", "window:seconds=2,combine=map_reduce", "--dry_run")
+    assert ground.run("BB", *flags) == 0
+    assert "combine the notes" not in capsys.readouterr().out
 
 
 def test_transcripts_do_not_vote(ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:

@@ -50,7 +50,7 @@ def test_the_page_from_top_to_bottom(tmp_path: Path) -> None:
         codes.append(done.returncode)
         printed[written] = done.stdout
     unread = "the second judge of the first panel says nothing readable"
-    assert codes == [*[EXIT_WHOLE] * 5, EXIT_INCOMPLETE, *[EXIT_WHOLE] * 8], unread
+    assert codes == [*[EXIT_WHOLE] * 5, EXIT_INCOMPLETE, *[EXIT_WHOLE] * 9], unread
     heard = {"n_left_out": {}, "grade[Qwen3-8B]": 4.0, "grade_agreement[Qwen3-8B]": None}
     assert results(tmp_path / "runs" / "heard") == heard
     assert results(tmp_path / "runs" / "words")["grade[word_judge]"] == (3 + 2) / 2

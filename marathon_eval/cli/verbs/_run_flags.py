@@ -199,6 +199,48 @@ def add_judge_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_budget_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that limit the requests to the model and the judge."""
+    add_judge_budget(parser, "the model and the judge together", "--prices and --judge_prices")
+    parser.add_argument(
+        "--prices",
+        default="",
+        metavar="in=X,out=Y",
+        help="prices per million tokens: in, out, audio (default: the price of in)",
+    )
+
+
+def add_judge_budget(
+    parser: argparse.ArgumentParser, asked: str = "the judge", prices: str = "--judge_prices"
+) -> None:
+    """Add the flags that limit the requests to `asked`, whose prices the flags in `prices` give."""
+    parser.add_argument(
+        "--max_requests",
+        type=int,
+        metavar="N",
+        help=f"send at most N requests, to {asked}; requests answered from the cache do not count",
+    )
+    parser.add_argument(
+        "--max_tokens_total",
+        type=int,
+        metavar="N",
+        help="stop sending requests after N tokens, in and out together",
+    )
+    parser.add_argument(
+        "--max_cost",
+        type=float,
+        metavar="X",
+        help=f"stop sending requests once their cost, computed from {prices}, reaches X",
+    )
+    parser.add_argument(
+        "--judge_prices",
+        default="",
+        metavar="in=X,out=Y",
+        help="prices per million tokens of the judge: in, out; of a panel those of each judge, as JSON: "
+        """'{"NAME": {"in": X, "out": Y}, ...}'""",
+    )
+
+
 def run_config(arguments: argparse.Namespace) -> RunConfig:
     """Return the parsed flags as a RunConfig. Raises MarathonError for values that make no sense."""
     model_args = parse_args(arguments.model_args, "--model_args")

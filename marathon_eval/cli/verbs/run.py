@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_INTERRUPTED, EXIT_WHOLE
 from marathon_eval.cli.token_maps import lacking_maps, say_lacking
 from marathon_eval.cli.verbs._lm_eval_flags import add_printing_arguments, print_before, set_verbosity
-from marathon_eval.cli.verbs._run_flags import add_dry_run, add_run_arguments, run_config
+from marathon_eval.cli.verbs._run_flags import (
+    add_budget_arguments,
+    add_dry_run,
+    add_run_arguments,
+    run_config,
+)
 from marathon_eval.cli.verbs._workers import add_worker_arguments, in_processes, throughs
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.gc_pause import seldom_collected
@@ -82,45 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="cite a self-test of this model and press in results.json: the JSON of `marathon-eval selftest --output`",
     )
-    add_budget(parser)
+    add_budget_arguments(parser)
     add_readings(parser)
     add_printing_arguments(parser)
     add_worker_arguments(parser)
     add_dry_run(parser)
-
-
-def add_budget(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that limit the requests to the model and the judge."""
-    parser.add_argument(
-        "--max_requests",
-        type=int,
-        metavar="N",
-        help="send at most N requests, to the model and the judge together; requests answered from the cache do not count",
-    )
-    parser.add_argument(
-        "--max_tokens_total",
-        type=int,
-        metavar="N",
-        help="stop sending requests after N tokens, in and out together",
-    )
-    parser.add_argument(
-        "--max_cost",
-        type=float,
-        metavar="X",
-        help="stop sending requests once their cost, computed from --prices and --judge_prices, reaches X",
-    )
-    parser.add_argument(
-        "--prices",
-        default="",
-        metavar="in=X,out=Y",
-        help="prices per million tokens: in, out, audio (default: the price of in)",
-    )
-    parser.add_argument(
-        "--judge_prices",
-        default="",
-        metavar="in=X,out=Y",
-        help="prices per million tokens of the judge, as in --prices; all judges of a panel share them",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -162,7 +133,7 @@ def checked_run_config(arguments: argparse.Namespace, launched: bool = False) ->
 
     `launched`: a launcher started several processes.
     """
-    from marathon_eval.evaluator.budget import run_budget
+    from marathon_eval.evaluator.budget_flags import run_budget
 
     config = run_config(arguments)
     if arguments.export and config.output_path is None:
@@ -248,7 +219,7 @@ def lm_eval_arguments(result: RunResult, config: RunConfig) -> dict[str, tuple[s
 def planned(config: RunConfig) -> DryRun:
     """Prepare the run without running the model, and return its expected cost and checks. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
-    from marathon_eval.evaluator.budget import run_budget
+    from marathon_eval.evaluator.budget_flags import run_budget
     from marathon_eval.evaluator.dry_run import dry_run
     from marathon_eval.evaluator.evaluator import cited_by, documents_and_requests, is_judged, run_parts
     from marathon_eval.evaluator.preflight import RunBeforeStart

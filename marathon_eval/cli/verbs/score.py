@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
-from marathon_eval.cli.verbs._run_flags import add_judge_arguments
+from marathon_eval.cli.verbs._run_flags import add_judge_arguments, add_judge_budget
 from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.cli.verbs.run import add_readings, check_writable, print_results
 from marathon_eval.errors import MarathonError
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data_dir", metavar="DIR", help="local copy of the dataset; a run made with one needs it again"
     )
     add_judge_arguments(parser)
+    add_judge_budget(parser)
     add_score_output(parser)
 
 
@@ -146,6 +147,20 @@ def typed_settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "judge_args": parse_args(arguments.judge_args, "--judge_args"),
         "judge_gen_kwargs": parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
         "no_cache": arguments.no_cache or arguments.judge_model is None,
+        **budget_settings(arguments),
+    }
+
+
+def budget_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the flags say about the judge's budget. Raises MarathonError."""
+    from marathon_eval.evaluator.budget_flags import limited_budget
+
+    limited_budget(arguments.max_requests, arguments.max_tokens_total, arguments.max_cost)
+    return {
+        "max_requests": arguments.max_requests,
+        "max_tokens_total": arguments.max_tokens_total,
+        "max_cost": arguments.max_cost,
+        "judge_prices": parse_args(arguments.judge_prices, "--judge_prices"),
     }
 
 
@@ -165,11 +180,15 @@ def config_of_run(folder: Path, stored: Mapping[str, Any], arguments: argparse.N
 def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
     """Score a predictions file and return the exit code. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
+    from marathon_eval.evaluator.budget_flags import score_budget
     from marathon_eval.evaluator.evaluator import build_judge
     from marathon_eval.evaluator.requests import cache_folder
     from marathon_eval.evaluator.rescore.score_predictions import score_predictions
+    from marathon_eval.evaluator.spending import Spending
 
     config = RunConfig("", (), **typed_settings(arguments))
+    judge = build_judge(Registry(arguments.include_path), config)
+    spending = Spending(score_budget(config, judge))
     with ResponseCache(cache_folder(config)) as cache:
         scored = score_predictions(
             names,
@@ -177,12 +196,14 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
             include_path=arguments.include_path,
             data_dir=arguments.data_dir,
             subset=arguments.subset,
-            judge=build_judge(Registry(arguments.include_path), config),
+            judge=judge,
             cache=cache,
             key=arguments.prediction_key,
             judge_generation=config.judge_gen_kwargs,
+            spending=spending,
         )
-    return finished(scored.result, arguments, scored.printout)
+    spent = spending.as_json(judged=True) if spending.budget.given else None
+    return finished(replace(scored.result, spent=spent), arguments, scored.printout)
 
 
 def export_official(folder: Path, arguments: argparse.Namespace) -> int:
@@ -207,6 +228,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     """Return the run with scores computed anew from its stored responses. Raises MarathonError."""
     from marathon_eval.api.results import RunResult
     from marathon_eval.cache.answers import ResponseCache
+    from marathon_eval.evaluator.budget_flags import score_budget
     from marathon_eval.evaluator.evaluator import (
         as_judged,
         build_judge,
@@ -216,6 +238,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     )
     from marathon_eval.evaluator.requests import cache_folder
     from marathon_eval.evaluator.run_scores import default_subsets, manifests
+    from marathon_eval.evaluator.spending import Spending
     from marathon_eval.results.files import read_results
     from marathon_eval.results.label import recorded_condition, selection_of
 
@@ -225,11 +248,12 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
     registry = Registry(config.include_path, config.trust_task_code)
     tasks, groups = load_tasks(registry, config.tasks, config.num_fewshot)
     judge = build_judge(registry, config)
+    spending = Spending(score_budget(config, judge))
     tasks = in_orders(as_judged(tasks, judge), config)
     joined = joined_by_task(tasks, config, old["model"], folder)
     docs = {name: rows.docs for name, rows in joined.items()}
     with ResponseCache(cache_folder(config)) as cache:
-        cached_judge = judge_with(judge, cache, config.judge_gen_kwargs)
+        cached_judge = judge_with(judge, cache, config.judge_gen_kwargs, spending=spending)
         scored = {name: score_again(task, joined[name], cached_judge) for name, task in tasks.items()}
     samples = {name: rows for name, (rows, _) in scored.items()}
     facts = {name: {**asked_before(old, name), **judged} for name, (_, judged) in scored.items()}
@@ -246,6 +270,7 @@ def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
         cache={"hits": sum(len(rows) for rows in samples.values()), "misses": 0},
         wall_s=round(time.monotonic() - clock, 3),
         selftest=old.get("selftest"),
+        spent=spending.as_json(True) if spending.budget.given else None,
         **{
             key: old[key]
             for key in ("model", "fingerprint", "fingerprint_sha256", "versions", "started", "interrupted")

@@ -237,7 +237,7 @@ def _check_removable(surveyed: Survey, row: SurveyRow, flag: str, own: Mapping[s
         return
     raise MarathonError(
         f"{flag}: {row.task} '{row.key}': cannot be removed: its rows stand in no JSON, JSONL, CSV or TSV file of "
-        f"{surveyed.root}; `marathon-eval export` writes a copy with such a file"
+        f"{surveyed.root} (a table in UTF-8 whose first line is its header); `marathon-eval export` writes a copy with such a file"
     )
 
 

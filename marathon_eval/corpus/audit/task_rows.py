@@ -16,6 +16,8 @@ from marathon_eval.corpus.audit.fault import Fault
 from marathon_eval.corpus.audit.row_files import ROW_FORMATS, RowFile
 from marathon_eval.corpus.audit.survey import Survey, SurveyRow, below
 from marathon_eval.errors import RowError
+from marathon_eval.task.data.arguments import csv_layout, delimiter_of
+from marathon_eval.task.data.csv_rows import CSV_DELIMITERS, PLAIN_LAYOUT
 from marathon_eval.task.data.sources import NO_SUCH_FILE, OUTSIDE_ROOT, within
 from marathon_eval.task.data.table import FORMATS
 from marathon_eval.task.prompt.choices import NO_OPTION, letters_of
@@ -98,12 +100,22 @@ def survey_task(surveyed: Survey, task: Task, data_dir: Path | None) -> None:
 
 
 def _row_file(task: Task, file: Path) -> RowFile | None:
-    """Return the task's file if its rows are the task's, one for one; None for tables, and for rows of a function."""
+    """Return the task's file if its rows are the task's, one for one.
+
+    None for parquet, for tables written in a way of their own, and for rows of a function.
+    """
     kwargs, suffix = task.config.dataset_kwargs, file.suffix.lstrip(".").lower()
     form = suffix if suffix in FORMATS else task.config.dataset_path
     if form not in ROW_FORMATS or task_function(task.config.process_docs) is not None:
         return None
-    return RowFile(file, form, kwargs.field, kwargs.delimiter)
+    given = kwargs.model_dump()
+    if form in CSV_DELIMITERS and (kwargs.encoding is not None or csv_layout(given, _place) != PLAIN_LAYOUT):
+        return None  # RowFile writes UTF-8 with a header in the first line
+    return RowFile(file, form, kwargs.field, delimiter_of(given, _place))
+
+
+def _place(argument: str) -> str:
+    return "dataset_kwargs"
 
 
 def with_tasks(dataset: Dataset, tasks: Sequence[str]) -> Dataset:

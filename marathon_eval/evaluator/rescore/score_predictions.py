@@ -36,6 +36,7 @@ from marathon_eval.task.task import Task
 if TYPE_CHECKING:
     from marathon_eval.api.model import Model
     from marathon_eval.evaluator.judge import Judged
+    from marathon_eval.evaluator.spending import Spending
 
 #: Start of a prediction that reports a failure: AudioMarathon's scripts write it in place of a response.
 FAILED = "ERROR"
@@ -93,8 +94,9 @@ def score_predictions(
     cache: ResponseCache | None = None,
     key: str | None = None,
     judge_generation: Mapping[str, Any] | None = None,
+    spending: Spending | None = None,
 ) -> Predicted:
-    """Score a predictions file for tasks and groups. Asks no model but the judge. Raises MarathonError."""
+    """Score a predictions file for tasks and groups. Asks no model but the judge, which `spending` bounds. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups = load_tasks(Registry(include_path), names)
     if turned := [name for name, task in tasks.items() if task.has_turns]:
@@ -108,7 +110,7 @@ def score_predictions(
     if not tasks:
         raise MarathonError(f"{path}: no row belongs to {', '.join(names)}")
     docs = {name: documents(task, joined[name], subset) for name, task in tasks.items()}
-    cached_judge = judge_with(judge, cache or ResponseCache(None), judge_generation or {})
+    cached_judge = judge_with(judge, cache or ResponseCache(None), judge_generation or {}, spending=spending)
     samples: dict[str, list[Sample]] = {}
     manifests: dict[str, Any] = {}
     for name, task in tasks.items():

@@ -74,17 +74,18 @@ def _arguments(
 ) -> tuple[str, Path | None, dict[str, Any]]:
     """Return path, root (None: the hub) and arguments for `load_dataset_builder`. Raises MarathonError."""
     path = config.dataset_path
+    arguments = config.dataset_kwargs
     extra = {
         key: value
-        for key, value in (config.dataset_kwargs.model_extra or {}).items()
+        for key, value in (arguments.model_extra or {}).items()
         # `token: true` asks for the saved login, which the hub's client sends by itself
         if value is not None and not (key == "token" and value is True)
     }
-    if config.dataset_kwargs.delimiter is not None:
-        extra["delimiter"] = config.dataset_kwargs.delimiter
     for name in extra:
         if (reason := refused_argument(name)) is not None:
             raise MarathonError(f"{where}: dataset_kwargs: {reason}")
+    parsing = {"delimiter": arguments.delimiter, "encoding": arguments.encoding, "field": arguments.field}
+    extra |= {name: value for name, value in parsing.items() if value is not None}
     data_dir = extra.get("data_dir")
     if data_dir is not None and not isinstance(data_dir, str):
         raise MarathonError(f"{where}: dataset_kwargs: data_dir: must be a text, got {data_dir!r}")

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.task.data.csv_rows import csv_rows
+from marathon_eval.task.data.csv_rows import PLAIN_LAYOUT, CsvLayout, csv_rows
 from marathon_eval.task.data.parquet import parquet_rows
 
 
@@ -19,15 +19,18 @@ def parsed_rows(
     name: str,
     delimiter: str | None = None,
     encoding: str | None = None,
+    layout: CsvLayout = PLAIN_LAYOUT,
 ) -> list[Any]:
     """Parse the rows in a file's bytes. Raises MarathonError naming the file and, for text formats, the line.
 
-    `encoding` is that of CSV and TSV files, by Python's names; without it, and in JSON, text is UTF-8.
+    `encoding` is that of CSV and TSV files, by Python's names; without it, and in JSON, text is UTF-8. `delimiter` and
+    `layout` say how the cells of these are written.
     """
     if form == "parquet":
         return parquet_rows(io.BytesIO(content), len(content), name, lambda column: True, None)
     if form in ("csv", "tsv"):
-        return csv_rows(_decoded(content, encoding, name, "or name its encoding"), form, delimiter, name)
+        text = _decoded(content, encoding, name, "or name its encoding")
+        return csv_rows(text, form, delimiter, name, layout)
     text = _decoded(content, None, name)
     return _json_lines(text, name) if form == "jsonl" else _json(text, field, name)
 
@@ -60,11 +63,18 @@ def not_utf8(name: str, line: int, byte: int, other_way: str = "") -> MarathonEr
 
 
 def _json(text: str, field: str | None, name: str) -> list[Any]:
-    """Parse a list of rows, or the list under `field`; like `datasets`, also accept one object per line."""
+    """Parse a list of rows, or the list under `field`; without it, like `datasets`, also accept one object per line.
+
+    A list is its rows with `field` too: AudioMarathon's metadata come in both forms.
+    """
     try:
         loaded = json.loads(text)
     except (ValueError, RecursionError) as error:
         if _is_json(text.strip().partition("\n")[0]):
+            if field is not None:
+                raise MarathonError(
+                    f"{name}: has an object on each line, and dataset_kwargs: field: {field} needs one object"
+                ) from None
             return _json_lines(text, name)
         raise MarathonError(f"{name}: not readable as JSON ({error})") from None
     if field is not None and isinstance(loaded, dict):

@@ -16,6 +16,7 @@ from marathon_eval.api.compressed_lines import CompressedLines
 from marathon_eval.api.task_functions import TAG
 from marathon_eval.errors import AudioError, MarathonError, unknown
 from marathon_eval.task.data.archives import ArchivedFiles
+from marathon_eval.task.data.arguments import csv_layout, delimiter_of, ignored_arguments
 from marathon_eval.task.data.embedded import AudioFolder
 from marathon_eval.task.data.line_rows import LONG_FILE, LineRows, checked_lines
 from marathon_eval.task.data.parquet import parquet_rows
@@ -139,6 +140,8 @@ class TableReader:
 
     def _files(self, names: Sequence[str]) -> Table:
         names = self._matched(source := self._source(names[0]), names)
+        for _, reason in ignored_arguments(self.config.dataset_path, self.kwargs.model_dump(), names):
+            raise MarathonError(f"{self.where}: dataset_kwargs: {reason}")
         digest, audio = hashlib.sha256(), AudioFolder()
         rows: list[Row] = []
         table: Sequence[Row] = rows
@@ -172,9 +175,7 @@ class TableReader:
             if form != "parquet" and not long_lines:
                 content = path.read_bytes()
                 digest.update(content)
-                return parsed_rows(
-                    content, form, self.kwargs.field, label, self.kwargs.delimiter, self.kwargs.encoding
-                )
+                return self._parsed_content(content, form, label)
             with path.open("rb") as file:  # not read at once: it may hold hours of audio, or a million rows
                 while block := file.read(1 << 20):
                     digest.update(block)
@@ -183,6 +184,15 @@ class TableReader:
         except OSError as error:
             raise self._unread(source, name, error.strerror) from None
         return parquet_rows(path, path.stat().st_size, label, self._wanted, audio)
+
+    def _parsed_content(self, content: bytes, form: str, label: str) -> list[Any]:
+        given, encoding = self.kwargs.model_dump(), self.kwargs.encoding
+        delimiter, layout = delimiter_of(given, self._argument), csv_layout(given, self._argument)
+        return parsed_rows(content, form, self.kwargs.field, label, delimiter, encoding, layout)
+
+    def _argument(self, name: str) -> str:
+        """Return the start of an error about an argument; keys.py has told those of a YAML with their own lines."""
+        return f"{self.where}: dataset_kwargs"
 
     def _part(self, source: Source, name: str) -> NeededColumns | None:
         """Return the needed columns of a hub's file, None where the whole file is read."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from marathon_eval.api.task_functions import called, task_function
 from marathon_eval.errors import MarathonError, did_you_mean
+from marathon_eval.task.data.arguments import ignored_arguments, wrong_layouts
 from marathon_eval.task.yaml.data_config import DATASETS_ARGUMENTS, DatasetKwargs, refused_argument
 
 if TYPE_CHECKING:
@@ -110,11 +111,24 @@ def _refused(document: Document) -> Iterator[str]:
 def _refused_arguments(document: Document) -> Iterator[str]:
     """Yield a message for each key of dataset_kwargs that nothing reads, or that is the user's to set."""
     arguments = document.values.get("dataset_kwargs")
-    for name, value in arguments.items() if isinstance(arguments, dict) else ():
-        # null means that the key is not set; `token: true` asks for the saved login, which is sent anyway
-        unset = value is None or (name == "token" and value is True)
-        if not unset and name not in DatasetKwargs.model_fields and (reason := refused_argument(str(name))):
-            yield f"{document.where('dataset_kwargs', name)}: dataset_kwargs: {reason}"
+    # null means that the key is not set; `token: true` asks for the saved login, which is sent anyway
+    given = {
+        str(name): value
+        for name, value in (arguments.items() if isinstance(arguments, dict) else ())
+        if value is not None and not (name == "token" and value is True)
+    }
+    refused = {name: refused_argument(name) for name in given if name not in DatasetKwargs.model_fields}
+    path = document.values.get("dataset_path")
+    reasons = dict(ignored_arguments(path, given))
+    reasons |= {name: reason for name, reason in refused.items() if reason is not None}
+    for name, reason in reasons.items():
+        yield f"{_argument(document, name)}: {reason}"
+    yield from wrong_layouts(path, given, partial(_argument, document))
+
+
+def _argument(document: Document, name: str) -> str:
+    """Return the start of an error about a key of dataset_kwargs."""
+    return f"{document.where('dataset_kwargs', name)}: dataset_kwargs"
 
 
 def _is_refused(key: str, value: Any) -> bool:
