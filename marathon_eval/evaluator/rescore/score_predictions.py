@@ -17,8 +17,10 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import ReadingScore, RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.evaluator import as_judged, judge_with, load_tasks
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import as_judged, build_judge, judge_with, load_tasks
 from marathon_eval.evaluator.provenance import recorded_versions
+from marathon_eval.evaluator.requests import cache_folder
 from marathon_eval.evaluator.rescore.official_output import released_printout
 from marathon_eval.evaluator.rescore.predictions_file import Joined, joined_predictions, read_predictions
 from marathon_eval.evaluator.run_scores import default_subsets
@@ -83,6 +85,23 @@ class ScoringLoader(DocLoader):
         """Accept a row without audio: a prediction is scored without its clip."""
 
 
+def scored_predictions(config: RunConfig, path: Path, key: str | None = None) -> Predicted:
+    """Score a predictions file for the config's tasks, with its folders, subset, judge and cache. Raises MarathonError."""
+    with ResponseCache(cache_folder(config)) as cache:
+        return score_predictions(
+            config.tasks,
+            path,
+            include_path=config.include_path,
+            data_dir=config.data_dir,
+            subset=config.subset,
+            judge=build_judge(Registry(config.include_path, config.trust_task_code), config),
+            cache=cache,
+            key=key,
+            judge_generation=config.judge_gen_kwargs,
+            trust_task_code=config.trust_task_code,
+        )
+
+
 def score_predictions(
     names: Sequence[str],
     path: Path,
@@ -93,10 +112,11 @@ def score_predictions(
     cache: ResponseCache | None = None,
     key: str | None = None,
     judge_generation: Mapping[str, Any] | None = None,
+    trust_task_code: bool = False,
 ) -> Predicted:
     """Score a predictions file for tasks and groups. Asks no model but the judge. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
-    tasks, groups = load_tasks(Registry(include_path), names)
+    tasks, groups = load_tasks(Registry(include_path, trust_task_code), names)
     if turned := [name for name, task in tasks.items() if task.has_turns]:
         raise MarathonError(
             f"{path}: {turned[0]} has doc_to_messages, and a predictions file has one answer a row"
