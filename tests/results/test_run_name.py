@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from helpers.minimal_task import write_task
+from helpers.minimal_task import measured, write_task
 from marathon_eval import MarathonError, simple_evaluate
 from marathon_eval.cli.main import main
 from marathon_eval.evaluator.config import RunConfig
@@ -20,13 +20,6 @@ from marathon_eval.results.run_labels import names_of
 from marathon_eval.results.run_name import LONGEST_RUN_NAME, shown_fingerprint
 from marathon_eval.results.trackers import tracked_run
 
-KEYS = """\
-doc_to_text: q
-doc_to_target: a
-filter_list: [{name: strict, filter: [{function: take_first}]}]
-metric_list: [{metric: accuracy, filter_list: strict}]
-headline: {reading: strict, metric: accuracy, scale: 100}
-"""
 ROWS = [{"q": f"{place}?", "a": "AB"[place % 2]} for place in range(8)]
 
 
@@ -35,7 +28,12 @@ class Lab:
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.capsys, self.runs = capsys, folder / "runs"
-        self.common = ["--tasks", str(write_task(folder, KEYS, ROWS)), "--use_cache", str(folder / "cache")]
+        self.common = [
+            "--tasks",
+            str(write_task(folder, measured(scale=100), ROWS)),
+            "--use_cache",
+            str(folder / "cache"),
+        ]
 
     def ran(self, *flags: str) -> Path:
         before = {*self.runs.glob("**/results.json")}
