@@ -17,6 +17,7 @@ __all__ = [
     "cached_answers",
     "compare",
     "report",
+    "score",
     "simple_evaluate",
     "sweep",
     "write_report",
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from marathon_eval.api.model import Generation, Model, Request, Response, Usage
     from marathon_eval.cache.reader import cached_answers
     from marathon_eval.errors import MarathonError
+    from marathon_eval.evaluator.rescore.from_python import score
     from marathon_eval.evaluator.simple import simple_evaluate
     from marathon_eval.evaluator.simple import simple_sweep as sweep
     from marathon_eval.report.from_python import write_report
@@ -42,6 +44,7 @@ _MODULES = {
     "MarathonError": "errors",
     "cached_answers": "cache.reader",
     "compare": "results.comparison",
+    "score": "evaluator.rescore.from_python",
     "simple_evaluate": "evaluator.simple",
     "sweep": "evaluator.simple:simple_sweep",
     "write_report": "report.from_python",

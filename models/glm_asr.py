@@ -34,7 +34,7 @@ class GlmASR(ChatTranscriber):
 
     - Chat: the checkpoint's template, the clip and then `instruction=`; the question is not sent.
     - Audio: 12.5 tokens per second; its length is limited only by the model's positions.
-    - Presses: all pruning and eviction presses.
+    - Presses: all pruning and eviction presses, except those that read the question.
     - Source: https://huggingface.co/zai-org/GLM-ASR-Nano-2512
     """
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from marathon_eval.api.model import ModelSettings, Request, Response, flags_of
+from marathon_eval.api.model import ModelSettings, Request, Response
 from marathon_eval.api.press import Decoder, Press, PruningPress
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.config_files import read_json
@@ -73,14 +73,18 @@ class NemotronHOmni(ChatModel):
     }
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
-        if isinstance(press, PruningPress) and press.needs_projections:
-            raise MarathonError(
-                f"{flags_of(settings).args}: {self.name()} does not support press={press.name()}: the rule reads the first "
-                "layer's query and key weights, and this model's first layer is a Mamba layer, which has none"
-            )
         super().__init__(settings, press)
         if self.settings.thinking_tokens:
             self.answer_begins = THOUGHT_ENDS
+
+    @classmethod
+    def unfit_press(cls, press: type[Press]) -> str | None:
+        if issubclass(press, PruningPress) and press.needs_projections:
+            return (
+                "the rule reads the first layer's query and key weights, and this model's first layer is a Mamba layer, "
+                "which has none"
+            )
+        return super().unfit_press(press)
 
     # -- loading ------------------------------------------------------------------------------------------------
 

@@ -97,7 +97,7 @@ class Qwen3ASR(ChatTranscriber):
     - Chat: the checkpoint's template, the clip alone in the user's turn; the question is not sent.
     - Audio: 13 tokens per second; its length is limited only by the model's positions. Qwen's own package splits clips
       of more than 20 minutes.
-    - Presses: all pruning and eviction presses.
+    - Presses: all pruning and eviction presses, except those that read the question.
     - Source: https://huggingface.co/Qwen/Qwen3-ASR-1.7B-hf
     """
 

@@ -151,14 +151,10 @@ class Model(ABC):
     carries: ClassVar[tuple[type[Press], ...]] = ()
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
-        if press is not None and not isinstance(press, self.carries):
+        unfit = None if press is None else self.unfit_press(type(press))
+        if press is not None and unfit is not None:
             raise MarathonError(
-                f"{flags_of(settings).args}: {self.name()} does not support press={press.name()}: it "
-                + (
-                    f"supports {' and '.join(kind.__name__ for kind in self.carries)}"
-                    if self.carries
-                    else "has no local language model that reads audio tokens"
-                )
+                f"{flags_of(settings).args}: {self.name()} does not support press={press.name()}: {unfit}"
             )
         self.settings = settings
         self.press = press
@@ -184,6 +180,17 @@ class Model(ABC):
             return cls(settings, press)
         except ValidationError as error:
             raise MarathonError(argument_errors(cls.name(), error, cls.Settings, flags.args)) from None
+
+    @classmethod
+    def unfit_press(cls, press: type[Press]) -> str | None:
+        """Return why this model supports no press of the class, whatever its settings; None if it supports some.
+
+        A run refuses by it, and `ls models NAME` lists by it.
+        """
+        if issubclass(press, cls.carries):
+            return None
+        kinds = " and ".join(kind.__name__ for kind in cls.carries)
+        return f"it supports {kinds}" if kinds else "it has no local language model that reads audio tokens"
 
     @property
     def flags(self) -> ModelFlags:

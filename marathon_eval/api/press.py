@@ -98,6 +98,11 @@ class Press(ABC):
         """List what the press can do besides its settings, e.g. `("layer=0", "stages", "batches")`."""
         return ()
 
+    @classmethod
+    def part_classes(cls) -> tuple[type[Press], ...]:
+        """Return the classes of the press's `parts`."""
+        return (cls,)
+
     @property
     def parts(self) -> tuple[Press, ...]:
         """Return the presses that this one is made of: itself, or the two of a pair."""

@@ -96,6 +96,10 @@ class PressPair(EvictionPress):
             "eviction": self.evicting.fingerprint,
         }
 
+    @classmethod
+    def part_classes(cls) -> tuple[type[Press], ...]:
+        return cls.first, cls.second
+
     @property
     def parts(self) -> tuple[Press, ...]:
         return self.pruning, self.evicting

@@ -17,6 +17,7 @@ from marathon_eval.errors import install_hint, unknown
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from marathon_eval.api.model import Model
     from marathon_eval.api.press import Press
     from marathon_eval.task.task import Group, Task
 
@@ -115,11 +116,30 @@ def _of_model(name: str, registry: Registry) -> Iterator[str]:
     model = registry.model_class(name)
     yield from _text(name, model)
     yield f"file      {_file(model)}"
-    carried = " and ".join(kind.__name__ for kind in model.carries) or "none"
-    yield f"presses   {carried}"
+    yield from _presses_of(model, registry)
     for module, extra in model.needs.items():
         yield f"needs     {module} ({install_hint(extra)})"
     yield from _settings_arguments(model.Settings)
+
+
+def _presses_of(model: type[Model], registry: Registry) -> Iterator[str]:
+    """Yield a line per kind of press with the names of those that a run of the model accepts, or one that says `none`."""
+    from marathon_eval.api.press import EvictionPress, PruningPress
+    from marathon_eval.backends.hf.kvpress import PREFIX, KVPress
+
+    known = {name: registry.press_class(name) for name in registry.names("press")} | {
+        f"{PREFIX}NAME": KVPress
+    }
+    fit = {name: press for name, press in known.items() if model.unfit_press(press) is None}
+    where = " with layer=0" if getattr(model, "cut_at_input", False) else ""
+    word = "presses"
+    for kind, said in ((PruningPress, f"pruning{where}"), (EvictionPress, "eviction")):
+        names = [name for name, press in fit.items() if issubclass(press, kind)]
+        if names:
+            yield f"{word:<10}{said}: {', '.join(names)}"
+            word = ""
+    if word:
+        yield f"{word:<10}none"
 
 
 def _settings_arguments(settings: type[BaseModel]) -> Iterator[str]:

@@ -114,7 +114,9 @@ def _models(document: Document) -> Iterator[tuple[_Part, list[_Part], list[_Part
 
 
 def _model_name(flags: Mapping[str, Any]) -> str:
-    """Return the model with its arguments, as the command line has them."""
+    """Return the run_name of the entry, or the model with its arguments, as the command line has them."""
+    if flags.get("run_name"):
+        return str(flags["run_name"])
     arguments = flags.get("model_args") or {}
     if isinstance(arguments, Mapping):
         arguments = ",".join(f"{name}={value}" for name, value in arguments.items())

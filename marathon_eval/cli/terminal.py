@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from marathon_eval.cli.fitted_table import FittedTable, print_sentences, table_console
 from marathon_eval.results.directions import LOWER, LOWER_NOTE, falling_metrics
 from marathon_eval.results.label import label_words
+from marathon_eval.results.run_name import shown_model
 from marathon_eval.scoring.scorer import SCORABLE_STATUS
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def print_run(result: RunResult, every_reading: bool = False, source: str | None
     """
     console = table_console(PIPE_WIDTH)
     words = label_words(result.condition, result.selection)
-    title = ", ".join([f"{result.model}{press_label(result.fingerprint)}", *words])
+    name = shown_model({"model": result.model, "config": result.config})
+    title = ", ".join([f"{name}{press_label(result.fingerprint)}", *words])
     n_keys = len(LEFT) if every_reading else len(LEFT) - 1
     table = FittedTable((*LEFT, *RIGHT_ALIGNED), len(LEFT), n_keys, title)
     for task in result.tasks.values():

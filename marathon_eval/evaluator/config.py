@@ -57,6 +57,8 @@ class RunConfig:
     judge_prices: dict[str, float] | dict[str, dict[str, float]] = field(default_factory=dict)
     #: The JSON file of the self-test that the run cites.
     selftest: str | None = None
+    #: What tables call the run, in place of its model's name (results/run_name.py).
+    run_name: str | None = None
 
     def recorded(self) -> dict[str, Any]:
         """Return the config as results.json stores it; values under secret-like names (API keys) are removed.

@@ -10,6 +10,7 @@ from typing import Any
 
 from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.evaluator.config import RunConfig, parse_args
+from marathon_eval.results.run_name import checked_run_name
 
 #: Settings that may be written as `a=1,b=2`, as on the command line.
 _ARGUMENTS = ("model_args", "gen_kwargs", "judge_args", "judge_gen_kwargs", "prices", "judge_prices")
@@ -56,6 +57,7 @@ def checked_settings(settings: Mapping[str, Any]) -> RunConfig:
     if config.num_fewshot is not None and config.num_fewshot < 0:
         raise MarathonError(f"num_fewshot: must be 0 or more, got {config.num_fewshot}")
     checked_long_audio(config.long_audio)
+    checked_run_name(config.run_name, "run_name")
     return replace(config, transform=canonical_transform(config.transform))
 
 

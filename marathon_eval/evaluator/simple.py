@@ -69,6 +69,7 @@ def simple_evaluate(
     prices: Arguments = "",
     judge_prices: Arguments = "",
     selftest: AnyPath | None = None,
+    run_name: str | None = None,
     progress: bool | Progress = False,
     **unknown: Never,
 ) -> Evaluation:

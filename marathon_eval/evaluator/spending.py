@@ -129,6 +129,10 @@ class Spending:
         judge = {"judge": self._judged()} if judged else {}
         return {**self.model.as_json(), "reached": self.reached, **judge}
 
+    def of_scoring(self) -> dict[str, Any] | None:
+        """Return the entry `spent` of responses that are scored again, which asks the judge alone; None without a budget."""
+        return self.as_json(judged=True) if self.budget.given else None
+
     def _judged(self) -> dict[str, Any]:
         each = {name: account.as_json() for name, account in self.judges.items()}
         if len(each) < 2:

@@ -13,12 +13,13 @@ from marathon_eval.report.runs import task_from
 from marathon_eval.report.tables import one_line
 from marathon_eval.results.label import label_aside, recorded_condition, recorded_selection
 from marathon_eval.results.run_labels import names_of
+from marathon_eval.results.run_name import shown_fingerprint
 
 
 def run_lines(parent: Path, leave_out: Mapping[Path, str] | None = None) -> list[str]:
     """Return a line per run, the newest first, each followed by a line per task. Raises MarathonError without runs."""
     runs = runs_below(parent, leave_out)
-    names = names_of([run["fingerprint"] for run in runs])
+    names = names_of([shown_fingerprint(run) for run in runs])
     return [one_line(line) for run, name in zip(runs, names, strict=True) for line in _lines(run, name)]
 
 

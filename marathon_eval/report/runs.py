@@ -21,6 +21,7 @@ from marathon_eval.results.label import (
     recorded_selection,
 )
 from marathon_eval.results.run_labels import labels
+from marathon_eval.results.run_name import shown_fingerprint, shown_model
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,8 @@ def labelled_runs(runs: list[dict[str, Any]]) -> list[ReportRun]:
         told = any(other.startswith("data ") for other in words)
         run["aside"] = in_brackets(words if word is None or told else [*words, word])
     runs.sort(key=_place)
-    fingerprints, started, asides = (
-        [run[key] for run in runs] for key in ("fingerprint", "started", "aside")
-    )
-    names = labels(fingerprints, started, asides)
+    started, asides = ([run[key] for run in runs] for key in ("started", "aside"))
+    names = labels([shown_fingerprint(run) for run in runs], started, asides)
     return [_cell(run, name) for run, name in zip(runs, names, strict=True)]
 
 
@@ -134,7 +133,7 @@ def _data_of(run: Mapping[str, Any]) -> dict[tuple[str, str], str]:
 
 def _place(run: Mapping[str, Any]) -> tuple[Any, ...]:
     press, ratio = press_of(run["fingerprint"])
-    return press is not None, run["model"], press or "", ratio, run["aside"], run["started"]
+    return press is not None, shown_model(run), press or "", ratio, run["aside"], run["started"]
 
 
 def _cell(run: Mapping[str, Any], label: str) -> ReportRun:

@@ -20,6 +20,7 @@ from marathon_eval.results.label import label_words, recorded_condition, recorde
 from marathon_eval.results.metric_differences import metric_differences
 from marathon_eval.results.paired import JsonObject, TaskDifference, TaskRows, correct, paired_metrics
 from marathon_eval.results.run_labels import names_of
+from marathon_eval.results.run_name import shown_model
 
 
 def compare_runs(
@@ -101,8 +102,8 @@ def _measured_alone(own: JsonObject, other: JsonObject) -> list[str]:
 
 
 def run_names(results: Sequence[JsonObject]) -> list[str]:
-    """Return each run's model, press and ratio, with the settings in which runs of one model differ."""
-    return names_of([{**each["fingerprint"], "model": each["model"]} for each in results])
+    """Return each run's own name or its model, press and ratio, with the settings in which runs of one model differ."""
+    return names_of([{**each["fingerprint"], "model": shown_model(each)} for each in results])
 
 
 def run_label(results: JsonObject, folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from marathon_eval.errors import MarathonError, did_you_mean
 from marathon_eval.results.label import label_words
 from marathon_eval.results.lm_eval_export import results, sample_rows
 from marathon_eval.results.outcomes import NAMES, deciding, is_over_rows, outcome_of
+from marathon_eval.results.run_name import shown_model
 from marathon_eval.scoring.grades import grades_in_words
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class Evaluation(RunResult):
         return html_table(SCORE_COLUMNS, score_records(self), escape(self._caption())) + note
 
     def _caption(self) -> str:
-        return ", ".join([self.model, *label_words(self.condition, self.selection)])
+        name = shown_model({"model": self.model, "config": self.config})
+        return ", ".join([name, *label_words(self.condition, self.selection)])
 
     def _failed(self) -> list[str]:
         """Return the line on rows that failed; none where none did."""

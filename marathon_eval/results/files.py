@@ -21,14 +21,12 @@ _OF_ONE_EVALUATION = {"cache", "started", "wall_s"}
 def run_folder(output_path: Path, result: RunResult) -> Path:
     """Create `<output_path>/<readable name>__<fingerprint[:8]>/<UTC time>` for a run's files, and return its path.
 
-    The readable name says model, press, condition and selection (`label.folder_name`). Raises MarathonError if the
+    The readable name says model or --run_name, press, condition and selection (`label.folder_name`). Raises MarathonError if the
     folder cannot be created.
     Called when the responses are there; `check_writable` tests the path before weights load.
     """
     stamp = time.strftime("%Y-%m-%dT%H-%M-%S", time.gmtime())
-    parent = output_path / folder_name(
-        result.model, result.fingerprint, result.fingerprint_sha256, result.condition, result.selection
-    )
+    parent = output_path / _folder_name(result)
     folder = parent / stamp
     try:
         attempt = 1
@@ -39,6 +37,17 @@ def run_folder(output_path: Path, result: RunResult) -> Path:
     except OSError as error:
         raise MarathonError(f"--output_path: cannot write to {output_path} ({error.strerror})") from None
     return folder
+
+
+def _folder_name(result: RunResult) -> str:
+    return folder_name(
+        result.model,
+        result.fingerprint,
+        result.fingerprint_sha256,
+        result.condition,
+        result.selection,
+        result.config.get("run_name"),
+    )
 
 
 def write_run(result: RunResult, folder: Path, log_samples: bool = True) -> None:
@@ -64,9 +73,7 @@ def equal_run_below(output_path: Path, result: RunResult) -> Path | None:
     """
     if result.cache["misses"] or not output_path.is_dir():
         return None
-    parent = output_path / folder_name(
-        result.model, result.fingerprint, result.fingerprint_sha256, result.condition, result.selection
-    )
+    parent = output_path / _folder_name(result)
     try:
         folder = newest_run(parent)
         stored = read_results(folder)

@@ -13,6 +13,7 @@ from typing import Any
 
 from marathon_eval.api.results import full_n
 from marathon_eval.files import canonical_json, sha256_of
+from marathon_eval.results.run_name import run_name_of
 
 UNKNOWN_CONDITION, UNKNOWN_SELECTION = "condition unknown", "rows unknown"
 #: Values of `audio` in a condition, and how labels name them.
@@ -192,13 +193,14 @@ def is_plain(condition: Mapping[str, Any] | None, selection: Mapping[str, Any] |
 def same_place(results: Mapping[str, Any], folder: object) -> str:
     """Return a text that is equal for two runs only if their scores may stand in one row of a table.
 
-    A run of unknown condition or selection equals no other: `folder` is then part of the text.
+    A run of unknown condition or selection equals no other: `folder` is then part of the text. Neither does a run that
+    --run_name calls otherwise.
     """
     condition, selection = recorded_condition(results), recorded_selection(results)
     if condition is None or selection is None:
         return canonical_json([results["fingerprint_sha256"], str(folder)])
     rows = [selection.get(name) for name in SELECTION_NAMES]
-    return canonical_json([results["fingerprint_sha256"], condition, rows])
+    return canonical_json([results["fingerprint_sha256"], condition, rows, run_name_of(results)])
 
 
 def press_of(fingerprint: Mapping[str, Any]) -> tuple[str | None, float]:
@@ -210,17 +212,27 @@ def press_of(fingerprint: Mapping[str, Any]) -> tuple[str | None, float]:
     return str(press["press"]), float(ratio[-1] if isinstance(ratio, list) else ratio)
 
 
+def _for_folders(word: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.=+]+", "-", word).strip("-.")
+
+
 def folder_name(
     model: str,
     fingerprint: Mapping[str, Any],
     fingerprint_sha256: str,
     condition: Mapping[str, Any] | None = None,
     selection: Mapping[str, Any] | None = None,
+    run_name: str | None = None,
 ) -> str:
-    """Return the readable name of a run's folder: `qwen2.5-omni-7b_dart-0.5_silence__1d271aab`."""
+    """Return the readable name of a run's folder: `qwen2.5-omni-7b_dart-0.5_silence__1d271aab`.
+
+    `run_name` stands in place of the checkpoint's name.
+    """
     pretrained = fingerprint.get("pretrained")
     shown = str(pretrained).rstrip("/").rpartition("/")[2].lower() if isinstance(pretrained, str) else ""
     press, ratio = press_of(fingerprint)
-    words = [shown or model, *([f"{press}-{ratio:g}"] if press else []), *label_words(condition, selection)]
-    readable = "_".join(re.sub(r"[^A-Za-z0-9.=+]+", "-", word).strip("-.") for word in words)
+    # a name without a letter that folders of every system take is left to results.json
+    called = _for_folders(run_name or "") or shown or model
+    words = [called, *([f"{press}-{ratio:g}"] if press else []), *label_words(condition, selection)]
+    readable = "_".join(map(_for_folders, words))
     return f"{readable[:_LONGEST_NAME] or 'model'}__{fingerprint_sha256[:_SHORT_HASH]}"

@@ -13,8 +13,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
 from annotated_types import Ge, MaxLen, MinLen
-from pydantic import AllowInfNan, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, AllowInfNan, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
+
+from marathon_eval.results.run_name import run_name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +89,17 @@ class _Task(TypedDict):
     filters: NotRequired[dict[str, list[dict[str, Any]]]]
 
 
+def _nameable(name: str) -> str:
+    if run_name_fault(name) is not None:
+        raise ValueError("no run can be called so")
+    return name
+
+
+class _Config(TypedDict):
+    __pydantic_config__ = _STRICT  # type: ignore[misc]
+    run_name: NotRequired[Annotated[str, AfterValidator(_nameable)] | None]
+
+
 class _Results(TypedDict):
     __pydantic_config__ = _STRICT  # type: ignore[misc]
     model: str
@@ -94,7 +107,7 @@ class _Results(TypedDict):
     fingerprint_sha256: str
     tasks: _Objects
     groups: dict[str, Any]
-    config: dict[str, Any]
+    config: _Config
     versions: dict[str, Any]
     manifests: dict[str, _Manifest]
     cache: dict[str, _Count]

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.errors import MarathonError, did_you_mean, install_hint
 from marathon_eval.results.label import folder_name, recorded_condition, recorded_selection
+from marathon_eval.results.run_name import run_name_of
 
 DEFAULT_PROJECT = "marathon_eval"
 #: The longest value of a parameter in mlflow: https://mlflow.org/docs/latest/api_reference/python_api/mlflow.html
@@ -81,6 +82,7 @@ def tracked_run(results: Mapping[str, Any], folder: Path | None) -> TrackedRun:
         results["fingerprint_sha256"],
         recorded_condition(results),
         recorded_selection(results),
+        run_name_of(results),
     )
     config = {
         "model": results["model"],

@@ -15,6 +15,21 @@ HEARD = KEYS + "doc_to_audio: path\n"
 BASE = "dataset_path: json\ndataset_kwargs: {data_files: rows.json}\n"
 
 
+def measured(
+    metric: str = "accuracy",
+    settings: str = "",
+    scale: int = 1,
+    version: int = 1,
+    filters: str = "{function: take_first}",
+) -> str:
+    """Return KEYS of a task with one reading, `strict`, and one metric with these settings, its headline on `scale`."""
+    return KEYS + (
+        f"filter_list:\n  - {{name: strict, filter: [{filters}]}}\n"
+        f"metric_list:\n  - {{metric: {metric}, {settings}filter_list: strict}}\n"
+        f"headline: {{reading: strict, metric: {metric}, scale: {scale}}}\nmetadata: {{version: {version}}}\n"
+    )
+
+
 def write_task(folder: Path, keys: str, rows: Any = (), name: str = "own") -> Path:
     """Write `<name>.yaml` with the keys below BASE, and rows.json; returns the YAML's path."""
     (folder / "rows.json").write_text(json.dumps(rows if isinstance(rows, dict) else list(rows)))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.minimal_task import load, write_task
+from helpers.minimal_task import load, measured, write_task
 from marathon_eval.api.model import Response
 from marathon_eval.api.results import RunResult
 from marathon_eval.cli.main import main
@@ -16,16 +16,8 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.results.files import write_run
 from marathon_eval.results.gate import Limit, limits
 
-KEYS = """\
-doc_to_text: q
-doc_to_target: a
-filter_list:
-  - {name: strict, filter: [{function: take_first}]}
-metric_list:
-  - {metric: METRIC, filter_list: strict}
-headline: {reading: strict, metric: METRIC, scale: SCALE}
-"""
-
+#: The arguments of `measured` for a word error rate.
+WER = {"metric": "wer", "settings": "normalizer: none, "}
 WriteRun = Callable[..., str]
 
 
@@ -33,12 +25,11 @@ WriteRun = Callable[..., str]
 def write(tmp_path: Path) -> WriteRun:
     """`write("a", {"own": 30}, n=40)` writes a run with so many right answers by task, and returns its folder."""
 
-    def run(label: str, right: dict[str, int], n: int = 40, keys: str = KEYS, scale: int = 100) -> str:
-        keys = keys.replace("METRIC", "accuracy").replace("SCALE", str(scale))
+    def run(label: str, right: dict[str, int], n: int = 40, scale: int = 100, **keys: str) -> str:
         rows = [{"q": f"{i}?", "a": "one two three four"} for i in range(n)]
         results, samples = {}, {}
         for name, count in right.items():
-            task = load(write_task(tmp_path, keys, rows, name))
+            task = load(write_task(tmp_path, measured(scale=scale, **keys), rows, name))
             docs = task.docs()
             # a wrong answer has one wrong word, and every other one two
             said = [
@@ -121,10 +112,7 @@ def test_holm_makes_more_limits_harder(write: WriteRun) -> None:
 
 
 def test_more_errors_are_a_loss(write: WriteRun, capsys: pytest.CaptureFixture[str]) -> None:
-    keys = KEYS.replace("{metric: METRIC,", "{metric: wer, normalizer: none,").replace(
-        "metric: METRIC", "metric: wer"
-    )
-    a, b = write("a", {"own": 190}, 200, keys), write("b", {"own": 100}, 200, keys)
+    a, b = write("a", {"own": 190}, 200, **WER), write("b", {"own": 100}, 200, **WER)
     assert main(["compare", a, b, "--gate", "own>=-5"]) == 4
     out = capsys.readouterr().out
     line = next(line for line in out.splitlines() if line.startswith("gate own"))
@@ -153,11 +141,8 @@ def test_the_unit_of_a_limit_is_named(write: WriteRun, capsys: pytest.CaptureFix
 def test_a_limit_in_percent_on_a_fraction_is_refused(
     write: WriteRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wer = KEYS.replace("{metric: METRIC,", "{metric: wer, normalizer: none,").replace(
-        "metric: METRIC", "metric: wer"
-    )
-    for label, keys, name in (("accuracy", KEYS, "accuracy"), ("wer", wer, "wer")):
-        a = write(label, {"own": 30}, keys=keys, scale=1)
+    for name, keys in (("accuracy", {}), ("wer", WER)):
+        a = write(name, {"own": 30}, scale=1, **keys)
         assert main(["compare", a, a, "--gate", "own>=-2"]) == 2
         said = capsys.readouterr().err
         assert f"own>=-2: the headline strict {name} is a fraction with 1 for 100 %" in said

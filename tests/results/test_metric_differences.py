@@ -8,20 +8,9 @@ from typing import Any
 
 import pytest
 
-from helpers.minimal_task import write_task
+from helpers.minimal_task import measured, write_task
 from marathon_eval.cli.main import main
 from marathon_eval.results.metric_differences import metric_difference_text, metric_differences
-
-KEYS = """\
-doc_to_text: q
-doc_to_target: a
-filter_list:
-  - {name: strict, filter: [{function: take_first}]}
-metric_list:
-  - {metric: METRIC, filter_list: strict}
-headline: {reading: strict, metric: METRIC}
-metadata: {version: 1}
-"""
 
 
 class Lab:
@@ -31,8 +20,7 @@ class Lab:
         self.folder, self.capsys = folder, capsys
         (folder / "metrics").mkdir()
 
-    def run(self, name: str, metric: str, version: int = 1, keys: str = KEYS) -> str:
-        keys = keys.replace("METRIC", metric).replace("version: 1", f"version: {version}")
+    def run(self, name: str, keys: str) -> str:
         rows = [{"q": f"{place}?", "a": "A"} for place in range(8)]
         task, out = write_task(self.folder, keys, rows), self.folder / name
         where = ["--include_path", str(self.folder), "--use_cache", str(self.folder / "cache")]
@@ -53,9 +41,9 @@ def lab(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Lab:
 def test_another_version_of_an_own_metric_is_told(lab: Lab, tmp_path: Path) -> None:
     code = lab.folder / "metrics" / "near.py"
     code.write_text("def near(row):\n    return float(row.answer.value == row.target)\n")
-    a = lab.run("a", "near")
+    a = lab.run("a", measured("near"))
     code.write_text("def near(row):\n    return 0.5 * (row.answer.value == row.target)\n")
-    b = lab.run("b", "near")
+    b = lab.run("b", measured("near"))
     (entry,) = json.loads(lab.compared(a, b, "--json"))["tasks"]["own"]["metric_differences"]
     assert (entry["what"], entry["name"], len(entry["a"])) == ("code of near", "metrics/near.py", 64)
     said = f"code of near metrics/near.py {entry['a'][:8]} and {entry['b'][:8]}; `score RUN` scores each run again"
@@ -67,18 +55,17 @@ def test_another_version_of_an_own_metric_is_told(lab: Lab, tmp_path: Path) -> N
 
 
 def test_another_version_of_the_task_is_told(lab: Lab) -> None:
-    a, b = lab.run("a", "accuracy"), lab.run("b", "accuracy", version=2)
+    a, b = lab.run("a", measured()), lab.run("b", measured(version=2))
     assert "own: not measured alike: version 1 and 2;" in (lab.compared(a, b))
 
 
 def test_other_filters_of_a_reading_are_told(lab: Lab) -> None:
-    def with_filters(*entries: str) -> str:
-        return KEYS.replace("{function: take_first}", ", ".join((*entries, "{function: take_first}")))
+    def after_regex(pattern: str) -> str:
+        return f"{{function: regex, regex_pattern: '({pattern})'}}, {{function: take_first}}"
 
-    regex = "{function: regex, regex_pattern: '(PATTERN)'}"
-    a = lab.run("a", "accuracy")
-    b = lab.run("b", "accuracy", keys=with_filters(regex.replace("PATTERN", "[A-D]")))
-    c = lab.run("c", "accuracy", keys=with_filters(regex.replace("PATTERN", "[A-E]")))
+    a = lab.run("a", measured())
+    b = lab.run("b", measured(filters=after_regex("[A-D]")))
+    c = lab.run("c", measured(filters=after_regex("[A-E]")))
     said = "own: not measured alike: filters of strict "
     assert f"{said}(take_first) and (regex, take_first);" in lab.compared(a, b)
     assert f"{said}(regex regex_pattern ([A-D])) and (regex regex_pattern ([A-E]));" in lab.compared(b, c)
@@ -96,13 +83,13 @@ def test_other_filters_of_a_reading_are_told(lab: Lab) -> None:
 
 
 def test_what_one_run_alone_measured_is_told(lab: Lab) -> None:
-    b_keys = KEYS.replace(
+    b_keys = measured().replace(
         "metric_list:",
         "  - {name: first, filter: [{function: uppercase}, {function: take_first}]}\nmetric_list:",
     )
     more = "  - {metric: accuracy, filter_list: READING}\nheadline:"
-    a = lab.run("a", "macro_f1", keys=KEYS.replace("headline:", more.replace("READING", "strict")))
-    b = lab.run("b", "accuracy", keys=b_keys.replace("headline:", more.replace("READING", "first")))
+    a = lab.run("a", measured("macro_f1").replace("headline:", more.replace("READING", "strict")))
+    b = lab.run("b", b_keys.replace("headline:", more.replace("READING", "first")))
     alike = lab.compared(a, a)
     assert "macro_f1 *" in alike
     assert "only in" not in alike
@@ -120,7 +107,7 @@ def test_what_one_run_alone_measured_is_told(lab: Lab) -> None:
 
 
 def test_a_p_beside_another_metric_says_what_it_tests(lab: Lab, tmp_path: Path) -> None:
-    run, table = lab.run("a", "macro_f1"), tmp_path / "table.tex"
+    run, table = lab.run("a", measured("macro_f1")), tmp_path / "table.tex"
     said = "exact sign-flip test of right answers over clips"
     assert said in lab.compared(run, run, "--latex", str(table))
     assert said in table.read_text()

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from marathon_eval.api.model import ModelSettings, Request, flags_of
+from marathon_eval.api.model import ModelSettings, Request
 from marathon_eval.api.press import Decoder, EvictionPress, Press, PruningPress
 from marathon_eval.api.turns import turns_with_clips
 from marathon_eval.backends.hf.adapter import HFAudio
+from marathon_eval.backends.hf.cut_at_input import refuse_later_cuts, unfit_at_input
 from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
 from marathon_eval.backends.hf.token_times import at_rate, evenly, joined, only_first
 from marathon_eval.errors import MarathonError, RowError, install_hint
@@ -84,13 +85,18 @@ class ChatModel(HFAudio):
     clips_per_question: ClassVar[int | None] = None
 
     def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
-        if self.cut_at_input and press is not None:
-            refuse_uncut(self.name(), press, flags_of(settings).args, self.windows)
         super().__init__(settings, press)
+        if self.cut_at_input and press is not None:
+            refuse_later_cuts(self.name(), press, self.flags.args, self.windows)
         if self._kv_bits is not None:
             self._refuse_rounding(self._kv_bits)
         #: The pieces of each clip of the batch that is prepared, for requests that place their clips.
         self._pieces: dict[Request, list[int]] = {}
+
+    @classmethod
+    def unfit_press(cls, press: type[Press]) -> str | None:
+        unfit = super().unfit_press(press)
+        return unfit_at_input(press, cls.windows) if unfit is None and cls.cut_at_input else unfit
 
     def check(self) -> None:
         refuse_missing_packages(self)
@@ -310,25 +316,6 @@ def placed_parts(
 
 def _parts(content: Sequence[object]) -> list[object]:
     return [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
-
-
-def refuse_uncut(model: str, press: Press, flag: str, why: str) -> None:
-    """Raise MarathonError for a press that needs more than the embeddings before the first layer."""
-    if not isinstance(press, PruningPress):
-        raise MarathonError(
-            f"{flag}: {model} does not support press={press.name()}: it {why}, so not every layer has keys of the "
-            "whole prompt to evict; pruning presses with layer=0 work"
-        )
-    if press.needs_attention:
-        raise MarathonError(
-            f"{flag}: {model} does not support press={press.name()}: it {why}, so tokens are dropped before the "
-            "first layer, and the rule reads attention"
-        )
-    if [layer for layer, _ in press.cuts] != [0]:
-        raise MarathonError(
-            f"{flag}: {model} takes press={press.name()} only with layer=0: it {why}, so tokens are dropped "
-            "before the first layer"
-        )
 
 
 def _in_one(turn: Mapping[str, Any], placeholder: str) -> dict[str, Any]:

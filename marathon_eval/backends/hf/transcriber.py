@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from marathon_eval.api.model import ModelSettings, Request, flags_of
+from marathon_eval.api.model import Request
 from marathon_eval.api.press import Press, PruningPress
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings
-from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.errors import RowError
 
 if TYPE_CHECKING:
     from marathon_eval.backends.hf.chat import Wave
@@ -25,16 +25,11 @@ class ChatTranscriber(ChatModel):
     takes_turns: ClassVar[bool] = False
     clips_per_question: ClassVar[int | None] = 1
 
-    def __init__(self, settings: ModelSettings, press: Press | None = None) -> None:
-        parts = () if press is None else press.parts
-        if press is not None and any(
-            isinstance(part, PruningPress) and part.needs_question for part in parts
-        ):
-            raise MarathonError(
-                f"{flags_of(settings).args}: {self.name()} does not support press={press.name()}: the rule compares the "
-                "audio with the question, and this model is sent none"
-            )
-        super().__init__(settings, press)
+    @classmethod
+    def unfit_press(cls, press: type[Press]) -> str | None:
+        if any(issubclass(part, PruningPress) and part.needs_question for part in press.part_classes()):
+            return "the rule compares the audio with the question, and this model is sent none"
+        return super().unfit_press(press)
 
     def instruction(self) -> str:
         """Return the text beside the clip, the same for every request; empty for none."""

@@ -15,6 +15,7 @@ from marathon_eval.evaluator.settings import (
     checked_limit,
     checked_long_audio,
 )
+from marathon_eval.results.run_name import checked_run_name
 
 
 def add_dry_run(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +67,11 @@ def _add_model_arguments(parser: argparse.ArgumentParser, model_args: str) -> No
         metavar="TASK",
         help="tasks, groups, tags, patterns such as 'vox_*' or YAML files, separated by commas or spaces; "
         "`marathon-eval ls tasks` prints all",
+    )
+    parser.add_argument(
+        "--run_name",
+        metavar="NAME",
+        help="what tables and the folder of the results call this run, in place of the model's name; it changes no answer",
     )
     add_trust_argument(parser)
     parser.add_argument(
@@ -279,6 +285,7 @@ def run_config(arguments: argparse.Namespace) -> RunConfig:
         judge_model=arguments.judge_model,
         judge_args=parse_args(arguments.judge_args, "--judge_args"),
         judge_gen_kwargs=parse_args(arguments.judge_gen_kwargs, "--judge_gen_kwargs"),
+        run_name=checked_run_name(arguments.run_name),
     )
     config = with_lm_eval_flags(config, arguments)
     if not hasattr(arguments, "predict_only"):

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.registry import Registry
 from marathon_eval.cli.main import EXIT_INCOMPLETE, EXIT_WHOLE
+from marathon_eval.cli.plain_output import printable
 from marathon_eval.cli.verbs._run_flags import add_judge_arguments, add_judge_budget
 from marathon_eval.cli.verbs._trust import add_trust_argument
 from marathon_eval.cli.verbs.run import add_readings, check_writable, print_results
@@ -24,13 +23,7 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
 
 if TYPE_CHECKING:
-    from marathon_eval.api.doc import Doc
-    from marathon_eval.api.model import Response
     from marathon_eval.api.results import RunResult
-    from marathon_eval.evaluator.judge import Judge
-    from marathon_eval.evaluator.rescore.join_rows import JoinedRows
-    from marathon_eval.results.compressed_samples import CompressedSamples
-    from marathon_eval.task.task import Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,6 +92,7 @@ def add_score_output(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from marathon_eval.evaluator.rescore.scored_again import scored_again
     from marathon_eval.results.files import newest_run
 
     names = [name for item in arguments.tasks for name in item.split(",") if name]
@@ -108,6 +102,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise MarathonError(
             "score: --tasks and --predictions need each other: give both, or the folder of a run alone"
         )
+    if arguments.run is not None and (arguments.subset is not None or arguments.prediction_key is not None):
+        raise MarathonError(
+            "score: --subset and --prediction_key are for --predictions; a run has its own subset"
+        )
     if arguments.output_path is not None:
         check_writable(Path(arguments.output_path))
     if arguments.export is not None:
@@ -116,7 +114,13 @@ def run(arguments: argparse.Namespace) -> int:
         return export_official(newest_run(Path(arguments.run)), arguments)
     if arguments.predictions is not None:
         return predicted(names, arguments)
-    return finished(rescored(newest_run(Path(arguments.run)), arguments), arguments)
+    scored = scored_again(newest_run(Path(arguments.run)), typed_settings(arguments), say)
+    return finished(scored, arguments)
+
+
+def say(text: str) -> None:
+    """Print a line on standard error."""
+    print(printable(text), file=sys.stderr)
 
 
 def finished(result: RunResult, arguments: argparse.Namespace, printout: Sequence[str] = ()) -> int:
@@ -164,187 +168,29 @@ def budget_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def config_of_run(folder: Path, stored: Mapping[str, Any], arguments: argparse.Namespace) -> RunConfig:
-    """Return the config to score a stored run with; what it asks for beyond the flags is printed. Raises MarathonError."""
-    from marathon_eval.cli.plain_output import printable
-    from marathon_eval.evaluator.rescore.stored_config import TYPED, stored_config
-
-    # without a judge no cache is read
-    shown = [name for name in TYPED if stored.get("judge_model") or name != "use_cache"]
-    config, unused = stored_config(stored, typed_settings(arguments), folder / "results.json", shown)
-    if unused is not None:
-        print(printable(unused), file=sys.stderr)
-    return config
-
-
 def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
     """Score a predictions file and return the exit code. Raises MarathonError."""
-    from marathon_eval.cache.answers import ResponseCache
-    from marathon_eval.evaluator.budget_flags import score_budget
-    from marathon_eval.evaluator.evaluator import build_judge
-    from marathon_eval.evaluator.requests import cache_folder
-    from marathon_eval.evaluator.rescore.score_predictions import score_predictions
-    from marathon_eval.evaluator.spending import Spending
+    from marathon_eval.evaluator.rescore.score_predictions import scored_predictions
 
-    config = RunConfig("", (), **typed_settings(arguments))
-    judge = build_judge(Registry(arguments.include_path), config)
-    spending = Spending(score_budget(config, judge))
-    with ResponseCache(cache_folder(config)) as cache:
-        scored = score_predictions(
-            names,
-            Path(arguments.predictions),
-            include_path=arguments.include_path,
-            data_dir=arguments.data_dir,
-            subset=arguments.subset,
-            judge=judge,
-            cache=cache,
-            key=arguments.prediction_key,
-            judge_generation=config.judge_gen_kwargs,
-            spending=spending,
-        )
-    spent = spending.as_json(judged=True) if spending.budget.given else None
-    return finished(replace(scored.result, spent=spent), arguments, scored.printout)
+    config = RunConfig("", tuple(names), subset=arguments.subset, **typed_settings(arguments))
+    scored = scored_predictions(config, Path(arguments.predictions), arguments.prediction_key)
+    return finished(scored.result, arguments, scored.printout)
 
 
 def export_official(folder: Path, arguments: argparse.Namespace) -> int:
     """Write a run's responses in the benchmarks' own formats and print the paths. Raises MarathonError."""
     from marathon_eval.evaluator.evaluator import load_tasks
     from marathon_eval.evaluator.rescore.official_output import write_official
+    from marathon_eval.evaluator.rescore.scored_again import config_of_run, joined_by_task
     from marathon_eval.results.files import read_results
 
     old = read_results(folder)
-    config = config_of_run(folder, old["config"], arguments)
+    config = config_of_run(folder, old["config"], typed_settings(arguments), say)
     registry = Registry(config.include_path, config.trust_task_code)
     tasks, _ = load_tasks(registry, config.tasks, config.num_fewshot)
-    joined = joined_by_task(tasks, config, old["model"], folder)
+    joined = joined_by_task(tasks, config, old["model"], folder, say)
     docs = {name: rows.docs for name, rows in joined.items()}
     samples = {name: rows.rows for name, rows in joined.items()}
     for path in write_official(tasks, docs, samples, Path(arguments.output_path)):
         print(path)
     return EXIT_WHOLE
-
-
-def rescored(folder: Path, arguments: argparse.Namespace) -> Any:
-    """Return the run with scores computed anew from its stored responses. Raises MarathonError."""
-    from marathon_eval.api.results import RunResult
-    from marathon_eval.cache.answers import ResponseCache
-    from marathon_eval.evaluator.budget_flags import score_budget
-    from marathon_eval.evaluator.evaluator import (
-        as_judged,
-        build_judge,
-        in_orders,
-        judge_with,
-        load_tasks,
-    )
-    from marathon_eval.evaluator.requests import cache_folder
-    from marathon_eval.evaluator.run_scores import default_subsets, manifests
-    from marathon_eval.evaluator.spending import Spending
-    from marathon_eval.results.files import read_results
-    from marathon_eval.results.label import recorded_condition, selection_of
-
-    clock = time.monotonic()
-    old = read_results(folder)
-    config = config_of_run(folder, old["config"], arguments)
-    registry = Registry(config.include_path, config.trust_task_code)
-    tasks, groups = load_tasks(registry, config.tasks, config.num_fewshot)
-    judge = build_judge(registry, config)
-    spending = Spending(score_budget(config, judge))
-    tasks = in_orders(as_judged(tasks, judge), config)
-    joined = joined_by_task(tasks, config, old["model"], folder)
-    docs = {name: rows.docs for name, rows in joined.items()}
-    with ResponseCache(cache_folder(config)) as cache:
-        cached_judge = judge_with(judge, cache, config.judge_gen_kwargs, spending=spending)
-        scored = {name: score_again(task, joined[name], cached_judge) for name, task in tasks.items()}
-    samples = {name: rows for name, (rows, _) in scored.items()}
-    facts = {name: {**asked_before(old, name), **judged} for name, (_, judged) in scored.items()}
-    recorded, by_task = config.recorded(), manifests(tasks, docs, samples, facts)
-    results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
-    return RunResult(
-        tasks=results,
-        groups={name: group.aggregate(results) for name, group in groups.items()},
-        samples=samples,
-        config=recorded,
-        manifests=by_task,
-        condition=recorded_condition(old),
-        selection=selection_of(recorded, by_task, default_subsets(tasks)),
-        cache={"hits": sum(len(rows) for rows in samples.values()), "misses": 0},
-        wall_s=round(time.monotonic() - clock, 3),
-        selftest=old.get("selftest"),
-        spent=spending.as_json(True) if spending.budget.given else None,
-        **{
-            key: old[key]
-            for key in ("model", "fingerprint", "fingerprint_sha256", "versions", "started", "interrupted")
-        },
-    )
-
-
-def asked_before(old: Mapping[str, Any], task: str) -> dict[str, Any]:
-    """Return how the run asked a task, as its manifest says; scoring again does not change it."""
-    manifest = (old.get("manifests") or {}).get(task) or {}
-    return {name: manifest[name] for name in ("prompts_sha256", "generation") if name in manifest}
-
-
-def joined_by_task(
-    tasks: Mapping[str, Task], config: RunConfig, model_name: str, folder: Path
-) -> dict[str, JoinedRows]:
-    """Join the run's rows with every task's documents, and say how many sounds were not needed. Raises MarathonError."""
-    joined = {name: rows_of_run(task, config, model_name, folder) for name, task in tasks.items()}
-    if unheard := sum(rows.unheard for rows in joined.values()):
-        are = "sound file is" if unheard == 1 else "sound files are"
-        print(
-            f"marathon-eval: {unheard} {are} not there, and not needed: the answers are the run's own "
-            "(clips are compared by their names)",
-            file=sys.stderr,
-        )
-    return joined
-
-
-def rows_of_run(task: Task, config: RunConfig, model_name: str, folder: Path) -> JoinedRows:
-    """Join the run's rows with the task's documents, and say which rows are left out. Raises MarathonError."""
-    from marathon_eval.evaluator.rescore.join_rows import joined_rows, row_numbers
-
-    joined = joined_rows(task, config, model_name, folder)
-    if joined.left_over:
-        print(
-            f"marathon-eval: {task.name}: {row_numbers(joined.left_over)} of the run left out: "
-            "no row of the task asks this any more",
-            file=sys.stderr,
-        )
-    return joined
-
-
-def score_again(
-    task: Task, joined: JoinedRows, judge: Judge | None
-) -> tuple[CompressedSamples, dict[str, Any]]:
-    """Score every document from its stored response; also return the judge's facts for the run's manifest."""
-    from marathon_eval.evaluator.score_run import judged_by, scored_sample
-    from marathon_eval.results.compressed_samples import CompressedSamples
-
-    judged = judged_by(judge, task, ((doc, responses_to(doc, joined.rows)) for doc in joined.docs.docs))
-    samples = CompressedSamples()
-    for doc in joined.docs.docs:
-        row = joined.rows.get(doc.doc_id, {"prompt_sha256": None, "audio": []})
-        responses = responses_to(doc, joined.rows)
-        sample = scored_sample(task, doc, responses, judged.verdicts.get(doc.doc_id) if judged else None)
-        samples.append(replace(sample, cached=True, prompt_sha256=row["prompt_sha256"], audio=row["audio"]))
-    return samples, {"judge": judged.facts} if judged else {}
-
-
-def responses_to(doc: Doc, rows: Mapping[int, Mapping[str, Any]]) -> list[Response]:
-    """Return the responses that the run has for a document, or one that failed."""
-    from marathon_eval.api.model import Response
-
-    if doc.doc_id in rows:
-        return responses_of(rows[doc.doc_id])
-    return [Response.failed(doc.error or "the row lacks what its prompt needs")]
-
-
-def responses_of(row: Mapping[str, Any]) -> list[Response]:
-    """Rebuild the responses, one per repeat, that a row of samples_<task>.jsonl was written from."""
-    from marathon_eval.api.model import Response, Usage
-
-    texts = row["response"] if isinstance(row["response"], list) else [row["response"]]
-    usage = {key: value for key, value in row["usage"].items() if key in Usage.__dataclass_fields__}
-    return [
-        Response(text or "", status=row["status"], error=row["error"], usage=Usage(**usage)) for text in texts
-    ]

@@ -17,12 +17,16 @@ from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import ReadingScore, RunResult, Sample
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
-from marathon_eval.evaluator.evaluator import as_judged, judge_with, load_tasks
+from marathon_eval.evaluator.budget_flags import score_budget
+from marathon_eval.evaluator.config import RunConfig
+from marathon_eval.evaluator.evaluator import as_judged, build_judge, judge_with, load_tasks
 from marathon_eval.evaluator.provenance import recorded_versions
+from marathon_eval.evaluator.requests import cache_folder
 from marathon_eval.evaluator.rescore.official_output import released_printout
 from marathon_eval.evaluator.rescore.predictions_file import Joined, joined_predictions, read_predictions
 from marathon_eval.evaluator.run_scores import default_subsets
 from marathon_eval.evaluator.score_run import judged_by, scored_sample
+from marathon_eval.evaluator.spending import Spending
 from marathon_eval.files import sha256_of
 from marathon_eval.results.label import condition_of, selection_of
 from marathon_eval.scoring.released.air_bench_mmar_mmau import INVALID
@@ -36,7 +40,6 @@ from marathon_eval.task.task import Task
 if TYPE_CHECKING:
     from marathon_eval.api.model import Model
     from marathon_eval.evaluator.judge import Judged
-    from marathon_eval.evaluator.spending import Spending
 
 #: Start of a prediction that reports a failure: AudioMarathon's scripts write it in place of a response.
 FAILED = "ERROR"
@@ -84,6 +87,27 @@ class ScoringLoader(DocLoader):
         """Accept a row without audio: a prediction is scored without its clip."""
 
 
+def scored_predictions(config: RunConfig, path: Path, key: str | None = None) -> Predicted:
+    """Score a predictions file for the config's tasks, with its folders, subset, judge and cache. Raises MarathonError."""
+    judge = build_judge(Registry(config.include_path, config.trust_task_code), config)
+    spending = Spending(score_budget(config, judge))
+    with ResponseCache(cache_folder(config)) as cache:
+        scored = score_predictions(
+            config.tasks,
+            path,
+            include_path=config.include_path,
+            data_dir=config.data_dir,
+            subset=config.subset,
+            judge=judge,
+            cache=cache,
+            key=key,
+            judge_generation=config.judge_gen_kwargs,
+            spending=spending,
+            trust_task_code=config.trust_task_code,
+        )
+    return replace(scored, result=replace(scored.result, spent=spending.of_scoring()))
+
+
 def score_predictions(
     names: Sequence[str],
     path: Path,
@@ -95,10 +119,11 @@ def score_predictions(
     key: str | None = None,
     judge_generation: Mapping[str, Any] | None = None,
     spending: Spending | None = None,
+    trust_task_code: bool = False,
 ) -> Predicted:
     """Score a predictions file for tasks and groups. Asks no model but the judge, which `spending` bounds. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
-    tasks, groups = load_tasks(Registry(include_path), names)
+    tasks, groups = load_tasks(Registry(include_path, trust_task_code), names)
     if turned := [name for name, task in tasks.items() if task.has_turns]:
         raise MarathonError(
             f"{path}: {turned[0]} has doc_to_messages, and a predictions file has one answer a row"

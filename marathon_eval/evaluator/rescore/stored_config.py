@@ -39,6 +39,7 @@ _TAKEN: Mapping[str, type | tuple[type, ...]] = {
     "swap_audio": bool,
     "permute_choices": int,
     "transform": str,
+    "run_name": str,
 }
 #: Settings that are typed again or not used.
 TYPED = ("data_dir", "include_path", "judge_model", "judge_args", "judge_gen_kwargs", "use_cache")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from marathon_eval.api.complete import complete
 from marathon_eval.api.model import Generation, Model, Request
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine import runner
-from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, all_finite
+from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, are_finite
 
 SAID = "logits at token 1 are not finite numbers (NaN or infinite)"
 
@@ -35,10 +36,17 @@ def spoil(model: Any) -> None:
         model.get_output_embeddings().weight[0] = float("nan")
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("press", [{}, {"press": "dart", "ratio": 0.5}, {"press": "knorm", "ratio": 0.5}])
 def test_an_audio_model(
-    checkpoint: Path, requests: list[Request], press: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path,
+    requests: list[Request],
+    press: dict[str, Any],
+    temperature: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    generation = Generation(max_new_tokens=3, temperature=temperature, seed=1)
+    requests = [replace(request, generation=generation) for request in requests]
     load = runner.load
 
     def spoilt(*arguments: Any, **more: Any) -> Any:
@@ -88,7 +96,7 @@ def test_only_the_rows_own_tokens_count() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "finite"),
+    ("values", "expected"),
     [
         ([0.0, float("-inf")], True),
         ([0.0, float("nan")], False),
@@ -96,5 +104,6 @@ def test_only_the_rows_own_tokens_count() -> None:
         ([float("-inf")] * 2, False),
     ],
 )
-def test_masked_tokens_are_no_fault(values: list[float], finite: bool) -> None:
-    assert all_finite(torch.tensor(values)) is finite
+def test_masked_tokens_are_no_fault(values: list[float], expected: bool) -> None:
+    assert bool(are_finite(torch.tensor(values))) is expected
+    assert are_finite(torch.tensor([values, [0.0, 0.0]])).tolist() == [expected, True]

@@ -17,9 +17,12 @@ def broken_logits(token: int) -> str:
     )
 
 
-def all_finite(logits: Tensor) -> bool:
-    """Return whether the largest logit is a finite number; NaN anywhere makes the maximum NaN."""
-    return bool(torch.isfinite(logits.max()))
+def are_finite(logits: Tensor) -> Tensor:
+    """Return for logits [..., vocabulary] whether the largest is a finite number [...]; it waits for no device.
+
+    NaN anywhere makes the maximum NaN.
+    """
+    return torch.isfinite(logits.max(dim=-1).values)
 
 
 class FiniteLogits(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped
@@ -34,7 +37,7 @@ class FiniteLogits(LogitsProcessor):  # type: ignore[misc]  # transformers is un
         self._first: Tensor | None = None
 
     def __call__(self, input_ids: Tensor, scores: Any) -> Any:
-        bad = ~torch.isfinite(scores.max(dim=-1).values)
+        bad = ~are_finite(scores)
         if self._first is None:
             self._first = torch.full_like(bad, -1, dtype=torch.long)
         self._first = torch.where(bad & (self._first < 0), self.steps, self._first)
@@ -64,7 +67,7 @@ class FinitePasses(LogitsProcessor):  # type: ignore[misc]  # transformers is un
         self.begin = begin_index
 
     def __call__(self, input_ids: Tensor, scores: Any) -> Any:
-        bad = (~torch.isfinite(scores.max(dim=-1).values) & (input_ids[:, -1] != self.end)).any()
+        bad = (~are_finite(scores) & (input_ids[:, -1] != self.end)).any()
         if self._first is None:
             self._first = torch.full_like(bad, -1, dtype=torch.long)
         self._first = torch.where(bad & (self._first < 0), input_ids.shape[1] - self.begin, self._first)

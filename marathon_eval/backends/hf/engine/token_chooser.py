@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogitsWarper
 
 from marathon_eval.api.model import Generation
-from marathon_eval.backends.hf.engine.finite_logits import all_finite, broken_logits
+from marathon_eval.backends.hf.engine.finite_logits import are_finite, broken_logits
 from marathon_eval.backends.hf.engine.loaded import Loaded
 from marathon_eval.backends.hf.engine.usage import now
 from marathon_eval.errors import RowError
@@ -35,9 +35,12 @@ class Chooser:
             self._generator = torch.Generator(self.loaded.device).manual_seed(self.generation.seed)
 
     def __call__(self, logits: Tensor) -> int | None:
-        if not all_finite(logits):
+        meant = are_finite(logits)
+        chosen = self._next(logits, meant)
+        # a token has to be read at every step, and one read waits for the device as long as two numbers do
+        token, is_meant = torch.stack([chosen, meant.to(chosen.dtype)]).tolist()
+        if not is_meant:
             raise RowError(broken_logits(len(self.tokens)))
-        token = self._next(logits)
         if self.first_at is None:
             self.first_at = now(self.loaded.device)
         self.tokens.append(token)
@@ -46,15 +49,16 @@ class Chooser:
             return None
         return token if len(self.tokens) < self.generation.max_new_tokens else None
 
-    def _next(self, logits: Tensor) -> int:
+    def _next(self, logits: Tensor, meant: Tensor) -> Tensor:
+        """Return the next token's number, on the logits' device; sampling, which stops the process at NaN, gets zeros there."""
         generation = self.generation
         if generation.temperature <= 0:
-            return int(logits.argmax())
+            return logits.argmax()
         warpers = LogitsProcessorList([TemperatureLogitsWarper(generation.temperature)])
         if generation.top_p < 1:
             warpers.append(TopPLogitsWarper(generation.top_p))
-        scores = warpers(None, logits[None].float())
-        return int(torch.multinomial(scores.softmax(-1), num_samples=1, generator=self._generator))
+        scores = warpers(None, torch.where(meant, logits, torch.zeros_like(logits))[None].float())
+        return torch.multinomial(scores.softmax(-1), num_samples=1, generator=self._generator)[0, 0]
 
     def _stopped(self) -> bool:
         return bool(self.generation.stop) and any(stop in self.text() for stop in self.generation.stop)
