@@ -39,7 +39,7 @@ from marathon_eval.task.task import Task
 
 if TYPE_CHECKING:
     from marathon_eval.api.model import Model
-    from marathon_eval.evaluator.judge import Judged
+    from marathon_eval.evaluator.judge import Judge, Judged
 
 #: Start of a prediction that reports a failure: AudioMarathon's scripts write it in place of a response.
 FAILED = "ERROR"
@@ -136,12 +136,7 @@ def score_predictions(
         raise MarathonError(f"{path}: no row belongs to {', '.join(names)}")
     docs = {name: documents(task, joined[name], subset) for name, task in tasks.items()}
     cached_judge = judge_with(judge, cache or ResponseCache(None), judge_generation or {}, spending=spending)
-    samples: dict[str, list[Sample]] = {}
-    manifests: dict[str, Any] = {}
-    for name, task in tasks.items():
-        judged = judged_by(cached_judge, task, _texts(docs[name], joined[name]))
-        samples[name] = [_sample(task, doc, joined[name].given, judged) for doc in docs[name].docs]
-        manifests[name] = {**docs[name].manifest(), **({"judge": judged.facts} if judged else {})}
+    samples, manifests = _scored(tasks, docs, joined, cached_judge)
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
     config = {"tasks": list(names), "predictions": str(path), "data_dir": data_dir, "subset": subset}
     fingerprint = {"model": "predictions", "file": file.path.name, "sha256": file.sha256, "key": file.key}
@@ -164,6 +159,19 @@ def score_predictions(
     return Predicted(
         result, released_printout(tasks, docs, {name: joined[name].given for name in tasks}, samples)
     )
+
+
+def _scored(
+    tasks: Mapping[str, Task], docs: Mapping[str, DocSet], joined: Mapping[str, Joined], judge: Judge | None
+) -> tuple[dict[str, list[Sample]], dict[str, Any]]:
+    """Return the samples and the manifest of each task."""
+    samples: dict[str, list[Sample]] = {}
+    manifests: dict[str, Any] = {}
+    for name, task in tasks.items():
+        judged = judged_by(judge, task, _texts(docs[name], joined[name]))
+        samples[name] = [_sample(task, doc, joined[name].given, judged) for doc in docs[name].docs]
+        manifests[name] = {**docs[name].manifest(), **({"judge": judged.facts} if judged else {})}
+    return samples, manifests
 
 
 def documents(task: Task, joined: Joined, subset: str | None) -> DocSet:
