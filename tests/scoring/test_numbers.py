@@ -64,6 +64,38 @@ def test_forms_of_numbers(text: str, point: float | None, comma: float | None) -
         assert (None if found is None else float(found)) == wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("The answer is 42. I am confident this answer is correct.", 42),
+        ("Answer: 42 (the answer is approximate)", 42),
+        ("42. Please note this answer is an estimate", 42),
+        ("The answer is 42.\n\nNote that my answer is based on 3 listens.", 42),
+        ("I heard 3 of them. My answer is a guess: 5", 5),
+        ("My answer is based on the clip, so 5", 5),
+        ("The answer is 3, because 4 - 1 = 3, and 10 = total", 3),
+        ("The final answer is 4. Wait, the answer is 5", 5),
+        ("**Answer:** 7", 7),
+        ("3 dogs + 2 cats = 5", 5),
+        ("2 dogs, 3 cats, total = 5", 5),
+        ("tempo = 120", 120),
+        ("Dogs = 3, cats = 4", None),
+        ("The answer is 5. The alternative = 7", None),
+        ("There are 3 dogs. The answer is unknown.", None),
+        ("There are 3 dogs. The answer is five.", None),
+        ("The answer is 42. This answer is 90% certain.", None),
+        ("answer is", None),
+    ],
+)
+def test_a_remark_on_the_answer_gives_way_to_the_answer(text: str, number: int | None) -> None:
+    assert one_number(text) == number
+
+
+def test_counts_in_words_are_read_in_the_part_that_states_the_answer() -> None:
+    assert one_number("There are 3 dogs. The answer is five.", words=True) == 5
+    assert one_number("The answer is five. This answer is final.", words=True) == 5
+
+
 @given(st.floats(-1e9, 1e9), st.sampled_from([".", ","]))
 def test_every_number_as_python_writes_it_is_read(number: float, sign: Any) -> None:
     text = f"{number:.6f}"

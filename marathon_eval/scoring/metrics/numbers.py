@@ -17,7 +17,7 @@ from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.errors import MarathonError
 from marathon_eval.scoring.filters.counts import counts_in_digits
 from marathon_eval.scoring.metrics.normalizers import language_code
-from marathon_eval.scoring.metrics.stated import stated_part
+from marathon_eval.scoring.metrics.stated import stated_parts
 
 #: The sign before the decimals.
 DecimalSign = Literal[".", ","]
@@ -105,10 +105,16 @@ def numbers_in(text: str, decimal: DecimalSign = ".") -> list[Decimal] | None:
     return found
 
 
-def one_number(text: str | None, decimal: DecimalSign = ".") -> Decimal | None:
-    """Return the number that a text states; None for no number, and for several different ones."""
-    found = numbers_in(stated_part(text or ""), decimal) or []
-    return found[0] if found and all(number == found[0] for number in found) else None
+def one_number(text: str | None, decimal: DecimalSign = ".", words: bool = False) -> Decimal | None:
+    """Return the number that a text states; None for no number, and for several different ones.
+
+    `words` reads English counts up to 99 too, in the part of the text that states the answer.
+    """
+    for part in stated_parts(text or ""):
+        found = numbers_in(counts_in_digits(part) if words else part, decimal)
+        if found != []:
+            return found[0] if found and all(number == found[0] for number in found) else None
+    return None
 
 
 def _ascii_digits(text: str) -> str:
@@ -149,8 +155,7 @@ def _error_of(
     known = [gold for gold in golds if gold is not None]
     if len(known) < len(golds) or not known:
         return None
-    answer = row.answer.value
-    said = one_number(counts_in_digits(stated_part(answer)) if words and answer else answer, decimal)
+    said = one_number(row.answer.value, decimal, words)
     if said is None:
         return None, abs(known[0])
     return min((abs(said - gold), abs(gold)) for gold in known)

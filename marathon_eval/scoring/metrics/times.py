@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from marathon_eval.api.lazy_pattern import lazy_pattern
-from marathon_eval.scoring.metrics.stated import stated_part
+from marathon_eval.scoring.metrics.stated import stated_parts
 
 _UNITS = {
     0.001: "ms msec millisecond milliseconds millisekunden 毫秒",
@@ -42,8 +42,13 @@ def times_in(text: str) -> list[float] | None:
 
     A bare number is in seconds, except before a range's end with a unit: "1 to 2 min" is 60 and 120.
     """
-    text = stated_part(text)
-    found = [*_found(text)]
+    for part in stated_parts(text):
+        if found := [*_found(part)]:
+            return _in_seconds(part, found)
+    return []
+
+
+def _in_seconds(text: str, found: list[_Found]) -> list[float] | None:
     values: list[float] = []
     for place, time in enumerate(found):
         value = time.value
