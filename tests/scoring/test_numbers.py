@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -50,6 +51,35 @@ def row(said: str | None, *targets: str) -> ScoredRow:
         ("2 + 3 = 5", 5, 5),
         ("Between 3 and 5, so the answer is 4.", 4, 4),
         ("12, that is 12.0", 12, 12),
+        ("minus 5 degrees", -5, -5),
+        ("moins 5", -5, -5),
+        ("负5度", -5, -5),
+        ("5 degrees below zero", -5, -5),
+        ("plus or minus 5", 5, 5),
+        ("au moins 5", 5, 5),
+        ("1.5 million", 1.5e6, 1.5e6),
+        ("2 hundred thousand", 200000, 200000),
+        ("3 dozen", 36, 36),
+        ("5k steps, at 5 kHz", None, None),
+        ("5k", 5000, 5000),
+        ("5kHz", 5, 5),
+        ("1.5万", 15000, 15000),
+        ("2 hundred and five", None, None),
+        ("two hundred and 5", None, None),
+        ("3百5十", None, None),
+        ("5 Billionen", None, None),
+        ("2½ hours", 2.5, 2.5),
+        ("½", 0.5, 0.5),
+        ("2 and a half million", 2.5e6, 2.5e6),
+        ("2 point 5", 2.5, 2.5),
+        ("2 heures et demie", None, None),
+        ("2个半小时", None, None),
+        ("3 tenths", None, None),
+        ("10²", None, None),
+        ("１２．５", 12.5, 12.5),
+        ("１，０００", 1000, 1),
+        ("我听到3，4", None, None),
+        ("答案是42个", 42, 42),
         ("3-5", None, None),
         ("3 or 5", None, None),
         ("1.2.3", None, None),
@@ -94,6 +124,9 @@ def test_a_remark_on_the_answer_gives_way_to_the_answer(text: str, number: int |
 def test_counts_in_words_are_read_in_the_part_that_states_the_answer() -> None:
     assert one_number("There are 3 dogs. The answer is five.", words=True) == 5
     assert one_number("The answer is five. This answer is final.", words=True) == 5
+    assert one_number("two and a half", words=True) == Decimal("2.5")
+    assert one_number("three thousand", words=True) == 3000
+    assert one_number("one hundred and four", words=True) is None
 
 
 @given(st.floats(-1e9, 1e9), st.sampled_from([".", ","]))
@@ -110,6 +143,8 @@ def test_tolerances_are_exact() -> None:
     assert metric("number_match", rel_tol=0.05).score(row("-105", "-100")) == 1
     assert metric("number_match", rel_tol=0.05).score(row("106", "100")) == 0
     assert metric("number_match").score(row("7", "5", "7")) == 1
+    assert metric("number_match", rel_tol=0.5).score(row("52", "10", "100")) == 1
+    assert metric("number_match", rel_tol=0.5).score(row("49", "10", "100")) == 0
 
 
 def test_the_language_says_what_a_comma_means_in_answers() -> None:
