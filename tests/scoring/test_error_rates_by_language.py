@@ -5,9 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import jiwer
 import pytest
+from whisper_normalizer.basic import BasicTextNormalizer
+from whisper_normalizer.english import EnglishTextNormalizer
 
 from helpers.minimal_task import make_task, write_task
 from helpers.transcript_pairs import SENTENCES, pairs
@@ -173,3 +176,38 @@ def test_languages_have_several_names() -> None:
         "yue",
         "he",
     ]
+
+
+@pytest.mark.parametrize(
+    ("gold", "said"),
+    [
+        ("I don't know, it's fine", "I don’t know, it’s fine"),
+        ("he's gone and they've left", "heʼs gone and they‘ve left"),
+        ("the rock 'n' roll of O'Brien's", "the rock ’n’ roll of O’Brien’s"),
+        ("hello there", "Hello there..."),
+        ("hello there", "Hello there…"),
+        ("hello there", "... hello... there . . ."),
+        ("hello there (she waves)", "hello there."),
+        ("hello there", "hel\u00adlo the\u200bre\ufeff"),
+        ("it takes 3.5 hours", "It takes 3.5 hours.."),
+    ],
+)
+def test_english_words_do_not_depend_on_typography(gold: str, said: str) -> None:
+    assert rate("wer", "en", (gold, said)) == 0
+    assert rate("wer", "en", (said, gold)) == 0
+    assert rate("wer", "en", (gold, f"{said} word")) > 0
+
+
+def test_other_languages_have_no_invisible_characters_in_words_either() -> None:
+    assert rate("wer", "de", ("schöne Wörter da", "schö\u00adne Wörter\u2060 da…")) == 0
+
+
+@pytest.mark.parametrize("name", ["whisper_english", "whisper_basic"])
+def test_plain_texts_are_normalised_as_whispers_own_do(
+    name: Literal["whisper_english", "whisper_basic"],
+) -> None:
+    own = {"whisper_english": EnglishTextNormalizer(), "whisper_basic": BasicTextNormalizer()}[name]
+    for _, gold, said in PAIRS:
+        for text in (gold, said):
+            if text.isascii() and ".." not in text:
+                assert normalizer_for(name, None)(text) == own(text)

@@ -85,16 +85,60 @@ def test_ranked_figures_are_scikit_learns(ranked: list[str], gold: set[str], k: 
     ],
 )
 def test_forms_of_lists(text: str) -> None:
-    assert {*listed_labels(text, row(None, "A", "C", context=OPTIONS))} == {"option 0", "option 2"}
+    assert {*listed_labels(text, row(None, "A", "C", context=OPTIONS))} == {"dog", "rain"}
     assert metric("exact_set").score(row(text, "A", "rain", context=OPTIONS)) == 1
     assert metric("exact_set").score(row(text, "A", "B", context=OPTIONS)) == 0
 
 
 def test_labels_that_hold_a_separator_or_begin_with_a_letter() -> None:
-    assert listed_labels("cat, small, dog", row(None, "A", context=OPTIONS)) == ["option 1", "option 0"]
-    assert listed_labels("d major", row(None, "A", context=OPTIONS)) == ["option 3"]
+    assert listed_labels("cat, small, dog", row(None, "A", context=OPTIONS)) == ["cat, small", "dog"]
+    assert listed_labels("d major", row(None, "A", context=OPTIONS)) == ["d major"]
     jazz = row("Jazz and rock and roll", "rock and roll", "jazz")
     assert metric("exact_set").score(jazz) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "gold", "score"),
+    [
+        ("Option A, Option C", ("dog", "rain"), 1),
+        ("choice (a) and choice (c)", ("dog", "rain"), 1),
+        ("Option A: dog; option C: rain", ("dog", "rain"), 1),
+        ("Option 0, Option 2", ("dog", "rain"), 0),
+        ("option 1", ("cat, small",), 0),
+    ],
+)
+def test_options_are_named_by_letter_and_not_by_number(said: str, gold: tuple[str, ...], score: int) -> None:
+    for name in ("exact_set", "set_f1", "mrr"):
+        assert metric(name).score(row(said, *gold, context=OPTIONS)) == score
+
+
+def test_an_option_may_be_called_by_a_number() -> None:
+    numbered = FilterContext(("Option 2", "Option 1"), ("A", "B"))
+    assert metric("exact_set").score(row("option 1", "B", context=numbered)) == 1
+    assert metric("exact_set").score(row("option a", "option 2", context=numbered)) == 1
+
+
+@pytest.mark.parametrize("context", [OPTIONS, OPEN])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answers are dog, rain. I am confident this answer is correct.",
+        "dog, rain\nMy answer is based on the whole clip.",
+        "dog, rain (this answer is an estimate)",
+        "Answer: dog and rain. The answer is approximate.",
+    ],
+)
+def test_a_remark_on_the_answer_is_no_list(text: str, context: FilterContext) -> None:
+    assert metric("exact_set").score(row(text, "dog", "rain", context=context)) == 1
+
+
+def test_a_later_statement_and_a_denial_go_before_what_they_take_back() -> None:
+    assert (
+        metric("exact_set").score(row("Answer: rain. Wait, the answer is dog", "dog", context=OPTIONS)) == 1
+    )
+    assert metric("set_f1").score(row("I heard dog. The answer is none", "dog", context=OPTIONS)) == 0
+    correct = FilterContext(("correct", "incorrect"), ("A", "B"))
+    assert metric("exact_set").score(row("I heard all. The answer is correct", "A", context=correct)) == 1
 
 
 def test_what_is_no_option_is_a_false_alarm() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -50,6 +51,35 @@ def row(said: str | None, *targets: str) -> ScoredRow:
         ("2 + 3 = 5", 5, 5),
         ("Between 3 and 5, so the answer is 4.", 4, 4),
         ("12, that is 12.0", 12, 12),
+        ("minus 5 degrees", -5, -5),
+        ("moins 5", -5, -5),
+        ("负5度", -5, -5),
+        ("5 degrees below zero", -5, -5),
+        ("plus or minus 5", 5, 5),
+        ("au moins 5", 5, 5),
+        ("1.5 million", 1.5e6, 1.5e6),
+        ("2 hundred thousand", 200000, 200000),
+        ("3 dozen", 36, 36),
+        ("5k steps, at 5 kHz", None, None),
+        ("5k", 5000, 5000),
+        ("5kHz", 5, 5),
+        ("1.5万", 15000, 15000),
+        ("2 hundred and five", None, None),
+        ("two hundred and 5", None, None),
+        ("3百5十", None, None),
+        ("5 Billionen", None, None),
+        ("2½ hours", 2.5, 2.5),
+        ("½", 0.5, 0.5),
+        ("2 and a half million", 2.5e6, 2.5e6),
+        ("2 point 5", 2.5, 2.5),
+        ("2 heures et demie", None, None),
+        ("2个半小时", None, None),
+        ("3 tenths", None, None),
+        ("10²", None, None),
+        ("１２．５", 12.5, 12.5),
+        ("１，０００", 1000, 1),
+        ("我听到3，4", None, None),
+        ("答案是42个", 42, 42),
         ("3-5", None, None),
         ("3 or 5", None, None),
         ("1.2.3", None, None),
@@ -62,6 +92,41 @@ def test_forms_of_numbers(text: str, point: float | None, comma: float | None) -
     for sign, wanted in ((".", point), (",", comma)):
         found = one_number(text, sign)  # type: ignore[arg-type]  # a loop's variable is no literal
         assert (None if found is None else float(found)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("The answer is 42. I am confident this answer is correct.", 42),
+        ("Answer: 42 (the answer is approximate)", 42),
+        ("42. Please note this answer is an estimate", 42),
+        ("The answer is 42.\n\nNote that my answer is based on 3 listens.", 42),
+        ("I heard 3 of them. My answer is a guess: 5", 5),
+        ("My answer is based on the clip, so 5", 5),
+        ("The answer is 3, because 4 - 1 = 3, and 10 = total", 3),
+        ("The final answer is 4. Wait, the answer is 5", 5),
+        ("**Answer:** 7", 7),
+        ("3 dogs + 2 cats = 5", 5),
+        ("2 dogs, 3 cats, total = 5", 5),
+        ("tempo = 120", 120),
+        ("Dogs = 3, cats = 4", None),
+        ("The answer is 5. The alternative = 7", None),
+        ("There are 3 dogs. The answer is unknown.", None),
+        ("There are 3 dogs. The answer is five.", None),
+        ("The answer is 42. This answer is 90% certain.", None),
+        ("answer is", None),
+    ],
+)
+def test_a_remark_on_the_answer_gives_way_to_the_answer(text: str, number: int | None) -> None:
+    assert one_number(text) == number
+
+
+def test_counts_in_words_are_read_in_the_part_that_states_the_answer() -> None:
+    assert one_number("There are 3 dogs. The answer is five.", words=True) == 5
+    assert one_number("The answer is five. This answer is final.", words=True) == 5
+    assert one_number("two and a half", words=True) == Decimal("2.5")
+    assert one_number("three thousand", words=True) == 3000
+    assert one_number("one hundred and four", words=True) is None
 
 
 @given(st.floats(-1e9, 1e9), st.sampled_from([".", ","]))
@@ -78,6 +143,8 @@ def test_tolerances_are_exact() -> None:
     assert metric("number_match", rel_tol=0.05).score(row("-105", "-100")) == 1
     assert metric("number_match", rel_tol=0.05).score(row("106", "100")) == 0
     assert metric("number_match").score(row("7", "5", "7")) == 1
+    assert metric("number_match", rel_tol=0.5).score(row("52", "10", "100")) == 1
+    assert metric("number_match", rel_tol=0.5).score(row("49", "10", "100")) == 0
 
 
 def test_the_language_says_what_a_comma_means_in_answers() -> None:

@@ -63,8 +63,8 @@ _LINE_MARKS = lazy_pattern(
     r"^[ \t]*(?:[#>\-*\u2022]+[ \t]+(?!\d)|[#*\u2022]+[ \t]+|\d{1,2}[.)][ \t]+(?=\S))", re.MULTILINE
 )
 _BOXED = lazy_pattern(r"\\f?box(?:ed)?\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|\(?([A-Za-z])(?![A-Za-z]))")
-# "- 5" at the beginning of a line may be minus five or an entry of a list, so it is read as neither
-_DASHED_NUMBER = lazy_pattern(r"^\s*-\s+(?=\d)", re.MULTILINE)
+# "- 5" may be minus five, an entry of a list or what follows a dash, so it is read as none of them
+_DASHED_NUMBER = lazy_pattern(r"[-\u2212\u2013]\s+(?=\d)")
 _SENTENCE_ASKED = lazy_pattern(r"[^.!?\n]*\?")
 _HARMONY = lazy_pattern(
     r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*(?:<\|constrain\|>\w+\s*)?<\|message\|>"
@@ -131,15 +131,21 @@ def find(
 
 def _found(text: str, row: LetteredRow, known: ThoughtMarks) -> tuple[int | None, str]:
     """Return the place among the row's lettered texts, and the rule."""
+    unclear = _has_unclear_minus(text, row)
     if (
         len(text) < 8
+        and not unclear
         and len(name := plain_text(text)) > 1
         and name in (whole := option_texts(row.texts).whole)
     ):
         return whole[name], "option_text"
-    if row.letters and len(text) < 8 and text.isascii() and (place := _lone(text.strip(_AROUND))) is not None:
+    if row.letters and len(text) < 8 and text.isascii() and (place := _bare(text, row)) is not None:
         return _in_range(place, "bare", row)
-    if option_texts(row.texts).signed and (place := same_as(text.strip(), row.texts)) is not None:
+    if (
+        not unclear
+        and option_texts(row.texts).signed
+        and (place := same_as(text.strip(), row.texts)) is not None
+    ):
         return place, "option_text"
     answered = before_end(without_thoughts(text.translate(_QUOTES), known))
     if (first := first_turn(answered)) is not None:
@@ -151,8 +157,8 @@ def _found(text: str, row: LetteredRow, known: ThoughtMarks) -> tuple[int | None
 
 def _read_turn(text: str, row: LetteredRow) -> tuple[int | None, str]:
     normal = unicodedata.normalize("NFKC", text).translate(_QUOTES)
-    if "-" in normal and any(name.startswith("-") for name in option_texts(row.texts).whole):
-        normal = _DASHED_NUMBER.sub("pm", normal)
+    if _has_unclear_minus(normal, row):
+        normal = _DASHED_NUMBER.sub(r"\g<0>pm", normal)
     rest, chosen = without_copy(normal, row.texts)
     cleaned = clean(rest)
     if rest is not normal and not cleaned.strip(_AROUND):
@@ -210,6 +216,24 @@ def _lone(text: str) -> int | None:
     return ord(text.upper()) - ord("A") if len(text) == 1 and text.isascii() and text.isalpha() else None
 
 
+def _bare(text: str, row: LetteredRow) -> int | None:
+    """Return the place in the alphabet of a letter that is all of a text but for punctuation; "C#" and the grade "A-" are none."""
+    letter = text.strip(_AROUND)
+    if len(letter) != 1 or f"{letter}#" in text:
+        return None
+    grade = f"{letter}-".upper()
+    if grade in text.upper() and any(grade in option.upper() for option in row.texts):
+        return None
+    return _lone(letter)
+
+
+def _has_unclear_minus(text: str, row: LetteredRow) -> bool:
+    """Return whether a dash stands apart before a number, in a row with a negative option."""
+    return _DASHED_NUMBER.search(text) is not None and any(
+        name.startswith("-") for name in option_texts(row.texts).whole
+    )
+
+
 def _in_range(place: int, rule: str, row: LetteredRow) -> tuple[int | None, str]:
     if place >= row.letters or row.places[place] is None:
         return None, "out_of_range"
@@ -225,7 +249,7 @@ def _agreed(results: Sequence[tuple[int | None, str]], rule: str) -> tuple[int |
 
 
 def _layers(text: str, row: LetteredRow) -> tuple[int | None, str]:
-    if row.letters and (place := _lone(text.strip(_AROUND))) is not None:
+    if row.letters and (place := _bare(text, row)) is not None:
         return _in_range(place, "bare", row)
     # An option's own words may look like a statement ("A, B and C"; "Plan B"), so a whole match goes first.
     if (place := option_texts(row.texts).whole.get(plain_text(text))) is not None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 
 from marathon_eval.api.lazy_pattern import lazy_pattern
-from marathon_eval.scoring.filters.words import plain_text
+from marathon_eval.scoring.filters.words import BREAK, plain_text
 
 #: The words of 0 to 19, in order.
 SMALL_NUMBERS = [
@@ -42,6 +42,64 @@ _IN_TEXT = lazy_pattern(
     rf"\b(?:(?:{'|'.join(_TENS)})(?:[- ](?:{'|'.join(SMALL_NUMBERS[1:10])}))?|{'|'.join(sorted(SMALL_NUMBERS, key=len, reverse=True))})\b",
     re.IGNORECASE,
 )
+
+_TENS_OF_OTHERS = (
+    "vingt trente quarante cinquante soixante treinta cuarenta cincuenta sesenta setenta ochenta noventa vinte trinta quarenta "
+    "cinquenta sessenta oitenta двадцать тридцать сорок пятьдесят шестьдесят семьдесят восемьдесят девяносто"
+)
+_SCALES = (
+    "hundred thousand million billion trillion dozen hundreds thousands millions billions cent cents mille cien ciento cento mil "
+    "millones milhões mila milioni hundert tausend millionen сто тысяч тысячи миллион миллиона миллионов"
+)
+_SCALE = frozenset(_SCALES.split())
+_LARGE = frozenset([*_TENS, *_TENS_OF_OTHERS.split()]) | _SCALE
+_SMALL_OF_OTHERS = (
+    "un une deux trois quatre cinq sept huit neuf dix uno una dos tres cuatro cinco seis siete ocho nueve diez um uma dois duas três "
+    "quatro sete oito nove dez due tre quattro cinque sei sette otto dieci zwei drei vier fünf sechs sieben acht neun zehn "
+    "один два две три четыре пять шесть семь восемь девять десять"
+)
+_COUNTS = frozenset([*SMALL_NUMBERS, *_TENS, *_SMALL_OF_OTHERS.split()])
+_ALSO = frozenset(["and", "et", "y", "e", "und"])
+#: What makes another number of the one before it: "two and a half", "three quarters", "two point five".
+_PART_FOLLOWS = lazy_pattern(
+    r"(?:(?:and|et|y|e|und) )?(?:(?:an?|one|ein|une?|un) )?(?:half|quarter|third|demie?|medi[ao]|mezz[ao]|mei[ao]|halb)\b"
+    r"|(?:and )?three quarters\b|(?:halves|thirds|quarters|fifths|sixths|eighths|tenths|hundredths)\b|point \w"
+)
+
+
+def is_inside_number(words: Sequence[str], first: int, last: int) -> bool:
+    """Return whether the words from `first` to `last` are only a part of a number in words: "two" of "twenty-two".
+
+    `words` is what `words_and_breaks` returns. Numbers are "one hundred and four", "three thousand" and "two and a half" too.
+    """
+    return _begins_before(words, first) or _ends_after(words, last)
+
+
+def _is_count(word: str) -> bool:
+    return word in _COUNTS or word in _LARGE or word.isdigit()
+
+
+def _begins_before(words: Sequence[str], first: int) -> bool:
+    before = words[max(0, first - 2) : first][::-1]
+    if not before or before[0] == BREAK:
+        return False
+    if before == ["of", "half"] or before[0] == "point" and _is_count(before[-1]):
+        return _is_count(words[first])
+    if words[first] in _SCALE:  # "a hundred" and "one hundred" are the option "hundred"
+        return _is_count(before[0]) and before[0] not in ("one", "1")
+    linked = before[1:] if before[0] in _ALSO else before[:1]
+    return bool(linked) and linked[0] in _LARGE
+
+
+def _ends_after(words: Sequence[str], last: int) -> bool:
+    after = list(words[last + 1 : last + 5])
+    after = after[: after.index(BREAK)] if BREAK in after else after
+    if not after or not _is_count(words[last]):
+        return False
+    if after[0] in _SCALE or after[0] in ("vingt", "vingts") or _PART_FOLLOWS.match(" ".join(after)):
+        return True
+    linked = after[1:2] if after[0] in _ALSO else after[:1]
+    return words[last] in _LARGE and bool(linked) and _is_count(linked[0])
 
 
 def counts_in_digits(text: str) -> str:

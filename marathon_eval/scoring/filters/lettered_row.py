@@ -21,7 +21,7 @@ _CARRIED = lazy_pattern(
 #: Words in which a lone letter is a name of what was heard: "the note is D", "grade C".
 _NAMING = r"\b(?:note|key|chord|pitch|tone|grade|class|type|string|scale|vitamin|root|tonic)s?"
 _NAMED = lazy_pattern(
-    rf"{_NAMING}(?:\s+(?:is|was|of|sounds like|must be|should be|would be|seems to be))?\s*:?\s*(?:an?\s+)?[\"'(*]*([A-Za-z])(?![\w#\u266f\u266d+'-])",
+    rf"{_NAMING}(?:\s+(?:is|was|of|sounds like|must be|should be|would be|seems to be))?\s*:?\s*(?:an?\s+)?[\"'(*]*([A-Za-z])(?![\w#\u266f\u266d+'-]|\s(?:[#\u266f\u266d]|(?:sharp|flat)\b))",
     re.IGNORECASE,
 )
 #: What a lower-case ASCII text has if one of its words may be a letter, or a letter with an accidental, however notes are

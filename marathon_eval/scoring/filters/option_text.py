@@ -20,7 +20,7 @@ from marathon_eval.scoring.filters.common_options import (
     is_pronoun,
     praises_answer,
 )
-from marathon_eval.scoring.filters.counts import respelled_counts
+from marathon_eval.scoring.filters.counts import is_inside_number, respelled_counts
 from marathon_eval.scoring.filters.languages import (
     CONTRASTS,
     FOREIGN_DENIALS,
@@ -262,7 +262,9 @@ def _running(words: list[str], texts: OptionTexts) -> set[int]:
             if len(alias.words) == 1 and praises_answer(words, span[0]):
                 continue
             used.update(span)
-            if not _denied(words, span[0], span[-1], texts):
+            if not is_inside_number(words, span[0], span[-1]) and not _denied(
+                words, span[0], span[-1], texts
+            ):
                 named.add(alias.option)
     return named
 

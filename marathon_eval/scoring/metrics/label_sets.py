@@ -16,23 +16,35 @@ from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.api.metric import Mean, Metric, NumberTally, ScoredRow, Tally
 from marathon_eval.scoring.metrics.accuracy import same_label
 from marathon_eval.scoring.metrics.classification import f1
-from marathon_eval.scoring.metrics.stated import stated_part
+from marathon_eval.scoring.metrics.stated import stated_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _SEPARATOR = lazy_pattern(r"\s*[,;|/\n、،，；]\s*(?:and\s+|or\s+)?|\s+(?:and|&)\s+", re.IGNORECASE)
 _BULLET = lazy_pattern(r"^\s*(?:[-*•·]\s+|#?\d{1,2}[.):]\s+)")
+#: A letter with what it is: "option A", "choice (b)".
+_NAMED = lazy_pattern(r"(?:option|choice|label)\s+\(?(\w{1,2})\)?")
+_LETTERED = lazy_pattern(r"(?:(?:option|choice|label)\s+)?\(?(\w{1,2})[.):]+\s*(.+)")
 _EDGES = " \t*_`\"'“”„‘’«»[]{}"
 _NOTHING = frozenset(("", "none", "nothing", "no label", "n/a"))
 
 
 def listed_labels(text: str, row: ScoredRow) -> list[str]:
-    """Return the labels that a text lists, in order and each once; an option is written as its letter or text."""
-    labels: dict[str, None] = {}
-    for part in _parts(stated_part(text).strip(), row):
-        labels.update(dict.fromkeys(_canonical(part, row)))
-    return list(labels)
+    """Return the labels that a text lists, in order and each once; an option's letter or text becomes its text.
+
+    They stand in the last part that states an answer: with options, in the last one that names any of them.
+    """
+    listed: list[str] | None = None
+    options = {same_label(option) for option in row.context.choices}
+    for stated in stated_parts(text, remarks_last=not options):
+        labels = list(
+            dict.fromkeys(label for part in _parts(stated.strip(), row) for label in _canonical(part, row))
+        )
+        if not options or not options.isdisjoint(labels):
+            return labels
+        listed = labels if listed is None else listed
+    return listed or []
 
 
 def gold_labels(row: ScoredRow) -> list[str]:
@@ -85,15 +97,16 @@ def _canonical(part: str, row: ScoredRow) -> list[str]:
     ):
         plain = same_label(text)
         bare = plain.strip("()").rstrip(".):")
+        bare = named[1] if (named := _NAMED.fullmatch(bare)) else bare
         if plain in options or bare in names:
-            return [f"option {options.get(plain, names.get(bare, -1))}"]
-        lettered = re.fullmatch(r"\(?(\w{1,2})[.):]+\s*(.+)", plain)
+            return [same_label(choices[options.get(plain, names.get(bare, -1))])]
+        lettered = _LETTERED.fullmatch(plain)
         if lettered and lettered[1] in names and options.get(lettered[2]) == names[lettered[1]]:
-            return [f"option {names[lettered[1]]}"]
+            return [lettered[2]]
         if letters and all(sign in letters for sign in text.split() or ["?"]):
-            return [f"option {letters.index(sign)}" for sign in text.split()]
+            return [same_label(choices[letters.index(sign)]) for sign in text.split()]
         if letters and len(text) > 1 and len({*text}) == len(text) and all(sign in letters for sign in text):
-            return [f"option {letters.index(sign)}" for sign in text]
+            return [same_label(choices[letters.index(sign)]) for sign in text]
     return [] if plain in _NOTHING else [plain]
 
 

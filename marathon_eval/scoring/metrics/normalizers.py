@@ -2,7 +2,8 @@
 
 `whisper_english` and `whisper_basic` are those of Radford et al. 2022, appendix C (package whisper-normalizer). The
 basic one puts a space in place of every combining mark, which removes vowel signs of Indic and South-East Asian
-scripts and splits pointed Hebrew and Arabic words; languages written with marks take `keep_marks`.
+scripts and splits pointed Hebrew and Arabic words; languages written with marks take `keep_marks`. Before both, typographic
+apostrophes, rows of dots and invisible characters get one form, which Whisper's own do not do: "don’t" was no "don't".
 """
 
 from __future__ import annotations
@@ -207,6 +208,9 @@ _DOTLESS_CAPITALS = str.maketrans({"I": "ı", "İ": "i"})
 
 #: Apostrophes and quotation marks between two letters, where they belong to the word, as in Ukrainian and Hebrew.
 _INSIDE_WORD = re.compile("(?<=[^\\W\\d_])['\"’ʼ׳״](?=[^\\W\\d_])")
+_APOSTROPHE = re.compile("[’ʼ＇]|(?<=[^\\W\\d_])[‘´`′](?=[^\\W\\d_])")
+_DOTS = re.compile(r"\.{2,}")
+_LONE_DOT = re.compile(r"(?<!\S)\.+(?!\S)")
 #: Letters that only stretch a word in writing.
 _TATWEEL = "ـ"
 
@@ -268,10 +272,25 @@ def named_normalizer(name: Normalizer, dotless: bool = False) -> Callable[[str],
     if name == "whisper_english":
         from whisper_normalizer.english import EnglishTextNormalizer
 
-        return lru_cache(maxsize=4096)(EnglishTextNormalizer())
+        english = EnglishTextNormalizer()
+        return lru_cache(maxsize=4096)(lambda text: _without_lone_dots(english(typewritten(text))))
     from whisper_normalizer.basic import BasicTextNormalizer
 
-    return lru_cache(maxsize=4096)(BasicTextNormalizer())
+    basic = BasicTextNormalizer()
+    return lru_cache(maxsize=4096)(lambda text: basic(typewritten(text)))
+
+
+def typewritten(text: str) -> str:
+    """Return a text with the apostrophe of typewriters, a space for a row of dots, and no invisible characters (Cf)."""
+    if not text.isascii():
+        text = _APOSTROPHE.sub("'", text.replace("…", "..."))
+        text = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")
+    return _DOTS.sub(" ", text)
+
+
+def _without_lone_dots(text: str) -> str:
+    """Remove the dots that Whisper's rule leaves as words, of which one at the text's end has no sign behind it."""
+    return " ".join(word for word in text.split() if word.strip(".")) if _LONE_DOT.search(text) else text
 
 
 def keep_marks(text: str, dotless: bool = False) -> str:

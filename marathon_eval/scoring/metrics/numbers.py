@@ -1,26 +1,19 @@
-"""Reads numbers in answers, in the forms of any locale, and compares them: within a tolerance, or by absolute error.
+"""Compares the number that an answer states with the gold: within a tolerance, or by absolute error.
 
-Numbers are decimal and exact: "12.50" is 12.5. Where a point or comma may separate thousands or decimals, `decimal`
-decides, else `language`; every form with one possible reading is read so whatever they say ("1.234,56", "12,5").
+numerals.py reads the numbers. Where a point or comma may separate thousands or decimals, `decimal` decides, else `language`.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
-from typing import Literal
+from decimal import Decimal
 
-from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.errors import MarathonError
 from marathon_eval.scoring.filters.counts import counts_in_digits
 from marathon_eval.scoring.metrics.normalizers import language_code
-from marathon_eval.scoring.metrics.stated import stated_part
-
-#: The sign before the decimals.
-DecimalSign = Literal[".", ","]
+from marathon_eval.scoring.metrics.numerals import DecimalSign, numbers_in
+from marathon_eval.scoring.metrics.stated import stated_parts
 
 #: Languages that write a comma before decimals.
 _COMMA = frozenset(
@@ -78,61 +71,18 @@ _COMMA = frozenset(
         "vi",
     ]
 )
-_SPACES = "  \u2009\u202f'’_"
-_TOKEN = lazy_pattern(
-    rf"(?<![\w.,])([+-](?=[\d.,]))?(\d{{1,3}}(?:[{_SPACES}]\d{{3}})+(?![\d])(?:[.,]\d+)?|\d[\d.,]*|[.,]\d+)"
-    r"(?:[eE]([+-]?\d{1,3})(?!\w))?"
-)
-_GROUPS = {
-    sign: lazy_pattern(
-        rf"[1-9]\d{{0,2}}(?:{re.escape(sign)}\d{{3}})+|[1-9]\d?(?:{re.escape(sign)}\d{{2}})+{re.escape(sign)}\d{{3}}"
-    )
-    for sign in ".,"
-}
-#: Minus signs, and the Arabic signs for decimals and thousands.
-_SIGNS = str.maketrans({**dict.fromkeys("−–﹣－", "-"), "٫": ".", "٬": None})
 
 
-def numbers_in(text: str, decimal: DecimalSign = ".") -> list[Decimal] | None:
-    """Return the numbers of a text in order; None if one of them has no possible reading, such as "1.2.3"."""
-    found: list[Decimal] = []
-    for sign, digits, exponent in _TOKEN.findall(_ascii_digits(text).translate(_SIGNS)):
-        number = _number(digits.rstrip(".,"), decimal)
-        if number is None:
-            return None
-        scaled = number.scaleb(int(exponent or 0))
-        found.append(-scaled if sign == "-" else scaled)
-    return found
+def one_number(text: str | None, decimal: DecimalSign = ".", words: bool = False) -> Decimal | None:
+    """Return the number that a text states; None for no number, and for several different ones.
 
-
-def one_number(text: str | None, decimal: DecimalSign = ".") -> Decimal | None:
-    """Return the number that a text states; None for no number, and for several different ones."""
-    found = numbers_in(stated_part(text or ""), decimal) or []
-    return found[0] if found and all(number == found[0] for number in found) else None
-
-
-def _ascii_digits(text: str) -> str:
-    if text.isascii():
-        return text
-    return "".join(
-        str(unicodedata.decimal(sign)) if unicodedata.category(sign) == "Nd" else sign for sign in text
-    )
-
-
-def _number(digits: str, decimal: DecimalSign) -> Decimal | None:
-    digits = re.sub(f"[{_SPACES}]", "", digits)
-    signs = [sign for sign in digits if sign in ".,"]
-    if len(set(signs)) == 2:  # the last one is before the decimals, the other between thousands
-        whole, fraction = digits[: digits.rfind(signs[-1])], digits[digits.rfind(signs[-1]) + 1 :]
-        if not _GROUPS[signs[0]].fullmatch(whole):
-            return None
-        return Decimal(f"{whole.replace(signs[0], '')}.{fraction}")
-    if signs and (len(signs) > 1 or signs[0] != decimal) and _GROUPS[signs[0]].fullmatch(digits):
-        return Decimal(digits.replace(signs[0], ""))
-    try:
-        return Decimal(digits.replace(",", "."))
-    except InvalidOperation:
-        return None
+    `words` reads English counts up to 99 too, in the part of the text that states the answer.
+    """
+    for part in stated_parts(text or ""):
+        found = numbers_in(counts_in_digits(part) if words else part, decimal)
+        if found != []:
+            return found[0] if found and all(number == found[0] for number in found) else None
+    return None
 
 
 def _decimal_sign(decimal: DecimalSign | None, language: str | None) -> DecimalSign:
@@ -141,19 +91,16 @@ def _decimal_sign(decimal: DecimalSign | None, language: str | None) -> DecimalS
     return "," if language is not None and language_code(language) in _COMMA else "."
 
 
-def _error_of(
+def _errors_of(
     row: ScoredRow, decimal: DecimalSign, gold_decimal: DecimalSign, words: bool = False
-) -> tuple[Decimal | None, Decimal] | None:
-    """Return the least absolute error (None without an answer) and its gold's size; None for a gold without a number."""
+) -> list[tuple[Decimal, Decimal]] | None:
+    """Return the absolute error to each gold and the gold's size, none without an answer; None for a gold without a number."""
     golds = [one_number(target, gold_decimal) for target in row.targets]
     known = [gold for gold in golds if gold is not None]
     if len(known) < len(golds) or not known:
         return None
-    answer = row.answer.value
-    said = one_number(counts_in_digits(stated_part(answer)) if words and answer else answer, decimal)
-    if said is None:
-        return None, abs(known[0])
-    return min((abs(said - gold), abs(gold)) for gold in known)
+    said = one_number(row.answer.value, decimal, words)
+    return [] if said is None else [(abs(said - gold), abs(gold)) for gold in known]
 
 
 def number_match(
@@ -164,7 +111,7 @@ def number_match(
     language: str | None = None,
     words: bool = False,
 ) -> Metric:
-    """Build the share of rows whose number is right: |answer - gold| <= max(abs_tol, rel_tol |gold|).
+    """Build the share of rows whose number is right for one of its golds: |answer - gold| <= max(abs_tol, rel_tol |gold|).
 
     No number, or several, is wrong; a row whose gold is no number is left out. `gold_decimal` is the data set's own
     decimal sign. `words` reads English counts up to 99 in answers without digits. Raises MarathonError for a tolerance that is negative or not finite.
@@ -175,11 +122,10 @@ def number_match(
     sign, absolute, relative = _decimal_sign(decimal, language), Decimal(str(abs_tol)), Decimal(str(rel_tol))
 
     def score(row: ScoredRow) -> float | None:
-        found = _error_of(row, sign, gold_decimal, words)
+        found = _errors_of(row, sign, gold_decimal, words)
         if found is None:
             return None
-        error, size = found
-        return float(error is not None and error <= max(absolute, relative * size))
+        return float(any(error <= max(absolute, relative * size) for error, size in found))
 
     return Mean("number_match", score, counts_unscored=True, share=True)
 
@@ -194,8 +140,8 @@ def mae(
     sign = _decimal_sign(decimal, language)
 
     def score(row: ScoredRow) -> float | None:
-        found = _error_of(row, sign, gold_decimal)
-        return None if found is None or found[0] is None else float(found[0])
+        found = _errors_of(row, sign, gold_decimal)
+        return float(min(found)[0]) if found else None
 
     return Mean("mae", score, higher_is_better=False, counts_unscored=True)
 
