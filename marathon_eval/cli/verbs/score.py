@@ -165,6 +165,7 @@ def config_of_run(folder: Path, stored: Mapping[str, Any], arguments: argparse.N
 def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
     """Score a predictions file and return the exit code. Raises MarathonError."""
     from marathon_eval.cache.answers import ResponseCache
+    from marathon_eval.cli.plain_output import printable
     from marathon_eval.evaluator.evaluator import build_judge
     from marathon_eval.evaluator.requests import cache_folder
     from marathon_eval.evaluator.rescore.score_predictions import score_predictions
@@ -177,11 +178,14 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
             include_path=arguments.include_path,
             data_dir=arguments.data_dir,
             subset=arguments.subset,
-            judge=build_judge(Registry(arguments.include_path), config),
+            judge=build_judge(Registry(arguments.include_path, arguments.trust_task_code), config),
             cache=cache,
             key=arguments.prediction_key,
             judge_generation=config.judge_gen_kwargs,
+            trust_task_code=arguments.trust_task_code,
         )
+    for note in scored.notes:
+        print(printable(f"marathon-eval: {note}"), file=sys.stderr)
     return finished(scored.result, arguments, scored.printout)
 
 
