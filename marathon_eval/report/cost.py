@@ -17,8 +17,8 @@ from typing_extensions import TypedDict
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.report.runs import ReportRun
-from marathon_eval.results.directions import headline_falls
 from marathon_eval.results.shape import whole_number
+from marathon_eval.scoring.alike import headline_falls
 
 _Number = Annotated[float, AllowInfNan(False)]
 _OPEN = ConfigDict(strict=True, extra="allow")

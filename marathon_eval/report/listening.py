@@ -14,10 +14,10 @@ from marathon_eval.files import canonical_json
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.results.compare import unlikeness
 from marathon_eval.results.compared_rows import compared_rows
-from marathon_eval.results.directions import headline_falls
 from marathon_eval.results.files import read_samples
 from marathon_eval.results.label import CONTROLS, SELECTION_NAMES
 from marathon_eval.results.paired import TaskRows, paired_metrics
+from marathon_eval.scoring.alike import headline_falls
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from marathon_eval.report.leaderboard import Board
     from marathon_eval.report.runs import ReportRun
 
 
@@ -70,6 +71,12 @@ def displaced_notes(cells: Iterable[ReportRun]) -> list[str]:
     return notes
 
 
+def no_average_notes(board: Board) -> list[str]:
+    """Return a line for each reason why runs with every score have no average."""
+    reasons = dict.fromkeys(row.no_average for row in board.rows if row.no_average is not None)
+    return [f"no average, because the scores are unlike: {reason}" for reason in reasons]
+
+
 def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = None) -> tuple[str, list[str]]:
     """Return the text that the flags ask for, without the runs in `leave_out`, and notes. Raises MarathonError."""
     from marathon_eval.errors import MarathonError
@@ -93,10 +100,11 @@ def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = N
         best = leaderboard.champions(board, benchmark)
         return tables.champions_markdown(best, benchmark.columns), displaced_notes(cells)
     heard = listening(cells)
+    notes = [*displaced_notes(cells), *no_average_notes(board)]
     if arguments.json:
-        return json.dumps(tables.table_as_json(board, heard), indent=1) + "\n", displaced_notes(cells)
+        return json.dumps(tables.table_as_json(board, heard), indent=1) + "\n", notes
     if arguments.latex:
         parts = [tables.latex(board, arguments.ci), tables.listening_latex(heard, board.columns)]
     else:
         parts = [tables.markdown(board, arguments.ci), tables.listening_markdown(heard, board.columns)]
-    return "\n".join(filter(None, parts)), displaced_notes(cells)
+    return "\n".join(filter(None, parts)), notes
