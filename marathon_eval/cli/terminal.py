@@ -155,12 +155,12 @@ def main_metric(task: TaskResult, reading: str) -> tuple[str, MetricValue | None
 
 
 def add_group(table: FittedTable, name: str, group: dict[str, Any]) -> None:
-    """Add a row with the group's mean of headline scores (0-100), and one for each of its sub-groups."""
+    """Add a row with the group's mean and what it is a mean of, and one for each of its sub-groups."""
     score = group.get("score")
     table.add_row(
         name,
         "",
-        "mean of headlines",
+        group.get("averaged", "mean of headlines"),
         "none" if score is None else f"{score:.2f}",
     )
     for inner, part in group.get("groups", {}).items():
@@ -168,11 +168,13 @@ def add_group(table: FittedTable, name: str, group: dict[str, Any]) -> None:
 
 
 def without_mean(groups: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each group without a mean that names the tasks that were not run."""
+    """Yield a line for each group without a mean that names the tasks that were not run, or whose scores are unlike."""
     for name, group in groups.items():
         if absent := group.get("missing"):
             more = f" and {len(absent) - 2} more" if len(absent) > 2 else ""
             yield f"{name} has no mean: {', '.join(absent[:2])}{more} not run."
+        elif reason := group.get("unlike"):
+            yield f"{name} has no mean, because the scores are unlike: {reason}."
         yield from without_mean(group.get("groups", {}))
 
 

@@ -12,9 +12,10 @@ from marathon_eval.api.results import SCHEMA_VERSION
 from marathon_eval.evaluator.sweep_costs import Costs
 from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.compressed_samples import rows_of
-from marathon_eval.results.directions import headline_falls, marked
+from marathon_eval.results.directions import marked
 from marathon_eval.results.label import label_words
 from marathon_eval.results.paired import ReadingDifference, TaskDifference, TaskRows, correct, paired_metrics
+from marathon_eval.scoring.alike import headline_falls
 from marathon_eval.scoring.stats import p_text
 from marathon_eval.scoring.usage import STAGES
 

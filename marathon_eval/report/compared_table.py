@@ -92,6 +92,15 @@ def _notes(names: Sequence[str], rows: Sequence[Sequence[str]], tasks: Mapping[s
         for name, task in tasks.items()
         if task["metric_differences"]
     )
+    yield from _left_out(tasks)
+
+
+def _left_out(tasks: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a row for each task of whose headline the table's n leaves out documents that both runs scored."""
+    for name, task in tasks.items():
+        reading = task["readings"].get((task["headline"] or {}).get("reading"))
+        if reading is not None and reading["n_left_out"]:
+            yield f"{for_latex(name)}: {reading['n_left_out']} of {task['n_paired']} documents without a judgement in one run are left out"
 
 
 def _rows(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
@@ -115,7 +124,7 @@ def _rows(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
             _difference(metric, scale, p),
             _interval(metric, scale),
             "--" if p is None else p_text(p).replace("<", "$<$"),
-            str(task["n_paired"]),
+            str(reading["n"] - metric["n_unscored"]),
         ]
 
 

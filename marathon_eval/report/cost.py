@@ -17,8 +17,8 @@ from typing_extensions import TypedDict
 
 from marathon_eval.errors import MarathonError
 from marathon_eval.report.runs import ReportRun
-from marathon_eval.results.directions import headline_falls
 from marathon_eval.results.shape import whole_number
+from marathon_eval.scoring.alike import headline_falls
 
 _Number = Annotated[float, AllowInfNan(False)]
 _OPEN = ConfigDict(strict=True, extra="allow")
@@ -28,6 +28,7 @@ class _Metric(TypedDict):
     __pydantic_config__ = _OPEN  # type: ignore[misc]  # pydantic's way to configure a TypedDict
     difference: _Number | None
     ci95: Annotated[list[_Number], MinLen(2), MaxLen(2)] | None
+    n_unscored: NotRequired[int]
 
 
 class _Test(TypedDict):
@@ -39,6 +40,8 @@ class _Reading(TypedDict):
     __pydantic_config__ = _OPEN  # type: ignore[misc]
     metrics: dict[str, _Metric]
     discordance: NotRequired[_Test | None]
+    #: Absent in files of early versions, which count the task's pairs alone.
+    n: NotRequired[int]
 
 
 class _Headline(TypedDict):
@@ -182,4 +185,6 @@ def _cost(cell: _Cell, difference: _Difference | None, falls: bool) -> PressCost
     low, high = [end * scale for end in metric["ci95"]] if metric["ci95"] else (None, None)
     test = reading.get("discordance") if reading else None
     points, p = metric["difference"] * scale, test["holm_p"] if test else None
-    return PressCost(cell["ratio"], points, low, high, p, difference.get("n_paired"), falls)
+    n = reading.get("n", difference.get("n_paired")) if reading else None
+    n = n if n is None else n - metric.get("n_unscored", 0)
+    return PressCost(cell["ratio"], points, low, high, p, n, falls)

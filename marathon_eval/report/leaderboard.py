@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.published import Benchmark, PublishedColumn
 from marathon_eval.report.runs import ReportRun
-from marathon_eval.results.directions import headline_falls
+from marathon_eval.scoring.alike import headline_falls, headline_score, unlike
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class LeaderboardRow:
     scores: dict[str, Score]
     average: Score | None
     plain: bool = True
+    #: Why there is no average though every task has a score: their scores are unlike.
+    no_average: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,10 +150,10 @@ def _cell_row(cell: ReportRun, benchmark: Benchmark | None, tasks: Sequence[str]
     # a task in other orders of its options (`race~1`) is the same task, not one more of a mean
     averaged = [column.task for column in benchmark.columns] if benchmark else unpermuted(tasks)
     complete = len(averaged) > 1 and all(name in scores for name in averaged)
-    # a mean of accuracies and error rates means nothing
-    complete = complete and len({scores[name].falls for name in averaged}) == 1
+    no_average = unlike([headline_score(cell.tasks[name]) for name in averaged]) if complete else None
+    complete = complete and no_average is None
     average = _average({name: scores[name] for name in averaged}, benchmark) if complete else None
-    return LeaderboardRow(cell.label, "run", scores, average, cell.plain)
+    return LeaderboardRow(cell.label, "run", scores, average, cell.plain, no_average)
 
 
 def unpermuted(tasks: Sequence[str]) -> list[str]:

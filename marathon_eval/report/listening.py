@@ -14,10 +14,10 @@ from marathon_eval.files import canonical_json
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.results.compare import unlikeness
 from marathon_eval.results.compared_rows import compared_rows
-from marathon_eval.results.directions import headline_falls
 from marathon_eval.results.files import read_samples
 from marathon_eval.results.label import CONTROLS, SELECTION_NAMES
 from marathon_eval.results.paired import TaskRows, paired_metrics
+from marathon_eval.scoring.alike import headline_falls
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,17 @@ def _paired(cell: ReportRun, control: ReportRun, task: str) -> ListeningScore:
     if unlike:
         return ListeningScore(None, reason=unlike[0])
     difference = paired_metrics(task, rows[0], rows[1])
-    metric = difference.readings[headline["reading"]].metrics.get(headline["metric"])
+    reading = difference.readings[headline["reading"]]
+    metric = reading.metrics.get(headline["metric"])
+    n = reading.n - (metric.n_unscored if metric else 0)
     if metric is None or metric.difference is None:
         reason = None if metric is None else metric.reason
-        return ListeningScore(None, n=difference.n_paired, reason=reason or "one of the runs has no value")
+        return ListeningScore(None, n=n, reason=reason or "one of the runs has no value")
     # paired_metrics gives control minus score, with the interval's ends in rising order
     scale = results.headline_scale
     # 0.0 - x, because -x of 0.0 would print as -0.0
     ends = sorted(0.0 - end * scale for end in metric.ci95) if metric.ci95 else (None, None)
-    value, n = 0.0 - metric.difference * scale, difference.n_paired
+    value = 0.0 - metric.difference * scale
     falls = headline_falls(results)
     return ListeningScore(value, ends[0], ends[1], n, no_interval=metric.no_interval, falls=falls)
 

@@ -18,7 +18,14 @@ from marathon_eval.results.gate import Limit, gate
 from marathon_eval.results.judges import judge_differences, judge_in
 from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
 from marathon_eval.results.metric_differences import metric_differences
-from marathon_eval.results.paired import JsonObject, TaskDifference, TaskRows, correct, paired_metrics
+from marathon_eval.results.paired import (
+    JsonObject,
+    TaskDifference,
+    TaskRows,
+    correct,
+    other_target,
+    paired_metrics,
+)
 from marathon_eval.results.run_labels import names_of
 from marathon_eval.results.run_name import shown_model
 
@@ -28,7 +35,8 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Return what `compare` prints as JSON, with a verdict on each of the `wanted` limits.
 
-    Raises MarathonError if data or prompts differ, unless `force` is set, and for a limit on a task that is not shared.
+    Raises MarathonError if data, right answers or prompts differ, unless `force` is set; for rows that cannot be known to be
+    the same; and for a limit on a task that is not shared.
     """
     folders = newest_run(path_a), newest_run(path_b)
     results = [read_results(folder) for folder in folders]
@@ -42,6 +50,8 @@ def compare_runs(
         raise MarathonError(
             f"compare: {'; '.join(unlike)}. Use --force to compare the documents that both runs have"
         )
+    for task in shared:
+        _refuse_unknown_rows(task, *rows[task])
     differences = [paired_metrics(task, *rows[task]) for task in shared]
     _refuse_unpaired(differences, results)
     correct([difference.readings for difference in differences])
@@ -57,6 +67,19 @@ def compare_runs(
         "forced": unlike,
         "gate": [asdict(verdict) for verdict in gate(wanted, rows)],
     }
+
+
+def _refuse_unknown_rows(task: str, a: TaskRows, b: TaskRows) -> None:
+    """Raise MarathonError if right answers differ and no prompt says which rows are the same: the order may have changed."""
+    common = [(row, b.rows[doc]) for doc, row in a.rows.items() if doc in b.rows]
+    if any(row["prompt_sha256"] is not None for pair in common for row in pair):
+        return
+    if different := sum(other_target(*pair) for pair in common):
+        raise MarathonError(
+            f"compare: {task}: {different} of {len(common)} rows of the same number have another right answer in the other run, and "
+            "predictions record no prompt by which rows could be matched. Score both files against one data set: "
+            f"`score --tasks {task} --predictions FILE --data_dir DIR`"
+        )
 
 
 def _refuse_unpaired(differences: Sequence[TaskDifference], results: Sequence[JsonObject]) -> None:
@@ -136,7 +159,7 @@ def task_rows(results: JsonObject, folder: Path, task: str) -> TaskRows:
 
 
 def unlikeness(task: str, results: Sequence[JsonObject], rows: Sequence[TaskRows]) -> list[str]:
-    """Return the reasons not to compare two runs of a task: different data, or different prompts for a document."""
+    """Return the reasons not to compare two runs of a task: different data, or other right answers or prompts for a document."""
     hashes = [(r.get("manifests") or {}).get(task, {}).get("manifest_sha256") for r in results]
     reasons = []
     if hashes[0] != hashes[1]:
@@ -146,6 +169,9 @@ def unlikeness(task: str, results: Sequence[JsonObject], rows: Sequence[TaskRows
     different = sum(a != b and None not in (a, b) for a, b in zip(*prompts, strict=True))
     if different:
         reasons.append(f"{task}: {different} of {len(common)} documents were asked with different prompts")
+    other = sum(other_target(*(side.rows[doc] for side in rows)) for doc in common)
+    if other:
+        reasons.append(f"{task}: {other} of {len(common)} documents have different right answers")
     return reasons
 
 

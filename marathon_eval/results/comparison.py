@@ -47,7 +47,7 @@ class Comparison(dict[str, Any]):
                     } | {
                         "p": test.get("p") if metric == tested else None,
                         "p_holm": test.get("holm_p") if metric == tested else None,
-                        "n": entry["n_paired"] - value["n_unscored"],
+                        "n": difference["n"] - value["n_unscored"],
                     }
 
     def to_pandas(self) -> pandas.DataFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from marathon_eval.api.results import TaskResult
 from marathon_eval.errors import MarathonError
+from marathon_eval.scoring.alike import kind_of_entry
 
 LOWER = "↓"
 LOWER_NOTE = f"{LOWER} lower is better."
@@ -22,25 +22,10 @@ def marked(heading: str, falls: bool, mark: str = LOWER) -> str:
 def directions(task: TaskResult) -> dict[str, bool]:
     """Return for each metric of a task whether higher is better. Raises MarathonError for an unknown metric."""
     return {
-        name: _higher_is_better(name, json.dumps(entry, sort_keys=True, default=str), task.task)
+        name: kind_of_entry(name, json.dumps(entry, sort_keys=True, default=str), task.task).higher_is_better
         for named in task.metrics.values()
         for name, entry in named.items()
     }
-
-
-def headline_falls(task: TaskResult) -> bool:
-    """Return whether a lower headline is better, as of an error rate; False where that is not known."""
-    headline = task.headline or {}
-    entry = task.metrics.get(headline.get("reading", ""), {}).get(headline.get("metric", ""))
-    if entry is None:
-        return False
-    try:
-        higher = _higher_is_better(
-            headline["metric"], json.dumps(entry, sort_keys=True, default=str), task.task
-        )
-    except MarathonError:  # a metric that this version does not know: its run is shown as before
-        return False
-    return higher != (task.headline_scale > 0)
 
 
 def falling_metrics(task: str, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -57,18 +42,6 @@ def _falls(name: str, entry: Mapping[str, Any], task: str) -> bool:
     if entry.get("hf_evaluate") or str(entry.get("metric")).startswith("evaluate:"):
         return entry.get("higher_is_better") is False
     try:
-        return not _higher_is_better(name, json.dumps(entry, sort_keys=True, default=str), task)
+        return not kind_of_entry(name, json.dumps(entry, sort_keys=True, default=str), task).higher_is_better
     except MarathonError:  # a metric that this version does not know
         return False
-
-
-@lru_cache(maxsize=512)
-def _higher_is_better(name: str, entry: str, task: str) -> bool:
-    from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
-    from marathon_eval.scoring.metrics.own import recorded_metric
-
-    spec = json.loads(entry)
-    if "code" in spec:
-        return recorded_metric(spec, name).higher_is_better
-    options = {key: value for key, value in spec.items() if key != "filter_list"}
-    return build_metric(options, task, UNNAMED_NORMALIZER).higher_is_better

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from marathon_eval.errors import MarathonError, unknown
-from marathon_eval.results.paired import TaskRows, in_both, paired_counts
+from marathon_eval.results.paired import TaskRows, in_both, paired_counts, paired_docs
 from marathon_eval.scoring.intervals import LEVEL, KnownDifference, paired, paired_interval
 from marathon_eval.scoring.metrics.wer import CorpusWER
 from marathon_eval.scoring.stats import holm
@@ -105,7 +105,7 @@ def _measured(limit: Limit, a: TaskRows, b: TaskRows) -> _Measured:
     headline = a.summary.get("headline")
     if not headline:
         return _Measured(limit, 1.0, None, "the task has no headline")
-    docs = [doc for doc in a.scored if doc in b.scored]
+    docs = paired_docs(a, b)
     reading, metric_name = headline["reading"], headline["metric"]
     if any(metric_name not in side.summary.get(reading, {}) for side in (a, b)):
         return _Measured(limit, 1.0, None, f"not both runs have {reading} {metric_name}")

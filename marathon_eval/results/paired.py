@@ -72,15 +72,23 @@ class Discordance:
 
 @dataclass(frozen=True)
 class ReadingDifference:
-    """Holds one reading of both runs; `discordance` is None if answers have grades instead of right or wrong."""
+    """Holds one reading of both runs; `discordance` is None if answers have grades instead of right or wrong.
+
+    `n` counts the documents that it has in both runs, and `n_left_out` the others: a judge failed on them, for example.
+    """
 
     metrics: dict[str, Difference]
     discordance: Discordance | None
+    n: int
+    n_left_out: int
 
 
 @dataclass(frozen=True)
 class TaskDifference:
-    """Holds one task of both runs; `flips` are documents that one run alone has right in the headline's reading."""
+    """Holds one task of both runs; `flips` are documents that one run alone has right in the headline's reading.
+
+    `n_other_target` counts documents that both runs scored, each by another right answer; they are not compared.
+    """
 
     task: str
     n_paired: int
@@ -89,31 +97,51 @@ class TaskDifference:
     headline: Mapping[str, Any] | None
     readings: dict[str, ReadingDifference]
     flips: list[dict[str, Any]] = field(default_factory=list)
+    n_other_target: int = 0
 
 
 def paired_metrics(task: str, a: TaskRows, b: TaskRows) -> TaskDifference:
-    """Compare every reading and metric that both runs have, on the documents that both scored.
+    """Compare every reading and metric that both runs have, on the documents that both scored by the same right answer.
 
     `correct` adds Holm's correction later.
     """
     scored = a.scored, b.scored
-    docs = [doc for doc in scored[0] if doc in scored[1]]
+    n_both = sum(doc in scored[1] for doc in scored[0])
+    docs = paired_docs(a, b)
     readings = {
-        name: _reading(name, a, b, in_both(name, a, b, docs))
-        for name in a.summary["readings"]
-        if name in b.summary["readings"]
+        name: _reading(name, a, b, docs) for name in a.summary["readings"] if name in b.summary["readings"]
     }
     headline = a.summary.get("headline")
     first = headline["reading"] if headline else next(iter(readings), "")
     return TaskDifference(
         task=task,
         n_paired=len(docs),
-        n_only_a=len(scored[0]) - len(docs),
-        n_only_b=len(scored[1]) - len(docs),
+        n_only_a=len(scored[0]) - n_both,
+        n_only_b=len(scored[1]) - n_both,
         headline=headline,
         readings=readings,
         flips=flips(a, b, in_both(first, a, b, docs), first) if first in readings else [],
+        n_other_target=n_both - len(docs),
     )
+
+
+def paired_docs(a: TaskRows, b: TaskRows) -> list[int]:
+    """Return the documents that both runs scored, without those whose right answers differ: they are not one question."""
+    scored = a.scored, b.scored
+    return [
+        doc for doc, row in scored[0].items() if doc in scored[1] and not other_target(row, scored[1][doc])
+    ]
+
+
+def other_target(a: JsonObject, b: JsonObject) -> bool:
+    """Return whether two rows have different right answers; a letter stands for its option's text."""
+    return a["target"] != b["target"] and _target_texts(a) != _target_texts(b)
+
+
+def _target_texts(row: JsonObject) -> list[Any]:
+    targets = row["target"] if isinstance(row["target"], list) else [row["target"]]
+    text_of = dict(zip(row.get("letters", ()), row.get("choices", ()), strict=False))
+    return [text_of.get(target, target) if isinstance(target, str) else target for target in targets]
 
 
 def in_both(reading: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> list[int]:
@@ -135,13 +163,14 @@ def correct(families: Sequence[Mapping[str, ReadingDifference]]) -> None:
             test.holm_p = p
 
 
-def _reading(name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> ReadingDifference:
+def _reading(name: str, a: TaskRows, b: TaskRows, paired_rows: Sequence[int]) -> ReadingDifference:
+    docs = in_both(name, a, b, paired_rows)
     metrics = {
         metric: _difference(name, metric, a, b, docs)
         for metric in a.summary[name]
         if metric in b.summary[name]
     }
-    return ReadingDifference(metrics, _discordance(name, a, b, docs))
+    return ReadingDifference(metrics, _discordance(name, a, b, docs), len(docs), len(paired_rows) - len(docs))
 
 
 def _difference(reading: str, name: str, a: TaskRows, b: TaskRows, docs: Sequence[int]) -> Difference:

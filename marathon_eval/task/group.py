@@ -8,6 +8,7 @@ from typing import Any
 
 from marathon_eval.api.results import TaskResult
 from marathon_eval.errors import unknown
+from marathon_eval.scoring.alike import TaskScore, headline_score, unlike
 from marathon_eval.task.yaml.config import AggregateMetric, GroupConfig
 
 HEADLINE = AggregateMetric(metric="headline", weight_by_size=False)
@@ -68,6 +69,8 @@ def _check_rules(
 def aggregate_group(config: GroupConfig, results: Mapping[str, TaskResult]) -> dict[str, Any]:
     """Return a group's entry: `score` is the mean over all tasks, None if one has no score; `groups` the sub-groups'.
 
+    Scores of unlike metrics have no mean: `unlike` says why. `averaged` names what the first mean is of.
+
     The released AudioMarathon average is the unweighted mean of the ten task scores, so that is the default;
     `weight_by_size: true` weights by scored rows, as lm-eval does.
     """
@@ -82,8 +85,14 @@ def aggregate_group(config: GroupConfig, results: Mapping[str, TaskResult]) -> d
         for member in config.task
         if isinstance(member, GroupConfig)
     }
+    reasons = {
+        rule.metric: unlike([part for name in tasks for part in _parts(rule, results[name])])
+        for rule in rules
+    }
     metrics = {
-        rule.metric: _mean_of_members(rule, config, results, groups)
+        rule.metric: None
+        if reasons[rule.metric]
+        else _mean_of_members(rule, config, results, groups)
         if rule.over == "members"
         else _mean(rule, [results[name] for name in tasks])
         for rule in rules
@@ -91,11 +100,24 @@ def aggregate_group(config: GroupConfig, results: Mapping[str, TaskResult]) -> d
     return {
         "alias": config.group_alias or config.group,
         "score": None if missing else metrics[rules[0].metric],
+        "averaged": _averaged(rules[0]),
+        **({"unlike": reasons[rules[0].metric]} if reasons[rules[0].metric] else {}),
         "metrics": metrics,
         "tasks": {name: _value(rules[0], results[name]) for name in tasks},
         "missing": missing,
         "groups": groups,
     }
+
+
+def _averaged(rule: AggregateMetric) -> str:
+    """Return what a rule averages: `mean of headlines`, or `mean of exact_match (strict), weighted by rows`."""
+    readings = rule.filter_list if isinstance(rule.filter_list, list) else [rule.filter_list or ""]
+    of_readings = f" ({', '.join(readings)})" if any(readings) else ""
+    what = "headlines" if rule.metric == "headline" else f"{rule.metric}{of_readings}"
+    over = " over members" if rule.over == "members" else ""
+    # members count alike, whatever their rows
+    weighted = ", weighted by rows" if rule.weight_by_size and not over else ""
+    return f"mean of {what}{over}{weighted}"
 
 
 def _names(config: GroupConfig) -> Iterable[str]:
@@ -135,16 +157,28 @@ def _mean_of_members(
     return sum(scores) / len(scores) if scores and len(scores) == len(values) else None
 
 
-def _value(rule: AggregateMetric, result: TaskResult) -> float | None:
-    """Return a task's headline, or the mean of a metric over the rule's readings (default: all that have it)."""
+def _parts(rule: AggregateMetric, result: TaskResult) -> list[TaskScore]:
+    """Return the scores of a task that a rule averages, whether or not they have a value."""
     if rule.metric == "headline":
-        headline = result.headline_value()
-        return None if headline is None else headline.value
+        return [headline_score(result)]
+    return [TaskScore(result, reading, rule.metric) for reading in _readings(rule, result)]
+
+
+def _readings(rule: AggregateMetric, result: TaskResult) -> list[str]:
+    """Return the readings of a task whose metric a rule averages (default: all that have it)."""
     names = [rule.filter_list] if isinstance(rule.filter_list, str) else rule.filter_list
-    values = [
-        metrics[rule.metric].value
+    return [
+        reading
         for reading, metrics in result.readings.items()
         if rule.metric in metrics and (names is None or reading in names)
     ]
+
+
+def _value(rule: AggregateMetric, result: TaskResult) -> float | None:
+    """Return a task's headline, or the mean of a metric over the rule's readings."""
+    if rule.metric == "headline":
+        headline = result.headline_value()
+        return None if headline is None else headline.value
+    values = [result.readings[reading][rule.metric].value for reading in _readings(rule, result)]
     scores = [value for value in values if value is not None]
     return sum(scores) / len(scores) if scores and len(scores) == len(values) else None

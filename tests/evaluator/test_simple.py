@@ -233,7 +233,7 @@ def test_every_public_name_can_be_imported() -> None:
 
 def test_the_table_of_a_sweep_has_what_the_printed_one_says_of_differences() -> None:
     reading = ReadingDifference(
-        {"accuracy": Difference(0.5, 0.4, -0.1, (-0.2, 0.05))}, Discordance(20, 20, 10, 10, 0.02, 0.02)
+        {"accuracy": Difference(0.5, 0.4, -0.1, (-0.2, 0.05))}, Discordance(20, 20, 10, 10, 0.02, 0.02), 60, 0
     )
     headline = {"reading": "strict", "metric": "accuracy", "scale": 100.0}
     difference = TaskDifference("own", 60, 0, 0, headline, {"strict": reading})

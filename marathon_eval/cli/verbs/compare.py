@@ -165,7 +165,7 @@ def _add(table: FittedTable, task: Mapping[str, Any]) -> None:
             *(signed(value["difference"]), interval(value["ci95"], value["no_interval"])),
             *((str(test["only_a"]), str(test["only_b"])) if test else ("", "")),
             *(p_text(test[key]) if test else "" for key in ("p", "holm_p")),
-            str(task["n_paired"]) if place == 0 else "",
+            str(task["readings"][name]["n"] - (value.get("n_unscored") or 0)),
         )
     table.add_section()
 
@@ -207,7 +207,14 @@ def notes(comparison: Mapping[str, Any]) -> Iterator[str]:
     for task in comparison["tasks"].values():
         if task["n_only_a"] or task["n_only_b"]:
             yield f"{task['task']}: left out because only one run scored them: {task['n_only_a']} rows of A, {task['n_only_b']} of B"
+        if task["n_other_target"]:
+            yield f"{task['task']}: left out because their right answers differ: {task['n_other_target']} rows"
         for reading, difference in task["readings"].items():
+            if difference["n_left_out"]:
+                yield (
+                    f"{task['task']}, {reading}: {difference['n_left_out']} of {task['n_paired']} rows are left out, because one of the "
+                    "runs has no answer of this reading on them: its judge failed or was not asked"
+                )
             for metric, value in difference["metrics"].items():
                 if value["reason"] is not None:
                     yield f"{task['task']}, {reading}, {metric}: no difference: {value['reason']}"

@@ -6,6 +6,10 @@ import argparse
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marathon_eval.report.leaderboard import Board
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     return code_of_left_out(left_out)
 
 
+def no_average_notes(board: Board) -> list[str]:
+    """Return a line for each reason why runs with every score have no average."""
+    reasons = dict.fromkeys(row.no_average for row in board.rows if row.no_average is not None)
+    return [f"no average, because the scores are unlike: {reason}" for reason in reasons]
+
+
 def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = None) -> tuple[str, list[str]]:
     """Return the text that the flags ask for, without the runs in `leave_out`, and notes. Raises MarathonError."""
     from marathon_eval.errors import MarathonError
@@ -75,6 +85,7 @@ def text(arguments: argparse.Namespace, leave_out: Mapping[Path, str] | None = N
         best = leaderboard.champions(board, benchmark)
         return tables.champions_markdown(best, benchmark.columns), notes
     heard = listening(cells)
+    notes += no_average_notes(board)
     if arguments.json:
         return json.dumps(tables.table_as_json(board, heard), indent=1) + "\n", notes
     if arguments.latex:

@@ -174,6 +174,8 @@ def predicted(names: Sequence[str], arguments: argparse.Namespace) -> int:
 
     config = RunConfig("", tuple(names), subset=arguments.subset, **typed_settings(arguments))
     scored = scored_predictions(config, Path(arguments.predictions), arguments.prediction_key)
+    for note in scored.notes:
+        say(f"marathon-eval: {note}")
     return finished(scored.result, arguments, scored.printout)
 
 

@@ -77,7 +77,10 @@ def _predicted(config: RunConfig, predictions: AnyPath | None, key: str | None) 
 
     if predictions is None or not config.tasks:
         raise MarathonError("score: give either the folder of a run, or predictions= and tasks=")
-    return scored_predictions(config, _path("predictions", predictions), key).result
+    scored = scored_predictions(config, _path("predictions", predictions), key)
+    for note in scored.notes:
+        _say(f"marathon-eval: {note}")
+    return scored.result
 
 
 def _of_run(config: RunConfig, run: AnyPath, predictions: AnyPath | None, key: str | None) -> RunResult:

@@ -37,6 +37,8 @@ KEYS = (
 LISTS = ("samples", "detailed_results", "results", "model_responses")
 #: Stands for the row's number in the dataset, in place of a column's name.
 NUMBER = "row number"
+#: Ids and row numbers that a message lists.
+LISTED_IDS = 3
 #: Columns that identify a row, in order of preference.
 IDS = ("id", "uniq_id", "audio_id")
 
@@ -54,10 +56,11 @@ def _file_name(path: Any) -> str:
     return posixpath.basename(str(path).replace("\\", "/"))
 
 
-#: Ways to join predictions to rows, in order of preference.
+#: Ways to join predictions to rows, in order of preference. Row numbers serve only where the dataset has no column of that name.
 LINKS = (
     *(JoinKey(name, name) for name in IDS),
     JoinKey("id", "uniq_id"),
+    *(JoinKey(name, name) for name in ("doc_id", "idx", "sample_id")),
     JoinKey("doc_id", NUMBER),
     JoinKey("id", NUMBER),
     *(
@@ -81,10 +84,21 @@ class Predictions:
 
 
 class Joined(NamedTuple):
-    """Holds a task's rows, and the predictions by row number; a prediction has whatever JSON type the file holds."""
+    """Holds a task's rows, and the predictions by row number; a prediction has whatever JSON type the file holds.
+
+    `note` says where the gold comes from, or how the predictions were joined, where a user may expect something else.
+    """
 
     table: Table
     given: dict[int, Any]
+    note: str | None = None
+
+
+class _Linked(NamedTuple):
+    """Holds the predictions by row number, and the key by which they were joined."""
+
+    given: dict[int, Any]
+    link: JoinKey
 
 
 def read_predictions(path: Path, key: str | None = None) -> Predictions:
@@ -129,20 +143,40 @@ def _object(content: bytes) -> dict[str, Any] | None:
 
 
 def joined_predictions(task: Task, predictions: Predictions, data_dir: str | None) -> Joined:
-    """Join the task's rows with their predictions. Raises MarathonError for unknown or repeated ids."""
-    if carries_fields(task, predictions.rows):
-        return _rows_of_file(task, predictions)
+    """Join the task's rows with their predictions; gold comes from the dataset where `data_dir` is given, else from the file.
+
+    Raises MarathonError for unknown or repeated ids, and for a file that has only a part of the gold.
+    """
+    own_rows = _own_rows(task, predictions)
+    lacking = [row.number for row in own_rows if not _carries(task, predictions, row)]
+    n_own = len(own_rows)
+    fields = ", ".join(sorted(needed(task)))
     if data_dir is None:
+        if not lacking:
+            return _rows_of_file(task, predictions)
+        if n_own > len(lacking):
+            raise MarathonError(
+                f"{predictions.path}: {len(lacking)} of {n_own} rows, the first of them row {lacking[0]}, lack the fields that "
+                f"{task.name} needs ({fields}), and the others have them: give them to all rows, or --data_dir, which "
+                "names the dataset that they are read from"
+            )
+        own = f", and '{predictions.key}' holds the prediction" if predictions.key in needed(task) else ""
         raise MarathonError(
-            f"{predictions.path}: the rows lack the fields that {task.name} needs ({', '.join(sorted(needed(task)))}); "
+            f"{predictions.path}: the rows lack the fields that {task.name} needs ({fields}){own}; "
             "--data_dir names the dataset that they belong to"
         )
     reader = TableReader(
         task.config, data_dir, task.path.resolve().parent, task.document.where("dataset_path")
     )
     table = reader.read(reader.test_split())
-    table = replace(table, rows=only(table.rows, task.config.only_rows))
-    return Joined(table, _linked(task, predictions, table.rows))
+    linked = _linked(task, predictions, table.rows)
+    notes = []
+    if n_own > len(lacking):
+        notes.append(f"the gold ({fields}) is that of the dataset in {data_dir}, not of the predictions file")
+    if linked.link.ours == NUMBER:
+        notes.append(f"'{linked.link.theirs}' of the predictions file is taken as the row's number, from 0")
+    rows = only(table.rows, task.config.only_rows)
+    return Joined(replace(table, rows=rows), linked.given, "; ".join(notes) or None)
 
 
 def needed(task: Task) -> frozenset[str]:
@@ -153,14 +187,23 @@ def needed(task: Task) -> frozenset[str]:
     return (target | question.choices.names) - {"choices", "letters", "options"}
 
 
-def carries_fields(task: Task, rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Return whether at least one row has the dataset's columns that the task needs."""
+def _own_rows(task: Task, predictions: Predictions) -> Sequence[Row]:
+    """Return the file's rows, without those that belong to another task by the columns they have."""
+    rows = [Row(number, "", row) for number, row in enumerate(predictions.rows)]
+    rule = task.config.only_rows
+    if rule is None or not any(rule.fields.keys() <= row.keys() for row in predictions.rows):
+        return rows
+    return only(rows, rule)
+
+
+def _carries(task: Task, predictions: Predictions, row: Row) -> bool:
+    """Return whether a row of the file has the dataset's columns that the task needs, apart from its prediction."""
     columns = needed(task)
-    return bool(columns) and any(columns <= row.keys() for row in rows)
+    return bool(columns) and columns <= row.values.keys() - {predictions.key}
 
 
 def _rows_of_file(task: Task, predictions: Predictions) -> Joined:
-    rows = only([Row(number, "", row) for number, row in enumerate(predictions.rows)], task.config.only_rows)
+    rows = _own_rows(task, predictions)
     name = next((name for name in IDS if all(name in row.values for row in rows)), None)
     if name is not None:
         _refuse_twice([row.values[name] for row in rows], name, predictions.path)
@@ -169,45 +212,83 @@ def _rows_of_file(task: Task, predictions: Predictions) -> Joined:
         row._replace(values={key: value for key, value in row.values.items() if key != predictions.key})
         for row in rows
     ]
-    return Joined(Table(without_predictions, None, str(predictions.path), predictions.sha256), by_number)
-
-
-def _linked(task: Task, predictions: Predictions, rows: Sequence[Row]) -> dict[int, Any]:
-    """Return the predictions by the number of their row in the dataset."""
-    link, number_by_id = _link(task, predictions, rows)
-    _refuse_twice(
-        [link.compared(row[link.theirs]) for row in predictions.rows], link.theirs, predictions.path
+    table = Table(without_predictions, None, str(predictions.path), predictions.sha256)
+    fields = ", ".join(sorted(needed(task)))
+    return Joined(
+        table, by_number, f"the gold ({fields}) is that of the predictions file: no --data_dir is given"
     )
+
+
+def _linked(task: Task, predictions: Predictions, rows: Sequence[Row]) -> _Linked:
+    """Return the predictions by the number of their row in the dataset; `rows` are all rows, also those of other tasks."""
+    own = {row.number for row in only(rows, task.config.only_rows)}
+    given = [row.values for row in _own_rows(task, predictions)]
+    if len(given) < len(predictions.rows):
+        rows = [row for row in rows if row.number in own]
+    if not given:
+        return _Linked({}, LINKS[0])
+    link, numbers_by_id = _link(task, predictions.path, given, rows)
+    _refuse_twice([link.compared(row[link.theirs]) for row in given], link.theirs, predictions.path)
     by_number: dict[int, Any] = {}
-    for row in predictions.rows:
+    for row in given:
         identity = link.compared(row[link.theirs])
-        if identity not in number_by_id:
+        if identity not in numbers_by_id:
             raise MarathonError(
-                f"{predictions.path}: {task.name} has no row with {link.ours} '{identity}'.{did_you_mean(identity, number_by_id)}"
+                f"{predictions.path}: {task.name} has no row with {link.ours} '{identity}'.{did_you_mean(identity, numbers_by_id)}"
             )
-        if predictions.key in row:
-            by_number[number_by_id[identity]] = row[predictions.key]
-    return by_number
+        number = numbers_by_id[identity][0]
+        if predictions.key in row and number in own:
+            by_number[number] = row[predictions.key]
+    return _Linked(by_number, link)
 
 
-def _link(task: Task, predictions: Predictions, rows: Sequence[Row]) -> tuple[JoinKey, dict[str, int]]:
-    """Return the first of LINKS that identifies every row and finds a row for at least one prediction."""
+def _link(
+    task: Task, path: Path, given: Sequence[Mapping[str, Any]], rows: Sequence[Row]
+) -> tuple[JoinKey, dict[str, list[int]]]:
+    """Return the first of LINKS that finds one row for a prediction and never several, with the row numbers by identity.
+
+    Rows of the dataset whose column is null stay without a prediction.
+    """
     usable = [row for row in rows if isinstance(row.values, Mapping)]
+    columns = {name for row in usable for name, value in row.values.items() if value is not None}
+    unclear: list[str] = []
     for link in LINKS:
-        if not all(link.theirs in row for row in predictions.rows):
+        if not all(link.theirs in row for row in given) or (link.ours == NUMBER and link.theirs in columns):
             continue
-        values = [row.number if link.ours == NUMBER else row.values.get(link.ours) for row in usable]
-        if None in values:
-            continue
-        by_id = {link.compared(value): row.number for value, row in zip(values, usable, strict=True)}
-        if len(by_id) == len(usable) and any(
-            link.compared(row[link.theirs]) in by_id for row in predictions.rows
-        ):
-            return link, by_id
+        numbers: dict[str, list[int]] = {}
+        for row in usable:
+            value = row.number if link.ours == NUMBER else row.values.get(link.ours)
+            if value is not None:
+                numbers.setdefault(link.compared(value), []).append(row.number)
+        found = [
+            name
+            for name in dict.fromkeys(link.compared(row[link.theirs]) for row in given)
+            if name in numbers
+        ]
+        several = [name for name in found if len(numbers[name]) > 1]
+        if several:
+            unclear.append(_several(link, several, numbers))
+        elif found:
+            return link, numbers
+    if unclear:
+        raise MarathonError(
+            f"{path}: the predictions of {task.name} cannot be joined: {'; '.join(unclear)}. Give each row of the "
+            "dataset an id of its own, or each prediction the row's number as 'doc_id'"
+        )
     keys = ", ".join(dict.fromkeys(link.theirs for link in LINKS))
     raise MarathonError(
-        f"{predictions.path}: no prediction matches a row of {task.name}; predictions are matched by one of {keys}"
+        f"{path}: no prediction matches a row of {task.name}; predictions are matched by one of {keys}"
     )
+
+
+def _several(link: JoinKey, several: Sequence[str], numbers: Mapping[str, Sequence[int]]) -> str:
+    """Return which identities more than one row of the dataset has: `id '2' is that of rows 1, 2`."""
+    shown = ", ".join(
+        f"'{name}' is that of rows {', '.join(map(str, numbers[name][:LISTED_IDS]))}"
+        for name in several[:LISTED_IDS]
+    )
+    more = f" and {len(several) - LISTED_IDS} others repeat" if len(several) > LISTED_IDS else ""
+    return f"{link.ours} {shown}{more}"
 
 
 def _refuse_twice(values: Sequence[Any], name: str, path: Path) -> None:

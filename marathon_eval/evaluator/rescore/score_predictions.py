@@ -47,10 +47,14 @@ FAILED = "ERROR"
 
 @dataclass(frozen=True)
 class Predicted:
-    """Holds the result of a predictions file, and the lines that the benchmark's own script would print."""
+    """Holds the result of a predictions file, and the lines that the benchmark's own script would print.
+
+    `notes` say by task where the gold comes from and how predictions were joined.
+    """
 
     result: RunResult
     printout: list[str]
+    notes: tuple[str, ...] = ()
 
 
 class GivenTable(TableReader):
@@ -124,10 +128,7 @@ def score_predictions(
     """Score a predictions file for tasks and groups. Asks no model but the judge, which `spending` bounds. Raises MarathonError."""
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     tasks, groups = load_tasks(Registry(include_path, trust_task_code), names)
-    if turned := [name for name, task in tasks.items() if task.has_turns]:
-        raise MarathonError(
-            f"{path}: {turned[0]} has doc_to_messages, and a predictions file has one answer a row"
-        )
+    _refuse_turns(path, tasks)
     tasks = as_judged(tasks, judge)
     file = read_predictions(path, key)
     joined = {name: joined_predictions(task, file, data_dir) for name, task in tasks.items()}
@@ -157,7 +158,28 @@ def score_predictions(
         started=started,
     )
     return Predicted(
-        result, released_printout(tasks, docs, {name: joined[name].given for name in tasks}, samples)
+        result,
+        released_printout(tasks, docs, {name: joined[name].given for name in tasks}, samples),
+        _notes({name: joined[name].note for name in tasks}),
+    )
+
+
+def _refuse_turns(path: Path, tasks: Mapping[str, Task]) -> None:
+    if turned := [name for name, task in tasks.items() if task.has_turns]:
+        raise MarathonError(
+            f"{path}: {turned[0]} has doc_to_messages, and a predictions file has one answer a row"
+        )
+
+
+def _notes(by_task: Mapping[str, str | None]) -> tuple[str, ...]:
+    """Return each note once, behind the names of its tasks: `mmar: ...`, `air_bench_a and 18 others: ...`."""
+    tasks: dict[str, list[str]] = {}
+    for name, note in by_task.items():
+        if note is not None:
+            tasks.setdefault(note, []).append(name)
+    return tuple(
+        f"{names[0]}{f' and {len(names) - 1} others' if len(names) > 1 else ''}: {note}"
+        for note, names in tasks.items()
     )
 
 
