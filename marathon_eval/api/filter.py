@@ -35,12 +35,21 @@ class Answer:
 class FilterContext:
     """Holds what a filter may use of the row. `choices` and `letters` are empty for open questions.
 
-    `letters` are in the layout's case: ("A", "B", ...) or ("a", "b", ...).
+    `letters` are in the layout's case: ("A", "B", ...) or ("a", "b", ...). `free_gold` says that targets are any text
+    (`gold_is: any_text`); else a target or an answer that is a letter of the row never stands for an option's text.
     """
 
     choices: tuple[str, ...] = ()
     letters: tuple[str, ...] = ()
     doc: Mapping[str, Any] = field(default_factory=dict)
+    free_gold: bool = False
+
+    def means(self, target: str, place: int) -> bool:
+        """Return whether a target is the option at `place`, by its letter or by its text."""
+        letter = self.letters[place] if place < len(self.letters) else None
+        if target in self.letters and not self.free_gold:
+            return target == letter
+        return target in (letter, self.choices[place])
 
 
 class Held(NamedTuple):

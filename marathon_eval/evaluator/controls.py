@@ -20,7 +20,7 @@ from marathon_eval.api.audio import Audio
 from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.files import replaced_atomically
-from marathon_eval.task.prompt.choices import letters_of
+from marathon_eval.task.prompt.choices import letters_of, option_keys
 from marathon_eval.task.task import Task
 
 if TYPE_CHECKING:
@@ -83,8 +83,10 @@ def turn(task: Task, doc: Doc, shift: int) -> Doc:
     letters = letters_of(count, task.writer.question.layout)
     new_letters = {letters[old]: letters[new] for new, old in enumerate(order)}
     targets = (doc.target,) if isinstance(doc.target, str) else doc.target or ()
-    # a target that is an option's text stays valid; a target letter must be replaced
-    gold = tuple(text if text in doc.choices else new_letters.get(text, text) for text in targets)
+    context = task.context(doc)
+    # a target that is an option's text stays valid; a target letter must be replaced, also where it is a text too
+    texts = [text for text in doc.choices if context.free_gold or text not in context.letters]
+    gold = tuple(text if text in texts else new_letters.get(text, text) for text in targets)
     return replace(
         doc,
         fields=_permuted_fields(task, doc, order),
@@ -104,7 +106,7 @@ def _permuted_fields(task: Task, doc: Doc, order: Sequence[int]) -> dict[str, An
     if isinstance(name, str) and isinstance(value, list):
         return {**fields, name: [value[old] for old in order]}
     if isinstance(name, str) and isinstance(value, Mapping):
-        keys = sorted(value, key=str)
+        keys = option_keys(value)
         return {**fields, name: {keys[new]: value[keys[old]] for new, old in enumerate(order)}}
     raise MarathonError(
         f"--permute_choices: {base_of(task.name)}: its options are not in a column, so their order cannot be changed"
@@ -190,20 +192,20 @@ def by_place(
         names = [name for name in tasks if base_of(name) == base]
         headline = tasks[base].config.headline
         if len(names) > 1 and headline is not None:
-            marks = {name: _marks(docs[name], samples[name], headline.reading) for name in names}
+            marks = {name: _marks(tasks[name], docs[name], samples[name], headline.reading) for name in names}
             summaries[base] = _summary(marks)
     return summaries
 
 
-def _marks(docs: DocSet, samples: Sequence[Sample], reading: str) -> dict[int, tuple[str, float]]:
+def _marks(task: Task, docs: DocSet, samples: Sequence[Sample], reading: str) -> dict[int, tuple[str, float]]:
     """Return the gold letter and the accuracy of every row that has both, by doc_id."""
     places: dict[int, str] = {}
     for doc in docs.docs:
         gold = doc.target if isinstance(doc.target, str) else (doc.target or ("",))[0]
-        letters = letters_of(len(doc.choices))
-        lettered = {letter: letter for letter in letters} | dict(zip(doc.choices, letters, strict=True))
-        if gold in lettered or gold.upper() in lettered:
-            places[doc.doc_id] = lettered.get(gold) or lettered[gold.upper()]
+        context = task.context(doc)
+        for place, letter in enumerate(letters_of(len(doc.choices))):
+            if context.means(gold, place):
+                places.setdefault(doc.doc_id, letter)
     marks: dict[int, tuple[str, float]] = {}
     for sample in samples:
         score = sample.readings[reading].scores.get("accuracy") if reading in sample.readings else None

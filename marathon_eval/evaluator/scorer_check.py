@@ -289,7 +289,11 @@ def split_options(doc: Doc, context: FilterContext) -> SplitOptions:
     """Split a row's options; one is right if its letter or its text is a target."""
     targets = _targets(doc)
     options = list(zip(context.letters or context.choices, context.choices, strict=False))
-    right = [(letter, text) for letter, text in options if letter in targets or text in targets]
+    right = [
+        option
+        for place, option in enumerate(options)
+        if any(context.means(target, place) for target in targets)
+    ]
     return SplitOptions(right, [option for option in options if option not in right])
 
 

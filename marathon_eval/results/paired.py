@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
-from marathon_eval.api.metric import Mean, Metric, ScoredRow
+from marathon_eval.api.metric import Metric, ScoredRow
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, deciding, outcome_of
 from marathon_eval.scoring.intervals import OF_NO_ANSWER, paired, paired_interval
 from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
@@ -217,10 +217,12 @@ def paired_counts(
 
 
 def _has_values(reading: str, name: str, metric: Metric, *rows: JsonObject) -> bool:
-    """Return whether the metric has a value on a document in both runs; else one run would be measured on easier rows."""
-    return not metric.counts_unscored or all(
-        row["readings"][reading]["scores"].get(name) is not None for row in rows
-    )
+    """Return whether the metric has a value on a document in both runs; else one run would be measured on easier rows.
+
+    A metric over all rows has none on any row of either run, and takes them all.
+    """
+    known = {row["readings"][reading]["scores"].get(name) is not None for row in rows}
+    return known == {True} or (known == {False} and not metric.counts_unscored)
 
 
 def difference(
@@ -244,10 +246,9 @@ def _same(value: float | None, recorded: float | None) -> bool:
 
 def rebuilt(spec: Mapping[str, Any], name: str, reading: str) -> Metric:
     """Build the metric of an entry in results.json. Raises MarathonError if the entry is no longer valid."""
-    if spec.get("hf_evaluate") or str(spec.get("metric")).startswith("evaluate:"):
-        # a results file must not make this program run code from the hub: average the scores that the run recorded
-        return Mean(name, lambda row: row.context.doc["scores"][name])
-    if "code" in spec:
+    from_hub = spec.get("hf_evaluate") or str(spec.get("metric")).startswith("evaluate:")
+    if from_hub or "code" in spec:
+        # a results file must not make this program run code from elsewhere
         return recorded_metric(spec, name)
     return build_metric(spec, f"results.json: {reading}: {name}", UNNAMED_NORMALIZER)
 

@@ -222,7 +222,8 @@ class Task:
         layout = self.writer.question.layout
         # options shown without letters have none: "C" is then e.g. a musical note, not the third option
         letters = () if layout == "plain" else letters_of(len(doc.choices), layout)
-        return FilterContext(doc.choices, letters, doc.fields)
+        free_gold = self.config.gold_is == "any_text"
+        return FilterContext(doc.choices, letters, doc.fields, free_gold)
 
     @property
     def has_gold(self) -> bool:

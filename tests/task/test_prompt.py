@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.minimal_task import make_task
 from marathon_eval.errors import MarathonError, RowError
-from marathon_eval.task.prompt.choices import Choices, gold_of, letters_of, option_lines
+from marathon_eval.task.prompt.choices import Choices, gold_of, letters_of, option_lines, text_gold
 from marathon_eval.task.prompt.prompt import joined_texts
 from marathon_eval.task.prompt.template import PlainText, RowValue, Template, check_names, from_row
 from marathon_eval.task.yaml.config import Layout
@@ -180,7 +181,6 @@ class TestGold:
             ("jazz", "jazz"),
             (1, "jazz"),
             ("1", "jazz"),
-            (True, "jazz"),
             (["B", "rock"], ("B", "rock")),
         ],
     )
@@ -191,6 +191,38 @@ class TestGold:
     def test_gold_that_is_none_of_the_options_is_a_row_error(self, raw: Any) -> None:
         with pytest.raises(RowError, match=r"x: .*(none of the options|no index|empty)"):
             gold_of(raw, TEXTS, LETTERS, "x")
+
+    @pytest.mark.parametrize("read", [gold_of, text_gold])
+    @pytest.mark.parametrize(
+        ("raw", "texts", "target"),
+        [
+            (True, ["True", "False"], "True"),
+            (False, ["True", "False"], "False"),
+            (True, ["FALSE", " true "], " true "),
+            (False, ["yes", "no"], "no"),
+            (True, ["No", "Yes", "Unclear"], "Yes"),
+            ([True], ["yes", "no"], ("yes",)),
+            (True, (), "True"),
+        ],
+    )
+    def test_true_and_false_are_words_and_no_index(
+        self, read: Callable[..., Any], raw: Any, texts: Sequence[str], target: Any
+    ) -> None:
+        assert read(raw, texts, LETTERS[: len(texts)], "x") == target
+
+    @pytest.mark.parametrize("read", [gold_of, text_gold])
+    @pytest.mark.parametrize(
+        ("raw", "texts", "found"),
+        [
+            (True, ["dog", "cat"], "no option of dog, cat says true or yes"),
+            (False, ["no", "yes", "false"], "more than one option of no, yes, false says false or no"),
+        ],
+    )
+    def test_true_and_false_that_no_option_says_are_not_guessed(
+        self, read: Callable[..., Any], raw: bool, texts: list[str], found: str
+    ) -> None:
+        with pytest.raises(RowError, match=f"^x: gold {str(raw).lower()} is no text, and {found}; write the"):
+            read(raw, texts, LETTERS[: len(texts)], "x")
 
     def test_gold_that_is_one_options_letter_and_anothers_text_is_not_guessed(self) -> None:
         with pytest.raises(RowError, match="letter of one option and the text of another"):

@@ -20,7 +20,7 @@ from marathon_eval.task.data.arguments import csv_layout, delimiter_of
 from marathon_eval.task.data.csv_rows import CSV_DELIMITERS, PLAIN_LAYOUT
 from marathon_eval.task.data.sources import NO_SUCH_FILE, OUTSIDE_ROOT, within
 from marathon_eval.task.data.table import FORMATS
-from marathon_eval.task.prompt.choices import NO_OPTION, letters_of
+from marathon_eval.task.prompt.choices import NO_OPTION
 
 if TYPE_CHECKING:
     from marathon_eval.api.doc import Doc, DocSet
@@ -197,8 +197,5 @@ def _answer_place(task: Task, doc: Doc, gold: str | None) -> int | None:
     """Return the index of the right option; None without options and where gold is none of them."""
     if gold is None or not doc.choices:
         return None
-    if gold in doc.choices:
-        return doc.choices.index(gold)
-    layout = task.writer.question.layout
-    letters = () if layout == "plain" else letters_of(len(doc.choices), layout)
-    return letters.index(gold) if gold in letters else None
+    context = task.context(doc)
+    return next((place for place in range(len(doc.choices)) if context.means(gold, place)), None)

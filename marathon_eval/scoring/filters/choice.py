@@ -89,8 +89,17 @@ def choice(marks: MarkPairs | None = None) -> FilterStep:
 
 
 def choice_text(marks: MarkPairs | None = None) -> FilterStep:
-    """Return a filter whose answer is the text of the option, found by the same layers as in `choice`."""
-    return _step(lambda place, context: context.choices[place], known_and(marks))
+    """Return a filter whose answer is the text of the option, found by the same layers as in `choice`.
+
+    The answer is the option's letter where its text is the letter of another option.
+    """
+    return _step(_text_of, known_and(marks))
+
+
+def _text_of(place: int, context: FilterContext) -> str:
+    text = context.choices[place]
+    mistakable = text in context.letters and not context.free_gold
+    return context.letters[place] if mistakable else text
 
 
 def _letters_of(place: int) -> str:

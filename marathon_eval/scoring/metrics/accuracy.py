@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from functools import lru_cache
 from re import Pattern
 
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
@@ -21,8 +22,9 @@ def said_like(row: ScoredRow, target: str) -> str | None:
         return value
     if value in letters and target in choices and target not in letters:
         return choices[letters.index(value)]
-    if target in letters and choices.count(value) == 1 and value not in letters:
-        return letters[choices.index(value)]
+    if target in letters and value in choices and value not in letters:
+        # several options may share a text
+        return target if choices[letters.index(target)] == value else letters[choices.index(value)]
     return value
 
 
@@ -90,15 +92,29 @@ def exact_match(
     return Mean("exact_match", score, share=True)
 
 
+@lru_cache(maxsize=256)
+def _has_letters(texts: tuple[str, ...], letters: tuple[str, ...]) -> bool:
+    """Return whether a text of an option is itself a letter of the row, so that the letter alone means the letter."""
+    return not {same_label(text) for text in texts}.isdisjoint(map(same_label, letters))
+
+
 def spells_choice(value: str, row: ScoredRow) -> bool:
     """Tell whether a text is a target's letter, its option's full text, or both, and nothing else."""
     from marathon_eval.scoring.filters.words import plain_text
 
     choices, letters = row.context.choices, row.context.letters
     answer, targets = plain_text(value), [plain_text(target) for target in row.targets]
+    mistakable = _has_letters(choices, letters) and not row.context.free_gold
     for place, text in enumerate(choices):
         letter = letters[place] if place < len(letters) else ""
         forms = (plain_text(text), plain_text(letter) or None)
+        if mistakable:
+            if any(row.context.means(target, place) for target in row.targets) and (
+                answer in (forms[1], plain_text(f"{letter} {text}"))
+                or (answer == forms[0] and not _has_letters((text,), letters))
+            ):
+                return True
+            continue
         for target in targets:
             # both together are read last: few rows share them, so that their words are seldom remembered
             if target in forms and (

@@ -53,5 +53,6 @@ def recorded_metric(spec: Mapping[str, Any], name: str) -> Metric:
         name,
         lambda row: row.context.doc["scores"][name],
         higher_is_better=True if higher is None else bool(higher),
+        counts_unscored=True,
         share=spec.get(SHARE) is True,
     )

@@ -21,6 +21,8 @@ _PARTS: dict[str, str] = {
     "A:": "{letter}: {text}",
     "(A)": "({letter}) {text}",
 }
+#: What an option says whose gold answer is JSON's true or false, without regard to case.
+_WORDS_OF: Mapping[bool, tuple[str, str]] = {True: ("true", "yes"), False: ("false", "no")}
 MAX_OPTIONS = len(string.ascii_uppercase)
 Spec = str | list[Any] | dict[str, Any] | None
 
@@ -178,8 +180,10 @@ def _one_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str
         if not str(raw).strip():
             raise RowError(f"{where}: the gold answer is empty; {WITHOUT_GOLD}")
         return str(raw)
+    if isinstance(raw, bool):
+        return _worded(raw, texts, letters, where)
     if isinstance(raw, int):
-        return _indexed(int(raw), texts, where)
+        return _indexed(int(raw), texts, letters, where)
     text = str(raw).strip()
     capital = text.upper()
     by_letter = [letter for letter in letters if letter.upper() == capital]
@@ -189,15 +193,16 @@ def _one_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str
     if by_letter or by_text:
         return by_letter[0] if by_letter else by_text[0]
     if text.isdecimal():
-        return _indexed(int(text), texts, where)
+        return _indexed(int(text), texts, letters, where)
     raise RowError(f"{where}: gold '{text}' is none of the options {', '.join(letters)} nor their texts")
 
 
 def text_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str | tuple[str, ...]:
     """Return the target of `gold_is: text`, where numbers and lists in text form are texts, never indices.
 
-    The option that differs only in case or outer white space is returned as the options spell it. Without options,
-    `raw` is returned as text. Raises RowError if gold is neither an option's text nor its letter.
+    The option that differs only in case or outer white space is returned as the options spell it, or by its letter
+    where its text is the letter of another option (musical keys). Without options, `raw` is returned as text. Raises
+    RowError if gold is neither an option's text nor its letter.
     """
     if isinstance(raw, (list, tuple)) and texts:
         if not raw:
@@ -212,20 +217,44 @@ def _one_text_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where
         raise RowError(f"{where}: the gold answer is null")
     if not gold.strip():
         raise RowError(f"{where}: the gold answer is empty; {WITHOUT_GOLD}")
-    if not texts or gold in texts:
+    if not texts:
         return gold
+    if isinstance(raw, bool):
+        return _worded(raw, texts, letters, where)
+    if gold in texts:
+        return _named(texts.index(gold), texts, letters)
     plain = gold.strip().casefold()
-    alike = [option for option in texts if option.strip().casefold() == plain]
-    alike += [letter for letter in letters if letter.casefold() == plain]
-    if not alike:
+    alike = [place for place, option in enumerate(texts) if option.strip().casefold() == plain]
+    if alike:
+        return _named(alike[0], texts, letters)
+    by_letter = [letter for letter in letters if letter.casefold() == plain]
+    if not by_letter:
         raise RowError(f"{where}: gold '{gold}' is none of the options: {', '.join(texts)}")
-    return alike[0]
+    return by_letter[0]
 
 
-def _indexed(index: int, texts: Sequence[str], where: str) -> str:
+def _worded(raw: bool, texts: Sequence[str], letters: Sequence[str], where: str) -> str:
+    """Return the option that says true or false: as an index, True would be the second option, whatever it says."""
+    words = _WORDS_OF[raw]
+    places = [place for place, option in enumerate(texts) if option.strip().casefold() in words]
+    if len(places) == 1:
+        return _named(places[0], texts, letters)
+    found = "no option" if not places else "more than one option"
+    raise RowError(
+        f"{where}: gold {str(raw).lower()} is no text, and {found} of {', '.join(texts)} says {' or '.join(words)}; "
+        f"write the option's letter, its text or its index from 0"
+    )
+
+
+def _indexed(index: int, texts: Sequence[str], letters: Sequence[str], where: str) -> str:
     if not 0 <= index < len(texts):
         raise RowError(f"{where}: gold {index} is no index of {len(texts)} options")
-    return texts[index]
+    return _named(index, texts, letters)
+
+
+def _named(place: int, texts: Sequence[str], letters: Sequence[str]) -> str:
+    """Return an option's text, or its letter where metrics would take the text for another option's letter."""
+    return letters[place] if texts[place] in letters else texts[place]
 
 
 def _fixed(spec: Spec, where: str) -> tuple[str, ...]:
@@ -239,12 +268,16 @@ def _fixed(spec: Spec, where: str) -> tuple[str, ...]:
     return tuple(str(text) for text in texts)
 
 
+def option_keys(options: Mapping[Any, Any]) -> list[Any]:
+    """Return the keys of a mapping of options in the order in which the options are shown."""
+    lettered = all(len(str(key)) == 1 and str(key).isalpha() for key in options)
+    return sorted(options, key=str) if lettered else list(options)
+
+
 def _as_list(value: Any) -> list[Any] | None:
     """Return a list unchanged, or a mapping's values, sorted by key if all keys are letters; None for other types."""
     if isinstance(value, Mapping):
-        keys = [str(key) for key in value]
-        lettered = all(len(key) == 1 and key.isalpha() for key in keys)
-        return [value[key] for key in (sorted(value, key=str) if lettered else value)]
+        return [value[key] for key in option_keys(value)]
     return list(value) if isinstance(value, (list, tuple)) else None
 
 
