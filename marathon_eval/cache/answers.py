@@ -33,6 +33,7 @@ from marathon_eval.api.model import (
 from marathon_eval.cache.audio_memo import remembered_facts
 from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.cache.entry import FINGERPRINT, cacheable, check_of, is_whole, response_from, storable
+from marathon_eval.cache.heard_files import HeardFiles
 from marathon_eval.cache.opening import Writer
 from marathon_eval.cache.rank_files import take_in
 from marathon_eval.errors import MarathonError
@@ -65,6 +66,7 @@ class ResponseCache:
         self._pending: dict[str, str] = {}
         self._timer: threading.Timer | None = None
         self._lock = threading.RLock()
+        self._heard = HeardFiles()
         #: Fingerprints of the models whose responses are pending; each commit writes them unless they are there.
         self._owners: dict[str, str] = {}
         if self.path is not None and self._writer is not None:
@@ -119,7 +121,7 @@ class ResponseCache:
 
         Facts are cached by the file's identity: see audio_memo.py.
         """
-        return remembered_facts(self, audios)
+        return remembered_facts(self, audios, self._heard)
 
     def prime(self, entries: Mapping[str, Any]) -> None:
         """Add entries that another process sent, such as audio hashes, to memory; nothing is written to disk."""
@@ -310,6 +312,9 @@ class ResponseCache:
         for request, response in through(model, list(misses)):
             # freed once it has a response, so that memory does not grow during a long run
             key, described = misses.pop(request)
+            if response.status != "error":
+                fault = self._heard.change(request.audios, described["audio"], self.facts)
+                response = response if fault is None else Response.failed(fault)
             if cacheable(request, response):
                 row = {
                     "request": described,
