@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -12,9 +13,11 @@ from pydantic import Field
 from marathon_eval.api.model import Model, Request, Response
 from marathon_eval.api.secrets import NO_KEY
 from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.same_weights import refuse_changed
 from marathon_eval.backends.http.adapter import APISettings, CallFailure, Session
 from marathon_eval.backends.http.engine_release import Engine, found_engine
 from marathon_eval.backends.http.reply import AudioRate
+from marathon_eval.backends.http.server_files import named_contents
 from marathon_eval.backends.http.server_process import ServerProcess
 from marathon_eval.errors import MarathonError
 from marathon_eval.models.openai_audio import OpenAIAudio, OpenAIAudioSettings
@@ -86,7 +89,12 @@ class Served(OpenAIAudio):
     def identity(self) -> dict[str, Any]:
         """Return the weights' hash or commit, the server's release, and the settings of thinking."""
         known = {name: value for name, value in super().identity().items() if name != "base_url"}
-        return {**known, **self._weights(), "engine": f"{self.package} {self.engine.release}"}
+        return {**known, **self._identity, "engine": f"{self.package} {self.engine.release}"}
+
+    @cached_property
+    def _identity(self) -> dict[str, Any]:
+        named = named_contents(self.settings.server_args, self.cache)
+        return {**self._weights(), **({"server_files": named} if named else {})}
 
     def _weights(self) -> dict[str, Any]:
         folder = weights.local_folder(self.settings.pretrained, self.flags.args)
@@ -124,7 +132,7 @@ class Served(OpenAIAudio):
         yield from super().generate(requests)
 
     def _start(self, clips: int) -> None:
-        revision = self._weights().get("revision")
+        revision = self._identity.get("revision")
         more = shlex.split(self.settings.server_args)
         server = ServerProcess(
             f"{self.flags.model} {self.name()}", lambda port: [*self.command(port, revision, clips), *more]
@@ -132,6 +140,7 @@ class Served(OpenAIAudio):
         self._server, self._clips = server, clips
         try:
             server.wait(self.settings.start_timeout)
+            refuse_changed(self)
         except BaseException:
             self.close()
             raise

@@ -37,9 +37,8 @@ class Worker(EnvModel):
     def worker_source(self) -> dict[str, Any]:
         """Return the hashes of the worker's file and of the files of its folder that it imports."""
         own = OwnModule(self.worker, self.worker.parent)
-        files = own_files(own)
-        drop_stale_bytecode(files)  # what the worker's Python runs is then what the hashes are of
-        return {"worker": {own.label(file): sha256 for file, sha256 in files.items()}}
+        drop_stale_bytecode(own_files(own))  # what the worker's Python runs is then what the hashes are of
+        return {"worker": own.hashes()}
 
 
 def of_file(path: Path) -> type[Worker]:

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from marathon_eval.api.model import Model, ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.same_weights import refuse_changed
 from marathon_eval.backends.transcript_prompt import taken_apart
 from marathon_eval.errors import MarathonError, RowError
 
@@ -115,7 +116,9 @@ class Embedder(Model):
         from marathon_eval.backends.hf.engine.embedding import TextEncoder
 
         folder = weights.local_folder(name) or weights.fetched(name, self._identity["revision"], None)
-        return TextEncoder(folder, self.settings.device)
+        encoder = TextEncoder(folder, self.settings.device)
+        refuse_changed(self)
+        return encoder
 
     def close(self) -> None:
         self.__dict__.pop("_encoder", None)

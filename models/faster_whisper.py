@@ -23,6 +23,7 @@ from marathon_eval.api.model import Model, ModelSettings, Request, Response, Usa
 from marathon_eval.backends import ctranslate2
 from marathon_eval.backends.english_only import refuse_languages
 from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.same_weights import refuse_changed
 from marathon_eval.errors import MarathonError, RowError, install_hint
 
 if TYPE_CHECKING:
@@ -145,13 +146,16 @@ class FasterWhisper(Model):
         """Return the folder that CTranslate2 reads, downloaded and converted if necessary. Raises MarathonError."""
         name, identity = self.settings.pretrained, self._identity
         folder = weights.local_folder(name) or weights.fetched(name, identity["revision"], None)
-        return ctranslate2.for_ctranslate2(folder, identity.get("weights") or identity["revision"])
+        known = identity.get("weights") or identity["revision"]
+        return ctranslate2.for_ctranslate2(folder, known, lambda: refuse_changed(self))
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """Answer as `Model.generate` does. Raises MarathonError when the weights cannot be downloaded or loaded."""
         if self._model is None:
             self.check()
-            self._model = self._loaded()
+            loaded = self._loaded()
+            refuse_changed(self)
+            self._model = loaded
         for request in requests:
             try:
                 yield request, self._answered(request)

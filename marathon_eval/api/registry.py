@@ -9,17 +9,16 @@ of a task is the path of its YAML, as text or path object. Nothing is imported t
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from marathon_eval.api.source import USER_PACKAGE, OwnModule, drop_stale_bytecode, own_files, own_module
+from marathon_eval.api.own_import import imported_file, imported_module
+from marathon_eval.api.source import USER_PACKAGE, own_module
 from marathon_eval.errors import MarathonError, unknown, unknown_of_many
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ class Registry:
                 f"{where}: {place_of(error, path)}: {type(error).__name__}: {error}"
             ) from None
         own = own_module(module.__name__, str(path))
-        hashes = {own.label(file): sha256 for file, sha256 in own_files(own).items()} if own else {}
+        hashes = own.hashes() if own else {}
         return OwnCode(name, path, own_target(module, name, f"{where}: {kind}"), hashes)
 
     def _files(self, kind: PluginKind) -> list[Path]:
@@ -215,71 +214,11 @@ def _task_file(point: Any) -> Path:
     )
 
 
-#: The hashes of own files by module, as they were when the module was loaded.
-_LOADED: dict[str, dict[Path, str]] = {}
-
-
 def _load(kind: PluginKind, path: Path, flag: str) -> ModuleType:
     """Import a shipped file under its package name (one file, one module), a user's file under a name of its own."""
     if path.parent == shipped_folder(kind):
         return importlib.import_module(f"marathon_eval.{FOLDERS[kind]}.{path.stem}")
-    name = f"{USER_PACKAGE}.{FOLDERS[kind]}.{path.stem}"
-    own = own_module(name, str(path))
-    # first of all, because it deletes stale compiled files, which a first import would run too
-    edited = _edited(name, own)
-    loaded = sys.modules.get(name)
-    if loaded is not None and loaded.__file__ == str(path) and not edited:
-        return loaded
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise MarathonError(f"{flag}: {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise MarathonError(f"{path}:{error.lineno}: {error.msg}") from None
-    except ImportError as error:
-        raise MarathonError(f"{path}: {error}") from None
-    return module
-
-
-def _edited(name: str, own: OwnModule | None) -> bool:
-    """Return whether a module must be loaded: for the first time, or again because a file of it was edited.
-
-    Python then finds neither the old modules nor their compiled files, so that the code that runs is the code that was
-    hashed.
-    """
-    if own is None:
-        return name not in sys.modules
-    found = own_files(own)
-    if found == _LOADED.get(name):
-        return False
-    files = {_file_id(file) for file in found} - {None}
-    old = {
-        key
-        for key, module in sys.modules.items()
-        if name in _LOADED and _file_id(getattr(module, "__file__", None)) in files
-    }
-    inner = {key for key in sys.modules if any(key.startswith(f"{package}.") for package in old)}
-    for key in old | inner:
-        del sys.modules[key]
-    drop_stale_bytecode(found)
-    importlib.invalidate_caches()
-    _LOADED[name] = found
-    return True
-
-
-def _file_id(file: str | Path | None) -> tuple[int, int] | None:
-    """Return the device and the inode of a file, by whatever path it was named; None where there is none."""
-    # a process with torch has some thousand modules, and resolving their paths would take half a second
-    if file is None:
-        return None
-    try:
-        status = os.stat(file)
-    except (OSError, ValueError):
-        return None
-    return status.st_dev, status.st_ino
+    return imported_file(f"{USER_PACKAGE}.{FOLDERS[kind]}.{path.stem}", path, flag)
 
 
 def _from_module(name: str, parent: type, flag: str) -> type:
@@ -287,32 +226,13 @@ def _from_module(name: str, parent: type, flag: str) -> type:
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise MarathonError(f"{flag}: {name!a}: must be package.module:Class")
     try:
-        _edited(module_name, _own_before_import(module_name))
-        module = importlib.import_module(module_name)
+        module = imported_module(module_name)
     except ImportError as error:
         raise MarathonError(f"{flag}: {name}: {error}") from None
     if not hasattr(module, class_name):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise unknown(flag, f"class in {module_name}", class_name, classes)
     return _checked(getattr(module, class_name), parent, flag, name)
-
-
-def _own_before_import(module_name: str) -> OwnModule | None:
-    """Return where a module will be loaded from; importing it runs its packages' code, which looking here does not."""
-    top, *inner = module_name.split(".")
-    loaded = sys.modules.get(module_name)
-    if loaded is not None:
-        return own_module(module_name, getattr(loaded, "__file__", None))
-    try:
-        spec = importlib.util.find_spec(top)
-    except (ImportError, ValueError):
-        return None
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        place = Path(folder, *inner)
-        for file in (place.with_suffix(".py"), place / "__init__.py"):
-            if file.is_file():
-                return own_module(module_name, str(file))
-    return own_module(module_name, spec.origin) if spec and not inner else None
 
 
 def one_class(module: ModuleType, parent: type, kind: str, name: str) -> type:

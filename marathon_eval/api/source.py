@@ -1,21 +1,26 @@
 """Hashes the code of models and presses that are not shipped, so that an edit makes other answers.
 
-The hash covers the file that defines a class, and each file that it imports from below the folder that the user named.
-Imports are read from the syntax tree, those inside functions included, without running anything. Names that are put
-together at run time are not found. Installed packages are not followed: their releases are the user's to choose.
+The hash covers the file that defines a class, and each file that it imports which is neither Python's own, nor
+installed (below site-packages), nor part of marathon_eval. Imports are read from the syntax tree, those inside functions
+included, without running anything. Names that are put together at run time are not found. Installed packages are not
+followed: their releases are the user's to choose. Classes without a file are hashed by typed_classes.py.
 """
 
 from __future__ import annotations
 
 import glob
 import importlib.util
+import inspect
+import os
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from marathon_eval.api.typed_classes import typed_hash
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -30,14 +35,23 @@ _INSTALLED = ("site-packages", "dist-packages")
 
 
 class OwnModule(NamedTuple):
-    """Holds a module's file, and the folder below which its imports are its own; None: the file alone is."""
+    """Holds a module's file, and the folder below which labels are relative; None: nothing that it imports is its own."""
 
     file: Path
     root: Path | None
+    #: The file as it was named, where that is a link: what it imports may lie beside the link.
+    named: Path | None = None
 
     def label(self, file: Path) -> str:
         """Return the file's name in the fingerprint: relative, so that the folder may be moved."""
-        return file.name if self.root is None else file.relative_to(self.root).as_posix()
+        if self.root is not None and file.is_relative_to(self.root):
+            return file.relative_to(self.root).as_posix()
+        package = [folder.name for folder in _packages(file)]
+        return "/".join([*reversed(package), file.name])
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of the file and of all that it imports, by label."""
+        return _labelled({}, self)
 
 
 def own_module(name: str, file: str | None) -> OwnModule | None:
@@ -46,64 +60,130 @@ def own_module(name: str, file: str | None) -> OwnModule | None:
     # the folder of a module of Python's own is the whole standard library
     if top == _OURS or top in sys.stdlib_module_names or file is None or not Path(file).is_file():
         return None
-    path = Path(file).resolve()
+    named = Path(os.path.abspath(file))
+    path = named.resolve()
     if top == USER_PACKAGE:
-        return OwnModule(path, path.parent.parent if path.parent.name in PLUGIN_FOLDERS else path.parent)
+        root = path.parent.parent if path.parent.name in PLUGIN_FOLDERS else path.parent
+        return OwnModule(path, root, named)
     package = path.parent if path.name == "__init__.py" else None
     depth = len(inner) if package else len(inner) - 1
     root = path.parent.parents[depth - 1] if depth > 0 else path.parent
-    if not inner and package is None and any(part in _INSTALLED for part in root.parts):
+    if not inner and package is None and _is_installed(root):
         return OwnModule(path, None)
-    return OwnModule(path, root)
+    return OwnModule(path, root, named)
 
 
 def own_files(module: OwnModule) -> dict[Path, str]:
-    """Return the SHA-256 of the module's file and of every file below its folder that it imports, by path."""
+    """Return the SHA-256 of the module's file and of every file of the user's that it imports, by path."""
     import hashlib
 
     hashes: dict[Path, str] = {}
-    waiting = [module.file]
+    waiting, seen = [module.file], set()
     while waiting:
         file = waiting.pop()
-        if file in hashes:
+        real = file.resolve()
+        if real in seen:
             continue
+        seen.add(real)
         try:
-            content = file.read_bytes()
+            content = real.read_bytes()
         except OSError:  # deleted while it is read: importing it says so
             continue
         hashes[file] = hashlib.sha256(content).hexdigest()
         if module.root is not None and file.suffix == ".py":
-            waiting += [found for found in _imported(content, file, module.root) if found not in hashes]
+            named = module.named if file == module.file and module.named else file
+            waiting += [*_imported(content, file, module.root, named.parent)]
     return hashes
 
 
-@cache
 def source_hashes(kind: type) -> Mapping[str, str]:
-    """Return the SHA-256 of all own files behind a class and its bases, by relative path; empty for shipped ones.
+    """Return the SHA-256 of all own code behind a class and its bases, by relative path; empty for shipped ones.
 
-    Read once per class: a file that is edited later does not change what this process runs.
+    The class's name is part of its own file's label where that file holds more than this class. Files are read once per
+    class: one that is edited later does not change what this process runs. A class without a file, typed in a
+    notebook, is hashed by its text each time, for what it refers to may change between two calls.
     """
+    typed = [base for base in kind.__mro__ if _is_typed(base)]
+    return {
+        **_file_hashes(kind),
+        **({f"{kind.__module__}:{kind.__qualname__}": _typed(kind, typed)} if typed else {}),
+    }
+
+
+@cache
+def _file_hashes(kind: type) -> Mapping[str, str]:
     hashes: dict[str, str] = {}
     for base in kind.__mro__:
         module = sys.modules.get(base.__module__)
         own = own_module(base.__module__, getattr(module, "__file__", None)) if module else None
         if own is None or (base is not kind and not _same_author(base, kind)):
             continue
-        for file, sha256 in own_files(own).items():
-            label, number = own.label(file), 1
-            while hashes.get(label, sha256) != sha256:
-                number += 1
-                label = f"{own.label(file)}#{number}"
-            hashes[label] = sha256
+        if base is kind and not _is_alone(kind):
+            _labelled(hashes, own, f":{kind.__qualname__}")
+        else:
+            _labelled(hashes, own)
     return dict(sorted(hashes.items()))
 
 
-def drop_stale_bytecode(files: Iterable[Path]) -> None:
+def _labelled(hashes: dict[str, str], own: OwnModule, class_name: str = "") -> dict[str, str]:
+    """Add a module's files to `hashes` and return it; other files of the same label are numbered."""
+    for file, sha256 in own_files(own).items():
+        plain = own.label(file) + (class_name if file == own.file else "")
+        label, number = plain, 1
+        while hashes.get(label, sha256) != sha256:
+            number += 1
+            label = f"{plain}#{number}"
+        hashes[label] = sha256
+    return hashes
+
+
+def _is_alone(kind: type) -> bool:
+    """Return whether a module's name means this class: it defines no other public model (or press) that can be built."""
+    family = [base for base in kind.__mro__ if base.__module__.partition(".")[0] == _OURS][-1:]
+    defined = [
+        value
+        for name, value in vars(sys.modules[kind.__module__]).items()
+        if inspect.isclass(value)
+        and value.__module__ == kind.__module__
+        and not name.startswith("_")
+        and not inspect.isabstract(value)
+        and any(issubclass(value, base) for base in family)
+    ]
+    return all(value is kind for value in defined) and bool(defined)
+
+
+def _is_typed(kind: type) -> bool:
+    """Return whether a class has no file: it was typed in a notebook or a terminal, or its file is gone."""
+    top = kind.__module__.partition(".")[0]
+    if top in (_OURS, USER_PACKAGE) or top in sys.stdlib_module_names:
+        return False
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    return not (file and Path(file).is_file())
+
+
+def _typed(kind: type, typed: list[type]) -> str:
+    """Return the hash of classes without a file, and of the own files that they use."""
+    hashes: dict[str, str] = {}
+
+    def use(name: str) -> None:
+        module = sys.modules.get(name)
+        file = getattr(module, "__file__", None)
+        own = None if file is None or _is_installed(Path(file)) else own_module(name, file)
+        if own is not None:
+            _labelled(hashes, own)
+
+    return typed_hash(kind, typed, use, hashes)
+
+
+def drop_stale_bytecode(files: Iterable[Path]) -> list[Path]:
     """Delete compiled files that are older than their source's last change, those of every Python version.
+
+    Return the sources that had one.
 
     Python compares whole seconds and the size: it would run the old code of a file replaced at equal size and time.
     Raises MarathonError for one that cannot be deleted.
     """
+    stale: list[Path] = []
     for file in files:
         try:
             folder = Path(importlib.util.cache_from_source(str(file))).parent
@@ -111,20 +191,24 @@ def drop_stale_bytecode(files: Iterable[Path]) -> None:
         except (FileNotFoundError, NotImplementedError):  # deleted by now, or a Python that keeps nothing
             continue
         for compiled in folder.glob(f"{glob.escape(file.stem)}.*.pyc"):
-            _drop_if_older(compiled, changed, file)
+            if _drop_if_older(compiled, changed, file):
+                stale.append(file)
+    return stale
 
 
-def _drop_if_older(compiled: Path, changed: int, file: Path) -> None:
+def _drop_if_older(compiled: Path, changed: int, file: Path) -> bool:
     try:
         if compiled.stat().st_ctime_ns <= changed:
             compiled.unlink(missing_ok=True)
+            return True
     except FileNotFoundError:  # another process deleted it first
-        return
+        return True
     except OSError as error:
         raise MarathonError(
             f"{compiled}: cannot be deleted ({error.strerror}), and Python may run it instead of {file}, which is "
             "newer: delete it, or set PYTHONPYCACHEPREFIX to a folder that you can write to"
         ) from None
+    return False
 
 
 def _same_author(base: type, kind: type) -> bool:
@@ -133,15 +217,41 @@ def _same_author(base: type, kind: type) -> bool:
     if top == kind.__module__.partition(".")[0]:
         return True
     file = getattr(sys.modules[base.__module__], "__file__", None) or ""
-    return top not in sys.stdlib_module_names and not any(part in _INSTALLED for part in Path(file).parts)
+    return top not in sys.stdlib_module_names and not _is_installed(Path(file))
 
 
-def _imported(content: bytes, file: Path, root: Path) -> Iterator[Path]:
-    """Yield the files below `root` that a source imports, and the `__init__.py` of the packages around it."""
+def _is_installed(path: Path) -> bool:
+    """Return whether a path lies among installed packages or in Python's standard library."""
+    return any(part in _INSTALLED for part in path.parts) or any(
+        path.is_relative_to(folder) for folder in _python_folders()
+    )
+
+
+@cache
+def _python_folders() -> tuple[Path, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    return tuple(
+        {Path(sysconfig.get_path(name)).resolve() for name in names} | {Path(__file__).resolve().parents[1]}
+    )
+
+
+def _packages(file: Path) -> Iterator[Path]:
+    """Yield the folders of the packages that a file lies in, innermost first."""
+    for folder in file.parents:
+        if not (folder / "__init__.py").is_file():
+            break
+        yield folder
+
+
+def _imported(content: bytes, file: Path, root: Path, beside: Path) -> Iterator[Path]:
+    """Yield the user's files that a source imports, and the `__init__.py` of the packages around it.
+
+    `beside` is the folder that the file was found in, which is another one for a link.
+    """
     import ast
 
-    for folder in file.parents:
-        if not (folder / "__init__.py").is_file() or not folder.is_relative_to(root):
+    for folder in _packages(file):
+        if file.is_relative_to(root) and not folder.is_relative_to(root):
             break
         yield folder / "__init__.py"
     try:
@@ -150,8 +260,13 @@ def _imported(content: bytes, file: Path, root: Path) -> Iterator[Path]:
         return
     places = [file.parent, root, root.parent, *(Path(entry or ".") for entry in sys.path)]
     for level, name in _names(tree):
-        bases = [file.parents[level - 1]] if 0 < level <= len(file.parents) else places
-        yield from _below(root, bases, name)
+        if 0 < level <= len(file.parents):
+            yield from _below(root, [file.parents[level - 1]], name)
+            yield from _elsewhere(root, [beside, *beside.parents][level - 1 : level], name)
+        else:
+            yield from _below(root, places, name)
+            # a text that ends in .py is often no import at all, and is looked for around the file alone
+            yield from _elsewhere(root, [beside, *(places[:3] if name.endswith(".py") else places)], name)
 
 
 def _names(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -182,19 +297,44 @@ def _imports(function: ast.expr) -> bool:
 
 def _below(root: Path, bases: list[Path], name: str) -> Iterator[Path]:
     """Yield the files below `root` that a dotted name, or a path that ends in `.py`, may stand for."""
-    parts = name.replace(":", ".").split(".")
-    if parts[0] == _OURS or "\0" in name or len(name) > 1000:
-        return
-    if name.endswith(".py"):
-        candidates = [base / name for base in bases]
-    else:
-        modules = [Path(*parts[: count + 1]) for count in range(len(parts)) if all(parts)]
-        candidates = [base / one / "__init__.py" for base in bases for one in modules]
-        candidates += [(base / one).with_suffix(".py") for base in bases for one in modules]
-    loaded = (sys.modules.get(".".join(parts[: count + 1])) for count in range(len(parts)))
-    candidates += [Path(file) for module in loaded if (file := getattr(module, "__file__", None))]
-    for candidate in candidates:
+    candidates = [base / one for base in bases for one in _candidates(name)]
+    for candidate in [*candidates, *_loaded(name)]:
         with suppress(OSError, ValueError):
             # resolving looks at every folder of the path, so only what is there is resolved
             if candidate.is_file() and (found := candidate.resolve()).is_relative_to(root):
                 yield found
+
+
+def _elsewhere(root: Path, bases: list[Path], name: str) -> Iterator[Path]:
+    """Yield the files outside of `root` that Python takes for a name: those it has loaded, or else the first it finds.
+
+    Only one place is searched, unlike below `root`: other files of that name, in the current folder say, are not meant.
+    """
+    with suppress(OSError, ValueError):
+        found = [path for path in _loaded(name) if path.is_file() and not name.endswith(".py")]
+        for base in bases:
+            found = found or [base / one for one in _candidates(name) if (base / one).is_file()]
+        for path in found:
+            real = path.resolve()
+            if not real.is_relative_to(root) and not _is_installed(real) and not _is_installed(path):
+                yield real
+
+
+def _candidates(name: str) -> list[Path]:
+    """Return the relative paths that a dotted name, or a path that ends in `.py`, may stand for."""
+    parts = name.replace(":", ".").split(".")
+    if parts[0] == _OURS or "\0" in name or len(name) > 1000 or not all(parts):
+        return []
+    if name.endswith(".py"):
+        return [Path(name)]
+    modules = [Path(*parts[: count + 1]) for count in range(len(parts))]
+    return [file for one in modules for file in (one / "__init__.py", one.with_suffix(".py"))]
+
+
+def _loaded(name: str) -> list[Path]:
+    """Return the files of the modules that Python has loaded under a dotted name and its beginnings."""
+    parts = name.split(".")
+    if parts[0] == _OURS:
+        return []
+    modules = (sys.modules.get(".".join(parts[: count + 1])) for count in range(len(parts)))
+    return [Path(file) for module in modules if (file := getattr(module, "__file__", None))]

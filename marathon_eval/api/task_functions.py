@@ -39,9 +39,8 @@ def loaded_text(dotted: str, folder: Path, where: str) -> str:
     if not file.is_file():
         raise MarathonError(f"{where}: {TAG} {dotted}: no file {file.name} beside this YAML")
     own = OwnModule(file, folder.resolve())
-    files = own_files(own)
-    drop_stale_bytecode(files)
-    hashes = {own.label(path): sha256 for path, sha256 in sorted(files.items())}
+    drop_stale_bytecode(own_files(own))
+    hashes = dict(sorted(own.hashes().items()))
     module = _module(file, tuple(hashes.values()), where)
     function = getattr(module, name, None)
     if not callable(function):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from marathon_eval.backends.hf.weights import CONVERTED
 from marathon_eval.errors import MarathonError
 
 
-def for_ctranslate2(folder: Path, identity: str) -> Path:
+def for_ctranslate2(folder: Path, identity: str, check: Callable[[], None] = lambda: None) -> Path:
     """Return the folder itself if it is in CTranslate2's layout, else its converted copy.
 
-    `identity` is the hash or commit of the weights. Raises MarathonError when the folder holds no Whisper checkpoint
+    `identity` is the hash or commit of the weights; `check` raises MarathonError where they are others by the time they
+    are converted. Raises MarathonError when the folder holds no Whisper checkpoint
     or the copy cannot be written.
     """
     from importlib.metadata import version
@@ -41,6 +43,7 @@ def for_ctranslate2(folder: Path, identity: str) -> Path:
             parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=parent, prefix="converting-") as scratch:
                 _convert(folder, Path(scratch) / "model")
+                check()
                 _move_into_place(Path(scratch) / "model", copy)
         except OSError as error:
             raise MarathonError(f"{parent}: cannot write converted weights here ({error.strerror})") from None

@@ -34,6 +34,7 @@ from marathon_eval.cache.entry import (
     response_from,
     storable,
 )
+from marathon_eval.cache.heard_files import HeardFiles
 from marathon_eval.cache.keys import Keyed, keyed_by
 from marathon_eval.cache.opening import Writer
 from marathon_eval.cache.rank_files import take_in
@@ -64,6 +65,7 @@ class ResponseCache:
         self._lock = threading.RLock()
         #: When a commit first found the file locked by another process; None since the last one that wrote.
         self._locked_since: float | None = None
+        self._heard = HeardFiles()
         #: Fingerprints of the models whose responses are pending; each commit writes them unless they are there.
         self._owners: dict[str, str] = {}
         if self.path is not None and self._writer is not None:
@@ -106,7 +108,7 @@ class ResponseCache:
 
         Facts are cached by the file's identity: see audio_memo.py.
         """
-        return remembered_facts(self, audios)
+        return remembered_facts(self, audios, self._heard)
 
     def prime(self, entries: Mapping[str, Any]) -> None:
         """Add entries that another process sent, such as audio hashes, to memory; nothing is written to disk."""
@@ -326,6 +328,9 @@ class ResponseCache:
             # freed once it has a response, so that memory does not grow during a long run
             key, described, seconds = misses.pop(request)
             response = as_heard(request, response, seconds)
+            if response.status != "error":
+                fault = self._heard.change(request.audios, described["audio"], self.facts)
+                response = response if fault is None else Response.failed(fault)
             if cacheable(request, response):
                 row = {
                     "request": described,

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from marathon_eval.api.audio import Audio, AudioFacts, MemoKey, memo_keys
 from marathon_eval.cache.database import TABLE, read_only
+from marathon_eval.cache.heard_files import HeardFiles
 from marathon_eval.errors import AudioError
 
 #: Clips decoded side by side for their hash.
@@ -43,9 +44,12 @@ class MemoStore(Protocol):
 
 
 def remembered_facts(
-    store: MemoStore, audios: Iterable[Audio]
+    store: MemoStore, audios: Iterable[Audio], heard: HeardFiles
 ) -> tuple[dict[Audio, AudioFacts], dict[Audio, str]]:
-    """Return hash and seconds of each stretch, decoding those that are not remembered; or why it cannot be heard."""
+    """Return hash and seconds of each stretch, decoding those that are not remembered; or why it cannot be heard.
+
+    `heard` notes the state of the files.
+    """
     facts: dict[Audio, AudioFacts] = {}
     errors: dict[Audio, str] = {}
     unknown: list[MemoKey] = []
@@ -53,6 +57,7 @@ def remembered_facts(
     for first in range(0, len(every), KEYS_AT_ONCE):
         keys, absent = memo_keys(every[first : first + KEYS_AT_ONCE])
         errors.update(absent)
+        heard.note(keys.values())
         memo = store.get_many(one.key for one in keys.values())
         for audio, one in keys.items():
             if one.key in memo:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from helpers.minimal_task import KEYS, write_task
+from helpers.own_answers import answers
 from marathon_eval.api.model import Model
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.source import drop_stale_bytecode, own_module, source_hashes
@@ -61,25 +60,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in sys.modules if name.partition(".")[0] in ("lib", "marathon_eval_user")]:
         monkeypatch.delitem(sys.modules, name)
     return own
-
-
-def answers(folder: Path, model: str, *flags: str) -> str:
-    """The answer of a run in a process of its own, by way of its cache."""
-    tasks = folder.parent / "task"
-    if not tasks.exists():
-        tasks.mkdir()
-        write_task(tasks, KEYS, [{"q": "one", "a": "A"}])
-    out = folder.parent / "out"
-    command = [sys.executable, "-m", "marathon_eval", "--model", model, "--tasks", str(tasks / "own.yaml")]
-    # compiled files are written, whatever the environment of the tests says: they are what these tests are about
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    subprocess.run([*command, "--output_path", str(out), *flags], check=True, capture_output=True, env=env)
-    newest = max(out.glob("*/*/samples_own.jsonl"), key=lambda path: path.stat().st_mtime_ns)
-    import json
-
-    said = json.loads(newest.read_text())["response"]
-    assert isinstance(said, str)
-    return said
 
 
 EDITS = {
@@ -177,7 +157,10 @@ def test_a_press_of_ones_own_is_in_the_fingerprint(folder: Path) -> None:
 
 
 def test_a_model_that_states_its_own_fingerprint_has_its_source_in_it(tmp_path: Path) -> None:
-    text = MODEL.replace("from lib.words import WORD", "WORD = ''").replace(
+    alone = MODEL.replace("from lib.words import WORD", "WORD = ''").replace(
+        "from lib import late", "late = None"
+    )
+    text = alone.replace(
         "    def generate",
         "    @property\n    def fingerprint(self):\n        return {'model': 'mine', 'api_key': 'secret-123'}\n\n    def generate",
     )
@@ -192,7 +175,8 @@ def test_a_model_made_in_python_is_known_by_its_file() -> None:
         def generate(self, requests):
             yield from ()
 
-    assert "test_source.py" in source_hashes(Here)
+    name = "test_a_model_made_in_python_is_known_by_its_file.<locals>.Here"
+    assert f"test_source.py:{name}" in source_hashes(Here)
 
 
 def test_cache_why_names_the_file(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

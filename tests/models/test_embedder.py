@@ -142,6 +142,17 @@ def test_embedder_is_told_apart_by_its_weights(checkpoint: Path, tmp_path: Path)
     assert Embedder.from_args({"pretrained": str(copied)}).fingerprint != known
 
 
+def test_weights_that_change_until_they_are_loaded_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "e5")
+    model = Embedder.from_args({"pretrained": str(tmp_path / "e5"), "device": "cpu"})
+    assert model.fingerprint["weights"]
+    (tmp_path / "e5" / "config.json").write_text((tmp_path / "e5" / "config.json").read_text() + " ")
+    with pytest.raises(
+        MarathonError, match=r"--model embedder: e5: changed while the model was loaded \(weights\)"
+    ):
+        list(model.generate([Request(composed(STORY, question()))]))
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedder, "PACKAGE", "no-such-package")
     with pytest.raises(MarathonError, match="needs the package no-such-package"):

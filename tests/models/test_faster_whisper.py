@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -148,6 +149,20 @@ def test_a_checkpoint_of_transformers_is_converted_once(
     first = answer(checkpoint, request)
     monkeypatch.setattr(ctranslate2, "_convert", lambda *paths: pytest.fail("converted again"))
     assert answer(checkpoint, request).text == first.text == answer(ready, request).text
+
+
+def test_weights_that_change_until_they_are_converted_or_loaded_are_refused(
+    checkpoint: Path, ready: Path, clip: Audio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MARATHON_EVAL_CACHE", str(tmp_path / "kept"))
+    for place in (checkpoint, ready):
+        shutil.copytree(place, copied := tmp_path / place.name)
+        made = model(copied)
+        assert made.fingerprint["weights"]
+        (copied / "config.json").write_text((copied / "config.json").read_text() + " ")
+        with pytest.raises(MarathonError, match=r"changed while the model was loaded \(weights\)"):
+            dict(complete(made, [Request("Transcribe.", (clip,))]))
+        assert not list((tmp_path / "kept").glob("ctranslate2/*"))
 
 
 def test_what_tells_answers_apart_is_in_the_fingerprint(checkpoint: Path, ready: Path) -> None:

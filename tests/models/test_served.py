@@ -111,6 +111,60 @@ def test_answers_are_filed_under_weights_and_release_not_under_an_address(place:
 
 
 @pytest.mark.parametrize(
+    ("args", "file"),
+    [
+        ("--chat-template {place}/template.jinja", "template.jinja"),
+        ("--chat-template={place}/template.jinja", "template.jinja"),
+        ("--lora-modules mine={place}/lora other=someone/lora", "lora/adapter_model.safetensors"),
+        ("""--lora-modules '{{"name": "mine", "path": "{place}/lora"}}'""", "lora/adapter_model.safetensors"),
+        ("--config {place}/server.yaml", "server.yaml"),
+        ("--config {place}/server.yaml", "template.jinja"),
+    ],
+)
+def test_files_that_the_servers_flags_name_are_known_by_content(place: Path, args: str, file: str) -> None:
+    write_server(place)
+    (place / "lora").mkdir()
+    for name in (
+        "template.jinja",
+        "lora/adapter_config.json",
+        "lora/adapter_model.safetensors",
+        "unnamed.jinja",
+    ):
+        (place / name).write_text("one")
+    (place / "server.yaml").write_text(f"chat-template: {place}/template.jinja\n")
+    model = model_of(place, server_args=args.format(place=place))
+    before = model.fingerprint
+    (place / "unnamed.jinja").write_text("two")
+    assert model_of(place, server_args=args.format(place=place)).fingerprint == before
+    (place / file).write_text((place / file).read_text() + "# two")
+    after = model_of(place, server_args=args.format(place=place)).fingerprint
+    assert {**after, "server_files": 0} == {**before, "server_files": 0}
+    assert after["server_files"] != before["server_files"]
+
+
+def test_flags_that_name_no_file_add_nothing(place: Path) -> None:
+    write_server(place)
+    (place / "empty").mkdir()
+    for args in (
+        "",
+        "--enforce-eager --seed 1",
+        f"--download-dir {place}/empty --log-file {place}/absent.log",
+    ):
+        assert "server_files" not in model_of(place, server_args=args).fingerprint
+
+
+def test_weights_that_change_until_the_server_is_ready_are_refused(place: Path) -> None:
+    write_server(place)
+    model = model_of(place)
+    assert model.fingerprint["weights"]
+    (place / "weights" / "model.safetensors").write_bytes(b"2")
+    with pytest.raises(
+        MarathonError, match=r"--model vllm: weights: changed while the model was loaded \(weights\)"
+    ):
+        asked(model, request(place, 2.0))
+
+
+@pytest.mark.parametrize(
     ("mode", "words"),
     [
         ("dies", 'the server exited with code 1. Its last line was "ValueError: no kernel for this GPU".'),

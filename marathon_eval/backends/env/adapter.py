@@ -29,6 +29,7 @@ from marathon_eval.backends.env.environment import (
 from marathon_eval.backends.env.process import WorkerDied, WorkerFailed, WorkerProcess
 from marathon_eval.backends.env.reply import response_of
 from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf.same_weights import refuse_changed
 from marathon_eval.errors import MarathonError, RowError
 
 #: Packages whose releases are in every cache key, beside those of the requirements file, and whose `__version__` must be
@@ -249,6 +250,7 @@ class EnvModel(Model):
             ) from None
         try:
             self._held(loaded)
+            refuse_changed(self)
         except MarathonError:
             self._stop()
             raise

@@ -128,6 +128,9 @@ class LocalModel(Protocol):
     def fingerprint(self) -> dict[str, Any]:
         """Return everything about the model that can change a response."""
 
+    def identity(self) -> dict[str, Any]:
+        """Return what identifies the weights."""
+
     @property
     def cells(self) -> Sequence[LocalModel]:
         """Return the adapters that share the loaded weights, one per cell of a sweep."""

@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,14 +77,19 @@ def folder_hash(folder: Path, memo: Memo | None = None, flag: str = "--model_arg
             f"{flag}: pretrained={folder}: holds no checkpoint (config.json and *.safetensors or *.bin)"
         )
     contents = hashes(files, memo)
-    digests = [[path.name, contents[path]] for path in files]
+    digests = [[Path(os.path.relpath(path, folder)).as_posix(), contents[path]] for path in files]
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the config, tokenizer and weight files of a folder, sorted."""
+    """Return the config, tokenizer and weight files of a folder, sorted; an index may name weights in other folders."""
     kinds = (*CONFIG_FILES, *WEIGHT_FILES)
-    return sorted({path for kind in kinds for path in folder.glob(kind) if path.is_file()})
+    found = {path for kind in kinds for path in folder.glob(kind) if path.is_file()}
+    for index in folder.glob("*.index*.json"):
+        with suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # loading it says so
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+            found |= {path for shard in set(shards) if (path := folder / shard).is_file()}
+    return sorted(found)
 
 
 def hashes(files: Sequence[Path], memo: Memo | None) -> dict[Path, str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from marathon_eval.errors import AudioError, MarathonError
 from marathon_eval.task.data.embedded import AudioFolder
+from marathon_eval.task.data.local_data_files import LocalDataFiles
 from marathon_eval.task.data.parquet import BATCH_ROWS, light_columns, with_files
 from marathon_eval.task.data.selection import Row
 from marathon_eval.task.data.sources import StoredFiles, allowed_path, inside, names_folder, within
@@ -41,11 +43,18 @@ def load_split(
     guard_hub_client()
 
     path, root, extra = _arguments(config, where, folders, data_files)
+    named = partial(
+        datasets.load_dataset_builder, path, config.dataset_name, revision=config.dataset_kwargs.revision
+    )
     try:
-        builder = datasets.load_dataset_builder(
-            path, config.dataset_name, revision=config.dataset_kwargs.revision, **extra
-        )
+        builder = named(**extra)
         _refuse_builder(builder, path, where)
+        files = LocalDataFiles.of(builder) if root is not None else None
+        if files is not None:
+            # datasets' own cache knows a file by name and time, which a replaced one may share
+            builder = named(
+                **extra, cache_dir=str(Path(datasets.config.HF_DATASETS_CACHE, "marathon_eval", files.state))
+            )
         builder.download_and_prepare()
         loaded = builder.as_dataset(split=split)
     except MarathonError:
@@ -58,7 +67,8 @@ def load_split(
     rows = [Row(number, "", values) for number, values in enumerate(_unpacked(loaded, wanted, audio))]
     # beside the folder of the dataset, its audio may lie below --data_dir, the first of three folders
     roots = _hub_folders(path) if root is None else [root, *folders[:-2]]
-    return Table(rows, StoredFiles(config.dataset_path, roots), config.dataset_path, None, audio.paths)
+    sha256 = None if files is None else files.sha256(split)
+    return Table(rows, StoredFiles(config.dataset_path, roots), config.dataset_path, sha256, audio.paths)
 
 
 def _unpacked(loaded: Any, wanted: Callable[[str], bool], audio: AudioFolder) -> Iterator[Any]:

@@ -86,7 +86,10 @@ class TableReader:
         from marathon_eval.task.data.hub_rows import load_split
 
         names = [] if self.kwargs.data_files is None else self._names_of(split)
-        return load_split(self.config, split, self.where, self.folders(), self._wanted, names)
+        table = load_split(self.config, split, self.where, self.folders(), self._wanted, names)
+        if table.sha256 is not None:
+            self._check_sha256(table.sha256, names or [path])
+        return table
 
     def _wanted(self, column: str) -> bool:
         """Return whether the YAML mentions a column anywhere, so that also its bytes are read.

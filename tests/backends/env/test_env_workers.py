@@ -247,6 +247,17 @@ def test_the_key_follows_the_worker_its_arguments_and_its_weights(tmp_path: Path
     assert key(depth=3) != first
 
 
+def test_files_that_change_until_the_worker_has_loaded_them_are_refused(tmp_path: Path, clip: Audio) -> None:
+    write_worker(tmp_path)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "a.bin").write_bytes(b"1")
+    model = worker_model(tmp_path, pretrained=str(tmp_path / "weights"))
+    assert model.fingerprint["pretrained_sha256"]
+    (tmp_path / "weights" / "a.bin").write_bytes(b"2")
+    with pytest.raises(MarathonError, match=r"--model mine: weights: changed while the model was loaded"):
+        asked(model, clip, "first")
+
+
 def test_hidden_files_are_no_weights(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"1")
     before = content_hash(tmp_path, None)

@@ -58,6 +58,19 @@ def test_weights_are_hashed_once(folder: Path, tmp_path: Path, monkeypatch: pyte
         assert weights.folder_hash(folder, memo) != first
 
 
+@pytest.mark.parametrize("index", ["model.safetensors.index.json", "pytorch_model.bin.index.json"])
+def test_a_shard_in_another_folder_counts_where_the_index_names_it(folder: Path, index: str) -> None:
+    (folder / "parts").mkdir()
+    (folder / "parts" / "one.safetensors").write_bytes(b"one")
+    before = weights.folder_hash(folder)
+    (folder / "parts" / "one.safetensors").write_bytes(b"two")
+    assert weights.folder_hash(folder) == before
+    (folder / index).write_text(json.dumps({"weight_map": {"a": "parts/one.safetensors", "b": "absent"}}))
+    before = weights.folder_hash(folder)
+    (folder / "parts" / "one.safetensors").write_bytes(b"six")
+    assert weights.folder_hash(folder) != before
+
+
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
 def test_a_folder_without_a_checkpoint(folder: Path, missing: str) -> None:
     (folder / missing).unlink()

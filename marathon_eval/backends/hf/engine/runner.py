@@ -37,6 +37,7 @@ from marathon_eval.backends.hf.engine.prompt_facts import with_facts
 from marathon_eval.backends.hf.engine.request_inputs import prepared_alone, with_loudness
 from marathon_eval.backends.hf.engine.shared_clip import Shared
 from marathon_eval.backends.hf.inputs import RATE, LocalModel
+from marathon_eval.backends.hf.same_weights import refuse_changed
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -114,7 +115,10 @@ class Runner:
         """
         loaded = self._loaded
         if loaded is None:
-            self._loaded = loaded = load(self.adapter)
+            loaded = load(self.adapter)
+            for cell in self.adapter.cells:
+                refuse_changed(cell)
+            self._loaded = loaded
             self.shared.warm = False
         self.adapter.begin(loaded)
         budget = tokens_to_start_with(loaded.device)
