@@ -105,7 +105,8 @@ def _scaled(text: str, match: re.Match[str], decimal: DecimalSign) -> Decimal | 
     digits = digits.rstrip(".,")
     number = number_of(digits, decimal)
     factor = _factor_after(text, match.start(2) + len(digits))
-    before = _BEFORE.search(text, max(0, match.start() - _NEAR), match.start()) if match.start() else None
+    near = text[max(0, match.start() - _NEAR) : match.start()]
+    before = _BEFORE.search(near) if near.rstrip()[-1:].isalpha() else None
     if number is None or factor is None or before and not before["minus"]:
         return None
     scaled = number.scaleb(int(exponent or 0)) * factor

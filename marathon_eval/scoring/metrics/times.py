@@ -82,9 +82,8 @@ def times_in(text: str) -> list[float] | None:
         text = _GROUPED_RANGE.sub(lambda found: found[0].replace(",", ""), text)
     for part in stated_parts(text):
         if found := [*_found(part)]:
-            spelled = any(
-                time.start and _SPELLED.search(part, max(0, time.start - _NEAR), time.start) for time in found
-            )
+            near = (part[max(0, time.start - _NEAR) : time.start] for time in found)
+            spelled = any(text.rstrip(", ")[-1:].isalpha() and _SPELLED.search(text) for text in near)
             return None if spelled or is_unread(part) else _in_seconds(part, found)
     return []
 
