@@ -299,6 +299,20 @@ def test_thoughts_are_exported_apart(tmp_path: Path) -> None:
     assert {key: row[key] for key in rows[0]} == rows[0]
 
 
+def test_a_json_number_answers_an_open_question_and_names_no_option(tmp_path: Path) -> None:
+    keys = "dataset_path: json\ndataset_kwargs: {data_files: rows.json}\ndoc_to_text: q\ndoc_to_target: a\n"
+    reading = "filter_list: [{name: paper, filter: [{function: take_first}]}]\n"
+    (tmp_path / "sum.yaml").write_text(f"{keys}{reading}metric_list: [{{metric: number_match}}]\n")
+    (tmp_path / "pick.yaml").write_text(
+        f"{keys}doc_to_choice: ['5', '7']\n{reading}metric_list: [{{metric: accuracy}}]\n"
+    )
+    rows = [{"q": "?", "a": "5", "response": said} for said in (5, 5.0, "5", 6, True, [5])]
+    path = written(tmp_path / "p.jsonl", rows)
+    numbers = verdicts(scored(path, str(tmp_path / "sum.yaml")), "sum", "number_match")
+    assert numbers == [1, 1, 1, 0, 0, 0]
+    assert verdicts(scored(path, str(tmp_path / "pick.yaml")), "pick") == [0, 0, 1, 0, 0, 0]
+
+
 def test_the_command_writes_what_a_run_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "p.jsonl", cases("mmar"))
     assert main(["score", "--task", "mmar", "--predictions", str(path), "-o", str(tmp_path / "out")]) == 0

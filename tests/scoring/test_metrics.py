@@ -86,6 +86,13 @@ def test_labels_are_compared_without_case_and_outer_space() -> None:
     assert value("macro_f1", table) == pytest.approx((0.8 + 0) / 2)
 
 
+@pytest.mark.parametrize("name", ["accuracy", "exact_match", "macro_f1", "set_f1"])
+def test_an_accent_after_its_letter_makes_no_other_word(name: str) -> None:
+    for said, target in (("cafe\u0301", "café"), ("café", "cafe\u0301"), ("가", "\u1100\u1161")):
+        assert metric(name).aggregate([row(said, target)]) == 1
+    assert metric(name).aggregate([row("cafe", "café")]) == 0
+
+
 def test_a_letter_is_right_where_the_target_is_its_text_and_the_other_way_round() -> None:
     pairs = [
         row("B", "Dog barking", ROW),

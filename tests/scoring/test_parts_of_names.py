@@ -34,6 +34,8 @@ def letter(text: str, options: tuple[str, ...]) -> str | None:
         (COUNTS, "four and an echo", "C"),
         (COUNTS, "three, a hundred percent sure", "B"),
         (("2", "3", "4"), "3 thousand of them", None),
+        (("2", "3", "4"), "3 000", None),
+        (("2", "3", "4"), "about 4k", None),
         (("2", "3", "4"), "3 of them", "B"),
         (("two speakers", "three speakers"), "There are thirty-two speakers", None),
         (("twenty-two", "two", "hundred"), "I hear twenty-two of them", "A"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -136,6 +137,7 @@ def score_predictions(
     if not tasks:
         raise MarathonError(f"{path}: no row belongs to {', '.join(names)}")
     docs = {name: documents(task, joined[name], subset) for name, task in tasks.items()}
+    joined = {name: _with_numbers_as_text(docs[name], joined[name]) for name in tasks}
     cached_judge = judge_with(judge, cache or ResponseCache(None), judge_generation or {}, spending=spending)
     samples, manifests = _scored(tasks, docs, joined, cached_judge)
     results = {name: task.aggregate(samples[name], docs[name]) for name, task in tasks.items()}
@@ -211,6 +213,21 @@ def documents(task: Task, joined: Joined, subset: str | None) -> DocSet:
     return replace(docset, docs=[loaded_without.get(doc.doc_id, doc) for doc in docset.docs])
 
 
+def _with_numbers_as_text(docs: DocSet, joined: Joined) -> Joined:
+    """Return the predictions with JSON numbers as they are written, for documents without options.
+
+    With options a number names none of them for certain, and the official scripts do not take it.
+    """
+    is_open = {doc.doc_id: not doc.choices for doc in docs.docs}
+    given = {
+        number: json.dumps(value)
+        if is_open.get(number) and type(value) in (int, float) and math.isfinite(value)
+        else value
+        for number, value in joined.given.items()
+    }
+    return joined._replace(given=given)
+
+
 def _texts(docs: DocSet, joined: Joined) -> list[tuple[Doc, list[Response]]]:
     """Return the documents and predictions that a judge judges: predictions that are text."""
     predictions = joined.given
@@ -222,7 +239,7 @@ def _texts(docs: DocSet, joined: Joined) -> list[tuple[Doc, list[Response]]]:
 
 
 def _sample(task: Task, doc: Doc, predictions: Mapping[int, Any], judged: Judged | None) -> Sample:
-    """Score one row. Without a prediction it is an error row; a prediction that is not text counts as wrong."""
+    """Score one row. Without a prediction it is an error row; a prediction that is neither text nor an open question's number is wrong."""
     if doc.error is not None:
         return task.score(doc, [Response.failed(doc.error)])
     if doc.doc_id not in predictions:

@@ -96,6 +96,8 @@ def _ends_after(words: Sequence[str], last: int) -> bool:
     after = after[: after.index(BREAK)] if BREAK in after else after
     if not after or not _is_count(words[last]):
         return False
+    if words[last].isdigit() and (after[0] == "k" or len(after[0]) == 3 and after[0].isdigit()):
+        return True  # "5k", "3 000"
     if after[0] in _SCALE or after[0] in ("vingt", "vingts") or _PART_FOLLOWS.match(" ".join(after)):
         return True
     linked = after[1:2] if after[0] in _ALSO else after[:1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import unicodedata
 from functools import lru_cache
 from re import Pattern
 
@@ -11,8 +12,13 @@ from marathon_eval.scoring.patterns import substitute
 
 
 def same_label(text: str) -> str:
-    """Return the form in which two labels are compared: without case and outer white space."""
-    return text.strip().casefold()
+    """Return the form in which two labels are compared: composed (NFC), without case and outer white space."""
+    return composed_form(composed_form(text.strip()).casefold())
+
+
+def composed_form(text: str) -> str:
+    """Return a text with a letter and its accent as one character, where Unicode has one (NFC)."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def said_like(row: ScoredRow, target: str) -> str | None:
@@ -77,6 +83,7 @@ def exact_match(
     removed = str.maketrans("", "", surplus)
 
     def plain(text: str) -> str:
+        text = composed_form(text)
         for pattern in regexes_to_ignore or ():
             text = substitute(pattern, "", text)
         return (text.lower() if ignore_case else text).translate(removed)

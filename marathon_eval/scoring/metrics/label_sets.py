@@ -96,7 +96,7 @@ def _canonical(part: str, row: ScoredRow) -> list[str]:
         _BULLET.sub("", part).strip(_EDGES).rstrip(".!。"),
     ):
         if text in letters and not row.context.free_gold:
-            return [f"option {letters.index(text)}"]
+            return [same_label(choices[letters.index(text)])]
         plain = same_label(text)
         bare = plain.strip("()").rstrip(".):")
         bare = named[1] if (named := _NAMED.fullmatch(bare)) else bare

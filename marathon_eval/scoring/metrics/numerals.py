@@ -42,12 +42,6 @@ _BELOW_ZERO = lazy_pattern(
     r"(?<![\w.,+-])(\d[\d.,]*(?:\s*(?:°|degrees?\b))?(?:\s*(?:[CF]|celsius|fahrenheit)\b)?)\s+below\s+(?:zero|0)\b",
     re.IGNORECASE,
 )
-#: "minus", unless it is part of "at least" or "more or less" ("au moins", "por lo menos", "plus or minus").
-_MINUS = lazy_pattern(
-    r"(?:\b(au|du|ou|or|o|oder|al|lo|y)\s+)?\b(?:minus|negative|moins|menos|meno|минус)\s+(?=[.,]?\d)"
-    r"|(?:负|負|マイナス|零下)\s*(?=\d)",
-    re.IGNORECASE,
-)
 #: Words after a number by what they multiply it; 0: by different numbers in different languages, or it is another word.
 _FACTOR_NAMES = {
     12: "dozen",
@@ -66,40 +60,57 @@ _FACTOR_NAMES = {
 }
 _FACTORS = {name: factor for factor, names in _FACTOR_NAMES.items() for name in names.split()}
 _FACTOR = lazy_pattern(
-    rf"[\s-]*({'|'.join(sorted((name for name in _FACTORS if len(name) > 1), key=len, reverse=True))})\b|(k)(?!\w)|\s*([百千万萬亿億])",
+    rf"(?:[^\S\n]|-)*({'|'.join(sorted((name for name in _FACTORS if len(name) > 1), key=len, reverse=True))})\b|(?-i:(k))(?!\w)|\s*([百千万萬亿億])",
     re.IGNORECASE,
 )
 _COUNT = r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\w+teen|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)"
 #: What follows a scaled number, or stands before a number, that is a part of a longer one: "2 hundred and five".
 _GOES_ON = lazy_pattern(rf"\s+(?:and\s+)?{_COUNT}\b|[\d一二三四五六七八九十百千]", re.IGNORECASE)
-_GOES_BEFORE = lazy_pattern(
-    r"(?:\b(?:hundred|thousand|million)s?\s+(?:and\s+)?|\bpoint\s+|[一二三四五六七八九十百千万萬亿億两兩]\s*)\Z",
+#: What stands before a number's digits: "minus", unless it is part of "at least" or "more or less" ("au moins", "plus or
+#: minus"), or the begin of a number in words.
+_BEFORE = lazy_pattern(
+    r"(?:(?P<minus>(?<!\bau )(?<!\bdu )(?<!\bou )(?<!\bor )(?<!\bo )(?<!\bal )(?<!\blo )\b(?:minus|negative|moins|menos|meno|минус)\s+"
+    r"|(?:负|負|マイナス|零下)\s*)"
+    r"|\b(?:hundred|thousand|million)s?\s+(?:and\s+)?|\bpoint\s+|[一二三四五六七八九十百千万萬亿億两兩]\s*)\Z",
     re.IGNORECASE,
 )
+#: Signs before a number that `_BEFORE` is searched in.
+_NEAR = 16
 #: Halves and powers that are not read.
 _UNREAD = lazy_pattern(
-    r"\d[^\d.;\n]{0,20}?\b(?:et\s+demie?|y\s+medi[ao]|e\s+mezz[ao]|e\s+mei[ao]|and\s+(?:a|one)\s+(?:half|quarter|third))\b"
-    r"|\d\s+(?:tenth|hundredth|thousandth)s?\b|\d\s*einhalb|\d\s*(?:个|個|小时|小時|時間|分钟|分|秒|年|点|天)?半|\d[\u00b2\u00b3\u00b9\u2070-\u2079\u207b]",
+    r"\d(?:[^\d.;\n]{0,20}?\b(?:et\s+demie?|y\s+medi[ao]|e\s+mezz[ao]|e\s+mei[ao]|and\s+(?:a|one)\s+(?:half|quarter|third))\b"
+    r"|\s+(?:tenth|hundredth|thousandth)s?\b|\s*einhalb|\s*(?:个|個|小时|小時|時間|分钟|分|秒|年|点|天)?半"
+    r"|[\u00b2\u00b3\u00b9\u2070-\u2079\u207b])",
     re.IGNORECASE,
 )
 
 
 def numbers_in(text: str, decimal: DecimalSign = ".") -> list[Decimal] | None:
     """Return the numbers of a text in order; None if one of them has no certain reading, such as "1.2.3"."""
-    text = _MINUS.sub(lambda found: f"{found[1]} " if found[1] else "-", with_fractions(plain_digits(text)))
-    text = _BELOW_ZERO.sub(r"-\1", text)
-    if is_unread(text):
-        return None
+    text = with_fractions(plain_digits(text))
+    if "below" in text:
+        text = _BELOW_ZERO.sub(r"-\1", text)
     found: list[Decimal] = []
     for match in _TOKEN.finditer(text):
-        sign, digits, exponent = match.groups()
-        number = number_of(digits.rstrip(".,"), decimal)
-        factor = _factor_after(text, match.start(2) + len(digits.rstrip(".,")))
-        if number is None or factor is None or _GOES_BEFORE.search(text, match.start() - 20, match.start()):
+        number = _scaled(text, match, decimal)
+        if number is None:
             return None
-        scaled = number.scaleb(int(exponent or 0)) * factor
-        found.append(-scaled if sign == "-" else scaled)
-    return found
+        found.append(number)
+    return None if found and is_unread(text) else found
+
+
+def _scaled(text: str, match: re.Match[str], decimal: DecimalSign) -> Decimal | None:
+    """Return the number of a match with its sign and the words around it; None if they make another number of it."""
+    sign, digits, exponent = match.groups()
+    digits = digits.rstrip(".,")
+    number = number_of(digits, decimal)
+    factor = _factor_after(text, match.start(2) + len(digits))
+    near = text[max(0, match.start() - _NEAR) : match.start()]
+    before = _BEFORE.search(near) if near.rstrip()[-1:].isalpha() else None
+    if number is None or factor is None or before and not before["minus"]:
+        return None
+    scaled = number.scaleb(int(exponent or 0)) * factor
+    return -scaled if sign == "-" or before and sign is None else scaled
 
 
 def plain_digits(text: str) -> str:
@@ -119,11 +130,11 @@ def _with_vulgar(match: re.Match[str]) -> str:
 
 def with_fractions(text: str) -> str:
     """Return a text with "2 and a half" and "2 point 5" as "2.5"."""
-    if "and" in text or "AND" in text or "And" in text:
+    if " and " in text:
         text = _MIXED.sub(
             lambda found: found[1] + _PARTS[" ".join(found[2].lower().replace("-", " ").split())], text
         )
-    return _SPOKEN_POINT.sub(".", text)
+    return _SPOKEN_POINT.sub(".", text) if " point " in text else text
 
 
 def is_unread(text: str) -> bool:

@@ -49,11 +49,13 @@ _GROUPED_RANGE = lazy_pattern(
     rf"|(?<=between ){_THOUSANDS}\s+and\s+{_THOUSANDS})(?![\d:])",
     re.IGNORECASE,
 )
-#: A larger unit whose number is spelled, before an amount: "two minutes 5 seconds".
+#: A larger unit whose number is spelled, before a time: the "two minutes" of "two minutes 5 seconds".
 _SPELLED = lazy_pattern(
-    r"\b(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|\w+teen|\w+ty|half)[\s-]+(?:minutes?|hours?),?\s+(?:and\s+)?\d",
+    r"\b(?:an?|one|two|three|four|five|six|seven|eight|nine|ten|\w+teen|\w+ty|half)[\s-]+(?:minutes?|hours?),?\s+(?:and\s+)?\Z",
     re.IGNORECASE,
 )
+#: Signs before a time that `_SPELLED` is searched in.
+_NEAR = 30
 
 
 class _Found(NamedTuple):
@@ -73,13 +75,16 @@ def times_in(text: str) -> list[float] | None:
 
     A bare number is in seconds, except before a range's end with a unit: "1 to 2 min" is 60 and 120.
     """
-    text = _WIDE_COLON.sub(":", with_fractions(plain_digits(text)))
+    text = with_fractions(plain_digits(text))
+    if "：" in text:
+        text = _WIDE_COLON.sub(":", text)
     if "," in text:
         text = _GROUPED_RANGE.sub(lambda found: found[0].replace(",", ""), text)
     for part in stated_parts(text):
         if found := [*_found(part)]:
-            certain = not is_unread(part) and not _SPELLED.search(part)
-            return _in_seconds(part, found) if certain else None
+            near = (part[max(0, time.start - _NEAR) : time.start] for time in found)
+            spelled = any(text.rstrip(", ")[-1:].isalpha() and _SPELLED.search(text) for text in near)
+            return None if spelled or is_unread(part) else _in_seconds(part, found)
     return []
 
 
