@@ -6,6 +6,7 @@ import string
 from functools import lru_cache
 from re import Pattern
 
+from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.scoring.patterns import substitute
 
@@ -53,8 +54,23 @@ def parse_rate() -> Metric:
 
 
 def chance() -> Metric:
-    """Build the accuracy of blind guessing, the mean of 1 / options; open questions have none."""
-    return Mean("chance", lambda row: 1 / len(row.context.choices) if row.context.choices else None)
+    """Build the accuracy of blind guessing, the mean of right options / options; open questions have none."""
+    return Mean("chance", lambda row: guessed(row.target, row.context))
+
+
+def guessed(target: str | tuple[str, ...], context: FilterContext) -> float | None:
+    """Return the chance that a guessed option is right: several may be, and may share a text. None without options.
+
+    A target that is no option counts as one.
+    """
+    n_options = len(context.choices)
+    if not n_options:
+        return None
+    if isinstance(target, str):
+        n_right = 1 if target in context.letters else context.choices.count(target)
+    else:
+        n_right = sum(any(context.means(each, place) for each in target) for place in range(n_options))
+    return max(n_right, 1) / n_options
 
 
 def exact_match(
