@@ -60,7 +60,7 @@ class Breakdown:
 
     `confusion` has a row per label and a column per entry of `answers`; `letters` are (letter, times gold, times
     answered); `graded_by_duration` stands in place of `by_duration` for graded rows, such as those with an error rate;
-    `many` has the number of values of breakdown columns that have too many; `crossed` is accuracy by two columns of numbers; `majority` is the accuracy (0-1) of always giving the most frequent gold label.
+    `many` has the number of values of breakdown columns that have too many; `crossed` is accuracy by two columns of numbers; `majority` is the accuracy (0-1) of always giving the label that is right in most rows.
     """
 
     counts: dict[str, int]
@@ -85,6 +85,7 @@ class _Row(NamedTuple):
     seconds: float | None
     fields: Mapping[str, Any]
     score: float | None
+    golds: tuple[str, ...]
 
 
 def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown:
@@ -117,7 +118,8 @@ def _scored_rows(task: TaskColumns, cell: CellColumns, reading: ReadingColumns) 
     ):
         asked = task.asked(cell, place)
         if code not in (ERROR, UNSCORED) and asked.target is not None:
-            yield _Row(asked.target, answer, code, asked.seconds, asked.fields, score)
+            golds = asked.golds or (asked.target,)
+            yield _Row(asked.target, answer, code, asked.seconds, asked.fields, score, golds)
 
 
 def _labels(rows: Sequence[_Row]) -> tuple[str, ...]:
@@ -232,5 +234,6 @@ def _natural(item: tuple[str, Any]) -> list[tuple[bool, float, str]]:
 
 
 def _majority(rows: Sequence[_Row]) -> float | None:
-    """Return the accuracy of always answering with the most frequent gold label."""
-    return max(Counter(row.target for row in rows).values()) / len(rows) if rows else None
+    """Return the accuracy of always answering with the label that is right in most rows."""
+    right = Counter(gold for row in rows for gold in {*row.golds})
+    return max(right.values(), default=0) / len(rows) if rows else None

@@ -15,7 +15,8 @@ class AskedDocument(NamedTuple):
     """Holds how one run asked a document: gold, breakdown fields, clips as the samples list them, prompt_sha256, options.
 
     `options` has a line per option, behind its letter if it has one; None without options. `last_turn` is the hash of a
-    dialogue's last turn with everything before it; None for other documents.
+    dialogue's last turn with everything before it; None for other documents. `golds` are the right answers where there
+    are several, of which `target` is the text.
     """
 
     target: str | None
@@ -24,6 +25,7 @@ class AskedDocument(NamedTuple):
     prompt: str | None
     options: str | None = None
     last_turn: str | None = None
+    golds: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -105,6 +107,7 @@ class RunDocuments:
         target = joined_text(row["target"], " | ")
         if target is not None:
             target = texts.setdefault(target, target)
+        several = isinstance(row["target"], list) and not row.get("turns_sha256")
         asked = AskedDocument(
             target,
             row["fields"],
@@ -112,6 +115,7 @@ class RunDocuments:
             row["prompt_sha256"],
             _options(row, texts),
             (row.get("turns_sha256") or [None])[-1],
+            tuple(map(str, row["target"])) if several else (),
         )
         place = self._known.get(row["doc_id"])
         if place is None:

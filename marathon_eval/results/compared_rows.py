@@ -11,10 +11,10 @@ from typing import Any
 #: Fields of a sample that a comparison reads, besides the paths of its audio.
 COMPARED = (
     *("doc_id", "target", "response", "status", "prompt_sha256", "cluster"),
-    *("readings", "fields", "choices", "letters"),
+    *("readings", "fields", "choices", "letters", "turns_sha256"),
 )
 #: Those of them that rows share.
-_SHARED = frozenset({"target", "readings", "fields", "choices", "letters"})
+_SHARED = frozenset({"target", "readings", "fields", "choices", "letters", "turns_sha256"})
 _PLACES = {name: place for place, name in enumerate(COMPARED)}
 #: Stands for a field that an early version did not write.
 _ABSENT = object()

@@ -13,7 +13,8 @@ from marathon_eval.api.doc import Doc, DocSet
 from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext
 from marathon_eval.api.metric import Metric, ScoredRow, Tally, spread
 from marathon_eval.api.results import MetricValue, ReadingScore, Sample, TaskResult
-from marathon_eval.scoring.scorer import SCORABLE_STATUS, Scorer, clip_of, scored_row, several
+from marathon_eval.scoring.metrics.accuracy import guessed
+from marathon_eval.scoring.scorer import SCORABLE_STATUS, Scorer, clip_of, scored_row, several, target_at_turn
 from marathon_eval.scoring.usage import UsageColumns, answer_seconds
 
 if TYPE_CHECKING:
@@ -68,10 +69,10 @@ class Aggregation:
         self.usage = UsageColumns()
         self.n_scored = self.n_errors = self.n_unverified = self.n_cut = 0
         self.answer_s: float | None = None
-        #: Options of each scored row that has some, where no metric of the task gives the accuracy of guessing.
-        self.options = array("q")
+        #: The chance that a guess is right, of each scored row with options, where no metric of the task gives it.
+        self.guessed = array("d")
         names = {tallied.metric.name for tallied in self.tallies}
-        self._counts_options = "chance" not in names and bool(names & {"accuracy", "acc"})
+        self._counts_guesses = "chance" not in names and bool(names & {"accuracy", "acc"})
 
     def add(self, sample: Sample, doc: Doc, rows: Mapping[str, ScoredRow] = MappingProxyType({})) -> None:
         """Add the sample of this document, with its scored rows if they are there; else they are built again."""
@@ -106,10 +107,10 @@ class Aggregation:
                     self.left_out[name].append(len(self._clusters))
                 else:
                     self.unanswered[name] += 1
-        if self._counts_options:
-            context = given.context if given else self.contexts(doc)
-            if context.choices:
-                self.options.append(len(context.choices))
+        if self._counts_guesses:
+            share = guessed(given.target, given.context) if given else self._guessed(doc)
+            if share is not None:
+                self.guessed.append(share)
         self._clusters.append(cluster)
         self._clips.append(cluster if cluster == clip else clip)
         for name, metric, tally in self.tallies:
@@ -126,6 +127,11 @@ class Aggregation:
             return counts
         missing, n_scored = set(left_out), len(self._clusters)
         return spread(counts, [n for n in range(n_scored) if n not in missing], n_scored)
+
+    def _guessed(self, doc: Doc) -> float | None:
+        """Return the chance that a guess is right, by the target that the first reading compares with."""
+        turn = next(iter(self.scorer.readings.values())).pipeline.turn
+        return guessed(target_at_turn(doc, turn) or "", self.contexts(doc))
 
     def _rows(self, readings: Mapping[str, ReadingScore], doc: Doc, cluster: str) -> dict[str, ScoredRow]:
         context = self.contexts(doc)
@@ -173,9 +179,7 @@ class Aggregation:
                 name: [dict(entry) for entry in reading.pipeline.entries]
                 for name, reading in self.scorer.readings.items()
             },
-            chance_level=sum(1 / count for count in self.options) / len(self.options)
-            if self.options
-            else None,
+            chance_level=sum(self.guessed) / len(self.guessed) if self.guessed else None,
             answer_s=self.answer_s,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -32,10 +32,11 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answered(
     task: str,
-    rows: list[tuple[str, str | None, float]],
+    rows: Sequence[tuple[Any, str | None, float]],
     grade: Callable[[int], float] | None = None,
+    more: dict[str, Any] | None = None,
 ) -> Breakdown:
-    """The breakdown of rows of (gold, answer, seconds); `grade` gives them scores by number."""
+    """The breakdown of rows of (gold, answer, seconds); `grade` gives them scores by number, `more` keys of samples."""
     columns = TaskColumns(task)
     lines = [
         {
@@ -55,6 +56,7 @@ def answered(
             "cached": False,
             "prompt_sha256": None,
             "audio": [{"path": "x", "seconds": seconds}],
+            **(more or {}),
             "fields": {
                 "half": "long" if seconds > 150 else "short",
                 "place": seconds,
@@ -109,6 +111,15 @@ def test_a_recogniser_s_time_counts_as_a_stage() -> None:
 
 def row_with(usage: dict[str, Any]) -> Sample:
     return Sample("t", 0, "A", "x", "ok", None, {}, usage, False, None, [], {})
+
+
+def test_the_label_that_is_right_in_most_rows_counts_every_right_answer() -> None:
+    """Each row has two right answers, of which one is the same in all; a dialogue's are those of its turns."""
+    golds: list[Any] = [[first, "z"] for first in ("w", "x", "y") * 4]
+    rows = [(gold, "z", 1.0) for gold in golds]
+    assert answered("t", rows, grade=lambda number: 1.0).majority == 1.0
+    dialogue = answered("t", rows, grade=lambda number: 1.0, more={"turns_sha256": ["0", "1"]})
+    assert dialogue.majority == pytest.approx(1 / 3)
 
 
 def test_a_breakdown_counts_every_scored_row_once() -> None:

@@ -41,6 +41,7 @@ def sample(doc_id: int) -> dict[str, Any]:
         "choices": ["a dog", "a cat"],
         "letters": ["A", "B"],
         "cluster": f"clip_{doc_id}.wav",
+        "turns_sha256": ["2" * 64],
     }
 
 

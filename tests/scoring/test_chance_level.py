@@ -36,6 +36,15 @@ def test_a_task_that_does_not_ask_for_it_shows_it(tmp_path: Path, capsys: pytest
     assert task_from("own", found).chance_of("s") == 0.375
 
 
+@pytest.mark.parametrize("metrics", ["{metric: accuracy}", "{metric: accuracy}, {metric: chance}"])
+def test_each_of_several_right_answers_can_be_guessed(tmp_path: Path, metrics: str) -> None:
+    rows = [
+        {"q": "?", "a": [gold, "hen"], "c": ["dog", "cat", "owl", "hen"]} for gold in ("dog", "cat", "hen")
+    ]
+    found = run(write_task(tmp_path, OPTIONS + f"metric_list: [{metrics}]\n", rows), tmp_path / "runs")
+    assert task_from("own", found).chance_of("s") == pytest.approx((0.5 + 0.5 + 0.25) / 3)
+
+
 def test_tasks_with_the_metric_and_open_questions_record_nothing_more(tmp_path: Path) -> None:
     data = make_audiomarathon_data.build(tmp_path / "data", 4, seconds=0.5)
     assert "chance_level" not in run("gtzan", tmp_path / "gtzan", "--data_dir", str(data))

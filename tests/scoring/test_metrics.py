@@ -170,6 +170,34 @@ def test_parse_rate_chance_and_majority() -> None:
     assert metric("chance").aggregate([row("x", "y")]) is None
 
 
+WXYZ = FilterContext(("w", "x", "y", "z"), LETTERS)
+#: Golds of three rows, and what guessing and the best constant answer get.
+SEVERAL: list[tuple[list[Any], float, float]] = [
+    ([("w", "z"), ("x", "z"), ("y", "z")], 0.5, 1.0),
+    ([("w", "z"), ("x", "D"), "z"], (0.5 + 0.5 + 0.25) / 3, 1.0),
+    ([("D", "z"), ("A", "w"), ("A",)], 0.25, 2 / 3),
+    ([("w", "x", "y", "z"), "B", "C"], (1 + 0.25 + 0.25) / 3, 2 / 3),
+    ([("w", "x"), ("y", "z"), ("z", "x")], 0.5, 2 / 3),
+]
+
+
+@pytest.mark.parametrize(("golds", "guessing", "constant"), SEVERAL)
+def test_chance_and_majority_count_every_right_answer(
+    golds: list[Any], guessing: float, constant: float
+) -> None:
+    """They are the accuracy of a random and of the best constant answer, counted by accuracy itself."""
+    rows = [[row(said, gold, WXYZ) for gold in golds] for said in LETTERS]
+    by_letter = [metric("accuracy").aggregate(said) or 0.0 for said in rows]
+    assert metric("majority").aggregate(rows[0]) == pytest.approx(max(by_letter)) == pytest.approx(constant)
+    assert metric("chance").aggregate(rows[0]) == pytest.approx(sum(by_letter) / 4) == pytest.approx(guessing)
+
+
+def test_options_that_share_the_right_text_are_guessed_more_often() -> None:
+    dogs = FilterContext(("dog", "cat", "dog"), LETTERS[:3])
+    by_letter = [metric("accuracy").aggregate([row(said, "dog", dogs)]) or 0.0 for said in LETTERS[:3]]
+    assert metric("chance").aggregate([row("A", "dog", dogs)]) == pytest.approx(sum(by_letter) / 3)
+
+
 @pytest.mark.parametrize(
     "name", ["accuracy", "macro_f1", "weighted_f1", "majority", "chance", "wer", "mean_wer"]
 )

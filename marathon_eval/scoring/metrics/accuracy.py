@@ -7,6 +7,7 @@ import unicodedata
 from functools import lru_cache
 from re import Pattern
 
+from marathon_eval.api.filter import FilterContext
 from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.scoring.patterns import substitute
 
@@ -59,10 +60,23 @@ def parse_rate() -> Metric:
 
 
 def chance() -> Metric:
-    """Build the accuracy of blind guessing, the mean of 1 / options; open questions have none."""
-    return Mean(
-        "chance", lambda row: 1 / len(row.context.choices) if row.context.choices else None, of_answers=False
-    )
+    """Build the accuracy of blind guessing, the mean of right options / options; open questions have none."""
+    return Mean("chance", lambda row: guessed(row.target, row.context), of_answers=False)
+
+
+def guessed(target: str | tuple[str, ...], context: FilterContext) -> float | None:
+    """Return the chance that a guessed option is right: several may be, and may share a text. None without options.
+
+    A target that is no option counts as one.
+    """
+    n_options = len(context.choices)
+    if not n_options:
+        return None
+    if isinstance(target, str):
+        n_right = 1 if target in context.letters else context.choices.count(target)
+    else:
+        n_right = sum(any(context.means(each, place) for each in target) for place in range(n_options))
+    return max(n_right, 1) / n_options
 
 
 def exact_match(

@@ -82,7 +82,7 @@ class BinaryF1(Metric):
 
 
 class Majority(Metric):
-    """Computes the accuracy of always giving the most frequent target."""
+    """Computes the accuracy of always giving the label that is right in most rows; a row may have several right ones."""
 
     share = True
     of_answers = False
@@ -95,13 +95,11 @@ class Majority(Metric):
         return None
 
     def tally(self) -> Tally:
-        """Return a tally with a one in the column of the row's target."""
-        return Labels(lambda row, score: label_forms(row, row.label, gold=True), _gold_alone)
+        """Return a tally with a one in the column of each of the row's targets, and a last column of ones."""
+        return Labels(_golds_of_row, _golds_alone)
 
     def value(self, sums: NDArray[Any]) -> NDArray[Any]:
-        if not sums.shape[1]:
-            return ratio(sums.sum(axis=1), sums.sum(axis=1))
-        return ratio(sums.max(axis=1), sums.sum(axis=1))
+        return ratio(sums[:, :-1].max(axis=1, initial=0), sums[:, -1])
 
 
 class LabelForms(NamedTuple):
@@ -150,10 +148,23 @@ def _all_labels(pairs: Sequence[tuple[LabelForms, LabelForms]]) -> NDArray[Any]:
     return label_counts(gold, predicted, sorted(set(gold)))
 
 
-def _gold_alone(forms: Sequence[LabelForms]) -> NDArray[Any]:
-    in_letters = _in_letters(forms)
-    gold = [form.written(in_letters) for form in forms]
-    return label_counts(gold, gold, sorted(set(gold)))[:, 2::3]
+def _golds_of_row(row: ScoredRow, score: float | None) -> tuple[LabelForms, ...]:
+    return tuple([label_forms(row, target, gold=True) for target in row.targets])
+
+
+def _golds_alone(rows: Sequence[tuple[LabelForms, ...]]) -> NDArray[Any]:
+    import numpy as np
+
+    in_letters = _in_letters([forms for golds in rows for forms in golds])
+    written = [[forms.written(in_letters) for forms in golds] for golds in rows]
+    columns = {
+        label: place for place, label in enumerate(sorted({label for row in written for label in row}))
+    }
+    counts = np.zeros((len(rows), len(columns) + 1))
+    counts[:, -1] = 1
+    places = [number for number, row in enumerate(written) for _ in row]
+    counts[places, [columns[label] for row in written for label in row]] = 1
+    return counts
 
 
 def label_counts(gold: Sequence[str], predicted: Sequence[str], labels: Sequence[str]) -> NDArray[Any]:
@@ -195,7 +206,7 @@ def weighted_f1() -> Metric:
 
 
 def majority() -> Metric:
-    """Build the accuracy of always giving the most frequent target."""
+    """Build the accuracy of always giving the label that is right in most rows."""
     return Majority()
 
 
