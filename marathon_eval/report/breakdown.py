@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from marathon_eval.report.crossed import Crossed, crossed
 from marathon_eval.report.sample_columns import CellColumns, ReadingColumns, TaskColumns
 from marathon_eval.results.outcomes import ERROR, GRADED, RIGHT, UNANSWERED, UNSCORED, outcome_counts
 from marathon_eval.scoring.intervals import count_interval
+from marathon_eval.scoring.value_labels import value_key, value_labels
 
 NO_ANSWER, OTHER = "no answer", "other"
 #: A task with more different gold labels than this counts as one with open answers, not classes.
@@ -95,7 +96,13 @@ def broken_down(task: TaskColumns, cell: CellColumns, reading: str) -> Breakdown
     labels = _labels(rows)
     graded = any(row.code == GRADED for row in rows)
     right_or_wrong = [] if graded else rows
-    by_field, many = _by_field(right_or_wrong, cell.breakdown)
+    names = {
+        name: value_labels(
+            (value_key(task.asked(cell, place).fields.get(name)) for place in cell.places), "none"
+        )
+        for name in cell.breakdown
+    }
+    by_field, many = _by_field(right_or_wrong, names)
     return Breakdown(
         counts=outcome_counts(codes),
         labels=labels,
@@ -201,21 +208,21 @@ def _span(part: Sequence[tuple[float, float]]) -> str:
 
 
 def _by_field(
-    rows: Sequence[_Row], columns: Sequence[str]
+    rows: Sequence[_Row], names: Mapping[str, Mapping[Hashable, str]]
 ) -> tuple[dict[str, tuple[Share, ...]], dict[str, int]]:
-    """Return accuracy by value for every breakdown column with 2 to MOST_LABELS values, and the columns with more."""
+    """Return accuracy by value for every breakdown column with 2 to MOST_LABELS values, and the columns with more.
+
+    `names` has for each column the names of its values over all rows of the run, by which the page finds them too.
+    """
     shares, many = {}, {}
-    for name in columns:
-        values = {_name(row.fields.get(name)) for row in rows}
-        if len(values) > MOST_LABELS:
-            many[name] = len(values)
-        elif len(values) > 1:
-            shares[name] = _shares((_name(row.fields.get(name)), row) for row in rows)
+    for column, name_of in names.items():
+        named = [(name_of[value_key(row.fields.get(column))], row) for row in rows]
+        n_values = len({name for name, _ in named})
+        if n_values > MOST_LABELS:
+            many[column] = n_values
+        elif n_values > 1:
+            shares[column] = _shares(named)
     return shares, many
-
-
-def _name(value: Any) -> str:
-    return "none" if value is None else str(value)
 
 
 def _shares(named: Iterable[tuple[str, _Row]]) -> tuple[Share, ...]:

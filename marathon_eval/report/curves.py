@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from marathon_eval.report.leaderboard import Score, mean_interval, score_of
 from marathon_eval.report.runs import ReportRun
+from marathon_eval.scoring.alike import headline_score, unlike
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,16 @@ def curves(cells: Sequence[ReportRun], tasks: Sequence[str]) -> Curves | None:
 
 
 def mean_score(cell: ReportRun, tasks: Iterable[str]) -> Score | None:
-    """Return the plain mean of the tasks' headline scores; None if one is missing.
+    """Return the plain mean of the tasks' headline scores; None if one is missing, or if they are unlike.
 
     The interval takes the tasks' errors as independent.
     """
+    tasks = list(tasks)
     scores = [score_of(cell.tasks[name]) if name in cell.tasks else None for name in tasks]
     present = [score for score in scores if score is not None]
     if not present or len(present) < len(scores):
+        return None
+    if unlike([headline_score(cell.tasks[name]) for name in tasks]):
         return None
     mean = sum(score.value for score in present) / len(present)
     low, high = mean_interval(mean, present)

@@ -106,13 +106,14 @@ def _over_ratios(report: Report) -> Iterator[tuple[str, Figure]]:
     """Yield the curves and the Pareto front of the runs that can be compared, over the tasks that all of them share."""
     compared = curves.compared_over_ratios(report.cells)
     tasks = curves.shared_tasks(compared)
+    by_task = {task: found for task in tasks if (found := curves.curves(compared, [task])) is not None}
     mean_curves = curves.curves(compared, tasks)
+    if mean_curves is not None:
+        yield "ratio", plots.ratio_curves(mean_curves, f"mean of {', '.join(tasks)}")
+    if len(tasks) > 1 and by_task:
+        yield "ratio_by_task", plots.ratio_by_task(by_task)
     if mean_curves is None:
         return
-    yield "ratio", plots.ratio_curves(mean_curves, f"mean of {', '.join(tasks)}")
-    by_task = {task: curves.curves(compared, [task]) for task in tasks}
-    if len(tasks) > 1:
-        yield "ratio_by_task", plots.ratio_by_task({t: c for t, c in by_task.items() if c is not None})
     medians = {label: spread.get(STAGES[1]) for label, spread in _spreads(report).items()}
     seconds = {label: spread.median if spread else None for label, spread in medians.items()}
     items = curves.tradeoffs(compared, seconds, tasks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +16,7 @@ from marathon_eval.api.results import MetricValue, ReadingScore, Sample, TaskRes
 from marathon_eval.scoring.metrics.accuracy import guessed
 from marathon_eval.scoring.scorer import SCORABLE_STATUS, Scorer, clip_of, scored_row, several, target_at_turn
 from marathon_eval.scoring.usage import UsageColumns, answer_seconds
+from marathon_eval.scoring.value_labels import value_key, value_labels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ class Aggregation:
         #: Cluster and clips of the scored documents, in order.
         self._clusters: list[str] = []
         self._clips: list[str] = []
-        self.parts: dict[str, dict[str, array[int]]] = {key: {} for key in scorer.breakdown}
+        self.parts: dict[str, dict[Hashable, array[int]]] = {key: {} for key in scorer.breakdown}
         self.unanswered = dict.fromkeys(scorer.readings, 0)
         #: Places of the rows that each reading leaves out.
         self.left_out = {name: array("q") for name in scorer.readings}
@@ -91,10 +92,10 @@ class Aggregation:
 
     def _take(self, sample: Sample, doc: Doc, rows: Mapping[str, ScoredRow]) -> None:
         for key, places in self.parts.items():
-            label = str(sample.fields.get(key))
-            if label not in places:
-                places[label] = array("q")
-            places[label].append(len(self._clusters))
+            value = value_key(sample.fields.get(key))
+            if value not in places:
+                places[value] = array("q")
+            places[value].append(len(self._clusters))
         given = next(iter(rows.values()), None)
         cluster, clip = given.cluster if given else self.scorer.cluster(doc), clip_of(doc)
         if given is None and self._readings_with_rows:
@@ -148,7 +149,7 @@ class Aggregation:
 
     def result(self, docset: DocSet) -> TaskResult:
         """Return the task's metrics with intervals, and the counts of rows that entered them or were left out."""
-        parts = {key: dict(sorted(places.items())) for key, places in self.parts.items()}
+        parts = {key: _by_label(places) for key, places in self.parts.items()}
         values = self._values(parts)
         return TaskResult(
             task=self.scorer.name,
@@ -228,6 +229,12 @@ def _measured(metric: Metric, counts: NDArray[Any], clusters: Sequence[str], par
 def _value(metric: Metric, counts: NDArray[Any]) -> float | None:
     value = float(metric.value(counts.sum(axis=0, keepdims=True))[0])
     return None if math.isnan(value) else value
+
+
+def _by_label(places: Mapping[Hashable, array[int]]) -> dict[str, array[int]]:
+    """Return the places of a column's values by their names, sorted."""
+    labels = value_labels(places)
+    return dict(sorted(((labels[value], found) for value, found in places.items()), key=lambda part: part[0]))
 
 
 def _breakdown(parts: Parts, values: Mapping[str, Mapping[str, Measured]]) -> dict[str, Any]:

@@ -197,3 +197,32 @@ def test_rows_that_the_run_left_out_for_their_sound_stay_out(asked: Path) -> Non
     places = ["--use_cache", str(asked / "cache"), *folders(asked)]
     assert main(["score", str(asked / "fewer"), "-o", str(asked / "again"), *places]) == 0
     assert tasks_of(asked / "again") == before
+
+
+def of_questions(folder: Path, *rows: tuple[str, str]) -> None:
+    (folder / "rows.json").write_text(json.dumps([{"q": question, "a": answer} for question, answer in rows]))
+
+
+def test_rows_that_ask_the_same_are_each_joined_with_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two rows have one prompt: neither is left out where the order changes, and one is where it is asked once."""
+    (tmp_path / "own.yaml").write_text(
+        "dataset_path: json\ndataset_kwargs: {data_files: rows.json}\ndoc_to_text: q\ndoc_to_target: a\n"
+        "filter_list:\n  - {name: said, filter: [{function: take_first}]}\nmetric_list: [{metric: exact_match}]\n"
+    )
+    four = (("same", "x"), ("same", "y"), ("other", "x"), ("third", "x"))
+    of_questions(tmp_path, *four)
+    folder = ["--include_path", str(tmp_path)]
+    own = ["--tasks", str(tmp_path / "own.yaml"), "--no_cache", "-o", str(tmp_path / "out")]
+    assert main(["run", "--model", "dummy", "--model_args", "answer=x", *own]) == 0
+    for rows in (four[::-1], (four[2], four[0], four[3], four[1]), (four[3], *four[:3])):
+        of_questions(tmp_path, *rows)
+        capsys.readouterr()
+        assert main(["score", str(tmp_path / "out"), "-o", str(tmp_path / "again"), *folder]) == 0
+        assert "left out" not in capsys.readouterr().err
+        value = tasks_of(tmp_path / "again")["own"]["said"]["exact_match"]["value"]
+        assert value == 0.75
+    of_questions(tmp_path, *four[1:])
+    assert main(["score", str(tmp_path / "out"), *folder]) == 0
+    assert "of the run left out: the task has no row for them any more" in capsys.readouterr().err

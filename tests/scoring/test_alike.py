@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,9 +12,12 @@ import pytest
 from marathon_eval import simple_evaluate
 from marathon_eval.api.doc import DocSet
 from marathon_eval.api.registry import Registry
-from marathon_eval.api.results import RunResult, TaskResult
+from marathon_eval.api.results import MetricValue, RunResult, TaskResult
 from marathon_eval.cli.main import main
 from marathon_eval.evaluator.evaluator import load_tasks
+from marathon_eval.evaluator.rescore.verify_archive import _numbers
+from marathon_eval.report.curves import mean_score
+from marathon_eval.report.runs import ReportRun
 from marathon_eval.scoring.alike import TaskScore, headline_score, unlike
 
 TASK = """dataset_path: json
@@ -138,3 +142,35 @@ def run_metric(name: str) -> TaskScore:
     """Return the score of a task whose headline is this metric."""
     entry = {"said": {name: {"metric": name}}}
     return TaskScore(TaskResult("own", {}, 0, 0, 0, 0, 0, {}, 0, metrics=entry), "said", name, 100)
+
+
+def test_an_archives_group_is_compared_by_its_numbers(tmp_path: Path) -> None:
+    """Archives of earlier versions do not name what a group averages."""
+    inner = {"score": 1.0, "averaged": "mean of headlines", "groups": {}}
+    new = {"score": 2.0, "averaged": "mean of headlines", "groups": {"in": inner}}
+    old = {"score": 2.0, "groups": {"in": {"score": 1.0, "groups": {}}}}
+    assert _numbers(new) == _numbers(old)
+    assert _numbers({**new, "score": 3.0}) != _numbers(old)
+
+
+def test_curves_have_no_mean_of_unlike_scores() -> None:
+    def cell(**metrics: str) -> ReportRun:
+        entries = {name: {"said": {metric: {"metric": metric}}} for name, metric in metrics.items()}
+        tasks = {
+            name: TaskResult(
+                name,
+                {"said": {metric: MetricValue(0.5)}},
+                *(9, 9, 0, 0, 9, {}, 0),
+                headline={"reading": "said", "metric": metric, "scale": 100},
+                metrics=entries[name],
+            )
+            for name, metric in metrics.items()
+        }
+        found: ReportRun = SimpleNamespace(tasks=tasks)  # type: ignore[assignment]
+        return found
+
+    alike = mean_score(cell(a="accuracy", b="macro_f1"), ["a", "b"])
+    assert alike is not None
+    assert alike.value == 50
+    assert mean_score(cell(a="accuracy", b="wer"), ["a", "b"]) is None
+    assert mean_score(cell(a="accuracy", b="wer"), ["b"]) is not None

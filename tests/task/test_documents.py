@@ -80,6 +80,8 @@ class TestRows:
         assert ids(subset="odd", limit=2) == [1, 3]
         assert ids(limit=0.3) == [0, 1, 2]
         assert ids(samples=[6, 2]) == [6, 2]
+        with pytest.raises(MarathonError, match="--samples: row 6 is named 3 times; name each row once"):
+            ids(samples=[6, 2, 6, 6])
         with pytest.raises(MarathonError, match="--samples: row 2 is not among the 4"):
             ids(subset="odd", samples=[2])
         with pytest.raises(MarathonError, match=r"--subset: no subset 'ood'\. Did you mean odd"):

@@ -7,7 +7,7 @@ and must have kept target, options and breakdown fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -33,8 +33,8 @@ NOT_ASKED = "not asked"
 class JoinedRows(NamedTuple):
     """Holds the documents that a run has rows for, the rows by document number, and the numbers of rows left over.
 
-    A document that has an error now has no row. `left_over` are rows of the run that no document asks for any more, and
-    `unheard` counts the sound files that are not there, which were not needed.
+    A document that has an error now has no row. `left_over` are rows of the run for which the task has no document any more,
+    and `unheard` counts the sound files that are not there, which were not needed.
     """
 
     docs: DocSet
@@ -84,6 +84,7 @@ def _joined(
     never_asked: set[int] = set()
     never_sent: set[int] = set()
     unheard: set[str] = set()
+    taken: set[int] = set()
     for item, facts in _items(task, docs, config, model_name):
         if not item.requests:
             never_sent.add(item.doc.doc_id)
@@ -91,13 +92,14 @@ def _joined(
             continue  # the document's own error makes it an error row
         lacking = {clip.path for clip in item.recorded.audios if clip not in facts}
         unheard |= lacking
-        found = _row_of(item.doc, item.recorded, task, stored, facts)
+        found = _row_of(item.doc, item.recorded, task, stored, facts, taken)
         if found == NOT_ASKED and may_lack and lacking:
             never_asked.add(item.doc.doc_id)  # the run left it out too, for its sound or its length
         elif isinstance(found, str):
             mismatches.append(_Mismatch(item.doc.doc_id, found))
         else:
             rows[item.doc.doc_id] = found
+            taken.add(found)
     used = never_sent | {stored.doc_ids[place] for place in rows.values()}
     left_over = [doc_id for doc_id in stored.doc_ids if doc_id not in used]
     if never_asked:
@@ -120,8 +122,12 @@ def _row_of(
     task: Task,
     stored: StoredRows,
     facts: Mapping[Audio, AudioFacts],
+    taken: Collection[int],
 ) -> int | str:
-    """Return the place of the row that answers a document, or why there is none. Equal requests have equal answers."""
+    """Return the place of the row that answers a document, or why there is none.
+
+    Of rows that asked the same, the document's own number goes first, then a row that is not `taken` by another document.
+    """
     key = _key_of_request(request, facts)
     if all(clip in facts for clip in request.audios):
         same = stored.places.get(asked_digest(*key), [])
@@ -131,7 +137,8 @@ def _row_of(
     now = _options(task, doc)
     fitting = [place for place in same if stored.has_options(place, now)]
     if fitting:
-        return next((place for place in fitting if stored.doc_ids[place] == doc.doc_id), fitting[0])
+        free = [place for place in fitting if place not in taken]
+        return next((place for place in free if stored.doc_ids[place] == doc.doc_id), (free or fitting)[0])
     place = stored.numbers.get(doc.doc_id)
     there = None if place is None else stored[place]
     if place is not None and there is not None and there["prompt_sha256"] is None:

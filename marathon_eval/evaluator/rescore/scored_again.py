@@ -110,7 +110,7 @@ def rows_of_run(task: Task, config: RunConfig, model_name: str, folder: Path, sa
     if joined.left_over:
         say(
             f"marathon-eval: {task.name}: {row_numbers(joined.left_over)} of the run left out: "
-            "no row of the task asks this any more"
+            "the task has no row for them any more"
         )
     return joined
 

@@ -137,7 +137,9 @@ def _verified(files: Mapping[str, bytes], archive: Path) -> Verified:
         differences += _changed(name, task_results[name].summary(), results["tasks"][name])
     for name, item in loaded.items():
         if isinstance(item, Group):
-            differences += _changed(name, item.aggregate(task_results), results["groups"][name])
+            differences += _changed(
+                name, _numbers(item.aggregate(task_results)), _numbers(results["groups"][name])
+            )
     n_answers = sum(row["key"].startswith(RESPONSE) for row in _rows(files["cache.jsonl"]))
     return Verified(n_samples, n_answers, differences)
 
@@ -230,6 +232,12 @@ def _row_faults(
         request = task.requests(doc, results["model"], seed=results["config"]["seed"])[0]
         if sha256_of([request.system, request.prompt]) != row["prompt_sha256"]:
             yield "the prompt"
+
+
+def _numbers(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a group's entry without the words that archives of earlier versions lack: what it averages, or why it does not."""
+    kept = {key: value for key, value in group.items() if key not in ("averaged", "unlike")}
+    return {**kept, "groups": {name: _numbers(inner) for name, inner in (group.get("groups") or {}).items()}}
 
 
 def _changed(name: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:

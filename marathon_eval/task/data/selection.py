@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
@@ -133,7 +134,8 @@ def picked(
 ) -> Sequence[_R]:
     """Return the rows or documents with the numbers in --samples, or the first --limit rows.
 
-    A limit below 1 is a fraction, rounded up, as in lm-eval. Raises MarathonError for an unknown row number.
+    A limit below 1 is a fraction, rounded up, as in lm-eval. Raises MarathonError for an unknown row number, and for one
+    that is named twice: it would count twice.
     """
     if samples is not None:
         by_number = {row.number if isinstance(row, Row) else row.doc_id: row for row in rows}
@@ -141,6 +143,10 @@ def picked(
         if absent:
             raise MarathonError(
                 f"{where}: --samples: row {absent[0]} is not among the {len(rows)} selected rows"
+            )
+        if repeated := [number for number, count in Counter(samples).items() if count > 1]:
+            raise MarathonError(
+                f"{where}: --samples: row {repeated[0]} is named {samples.count(repeated[0])} times; name each row once"
             )
         return [by_number[number] for number in samples]
     if limit is not None and limit <= 0:
