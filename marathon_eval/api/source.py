@@ -262,7 +262,7 @@ def _imported(content: bytes, file: Path, root: Path, beside: Path) -> Iterator[
     for level, name in _names(tree):
         if 0 < level <= len(file.parents):
             yield from _below(root, [file.parents[level - 1]], name)
-            yield from _elsewhere(root, [beside, *beside.parents][level - 1 : level], name)
+            yield from _elsewhere(root, [beside, *beside.parents][level - 1 : level], name, loaded=False)
         else:
             yield from _below(root, places, name)
             # a text that ends in .py is often no import at all, and is looked for around the file alone
@@ -305,13 +305,15 @@ def _below(root: Path, bases: list[Path], name: str) -> Iterator[Path]:
                 yield found
 
 
-def _elsewhere(root: Path, bases: list[Path], name: str) -> Iterator[Path]:
+def _elsewhere(root: Path, bases: list[Path], name: str, loaded: bool = True) -> Iterator[Path]:
     """Yield the files outside of `root` that Python takes for a name: those it has loaded, or else the first it finds.
 
     Only one place is searched, unlike below `root`: other files of that name, in the current folder say, are not meant.
+    A relative name is not that of a loaded module (`loaded`).
     """
     with suppress(OSError, ValueError):
-        found = [path for path in _loaded(name) if path.is_file() and not name.endswith(".py")]
+        modules = _loaded(name) if loaded and not name.endswith(".py") else []
+        found = [path for path in modules if path.is_file()]
         for base in bases:
             found = found or [base / one for one in _candidates(name) if (base / one).is_file()]
         for path in found:

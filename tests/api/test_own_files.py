@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -152,3 +153,26 @@ def test_what_is_installed_is_not_hashed(tmp_path: Path) -> None:
         "class Light(Model):\n    def generate(self, requests): ...\n"
     )
     assert list(source_hashes(Registry().model_class(str(tmp_path / "light.py")))) == ["light.py"]
+
+
+def test_a_relative_import_is_not_a_loaded_module_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "relative_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "words.py").write_text("WORD = 'A'\n")
+    (package / "mod.py").write_text(
+        "from .words import WORD\nfrom marathon_eval import Model\n\n"
+        "class Mine(Model):\n    def generate(self, requests): ...\n"
+    )
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "words.py").write_text("WORD = 'unrelated'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    importlib.import_module("words")
+    try:
+        found = source_hashes(Registry().model_class("relative_package.mod:Mine"))
+    finally:
+        del sys.modules["words"]
+    assert list(found) == ["__init__.py", "mod.py", "words.py"]
