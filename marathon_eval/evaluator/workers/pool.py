@@ -10,13 +10,15 @@ import re
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from marathon_eval.api.model import Model, Request, Response
+from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.requests import undecodable
 from marathon_eval.evaluator.sweep import units
 from marathon_eval.evaluator.workers.actor import RayWorker
 from marathon_eval.evaluator.workers.asking import Send
@@ -43,6 +45,19 @@ def in_pool(plan: WorkerPlan) -> Send:
             yield from pool.answers()
 
     return send
+
+
+class _Stops:
+    """Counts failures over all units and cells, as one process does: a worker counts those of its unit alone."""
+
+    def __init__(self, models: Sequence[Model], requests: Iterable[Request]) -> None:
+        self._failures = SameFailures.of(models[0])
+        self._facts, _ = cache_of(models[0]).facts(audio for request in requests for audio in request.audios)
+
+    def note(self, request: Request, response: Response) -> None:
+        """Count a response. Raises MarathonError where ten in a row failed with one reason."""
+        if not undecodable(request, self._facts):
+            self._failures.note(response.error if response.status == "error" else None)
 
 
 class _Call(NamedTuple):
@@ -79,6 +94,7 @@ class Pool:
         self._deaths: Counter[Request] = Counter()
         self._failed_starts = 0
         self._notes: set[str] = set()
+        self._stops = _Stops(models, lacking)
         self._alone_since = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -91,11 +107,18 @@ class Pool:
     def answers(self) -> Iterator[tuple[int, Request, Response]]:
         """Yield every response with the number of its cell, in any order; failed ones say why there is none.
 
-        Raises MarathonError where no worker can start, and as the model does.
+        Raises MarathonError where no worker can start, and, after the answers before it, as the model does or where ten
+        requests in a row fail with one reason.
         """
+        for cell, request, response in self._answers():
+            yield cell, request, response
+            self._stops.note(request, response)
+
+    def _answers(self) -> Iterator[tuple[int, Request, Response]]:
         while self._waiting or any(call.requests for calls in self._calls.values() for call in calls):
             self._start_workers()
             self._give()
+            stopped: str | None = None
             for actor in self._finished():
                 result = self._result(self._calls[actor][0])
                 if isinstance(result, _Ended):
@@ -109,6 +132,9 @@ class Pool:
                     cache_of(self._models[0]).put(key, value)
                 self._print_notes(result.notes)
                 yield from ((one.cell, requests[one.place], one.response) for one in result.answers)
+                stopped = stopped or result.stopped
+            if stopped is not None:  # after what other workers have finished
+                raise MarathonError(stopped)
 
     def _ready(self) -> dict[Any, deque[_Call]]:
         """Return the actors that have built their model, with their calls."""
