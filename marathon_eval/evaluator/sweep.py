@@ -269,9 +269,11 @@ def _ask_unit(
             if not to_ask:
                 continue
             clock = time.monotonic()
-            for item in cache.answer(cell.model, to_ask, through=send):
-                yield cell, item
-            cell.seconds += time.monotonic() - clock
+            try:
+                for item in cache.answer(cell.model, to_ask, through=send):
+                    yield cell, item
+            finally:
+                cell.seconds += time.monotonic() - clock
 
 
 def cell_responses(

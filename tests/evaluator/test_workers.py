@@ -29,11 +29,11 @@ from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import build_model, evaluate
 from marathon_eval.evaluator.sweep import sweep, units
 from marathon_eval.evaluator.sweep_cells import Grid
-from marathon_eval.evaluator.workers.actor import RayWorker
+from marathon_eval.evaluator.workers.actor import Answered, RayWorker
 from marathon_eval.evaluator.workers.asking import cells_through, judge_through, through
 from marathon_eval.evaluator.workers.cluster import WorkerPlan
 from marathon_eval.evaluator.workers.pool import AHEAD, in_pool
-from marathon_eval.evaluator.workers.worker import Job, Unit
+from marathon_eval.evaluator.workers.worker import CellAnswer, Job, Unit
 from marathon_eval.models.cascade import Cascade
 from marathon_eval.models.dummy import Dummy
 from marathon_eval.results.compressed_samples import samples_text
@@ -103,7 +103,7 @@ def test_a_sweep_and_a_judge_are_sent_to_workers_too(
     folder: Path, ray_here: WorkerPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = []
-    chosen, grid = worker_runs.config(folder), Grid(("none",), (0.5,))
+    chosen, grid = worker_runs.config(folder, sleep=0.02), Grid(("none",), (0.5,))
     monkeypatch.setattr(Model, "check", lambda self: None)
     complete = sweep(
         chosen,
@@ -115,6 +115,8 @@ def test_a_sweep_and_a_judge_are_sent_to_workers_too(
     assert complete
     assert statuses(results[0]) == ["ok"] * ROWS
     assert results[0].cache == {"hits": 0, "misses": ROWS}
+    # what the cell would take alone, as in one process; two workers took half of it
+    assert results[0].wall_s >= 0.02 * ROWS
     assert Counter(asked(folder)) == Counter(f"q{number}" for number in range(ROWS))
 
 
@@ -195,6 +197,11 @@ def started(name: str, args: dict[str, Any]) -> RayWorker:
     return worker
 
 
+def untimed(found: Answered) -> list[CellAnswer]:
+    """Return the answers without the seconds that they took."""
+    return [answer._replace(seconds=0.0) for answer in found.answers]
+
+
 def test_a_worker_with_another_model_is_refused() -> None:
     config = RunConfig("dummy", (), {"answer": "A"})
     with pytest.raises(MarathonError, match="another model than the process that asks"):
@@ -221,7 +228,7 @@ def test_shipped_audio_is_heard_where_the_file_is_missing(tmp_path: Path, make_w
     here = worker.answer(unit, {})
     there.unlink()
     missing, shipped = worker.answer(unit, {}), worker.answer(unit, {str(there): content})
-    assert shipped.answers == here.answers
+    assert untimed(shipped) == untimed(here)
     assert shipped.answers[0].response.usage.heard_seconds == 1.0
     assert missing.answers[0].response.status == "error"
     assert "no such audio file" in str(missing.answers[0].response.error)

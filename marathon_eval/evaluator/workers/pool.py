@@ -23,7 +23,7 @@ from marathon_eval.evaluator.sweep import units
 from marathon_eval.evaluator.workers.actor import RayWorker
 from marathon_eval.evaluator.workers.asking import Send
 from marathon_eval.evaluator.workers.cluster import LOOK_SECONDS, Cluster, WorkerPlan
-from marathon_eval.evaluator.workers.worker import Job, Unit, cache_of
+from marathon_eval.evaluator.workers.worker import Given, Job, Unit, cache_of
 
 #: Requests whose worker died so often are not asked again in this run.
 MOST_DEATHS = 3
@@ -38,9 +38,7 @@ _EXIT = re.compile(r"Worker exit type: (\w+ Worker exit detail: [^.\n]*)")
 def in_pool(plan: WorkerPlan) -> Send:
     """Return the function that sends a job's requests to workers: the first ones first, in units of whole clips."""
 
-    def send(
-        job: Job, models: Sequence[Model], lacking: Mapping[Request, Sequence[int]]
-    ) -> Iterator[tuple[int, Request, Response]]:
+    def send(job: Job, models: Sequence[Model], lacking: Mapping[Request, Sequence[int]]) -> Iterator[Given]:
         with Pool(plan, job, models, lacking) as pool:
             yield from pool.answers()
 
@@ -104,17 +102,17 @@ class Pool:
         for actor in self._calls:
             self._kill(actor)
 
-    def answers(self) -> Iterator[tuple[int, Request, Response]]:
+    def answers(self) -> Iterator[Given]:
         """Yield every response with the number of its cell, in any order; failed ones say why there is none.
 
         Raises MarathonError where no worker can start, and, after the answers before it, as the model does or where ten
         requests in a row fail with one reason.
         """
-        for cell, request, response in self._answers():
-            yield cell, request, response
-            self._stops.note(request, response)
+        for given in self._answers():
+            yield given
+            self._stops.note(given.request, given.response)
 
-    def _answers(self) -> Iterator[tuple[int, Request, Response]]:
+    def _answers(self) -> Iterator[Given]:
         while self._waiting or any(call.requests for calls in self._calls.values() for call in calls):
             self._start_workers()
             self._give()
@@ -131,7 +129,7 @@ class Pool:
                 for key, value in result.entries.items():
                     cache_of(self._models[0]).put(key, value)
                 self._print_notes(result.notes)
-                yield from ((one.cell, requests[one.place], one.response) for one in result.answers)
+                yield from (one.of(requests) for one in result.answers)
                 stopped = stopped or result.stopped
             if stopped is not None:  # after what other workers have finished
                 raise MarathonError(stopped)
@@ -192,7 +190,7 @@ class Pool:
             found = _EXIT.search(str(error))
             return _Ended(found[1] if found else str(error).strip().splitlines()[0][:200])
 
-    def _lose(self, actor: Any, end: _Ended) -> Iterator[tuple[int, Request, Response]]:
+    def _lose(self, actor: Any, end: _Ended) -> Iterator[Given]:
         """Forget an actor that ended, and let others answer its units; yield failed responses for one that ended too many.
 
         Raises MarathonError where workers end while they start.
@@ -210,7 +208,7 @@ class Pool:
         if self._deaths[lost[0][0]] >= MOST_DEATHS:
             said = f"not answered: {MOST_DEATHS} workers ended while they answered it ({end.reason})"
             failed = Response.failed(said)
-            yield from ((cell, one, failed) for one in lost.pop(0) for cell in self._lacking[one])
+            yield from (Given(cell, one, failed) for one in lost.pop(0) for cell in self._lacking[one])
         self._waiting.extendleft(reversed(lost))
 
     def _kill(self, actor: Any) -> None:
