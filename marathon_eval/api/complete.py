@@ -17,15 +17,18 @@ _COUNTS = tuple(field.name for field in fields(Usage) if field.name != "details"
 _counts_of = attrgetter(*_COUNTS)
 
 
-def complete(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+def complete(
+    model: Model, requests: Sequence[Request], failures: SameFailures | None = None
+) -> Iterator[tuple[Request, Response]]:
     """Run `model.generate` and yield exactly one response per request, even where the adapter raises or skips some.
 
     After an exception the first request without a response is sent alone. If it raises too, it fails and the others go
     on; else they are sent in halves, until the request that raises is alone. Raises MarathonError after ten failures in
-    a row with the same reason, and re-raises a MarathonError of the model (weights missing).
+    a row with the same reason, and re-raises a MarathonError of the model (weights missing). `failures` is the count of
+    those before, where a model is sent its requests in several calls.
     """
     groups, alone = [list(dict.fromkeys(requests))], False
-    failures = SameFailures(f"{model.flags.model} {model.name()}")
+    failures = failures or SameFailures.of(model)
     secrets = model.secrets()
     while groups:
         waiting, raised = dict.fromkeys(groups.pop()), False

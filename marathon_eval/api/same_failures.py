@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from marathon_eval.errors import MarathonError
+
+if TYPE_CHECKING:
+    from marathon_eval.api.model import Model
+    from marathon_eval.api.request import Response
 
 #: After this many failures in a row with the same reason and no answer between, a run stops with that reason.
 SAME_FAILURES = 10
 #: Begins the error of a request that was never sent, because a server is down; it doesn't count as a failure of its own.
 NEVER_SENT = "not asked: "
+
+
+def never_sent(response: Response) -> bool:
+    """Return whether the response stands for a request that was never sent: a budget is spent, or a server is down."""
+    return response.status == "error" and (response.error or "").startswith(NEVER_SENT)
 
 
 @dataclass
@@ -19,6 +29,11 @@ class SameFailures:
     model: str
     reason: str | None = None
     count: int = 0
+
+    @classmethod
+    def of(cls, model: Model) -> Self:
+        """Return the count of a model's failures, at 0."""
+        return cls(f"{model.flags.model} {model.name()}")
 
     def note(self, error: str | None) -> None:
         """Count the error of a failed request, or None for an answer.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from marathon_eval.api.complete import complete
 from marathon_eval.api.filter import Answer
 from marathon_eval.api.model import Response, Through
-from marathon_eval.api.same_failures import NEVER_SENT
+from marathon_eval.api.same_failures import never_sent
 from marathon_eval.api.secrets import without_all_secrets
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError, RowError
@@ -53,7 +53,9 @@ class JudgeReply:
 
     value: Any = None
     texts: tuple[str, ...] = ()
+    #: Replies from the cache and requests that the judge was sent; several calls that share one are counted once.
     cached: int = 0
+    asked: int = 0
     error: str | None = None
     #: Which grade of the last attempt the task does not have, as in `7 is outside 1 to 5`.
     off_scale: str | None = None
@@ -159,17 +161,27 @@ class Judge:
             for request, response, cached in self.cache.answer(
                 member, list(calls_by_request), through=self.through(self, member)
             ):
-                for call in left.pop(request):
-                    note_response(replies[call.key], response, call, cached)
+                first, *sharing = left.pop(request)
+                _count(replies[first.key], response, cached)
+                for call in (first, *sharing):
+                    note_response(replies[call.key], response, call)
         except UncountedTokens:
             raise
         except MarathonError as error:
             reason = without_all_secrets(str(error), member.secrets())
             for call in (call for group in left.values() for call in group):
-                note_response(replies[call.key], Response.failed(reason), call, cached=False)
+                note_response(replies[call.key], Response.failed(reason), call)
 
 
-def note_response(reply: JudgeReply, response: Response, call: Call, cached: bool) -> None:
+def _count(reply: JudgeReply, response: Response, cached: bool) -> None:
+    """Count a response among those from the cache, or among those that the judge was asked for."""
+    if cached:
+        reply.cached += 1
+    elif not never_sent(response):
+        reply.asked += 1
+
+
+def note_response(reply: JudgeReply, response: Response, call: Call) -> None:
     """Store one judge response in `reply`. A refusal counts as unparsed (asked again); an error ends the call."""
     if response.status == "error":
         reply.error = f"{FAILED_MARK}{response.error}"
@@ -178,7 +190,6 @@ def note_response(reply: JudgeReply, response: Response, call: Call, cached: boo
         *reply.texts,
         response.text if response.status != "refused" else f"refused: {response.error}",
     )
-    reply.cached += cached
     # the verdict of a judge that reasons stands after its reasoning
     answer = parted(response.text).answer if response.status != "refused" else None
     reply.value = None if answer is None else call.read(answer)
@@ -257,11 +268,6 @@ def _texts(reply: JudgeReply) -> list[str]:
     return [*reply.texts, *(said for said in (reply.error, off_scale) if said)]
 
 
-def _unsent(reply: JudgeReply) -> bool:
-    """Whether the call was never sent, because the budget was spent or the server is down."""
-    return not reply.texts and (reply.error or "").startswith(FAILED_MARK + NEVER_SENT)
-
-
 def with_verdict(doc: Doc, verdict: JudgedRow) -> Doc:
     """Return the document with the verdicts in the field that judged readings read (JUDGE_VERDICTS_FIELD)."""
     return replace(doc, fields={**doc.fields, JUDGE_VERDICTS_FIELD: verdict.answers})
@@ -281,7 +287,7 @@ def _facts(
         ),
         "n_calls": sum(len(reply.texts) for reply in all_replies),
         "n_cached": sum(reply.cached for reply in all_replies),
-        "n_asked": sum(not reply.cached and not _unsent(reply) for reply in all_replies),
+        "n_asked": sum(reply.asked for reply in all_replies),
         "n_retries": sum(max(0, len(reply.texts) - 1) for reply in all_replies),
         "n_unparsed": sum(reply.value is None and reply.error is None for reply in all_replies),
         "n_failed": sum(reply.error is not None for reply in all_replies),

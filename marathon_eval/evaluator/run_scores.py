@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from marathon_eval.api.model import Model
 from marathon_eval.api.results import RunResult, Sample
+from marathon_eval.api.same_failures import never_sent
 from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.provenance import recorded_versions
 from marathon_eval.evaluator.requests import RequestPool, RunResponses, undecodable
@@ -52,7 +53,10 @@ class RunScores:
         self._interrupted |= responses.interrupted
         self._n_responses += len(by_request)
         self._n_cached += len(responses.cached)
-        self._n_unsent += sum(undecodable(request, responses.facts) for request in by_request)
+        self._n_unsent += sum(
+            never_sent(response) or undecodable(request, responses.facts)
+            for request, response in by_request.items()
+        )
         # equal counts mean every document has its own response, so responses can be freed one by one
         emptied = self._plan.once and len(by_request) == pool.size()
         for name, scores in self._by_task.items():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from marathon_eval.api.model import Model, Request, Response, Through, Usage
-from marathon_eval.api.same_failures import NEVER_SENT
+from marathon_eval.api.same_failures import NEVER_SENT, never_sent
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, price_of
 
@@ -150,7 +150,7 @@ class Spending:
         return None if limit is None else max(0, limit - sum(each.requests for each in self._accounts()))
 
     def _note(self, response: Response, model: Model, account: Account) -> None:
-        if response.status == "error" and (response.error or "").startswith(NEVER_SENT):
+        if never_sent(response):
             return
         if account.add(response.usage) or response.status == "error":
             return

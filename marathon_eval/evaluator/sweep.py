@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from marathon_eval.api.complete import complete
+from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.cache.answers import AT_ONCE, ResponseCache
 from marathon_eval.cache.entry import response_from
@@ -201,10 +203,15 @@ def ask_here(
     missing: Sequence[set[Request]],
     cache: ResponseCache,
 ) -> Iterator[tuple[SweepCell, CachedResponse]]:
-    """Ask every cell's missing requests in this process, in units of a few clips."""
+    """Ask every cell's missing requests in this process, in units of a few clips.
+
+    Raises MarathonError where ten requests in a row fail with one reason and no cell answers between them.
+    """
+    # one count for all batches and cells: a cell that fails alone, such as `none` without memory, does not end the others
+    send = partial(complete, failures=SameFailures.of(cells[0].model))
     for unit in units([cell.model for cell in cells], requests, len(requests)):
         for sharing_cells in alike(cells):
-            yield from _ask_unit(sharing_cells, unit, cells, missing, cache)
+            yield from _ask_unit(sharing_cells, unit, cells, missing, cache, send)
 
 
 def _failed(cell: SweepCell, requested: set[Request]) -> set[Request]:
@@ -248,6 +255,7 @@ def _ask_unit(
     cells: Sequence[SweepCell],
     missing: Sequence[set[Request]],
     cache: ResponseCache,
+    send: Through,
 ) -> Iterator[tuple[SweepCell, CachedResponse]]:
     """Ask batch by batch; all cells answer a batch before the next one, so that its inputs are built once."""
     places = {id(cell): place for place, cell in enumerate(cells)}
@@ -261,9 +269,11 @@ def _ask_unit(
             if not to_ask:
                 continue
             clock = time.monotonic()
-            for item in cache.answer(cell.model, to_ask):
-                yield cell, item
-            cell.seconds += time.monotonic() - clock
+            try:
+                for item in cache.answer(cell.model, to_ask, through=send):
+                    yield cell, item
+            finally:
+                cell.seconds += time.monotonic() - clock
 
 
 def cell_responses(

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from marathon_eval.api.model import Request, Response, Usage
+from marathon_eval.api.same_failures import never_sent
 from marathon_eval.evaluator.split import Split
 
 #: What the model answers from, once it has taken notes on each window.
@@ -79,6 +80,8 @@ def _combined(request: Request, split: Split, sources: Sequence[Response]) -> Re
     """Combine the windows' responses, followed by the answer from their notes if the model was asked for one."""
     parts = sources[: len(split.parts)]
     usage = _usage(request, split, sources)
+    if all(map(never_sent, parts)):  # no window's failure: the row was not asked
+        return replace(parts[0], usage=usage)
     for place, part in enumerate(parts):
         if part.status not in ANSWERED:
             return replace(

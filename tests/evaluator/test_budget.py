@@ -91,6 +91,7 @@ def test_a_run_stops_with_its_budget_and_keeps_its_answers(
     code, result = result_of(place, capsys, *flags)
     assert (code, result["spent"]["requests"]) == (3 if reached else 0, asked)
     assert result["spent"]["reached"] == reached
+    assert result["cache"] == {"hits": 0, "misses": asked}, "rows that the budget kept back were not asked"
     assert result["spent"]["input_tokens"] + result["spent"]["output_tokens"] == 110 * asked
     assert (result["tasks"]["own"]["n_scored"], result["tasks"]["own"]["n_errors"]) == (asked, 10 - asked)
     # the same command goes on: what was answered is in the cache, and costs nothing

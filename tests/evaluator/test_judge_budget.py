@@ -58,6 +58,18 @@ def test_the_budget_bounds_model_and_judge_together(
     assert place.sent("judge") == judge + again["spent"]["judge"]["requests"]
 
 
+def test_every_request_that_the_judge_was_sent_is_counted(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A reply that cannot be read is asked for four times."""
+    mumbling = ("--judge_model", "meter", "--judge_args", place.judge.replace('"4"', '"mumble"'))
+    _, result = ran(place, capsys, *mumbling, "--max_requests", "100")
+    facts = result["manifests"]["own"]["judge"]
+    assert facts["n_asked"] == place.sent("judge") == result["spent"]["judge"]["requests"] == 32
+    again = ran(place, capsys, *mumbling)[1]["manifests"]["own"]["judge"]
+    assert (again["n_cached"], again["n_asked"]) == (32, 0)
+
+
 def test_the_same_command_comes_to_its_end(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     codes = [ran(place, capsys, "--max_requests", "5")[0] for _ in range(4)]
     assert codes == [3, 3, 3, 0]

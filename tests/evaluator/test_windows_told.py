@@ -132,3 +132,14 @@ class TestToldBefore:
     ) -> None:
         assert ground.run("BB BBBBBBB", *flags) == 0
         assert "more audio than" not in capsys.readouterr().err
+
+
+def test_a_row_of_which_no_window_was_sent_was_not_asked(ground: Ground) -> None:
+    """The budget ends after the first window of the first row."""
+    assert ground.run("AABBCC DDCCAA", "--long_audio", VOTE, "--max_requests", "1") == 3
+    (folder,) = {path.parent for path in (ground.folder / "out").rglob("results.json")}
+    assert json.loads((folder / "results.json").read_text())["cache"] == {"hits": 0, "misses": 1}
+    rows = [json.loads(line) for line in (folder / "samples_own.jsonl").read_text().splitlines()]
+    reasons = sorted(row["error"] for row in rows)
+    assert reasons[0] == "not asked: --max_requests 1 is reached"
+    assert reasons[1].startswith("window ")

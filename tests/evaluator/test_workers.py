@@ -16,6 +16,8 @@ import pytest
 
 from conftest import MakeWav
 from helpers import worker_runs
+from helpers.killable_command import stored
+from helpers.minimal_task import HEARD, write_task
 from helpers.worker_runs import asked, make_task, run, statuses
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Model, Request
@@ -27,11 +29,11 @@ from marathon_eval.evaluator.config import RunConfig
 from marathon_eval.evaluator.evaluator import build_model, evaluate
 from marathon_eval.evaluator.sweep import sweep, units
 from marathon_eval.evaluator.sweep_cells import Grid
-from marathon_eval.evaluator.workers.actor import RayWorker
-from marathon_eval.evaluator.workers.asking import cells_through, judge_through
+from marathon_eval.evaluator.workers.actor import Answered, RayWorker
+from marathon_eval.evaluator.workers.asking import cells_through, judge_through, through
 from marathon_eval.evaluator.workers.cluster import WorkerPlan
 from marathon_eval.evaluator.workers.pool import AHEAD, in_pool
-from marathon_eval.evaluator.workers.worker import Job, Unit
+from marathon_eval.evaluator.workers.worker import CellAnswer, Job, Unit
 from marathon_eval.models.cascade import Cascade
 from marathon_eval.models.dummy import Dummy
 from marathon_eval.results.compressed_samples import samples_text
@@ -101,7 +103,7 @@ def test_a_sweep_and_a_judge_are_sent_to_workers_too(
     folder: Path, ray_here: WorkerPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = []
-    chosen, grid = worker_runs.config(folder), Grid(("none",), (0.5,))
+    chosen, grid = worker_runs.config(folder, sleep=0.02), Grid(("none",), (0.5,))
     monkeypatch.setattr(Model, "check", lambda self: None)
     complete = sweep(
         chosen,
@@ -113,6 +115,8 @@ def test_a_sweep_and_a_judge_are_sent_to_workers_too(
     assert complete
     assert statuses(results[0]) == ["ok"] * ROWS
     assert results[0].cache == {"hits": 0, "misses": ROWS}
+    # what the cell would take alone, as in one process; two workers took half of it
+    assert results[0].wall_s >= 0.02 * ROWS
     assert Counter(asked(folder)) == Counter(f"q{number}" for number in range(ROWS))
 
 
@@ -127,6 +131,59 @@ def test_a_models_mistake_in_a_worker_is_one_line(folder: Path, ray_here: Worker
         run(folder, ray_here)
 
 
+FAILING = """
+from marathon_eval import Model, Response
+
+class Failing(Model):
+    def generate(self, requests):
+        for request in requests:
+            with open(LOG, "a") as file:
+                file.write(request.prompt + "\\n")
+            yield request, (Response("A") if int(request.prompt.split()[0][1:]) < ANSWERED else Response.failed("no such layer"))
+"""
+
+
+def failing(folder: Path, answered: int) -> RunConfig:
+    """Return the run of a model that answers the first prompts and fails all others with one reason."""
+    source = FAILING.replace("LOG", repr(str(folder / "log" / "asked"))).replace("ANSWERED", str(answered))
+    (folder / "failing.py").write_text(source)
+    return replace(worker_runs.config(folder), model=str(folder / "failing.py"), model_args={})
+
+
+def test_answers_before_a_units_error_are_kept(folder: Path, ray_here: WorkerPlan, make_wav: MakeWav) -> None:
+    # a unit is a clip with all its questions, sorted as texts: q0, q1, q10, q11 ...
+    rows = [{"q": f"q{number} ?", "a": "A", "path": make_wav().name} for number in range(ROWS)]
+    write_task(folder, HEARD, rows)
+    chosen = failing(folder, answered=10)
+    with pytest.raises(
+        MarathonError, match="10 requests in a row failed with the same reason: no such layer"
+    ):
+        evaluate(chosen, through=through(chosen, in_pool(ray_here._replace(workers=1))))
+    assert asked(folder)[:2] == ["q0", "q1"]
+    assert len(asked(folder)) == 12
+    assert stored(folder / "kept") == 2
+
+
+@pytest.mark.parametrize("cells", [pytest.param(False, id="run"), pytest.param(True, id="sweep")])
+def test_ten_identical_failures_stop_a_run_and_a_sweep_over_all_units(
+    folder: Path, ray_here: WorkerPlan, cells: bool
+) -> None:
+    chosen, grid = failing(folder, answered=0), Grid(("none",), (0.5,))
+    send = in_pool(ray_here._replace(workers=1))
+
+    def ask() -> None:
+        if cells:
+            sweep(chosen, grid, lambda cell, result: None, through=cells_through(chosen, grid, send))
+        else:
+            evaluate(chosen, through=through(chosen, send))
+
+    with pytest.raises(
+        MarathonError, match="stopped, because 10 requests in a row failed with the same reason"
+    ):
+        ask()
+    assert 10 <= len(asked(folder)) <= 10 + AHEAD + 1
+
+
 # -- one worker, in this process --------------------------------------------------------------------------------------
 
 
@@ -138,6 +195,11 @@ def started(name: str, args: dict[str, Any]) -> RayWorker:
     worker = RayWorker()
     worker.start(Job.of(chosen, [model]))
     return worker
+
+
+def untimed(found: Answered) -> list[CellAnswer]:
+    """Return the answers without the seconds that they took."""
+    return [answer._replace(seconds=0.0) for answer in found.answers]
 
 
 def test_a_worker_with_another_model_is_refused() -> None:
@@ -166,7 +228,7 @@ def test_shipped_audio_is_heard_where_the_file_is_missing(tmp_path: Path, make_w
     here = worker.answer(unit, {})
     there.unlink()
     missing, shipped = worker.answer(unit, {}), worker.answer(unit, {str(there): content})
-    assert shipped.answers == here.answers
+    assert untimed(shipped) == untimed(here)
     assert shipped.answers[0].response.usage.heard_seconds == 1.0
     assert missing.answers[0].response.status == "error"
     assert "no such audio file" in str(missing.answers[0].response.error)

@@ -125,6 +125,31 @@ def test_failures_and_no_cache_come_over_too(data: Path, tmp_path: Path) -> None
     assert not list(tmp_path.rglob("answers*"))
 
 
+STOPS = """
+import os
+from marathon_eval import Model, Response
+
+class Stops(Model):
+    def generate(self, requests):
+        for number, request in enumerate(requests):
+            failed = os.environ.get("RANK") == "1" and number >= 6
+            yield request, (Response.failed("out of memory") if failed else Response("A"))
+"""
+
+
+@pytest.mark.slow
+def test_what_was_answered_before_a_follower_stopped_is_kept(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "stops.py").write_text(STOPS)
+    arguments = distributed_run.flags(data, tmp_path, str(tmp_path / "stops.py"), "")
+    found = distributed_run.ended(distributed_run.start(arguments))
+    assert [code for code, _, _ in found] == [2, 2], found
+    assert "process 1: " in found[0][2]
+    assert "10 requests in a row failed with the same reason: out of memory" in found[0][2]
+    distributed_run.alone(arguments)
+    counts = distributed_run.files(tmp_path / "out")["results.json"]["cache"]
+    assert counts == {"hits": REQUESTS // 2 + 6, "misses": REQUESTS // 2 - 6}
+
+
 @pytest.mark.slow
 def test_failures_are_asked_again_by_all(data: Path, one: dict[str, Any], tmp_path: Path) -> None:
     """The third request of each process fails, once."""

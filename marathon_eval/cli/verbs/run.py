@@ -113,12 +113,7 @@ def run_in_process(arguments: argparse.Namespace, launch: Launch | None = None) 
         throughs(arguments, config, launch)  # raises the same flag errors as a real run
         return show_dry_run(planned(config), as_json=arguments.json)
     print_before(config, arguments)
-    result = evaluated(arguments, config, launch)
-    for _ in range(arguments.retry):
-        if result.whole or result.interrupted:
-            break
-        print("marathon-eval: rows failed; what failed is asked again (--retry)", file=sys.stderr)
-        result = evaluated(arguments, config, launch)
+    result = in_rounds(arguments, config, launch)
     folder = written_run(result, arguments, config)
     if folder is not None:
         print(NEXT_COMMANDS, file=sys.stderr)
@@ -174,6 +169,19 @@ def log_result(result: RunResult, folder: Path | None, arguments: argparse.Names
         from marathon_eval.results.trackers import log_run
 
         log_run(tracker, json.loads(json.dumps(result.summary())), folder, "--log_to")
+
+
+def in_rounds(arguments: argparse.Namespace, config: RunConfig, launch: Launch | None = None) -> RunResult:
+    """Evaluate, and as often as --retry says once more what failed; the result is of all rounds. Raises MarathonError."""
+    from marathon_eval.evaluator.rounds import Rounds
+
+    rounds = Rounds(evaluated(arguments, config, launch))
+    for _ in range(arguments.retry):
+        if rounds.last.whole or rounds.last.interrupted:
+            break
+        print("marathon-eval: rows failed; what failed is asked again (--retry)", file=sys.stderr)
+        rounds.add(evaluated(arguments, config, launch))
+    return rounds.result
 
 
 def evaluated(arguments: argparse.Namespace, config: RunConfig, launch: Launch | None = None) -> RunResult:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from marathon_eval.api.model import CachedResponse, Model, Request, Response, Through
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.evaluator.config import RunConfig
-from marathon_eval.evaluator.workers.worker import Job
+from marathon_eval.evaluator.workers.worker import Given, Job
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.judge import Judge
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
     from marathon_eval.evaluator.sweep_cells import Grid, SweepCell
 
 #: Sends a job's requests, each with the numbers of the cells (0 for a run) that lack its response, and yields the responses
-#: with the cell's number: `pool.in_pool` and `shares.Launch.send`.
-Send = Callable[
-    [Job, Sequence[Model], Mapping[Request, Sequence[int]]], Iterator[tuple[int, Request, Response]]
-]
+#: with their cells' numbers: `pool.in_pool` and `shares.Launch.send`.
+Send = Callable[[Job, Sequence[Model], Mapping[Request, Sequence[int]]], Iterator[Given]]
 
 
 def through(config: RunConfig, send: Send, judge: int | None = None) -> Through:
@@ -27,8 +25,8 @@ def through(config: RunConfig, send: Send, judge: int | None = None) -> Through:
 
     def ask(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         job = Job.of(config, [model], judge=judge)
-        for _, request, response in send(job, [model], dict.fromkeys(requests, (0,))):
-            yield request, response
+        for given in send(job, [model], dict.fromkeys(requests, (0,))):
+            yield given.request, given.response
 
     return ask
 
@@ -53,7 +51,9 @@ def cells_through(config: RunConfig, grid: Grid, send: Send) -> AskCells:
             for request in requests
             if (numbers := [number for number, waiting in enumerate(missing) if request in waiting])
         }
-        for number, request, response in send(Job.of(config, models, grid), models, lacking):
+        for number, request, response, seconds in send(Job.of(config, models, grid), models, lacking):
+            # what the cell would take alone, as in one process: workers answer several at a time
+            cells[number].seconds += seconds
             # stored as if it had been given here
             stored = cache.answer(models[number], [request], through=_given(request, response))
             yield from ((cells[number], item) for item in stored)

@@ -10,18 +10,20 @@ import re
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from marathon_eval.api.model import Model, Request, Response
+from marathon_eval.api.same_failures import SameFailures
 from marathon_eval.errors import MarathonError
+from marathon_eval.evaluator.requests import undecodable
 from marathon_eval.evaluator.sweep import units
 from marathon_eval.evaluator.workers.actor import RayWorker
 from marathon_eval.evaluator.workers.asking import Send
 from marathon_eval.evaluator.workers.cluster import LOOK_SECONDS, Cluster, WorkerPlan
-from marathon_eval.evaluator.workers.worker import Job, Unit, cache_of
+from marathon_eval.evaluator.workers.worker import Given, Job, Unit, cache_of
 
 #: Requests whose worker died so often are not asked again in this run.
 MOST_DEATHS = 3
@@ -36,13 +38,24 @@ _EXIT = re.compile(r"Worker exit type: (\w+ Worker exit detail: [^.\n]*)")
 def in_pool(plan: WorkerPlan) -> Send:
     """Return the function that sends a job's requests to workers: the first ones first, in units of whole clips."""
 
-    def send(
-        job: Job, models: Sequence[Model], lacking: Mapping[Request, Sequence[int]]
-    ) -> Iterator[tuple[int, Request, Response]]:
+    def send(job: Job, models: Sequence[Model], lacking: Mapping[Request, Sequence[int]]) -> Iterator[Given]:
         with Pool(plan, job, models, lacking) as pool:
             yield from pool.answers()
 
     return send
+
+
+class _Stops:
+    """Counts failures over all units and cells, as one process does: a worker counts those of its unit alone."""
+
+    def __init__(self, models: Sequence[Model], requests: Iterable[Request]) -> None:
+        self._failures = SameFailures.of(models[0])
+        self._facts, _ = cache_of(models[0]).facts(audio for request in requests for audio in request.audios)
+
+    def note(self, request: Request, response: Response) -> None:
+        """Count a response. Raises MarathonError where ten in a row failed with one reason."""
+        if not undecodable(request, self._facts):
+            self._failures.note(response.error if response.status == "error" else None)
 
 
 class _Call(NamedTuple):
@@ -79,6 +92,7 @@ class Pool:
         self._deaths: Counter[Request] = Counter()
         self._failed_starts = 0
         self._notes: set[str] = set()
+        self._stops = _Stops(models, lacking)
         self._alone_since = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -88,14 +102,21 @@ class Pool:
         for actor in self._calls:
             self._kill(actor)
 
-    def answers(self) -> Iterator[tuple[int, Request, Response]]:
+    def answers(self) -> Iterator[Given]:
         """Yield every response with the number of its cell, in any order; failed ones say why there is none.
 
-        Raises MarathonError where no worker can start, and as the model does.
+        Raises MarathonError where no worker can start, and, after the answers before it, as the model does or where ten
+        requests in a row fail with one reason.
         """
+        for given in self._answers():
+            yield given
+            self._stops.note(given.request, given.response)
+
+    def _answers(self) -> Iterator[Given]:
         while self._waiting or any(call.requests for calls in self._calls.values() for call in calls):
             self._start_workers()
             self._give()
+            stopped: str | None = None
             for actor in self._finished():
                 result = self._result(self._calls[actor][0])
                 if isinstance(result, _Ended):
@@ -108,7 +129,10 @@ class Pool:
                 for key, value in result.entries.items():
                     cache_of(self._models[0]).put(key, value)
                 self._print_notes(result.notes)
-                yield from ((one.cell, requests[one.place], one.response) for one in result.answers)
+                yield from (one.of(requests) for one in result.answers)
+                stopped = stopped or result.stopped
+            if stopped is not None:  # after what other workers have finished
+                raise MarathonError(stopped)
 
     def _ready(self) -> dict[Any, deque[_Call]]:
         """Return the actors that have built their model, with their calls."""
@@ -166,7 +190,7 @@ class Pool:
             found = _EXIT.search(str(error))
             return _Ended(found[1] if found else str(error).strip().splitlines()[0][:200])
 
-    def _lose(self, actor: Any, end: _Ended) -> Iterator[tuple[int, Request, Response]]:
+    def _lose(self, actor: Any, end: _Ended) -> Iterator[Given]:
         """Forget an actor that ended, and let others answer its units; yield failed responses for one that ended too many.
 
         Raises MarathonError where workers end while they start.
@@ -184,7 +208,7 @@ class Pool:
         if self._deaths[lost[0][0]] >= MOST_DEATHS:
             said = f"not answered: {MOST_DEATHS} workers ended while they answered it ({end.reason})"
             failed = Response.failed(said)
-            yield from ((cell, one, failed) for one in lost.pop(0) for cell in self._lacking[one])
+            yield from (Given(cell, one, failed) for one in lost.pop(0) for cell in self._lacking[one])
         self._waiting.extendleft(reversed(lost))
 
     def _kill(self, actor: Any) -> None:

@@ -14,12 +14,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.api.model import Model, Request, Response
+from marathon_eval.api.model import Model, Request
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.rank_files import rank_file, take_in
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.requests import seconds_of
-from marathon_eval.evaluator.workers.worker import CellAnswer, Job, Unit, Worker, cache_of
+from marathon_eval.evaluator.workers.worker import CellAnswer, Given, Job, Unit, Worker, cache_of
 
 if TYPE_CHECKING:
     from marathon_eval.evaluator.workers.launched import Ranks
@@ -48,7 +48,7 @@ class Launch:
 
     def send(
         self, job: Job, models: Sequence[Model], lacking: Mapping[Request, Sequence[int]]
-    ) -> Iterator[tuple[int, Request, Response]]:
+    ) -> Iterator[Given]:
         """Send the shares, and yield the answers of all processes, this one's first. Raises MarathonError."""
         cache = cache_of(models[0])
         facts, _ = cache.facts(audio for request in lacking for audio in request.audios)
@@ -60,13 +60,13 @@ class Launch:
         self._in_step = False
         self._exchange(shares)
         for answer in self._answers(shares):
-            yield answer.cell, parts[0][answer.place], answer.response
+            yield answer.of(parts[0])
         gathered = self._exchange([])
         self._in_step = True
         for rank, answers in enumerate(gathered):
             if isinstance(answers, str):
                 raise MarathonError(f"process {rank}: {answers}")
-            yield from ((answer.cell, parts[rank][answer.place], answer.response) for answer in answers)
+            yield from (answer.of(parts[rank]) for answer in answers)
         if cache.path is not None:
             cache.commit()
             take_in(cache.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -81,11 +82,28 @@ class Unit(NamedTuple):
 
 
 class CellAnswer(NamedTuple):
-    """Holds one response; `cell` and `place` number the cell (0 for a run) and the unit's request."""
+    """Holds one response; `cell` and `place` number the cell (0 for a run) and the unit's request.
+
+    `seconds` are those that the worker took for it.
+    """
 
     cell: int
     place: int
     response: Response
+    seconds: float
+
+    def of(self, requests: Sequence[Request]) -> Given:
+        """Return the answer with its request, which is among these requests of the unit."""
+        return Given(self.cell, requests[self.place], self.response, self.seconds)
+
+
+class Given(NamedTuple):
+    """Holds the response to a request, the number of the cell (0 for a run), and the seconds that the worker took for it."""
+
+    cell: int
+    request: Request
+    response: Response
+    seconds: float = 0.0
 
 
 class Worker:
@@ -123,8 +141,10 @@ class Worker:
         cache.prime(unit.memo)
         self._use(cache)
         places = {request: place for place, request in enumerate(unit.requests)}
+        clock = time.monotonic()
         for number, item in self._items(unit, cache):
-            yield CellAnswer(number, places[item.request], item.response)
+            yield CellAnswer(number, places[item.request], item.response, time.monotonic() - clock)
+            clock = time.monotonic()
 
     def _items(self, unit: Unit, cache: ResponseCache) -> Iterator[tuple[int, CachedResponse]]:
         if not self._cells:
