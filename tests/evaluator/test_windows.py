@@ -132,14 +132,19 @@ class TestCombining:
 
 class TestKeysAndLabels:
     def test_windows_are_cached_one_by_one_and_a_new_rule_asks_nothing(self, ground: Ground) -> None:
-        assert ground.run("AABBBB", "--long_audio", VOTE) == 0
+        assert ground.run("AABBBC", "--long_audio", VOTE) == 0
         assert len(ground.calls()) == 3
         assert ground.results["cache"] == {"hits": 0, "misses": 1}
-        assert ground.run("AABBBB", "--long_audio", VOTE.replace("vote", "last")) == 0
+        assert ground.run("AABBBC", "--long_audio", VOTE.replace("vote", "last")) == 0
         assert ground.calls() == []
         assert ground.results["cache"] == {"hits": 1, "misses": 0}
-        assert ground.run("AABBBB", "--long_audio", "window:seconds=3,combine=vote") == 0
+        assert ground.run("AABBBC", "--long_audio", "window:seconds=3,combine=vote") == 0
         assert len(ground.calls()) == 2
+
+    def test_windows_of_one_sound_are_asked_once(self, ground: Ground) -> None:
+        assert ground.run("AABBBB", "--long_audio", VOTE) == 0
+        assert [call[0] for call in ground.calls()] == ["AA", "BB"]
+        assert ground.samples[0]["usage"]["details"]["window_answers"] == ["A", "B", "B"]
 
     def test_the_label_says_how_clips_were_cut(
         self, ground: Ground, capsys: pytest.CaptureFixture[str]
@@ -163,7 +168,7 @@ class TestKeysAndLabels:
         assert ground.samples[0]["response"] == "so: A"
 
     def test_a_run_is_scored_again_from_its_rows(self, ground: Ground) -> None:
-        assert ground.run("AABBCCBB BB", "--long_audio", VOTE, golds="BA") == 0
+        assert ground.run("AABBCCBC BB", "--long_audio", VOTE, golds="BA") == 0
         folder = str(newest_run(ground.folder / "out"))
         score = ["score", folder, "--include_path", str(ground.folder), "--data_dir", str(ground.folder)]
         (ground.folder / "tasks").mkdir()
@@ -235,7 +240,7 @@ class TestRefusals:
 
 
 def _sweep(ground: Ground, *flags: str) -> int:
-    for number, letters in enumerate(("AABBCCBB", "BB")):
+    for number, letters in enumerate(("AABBCCBC", "BB")):
         write_clip(ground.folder / f"{number}.wav", letters)
     rows = [{"q": f"answers {n}", "a": "B", "path": f"{n}.wav"} for n in range(2)]
     task = write_task(ground.folder, KEYS, rows)

@@ -19,11 +19,11 @@ def ground(tmp_path: Path) -> Ground:
 
 def test_a_run_tells_rows_and_requests_apart(ground: Ground, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ("--long_audio", VOTE, "--dry_run")
-    assert ground.run("AABBBB BB", *flags) == 0
+    assert ground.run("AABBBC BB", *flags) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[1].split() == ["own", "2", "0", "4", "2", "0.00"]
     assert shown[2].split() == ["total", "2", "0", "4", "2", "0.00"]
-    ground.run("AABBBB BB", "--long_audio", VOTE)
+    ground.run("AABBBC BB", "--long_audio", VOTE)
     shown, told = capsys.readouterr()
     assert "running 4 requests (1 rows are asked in windows) on 8 s of audio" in told
     assert "0 answers from the cache, 2 asked window by window" in shown
