@@ -18,6 +18,7 @@ from marathon_eval.api.model import ModelSettings, Request
 from marathon_eval.api.press import Press
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures, expanded_placeholders
 from marathon_eval.backends.hf.inputs import RATE, default_template
+from marathon_eval.backends.hf.lone_placeholders import supply_mask
 from marathon_eval.backends.hf.token_times import at_rate, evenly
 from marathon_eval.errors import MarathonError
 
@@ -87,6 +88,9 @@ class Hf(ChatModel):
         features = Told(processor, self.hf_settings.token)
         self.token_rate = self.hf_settings.token_rate or features.rate
         return features
+
+    def after_load(self, model: Any, folder: Path) -> None:
+        supply_mask(model)
 
     def begin(self, loaded: Loaded) -> None:
         self.token_id = loaded.features.token_id

@@ -7,11 +7,13 @@ which its chat template numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
+from marathon_eval.backends.hf.lone_placeholders import supply_mask
 from marathon_eval.backends.hf.mel import audio_tokens, windows
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class Qwen2Audio(ChatModel):
     token_rate = 25.0
     segment_seconds = 30.0
     end_tokens = ("<|im_end|>", "<|endoftext|>")
+
+    def after_load(self, model: Any, folder: Path) -> None:
+        supply_mask(model)
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         features, mask = windows(loaded.features, clips)

@@ -39,6 +39,8 @@ class ExpectedAttention(EvictionPress):
 
         if view.unrotated is None or view.rotation is None:
             raise ValueError("expected_attention needs the context's queries")
+        if view.keys.shape[1] <= self.sinks:  # all are first tokens, and there are no statistics
+            return torch.ones(view.keys.shape[:2], device=view.keys.device)
         queries = view.unrotated[:, self.sinks :].float()
         mean = queries.mean(dim=1, keepdim=True)
         centred = queries - mean
@@ -51,5 +53,5 @@ class ExpectedAttention(EvictionPress):
         expected = logits.softmax(-1).unflatten(0, (len(view.keys), groups)).mean(dim=1)
         scores = expected * view.values[:, self.sinks :].float().norm(dim=-1)
         # the first tokens are outliers, so they are left out of the statistics and never evicted
-        first = (scores.max() + 1).expand(len(scores), min(self.sinks, view.keys.shape[1]))
+        first = (scores.max() + 1).expand(len(scores), self.sinks)
         return torch.cat([first, scores], dim=1)

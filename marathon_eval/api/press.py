@@ -141,6 +141,8 @@ class PruningPress(Press):
     released: ClassVar[bool] = False
     #: As `version`, for `compat=audiomarathon` alone: increase it when only that rule changes.
     compat_version: ClassVar[int] = 1
+    #: Of the cuts that all rules share: increase it when a rule's choice is carried out in another way.
+    cut_version: ClassVar[int] = 1
     #: The press can cut several times (`layer=2+8`).
     staged: ClassVar[bool] = True
 
@@ -190,8 +192,13 @@ class PruningPress(Press):
     @property
     def fingerprint(self) -> dict[str, Any]:
         stages = {"stages": [list(stage) for stage in self.stages]} if self.stages else {}
-        version = self.compat_version if self.compat else self.version
-        return {**super().fingerprint, "version": version, **stages}
+        # both only grow, so every change of either gives a number that was not there before
+        return {**super().fingerprint, "version": self.rule_version + self.cut_version, **stages}
+
+    @property
+    def rule_version(self) -> int:
+        """Return the version of the rule alone, which a press pair's key has: a pair asks each prompt for itself."""
+        return self.compat_version if self.compat else self.version
 
     def kept(self, length: int, ratio: float) -> int:
         """Return how many of `length` prunable tokens stay when the fraction `ratio` is removed."""

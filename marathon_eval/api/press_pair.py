@@ -92,7 +92,7 @@ class PressPair(EvictionPress):
             "press": self.name(),
             "version": self.version,
             "ratio": self.ratio,
-            "pruning": self.pruning.fingerprint,
+            "pruning": {**self.pruning.fingerprint, "version": self.pruning.rule_version},
             "eviction": self.evicting.fingerprint,
         }
 

@@ -1,7 +1,8 @@
 """Measures what the responses of one sweep cell cost: kept tokens, seconds, and the speed-up over the uncompressed model.
 
 Responses of an earlier run come from the cache with the seconds of that time, perhaps of another GPU or batch size. So a
-speed-up compares only documents that one session (one loading of the weights) timed in both cells.
+speed-up compares only documents that one session (one loading of the weights) timed in both cells, in batches of one size:
+an answer's seconds are those of its batch divided by the batch's size.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from marathon_eval.scoring.usage import STAGES, sounding_tokens
 
 
 class Timed(NamedTuple):
-    """Holds the seconds of a response over all stages, the session that measured them, and whether it was warming up."""
+    """Holds the seconds of a response over all stages, and how they were measured.
+
+    That is in which session, whether it was warming up, and among how many requests; None where the model has no batches.
+    """
 
     seconds: float
     session: str
     warm_up: bool
+    batch: int | None
 
 
 class Costs:
@@ -51,7 +56,9 @@ class Costs:
         for stage, value in seconds.items():
             columns[stage].append(value)
         if seconds and details.get("session"):
-            self._timed[row["doc_id"]] = Timed(sum(seconds.values()), details["session"], warm_up)
+            self._timed[row["doc_id"]] = Timed(
+                sum(seconds.values()), details["session"], warm_up, details.get("batch")
+            )
 
     def passing(self, rows: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
         """Yield the rows, after adding each."""
@@ -79,16 +86,29 @@ class Costs:
     def speedup(self, base: Costs) -> float | None:
         """Return the seconds of the uncompressed responses over this cell's, on the same documents.
 
-        Both responses must be of one session. Pairs with a warm-up count only if there are no others. None without a pair.
+        Both responses must be of one session and of batches of one size. Pairs with a warm-up count only if there are no
+        others. None without a pair.
         """
-        pairs = [
+        pairs = [pair for pair in self._of_one_session(base) if pair[0].batch == pair[1].batch]
+        pairs = [pair for pair in pairs if not any(timed.warm_up for timed in pair)] or pairs
+        seconds = sum(timed.seconds for _, timed in pairs)
+        return sum(without.seconds for without, _ in pairs) / seconds if seconds else None
+
+    def unlike_batches(self, base: Costs) -> str | None:
+        """Return the sizes of the batches, if they alone leave `speedup` without a pair, as `1 at once, without a press 4`."""
+        pairs = self._of_one_session(base)
+        if not pairs or any(without.batch == timed.batch for without, timed in pairs):
+            return None
+        without, own = (sorted({pair[side].batch or 1 for pair in pairs}) for side in (0, 1))
+        return f"{'/'.join(map(str, own))} at once, without a press {'/'.join(map(str, without))}"
+
+    def _of_one_session(self, base: Costs) -> list[tuple[Timed, Timed]]:
+        """Return each document's uncompressed response and this cell's, where one session timed both."""
+        return [
             (without, timed)
             for doc_id, timed in self._timed.items()
             if (without := base._timed.get(doc_id)) is not None and without.session == timed.session
         ]
-        pairs = [pair for pair in pairs if not any(timed.warm_up for timed in pair)] or pairs
-        seconds = sum(timed.seconds for _, timed in pairs)
-        return sum(without.seconds for without, _ in pairs) / seconds if seconds else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

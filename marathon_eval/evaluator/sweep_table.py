@@ -59,8 +59,10 @@ class TaskCell:
     coverage: float = 0.0
     n: int = 0
     full_n: int = 0
-    #: An uncompressed response's seconds over this cell's, on the documents that one session timed in both cells.
+    #: An uncompressed response's seconds over this cell's, on the documents that one session timed in both cells alike.
     measured_speedup: float | None = None
+    #: The sizes of the batches, where they differ and leave no speed-up.
+    unlike_batches: str | None = None
     difference: TaskDifference | None = None
     scale: float = 1.0
     lower_is_better: bool = False
@@ -124,6 +126,7 @@ class SweepTable:
             flips = [{"doc_id": flip["doc_id"]} for flip in difference.flips]
             figures.difference = replace(difference, flips=flips)
             figures.measured_speedup = costs.speedup(self.base_costs[task])
+            figures.unlike_batches = costs.unlike_batches(self.base_costs[task])
         return figures
 
     def finish(self) -> None:

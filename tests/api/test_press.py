@@ -91,7 +91,7 @@ def test_fingerprint_holds_every_setting() -> None:
     press = press_from_args(Dart, {"ratio": 0, "audio_pivots": 2})
     assert press.fingerprint == {
         "press": "dart",
-        "version": 2,
+        "version": 3,  # the rule's 2 and the cuts' 1
         "ratio": 0.0,
         "seed": 0,
         "layer": 2,

@@ -151,7 +151,7 @@ def test_an_adapter_answers_under_a_pair(bench: Benches, tmp_path: Any) -> None:
         "press": "energy+random_kv",
         "version": 1,
         "ratio": 0.75,
-        "pruning": press.pruning.fingerprint,
+        "pruning": {**press.pruning.fingerprint, "version": press.pruning.rule_version},
         "eviction": press.evicting.fingerprint,
     }
 

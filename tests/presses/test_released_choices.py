@@ -79,5 +79,9 @@ def test_frame_multiplies_floats_as_released() -> None:
 
 @pytest.mark.parametrize("press", [Dart, Frame])
 def test_only_the_key_of_compat_changed(press: type[PruningPress]) -> None:
-    assert press(ratio=0.5).fingerprint["version"] == press.version
-    assert press(ratio=0.5, compat="audiomarathon").fingerprint["version"] == press.compat_version == 2
+    ours, released = press(ratio=0.5), press(ratio=0.5, compat="audiomarathon")
+    assert ours.rule_version == press.version
+    assert released.rule_version == press.compat_version == 2
+    # with the version of the cuts, which all presses share
+    assert ours.fingerprint["version"] == press.version + 1
+    assert released.fingerprint["version"] == 3

@@ -227,6 +227,20 @@ def print_sweep(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
+def batch_lines(tasks: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each pair of batch sizes that left cells without a speed-up, with these cells."""
+    cells: dict[str, dict[str, None]] = {}
+    for entries in tasks.values():
+        for label, cell in entries.items():
+            if cell["unlike_batches"] is not None:
+                cells.setdefault(cell["unlike_batches"], {})[label] = None
+    for sizes, labels in cells.items():
+        yield (
+            f"No speed-up of {', '.join(labels)}: answered {sizes}, and seconds of different batch sizes are not divided by "
+            "each other. `--batch_size 1` measures all cells alike."
+        )
+
+
 def sweep_footer(summary: dict[str, Any]) -> str:
     """Explain the table's numbers and report the time and cache use of the whole sweep."""
     from marathon_eval.results.directions import LOWER_NOTE
@@ -240,10 +254,11 @@ def sweep_footer(summary: dict[str, Any]) -> str:
         "kept: share of the audio tokens (or of their keys) that stay; KV MB: mean size of an answer's KV cache after the press; "
         "prefill in theory: speed-up by the FLOP model.\n"
         "Seconds are per answer, as if each cell ran alone: a stage that cells share was measured once and counts in each. "
-        "speed-up: over all stages, on the documents that both cells answered with the same loaded weights; blank where "
-        "cached responses come from another session.\n"
+        "speed-up: over all stages, on the documents that both cells answered with the same loaded weights in batches of one size; "
+        "blank where cached responses come from another session.\n"
         f"The whole sweep: {summary['wall_s']:.1f} s, {asked} responses requested, {hits} from the cache."
     )
+    text += "".join(f"\n{line}" for line in batch_lines(summary["tasks"]))
     if any(cell["lower_is_better"] for entries in summary["tasks"].values() for cell in entries.values()):
         text += f"\n{LOWER_NOTE}"
     if not any(cell["press"] is None for cell in cells):

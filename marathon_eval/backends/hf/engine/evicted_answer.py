@@ -94,7 +94,7 @@ def answered_from_evicted(
             [each.chooser for each in begun],
             [each.logits for each in begun],
         )
-    decode_s = (now(loaded.device) - started) / len(begun)
+    decode_s = now(loaded.device) - started
     return [_response(decoder, loaded, each, decode_s, len(begun)) for each in begun]
 
 
@@ -186,7 +186,7 @@ def _response(decoder: Decoder, loaded: Loaded, begun: Begun, decode_s: float, b
 
 @dataclass(frozen=True)
 class Seconds:
-    """Holds the seconds of each stage of one answer."""
+    """Holds the seconds of each stage of one answer; those of decoding are of its whole batch."""
 
     encode: float
     prefill: float
@@ -233,7 +233,7 @@ def _usage(decoder: Decoder, loaded: Loaded, begun: Begun, seconds: Seconds, bat
         output_tokens=output_tokens,
         encode_s=round(seconds.encode, 6),
         prefill_s=round(seconds.prefill, 6),
-        decode_s=round(seconds.decode, 6),
+        decode_s=round(seconds.decode / batch, 6),
         peak_bytes=peak_bytes(loaded.device, loaded.weights_bytes),
         kv_bytes=sum(cache_bytes(begun.cache, [count + question for count in kept])),
         details=details,

@@ -230,13 +230,13 @@ def _response(
     end = next((index for index, token in enumerate(ids) if token in end_tokens), None)
     answer = ids if end is None else ids[:end]
     read = answer_text(loaded.tokenizer, answer, adapter.answer_begins)
-    text = read.text
+    text, output_tokens = read.text, len(answer) + (end is not None)
     cut = min((text.index(stop) for stop in generation.stop if stop in text), default=None)
     if cut is not None:
         text, finish = text[:cut], "stop"
+        output_tokens = _tokens_to_stop(loaded.tokenizer, answer, generation.stop, adapter.answer_begins)
     else:
         finish = "length" if end is None else "stop"
-    output_tokens = len(answer) + (end is not None)
     usage = _usage(adapter, loaded, inputs, timed, pruning, row, output_tokens)
     broken = timed.logits.broken_at(row, output_tokens)
     if broken is not None:
@@ -245,6 +245,15 @@ def _response(
     if finish == "length" and not read.begun:
         return Response.failed(cut_in_thought(output_tokens), usage)
     return Response(text, finish_reason=finish, usage=usage)
+
+
+def _tokens_to_stop(tokenizer: Any, answer: Sequence[int], stop: Sequence[str], begins: str | None) -> int:
+    """Count the tokens up to the one that completes a stop string; those after it are the batch's padding."""
+    for count in range(1, len(answer)):
+        text = answer_text(tokenizer, answer[:count], begins).text
+        if any(each in text for each in stop):
+            return count
+    return len(answer)
 
 
 def _usage(

@@ -296,12 +296,14 @@ class Pruning:
         hidden = hidden.clone() if self._merges else hidden
         for row in range(len(keep)):
             self._choice.choose(current, chosen_from, row, keep, hidden)
-        lengths = keep.sum(dim=1)
+        # one transfer from the device for both
+        lengths, before = torch.stack([keep.sum(dim=1), current.valid.sum(dim=1)]).tolist()
         attention_s = self._taps[layer].seconds if layer in self._taps and self.press.needs_attention else 0.0
-        self._note(current, layer, keep, lengths.tolist(), synced(hidden) - started + attention_s)
-        total, longest = keep.shape[1], int(lengths.max())
-        if longest == total and self.early_exit:
+        self._note(current, layer, keep, lengths, synced(hidden) - started + attention_s)
+        # of a batch no row may drop a token: the longest may keep all of its own while others drop some
+        if lengths == before and self.early_exit:
             return hidden
+        total, longest = keep.shape[1], max(lengths)
         # a stable sort puts kept tokens at the end, in order, and dropped tokens and padding before them
         order = keep.int().argsort(dim=1, stable=True)[:, total - longest :]
         if current.cuts:

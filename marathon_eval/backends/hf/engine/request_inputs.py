@@ -57,8 +57,10 @@ def token_loudness(
     """Return the root mean square [tokens] of the samples that each token stands for; of a silent token 0.
 
     `times` [tokens, 2] are seconds of the joined clips; without them the tokens divide the sound into equal parts.
+    Returns an empty tensor for a request without a clip.
     """
-    samples = torch.cat([torch.from_numpy(wave) for wave in waves]).double()
+    # without a clip there is nothing to join, and there are no tokens
+    samples = torch.cat([torch.zeros(0), *(torch.from_numpy(wave) for wave in waves)]).double()
     power = torch.cat([samples.new_zeros(1), samples.square().cumsum(0)])
     times = evenly(tokens, len(samples) / RATE) if times is None else times
     edges = (torch.from_numpy(times) * RATE).round().long().clamp(max=len(samples))

@@ -96,7 +96,10 @@ def peak_bytes(device: torch.device, weights_bytes: int) -> int | None:
 
 
 def tokens_per_second(output_tokens: int, decode_s: float) -> dict[str, float]:
-    """Return one sample's decoded tokens per second; empty if the prefill's first token was the only one."""
+    """Return one sample's decoded tokens per second; empty if the prefill's first token was the only one.
+
+    `decode_s` are the seconds in which the whole batch was decoded, the sample among the others.
+    """
     if output_tokens < 2 or decode_s <= 0:
         return {}
     return {"tokens_per_s": round((output_tokens - 1) / decode_s, 3)}
