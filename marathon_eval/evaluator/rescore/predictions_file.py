@@ -141,7 +141,7 @@ def joined_predictions(task: Task, predictions: Predictions, data_dir: str | Non
         task.config, data_dir, task.path.resolve().parent, task.document.where("dataset_path")
     )
     table = reader.read(reader.test_split())
-    table = replace(table, rows=only(table.rows, task.config.only_rows))
+    table = replace(table, rows=only(table.rows, task.config.only_rows, task.document.where("dataset_path")))
     return Joined(table, _linked(task, predictions, table.rows))
 
 
@@ -160,7 +160,8 @@ def carries_fields(task: Task, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _rows_of_file(task: Task, predictions: Predictions) -> Joined:
-    rows = only([Row(number, "", row) for number, row in enumerate(predictions.rows)], task.config.only_rows)
+    given = [Row(number, "", row) for number, row in enumerate(predictions.rows)]
+    rows = only(given, task.config.only_rows, str(predictions.path))
     name = next((name for name in IDS if all(name in row.values for row in rows)), None)
     if name is not None:
         _refuse_twice([row.values[name] for row in rows], name, predictions.path)
