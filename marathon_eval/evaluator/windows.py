@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from marathon_eval.api.audio import Audio, AudioFacts
 from marathon_eval.api.model import Generation, Request
+from marathon_eval.api.transforms import seconds_after
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.config import RunConfig, parse_args
@@ -134,7 +135,13 @@ def _split(request: Request, windows: Windows, seconds: float, read: AnswerReade
     start = audio.start
     # the file's own seconds: a transform may change how long a stretch lasts
     length = (audio.stop if audio.stop is not None else start + replace(audio, transform="").seconds) - start
-    spans = window_spans(start, length, length / seconds, windows)
+    silence = seconds_after(audio.transform, 0.0)
+    if windows.seconds - silence <= windows.overlap:
+        raise MarathonError(
+            f"--transform: {silence:g} s of silence before each window of long_audio ({windows.seconds:g} s) leave no room for its "
+            f"sound beside overlap: {windows.overlap:g}"
+        )
+    spans = window_spans(start, length, length / (seconds - silence), windows, silence)
     last = len(spans) - 1
     parts = tuple(
         replace(
@@ -149,13 +156,14 @@ def _split(request: Request, windows: Windows, seconds: float, read: AnswerReade
 
 
 def window_spans(
-    start: float, length: float, stretch: float, windows: Windows
+    start: float, length: float, stretch: float, windows: Windows, silence: float = 0.0
 ) -> Sequence[tuple[float, float]]:
     """Return begin and end of each window in seconds of the file; all have one length and together cover the clip.
 
-    `length` is the clip's in the file, `stretch` the file's seconds per second that the model hears.
+    `length` is the clip's in the file, `stretch` the file's seconds per second that the model hears of it, and `silence` the
+    seconds that a transform puts before each window.
     """
-    longest, overlap = windows.seconds * stretch, windows.overlap * stretch
+    longest, overlap = (windows.seconds - silence) * stretch, windows.overlap * stretch
     count = max(1, math.ceil((length - overlap) / (longest - overlap) - 1e-9))
     size = (length + (count - 1) * overlap) / count
     begins = [round(start + place * (size - overlap), 6) for place in range(count)]

@@ -124,7 +124,7 @@ class DocLoader:
         table = replace(reader.read(reader.test_split()), sounds_needed=sounds_needed)
         if self.rows_function is not None:
             table = replace(table, rows=processed_rows(self.rows_function, table.rows, self.where))
-        table = replace(table, rows=only(table.rows, self.config.only_rows))
+        table = replace(table, rows=only(table.rows, self.config.only_rows, self.where))
         columns = columns_of(table.rows)
         if not columns:
             raise MarathonError(f"{self.where}: {table.label} holds no rows with named columns")
@@ -182,7 +182,7 @@ class DocLoader:
     def _selected(self, table: Table, subset: str | None) -> Selected:
         return select(
             table.rows,
-            subset_named(self.config, subset, f"{self.where}: --subset"),
+            subset_named(self.config, subset, self.where),
             lambda row: " ".join(self._audio_texts(row, table)),
             (lambda row: self._dropped_missing(row, table)) if self._may_drop(table) else None,
         )

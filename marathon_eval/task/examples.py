@@ -92,7 +92,7 @@ class Examples:
             split = reader.fewshot_split()
             evaluated = split == reader.test_split()
             chosen = table if evaluated else reader.read(split)
-            rows = only(chosen.rows, self.config.only_rows)
+            rows = only(chosen.rows, self.config.only_rows, self.where)
         named = fewshot.samples is not None or fewshot.fewshot_indices is not None
         pool = []
         for row in self._indexed(rows):

@@ -185,6 +185,22 @@ class TestKeysAndLabels:
         assert ground.run("AAAABBBB", "--long_audio", VOTE, "--transform", "speed:factor=2") == 0
         assert ground.samples[0]["usage"]["details"]["windows"] == 2
 
+    @pytest.mark.parametrize("transform", ["silence:seconds=0.5", "speed:factor=2+silence:seconds=0.5"])
+    def test_silence_before_a_window_is_part_of_its_seconds(self, transform: str, ground: Ground) -> None:
+        assert ground.run("AAAABBBB" * 2, "--long_audio", VOTE, "--transform", transform) == 0
+        heard = 16.0 / (2 if transform.startswith("speed") else 1)
+        windows = ground.samples[0]["usage"]["details"]["windows"]
+        assert heard / windows + 0.5 <= 2 < heard / (windows - 1) + 0.5
+
+    def test_silence_that_fills_a_window_is_refused(
+        self, ground: Ground, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ground.run("AABB", "--long_audio", VOTE, "--transform", "silence:seconds=2") == 2
+        assert (
+            "--transform: 2 s of silence before each window of long_audio (2 s) leave no room"
+            in capsys.readouterr().err
+        )
+
     def test_no_audio_leaves_nothing_to_cut(self, ground: Ground) -> None:
         assert ground.run("AABB", "--long_audio", VOTE, "--no_audio", "none") == 0
         assert len(ground.calls()) == 1

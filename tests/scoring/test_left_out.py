@@ -68,6 +68,22 @@ def test_a_null_in_a_list_of_options_is_no_option(choices: str, tmp_path: Any) -
     assert dropped.docs[1].choices == ("x", "y")
 
 
+@pytest.mark.parametrize("blank", ["", " "])
+@pytest.mark.parametrize(
+    "choices", ['doc_to_choice: "{{ [b, c, d] }}"', "doc_to_choice: listed", "choice_columns: [b, c, d]"]
+)
+def test_a_blank_option_is_absent_however_options_are_given(choices: str, blank: str, tmp_path: Any) -> None:
+    keys = f"doc_to_text: q\ndoc_to_target: a\n{choices}\n"
+    cells = [("x", "y", blank), ("x", blank, "y")]
+    rows = [
+        {"q": "?", "a": "x", **dict(zip("bcd", three, strict=True)), "listed": list(three)} for three in cells
+    ]
+    assert len(errors(docs_of(tmp_path, keys, rows))) == 2
+    dropped = docs_of(tmp_path, keys + "missing_choice: drop\n", rows)
+    assert dropped.docs[0].choices == ("x", "y")
+    assert len(errors(dropped)) == 1, "the letters of the options after it would change"
+
+
 def test_rows_without_a_value_are_left_out_and_counted(tmp_path: Any) -> None:
     task = make_task(tmp_path, NUMBERS, [{"q": "?", "a": gold} for gold in ("5", "loud", "7")])
     result = result_of(task, "4", "4", "none at all")

@@ -89,6 +89,36 @@ class TestRows:
         with pytest.raises(MarathonError, match="--limit: must be a number of rows or a fraction"):
             ids(limit=0)
 
+    @pytest.mark.parametrize(
+        ("rule", "key"),
+        [
+            ("subsets: {s: {drop: [{fields: {knd: odd}}]}}\ndefault_subset: s\n", "subsets: s: drop"),
+            ("subsets: {s: {balance: {by: knd}}}\ndefault_subset: s\n", "subsets: s: balance"),
+            ("only_rows: {fields: {knd: odd}}\n", "only_rows"),
+        ],
+    )
+    def test_a_rule_for_a_column_that_no_row_has_is_refused(
+        self, tmp_path: Path, rule: str, key: str
+    ) -> None:
+        rows = [{"q": "?", "a": "x"}, {"q": "?", "a": "x", "kind": "odd"}]
+        with pytest.raises(
+            MarathonError, match=rf"{key}: no row has 'knd'\. Did you mean kind.* Rows have: a, kind, q"
+        ):
+            docs_of(tmp_path, KEYS + rule, rows)
+        docs_of(tmp_path, KEYS + rule.replace("knd", "kind"), rows)
+
+    @pytest.mark.parametrize("split", ["train[:1]", "train+test", "train[50%:]"])
+    @pytest.mark.parametrize("files", ["rows.json", "[rows.json]", "{train: rows.json}"])
+    def test_a_part_of_a_split_is_refused_for_data_files(
+        self, tmp_path: Path, split: str, files: str
+    ) -> None:
+        path = write_task(tmp_path, f"{KEYS}test_split: '{split}'\n", [{"q": "?", "a": "x"}])
+        path.write_text(path.read_text().replace("data_files: rows.json", f"data_files: {files}"))
+        with pytest.raises(
+            MarathonError, match=r"data files are read whole: name one split; only_rows, --limit"
+        ):
+            load(path).docs(str(tmp_path))
+
     def test_counts_add_up(self, tmp_path: Path) -> None:
         for number in range(6):
             touch(tmp_path / f"{number}.wav")

@@ -208,3 +208,67 @@ def test_an_audio_column_of_datasets_is_not_decoded(tmp_path: Path, several: boo
     assert len(found.docs[0].audio) == 1 + several
     for seed, clip in enumerate(found.docs[0].audio):
         assert heard(clip) == pytest.approx(noise(seed), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "zero", "most"), [("int16", 0, 2**15), ("int32", 0, 2**31), ("uint8", 128, 128)]
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_integer_samples_are_divided_by_their_types_range(
+    tmp_path: Path, kind: str, zero: int, most: int, several: bool
+) -> None:
+    given = np.rint(noise(0).astype(np.float64) * most + zero).astype(kind)
+    sound = pyarrow.struct(
+        [("array", pyarrow.list_(pyarrow.type_for_alias(kind))), ("sampling_rate", pyarrow.int64())]
+    )
+    schema = pyarrow.schema(
+        [
+            ("q", pyarrow.string()),
+            ("a", pyarrow.string()),
+            ("sound", pyarrow.list_(sound) if several else sound),
+        ]
+    )
+    cell = {"array": given.tolist(), "sampling_rate": 8000}
+    rows = [{"q": "?", "a": "x", "sound": [cell] if several else cell}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows, schema=schema), tmp_path / "rows.parquet")
+    found = docs(tmp_path, "dataset_path: parquet\ndataset_kwargs: {data_files: rows.parquet}\n")
+    assert [doc.error for doc in found.docs] == [None]
+    assert heard(found.docs[0].audio[0]) == pytest.approx(noise(0), abs=1 / most)
+
+
+@pytest.mark.parametrize("path", [None, "x.wav"])
+@pytest.mark.parametrize("number", [int, float])
+def test_whole_numbers_of_unknown_range_are_an_error_row(
+    tmp_path: Path, path: str | None, number: type
+) -> None:
+    (tmp_path / "x.wav").write_bytes(encoded(1))
+    array = [number(round(sample * 32768)) for sample in noise(0).tolist()]
+    row = {"q": "?", "a": "x", "sound": {"array": array, "sampling_rate": 8000, "path": path}}
+    (doc,) = parquet(tmp_path, [row]).docs
+    assert "array must be numbers from -1 to 1, or of the type int16, int32 or uint8" in (doc.error or "")
+
+
+def test_samples_of_a_function_are_scaled_by_their_own_type() -> None:
+    folder = AudioFolder()
+    name = folder.replaced({"array": np.array([16384, -32768], np.int16), "sampling_rate": 8000})
+    assert soundfile.read(folder.paths[name])[0].tolist() == [0.5, -1.0]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_cell_with_a_key_that_audio_has_not_is_an_error_row(tmp_path: Path, inside: bool) -> None:
+    (tmp_path / "x.wav").write_bytes(encoded(0))
+    sound = {"bytes": encoded(0) if inside else None, "path": "x.wav", "start": 0.025, "end": 0.05}
+    (doc,) = parquet(tmp_path, [{"q": "?", "a": "x", "sound": sound}]).docs
+    assert "the key 'end', and its keys are path, bytes, array, sampling_rate, start, stop" in (
+        doc.error or ""
+    )
+    (doc,) = parquet(tmp_path, [{"q": "?", "a": "x", "sound": {**sound, "end": None}}]).docs
+    assert doc.error is None
+
+
+def test_a_cells_own_stretch_is_refused_beside_columns_for_it(tmp_path: Path) -> None:
+    (tmp_path / "x.wav").write_bytes(encoded(0))
+    keys = "doc_to_text: q\ndoc_to_target: a\ndoc_to_audio: {path: sound, start: begin}\n"
+    row = {"q": "?", "a": "x", "begin": 0.01, "sound": {"path": "x.wav", "start": 0.025}}
+    (doc,) = parquet(tmp_path, [row], keys).docs
+    assert "the key 'start'" in (doc.error or "")

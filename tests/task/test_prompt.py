@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from helpers.minimal_task import make_task
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.task.prompt.choices import Choices, gold_of, letters_of, option_lines, text_gold
-from marathon_eval.task.prompt.prompt import joined_texts
+from marathon_eval.task.prompt.prompt import _listed, joined_texts
 from marathon_eval.task.prompt.template import PlainText, RowValue, Template, check_names, from_row
 from marathon_eval.task.yaml.config import Layout
 
@@ -171,6 +171,18 @@ class TestOptions:
         with pytest.raises(MarathonError, match="doc_to_choice or choice_columns, not both"):
             Choices(["a"], ["b"], False, "x")
 
+    @pytest.mark.parametrize(
+        ("text", "texts"),
+        [
+            (r'["and\/or", "\u00e9t\u00e9"]', ("and/or", "\u00e9t\u00e9")),
+            (r'["\ud83d\ude00", "no"]', ("\U0001f600", "no")),
+            (r"""["it's", 'C:\\new']""", ("it's", "C:\\new")),
+        ],
+    )
+    def test_a_list_as_text_is_json_or_a_literal(self, text: str, texts: tuple[str, ...]) -> None:
+        assert Choices("options", None, False, "x").texts({"options": text}) == texts
+        assert _listed(text) == list(texts)
+
 
 class TestGold:
     @pytest.mark.parametrize(
@@ -269,9 +281,22 @@ class TestWriting:
             'prompt_variants:\n  other: {choice_layout: "a)", system: ""}\n  third: {doc_to_text: "Say {{ q }}"}\n'
         )
         assert ask(tmp_path, keys, self.ROW) == ("Which?\nA. rock\nB. jazz", "Be brief.")
-        assert ask(tmp_path, keys, self.ROW, "other") == ("Which?\na) rock\nb) jazz", None)
+        assert ask(tmp_path, keys, self.ROW, "other") == ("Which?\na) rock\nb) jazz", "")
         assert ask(tmp_path, keys, self.ROW, "third") == ("Say Which?", "Be brief.")
         assert ask(tmp_path, keys, self.ROW, "unheard_of") == ask(tmp_path, keys, self.ROW)
+
+    def test_an_empty_system_prompt_is_asked_for_and_null_is_the_models_own(self, tmp_path: Path) -> None:
+        row = {**self.ROW, "": "a column without a name"}
+        assert ask(tmp_path, self.KEYS + 'system: ""\n', row)[1] == ""
+        assert ask(tmp_path, self.KEYS, row)[1] is None
+        keys = (
+            self.KEYS + 'system: Be brief.\nprompt_variants: {other: {system: null}, third: {system: ""}}\n'
+        )
+        assert [ask(tmp_path, keys, row, name)[1] for name in (None, "other", "third")] == [
+            "Be brief.",
+            None,
+            "",
+        ]
 
     def test_a_variants_layout_does_not_change_the_target(self, tmp_path: Path) -> None:
         keys = self.KEYS + 'choice_layout: "A."\nprompt_variants: {other: {choice_layout: "a)"}}\n'

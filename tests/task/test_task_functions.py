@@ -60,6 +60,9 @@ def shots():
 
 def broken(doc):
     return 1 / 0
+
+def same_rows(dataset):
+    return dataset
 """
 KEYS = "doc_to_text: q\ndoc_to_target: a\n"
 ROWS = [
@@ -134,6 +137,19 @@ def test_text_target_and_options(tmp_path: Path) -> None:
     assert [(doc.target, doc.choices) for doc in docs] == [("ONE", ("ONE", "TWO")), ("TWO", ("ONE", "TWO"))]
     assert [doc.fields["size"] for doc in docs] == [3, 3]
     assert sorted(task.own_code) == ["helper_rules.py", "utils.py"]
+
+
+def test_a_column_that_the_first_row_lacks_reaches_a_function_for_all_rows(tmp_path: Path) -> None:
+    path = written(tmp_path, "doc_to_text: q\ndoc_to_target: a\nprocess_docs: !function utils.same_rows\n")
+    (tmp_path / "rows.json").write_text('[{"q": "1", "a": "x"}, {"q": "2", "a": "x", "hint": "loud"}]')
+    assert [doc.fields["hint"] for doc in loaded(path).docs().docs] == [None, "loud"]
+
+
+def test_rows_of_unlike_types_are_an_error_of_process_docs(tmp_path: Path) -> None:
+    path = written(tmp_path, "doc_to_text: q\ndoc_to_target: a\nprocess_docs: !function utils.same_rows\n")
+    (tmp_path / "rows.json").write_text('[{"q": "1", "a": "x"}, {"q": [1], "a": "x"}]')
+    with pytest.raises(MarathonError, match=r"own\.yaml:1: process_docs: "):
+        loaded(path).docs()
 
 
 def test_audio(tmp_path: Path) -> None:

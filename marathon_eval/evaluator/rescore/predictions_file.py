@@ -175,7 +175,7 @@ def joined_predictions(task: Task, predictions: Predictions, data_dir: str | Non
         notes.append(f"the gold ({fields}) is that of the dataset in {data_dir}, not of the predictions file")
     if linked.link.ours == NUMBER:
         notes.append(f"'{linked.link.theirs}' of the predictions file is taken as the row's number, from 0")
-    rows = only(table.rows, task.config.only_rows)
+    rows = only(table.rows, task.config.only_rows, task.document.where("dataset_path"))
     return Joined(replace(table, rows=rows), linked.given, "; ".join(notes) or None)
 
 
@@ -193,7 +193,7 @@ def _own_rows(task: Task, predictions: Predictions) -> Sequence[Row]:
     rule = task.config.only_rows
     if rule is None or not any(rule.fields.keys() <= row.keys() for row in predictions.rows):
         return rows
-    return only(rows, rule)
+    return only(rows, rule, str(predictions.path))
 
 
 def _carries(task: Task, predictions: Predictions, row: Row) -> bool:
@@ -221,7 +221,7 @@ def _rows_of_file(task: Task, predictions: Predictions) -> Joined:
 
 def _linked(task: Task, predictions: Predictions, rows: Sequence[Row]) -> _Linked:
     """Return the predictions by the number of their row in the dataset; `rows` are all rows, also those of other tasks."""
-    own = {row.number for row in only(rows, task.config.only_rows)}
+    own = {row.number for row in only(rows, task.config.only_rows, task.document.where("dataset_path"))}
     given = [row.values for row in _own_rows(task, predictions)]
     if len(given) < len(predictions.rows):
         rows = [row for row in rows if row.number in own]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from marathon_eval.api.audio import Audio
 from marathon_eval.errors import RowError
-from marathon_eval.task.data.embedded import AudioFolder
+from marathon_eval.task.data.embedded import SAMPLES, AudioFolder
 from marathon_eval.task.data.sources import EmbeddedAudio
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def returned_audio(values: Any, fields: Mapping[str, Any], files: dict[str, str]
     folder = AudioFolder()
     made = folder.replaced(dict(values))
     if not isinstance(made, EmbeddedAudio):
-        raise RowError(f"{where}: returns audio without an array of samples or without sampling_rate")
+        raise RowError(f"{where}: returns audio without an array of samples: array must be {SAMPLES}")
     files.update(folder.paths)
     return made
 

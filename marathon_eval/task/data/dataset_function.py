@@ -19,6 +19,7 @@ def processed_rows(code: OwnCode, rows: Sequence[Row], where: str) -> list[Row]:
     no rows of columns.
     """
     import datasets
+    from pyarrow import ArrowException  # type: ignore[import-untyped]  # ships no stubs
 
     folders = {row.folder for row in rows}
     if len(folders) > 1 or not all(isinstance(row.values, Mapping) for row in rows):
@@ -34,13 +35,19 @@ def processed_rows(code: OwnCode, rows: Sequence[Row], where: str) -> list[Row]:
     ]
     datasets.disable_progress_bars()
     try:
-        made = called(code, datasets.Dataset.from_list(plain))
-    except MarathonError as error:
+        made = called(code, datasets.Dataset.from_dict(_columns(plain)))
+    except (MarathonError, ArrowException) as error:
         raise MarathonError(f"{where}: process_docs: {error}") from None
     if not isinstance(made, Iterable):
         raise MarathonError(f"{where}: process_docs: {code.name} must return rows, got {type(made).__name__}")
     folder = next(iter(folders), "")
     return [Row(number, folder, _with_audio(fields, embedded)) for number, fields in enumerate(made)]
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Return every column that any row has; `Dataset.from_list` takes those of the first row. A row without one has null."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _with_audio(fields: Any, embedded: Mapping[str, EmbeddedAudio]) -> Any:

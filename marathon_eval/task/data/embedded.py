@@ -30,6 +30,15 @@ _MAGIC = {
     b"\xff\xfb": ".mp3",
     b"FORM": ".aiff",
 }
+#: Zero and the largest deviation from it of the integer types that sounds are stored in.
+_INTEGERS = {"int16": (0, 2**15), "int32": (0, 2**31), "uint8": (2**7, 2**7)}
+#: What an array of samples must be, for error messages.
+SAMPLES = (
+    f"numbers from -1 to 1, or of the type {', '.join(list(_INTEGERS)[:-1])} or {list(_INTEGERS)[-1]}, which are divided by its range, "
+    "beside sampling_rate; the range of other whole numbers is not known"
+)
+#: Keys of a cell of audio that say what it is.
+CONTENT = ("path", "bytes", "array", "sampling_rate")
 _LONGEST_NAME = 80
 _MAX_RATE = 10_000_000
 
@@ -41,24 +50,27 @@ class AudioFolder:
         self.folder = folder or default_folder() / "audio"
         self.paths: dict[str, str] = {}
 
-    def replaced(self, value: Any) -> Any:
-        """Return a cell with its audio replaced by EmbeddedAudio; everything else is unchanged. Raises MarathonError."""
+    def replaced(self, value: Any, kind: str | None = None) -> Any:
+        """Return a cell with its audio replaced by EmbeddedAudio; everything else is unchanged. Raises MarathonError.
+
+        `kind` is the type of the samples in the table, such as int16, None for that of the values.
+        """
         if isinstance(value, bytes):
             return self._stored(value, None)
         if isinstance(value, list) and value and isinstance(value[0], (bytes, Mapping)):
-            return [self.replaced(item) for item in value]
+            return [self.replaced(item, kind) for item in value]
         if not isinstance(value, Mapping):
             return value
         name = value.get("path") if isinstance(value.get("path"), str) else None
         if isinstance(value.get("bytes"), bytes):
             audio = self._stored(value["bytes"], name)
         else:
-            samples = _samples(value)
+            samples = _samples(value, kind)
             if samples is None:
                 return value
             audio = self._written(samples, int(value["sampling_rate"]), name)
-        stretch = {key: value[key] for key in ("start", "stop") if value.get(key) is not None}
-        return {"path": audio, **stretch} if stretch else audio
+        others = {key: value[key] for key in value if key not in CONTENT and value[key] is not None}
+        return {"path": audio, **others} if others else audio
 
     def _stored(self, content: bytes, name: str | None) -> EmbeddedAudio:
         suffix = posixpath.splitext(name or "")[1].lower()
@@ -135,16 +147,22 @@ def _holds_samples(path: Path, samples: NDArray[np.float32], rate: int) -> bool:
     return bool(held_rate == rate and np.array_equal(held, samples, equal_nan=True))
 
 
-def _samples(value: Mapping[str, Any]) -> NDArray[np.float32] | None:
-    """Return the samples [frames, channels] of `{array, sampling_rate}`; None for anything else."""
+def _samples(value: Mapping[str, Any], kind: str | None) -> NDArray[np.float32] | None:
+    """Return the samples [frames, channels] of `{array, sampling_rate}`; None for anything else.
+
+    `kind` is the type of the samples in the table.
+    """
     import numpy as np
 
     rate = value.get("sampling_rate")
     if isinstance(rate, bool) or not isinstance(rate, int) or not 0 < rate <= _MAX_RATE:
         return None
     try:
-        samples = np.asarray(value.get("array"), dtype=np.float32)
+        given = np.asarray(value.get("array"), dtype=kind)
+        samples = _scaled(given)
     except (ValueError, TypeError, OverflowError):
+        return None
+    if given.dtype.name not in _INTEGERS and _whole(samples):
         return None
     if samples.ndim == 1:
         samples = samples[:, None]
@@ -152,3 +170,20 @@ def _samples(value: Mapping[str, Any]) -> NDArray[np.float32] | None:
         return None
     # both orders are in use; no sound has more channels than frames
     return np.ascontiguousarray(samples.T if samples.shape[0] < samples.shape[1] else samples)
+
+
+def _scaled(given: NDArray[Any]) -> NDArray[np.float32]:
+    """Return samples as floats, those of an integer type divided by its range."""
+    import numpy as np
+
+    if given.dtype.name not in _INTEGERS:
+        return given.astype(np.float32)
+    zero, most = _INTEGERS[given.dtype.name]
+    return ((given.astype(np.float64) - zero) / most).astype(np.float32)
+
+
+def _whole(samples: NDArray[np.float32]) -> bool:
+    """Return whether samples are whole numbers beyond 1: integers, whose range is not known."""
+    import numpy as np
+
+    return bool(samples.size and np.abs(samples).max() > 1 and np.array_equal(samples, np.rint(samples)))

@@ -76,7 +76,7 @@ def _unpacked(loaded: Any, wanted: Callable[[str], bool], audio: AudioFolder) ->
     columns = light_columns(loaded.features.arrow_schema, wanted)
     table = loaded.select_columns(columns).with_format("arrow")
     for batch in table.iter(batch_size=BATCH_ROWS):
-        yield from with_files(batch.to_pylist(), audio)
+        yield from with_files(batch, audio)
 
 
 def _arguments(

@@ -5,7 +5,7 @@ A table is refused if it unpacks to more than its limit: compression makes a few
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,7 +41,7 @@ def parquet_rows(
                 raise MarathonError(
                     f"{name}: unpacks to more than the limit of {most} bytes or {MAX_ROWS} rows"
                 )
-            rows += with_files(batch.to_pylist(), audio)
+            rows += with_files(batch, audio)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:  # all three mean damaged bytes
         raise MarathonError(f"{name}: not readable as parquet ({error})") from None
     return rows
@@ -52,14 +52,41 @@ def light_columns(schema: Any, wanted: Callable[[str], bool]) -> list[str]:
     return [field.name for field in schema if wanted(field.name) or not _heavy(field.type)]
 
 
-def with_files(rows: Iterable[Any], audio: AudioFolder | None) -> list[Any]:
-    """Return rows whose audio stands in files."""
+def with_files(batch: Any, audio: AudioFolder | None) -> list[Any]:
+    """Return the rows of an arrow table, with their audio in files."""
+    rows: list[Any] = batch.to_pylist()
     if audio is None:
-        return list(rows)
+        return rows
+    kinds = {field.name: _sample_type(field.type) for field in batch.schema}
     return [
-        {name: audio.replaced(value) for name, value in row.items()} if isinstance(row, dict) else row
+        {name: audio.replaced(value, kinds[name]) for name, value in row.items()}
+        if isinstance(row, dict)
+        else row
         for row in rows
     ]
+
+
+def _sample_type(kind: Any) -> str | None:
+    """Return the type of the samples in a column of `{array, sampling_rate}` or lists of these, such as int16.
+
+    None for any other column, and for samples that are floats: their values are kept.
+    """
+    from pyarrow import types
+
+    while _lists(kind):
+        kind = kind.value_type
+    if not types.is_struct(kind) or kind.get_field_index("array") < 0:
+        return None
+    samples = kind.field("array").type
+    while _lists(samples):
+        samples = samples.value_type
+    return str(samples) if types.is_integer(samples) else None
+
+
+def _lists(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
 def _heavy(kind: Any) -> bool:
@@ -68,6 +95,6 @@ def _heavy(kind: Any) -> bool:
 
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         return True
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    if _lists(kind):
         return types.is_floating(kind.value_type) or _heavy(kind.value_type)
     return types.is_struct(kind) and any(_heavy(kind.field(place).type) for place in range(kind.num_fields))

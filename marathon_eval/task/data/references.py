@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from marathon_eval.errors import RowError
+from marathon_eval.errors import RowError, did_you_mean
+from marathon_eval.task.data.embedded import CONTENT, SAMPLES
 from marathon_eval.task.prompt.template import FromRow, from_row
 from marathon_eval.task.yaml.data_config import AudioColumns
 
@@ -35,8 +36,15 @@ class StretchRule:
         path = self.path.value(values)
         stretch = {key: self._seconds(rule, values) for key, rule in self.times.items()}
         if isinstance(path, list):
-            return [{"path": _path_of(item), **stretch} for item in path]
-        return {"path": _path_of(path), **stretch}
+            return [{"path": self._path_of(item), **stretch} for item in path]
+        return {"path": self._path_of(path), **stretch}
+
+    def _path_of(self, value: Any) -> Any:
+        """Return the path of a cell that is `{bytes, path}` without bytes; other values as they are. Raises RowError."""
+        if not isinstance(value, Mapping):
+            return value
+        _refuse_others(value, (*CONTENT, *(key for key in ("start", "stop") if key not in self.times)))
+        return value.get("path")
 
     def _seconds(self, rule: FromRow, values: Mapping[str, Any]) -> float | None:
         missing = [name for name in rule.names if name in values and values[name] in (None, "")]
@@ -66,19 +74,29 @@ def audio_rule(source: str | AudioColumns, where: str) -> FromRow:
 
 
 def reference_of(value: Any) -> tuple[str, float, float | None]:
-    """Return path, start and stop of an audio value: a path, or a mapping with `path`, maybe `start` and `stop`."""
+    """Return path, start and stop of an audio value: a path, or a mapping with `path`, maybe `start` and `stop`.
+
+    Raises RowError for any other value.
+    """
     if isinstance(value, str):
         return value, 0.0, None
+    if isinstance(value, Mapping) and value.get("array") is not None:
+        raise RowError(f"audio must be a path or samples: array must be {SAMPLES}; got {reprlib.repr(value)}")
     if isinstance(value, Mapping) and isinstance(value.get("path"), str):
+        _refuse_others(value, (*CONTENT, "start", "stop"))
         start, stop = value.get("start") or 0.0, value.get("stop")
         if _is_time(start) and (stop is None or _is_time(stop)):
             return value["path"], float(start), None if stop is None else float(stop)
     raise RowError(f"audio must be a path, or path, start and stop in seconds, got {reprlib.repr(value)}")
 
 
-def _path_of(value: Any) -> Any:
-    """Return the path of a cell that is `{bytes, path}` without bytes; other values as they are."""
-    return value.get("path") if isinstance(value, Mapping) else value
+def _refuse_others(value: Mapping[str, Any], allowed: Sequence[str]) -> None:
+    """Raise RowError where a cell of audio has a value under another key: it could be meant as a bound of the stretch."""
+    for key in value:
+        if key not in allowed and value[key] is not None:
+            raise RowError(
+                f"audio has the key '{key}', and its keys are {', '.join(allowed)}.{did_you_mean(str(key), allowed)}"
+            )
 
 
 def _is_time(value: Any) -> bool:

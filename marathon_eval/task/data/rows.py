@@ -74,6 +74,7 @@ class TableReader:
 
     def read(self, split: str) -> Table:
         """Read every row of a split. Raises MarathonError naming the file or the dataset."""
+        self._refuse_part(split)
         if self.kwargs.file_tree is not None:
             return self._tree(self.kwargs.file_tree)
         path = self.config.dataset_path
@@ -90,6 +91,18 @@ class TableReader:
         if table.sha256 is not None:
             self._check_sha256(table.sha256, names or [path])
         return table
+
+    def _refuse_part(self, split: str) -> None:
+        """Raise MarathonError for a part of a split, or several, which `datasets` could read and data files cannot."""
+        files = self.kwargs.data_files
+        if self.config.dataset_path in BUILDERS or (files is None and self.kwargs.file_tree is None):
+            return
+        if not set("[]+") & set(split) or (isinstance(files, dict) and split in files):
+            return
+        raise MarathonError(
+            f"{self.where}: the split '{split}' is a part of one or several, and data files are read whole: name one "
+            "split; only_rows, --limit or --samples select rows"
+        )
 
     def _wanted(self, column: str) -> bool:
         """Return whether the YAML mentions a column anywhere, so that also its bytes are read.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from random import Random
 from typing import Any, NamedTuple, TypeVar
 
 from marathon_eval.api.doc import Doc
-from marathon_eval.errors import AudioError, MarathonError, unknown
+from marathon_eval.errors import AudioError, MarathonError, did_you_mean, unknown
 from marathon_eval.task.yaml.config import TaskConfig
 from marathon_eval.task.yaml.data_config import Balance, RowFilter, Subset
 
@@ -26,12 +26,41 @@ class Row(NamedTuple):
     values: Any
 
 
-def only(rows: Sequence[Row], rule: RowFilter | None) -> Sequence[Row]:
-    """Return the rows that belong to the task. A row that is not an object belongs to every task."""
+def only(rows: Sequence[Row], rule: RowFilter | None, where: str) -> Sequence[Row]:
+    """Return the rows that belong to the task. A row that is not an object belongs to every task.
+
+    Raises MarathonError for a column that no row has.
+    """
     if rule is None:
         return rows
+    _refuse_unknown(rule.fields, rows, f"{where}: only_rows")
     matches = _matcher(rule)
     return [row for row in rows if not isinstance(row.values, Mapping) or matches(row)]
+
+
+def _refuse_unknown(names: Iterable[str], rows: Sequence[Row], where: str) -> None:
+    """Raise MarathonError for a column that no row has: such a rule would select nothing, silently."""
+    unseen = set(names)
+    columns: set[str] = set()
+    for row in rows:
+        if not unseen:
+            return
+        if isinstance(row.values, Mapping):
+            unseen.difference_update(row.values)
+            columns.update(row.values)
+    if unseen and columns:  # without columns the error is that there are no rows
+        name = min(unseen)
+        raise MarathonError(
+            f"{where}: no row has '{name}'.{did_you_mean(name, columns)} Rows have: {', '.join(sorted(columns))}"
+        )
+
+
+class ChosenSubset(NamedTuple):
+    """Holds the subset of a run; `name` is None for all rows. `where` is the `file:line` of the dataset."""
+
+    name: str | None
+    rules: Subset
+    where: str
 
 
 @dataclass(frozen=True)
@@ -44,7 +73,7 @@ class Selected:
     subset: str | None
 
 
-def subset_named(config: TaskConfig, name: str | None, where: str) -> tuple[str | None, Subset]:
+def subset_named(config: TaskConfig, name: str | None, where: str) -> ChosenSubset:
     """Return the subset that `--subset` names, else the task's default, else all rows.
 
     A task without subsets ignores `--subset`, so that the flag can be meant for other tasks of the run.
@@ -52,10 +81,10 @@ def subset_named(config: TaskConfig, name: str | None, where: str) -> tuple[str 
     """
     chosen = name if name is not None and config.subsets else config.default_subset
     if chosen is None:
-        return None, Subset()
+        return ChosenSubset(None, Subset(), where)
     if chosen not in config.subsets:
-        raise unknown(where, "subset", chosen, config.subsets)
-    return chosen, config.subsets[chosen]
+        raise unknown(f"{where}: --subset", "subset", chosen, config.subsets)
+    return ChosenSubset(chosen, config.subsets[chosen], where)
 
 
 class RowLengths(NamedTuple):
@@ -87,15 +116,20 @@ ANY_LENGTH = RowLengths()
 
 def select(
     rows: Sequence[Row],
-    subset: tuple[str | None, Subset],
+    subset: ChosenSubset,
     audio_name: Callable[[Row], str],
     dropped_missing: Callable[[Row], bool] | None,
 ) -> Selected:
     """Drop rows that the subset excludes, then rows with missing audio that may be dropped, then balance classes.
 
     Without any of these (`dropped_missing` None: no row may be dropped), the rows are returned as they are.
+    Raises MarathonError where the subset names a column that no row has.
     """
-    name, rules = subset
+    name, rules, where = subset
+    for rule in rules.drop:
+        _refuse_unknown(rule.fields, rows, f"{where}: subsets: {name}: drop")
+    if rules.balance is not None:
+        _refuse_unknown([rules.balance.by], rows, f"{where}: subsets: {name}: balance")
     filters = [_matcher(rule) for rule in rules.drop]
     filtered = rows
     if filters:
@@ -113,7 +147,7 @@ def balanced_rows(rows: Sequence[Row], balance: Balance, audio_name: Callable[[R
 
     Rows of a class are sorted by their audio's path as written; a larger class is replaced by
     `random.Random(seed).sample(rows, size)`, sorted again. Classes are interleaved in order of their names, so that
-    any --limit is balanced too. Rows without the column come last; they become error rows.
+    any --limit is balanced too. Rows without a class, or with null, come last: no class has them, and they are asked too.
     """
     classes: dict[str, list[Row]] = {}
     nameless: list[Row] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import math
 import string
 import sys
@@ -23,6 +24,7 @@ _PARTS: dict[str, str] = {
 }
 #: What an option says whose gold answer is JSON's true or false, without regard to case.
 _WORDS_OF: Mapping[bool, tuple[str, str]] = {True: ("true", "yes"), False: ("false", "no")}
+_TAIL_HINT = "; `missing_choice: drop` lets the last options of a row be absent"
 MAX_OPTIONS = len(string.ascii_uppercase)
 Spec = str | list[Any] | dict[str, Any] | None
 
@@ -96,13 +98,14 @@ class Choices:
             return self.fixed
         value = self.rule.value(fields)
         texts = _as_list(literal_value(value) if isinstance(value, str) else value)
-        while self.optional_tail and texts and is_null(texts[-1]):
+        while self.optional_tail and texts and _is_absent(texts[-1]):
             texts.pop()
         if not texts:
             raise RowError(f"{self.where}: gives no list of options: {value!r}")
         for number, text in enumerate(texts, 1):
-            if is_null(text):
-                raise RowError(f"{self.where}: option {number} of {len(texts)} is null")
+            if _is_absent(text):
+                fault = "null" if is_null(text) else "empty"
+                raise RowError(f"{self.where}: option {number} of {len(texts)} is {fault}{_TAIL_HINT}")
         return tuple(str(text) for text in texts)
 
     def _from_columns(self, fields: Mapping[str, Any]) -> tuple[str, ...]:
@@ -110,7 +113,7 @@ class Choices:
         filled = tuple(value for value in values if type(value) is str and value.strip())
         if values and len(filled) == len(values):
             return filled
-        texts = [None if is_null(value) or not str(value).strip() else str(value) for value in values]
+        texts = [None if _is_absent(value) else str(value) for value in values]
         while self.optional_tail and texts and texts[-1] is None:
             texts.pop()
         missing = [name for name, text in zip(self.columns, texts, strict=False) if text is None]
@@ -171,6 +174,11 @@ def gold_of(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) 
 def is_null(value: Any) -> bool:
     """Return whether a cell of a row holds nothing: null, or the number that is none (nan)."""
     return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_absent(value: Any) -> bool:
+    """Return whether an option is absent: null or blank, as an empty cell of a CSV file is."""
+    return is_null(value) or not str(value).strip()
 
 
 def _one_gold(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) -> str:
@@ -282,7 +290,11 @@ def _as_list(value: Any) -> list[Any] | None:
 
 
 def literal_value(text: str) -> Any:
-    """Parse text as a Python literal, since a template gives a list as text; None if it is not one."""
+    """Parse text as JSON or a Python literal, since a template gives a list as text; None if it is neither."""
+    try:
+        return json.loads(text)  # first: Python reads the escapes of JSON otherwise, such as "\/"
+    except (ValueError, RecursionError):
+        pass
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -7,7 +7,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from marathon_eval.errors import RowError
-from marathon_eval.task.prompt.choices import Choices, gold_of, is_null, letters_of, option_lines, text_gold
+from marathon_eval.task.prompt.choices import (
+    Choices,
+    gold_of,
+    is_null,
+    letters_of,
+    literal_value,
+    option_lines,
+    text_gold,
+)
 from marathon_eval.task.prompt.dialogue import Dialogue
 from marathon_eval.task.prompt.template import FromRow, Named, from_row, wording
 from marathon_eval.task.yaml.config import GoldForm, Layout, PromptVariant, TaskConfig
@@ -125,10 +133,13 @@ class PromptWriter:
         self.question = Question.of(config, document, variant)
         self.config = config
         overrides = {name: value for name, value in variant if value is not None} if variant else {}
+        if variant is not None and "system" in variant.model_fields_set:
+            overrides["system"] = variant.system  # null: the model's own, whatever the task's is
         self.rules: dict[str, FromRow] = {}
         for key in ("system", "description", "gen_prefix"):
             text = overrides.get(key, getattr(config, key))
-            if text:
+            # an empty system prompt takes the place of the model's own
+            if text or (key == "system" and text is not None):
                 self.rules[key] = wording(text, f"{document.where(key)}: {key}")
         self.fewshot = FewshotWriter(config, document, self.question) if config.num_fewshot else None
 
@@ -231,12 +242,8 @@ def _as_texts(
 def _listed(raw: Any) -> Any:
     """Parse several references that a template gave as text `[...]`, as lm-eval does; keep other values."""
     if isinstance(raw, str) and raw.startswith("[") and raw.endswith("]"):
-        import ast
-
-        try:
-            return ast.literal_eval(raw)
-        except (ValueError, SyntaxError):
-            return raw
+        read = literal_value(raw)
+        return raw if read is None else read
     return raw
 
 

@@ -170,7 +170,7 @@ class PlainText:
 
     def value(self, values: Mapping[str, Any]) -> Any:
         """Return the column of this name, else the text."""
-        return values.get(self.text, self.text)
+        return values.get(self.text, self.text) if self.text else ""
 
 
 class RowFunction:

@@ -35,7 +35,9 @@ class PromptVariant(Keys):
     """Overrides parts of the prompt for one model. Keys that are absent keep the task's value."""
 
     doc_to_text: str | None = Field(None, description="template of the question for this model")
-    system: str | None = Field(None, description="template of the system prompt for this model")
+    system: str | None = Field(
+        None, description="template of the system prompt for this model; null: the model's default"
+    )
     description: str | None = Field(None, description="text before the question for this model")
     gen_prefix: str | None = Field(None, description="beginning of the answer for this model")
     choice_layout: Layout | None = Field(None, description="format of the option lines for this model")
@@ -160,7 +162,7 @@ class TaskConfig(Keys):
     )
 
     system: str | None = Field(
-        None, description="template of the system prompt; the model's default if absent"
+        None, description="template of the system prompt; the model's default if absent, none if empty"
     )
     description: str = Field("", description="text before the question, and before few-shot examples")
     gen_prefix: str | None = Field(None, description="beginning of the answer, given to the model")

@@ -156,7 +156,7 @@ class RowFilter(Keys):
 class Balance(Keys):
     """Down-samples every class to the smallest, by `random.Random(seed).sample` of its rows sorted by audio path."""
 
-    by: str = Field(description="column with the class")
+    by: str = Field(description="column with the class; rows without a class are asked after all others")
     seed: int = Field(42, description="seed of the drawing")
 
 
