@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from helpers.tiny_model_cases import FEW, MODELS, PRESSES, PRUNING, RELATED, Bench, Benches, Clips
-from marathon_eval.api.model import Request, Response, complete
+from marathon_eval.api.complete import complete
+from marathon_eval.api.model import Request, Response
 from marathon_eval.api.press import PruningPress, press_from_args
 from marathon_eval.api.registry import Registry
 from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits
