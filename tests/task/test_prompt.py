@@ -105,6 +105,55 @@ class TestTemplates:
     def test_any_text_comes_out_as_it_went_in(self, text: str) -> None:
         assert Template("<{{ q }}>", "x").value({"q": text}) == f"<{text}>"
 
+    @pytest.mark.parametrize(
+        "source",
+        [
+            "{{ q }}",
+            "Hint: {{ h }} {{ q }}",
+            "{{ q | trim }}",
+            "{{ q | default('none given') }}",
+            "{{ h ~ q }}",
+            "{{ q | lower if h else '' }}",
+            "{% for part in parts %}{{ part }}{% endfor %}",
+            "{{ parts | join(', ') }}",
+            "{% macro m(x) %}{{ x }}{% endmacro %}{{ m(q) }}",
+        ],
+    )
+    def test_a_null_written_as_text_is_a_row_error(self, source: str) -> None:
+        row = {"q": None, "h": "loud", "parts": ["a", None]}
+        with pytest.raises(RowError, match=r"x\.yaml:3: .* is null in this row.*default\('', true\)"):
+            Template(source, "x.yaml:3").value(row)
+
+    @pytest.mark.parametrize(
+        ("source", "text"),
+        [
+            ("{{ q | default('?', true) }}", "?"),
+            ("{{ q or '?' }}", "?"),
+            ("{% if q %}{{ q }}{% endif %}.", "."),
+            ("{{ 'no hint' if q is none else q }}", "no hint"),
+            ("{{ q | tojson }}", "null"),
+            ("{{ [h, q] }}", "['loud', None]"),
+            ("{% if q | lower == 'x' %}x{% else %}y{% endif %}", "y"),
+        ],
+    )
+    def test_a_template_may_test_for_null(self, source: str, text: str) -> None:
+        assert Template(source, "x").value({"q": None, "h": "loud"}) == text
+
+    def test_a_number_that_is_none_is_a_row_error(self) -> None:
+        with pytest.raises(
+            RowError, match=r"'n' is null in this row \(nan\); `{{ n if n == n else '' }}` writes nothing"
+        ):
+            Template("{{ n }}", "x").value({"n": float("nan")})
+        assert Template("{{ n if n == n else '' }}", "x").value({"n": float("nan")}) == ""
+
+    @pytest.mark.parametrize("key", ["system", "description", "gen_prefix"])
+    def test_a_null_column_that_a_wording_names_is_an_error_row(self, tmp_path: Path, key: str) -> None:
+        task = make_task(
+            tmp_path, f"doc_to_text: q\ndoc_to_target: a\n{key}: more\n", [{"q": "?", "a": "x", "more": None}]
+        )
+        with pytest.raises(RowError, match=f"{key}: is null in this row"):
+            task.requests(task.docs().docs[0])
+
 
 class TestOptions:
     @pytest.mark.parametrize(

@@ -81,7 +81,9 @@ def reference_of(value: Any) -> tuple[str, float, float | None]:
     if isinstance(value, str):
         return value, 0.0, None
     if isinstance(value, Mapping) and value.get("array") is not None:
-        raise RowError(f"audio must be a path or samples: array must be {SAMPLES}; got {reprlib.repr(value)}")
+        raise RowError(
+            f"audio must be a path or, in a parquet or arrow table, samples whose array must be {SAMPLES}; got {reprlib.repr(value)}"
+        )
     if isinstance(value, Mapping) and isinstance(value.get("path"), str):
         _refuse_others(value, (*CONTENT, "start", "stop"))
         start, stop = value.get("start") or 0.0, value.get("stop")

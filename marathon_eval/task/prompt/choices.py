@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import math
 import string
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.task.prompt.nulls import is_null
 from marathon_eval.task.prompt.template import FromRow, from_row
 from marathon_eval.task.yaml.config import Layout, TaskConfig
 from marathon_eval.task.yaml.keys import WITHOUT_GOLD
@@ -169,11 +169,6 @@ def gold_of(raw: Any, texts: Sequence[str], letters: Sequence[str], where: str) 
             raise RowError(f"{where}: the list of gold answers is empty")
         return tuple(_one_gold(item, texts, letters, where) for item in raw)
     return _one_gold(raw, texts, letters, where)
-
-
-def is_null(value: Any) -> bool:
-    """Return whether a cell of a row holds nothing: null, or the number that is none (nan)."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _is_absent(value: Any) -> bool:

@@ -10,13 +10,13 @@ from marathon_eval.errors import RowError
 from marathon_eval.task.prompt.choices import (
     Choices,
     gold_of,
-    is_null,
     letters_of,
     literal_value,
     option_lines,
     text_gold,
 )
 from marathon_eval.task.prompt.dialogue import Dialogue
+from marathon_eval.task.prompt.nulls import is_null
 from marathon_eval.task.prompt.template import FromRow, Named, from_row, wording
 from marathon_eval.task.yaml.config import GoldForm, Layout, PromptVariant, TaskConfig
 from marathon_eval.task.yaml.fewshot_keys import FewshotConfig
@@ -225,6 +225,8 @@ def _as_text(rule: FromRow, values: Mapping[str, Any]) -> str:
     value = rule.value(values)
     if isinstance(value, str):
         return str(value)
+    if is_null(value):
+        raise RowError(f"{rule.where}: is null in this row")
     if isinstance(value, (Mapping, list, tuple)):
         raise RowError(f"{rule.where}: must be text, and the row gives {type(value).__name__}")
     return str(value)

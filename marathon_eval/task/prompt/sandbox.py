@@ -21,6 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from marathon_eval.scoring.patterns import substitute
 from marathon_eval.task.prompt.filter_checks import checked_filter
+from marathon_eval.task.prompt.nulls import not_null, parts_not_null
 from marathon_eval.task.prompt.repeatable import (
     NOT_STARTED,
     SLOW_FILTERS,
@@ -52,7 +53,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         # autoescape stays off: prompts are plain text, never HTML
-        super().__init__(undefined=StrictUndefined, keep_trailing_newline=True)
+        super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_finalized)
         del self.globals["lipsum"]
         del self.filters["random"]
         self.filters["regex_replace"] = _regex_replace
@@ -75,6 +76,8 @@ class Environment(ImmutableSandboxedEnvironment):
             "printed": counted_text,
             "weighed": weighed,
             "concatenated": concatenated,
+            "not_null": not_null,
+            "parts_not_null": parts_not_null,
         }
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -119,6 +122,12 @@ class Environment(ImmutableSandboxedEnvironment):
         if isinstance(owner, str):
             _check_method(owner, called.__name__, args)
         return weighed(super().call(context, called, *args, **kwargs))
+
+
+@pass_context
+def _finalized(context: Context, value: Any) -> Any:
+    """Return a printed value. Raises RowError for null; with the context, jinja2 calls this on rendering only."""
+    return not_null(value)
 
 
 def with_budget(render: Callable[[], str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from marathon_eval.api.own_code import OwnCode
 from marathon_eval.api.task_functions import called, task_function
 from marathon_eval.errors import MarathonError, RowError, did_you_mean
+from marathon_eval.task.prompt.nulls import NullAsTextError, is_null, refuse_nulls_in_text
 
 if TYPE_CHECKING:
     from jinja2 import Template as Compiled
@@ -109,6 +110,8 @@ class Template:
             return text
         except SecurityError as error:
             raise MarathonError(f"{self.where}: the template's sandbox refuses: {error}") from None
+        except NullAsTextError:
+            raise RowError(f"{self.where}: {self._null_in(values)}") from None
         except RowError as error:
             raise RowError(f"{self.where}: {error}") from None
         except UndefinedError as error:
@@ -127,6 +130,22 @@ class Template:
         ) as error:
             reason = str(error) or type(error).__name__
             raise RowError(f"{self.where}: the template fails on this row: {reason}") from None
+
+    def _null_in(self, values: Mapping[str, Any]) -> str:
+        """Describe the null that the template would write as text, and how a template lets it be absent."""
+        nulls = [name for name in self._parsed.read if is_null(values.get(name, ""))]
+        if not nulls:
+            return "it writes a value that is null in this row; `| default('', true)` writes nothing for it"
+        name = nulls[0]
+        what, instead = (
+            ("", "| default('', true)")
+            if values[name] is None
+            else (" (nan)", f"if {name} == {name} else ''")
+        )
+        others = f" (or {', '.join(nulls[1:])})" if nulls[1:] else ""
+        return (
+            f"'{name}' is null in this row{what}{others}; `{{{{ {name} {instead} }}}}` writes nothing for it"
+        )
 
 
 class _Parsed:
@@ -147,6 +166,7 @@ class _Parsed:
 
         from marathon_eval.task.prompt.sandbox import bound
 
+        refuse_nulls_in_text(self.tree)
         bound(self.tree)
         environment = _environment()
         # every rendering copies the globals, and a dict faster than the ChainMap that environment.make_globals returns
