@@ -19,13 +19,13 @@ from marathon_eval.results.judges import judge_differences, judge_in
 from marathon_eval.results.label import label_words, recorded_condition, recorded_selection
 from marathon_eval.results.metric_differences import metric_differences
 from marathon_eval.results.paired import (
-    JsonObject,
     TaskDifference,
     TaskRows,
     correct,
     other_target,
     paired_metrics,
 )
+from marathon_eval.results.recomputed import JsonObject
 from marathon_eval.results.run_labels import names_of
 from marathon_eval.results.run_name import shown_model
 

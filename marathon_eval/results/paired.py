@@ -6,30 +6,20 @@ right and wrong answers are compared by an exact sign-flip test over clips.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from marathon_eval.api.filter import LEFT_OUT, Answer, FilterContext, at_turn
-from marathon_eval.api.metric import Metric, ScoredRow, finite_score
-from marathon_eval.errors import RowError
+from marathon_eval.api.filter import LEFT_OUT
+from marathon_eval.api.metric import Metric
 from marathon_eval.results.outcomes import NAMES, RIGHT, UNANSWERED, WRONG, deciding, outcome_of
+from marathon_eval.results.recomputed import JsonObject, rebuilt, recomputed
 from marathon_eval.scoring.intervals import OF_NO_ANSWER, paired, paired_interval
-from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
-from marathon_eval.scoring.metrics.own import recorded_metric
 from marathon_eval.scoring.stats import holm, sign_flip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-#: A JSON object of a run's files: results.json, or one line of samples_<task>.jsonl.
-JsonObject = Mapping[str, Any]
-#: The turn of a dialogue that a reading reads, from 1; None for a task with one question a row.
-_Turn = int | Literal["last"] | None
-#: Tolerance with which a metric rebuilt from files must reproduce the run's own value.
-SAME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -210,56 +200,12 @@ def paired_counts(
     if not docs:
         return "no document has a value in both runs"
     scored = [[row for row in side.scored.values() if reading in row["readings"]] for side in (a, b)]
-    halves = _recomputed(metric, reading, name, scored, recorded)
+    halves = recomputed(metric, reading, name, scored, recorded)
     if halves is None:
         return "it cannot be computed again from the samples alone"
     places = [{row["doc_id"]: place for place, row in enumerate(side)} for side in scored]
     chosen = [half[[at[doc] for doc in docs]] for half, at in zip(halves, places, strict=True)]
     return PairedCounts(chosen[0], chosen[1], clusters([a.rows[doc] for doc in docs]), metric)
-
-
-def _recomputed(
-    metric: Metric,
-    reading: str,
-    name: str,
-    scored: Sequence[Sequence[JsonObject]],
-    recorded: Sequence[float | None],
-) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Return the counts of both runs' rows, which must give the recorded values; None if they do not.
-
-    A dialogue's samples have a right answer for each turn and do not say which one a reading compares with: it is the
-    turn that gives the recorded scores of every row too.
-    """
-    rows = [row for side in scored for row in side]
-    for turn in _turns(rows):
-        try:
-            counts = metric.counts(row_of_sample(row, reading, turn) for row in rows)
-        except RowError:  # some row has fewer turns
-            continue
-        halves = counts[: len(scored[0])], counts[len(scored[0]) :]
-        if all(_same(metric.total(half), value) for half, value in zip(halves, recorded, strict=True)) and (
-            turn is None or all(_same_score(metric, name, row, reading, turn) for row in rows)
-        ):
-            return halves
-    return None
-
-
-def _turns(rows: Iterable[JsonObject]) -> Iterator[_Turn]:
-    """Yield the turns whose right answer a reading of these rows may compare with; None for rows of one question."""
-    asked = [
-        len(row["target"]) for row in rows if row.get("turns_sha256") and isinstance(row["target"], list)
-    ]
-    if asked:
-        yield from ("last", *range(1, max(asked) + 1))
-    yield None
-
-
-def _same_score(metric: Metric, name: str, row: JsonObject, reading: str, turn: _Turn) -> bool:
-    """Return whether the metric gives a row the score that the run recorded for it."""
-    asked = row_of_sample(row, reading, turn)
-    if asked.answer.left_out and not metric.counts_left_out:
-        return True
-    return _same(finite_score(metric.score(asked)), row["readings"][reading]["scores"].get(name))
 
 
 def _has_values(reading: str, name: str, metric: Metric, *rows: JsonObject) -> bool:
@@ -282,36 +228,6 @@ def difference(
         return Difference(values[0], values[1], values[1] - values[0], None, no_interval=OF_NO_ANSWER)
     found = paired_interval(paired(first, second, clusters, metric.value, metric.share, metric.rowwise))
     return Difference(values[0], values[1], values[1] - values[0], found.ci95, no_interval=found.reason)
-
-
-def _same(value: float | None, recorded: float | None) -> bool:
-    if value is None or recorded is None:
-        return value is recorded
-    return math.isclose(value, recorded, rel_tol=SAME, abs_tol=SAME)
-
-
-def rebuilt(spec: Mapping[str, Any], name: str, reading: str) -> Metric:
-    """Build the metric of an entry in results.json. Raises MarathonError if the entry is no longer valid."""
-    from_hub = spec.get("hf_evaluate") or str(spec.get("metric")).startswith("evaluate:")
-    if from_hub or "code" in spec:
-        # a results file must not make this program run code from elsewhere
-        return recorded_metric(spec, name)
-    return build_metric(spec, f"results.json: {reading}: {name}", UNNAMED_NORMALIZER)
-
-
-def row_of_sample(row: JsonObject, reading: str, turn: _Turn = None) -> ScoredRow:
-    """Convert a line of samples_<task>.jsonl to the type that metrics take; of a dialogue, with the right answer of `turn`.
-
-    Raises RowError where the row has no such turn.
-    """
-    recorded = row["readings"][reading]
-    path = row["audio"][0]["path"] if row["audio"] else ""
-    doc = {"path": path, **row["fields"], "scores": recorded["scores"]}
-    target = tuple(row["target"]) if isinstance(row["target"], list) else row["target"]
-    if turn is not None and isinstance(target, tuple):
-        target = at_turn(target, turn, f"row {row['doc_id']}: the targets")
-    context = FilterContext(tuple(row.get("choices", ())), tuple(row.get("letters", ())), doc)
-    return ScoredRow(Answer(recorded["answer"], recorded["rule"]), target, context, str(row.get("cluster")))
 
 
 def clusters(rows: Sequence[JsonObject]) -> list[str]:

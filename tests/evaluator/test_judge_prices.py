@@ -27,7 +27,7 @@ def test_scoring_again_keeps_the_judges_budget(
         assert main(place.command("--predict_only", "-o", str(place.folder / "out"))) == 0
         flags = ["score", str(place.folder / "out")]
     else:
-        rows = [{"q": f"question {n}", "a": "A", "prediction": "A"} for n in range(8)]
+        rows = [{"doc_id": n, "prediction": "A"} for n in range(8)]
         (place.folder / "said.json").write_text(json.dumps(rows))
         flags = [
             "score",

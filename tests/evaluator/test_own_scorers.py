@@ -16,7 +16,7 @@ from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import load_tasks
 from marathon_eval.evaluator.validate_task import validate_task
-from marathon_eval.results.paired import rebuilt
+from marathon_eval.results.recomputed import rebuilt
 from marathon_eval.scoring.intervals import metric_interval
 
 METRIC = """

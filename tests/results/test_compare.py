@@ -19,7 +19,8 @@ from marathon_eval.errors import MarathonError
 from marathon_eval.report.compared_table import comparison_latex
 from marathon_eval.results.compare import compare_runs, run_names
 from marathon_eval.results.files import write_run
-from marathon_eval.results.paired import TaskRows, correct, difference, paired_metrics, rebuilt
+from marathon_eval.results.paired import TaskRows, correct, difference, paired_metrics
+from marathon_eval.results.recomputed import rebuilt
 
 KEYS = """\
 doc_to_text: q

@@ -277,7 +277,8 @@ def _link(
         )
     keys = ", ".join(dict.fromkeys(link.theirs for link in LINKS))
     raise MarathonError(
-        f"{path}: no prediction matches a row of {task.name}; predictions are matched by one of {keys}"
+        f"{path}: no prediction matches a row of {task.name}; predictions are matched by one of {keys} (without --data_dir the "
+        "file itself is the dataset, if it has the right answers)"
     )
 
 
