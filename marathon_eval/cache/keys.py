@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from marathon_eval.api.audio import Audio, AudioFacts
 from marathon_eval.api.request import Generation, Request
+from marathon_eval.cache.entry import repeatable
 from marathon_eval.files import sha256_of
 
 
@@ -36,6 +37,17 @@ def keyed_by(fingerprint_sha256: str, request: Request, facts: Mapping[Audio, Au
         described["earlier"] = [list(turn) for turn in request.earlier]
     key = "response/" + sha256_of([fingerprint_sha256, described])
     return Keyed(key, described, sum(facts[audio].seconds for audio in request.audios))
+
+
+def to_be_sent(keyed: Mapping[Request, Keyed], stored: Container[str]) -> list[Request]:
+    """Return the requests that the cache has to send: of those that share a key the first, as `ResponseCache.answer` does."""
+    first_of: dict[str, Request] = {}
+    return [
+        request
+        for request, entry in keyed.items()
+        if entry.key not in stored
+        and (not repeatable(request) or first_of.setdefault(entry.key, request) is request)
+    ]
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from marathon_eval.api.model import Model, Request, Usage
 from marathon_eval.cache.answers import ResponseCache
 from marathon_eval.cache.database import TABLE, read_only
 from marathon_eval.cache.entry import response_from
+from marathon_eval.cache.keys import to_be_sent
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.budget import Budget, BudgetEstimate, budget_estimate
 from marathon_eval.evaluator.doc_requests import DocRequests
@@ -200,8 +201,7 @@ def encoded_seconds(model: Model, request: Request, facts: Mapping[Audio, AudioF
 def _missing(model: Model, requests: Sequence[Request], cache: ResponseCache) -> list[Request]:
     """Return the requests that the cache lacks."""
     keyed, _ = cache.keyed(sha256_of(model.fingerprint), requests)
-    stored = cache.get_many(entry.key for entry in keyed.values())
-    return [request for request, entry in keyed.items() if entry.key not in stored]
+    return to_be_sent(keyed, cache.get_many(entry.key for entry in keyed.values()))
 
 
 def _task_cost(
@@ -270,8 +270,8 @@ def _cost(
     fingerprint = sha256_of(model.fingerprint)
     keyed, failed = cache.keyed(fingerprint, requests)
     stored = cache.get_many(entry.key for entry in keyed.values())
-    hits = sum(entry.key in stored for entry in keyed.values()) + combining.hits
-    misses = [request for request, entry in keyed.items() if entry.key not in stored] + combining.missing
+    asked = to_be_sent(keyed, stored)
+    hits, misses = len(keyed) - len(asked) + combining.hits, asked + combining.missing
     seconds = sum(seconds_of(request, facts) for request in misses)
     usages = list(known_usages(cache, fingerprint))
     rate = _rate(model, usages)

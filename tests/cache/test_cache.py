@@ -15,6 +15,7 @@ from marathon_eval.api.model import Generation, Model, ModelSettings, Request, R
 from marathon_eval.cache import opening
 from marathon_eval.cache.answers import FILE_NAME, ResponseCache
 from marathon_eval.cache.entries import faults
+from marathon_eval.cache.keys import to_be_sent
 from marathon_eval.errors import MarathonError
 from marathon_eval.files import canonical_json
 
@@ -128,6 +129,10 @@ def test_copies_of_a_sound_are_asked_once_and_answered_alike(tmp_path: Path, mak
     sampled = [replace(request, generation=Generation(temperature=1.0)) for request in requests]
     with ResponseCache(None) as cache:
         assert len({item.request for item in cache.answer(model, sampled)}) == 3
+        assert to_be_sent(cache.keyed("model", requests)[0], {}) == requests[:1], (
+            "a dry run counts them so too"
+        )
+        assert to_be_sent(cache.keyed("model", sampled)[0], {}) == sampled
     assert len(model.asked) == 4, "without a seed each response is another one"
 
 
