@@ -7,6 +7,9 @@ the others then, and the same command goes on from the files. https://huggingfac
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +48,10 @@ class Launch:
         self._state = PartialState(cpu=True, timeout=timedelta(days=30))
         self._worker: Worker | None = None
         self._in_step = True
+        #: The exit code, when all processes have it.
+        self._code: int | None = None
+        # registered before those of other modules, and so called after them
+        atexit.register(self._exit)
 
     def send(
         self, job: Job, models: Sequence[Model], lacking: Mapping[Request, Sequence[int]]
@@ -79,14 +86,14 @@ class Launch:
             except MarathonError as error:
                 answers = str(error)
             self._exchange(answers)
-        self._leave()
+        self._leave(sent)
         return sent
 
     def end(self, code: int) -> None:
         """Send the exit code; not while the others answer: they notice that this process has ended."""
         if self._in_step:
             self._exchange(code)
-            self._leave()
+            self._leave(code)
 
     def _answers(self, shares: Shares) -> Iterator[CellAnswer]:
         """Answer this process's share, into its own cache file. Raises MarathonError as the model does."""
@@ -112,11 +119,20 @@ class Launch:
             ) from None
         return gathered
 
-    def _leave(self) -> None:
-        """End the group, when all have the exit code: a thread of it that is left aborts the process as it exits."""
-        with suppress(MarathonError):  # one has ended meanwhile: the launcher says so
+    def _leave(self, code: int) -> None:
+        """End the group, when all have the exit code."""
+        # the last exchange fails where another process has it already and is gone; the group must end all the same
+        with suppress(MarathonError):
             self._exchange(None)
-            self._state.destroy_process_group()
+        self._state.destroy_process_group()
+        self._code = code
+
+    def _exit(self) -> None:
+        """Exit without C++'s destructors: now and then a thread of the ended group is still there, and they abort."""
+        if self._code is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(self._code)
 
 
 def shared_out(
