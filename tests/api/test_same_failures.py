@@ -101,9 +101,9 @@ def test_what_no_cache_entry_can_hold_is_an_error_that_names_it() -> None:
     given: dict[str, Any] = {
         "text": Response(None),  # type: ignore[arg-type]  # what a model's code may do
         "str as response": "A",
-        "float32 as heard_seconds": Response("A", usage=Usage(heard_seconds=np.float32(1))),  # type: ignore[arg-type]
+        "float32 as heard_seconds": Response("A", usage=Usage(heard_seconds=np.float32(1))),  # type: ignore[arg-type]  # as above
         "details": Response("A", usage=Usage(details={"p": np.float32(1)})),
-        "finish_reason": Response("A", finish_reason=None),  # type: ignore[arg-type]
+        "finish_reason": Response("A", finish_reason=None),  # type: ignore[arg-type]  # as above
         "": Response("A", usage=Usage(heard_seconds=1, details={"p": [0.5, None]})),
     }
 

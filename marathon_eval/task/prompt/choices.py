@@ -7,6 +7,7 @@ import json
 import string
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, lru_cache
 from typing import Any
 
@@ -286,10 +287,9 @@ def _as_list(value: Any) -> list[Any] | None:
 
 def literal_value(text: str) -> Any:
     """Parse text as JSON or a Python literal, since a template gives a list as text; None if it is neither."""
-    try:
-        return json.loads(text)  # first: Python reads the escapes of JSON otherwise, such as "\/"
-    except (ValueError, RecursionError):
-        pass
+    # JSON first, because Python reads its escapes otherwise, such as "\/"; what is none may still be a Python literal
+    with suppress(ValueError, RecursionError):
+        return json.loads(text)
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
