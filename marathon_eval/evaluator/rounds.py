@@ -20,15 +20,15 @@ class Rounds:
         #: The last round as it was, and with the sums of all.
         self.last = self.result = first
         self._asked: dict[str, set[int]] = {}
-        self._note_asked(first)
 
     def add(self, later: RunResult) -> None:
         """Add a round, which asked again what failed in those before it."""
         before = self.result
+        # not earlier: most commands have one round, and its rows need not be read again then
+        self._note_asked(self.last)
         samples = {
             name: _asked_here(rows, self._asked.get(name, set())) for name, rows in later.samples.items()
         }
-        self._note_asked(later)
         self.last = later
         self.result = replace(
             later,
