@@ -46,18 +46,14 @@ MARKS = (
     Marks("think start", "<|think_start|>", ("<|think_end|>",)),
     Marks("Cohere Command A", "<|START_THINKING|>", ("<|END_THINKING|>",)),
     Marks("Apertus", "<|inner_prefix|>", ("<|inner_suffix|>",)),
+    Marks("MedGemma", "<unused94>thought", ("<unused95>",)),
+    # with the role, which a server leaves in that returns special tokens
+    Marks("harmony: analysis, role", "<|start|>assistant<|channel|>analysis<|message|>", _FINAL, alone=False),
     Marks(
-        "harmony: analysis",
-        "<|channel|>analysis<|message|>",
-        _FINAL,
-        alone=False,
+        "harmony: commentary, role", "<|start|>assistant<|channel|>commentary<|message|>", _FINAL, alone=False
     ),
-    Marks(
-        "harmony: commentary",
-        "<|channel|>commentary<|message|>",
-        _FINAL,
-        alone=False,
-    ),
+    Marks("harmony: analysis", "<|channel|>analysis<|message|>", _FINAL, alone=False),
+    Marks("harmony: commentary", "<|channel|>commentary<|message|>", _FINAL, alone=False),
     # what is left of harmony where the tokenizer skips special tokens
     Marks("harmony without tokens", "assistantanalysis", ("assistantfinal",), at_start=True),
     Marks("harmony without tokens or role", "analysis", ("assistantfinal",), at_start=True),

@@ -9,7 +9,8 @@ The first layer that finds an option decides, and gives the answer its rule:
                       several differ, the one called final
     letter_and_text   the text begins with a letter that is set apart: "B. Dog", "B) Dog", "C because ..."
     option_letter     a letter in a place where only an option can stand: "option b", "(D)", "it's C", "not A but D"
-    option_text       the text is one option's text, or names exactly one as whole words
+    option_text       the text, its first or its last line is one option's text, its last sentence concludes with one, or the
+                      text names exactly one as whole words
 
 A response without an answer gets one of these rules:
 
@@ -31,11 +32,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from marathon_eval.api.filter import Answer, FilterContext, FilterStep, Held
 from marathon_eval.api.lazy_pattern import lazy_pattern
+from marathon_eval.scoring.filters.conclusions import concluded_text, stated_text
 from marathon_eval.scoring.filters.copied_options import before_end, emphasised, first_turn, without_copy
 from marathon_eval.scoring.filters.corrections import after_correction, only_states
 from marathon_eval.scoring.filters.lettered_row import (
@@ -45,7 +47,7 @@ from marathon_eval.scoring.filters.lettered_row import (
     lettered_row,
     lone_named,
 )
-from marathon_eval.scoring.filters.option_text import contained, option_texts, same_as, stated_text
+from marathon_eval.scoring.filters.option_text import contained, option_texts, same_as
 from marathon_eval.scoring.filters.refusals import COURTESY, answered_after_all, refusal_in
 from marathon_eval.scoring.filters.words import plain_text
 from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks, known_and, without_thoughts
@@ -53,7 +55,7 @@ from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks
 if TYPE_CHECKING:
     from marathon_eval.scoring.filters.letters import Mention
 
-_CHAT_TOKEN = lazy_pattern(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>")
+_CHAT_TOKEN = lazy_pattern(r"<\|[^<>|]{1,40}\|>|</?s>|<(?:bos|eos|pad|start_of_turn|end_of_turn)>|\[/INST\]")
 _ROLE = lazy_pattern(r"\A\s*(?:assistant|model)\s*[:\n]\s*", re.IGNORECASE)
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u00b4\u2032", "''\"\"''", "\u200b\u200c\u200d\u2060\ufeff")
 _LATEX_TEXT = lazy_pattern(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*\{([^{}]*)\}")
@@ -65,7 +67,7 @@ _LINE_MARKS = lazy_pattern(
 _BOXED = lazy_pattern(r"\\f?box(?:ed)?\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|\(?([A-Za-z])(?![A-Za-z]))")
 # "- 5" may be minus five, an entry of a list or what follows a dash, so it is read as none of them
 _DASHED_NUMBER = lazy_pattern(r"[-\u2212\u2013]\s+(?=\d)")
-_SENTENCE_ASKED = lazy_pattern(r"[^.!?\n]*\?")
+_SENTENCE_ASKED = lazy_pattern(r"(?:[^.!?\n]|[.](?=\w))*\?")
 _HARMONY = lazy_pattern(
     r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*(?:<\|constrain\|>\w+\s*)?<\|message\|>"
 )
@@ -268,13 +270,19 @@ def _layers(text: str, row: LetteredRow) -> tuple[int | None, str]:
     if row.unclear and (place := entry_named(text, row)) is not None:
         return place, "letter_and_text"
     if not row.letters:
-        return _by_text(text, row, denied=False)
+        return _by_text(text, row, False, frozenset())
     # imported only for texts of more than one letter: its patterns take a while to compile
     from marathon_eval.scoring.filters.letters import mentions
 
     letter_mentions = mentions(text, row.texts, row.letters, row.spans)
     by_letter = _by_letter(letter_mentions, row)
-    return by_letter or _by_text(text, row, denied=bool(letter_mentions))
+    if by_letter and by_letter[1] not in ("answer_is", "conflict"):
+        stated = stated_text(text, row.texts)
+        if stated not in (None, by_letter[0], *option_texts(row.texts).lone.values()):
+            return stated, "answer_is"
+    # "I don't think it is A. Dog": the option's text is denied with its letter
+    spelled_out = {mention.place for mention in letter_mentions if mention.denied and mention.spelled_out}
+    return by_letter or _by_text(text, row, bool(letter_mentions), spelled_out)
 
 
 def _by_letter(letter_mentions: Sequence[Mention], row: LetteredRow) -> tuple[int | None, str] | None:
@@ -307,19 +315,23 @@ def _by_letter(letter_mentions: Sequence[Mention], row: LetteredRow) -> tuple[in
     return place, rule
 
 
-def _by_text(text: str, row: LetteredRow, denied: bool) -> tuple[int | None, str]:
+def _by_text(
+    text: str, row: LetteredRow, denied: bool, denied_places: Collection[int]
+) -> tuple[int | None, str]:
     choices = row.texts
     asks = text.rstrip(" \"')").endswith("?") and not _SENTENCE_ASKED.sub(" ", text).strip(_AROUND)
     if not asks and (place := same_as(text, choices)) is not None:
         return place, "option_text"
     if option_texts(choices).lone and (place := lone_named(text, row)) is not None:
         return place, "option_text"
+    if not asks and (stated := stated_text(text, choices)) is not None:
+        return stated, "answer_is"
     if "?" in text and not asks:
         text = _SENTENCE_ASKED.sub(" ", text)
-    named = contained(COURTESY.sub(" ", text), choices)
+    named = contained(COURTESY.sub(" ", text), choices).difference(denied_places)
     if len(named) > 1:
-        stated = stated_text(text, choices)
-        return (None, "ambiguous") if stated is None else (stated, "answer_is")
+        concluded = concluded_text(text, choices)
+        return (None, "ambiguous") if concluded is None else (concluded, "option_text")
     for place in named:
         # An option may itself be worded like a refusal: "None of the above", "Unclear".
         if asks:

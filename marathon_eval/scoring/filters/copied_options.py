@@ -71,7 +71,7 @@ def _inline_list(choices: tuple[str, ...]) -> re.Pattern[str]:
         rf"[(\[]?{chr(ord('A') + place)}[.):\]]+\s*{re.escape(choice)}"
         for place, choice in enumerate(choices)
     )
-    return re.compile(r"[\s,;|.]*".join(entries))
+    return re.compile(r"[ \t,;|.]*".join(entries))
 
 
 def _lines_removed(text: str, choices: tuple[str, ...]) -> tuple[str, int | None]:

@@ -22,9 +22,11 @@ LETTER = lazy_pattern(
 
 _NOUN = (
     r"(?:answer|ans|choice|option|response|selection|pick|guess|solution|verdict|conclusion|prediction|decision"
-    r"|result|output|label|category|class|event|scene|genre|emotion|gender|sound|match|letter|one"
-    r"|description|fit|candidate|alternative|possibility|interpretation|explanation|statement|caption)"
+    r"|result|output|label|category|class|event|scene|genre|emotion|gender|sound|match|letter|one|fit|candidate)"
 )
+#: Nouns that name the answer in a sentence, or with a word like "best"; alone before a colon they begin a remark.
+_REMARK = r"(?:description|alternative|possibility|interpretation|explanation|statement|caption)"
+_BEST = r"(?:best|correct|right|closest|final|likeliest|(?:most|more|best)[ -][a-z]+)"
 _ADVERB = (
     r"(?:likely|probably|definitely|clearly|certainly|therefore|thus|most|simply|just|indeed|actually|still|now"
     r"|obviously|surely|also|then|the|option|choice|letter|answer|indicated|given|by|as|in|fact)"
@@ -36,11 +38,9 @@ _LINK = (
 _NAME = r"(?:(?:the|option|choice|letter|answer)\s+)*"
 
 # "the answer I choose is", "the correct option would most likely be"
-_NOUN_LINKED = (
-    rf"\b{_NOUN}\b(?:\s+[a-z][\w'-]+|\s+[ia]\b|\s*\([^()]*\))*\s+{_LINK}\b\s*:?(?:\s+{_ADVERB})*\s*:?\s*\Z"
-)
+_NOUN_LINKED = rf"\b(?:{_NOUN}|{_REMARK})\b(?:\s+[a-z][\w'-]+|\s+[ia]\b|\s*\([^()]*\))*\s+{_LINK}\b\s*:?(?:\s+{_ADVERB})*\s*:?\s*\Z"
 # "Answer:", "final answer ->", '"answer": "'
-_NOUN_COLON = rf"\b(?:{_NOUN}|correct|right)\b(?:\s*\([^()]*\))?[\"'\s)\]}}]*(?:[:=]+>?|->|=>|[-\u2013\u2014]|\bis\s*:)\s*{_NAME}\Z"
+_NOUN_COLON = rf"\b(?:{_NOUN}|{_BEST}\s+{_REMARK}|correct|right)\b(?:\s*\([^()]*\))?[\"'\s)\]}}]*(?:[:=]+>?|->|=>|[-\u2013\u2014]|\bis\s*:)\s*{_NAME}\Z"
 # "I'd say", "let's go with option", "Choose"
 _CHOOSING = (
     r"(?:\b(?:i|we|i'd|i'll|i'm|let's|must|would|should|will|shall|could|to|and|then)\s+(?:\w+\s+){0,2}|\A\s*)"
@@ -81,7 +81,7 @@ LOOSELY_NAMED = lazy_pattern(r"\b(?:choices?|answer)\s*[:#]?\s*\Z", re.IGNORECAS
 
 SENTENCE = lazy_pattern(r"[;!?]|[.](?=\s)")
 CLAUSE = lazy_pattern(
-    r"[;!?\n,\u2014\u2013\u3002\uff0c]|[.](?=\s|\Z)|\s-\s|\b(?:so|but|because|since|therefore|thus|hence|while|whereas"
+    r"[;!?\n,\u2014\u2013\u3002\uff0c\u2713\u2714\u2705]|(?<=[\u2717\u2718\u274c])|[.](?=\s|\Z)|\s-\s|\b(?:so|but|because|since|therefore|thus|hence|while|whereas"
     r"|although|though|however|as|for the reason)\b",
     re.IGNORECASE,
 )
@@ -123,6 +123,12 @@ DENIED_AFTER = lazy_pattern(
     r"\b(?:not|wrong|incorrect|false|unlikely|impossible|out|never|eliminated|excluded|cannot|neither)\b|n't\b",
     re.IGNORECASE,
 )
+#: What rejects a letter right after it or its option's text: "B. Dog: incorrect", "B (no)", "B. Dog \u274c".
+REJECTED_BEHIND = lazy_pattern(
+    r"[)\]\"']*\s*(?:(?:[:=\u2192-]+\s*(?:not\b)?|\()\s*(?:no|wrong|incorrect|false|unlikely|impossible|eliminated|excluded"
+    r"|ruled out)\b|[\u2717\u2718\u274c])",
+    re.IGNORECASE,
+)
 #: "C, not D", "C rather than D": the words after it are denied, not the letter before it.
 CONTRAST = lazy_pattern(
     r"\s*\(?(?:and )?(?:not|rather than|instead of|over|unlike|as opposed to)\b", re.IGNORECASE
@@ -133,7 +139,8 @@ GRANTED_BEFORE = lazy_pattern(
 )
 GRANTED_AFTER = lazy_pattern(r"[^.;!?\n]{0,40}\b(?:but|however|though|yet)\b", re.IGNORECASE)
 NO_DENIAL = lazy_pattern(
-    r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)", re.IGNORECASE
+    r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|(?<![A-Za-z]\) )\bno,(?=\s)",
+    re.IGNORECASE,
 )
 
 _FILLERS = (

@@ -28,6 +28,8 @@ _WINDOW = 300
 #: Denials of other languages, without those that are words of English too, or parts of questions.
 _DENYING = FOREIGN_DENIALS - {"ne", "ob", "no", "nest", "o"}
 _DECORATION = "([{<\"'$\\ "
+#: Characters between a letter and the text of its option.
+_SET_OFF, _DASHES = " \t([{<)]}>.:,\"'", "-\u2013\u2014"
 
 
 class Mention(NamedTuple):
@@ -66,12 +68,6 @@ class _Letter(NamedTuple):
     def prefix(self) -> str:
         """Return the letter's sentence before it, without the brackets and quotes that open around the letter."""
         return patterns.SENTENCE.split(self.before)[-1].rstrip(_DECORATION) + " "
-
-    @property
-    def clause(self) -> tuple[str, str]:
-        """Return the letter's clause as two texts, before it and after it."""
-        end = patterns.CLAUSE.search(self.after)
-        return patterns.CLAUSE.split(self.before)[-1], self.after[: end.start()] if end else self.after
 
 
 def mentions(
@@ -121,12 +117,15 @@ def _read(this: _Letter, choices: tuple[str, ...]) -> Mention | None:
 
 def _rule(this: _Letter, choices: tuple[str, ...]) -> LetterRule | None:
     """Return the layer that a letter belongs to; None for a word, a name, a note, or a letter in a question."""
-    if patterns.QUESTION.match(this.after):
+    own = choices[this.place] if this.place < len(choices) else ""
+    if patterns.QUESTION.match(this.after) or patterns.QUESTION.match(_after_own_text(this.after, own) or ""):
         return None
     prefix = this.prefix
     if _no_article(this) and any(pattern.search(prefix) for pattern in patterns.STATEMENTS):
         return "answer_is"
     if _foreign_statement(this):
+        return "answer_is"
+    if _closes(this):
         return "answer_is"
     if this.opens and _opens(this, choices):
         return "letter_and_text"
@@ -191,9 +190,17 @@ def _opens(this: _Letter, choices: tuple[str, ...]) -> bool:
     return begins_with(this.after, choices, this.place) or patterns.IS.match(this.after) is not None
 
 
+def _closes(this: _Letter) -> bool:
+    """Whether the letter is all of the last line, and the line before it is no letter too."""
+    before = this.before.rstrip(_DECORATION)
+    if this.after.strip(_SET_OFF + "\n") or not before.endswith("\n"):
+        return False
+    return len(before.rstrip().rpartition("\n")[2].strip(_SET_OFF)) > 1
+
+
 def _only_choice(this: _Letter) -> bool:
     """Whether the letter's clause says nothing but which option it is: "so C", "D is correct", "not A"."""
-    before, after = this.clause
+    before, after = _clause(this.before, this.after)
     if this.letter.islower():
         # a lower-case letter counts only as the whole clause, and "a" only as the whole line
         line = this.before.rpartition("\n")[2] + this.after.partition("\n")[0]
@@ -208,11 +215,25 @@ def _only_choice(this: _Letter) -> bool:
     return this.letter != "I" and bool(patterns.PREDICATE.match(after) or patterns.ANOTHER.match(after))
 
 
+def _clause(before: str, after: str) -> tuple[str, str]:
+    """Return the clause around a letter as two texts, before it and after it."""
+    end = patterns.CLAUSE.search(after)
+    return patterns.CLAUSE.split(before)[-1], after[: end.start()] if end else after
+
+
 def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Mention:
-    before, after = this.clause
+    own = choices[this.place] if this.place < len(choices) else ""
+    behind = _after_own_text(this.after, own)
+    before, after = _clause(_before_own_text(this.before, own), this.after if behind is None else behind)
     denied = patterns.DENIED_BEFORE.search(before) is not None
-    if not patterns.CONTRAST.match(after) and (rule != "letter_and_text" or patterns.IS.match(after)):
+    judged = (
+        rule != "letter_and_text"
+        or patterns.IS.match(after)
+        or (behind is not None and patterns.PREDICATE.match(behind))
+    )
+    if judged and not patterns.CONTRAST.match(after):
         denied = denied or patterns.DENIED_AFTER.search(after) is not None
+    denied = denied or bool(patterns.REJECTED_BEHIND.match(this.after if behind is None else behind))
     denied = denied or _foreign_denial(before, after)
     denied = denied or bool(
         patterns.GRANTED_BEFORE.search(before) and patterns.GRANTED_AFTER.match(this.after)
@@ -226,6 +247,25 @@ def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Menti
         beside=line if line.strip(" .,)\"'") else this.before.rpartition("\n")[2],
         spelled_out=begins_with(line, choices, this.place),
     )
+
+
+def _after_own_text(after: str, option: str) -> str | None:
+    """Return what follows the letter and the text of its option, as in "(B) No is wrong"; None where it is not there."""
+    own = option.strip().lower()
+    # the dash may be a minus: "(A) -5 dB"
+    for between in (_SET_OFF, _SET_OFF + _DASHES):
+        said = after.lstrip(between)
+        if own and said[: len(own)].lower() == own and not said[len(own) : len(own) + 1].isalnum():
+            return said[len(own) :]
+    return None
+
+
+def _before_own_text(before: str, option: str) -> str:
+    """Return what stands before a letter without the text of its option: "The answer is No (B)" denies nothing."""
+    own, ahead = option.strip().lower(), before.rstrip(_SET_OFF + _DASHES)
+    if own and ahead.lower().endswith(own) and not ahead[: -len(own)][-1:].isalnum():
+        return ahead[: -len(own)]
+    return before
 
 
 def _foreign_denial(before: str, after: str) -> bool:

@@ -47,16 +47,15 @@ _DENIALS = (
     "instead doubt unlikely exclude excludes"
 )
 #: Words that deny what stands before them in the same clause.
-_REJECTIONS = "wrong incorrect false unlikely impossible out not isnt wasnt cannot cant eliminated excluded doesnt never"
+_REJECTIONS = (
+    "wrong incorrect false unlikely impossible out not isnt wasnt cannot cant eliminated excluded ruled rejected dismissed "
+    "discarded doesnt never"
+)
 _JOINING = frozenset(["and", "definitely", "certainly", "clearly", "surely"])
-_DENYING = frozenset(_DENIALS.split()) | FOREIGN_DENIALS
+DENYING = frozenset(_DENIALS.split()) | FOREIGN_DENIALS
 _REJECTING = frozenset(_REJECTIONS.split()) | FOREIGN_REJECTIONS
 _NO_DENIAL = lazy_pattern(
     r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)|\bno other than\b",
-    re.IGNORECASE,
-)
-_STATED = lazy_pattern(
-    r"([^.!?;\n]*)\b(?:answer|option|choice)(?:\s+(?:is|would be|must be|should be)\b\s*:?|\s*[:=])\s*([^.!?;\n]+)",
     re.IGNORECASE,
 )
 _ANYTHING_BUT = lazy_pattern(
@@ -165,16 +164,16 @@ def same_as(text: str, choices: tuple[str, ...]) -> int | None:
     if texts.signed and (place := _signed_whole(text, texts)) is not None:
         return place
     words = plain_text(text).split()
-    led: set[int] = set()
+    opening = " "
     while words:
         name = " ".join(words)
         if (place := texts.whole.get(name)) is not None:
-            # "yes/no": an opening that is another option itself
-            return None if led - {place} else place
+            # "yes/no", "a man, a woman": an opening that is another option itself
+            named = (other for own, other in texts.whole.items() if f" {own} " in opening)
+            return None if opening != " " and any(other != place for other in named) else place
         if words[0] not in OPENINGS:
             break
-        if (opening := texts.whole.get(words[0])) is not None:
-            led.add(opening)
+        opening += f"{words[0]} "
         words = words[1:]
     name = " ".join(words)
     if name and (place := texts.bare.get(name)) is not None:
@@ -230,20 +229,6 @@ def contained(text: str, choices: tuple[str, ...]) -> set[int]:
     return named
 
 
-def stated_text(text: str, choices: tuple[str, ...]) -> int | None:
-    """Return the option that is all of a statement ("The answer is a cat.") in a text that names several; else None."""
-    stated: list[int] = []
-    for match in _STATED.finditer(text):
-        place = same_as(match[2], choices)
-        if (
-            place is not None
-            and _DENYING.isdisjoint(words_and_breaks(match[1]))
-            and "if" not in match[1].lower()
-        ):
-            stated.append(place)
-    return stated[0] if len(set(stated)) == 1 else None
-
-
 def _running(words: list[str], texts: OptionTexts) -> set[int]:
     """Return the places of the options that stand in running text as whole words."""
     content = [at for at, word in enumerate(words) if word != BREAK]
@@ -292,9 +277,9 @@ def _denied(words: list[str], first: int, last: int, texts: OptionTexts) -> bool
     joined = next((at for at, word in enumerate(after) if word not in _JOINING), 0)
     if after[joined : joined + 1] in (["not"], ["no"]) and _option_follows(after[joined + 1 :], texts):
         after = []  # "blues not pop", "blues and no pop" deny pop
-    return not _DENYING.isdisjoint(before) or not _REJECTING.isdisjoint(after[:3])
+    return not DENYING.isdisjoint(before) or not _REJECTING.isdisjoint(after[:3])
 
 
 def _option_follows(words: list[str], texts: OptionTexts) -> bool:
-    following = without_opening(words)
-    return any(tuple(following[: len(alias.words)]) == alias.words for alias in texts.aliases)
+    ways = (words, without_opening(words))  # the article may be a word of the option: "A man"
+    return any(tuple(way[: len(alias.words)]) == alias.words for way in ways for alias in texts.aliases)
