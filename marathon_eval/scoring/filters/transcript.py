@@ -5,6 +5,7 @@ Apart from thoughts (reasoning.py), only the two ends of the text are changed, n
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 
@@ -26,6 +27,7 @@ _LABEL = lazy_pattern(
     rf"\**(?:(?:full |complete |exact )?{_NOUN}(?: (?:of|for|from) {_SOURCE}(?: clip| file| recording)?)?(?: (?:is|reads)(?: as follows)?)?"
     # what is said, by the recording or by the one who speaks: "In this clip, the speaker says: ..."
     rf"|(?:in {_SOURCE},? )?(?:{_SOURCE}|someone) (?:says|said|is saying|reads|states|contains|transcribes to)(?: the following| as follows)?"
+    rf"|(?:original |exact |spoken |full )?(?:content|text|speech) (?:of|in) {_SOURCE}(?: clip| file| recording)? is(?: as follows)?"
     rf"|(?:what )?(?:is )?(?:said|spoken) in {_SOURCE}(?: is)?|{_SOURCE} (?:transcription|transcript)"
     r"|(?:la )?transcripción(?: del audio)?(?: es)?|(?:la )?transcription(?: de l'audio| est)?|(?:die )?transkription(?: lautet)?"
     r"|(?:a )?transcrição(?: do áudio)?(?: é)?|(?:la )?trascrizione(?: è)?|транскрипция|расшифровка|транскрипція|transkrypcja"
@@ -35,6 +37,19 @@ _LABEL = lazy_pattern(
     r"\**\s*[:\uff1a]\**",
     re.IGNORECASE,
 )
+#: A heading, which has a line of its own: "**Transcription**".
+_HEADING = lazy_pattern(rf"\A\s*(?:#{{1,6}}\s+|\*\*)(?:full )?{_NOUN}\s*:?\s*(?:\*\*)?\s*\n", re.IGNORECASE)
+_TAGGED = lazy_pattern(
+    r"\A\s*<(transcript|transcription|text|answer)>(.*)</\1>\s*\Z", re.DOTALL | re.IGNORECASE
+)
+#: What an assistant adds below: "Let me know if you need anything else!"
+_OFFER = lazy_pattern(
+    r"\n\s*(?:(?:please )?let me know if|i hope this helps|is there anything else|feel free to|do you want me to|would you like me to)"
+    r"[^\n]*\Z",
+    re.IGNORECASE,
+)
+#: Keys under which a response of JSON has its text.
+_KEYS = ("transcript", "transcription", "text", "answer")
 _PAIRS = {
     '"': '"',
     "'": "'",
@@ -50,7 +65,9 @@ _PAIRS = {
 
 
 def transcript(marks: MarkPairs | None = None) -> FilterStep:
-    """Return a filter that removes thoughts, and label, quotes, brackets and chat tokens around the whole text.
+    """Return a filter that removes thoughts, and what stands around the whole text.
+
+    That is a label or a heading, quotes, brackets, tags, the braces and the key of JSON, chat tokens and a closing offer of help.
 
     The rule is `verbatim` where the text stays as it was, else `unwrapped`; `empty` where nothing is left.
     `marks` are pairs [opening, closing] around a thought, in addition to those of `thought_marks.py`.
@@ -78,12 +95,26 @@ def unwrap(text: str, known: ThoughtMarks = KNOWN_MARKS) -> str:
     text = _FINAL_CHANNEL.sub("", without_thoughts(text, known))
     while True:
         peeled = _SPOKEN_LANGUAGE.sub("", _ROLE.sub("", _AT_ENDS.sub("", text)))
-        peeled = _LABEL.sub("", peeled).strip()
+        peeled = _HEADING.sub("", _LABEL.sub("", _TAGGED.sub(r"\2", _OFFER.sub("", peeled)))).strip()
+        peeled = _text_of_json(peeled).strip()
         if len(peeled) > 1 and _PAIRS.get(peeled[0]) == peeled[-1] and _wraps(peeled):
             peeled = peeled[1:-1].strip()
         if peeled == text:
             return peeled
         text = peeled
+
+
+def _text_of_json(text: str) -> str:
+    """Return the text of a JSON object that has nothing but a transcript; another text comes back as it is."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    found = list(value.items())
+    is_transcript = len(found) == 1 and found[0][0].lower() in _KEYS and isinstance(found[0][1], str)
+    return str(found[0][1]) if is_transcript else text
 
 
 def _wraps(text: str) -> bool:
