@@ -223,3 +223,43 @@ def test_a_text_that_names_two_options_without_a_conclusion_is_ambiguous() -> No
         "First a man. Then a woman.",
     ):
         assert find(text, options, 0) == (None, "ambiguous"), text
+
+
+CHINESE_SETS = (
+    ("狗叫声", "猫叫声", "鸟鸣声", "汽车声"),
+    ("男性", "女性"),
+    ("是", "否"),
+    ("Dog barking", "Cat meowing"),
+)
+CHINESE_REJECTIONS = (
+    "{L}. {T}：不符合音频内容。",
+    "选项{L}（{T}）不正确。",
+    "{L}项可以排除。",
+    "{L}不对。",
+    "虽然{T}有可能，但不符合。",
+)
+CHINESE_CONCLUSIONS = (
+    "因此，答案是{M}。",
+    "答案是{U}。",
+    "所以是{U}。",
+    "因此，正确答案是“{U}”。",
+    "综上所述，选{M}。",
+)
+
+
+@pytest.mark.parametrize("options", CHINESE_SETS, ids="|".join)
+def test_the_conclusion_of_a_chinese_text_is_read(options: tuple[str, ...]) -> None:
+    wrong = {}
+    for rejection in CHINESE_REJECTIONS:
+        for conclusion in CHINESE_CONCLUSIONS:
+            for right in range(len(options)):
+                names = {"M": letter(right), "U": options[right]}
+                lines = [
+                    rejection.format(L=letter(place), T=option)
+                    for place, option in enumerate(options)
+                    if place != right
+                ]
+                text = "\n".join([*lines, conclusion.format(**names)])
+                if (read := find(text, options, len(options)))[0] != right:
+                    wrong[text] = read
+    assert wrong == {}

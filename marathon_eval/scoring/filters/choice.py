@@ -49,7 +49,7 @@ from marathon_eval.scoring.filters.lettered_row import (
 )
 from marathon_eval.scoring.filters.option_text import contained, option_texts, same_as
 from marathon_eval.scoring.filters.refusals import COURTESY, answered_after_all, refusal_in
-from marathon_eval.scoring.filters.words import plain_text
+from marathon_eval.scoring.filters.words import plain_text, without_questions
 from marathon_eval.scoring.reasoning import KNOWN_MARKS, MarkPairs, ThoughtMarks, known_and, without_thoughts
 
 if TYPE_CHECKING:
@@ -67,7 +67,6 @@ _LINE_MARKS = lazy_pattern(
 _BOXED = lazy_pattern(r"\\f?box(?:ed)?\s*(?:\{((?:[^{}]|\{[^{}]*\})*)\}|\(?([A-Za-z])(?![A-Za-z]))")
 # "- 5" may be minus five, an entry of a list or what follows a dash, so it is read as none of them
 _DASHED_NUMBER = lazy_pattern(r"[-\u2212\u2013]\s+(?=\d)")
-_SENTENCE_ASKED = lazy_pattern(r"(?:[^.!?\n]|[.](?=\w))*\?")
 _HARMONY = lazy_pattern(
     r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*(?:<\|constrain\|>\w+\s*)?<\|message\|>"
 )
@@ -319,7 +318,7 @@ def _by_text(
     text: str, row: LetteredRow, denied: bool, denied_places: Collection[int]
 ) -> tuple[int | None, str]:
     choices = row.texts
-    asks = text.rstrip(" \"')").endswith("?") and not _SENTENCE_ASKED.sub(" ", text).strip(_AROUND)
+    asks = text.rstrip(" \"')").endswith("?") and not without_questions(text).strip(_AROUND)
     if not asks and (place := same_as(text, choices)) is not None:
         return place, "option_text"
     if option_texts(choices).lone and (place := lone_named(text, row)) is not None:
@@ -327,7 +326,7 @@ def _by_text(
     if not asks and (stated := stated_text(text, choices)) is not None:
         return stated, "answer_is"
     if "?" in text and not asks:
-        text = _SENTENCE_ASKED.sub(" ", text)
+        text = without_questions(text)
     named = contained(COURTESY.sub(" ", text), choices).difference(denied_places)
     if len(named) > 1:
         concluded = concluded_text(text, choices)

@@ -5,20 +5,23 @@ from __future__ import annotations
 import re
 
 from marathon_eval.api.lazy_pattern import lazy_pattern
+from marathon_eval.scoring.filters.languages import UNSPACED_STATEMENT
 from marathon_eval.scoring.filters.option_text import DENYING, option_texts, same_as
 from marathon_eval.scoring.filters.words import plain_text, words_and_breaks
 
-#: "The answer is a cat.", "option: cat".
-_STATED = lazy_pattern(
-    r"([^.!?;\n\u2713\u2714\u2705\u2717\u2718\u274c]*)\b(?:answer|option|choice)(?:\s+(?:is|would be|must be|should be)\b\s*:?|\s*[:=])\s*([^.!?;\n]+)",
+#: "The answer is" a cat, "option:" cat.
+_STATES = lazy_pattern(
+    r"\b(?:answer|option|choice)(?:\s{1,9}(?:is|would be|must be|should be)\b\s{0,9}:?|\s{0,9}[:=])\s*",
     re.IGNORECASE,
 )
-#: "In conclusion, a cat is the correct answer."
-_STATED_FIRST = lazy_pattern(
-    r"(?:^|[.!?;:\n]|\b(?:so|thus|hence|therefore|conclusion|overall|finally),?)\s*([^.!?;:,\n]+?)\s+"
-    r"(?:is|was|must be|would be|should be|seems to be|appears to be)\s+(?:the|my)\s+(?:(?:most\s+)?[a-z]+\s+){0,2}"
+#: "In conclusion, a cat" is the correct answer.
+_STATED_BEFORE = lazy_pattern(
+    r"\s(?:is|was|must be|would be|should be|seems to be|appears to be)\s{1,9}(?:the|my)\s{1,9}(?:(?:most\s{1,9})?[a-z]{1,20}\s{1,9}){0,2}"
     r"(?:answer|option|choice)\b",
     re.IGNORECASE,
+)
+_LEADS_TO = lazy_pattern(
+    r"[.!?;:,\n]|\b(?:so|thus|hence|therefore|conclusion|overall|finally)\b", re.IGNORECASE
 )
 #: Words with which a last sentence tells the answer: "So it must be a cat.", "I would choose a cat."
 _CONCLUDES = lazy_pattern(
@@ -27,27 +30,51 @@ _CONCLUDES = lazy_pattern(
     r"|(?:it|this|that)(?:'s| is| must be| should be| has to be| would be)\b\s*)*",
     re.IGNORECASE,
 )
+#: Signs before an option in which a statement is looked for, and what ends the statement behind it.
+_LEAD = 40
+#: Signs of a statement beside the option's own text: "it is most likely the", "I am quite sure".
+_SURROUNDING = 80
+_CLOSED = lazy_pattern(
+    r"[\"'*\u201d\u300d\u300f]*\s*(?:[.,!\n\u3002\uff0c\uff01]|です|でした|입니다|ครับ|ค่ะ|\Z)"
+)
 _SENTENCE_END = lazy_pattern(r"[.!;](?=\s|\Z)|\n")
+_STOP = lazy_pattern(r"[.!?;\n]")
+_STOP_OR_MARK = lazy_pattern(r"[.!?;\n\u2713\u2714\u2705\u2717\u2718\u274c]")
 
 
 def stated_text(text: str, choices: tuple[str, ...]) -> int | None:
     """Return the option that is all of a statement ("The answer is a cat.") in a text that names several; else None."""
+    stated = [] if text.isascii() else _stated_unspaced(text, choices)
     lowered = text.lower()
-    if not any(noun in lowered for noun in ("answer", "option", "choice")):
+    if not stated and not any(noun in lowered for noun in ("answer", "option", "choice")):
         return None  # the usual case, without the patterns
-    stated: list[int] = []
-    for match in _STATED.finditer(text):
-        place = same_as(match[2], choices)
-        if (
-            place is not None
-            and DENYING.isdisjoint(words_and_breaks(match[1]))
-            and "if" not in match[1].lower()
-        ):
+    reach = max(map(len, choices)) + _SURROUNDING
+    for match in _STATES.finditer(text):
+        place = same_as(_STOP.split(text[match.end() : match.end() + reach], 1)[0], choices)
+        before = _STOP_OR_MARK.split(text[max(0, match.start() - _SURROUNDING) : match.start()])[-1]
+        denied = not DENYING.isdisjoint(words_and_breaks(before)) or "if" in before.lower()
+        if place is not None and not denied:
             stated.append(place)
-    stated += (
-        place for match in _STATED_FIRST.finditer(text) if (place := same_as(match[1], choices)) is not None
-    )
+    for match in _STATED_BEFORE.finditer(text):
+        before = text[max(0, match.start() - reach) : match.start()]
+        # the option's own text may have a comma
+        for lead in (_STOP, _LEADS_TO):
+            place = same_as(lead.split(before)[-1], choices)
+            if place is not None:
+                stated.append(place)
+                break
     return stated[0] if len(set(stated)) == 1 else None
+
+
+def _stated_unspaced(text: str, choices: tuple[str, ...]) -> list[int]:
+    """Return the options that a statement of Chinese, Japanese, Korean or Thai ends with, once for each statement."""
+    stated = []
+    for place in set(option_texts(choices).first):
+        for match in re.finditer(re.escape(choices[place]), text, re.IGNORECASE) if choices[place] else ():
+            before = text[max(0, match.start() - _LEAD) : match.start()].rstrip(" \"'*\u201c\u300c\u300e")
+            if _CLOSED.match(text, match.end()) and UNSPACED_STATEMENT.search(before):
+                stated.append(place)
+    return stated
 
 
 def concluded_text(text: str, choices: tuple[str, ...]) -> int | None:
@@ -62,7 +89,7 @@ def concluded_text(text: str, choices: tuple[str, ...]) -> int | None:
         None if question else whole.get(plain_text(line)) for line, question in zip(lines, asked, strict=True)
     ]
     sentences = [part for part in _SENTENCE_END.split(text) if part.strip()]
-    told = [None if part.rstrip().endswith("?") else same_as(part, choices) for part in sentences]
+    told = {same_as(part, choices) for part in set(sentences) if not part.rstrip().endswith("?")}
     named = {place for place in (*alone, *told) if place is not None}
     lead = _CONCLUDES.match(sentences[-1]) if sentences else None
     if lead and lead[0].strip() and (last := same_as(sentences[-1][lead.end() :], choices)) is not None:

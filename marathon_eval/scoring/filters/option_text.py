@@ -54,6 +54,8 @@ _REJECTIONS = (
 _JOINING = frozenset(["and", "definitely", "certainly", "clearly", "surely"])
 DENYING = frozenset(_DENIALS.split()) | FOREIGN_DENIALS
 _REJECTING = frozenset(_REJECTIONS.split()) | FOREIGN_REJECTIONS
+#: Words of a clause in which a denial is looked for: a model in a loop writes clauses without an end.
+_CLAUSE_WORDS = 100
 _NO_DENIAL = lazy_pattern(
     r"\b(?:no|without (?:a |any )?) ?(?:doubt|question)\b|\bnot only\b|\bno,(?=\s)|\bno other than\b",
     re.IGNORECASE,
@@ -82,7 +84,7 @@ class OptionTexts(NamedTuple):
     `whole` maps a whole answer to a place, `bare` the same without words of an opening, `joined` without spaces.
     `aliases` go longest first and are found in running text; `common` are those that any sentence may hold, `signed` those
     that only their signs tell apart, `unspaced` those in scripts without spaces, `lone` those of one letter.
-    `first` is the place of the first equal option.
+    `first` is the place of the first equal option, `longest` the number of words of the longest name.
     """
 
     whole: dict[str, int]
@@ -95,6 +97,7 @@ class OptionTexts(NamedTuple):
     unspaced: tuple[tuple[str, int], ...]
     lone: dict[str, int]
     first: tuple[int, ...]
+    longest: int
 
 
 @lru_cache(maxsize=256)
@@ -139,6 +142,7 @@ def option_texts(choices: tuple[str, ...]) -> OptionTexts:
         tuple((name, place) for name, place in whole.items() if is_unspaced(name)),
         {name: place for name, place in whole.items() if _lone_letter(name)},
         first,
+        max((name.count(" ") + 1 for name in whole), default=0),
     )
 
 
@@ -163,23 +167,26 @@ def same_as(text: str, choices: tuple[str, ...]) -> int | None:
     texts = option_texts(choices)
     if texts.signed and (place := _signed_whole(text, texts)) is not None:
         return place
-    words = plain_text(text).split()
-    opening = " "
-    while words:
-        name = " ".join(words)
+    words, first = plain_text(text).split(), 0
+    while first < len(words):
+        # a model in a loop may write thousands of openings: only as many words as a name has are joined
+        name = " ".join(words[first:]) if len(words) - first <= texts.longest else ""
         if (place := texts.whole.get(name)) is not None:
-            # "yes/no", "a man, a woman": an opening that is another option itself
-            named = (other for own, other in texts.whole.items() if f" {own} " in opening)
-            return None if opening != " " and any(other != place for other in named) else place
-        if words[0] not in OPENINGS:
+            return place if _opens_without_option(words[:first], place, texts) else None
+        if words[first] not in OPENINGS:
             break
-        opening += f"{words[0]} "
-        words = words[1:]
-    name = " ".join(words)
+        first += 1
+    name = " ".join(words[first:])
     if name and (place := texts.bare.get(name)) is not None:
         return place
     joined = name.replace(" ", "")
     return texts.joined.get(joined) if len(joined) > 3 else None
+
+
+def _opens_without_option(words: list[str], place: int, texts: OptionTexts) -> bool:
+    """Return whether an opening names no other option, as the first words of "yes/no" and "a man, a woman" do."""
+    opening = f" {' '.join(words)} "
+    return not words or all(other == place or f" {own} " not in opening for own, other in texts.whole.items())
 
 
 def _signed_whole(text: str, texts: OptionTexts) -> int | None:
@@ -270,9 +277,9 @@ def _signed_named(text: str, texts: OptionTexts) -> set[int]:
 
 def _denied(words: list[str], first: int, last: int, texts: OptionTexts) -> bool:
     """Whether the clause of words[first:last + 1] denies them, before ("not a dog") or after ("dog is wrong")."""
-    before = words[:first][::-1]
+    before = words[max(0, first - _CLAUSE_WORDS) : first][::-1]
     before = before[: before.index(BREAK)] if BREAK in before else before
-    after = words[last + 1 :]
+    after = words[last + 1 : last + 1 + _CLAUSE_WORDS]
     after = after[: after.index(BREAK)] if BREAK in after else after
     joined = next((at for at, word in enumerate(after) if word not in _JOINING), 0)
     if after[joined : joined + 1] in (["not"], ["no"]) and _option_follows(after[joined + 1 :], texts):
