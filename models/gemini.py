@@ -281,7 +281,7 @@ class _Streamed:
             refusal=refusal,
             input_tokens=getattr(usage, "prompt_token_count", None),
             audio_tokens=_audio_tokens(usage),
-            output_tokens=getattr(usage, "candidates_token_count", None),
+            output_tokens=_output_tokens(usage),
             thinking_tokens=getattr(usage, "thoughts_token_count", None),
             first_token_s=self.first,
             total_s=self.clock.seconds,
@@ -292,6 +292,13 @@ class _Streamed:
 #: The finish reasons of a complete answer, with this package's names for them, and those of a refusal.
 _FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
 _REFUSED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE")
+
+
+def _output_tokens(usage: Any) -> int | None:
+    """Return the tokens of answer and thinking, which are paid alike and counted apart; None if neither was counted."""
+    counts = [getattr(usage, name, None) for name in ("candidates_token_count", "thoughts_token_count")]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _audio_tokens(usage: Any) -> int | None:

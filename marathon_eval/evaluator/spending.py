@@ -152,7 +152,8 @@ class Spending:
     def _note(self, response: Response, model: Model, account: Account) -> None:
         if never_sent(response):
             return
-        if account.add(response.usage) or response.status == "error":
+        # a request that the content filter of the server refused was not answered by the model, and has no counts
+        if account.add(response.usage) or response.status in ("error", "refused"):
             return
         budget = self.budget
         # a judge without prices is one on this machine (budget_flags.py): its tokens cost nothing

@@ -186,6 +186,19 @@ def test_what_is_in_flight_is_cancelled() -> None:
     )
 
 
+def test_a_refusal_without_counts_ends_no_budget() -> None:
+    def refusing(_: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        for request in requests:
+            refused = Response("", "content_filter", "refused", "HTTP 400")
+            yield request, refused if request.prompt == "q0" else Response("B", usage=Usage(input_tokens=9))
+
+    spending = Spending(Budget(max_tokens_total=1000))
+    asked = [Request(f"q{n}") for n in range(3)]
+    responses = list(spending.through(refusing)(None, asked))  # type: ignore[arg-type]  # no model is needed
+    assert [response.status for _, response in responses] == ["refused", "ok", "ok"]
+    assert (spending.model.requests, spending.model.uncounted, spending.model.input_tokens) == (3, 1, 18)
+
+
 def test_an_estimate_without_a_rate_says_what_it_assumes() -> None:
     found = budget_estimate(Budget(max_tokens_total=100), [Request("four")], audio_seconds=10.0, rate=None)
     assert (found.tokens, found.assumed, found.cost) == (320 + 1 + 16, True, None)

@@ -80,6 +80,13 @@ def test_thinking_is_paid_beside_the_answer(
     assert (sent["maxOutputTokens"], sent.get("thinkingConfig")) == (limit, thinking)
 
 
+def test_thinking_counts_as_output_because_it_is_paid_as_such(server: FakeServer) -> None:
+    usage = one(model(server), Request("[think]")).usage
+    assert usage.details["thinking_tokens"] == 16
+    assert usage.output_tokens == 1 + 16
+    assert one(model(server), Request("q")).usage.output_tokens == 1
+
+
 def test_the_sdk_asks_again_and_the_clock_counts_the_last_attempt(
     server: FakeServer, clips: dict[int, Audio]
 ) -> None:
