@@ -252,9 +252,16 @@ def _allowed(rubric: Any) -> list[list[float]]:
     if not isinstance(rubric, list) or not rubric:
         raise RowError(f"the row's rubric must be a list of criteria, got {rubric!r}")
     scores = [criterion.get("choices") if isinstance(criterion, dict) else None for criterion in rubric]
-    if not all(isinstance(options, list) and options and max(options) > 0 for options in scores):
-        raise RowError("a criterion of the row's rubric has no list of possible scores")
+    if not all(isinstance(options, list) and _are_scores(options) for options in scores):
+        raise RowError(
+            "a criterion of the row's rubric has no list of possible scores, numbers of which one is above 0"
+        )
     return [[float(score) for score in options or ()] for options in scores]
+
+
+def _are_scores(options: Sequence[Any]) -> bool:
+    """Return whether these are numbers of which one is above 0."""
+    return all(isinstance(option, (int, float)) for option in options) and max(options, default=0) > 0
 
 
 def read_rubric(reply: str, allowed: Sequence[Sequence[float]]) -> float | None:

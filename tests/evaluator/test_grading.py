@@ -33,6 +33,7 @@ def grading(**keys: Any) -> Grading:
         ({"scale": [1, 5]}, '{"reason": "good", "grade": 4}', 4),
         ({"scale": [1, 5]}, '```json\n{"grade": 4, "reason": "so {far}"}\n```', 4),
         ({"scale": [1, 5]}, '{"grade": "4"}', 4),
+        ({"scale": [1, 5]}, '{"reason": "right,\n\tbut short", "grade": 4}', 4),
         ({"scale": [1, 5]}, "4", 4),
         ({"scale": [1, 5]}, " **4**.\n", 4),
         ({"scale": [1, 5]}, '{"grade": 4.0}', 4),
