@@ -24,6 +24,8 @@ _THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text", "su
 #: Reasons for an end that is none of the model's: the server gave up (`abort` of vLLM and SGLang, `error` of routers).
 _GIVEN_UP = ("abort", "aborted", "error", "cancelled", "canceled", "failed", "timeout")
 _TOOLS = ("tool_calls", "function_call")
+#: Other names for `length`: that of Mistral where the model's own limit is reached, and those of gateways.
+_CUT = ("model_length", "max_tokens", "max_output_tokens")
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Completion:
     refusal: list[str] = field(default_factory=list)
     reasoned: bool = False
     finish: str | None = None
+    #: Which of several answers is taken: the first that is heard of.
+    index: Any = None
     first: float | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
@@ -45,8 +49,11 @@ class Completion:
             raise NoAnswer(f"the server replied with an error: {_said(reply['error'])}")
         self.usage = reply.get("usage") or self.usage
         self.model = reply.get("model") or self.model
-        # of several answers only the first was asked for
+        # of several answers (n in extra_body) only the first was asked for; streamed, each has chunks of its own
         for choice in (reply.get("choices") or ())[:1]:
+            self.index = choice.get("index") if self.index is None else self.index
+            if choice.get("index") not in (None, self.index):
+                continue
             message = choice.get("delta" if streamed else "message") or {}
             before = len("".join(self.text)), self.reasoned
             self._read(message)
@@ -95,11 +102,12 @@ class Completion:
         output = self.usage.get("completion_tokens_details") or {}
         spent = self.usage.get("completion_tokens")
         thinking = output.get("reasoning_tokens") or (spent if self.reasoned and not text.strip() else None)
-        if self.finish == "content_filter":
+        finish = "length" if self.finish.lower() in _CUT else self.finish
+        if finish == "content_filter":
             refusal = refusal or "the content filter stopped the answer"
         return ServerReply(
             text=text,
-            finish_reason=self.finish,
+            finish_reason=finish,
             refusal=refusal or None,
             input_tokens=self.usage.get("prompt_tokens"),
             audio_tokens=prompt.get("audio_tokens"),
