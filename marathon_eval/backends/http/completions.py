@@ -36,6 +36,9 @@ class Completion:
     text: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     reasoned: bool = False
+    #: Whether there was a message, and whether it was speech.
+    messages: bool = False
+    spoken: bool = False
     finish: str | None = None
     #: Which of several answers is taken: the first that is heard of.
     index: Any = None
@@ -54,7 +57,9 @@ class Completion:
             self.index = choice.get("index") if self.index is None else self.index
             if choice.get("index") not in (None, self.index):
                 continue
-            message = choice.get("delta" if streamed else "message") or {}
+            message = choice.get("delta" if streamed else "message")
+            self.messages = self.messages or message is not None
+            message = message or {}
             before = len("".join(self.text)), self.reasoned
             self._read(message)
             if streamed and self.first is None and (len("".join(self.text)), self.reasoned) != before:
@@ -63,6 +68,7 @@ class Completion:
 
     def _read(self, message: Mapping[str, Any]) -> None:
         self.reasoned = self.reasoned or any(message.get(name) for name in _THINKING)
+        self.spoken = self.spoken or bool(message.get("audio"))
         self.refusal.append(message.get("refusal") or "")
         content = message.get("content")
         if content is None or isinstance(content, str):
@@ -98,6 +104,12 @@ class Completion:
             raise NoAnswer(f"the server gave up with the reason '{self.finish}' after {text[:80]!r}")
         if self.finish in _TOOLS and not text.strip() and not refusal:
             raise NoAnswer(f"the model called a tool in place of an answer (finish_reason {self.finish})")
+        if not self.messages and self.finish != "content_filter":
+            raise NoAnswer("the server's reply holds no message: it is no chat completion")
+        if self.spoken and not text.strip() and not refusal:
+            raise NoAnswer(
+                'the model answered in speech; ask it for text: extra_body={"modalities": ["text"]} in its arguments'
+            )
         prompt = self.usage.get("prompt_tokens_details") or {}
         output = self.usage.get("completion_tokens_details") or {}
         spent = self.usage.get("completion_tokens")

@@ -87,6 +87,17 @@ def test_of_several_streamed_answers_the_first_is_taken() -> None:
     assert (response.text, response.finish_reason) == ("The cat", "stop")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_of_another_kind_is_no_empty_answer(stream: bool) -> None:
+    spoken = {"content": None, "audio": {"id": "1", "transcript": "B", "data": "AAAA"}}
+    body: Any = chunks([spoken]) if stream else completion(spoken)
+    assert "the model answered in speech; ask it for text" in str(answered(body, stream=stream).error)
+    both = {**spoken, "content": "B"}
+    assert answered(chunks([both]) if stream else completion(both), stream=stream).text == "B"
+    old = completion({}, choices=[{"index": 0, "text": "B", "finish_reason": "stop"}])
+    assert "holds no message" in str(answered([old] if stream else old, stream=stream).error)
+
+
 def test_a_call_of_a_tool_is_no_answer_unless_there_is_a_text_too() -> None:
     assert answered(completion({"content": "B"}, "tool_calls"), stream=False).text == "B"
     alone = answered(completion({"content": None, "tool_calls": []}, "tool_calls"), stream=False)
