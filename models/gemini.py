@@ -251,7 +251,8 @@ class _Streamed:
         feedback = chunk.prompt_feedback
         if feedback is not None and feedback.block_reason is not None:
             self.block = f"{feedback.block_reason.name} {feedback.block_reason_message or ''}".strip()
-        for candidate in (chunk.candidates or ())[:1]:
+        # of several answers (candidate_count in extra_config) only the first was asked for
+        for candidate in [one for one in chunk.candidates or () if not one.index][:1]:
             for part in (candidate.content and candidate.content.parts) or ():
                 if part.text and self.first is None and streamed:
                     self.first = self.clock.seconds
