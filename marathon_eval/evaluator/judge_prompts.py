@@ -206,13 +206,13 @@ def _grade_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
     """Build one call per rater, or two with a second answer: behind it and before it. Raises RowError."""
     grading = kind.grading
     assert grading is not None
-    question = kind.task.writer.question
-    target = doc.target if isinstance(doc.target, str) else "; ".join(doc.target or ())
+    asked = kind.task.writer.question.text_for(doc.fields)
+    target = _reference(kind.task, doc, asked)
     if not target and grading.spec.reference == "required":
         raise RowError("the row has no right answer; `reference: optional` grades without")
     values = {
         **kind.values(doc, response),
-        "asked": question.text_for(doc.fields),
+        "asked": asked,
         "reference": "" if grading.spec.reference == "none" else target,
         "criteria": [{"name": name, "text": text} for name, text in grading.criteria.items()],
         "form": grading.form(),
@@ -221,6 +221,16 @@ def _grade_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
         seed = kind.spec.seed + 100 * rater if kind.spec.raters > 1 else None
         for order, answers in _orders(kind, doc, values["response"]).items():
             yield kind.call((doc.doc_id, rater, order), {**values, **answers}, grading.read, seed)
+
+
+def _reference(task: Task, doc: Doc, asked: str) -> str:
+    """Return the right answers as the judge reads them: a letter with its option, if the question does not show the options."""
+    targets = (doc.target,) if isinstance(doc.target, str) else doc.target or ()
+    context = task.context(doc)
+    if not context.free_gold and not all(text in asked for text in context.choices):
+        options = dict(zip(context.letters, context.choices, strict=False))
+        targets = tuple(f"{each}. {options[each]}" if each in options else each for each in targets)
+    return "; ".join(targets)
 
 
 def _orders(kind: JudgeKind, doc: Doc, response: str) -> dict[AnswerOrder, dict[str, str]]:
