@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Model, Request, Response, Usage
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
@@ -163,6 +164,19 @@ def test_unknown_audio_tokens_cost_the_higher_price() -> None:
     assert budget.cost(100, 0, 80) == pytest.approx((80 * 10 + 20) / 1e6)
     assert budget.cost(100, 0, None) == pytest.approx(1000 / 1e6)
     assert budget.cost(100, 0, 500) == pytest.approx(1000 / 1e6), "no more audio than went in"
+
+
+def test_a_request_of_text_alone_has_no_audio_to_pay() -> None:
+    def inner(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        for request in requests:
+            yield request, Response("A", usage=Usage(input_tokens=100, output_tokens=10))
+
+    spending = Spending(Budget(prices={"in": 1.0, "out": 5.0, "audio": 40.0}))
+    heard = Request("heard", (Audio("clip.wav"),))
+    list(spending.through(inner)(None, [Request("read")]))  # type: ignore[arg-type]  # no model is needed
+    assert spending.model.cost == pytest.approx((100 * 1 + 10 * 5) / 1e6)
+    list(spending.through(inner)(None, [heard]))  # type: ignore[arg-type]  # as above
+    assert spending.model.cost == pytest.approx((200 * 1 + 20 * 5 + 100 * 39) / 1e6)
 
 
 def test_what_is_in_flight_is_cancelled() -> None:
