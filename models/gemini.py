@@ -69,7 +69,7 @@ class Gemini(APIAudio):
         """Add what is sent about thinking to models that take a level; earlier names have it in their arguments."""
         if not _by_level(self.settings.model.rpartition("/")[2]):
             return super().identity()
-        return {**super().identity(), "thinking": self._thinking(), "thinking_room": self._thinking_room()}
+        return {**super().identity(), "thinking": self._thinking(), "thinking_room": self.thinking_room}
 
     def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
         try:
@@ -99,7 +99,7 @@ class Gemini(APIAudio):
         """Return the GenerateContentConfig; any change here must raise `version`."""
         generation, thinking = request.generation, self._thinking()
         config: dict[str, Any] = {
-            "max_output_tokens": generation.max_new_tokens + self._thinking_room(),
+            "max_output_tokens": generation.max_new_tokens + self.thinking_room,
             "temperature": generation.temperature,
             "automatic_function_calling": {"disable": True},
         }
@@ -132,7 +132,8 @@ class Gemini(APIAudio):
             return {"thinking_budget": budget}
         return {"thinking_budget": 0} if name.startswith("gemini-2.5-flash") else {}
 
-    def _thinking_room(self) -> int:
+    @property
+    def thinking_room(self) -> int:
         """Return the tokens for thinking, which the API counts as output: `thinking_tokens=`, or what little thinking takes."""
         settings = self.settings
         if settings.thinking_tokens is not None or settings.thinking_budget is not None:

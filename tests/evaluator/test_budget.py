@@ -213,6 +213,32 @@ def test_a_refusal_without_counts_ends_no_budget() -> None:
     assert (spending.model.requests, spending.model.uncounted, spending.model.input_tokens) == (3, 1, 18)
 
 
+@pytest.mark.parametrize(
+    ("model", "args", "room"),
+    [
+        ("openai_audio", "model=m", 0),
+        ("openai_audio", "model=m,thinking_tokens=100", 100),
+        ("gemini", "model=gemini-2.5-flash", 0),
+        ("gemini", "model=gemini-2.5-pro,thinking_budget=128", 128),
+        ("gemini", "model=gemini-3-flash", 1024),
+    ],
+)
+def test_a_dry_run_counts_the_tokens_that_thinking_may_take(
+    model: str,
+    args: str,
+    room: int,
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "a key of a test, long enough")
+    flags = ("--model_args", f"{args},base_url=http://127.0.0.1:9", "--prices", "in=0,out=1", "--dry_run")
+    assert main(command(place, *flags, model=model)) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["costs"][0]["most_output_tokens"] == 10 * (16 + room)
+    assert plan["estimate"]["cost"] == pytest.approx(10 * (16 + room) / 1e6)
+
+
 def test_an_estimate_without_a_rate_says_what_it_assumes() -> None:
     found = budget_estimate(Budget(max_tokens_total=100), [Request("four")], audio_seconds=10.0, rate=None)
     assert (found.tokens, found.assumed, found.cost) == (320 + 1 + 16, True, None)
