@@ -69,7 +69,7 @@ class Gemini(APIAudio):
         """Add what is sent about thinking to models that take a level; earlier names have it in their arguments."""
         if not _by_level(self.settings.model.rpartition("/")[2]):
             return super().identity()
-        return {**super().identity(), "thinking": self._thinking(), "thinking_room": self._thinking_room()}
+        return {**super().identity(), "thinking": self._thinking(), "thinking_room": self.thinking_room}
 
     def connect(self, key: str) -> AbstractAsyncContextManager[Any]:
         try:
@@ -99,7 +99,7 @@ class Gemini(APIAudio):
         """Return the GenerateContentConfig; any change here must raise `version`."""
         generation, thinking = request.generation, self._thinking()
         config: dict[str, Any] = {
-            "max_output_tokens": generation.max_new_tokens + self._thinking_room(),
+            "max_output_tokens": generation.max_new_tokens + self.thinking_room,
             "temperature": generation.temperature,
             "automatic_function_calling": {"disable": True},
         }
@@ -132,7 +132,8 @@ class Gemini(APIAudio):
             return {"thinking_budget": budget}
         return {"thinking_budget": 0} if name.startswith("gemini-2.5-flash") else {}
 
-    def _thinking_room(self) -> int:
+    @property
+    def thinking_room(self) -> int:
         """Return the tokens for thinking, which the API counts as output: `thinking_tokens=`, or what little thinking takes."""
         settings = self.settings
         if settings.thinking_tokens is not None or settings.thinking_budget is not None:
@@ -251,7 +252,8 @@ class _Streamed:
         feedback = chunk.prompt_feedback
         if feedback is not None and feedback.block_reason is not None:
             self.block = f"{feedback.block_reason.name} {feedback.block_reason_message or ''}".strip()
-        for candidate in (chunk.candidates or ())[:1]:
+        # of several answers (candidate_count in extra_config) only the first was asked for
+        for candidate in [one for one in chunk.candidates or () if not one.index][:1]:
             for part in (candidate.content and candidate.content.parts) or ():
                 if part.text and self.first is None and streamed:
                     self.first = self.clock.seconds
@@ -281,7 +283,7 @@ class _Streamed:
             refusal=refusal,
             input_tokens=getattr(usage, "prompt_token_count", None),
             audio_tokens=_audio_tokens(usage),
-            output_tokens=getattr(usage, "candidates_token_count", None),
+            output_tokens=_output_tokens(usage),
             thinking_tokens=getattr(usage, "thoughts_token_count", None),
             first_token_s=self.first,
             total_s=self.clock.seconds,
@@ -292,6 +294,13 @@ class _Streamed:
 #: The finish reasons of a complete answer, with this package's names for them, and those of a refusal.
 _FINISHED = {"STOP": "stop", "MAX_TOKENS": "length"}
 _REFUSED = ("SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE")
+
+
+def _output_tokens(usage: Any) -> int | None:
+    """Return the tokens of answer and thinking, which are paid alike and counted apart; None if neither was counted."""
+    counts = [getattr(usage, name, None) for name in ("candidates_token_count", "thoughts_token_count")]
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def _audio_tokens(usage: Any) -> int | None:

@@ -77,6 +77,10 @@ class NemotronHOmni(ChatModel):
         if self.settings.thinking_tokens:
             self.answer_begins = THOUGHT_ENDS
 
+    @property
+    def thinking_room(self) -> int:
+        return self.settings.thinking_tokens
+
     @classmethod
     def unfit_press(cls, press: type[Press]) -> str | None:
         if issubclass(press, PruningPress) and press.needs_projections:
@@ -189,7 +193,7 @@ class NemotronHOmni(ChatModel):
             yield from ((request, response) for request in asked[longer])
 
     def _longer(self, request: Request) -> Request:
-        limit = request.generation.max_new_tokens + self.settings.thinking_tokens
+        limit = request.generation.max_new_tokens + self.thinking_room
         return replace(request, generation=replace(request.generation, max_new_tokens=limit))
 
 

@@ -7,6 +7,7 @@ template, or used as it is if there is none.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from marathon_eval.api.model import ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template, default_template
 from marathon_eval.errors import MarathonError, RowError
+from marathon_eval.scoring.thought_marks import mark_beginnings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +48,7 @@ class TextLM(HFAudio):
     _model: Any = None
     _tokenizer: Any = None
     _template: str | None = None
+    _marks: Mapping[int, str] = MappingProxyType({})
 
     def generate(self, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
         """Answer as `Model.generate` does. Raises MarathonError when the weights cannot be downloaded or loaded."""
@@ -94,6 +97,7 @@ class TextLM(HFAudio):
         if device_map(self.args.device_map, device) is None:
             model.to(device)
         self._template = chat_template(folder) or default_template(self._tokenizer.chat_template, str(folder))
+        self._marks = self._thought_tokens()
         self._model = model.eval()
 
     def _answered(self, request: Request) -> Response:
@@ -136,7 +140,7 @@ class TextLM(HFAudio):
         broken = logits.broken_at(0, len(generated))
         if broken is not None:
             raise RowError(broken_logits(broken))
-        text = self._tokenizer.decode(generated, skip_special_tokens=True)
+        text = self._decoded(generated)
         cut = min((text.index(stop) for stop in generation.stop if stop in text), default=len(text))
         ended = cut < len(text) or bool(generated and generated[-1] in self._ends())
         usage = Usage(input_tokens=ids.shape[1], output_tokens=len(generated), heard_seconds=0.0)
@@ -160,6 +164,25 @@ class TextLM(HFAudio):
             **self.settings.chat_args,
         )
         return chat
+
+    def _thought_tokens(self) -> dict[int, str]:
+        """Return the special tokens that begin or end a thought, such as Magistral's `[THINK]`, by their ids."""
+        vocabulary = self._tokenizer.get_vocab()
+        found = {vocabulary[text]: text for text in mark_beginnings() if text in vocabulary}
+        return {
+            token: text
+            for token, text in found.items()
+            if not self._tokenizer.decode([token], skip_special_tokens=True)
+        }
+
+    def _decoded(self, tokens: Sequence[int]) -> str:
+        """Decode without special tokens, except those of thoughts, which would else run into the answer."""
+        text, start = "", 0
+        for place, token in enumerate(tokens):
+            if token in self._marks:
+                text += self._tokenizer.decode(tokens[start:place], skip_special_tokens=True)
+                text, start = text + self._marks[token], place + 1
+        return text + str(self._tokenizer.decode(tokens[start:], skip_special_tokens=True))
 
     def _ends(self) -> list[int]:
         """Return the ids of all tokens that end an answer."""

@@ -123,7 +123,8 @@ class Metric(ABC):
     """Computes one entry of `metric_list`. `name` is its key in the results."""
 
     name: str
-    higher_is_better: bool = True
+    #: None where neither is better and 0 is best, as of a bias.
+    higher_is_better: bool | None = True
     #: The entry of `metric_list` that it was built from.
     spec: Mapping[str, Any] = MappingProxyType({})
     #: Whether the tally reads the row itself and not only its score.
@@ -187,7 +188,7 @@ class Mean(Metric):
         self,
         name: str,
         score: Callable[[ScoredRow], float | None],
-        higher_is_better: bool = True,
+        higher_is_better: bool | None = True,
         empty: float = float("nan"),
         counts_unscored: bool = False,
         share: bool = False,

@@ -261,6 +261,11 @@ class Model(ABC):
         return False
 
     @property
+    def thinking_room(self) -> int:
+        """The most tokens of thinking that a response may have beside its `max_new_tokens`."""
+        return 0
+
+    @property
     def members(self) -> tuple[Model, ...]:
         """The models that judge when this one is the judge: itself, or those of a panel."""
         return (self,)

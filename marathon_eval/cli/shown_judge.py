@@ -99,7 +99,7 @@ def reply_lines(judge: Mapping[str, Any], answers: Sequence[str | None]) -> Iter
 def _reason(reply: str) -> str:
     """Return the reason that a reply in JSON gives, and any other reply as it is."""
     try:
-        read = json.loads(reply)
+        read = json.loads(reply, strict=False)
     except (ValueError, RecursionError):
         return reply
     reason = read.get("reason") if isinstance(read, dict) else None

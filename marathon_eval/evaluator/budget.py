@@ -94,14 +94,16 @@ def budget_estimate(
     rate: float | None,
     judge: JudgeShare = JudgeShare(),  # noqa: B008 - never changed
     text_to_come: int = 0,
+    thinking_room: int = 0,
 ) -> BudgetEstimate:
     """Estimate tokens and cost of requests with so many seconds of audio, each with its longest answer, and of a judge's.
 
-    `text_to_come` are the tokens that the requests will have beside their text of now.
+    `text_to_come` are the tokens that the requests will have beside their text of now, `thinking_room` the most that the
+    model may think on each of them.
     """
     audio = math.ceil(audio_seconds * (ASSUMED_AUDIO_RATE if rate is None else rate))
     into = audio + text_tokens(requests) + text_to_come
-    out = sum(request.generation.max_new_tokens for request in requests)
+    out = sum(request.generation.max_new_tokens + thinking_room for request in requests)
     count, tokens = len(requests) + judge.requests, into + out + judge.input_tokens + judge.output_tokens
     cost = budget.cost(into, out, audio) + judge.cost if budget.prices or budget.judge_prices else None
     limits = {

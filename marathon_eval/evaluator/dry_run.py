@@ -181,7 +181,8 @@ def _estimate(
     seconds = sum(encoded_seconds(plan.models[0], request, facts) for request in misses)
     judged = share_of(costs[1], budget.judge_prices)
     to_come = costs[2].tokens_to_come
-    return budget_estimate(budget, misses, seconds, costs[0].token_rate, judged, to_come)
+    room = plan.models[0].thinking_room
+    return budget_estimate(budget, misses, seconds, costs[0].token_rate, judged, to_come, room)
 
 
 def encoded_seconds(model: Model, request: Request, facts: Mapping[Audio, AudioFacts]) -> float:
@@ -288,7 +289,7 @@ def _cost(
         audio_tokens=None
         if rate is None
         else round(rate * sum(encoded_seconds(model, request, facts) for request in misses)),
-        most_output_tokens=sum(request.generation.max_new_tokens for request in misses),
+        most_output_tokens=sum(request.generation.max_new_tokens + model.thinking_room for request in misses),
         forecast_s=None if left is None else round(left / at_once, 1),
         timed=forecast.timed,
         padded_to=getattr(model, "padded_to", None),

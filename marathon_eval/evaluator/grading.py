@@ -223,7 +223,8 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 def _objects(reply: str) -> Iterator[Mapping[str, Any]]:
     """Yield the JSON objects of a text, the outermost ones, in order."""
-    decoder, at = json.JSONDecoder(), 0
+    # not strict: models write line breaks into the reason as they are
+    decoder, at = json.JSONDecoder(strict=False), 0
     for _ in range(OBJECTS_TRIED):
         at = reply.find("{", at)
         if at < 0:

@@ -134,5 +134,5 @@ def _cost(judge: Judge, name: str, member: Model, calls: Sequence[Call], tokens_
         hits=len(distinct) - len(missing),
         misses=len(missing),
         input_tokens=text_tokens(missing) + tokens_to_come,
-        output_tokens=sum(request.generation.max_new_tokens for request in missing),
+        output_tokens=sum(request.generation.max_new_tokens + member.thinking_room for request in missing),
     )

@@ -206,13 +206,13 @@ def _grade_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
     """Build one call per rater, or two with a second answer: behind it and before it. Raises RowError."""
     grading = kind.grading
     assert grading is not None
-    question = kind.task.writer.question
-    target = doc.target if isinstance(doc.target, str) else "; ".join(doc.target or ())
+    asked = kind.task.writer.question.text_for(doc.fields)
+    target = _reference(kind.task, doc, asked)
     if not target and grading.spec.reference == "required":
         raise RowError("the row has no right answer; `reference: optional` grades without")
     values = {
         **kind.values(doc, response),
-        "asked": question.text_for(doc.fields),
+        "asked": asked,
         "reference": "" if grading.spec.reference == "none" else target,
         "criteria": [{"name": name, "text": text} for name, text in grading.criteria.items()],
         "form": grading.form(),
@@ -221,6 +221,16 @@ def _grade_calls(kind: JudgeKind, doc: Doc, response: Parted) -> Iterator[Call]:
         seed = kind.spec.seed + 100 * rater if kind.spec.raters > 1 else None
         for order, answers in _orders(kind, doc, values["response"]).items():
             yield kind.call((doc.doc_id, rater, order), {**values, **answers}, grading.read, seed)
+
+
+def _reference(task: Task, doc: Doc, asked: str) -> str:
+    """Return the right answers as the judge reads them: a letter with its option, if the question does not show the options."""
+    targets = (doc.target,) if isinstance(doc.target, str) else doc.target or ()
+    context = task.context(doc)
+    if not context.free_gold and not all(text in asked for text in context.choices):
+        options = dict(zip(context.letters, context.choices, strict=False))
+        targets = tuple(f"{each}. {options[each]}" if each in options else each for each in targets)
+    return "; ".join(targets)
 
 
 def _orders(kind: JudgeKind, doc: Doc, response: str) -> dict[AnswerOrder, dict[str, str]]:
@@ -252,9 +262,16 @@ def _allowed(rubric: Any) -> list[list[float]]:
     if not isinstance(rubric, list) or not rubric:
         raise RowError(f"the row's rubric must be a list of criteria, got {rubric!r}")
     scores = [criterion.get("choices") if isinstance(criterion, dict) else None for criterion in rubric]
-    if not all(isinstance(options, list) and options and max(options) > 0 for options in scores):
-        raise RowError("a criterion of the row's rubric has no list of possible scores")
+    if not all(isinstance(options, list) and _are_scores(options) for options in scores):
+        raise RowError(
+            "a criterion of the row's rubric has no list of possible scores, numbers of which one is above 0"
+        )
     return [[float(score) for score in options or ()] for options in scores]
+
+
+def _are_scores(options: Sequence[Any]) -> bool:
+    """Return whether these are numbers of which one is above 0."""
+    return all(isinstance(option, (int, float)) for option in options) and max(options, default=0) > 0
 
 
 def read_rubric(reply: str, allowed: Sequence[Sequence[float]]) -> float | None:

@@ -33,7 +33,7 @@ class Account:
     cost: float = 0.0
     uncounted: int = 0
 
-    def add(self, usage: Usage) -> bool:
+    def add(self, request: Request, usage: Usage) -> bool:
         """Count one answered request; return whether its tokens are known."""
         self.requests += 1
         if usage.input_tokens is None and usage.output_tokens is None:
@@ -43,7 +43,9 @@ class Account:
         self.input_tokens += into
         self.output_tokens += out
         self.audio_tokens += usage.audio_tokens or 0
-        self.cost += price_of(self.prices, into, out, usage.audio_tokens)
+        # where the audio tokens are not known, a request of text alone had none
+        audio = 0 if usage.audio_tokens is None and not request.audios else usage.audio_tokens
+        self.cost += price_of(self.prices, into, out, audio)
         return True
 
     def as_json(self) -> dict[str, Any]:
@@ -97,7 +99,7 @@ class Spending:
                     for request, response in answers:
                         waiting.pop(request, None)
                         yield request, response  # first of all, so that it is kept whatever follows
-                        self._note(response, model, account)
+                        self._note(request, response, model, account)
                         if self.spent() is not None:
                             break
             if waiting:
@@ -149,10 +151,11 @@ class Spending:
         limit = self.budget.max_requests
         return None if limit is None else max(0, limit - sum(each.requests for each in self._accounts()))
 
-    def _note(self, response: Response, model: Model, account: Account) -> None:
+    def _note(self, request: Request, response: Response, model: Model, account: Account) -> None:
         if never_sent(response):
             return
-        if account.add(response.usage) or response.status == "error":
+        # a request that the content filter of the server refused was not answered by the model, and has no counts
+        if account.add(request, response.usage) or response.status in ("error", "refused"):
             return
         budget = self.budget
         # a judge without prices is one on this machine (budget_flags.py): its tokens cost nothing

@@ -10,6 +10,7 @@ from typing import Any
 from marathon_eval.api.model import Request, Response, Usage
 from marathon_eval.api.same_failures import never_sent
 from marathon_eval.evaluator.split import Split
+from marathon_eval.scoring.reasoning import parted
 
 #: What the model answers from, once it has taken notes on each window.
 _NOTES = "Notes on the parts of a recording, in order:\n\n{notes}\n\n{question}"
@@ -91,12 +92,26 @@ def _combined(request: Request, split: Split, sources: Sequence[Response]) -> Re
         return replace(sources[-1], status=_status([*parts, sources[-1]]), usage=usage)
     ended = "length" if any(part.finish_reason == "length" for part in parts) else parts[-1].finish_reason
     if split.windows.combine == "join":
-        text = " ".join(part.text.strip() for part in parts if part.text.strip())
-        return Response(text, ended, _status(parts), usage=usage)
+        return Response(_joined([part.text for part in parts]), ended, _status(parts), usage=usage)
     answers = [split.read(part.text) for part in parts]
     chosen = parts[_chosen(answers, split.windows.combine)]
     details = {**usage.details, "window_answers": answers}
     return replace(chosen, status=_status(parts), usage=replace(usage, details=details))
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Return the windows' texts without their thoughts, joined by spaces.
+
+    A closing mark would make a thought of all windows before it. Where a window never ends its thought, its text stands
+    alone, so that the row is unanswered.
+    """
+    answers: list[str] = []
+    for text in texts:
+        answer = parted(text).answer
+        if answer is None:
+            return text
+        answers.append(answer)
+    return " ".join(answer for answer in answers if answer)
 
 
 def _chosen(answers: Sequence[str | None], combine: str) -> int:

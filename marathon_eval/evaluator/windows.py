@@ -22,6 +22,7 @@ from marathon_eval.evaluator.config import RunConfig, parse_args
 from marathon_eval.evaluator.doc_requests import DocRequests
 from marathon_eval.evaluator.requests import RequestPool, seconds_of
 from marathon_eval.evaluator.split import AnswerReader, Split
+from marathon_eval.task.judged_readings import readings_without_judge
 from marathon_eval.task.yaml.long_audio import LongAudio, LongAudioRule, Windows
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def with_windows(
     """Return the pool with a split for each request whose clip is longer than its task's window.
 
     A row of several clips that are longer together becomes an error row. Raises MarathonError for a flag that cannot be
-    read, and if two tasks cut one and the same request differently.
+    read, if two tasks cut one and the same request differently, and for a choice by answers that only a judge reads.
     """
     flag = None if config.long_audio is None else parse_long_audio(config.long_audio)
     rules = {
@@ -105,6 +106,11 @@ def _cut(
                 "of one clip into windows"
             )
             return DocRequests(item.doc, [], error)
+        if windows.combine in ("vote", "last") and not readings_without_judge(task.config, task.readings):
+            raise MarathonError(
+                f"{task.path}: long_audio: combine: {windows.combine} chooses a window by its answer, and only a judge reads the "
+                "answers of this task: take combine=map_reduce, or combine=join for transcripts"
+            )
         split = _split(request, windows, seconds, reader_of(task, item.doc))
         if request in splits and splits[request].windows != windows:
             raise MarathonError(
@@ -180,7 +186,12 @@ def _generation(generation: Generation, windows: Windows) -> Generation:
 
 
 def reader_of(task: Task, doc: Doc) -> AnswerReader:
-    """Return what reads a row's answer from a text as the task's headline does, else its first reading."""
+    """Return what reads a row's answer from a text as the task's headline does, else its first reading.
+
+    A judge reads whole answers only: in place of a reading of its verdicts stands the first one without a judge, if any.
+    """
     headline = task.config.headline
     name = headline.reading if headline is not None else next(iter(task.readings))
+    plain = readings_without_judge(task.config, task.readings)
+    name = name if name in plain or not plain else plain[0]
     return AnswerReader(task.readings[name].pipeline, task.context(doc))

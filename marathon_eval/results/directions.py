@@ -19,8 +19,8 @@ def marked(heading: str, falls: bool, mark: str = LOWER) -> str:
     return f"{heading} {mark}" if falls else heading
 
 
-def directions(task: TaskResult) -> dict[str, bool]:
-    """Return for each metric of a task whether higher is better. Raises MarathonError for an unknown metric."""
+def directions(task: TaskResult) -> dict[str, bool | None]:
+    """Return for each metric of a task whether higher is better, None where 0 is best. Raises MarathonError for an unknown metric."""
     return {
         name: kind_of_entry(name, json.dumps(entry, sort_keys=True, default=str), task.task).higher_is_better
         for named in task.metrics.values()
@@ -42,6 +42,7 @@ def _falls(name: str, entry: Mapping[str, Any], task: str) -> bool:
     if entry.get("hf_evaluate") or str(entry.get("metric")).startswith("evaluate:"):
         return entry.get("higher_is_better") is False
     try:
-        return not kind_of_entry(name, json.dumps(entry, sort_keys=True, default=str), task).higher_is_better
+        kind = kind_of_entry(name, json.dumps(entry, sort_keys=True, default=str), task)
     except MarathonError:  # a metric that this version does not know
         return False
+    return kind.higher_is_better is False

@@ -113,6 +113,9 @@ def _measured(limit: Limit, a: TaskRows, b: TaskRows) -> _Measured:
     if isinstance(found, str):
         return _Measured(limit, 1.0, None, found)
     first, second, clusters, metric = found
+    if metric.higher_is_better is None:
+        why = f"{reading} {metric_name} is best at 0: neither its rise nor its fall is a loss"
+        return _Measured(limit, 1.0, None, why)
     unit = _unit(headline)
     if abs(limit.points) > abs(float(headline.get("scale", 1.0))) and _is_fraction(metric, reading, a, b):
         raise MarathonError(_percent_told(limit, headline))

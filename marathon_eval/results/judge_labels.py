@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -201,13 +202,22 @@ def _label(value: Any, where: str) -> str | None:
 
 def _number(value: Any, where: str) -> float | None:
     try:
-        return None if value in (None, "") else float(value)
+        number = None if value in (None, "") else float(value)
     except (TypeError, ValueError, OverflowError):
         raise MarathonError(f"{where}: score must be a number, got {value!r}") from None
+    if number is not None and not math.isfinite(number):
+        raise MarathonError(
+            f"{where}: score must be a finite number, or empty for a row without one, got {value!r}"
+        )
+    return number
 
 
 def _whole(value: Any, where: str) -> int:
     try:
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
-        raise MarathonError(f"{where}: doc_id must be a row's number, got {value!r}") from None
+        number = None
+    # int() takes 1.7 for 1, and true for 1
+    if number is None or isinstance(value, bool) or (isinstance(value, float) and value != number):
+        raise MarathonError(f"{where}: doc_id must be a row's number, got {value!r}")
+    return number

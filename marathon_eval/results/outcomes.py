@@ -25,7 +25,7 @@ _VERDICTS = ("accuracy", "acc", "exact_match")
 _OVER_ROWS = ("macro_f1", "weighted_f1", "binary_f1", "f1", "audiomarathon.f1")
 _MAJORITY = "majority"
 #: Metrics whose scores are grades on a scale of their own, of which 1 may be the worst.
-_GRADES = ("judge_score", "reference_score", "rubric_score", "other_grade", "grade")
+_GRADES = ("judge_score", "reference_score", "rubric_score", "other_grade", "grade", "position_bias")
 
 
 class Outcome(NamedTuple):
@@ -111,7 +111,7 @@ def is_grade(name: str) -> bool:
     Shares of votes, such as `grade_win_rate`, are none.
     """
     plain = name.partition("[")[0]
-    return plain in _GRADES or (plain.startswith("grade_") and not plain.endswith(("_rate", "_bias")))
+    return plain in _GRADES or (plain.startswith("grade_") and not plain.endswith("_rate"))
 
 
 @cache

@@ -29,9 +29,9 @@ class TaskScore(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """Says whether a metric's higher values are better, and whether 1 stands for 100 %."""
+    """Says whether a metric's higher values are better (None: 0 is best), and whether 1 stands for 100 %."""
 
-    higher_is_better: bool
+    higher_is_better: bool | None
     is_fraction: bool
 
 
@@ -92,7 +92,8 @@ def _unit(score: TaskScore) -> _Unit | None:
     elif abs(score.scale) != 1:
         whole = math.copysign(_POINTS, score.scale)
     name = str(entry.get("metric", score.metric))
-    return _Unit(kind.higher_is_better != (score.scale > 0), whole, name)
+    falls = kind.higher_is_better is not None and kind.higher_is_better != (score.scale > 0)
+    return _Unit(falls, whole, name)
 
 
 def _kind(entry: Mapping[str, Any], name: str, task: str) -> _Kind | None:

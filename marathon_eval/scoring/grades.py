@@ -152,13 +152,13 @@ def grade_win_rate() -> Metric:
 
 
 def grade_position_bias() -> Metric:
-    """Build the answer's grade in second place minus that in first; above 0, the judges favour the second."""
+    """Build the answer's grade in second place minus that in first; above 0, the judges favour the second; 0 is best."""
 
     def score(row: ScoredRow) -> float | None:
         differences = [second.grade() - first.grade() for first, second in _swapped(row)]
         return mean(differences) if differences else None
 
-    return Mean("grade_position_bias", score, higher_is_better=False)
+    return Mean("grade_position_bias", score, higher_is_better=None)
 
 
 def grade_flip_rate() -> Metric:

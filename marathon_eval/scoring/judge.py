@@ -172,13 +172,13 @@ def win_rate() -> Metric:
 
 
 def position_bias() -> Metric:
-    """Build the answer's score in second place minus that in first; above 0, the judge favours the second."""
+    """Build the answer's score in second place minus that in first; above 0, the judge favours the second; 0 is best."""
 
     def score(row: ScoredRow) -> float | None:
         pair = pair_of(row)
         return pair.straight.answer - pair.swapped.answer if pair.straight and pair.swapped else None
 
-    return Mean("position_bias", score, higher_is_better=False)
+    return Mean("position_bias", score, higher_is_better=None)
 
 
 def flip_rate() -> Metric:

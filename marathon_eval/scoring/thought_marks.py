@@ -58,3 +58,14 @@ MARKS = (
     Marks("harmony without tokens", "assistantanalysis", ("assistantfinal",), at_start=True),
     Marks("harmony without tokens or role", "analysis", ("assistantfinal",), at_start=True),
 )
+
+
+def mark_beginnings() -> set[str]:
+    """Return all texts that a tag, or a mark of a family whose closing mark ends nothing else, may begin with.
+
+    A tokenizer may have a special token for a whole mark or for its beginning.
+    """
+    families = [marks for marks in MARKS if marks.alone and not marks.at_start]
+    texts = [text for marks in families for text in (marks.opening, *marks.closing)]
+    texts += [bracket + name + ">" for name in TAGS for bracket in ("<", "</")]
+    return {text[:length] for text in texts for length in range(1, len(text) + 1)}

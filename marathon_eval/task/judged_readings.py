@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from marathon_eval.errors import MarathonError, unknown
 from marathon_eval.scoring.grades import GRADE_FILTERS, GRADE_METRICS
@@ -30,6 +30,12 @@ def judge_kinds(config: TaskConfig) -> dict[str, JudgePrompt]:
 def readings_of_kind(spec: JudgePrompt) -> list[str]:
     """Return the names of the readings that use a kind's verdicts."""
     return [spec.readings] if isinstance(spec.readings, str) else list(spec.readings)
+
+
+def readings_without_judge(config: TaskConfig, readings: Iterable[str]) -> list[str]:
+    """Return those of a task's readings that use no judge's verdict."""
+    judged = {name for spec in judge_kinds(config).values() for name in readings_of_kind(spec)}
+    return [name for name in readings if name not in judged]
 
 
 def check_judged_readings(config: TaskConfig, document: Document, readings: Mapping[str, Reading]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Model, Request, Response, Usage
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
@@ -165,6 +166,19 @@ def test_unknown_audio_tokens_cost_the_higher_price() -> None:
     assert budget.cost(100, 0, 500) == pytest.approx(1000 / 1e6), "no more audio than went in"
 
 
+def test_a_request_of_text_alone_has_no_audio_to_pay() -> None:
+    def inner(model: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        for request in requests:
+            yield request, Response("A", usage=Usage(input_tokens=100, output_tokens=10))
+
+    spending = Spending(Budget(prices={"in": 1.0, "out": 5.0, "audio": 40.0}))
+    heard = Request("heard", (Audio("clip.wav"),))
+    list(spending.through(inner)(None, [Request("read")]))  # type: ignore[arg-type]  # no model is needed
+    assert spending.model.cost == pytest.approx((100 * 1 + 10 * 5) / 1e6)
+    list(spending.through(inner)(None, [heard]))  # type: ignore[arg-type]  # as above
+    assert spending.model.cost == pytest.approx((200 * 1 + 20 * 5 + 100 * 39) / 1e6)
+
+
 def test_what_is_in_flight_is_cancelled() -> None:
     closed = []
 
@@ -184,6 +198,45 @@ def test_what_is_in_flight_is_cancelled() -> None:
     assert all(response.status == "error" for response in again.values()), (
         "--retry_errors spends nothing more"
     )
+
+
+def test_a_refusal_without_counts_ends_no_budget() -> None:
+    def refusing(_: Model, requests: Sequence[Request]) -> Iterator[tuple[Request, Response]]:
+        for request in requests:
+            refused = Response("", "content_filter", "refused", "HTTP 400")
+            yield request, refused if request.prompt == "q0" else Response("B", usage=Usage(input_tokens=9))
+
+    spending = Spending(Budget(max_tokens_total=1000))
+    asked = [Request(f"q{n}") for n in range(3)]
+    responses = list(spending.through(refusing)(None, asked))  # type: ignore[arg-type]  # no model is needed
+    assert [response.status for _, response in responses] == ["refused", "ok", "ok"]
+    assert (spending.model.requests, spending.model.uncounted, spending.model.input_tokens) == (3, 1, 18)
+
+
+@pytest.mark.parametrize(
+    ("model", "args", "room"),
+    [
+        ("openai_audio", "model=m", 0),
+        ("openai_audio", "model=m,thinking_tokens=100", 100),
+        ("gemini", "model=gemini-2.5-flash", 0),
+        ("gemini", "model=gemini-2.5-pro,thinking_budget=128", 128),
+        ("gemini", "model=gemini-3-flash", 1024),
+    ],
+)
+def test_a_dry_run_counts_the_tokens_that_thinking_may_take(
+    model: str,
+    args: str,
+    room: int,
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEY", "a key of a test, long enough")
+    flags = ("--model_args", f"{args},base_url=http://127.0.0.1:9", "--prices", "in=0,out=1", "--dry_run")
+    assert main(command(place, *flags, model=model)) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["costs"][0]["most_output_tokens"] == 10 * (16 + room)
+    assert plan["estimate"]["cost"] == pytest.approx(10 * (16 + room) / 1e6)
 
 
 def test_an_estimate_without_a_rate_says_what_it_assumes() -> None:

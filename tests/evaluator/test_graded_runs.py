@@ -15,6 +15,8 @@ from marathon_eval import simple_evaluate
 from marathon_eval.api.results import RunResult
 from marathon_eval.cli.main import EXIT_WHOLE, main
 from marathon_eval.errors import MarathonError
+from marathon_eval.results.directions import directions, falling_metrics
+from marathon_eval.scoring.alike import headline_falls
 
 Rules = list[dict[str, Any]]
 ROWS = [
@@ -218,6 +220,30 @@ def test_two_answers_are_graded_in_both_orders(bench: Bench) -> None:
     }
     assert found == expected
     assert len(bench.prompts("one")) == 6
+
+
+def test_a_bias_is_best_at_0_so_that_no_direction_of_it_is_better(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = GRADED + "metric_list: [{metric: grade_position_bias}, {metric: grade_flip_rate}]\n"
+    keys += "headline: {reading: graded, metric: grade_position_bias}\n"
+    keys += "judge: {grade: {readings: graded, scale: [1, 10], against: theirs}}\n"
+    rows = [{"q": f"What is heard, {n}?", "a": "a dog", "theirs": "a cat"} for n in range(8)]
+    judge = bench.judge("one", [{"has": [], "replies": ['{"first": 4, "second": 8}']}])
+    places = [str(bench.folder / name) for name in ("a", "b")]
+    for place, answer in zip(places, ("barking", "meowing"), strict=True):
+        result = bench.run(keys, judge, rows, answer=answer, output_path=place)
+        [task] = result.tasks.values()
+        assert values(result)["grade_position_bias[one]"] == 4.0
+        assert falling_metrics(task.task, task.metrics) == {"graded": ["grade_flip_rate[one]"]}
+        assert not headline_falls(task)
+        better = directions(task)
+        assert better == {"grade_position_bias[one]": None, "grade_flip_rate[one]": False}
+    capsys.readouterr()
+    assert main(["show", places[0], "--wrong", "--json"]) == 0
+    assert {json.loads(line)["outcome"] for line in capsys.readouterr().out.splitlines()} == {"graded"}
+    main(["compare", *places, "--gate", f"{task.task}>=-1"])
+    assert "is best at 0: neither its rise nor its fall is a loss" in capsys.readouterr().out
 
 
 def test_labels_raters_and_a_prompt_of_the_tasks_own(bench: Bench) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from helpers.judged_run import JUDGE
 from helpers.minimal_task import KEYS, make_task, write_task
+from marathon_eval import simple_evaluate
 from marathon_eval.api.registry import Registry
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.grading import Grading
@@ -33,6 +35,7 @@ def grading(**keys: Any) -> Grading:
         ({"scale": [1, 5]}, '{"reason": "good", "grade": 4}', 4),
         ({"scale": [1, 5]}, '```json\n{"grade": 4, "reason": "so {far}"}\n```', 4),
         ({"scale": [1, 5]}, '{"grade": "4"}', 4),
+        ({"scale": [1, 5]}, '{"reason": "right,\n\tbut short", "grade": 4}', 4),
         ({"scale": [1, 5]}, "4", 4),
         ({"scale": [1, 5]}, " **4**.\n", 4),
         ({"scale": [1, 5]}, '{"grade": 4.0}', 4),
@@ -176,3 +179,23 @@ def test_an_unknown_criterion_of_a_metric_is_refused(tmp_path: Path) -> None:
     judge = "judge: {grade: {readings: graded, scale: [1, 5], criteria: [correct]}}\n"
     with pytest.raises(MarathonError, match="no criterion 'corect'. Did you mean correct"):
         make_task(tmp_path, KEYS + GRADED + "metric_list: [{metric: grade, criterion: corect}]\n" + judge)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [("q", "B. cat"), ("'{{ q }} {{ options }}'", "B"), ("'{{ q }} dog, or what?'", "B. cat")],
+)
+def test_a_letter_is_told_with_its_option_where_the_question_shows_none(
+    tmp_path: Path, question: str, told: str
+) -> None:
+    script, log = tmp_path / "rules.json", tmp_path / "calls.jsonl"
+    script.write_text(json.dumps([{"has": [], "replies": ["3"]}]))
+    keys = KEYS.replace("doc_to_text: q", f"doc_to_text: {question}") + GRADED
+    keys += "doc_to_choice: [dog, cat]\nchoice_layout: A.\nmetric_list: [{metric: grade}]\n"
+    keys += "judge: {grade: {readings: graded, scale: [1, 5]}}\n"
+    path = write_task(tmp_path, keys, [{"q": "What is heard?", "a": "B"}])
+    judge = {"script": str(script), "log": str(log)}
+    simple_evaluate(
+        "dummy", [str(path)], {"answer": "a cat"}, judge_model=JUDGE, judge_args=judge, no_cache=True
+    )
+    assert f"[Right answer]\n{told}\n" in json.loads(log.read_text())[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,20 @@ def test_a_rater_that_never_rates_leaves_the_row_unrated(court: Court) -> None:
     assert result.tasks["mmar"].readings["rubrics"]["rubric_score[scripted]"].value is None
     assert result.tasks["mmar"].coverage_of("rubrics") == 0
     assert not result.whole
+
+
+@pytest.mark.parametrize("choices", [["0", "1"], [0, None], [[0], [1]], [], [0, -1], "01", None])
+def test_a_rubric_that_cannot_be_scored_leaves_its_row_out(court: Court, choices: Any) -> None:
+    rows = make_air_bench_mmar_data.mmar(court.folder / "data", rows=2)
+    rows[0]["rubric"][2]["choices"] = choices
+    (court.folder / "data" / "MMAR-meta.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    rules: Rules = [{"has": ["Say which option"], "replies": ["A"]}]
+    rules.append({"has": [], "replies": [rating(1, 1, 1, 1, 1)]})
+    result = court.run(["mmar"], rules, answer=rows[0]["answer"])
+    first, second = result.samples["mmar"]
+    assert first.readings["rubrics"].rule == "judge_not_asked"
+    assert "no list of possible scores" in str(first.judge)
+    assert second.readings["rubrics"].rule != "judge_not_asked"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from helpers.listening_ground import KEYS, VOTE, Ground, write_clip
-from helpers.minimal_task import write_task
+from helpers.minimal_task import HEARD, write_task
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.windows import parse_long_audio, window_spans
@@ -95,6 +95,20 @@ class TestCombining:
         assert row["usage"]["heard_seconds"] == pytest.approx(6.0)
         assert row["usage"]["peak_bytes"] == 2000
         assert row["audio"][0]["seconds"] == 6.0, "the row's clip is the whole one"
+
+    def test_join_leaves_the_thoughts_on_each_window_out(self, ground: Ground) -> None:
+        listener = ground.folder / "listener.py"
+        thinking = 'Response("<think>hm" if "C" in letters else f"hm</think>{letters}"'
+        listener.write_text(listener.read_text().replace('Response(letters or "B"', thinking))
+        keys = HEARD.replace("doc_to_text: q", "doc_to_text: 'say {{q[-1]}}'") + "language: en\n"
+        keys += "filter_list: [{name: strict, filter: [{function: transcript}]}]\n"
+        keys += "metric_list: [{metric: wer}]\nheadline: {reading: strict, metric: wer}\n"
+        assert ground.run("AABBDD AACCBB", "--long_audio", "window:seconds=2,combine=join", keys=keys) == 0
+        whole, cut = ground.samples
+        assert whole["response"] == "AA BB DD"
+        assert whole["usage"]["details"]["window_responses"][0] == "hm</think>AA"
+        assert cut["response"] == "<think>hm"
+        assert cut["readings"]["strict"]["answer"] is None, "no part stands for the whole"
 
     def test_map_reduce_answers_from_notes_on_every_window(self, ground: Ground) -> None:
         flags = ("--long_audio", "window:seconds=2,combine=map_reduce,notes_tokens=77")

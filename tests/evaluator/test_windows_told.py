@@ -89,6 +89,24 @@ def test_transcripts_do_not_vote(ground: Ground, capsys: pytest.CaptureFixture[s
     assert ground.run("AA", "--long_audio", VOTE, keys=keys) == 0, "a short clip has no windows"
 
 
+@pytest.mark.parametrize("combine", ["vote", "last"])
+def test_no_window_is_chosen_by_an_answer_that_only_a_judge_reads(
+    ground: Ground, capsys: pytest.CaptureFixture[str], combine: str
+) -> None:
+    graded = "  - {name: graded, filter: [{function: judge_grade}]}\n"
+    measured = "metric_list:\n  - {metric: grade, filter_list: graded}\n"
+    judge = "headline: {reading: graded, metric: grade}\njudge: {grade: {readings: graded, scale: [1, 5]}}\n"
+    flags = ("--long_audio", f"window:seconds=2,combine={combine}", "--judge_model", "dummy")
+    flags = (*flags, "--judge_args", "answer=4")
+    assert ground.run("BBAADD", *flags, keys=HEARD + "filter_list:\n" + graded + measured + judge) == 2
+    assert f"long_audio: combine: {combine} chooses a window by its answer" in capsys.readouterr().err
+    assert ground.calls() == []
+    both = KEYS.partition("headline")[0].replace("metric_list:\n", graded + measured) + judge
+    assert ground.run("BBAADD", *flags, keys=both) == 0
+    details = ground.samples[0]["usage"]["details"]
+    assert details["window_answers"] == ["B", "A", None], "the reading without a judge reads them"
+
+
 class TestToldBefore:
     """The listener takes 5 s, as it says before it is asked anything."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -10,8 +11,13 @@ TEMPLATE = (
 )
 
 
-def make_text_lm(folder: Path, says: str | None = None, positions: int = 2048) -> Path:
-    """Write a Llama with a tokenizer of bytes; with `says` it answers every prompt with that text."""
+def make_text_lm(
+    folder: Path, says: str | None = None, positions: int = 2048, special: Sequence[str] = ()
+) -> Path:
+    """Write a Llama with a tokenizer of bytes; with `says` it answers every prompt with that text.
+
+    `special` are texts that have a special token each.
+    """
     # first of all: it hides a torchvision that would break the next imports
     import_module("marathon_eval.backends.hf.engine")
     import torch
@@ -24,12 +30,13 @@ def make_text_lm(folder: Path, says: str | None = None, positions: int = 2048) -
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<end>", pad_token="<end>")
+    fast.add_tokens(list(special), special_tokens=True)
     fast.chat_template = TEMPLATE
     fast.save_pretrained(folder)
     torch.manual_seed(0)
     model = LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokens),
+            vocab_size=len(fast),
             hidden_size=32,
             intermediate_size=32,
             num_hidden_layers=2,

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from google.genai.types import GenerateContentResponse
 
 from helpers.api_server import FakeServer
 from helpers.http_requests import answers, make_clips, one
 from marathon_eval.api.audio import Audio
 from marathon_eval.api.model import Generation, Model, Request
+from marathon_eval.backends.http.attempts import AttemptClock
 from marathon_eval.errors import MarathonError
 from marathon_eval.models import gemini
 from marathon_eval.models.gemini import Gemini
@@ -78,6 +80,26 @@ def test_thinking_is_paid_beside_the_answer(
     one(model(server, **args), Request("q"))
     sent = server.calls[-1].body["generationConfig"]
     assert (sent["maxOutputTokens"], sent.get("thinkingConfig")) == (limit, thinking)
+
+
+def test_of_several_streamed_answers_the_first_is_taken() -> None:
+    chunks = [
+        {"content": {"parts": [{"text": "The "}]}, "index": 0},
+        {"content": {"parts": [{"text": "A dog"}]}, "index": 1, "finishReason": "MAX_TOKENS"},
+        {"content": {"parts": [{"text": "cat"}]}, "index": 0, "finishReason": "STOP"},
+    ]
+    read = gemini._Streamed(AttemptClock())
+    for candidate in chunks:
+        read.take(GenerateContentResponse.model_validate({"candidates": [candidate]}))
+    reply = read.reply()
+    assert (reply.text, reply.finish_reason) == ("The cat", "stop")
+
+
+def test_thinking_counts_as_output_because_it_is_paid_as_such(server: FakeServer) -> None:
+    usage = one(model(server), Request("[think]")).usage
+    assert usage.details["thinking_tokens"] == 16
+    assert usage.output_tokens == 1 + 16
+    assert one(model(server), Request("q")).usage.output_tokens == 1
 
 
 def test_the_sdk_asks_again_and_the_clock_counts_the_last_attempt(

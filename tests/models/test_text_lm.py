@@ -15,6 +15,7 @@ from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError
+from marathon_eval.scoring.reasoning import parted
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +71,13 @@ def test_stop_strings_end_an_answer(checkpoint: Path) -> None:
     cut = answers(model, Request("one", generation=Generation(max_new_tokens=8, stop=(stop,))))[0]
     assert cut.text == whole[: whole.index(stop)]
     assert cut.finish_reason == "stop"
+
+
+def test_the_tokens_around_a_thought_stay_although_they_are_special(tmp_path: Path) -> None:
+    folder = make_text_lm(tmp_path, says="I hear.[/THINK]B", special=("[THINK]", "[/THINK]"))
+    response = answers(built(folder), Request("What?", generation=Generation(max_new_tokens=20)))[0]
+    assert response.text == "I hear.[/THINK]B"
+    assert (response.finish_reason, parted(response.text).answer) == ("stop", "B")
 
 
 def test_audio_and_overlong_prompts_are_error_rows(checkpoint: Path) -> None:

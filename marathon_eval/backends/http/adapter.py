@@ -150,6 +150,10 @@ class APIAudio(Model):
         }
 
     @property
+    def thinking_room(self) -> int:
+        return self.settings.thinking_tokens or 0
+
+    @property
     def most_audio_bytes(self) -> int | None:
         """The bytes of one encoded clip that the server takes; None where that is not known."""
         return None

@@ -24,6 +24,8 @@ _THOUGHTS = ("thinking", "reasoning", "redacted_thinking", "reasoning_text", "su
 #: Reasons for an end that is none of the model's: the server gave up (`abort` of vLLM and SGLang, `error` of routers).
 _GIVEN_UP = ("abort", "aborted", "error", "cancelled", "canceled", "failed", "timeout")
 _TOOLS = ("tool_calls", "function_call")
+#: Other names for `length`: that of Mistral where the model's own limit is reached, and those of gateways.
+_CUT = ("model_length", "max_tokens", "max_output_tokens")
 
 
 @dataclass
@@ -34,7 +36,12 @@ class Completion:
     text: list[str] = field(default_factory=list)
     refusal: list[str] = field(default_factory=list)
     reasoned: bool = False
+    #: Whether there was a message, and whether it was speech.
+    messages: bool = False
+    spoken: bool = False
     finish: str | None = None
+    #: Which of several answers is taken: the first that is heard of.
+    index: Any = None
     first: float | None = None
     usage: Mapping[str, Any] = field(default_factory=dict)
     model: str | None = None
@@ -45,9 +52,14 @@ class Completion:
             raise NoAnswer(f"the server replied with an error: {_said(reply['error'])}")
         self.usage = reply.get("usage") or self.usage
         self.model = reply.get("model") or self.model
-        # of several answers only the first was asked for
+        # of several answers (n in extra_body) only the first was asked for; streamed, each has chunks of its own
         for choice in (reply.get("choices") or ())[:1]:
-            message = choice.get("delta" if streamed else "message") or {}
+            self.index = choice.get("index") if self.index is None else self.index
+            if choice.get("index") not in (None, self.index):
+                continue
+            message = choice.get("delta" if streamed else "message")
+            self.messages = self.messages or message is not None
+            message = message or {}
             before = len("".join(self.text)), self.reasoned
             self._read(message)
             if streamed and self.first is None and (len("".join(self.text)), self.reasoned) != before:
@@ -56,6 +68,7 @@ class Completion:
 
     def _read(self, message: Mapping[str, Any]) -> None:
         self.reasoned = self.reasoned or any(message.get(name) for name in _THINKING)
+        self.spoken = self.spoken or bool(message.get("audio"))
         self.refusal.append(message.get("refusal") or "")
         content = message.get("content")
         if content is None or isinstance(content, str):
@@ -91,15 +104,22 @@ class Completion:
             raise NoAnswer(f"the server gave up with the reason '{self.finish}' after {text[:80]!r}")
         if self.finish in _TOOLS and not text.strip() and not refusal:
             raise NoAnswer(f"the model called a tool in place of an answer (finish_reason {self.finish})")
+        if not self.messages and self.finish != "content_filter":
+            raise NoAnswer("the server's reply holds no message: it is no chat completion")
+        if self.spoken and not text.strip() and not refusal:
+            raise NoAnswer(
+                'the model answered in speech; ask it for text: extra_body={"modalities": ["text"]} in its arguments'
+            )
         prompt = self.usage.get("prompt_tokens_details") or {}
         output = self.usage.get("completion_tokens_details") or {}
         spent = self.usage.get("completion_tokens")
         thinking = output.get("reasoning_tokens") or (spent if self.reasoned and not text.strip() else None)
-        if self.finish == "content_filter":
+        finish = "length" if self.finish.lower() in _CUT else self.finish
+        if finish == "content_filter":
             refusal = refusal or "the content filter stopped the answer"
         return ServerReply(
             text=text,
-            finish_reason=self.finish,
+            finish_reason=finish,
             refusal=refusal or None,
             input_tokens=self.usage.get("prompt_tokens"),
             audio_tokens=prompt.get("audio_tokens"),

@@ -66,6 +66,38 @@ def test_a_text_that_the_server_gave_up_on_is_no_answer(reason: str, stream: boo
     assert f"the server gave up with the reason '{reason}' after 'B because'" in str(response.error)
 
 
+@pytest.mark.parametrize("reason", ["model_length", "max_tokens", "MAX_TOKENS"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_other_names_of_a_cut_are_read_as_one(reason: str, stream: bool) -> None:
+    def replied(message: dict[str, Any]) -> Response:
+        body = chunks([message], reason) if stream else completion(message, reason)
+        return answered(body, stream=stream)
+
+    assert replied({"content": "B"}).finish_reason == "length"
+    assert "the reply was cut by its token limit before any text" in str(replied({"content": ""}).error)
+
+
+def test_of_several_streamed_answers_the_first_is_taken() -> None:
+    deltas = [{"content": "The "}, {"content": "A "}, {"content": "cat"}, {"content": "dog"}]
+    *texts, end, usage = chunks(deltas)
+    for number, chunk in enumerate(texts):
+        chunk["choices"][0]["index"] = number % 2
+    other_end = {**end, "choices": [{"index": 1, "delta": {}, "finish_reason": "length"}]}
+    response = answered([*texts, end, other_end, usage])
+    assert (response.text, response.finish_reason) == ("The cat", "stop")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_of_another_kind_is_no_empty_answer(stream: bool) -> None:
+    spoken = {"content": None, "audio": {"id": "1", "transcript": "B", "data": "AAAA"}}
+    body: Any = chunks([spoken]) if stream else completion(spoken)
+    assert "the model answered in speech; ask it for text" in str(answered(body, stream=stream).error)
+    both = {**spoken, "content": "B"}
+    assert answered(chunks([both]) if stream else completion(both), stream=stream).text == "B"
+    old = completion({}, choices=[{"index": 0, "text": "B", "finish_reason": "stop"}])
+    assert "holds no message" in str(answered([old] if stream else old, stream=stream).error)
+
+
 def test_a_call_of_a_tool_is_no_answer_unless_there_is_a_text_too() -> None:
     assert answered(completion({"content": "B"}, "tool_calls"), stream=False).text == "B"
     alone = answered(completion({"content": None, "tool_calls": []}, "tool_calls"), stream=False)
