@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.documents import AskedDocument, RunData, TaskDocuments, joined_text
-from marathon_eval.results.outcomes import Deciding, deciding, outcome_of
+from marathon_eval.results.outcomes import UNANSWERED, Deciding, deciding, outcome_of, unanswered_score
 from marathon_eval.results.word_errors import WordErrors, word_errors_of
 from marathon_eval.scoring.usage import sounding_tokens
 
@@ -199,6 +199,8 @@ class TaskColumns:
         readings = row["readings"]
         for name, reading in columns.readings.items():
             code, score, _ = outcome_of(row, name, headline)
+            if code == UNANSWERED:
+                score = unanswered_score(row, name, headline)
             extracted = readings.get(name) or {}
             reading.codes.append(code)
             reading.scores.append(score)

@@ -98,6 +98,12 @@ def test_graded_rows_have_a_mean_by_duration() -> None:
     ]
 
 
+def test_an_unanswered_row_has_its_score_in_the_mean_by_duration() -> None:
+    rows = [("A", None if n < 10 else "A", 9.0) for n in range(20)]
+    parts = answered("t", rows, grade=lambda n: 1.0 if n < 10 else 0.4)
+    assert [(part.value, part.n) for part in parts.graded_by_duration] == [(pytest.approx(0.7), 20)]
+
+
 def test_a_recogniser_s_time_counts_as_a_stage() -> None:
     cell = CellColumns(usage={name: [None] for name in USAGE} | {TRANSCRIBE: [4.0], "heard_seconds": [60.0]})
     timing = Timing()
