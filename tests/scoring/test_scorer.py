@@ -46,6 +46,13 @@ class TestScoring:
         }
         assert result.readings["read"]["accuracy"] == MetricValue(0.5, None, "n too small (3 of 6 clusters)")
 
+    @pytest.mark.parametrize("missing", ["", " ", None, float("nan")])
+    def test_a_row_without_a_cluster_is_its_own(self, tmp_path: Path, missing: object) -> None:
+        rows = [{"q": "?", "a": "A", "kind": 0, "who": missing if n else "one speaker"} for n in range(6)]
+        task = make_task(tmp_path, self.KEYS, rows)
+        samples = [task.score(doc, [Response("A")]) for doc in task.docs().docs]
+        assert [sample.cluster for sample in samples] == ["one speaker", "1", "2", "3", "4", "5"]
+
     def test_rows_that_are_built_again_give_the_same_result(self, tmp_path: Path) -> None:
         task = self.task(tmp_path)
         docset = task.docs()
