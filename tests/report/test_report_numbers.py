@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 from xml.etree import ElementTree
 
@@ -217,6 +218,19 @@ def test_curves_rise_by_ratio_and_keep_to_shared_tasks(swept: Path) -> None:
 def test_the_pareto_front() -> None:
     points = [(1.0, 50.0), (2.0, 60.0), (2.0, 55.0), (3.0, 60.0), (4.0, 70.0)]
     assert [on_front(point, points) for point in points] == [True, True, False, False, True]
+
+
+def test_the_seconds_of_a_front_are_of_the_tasks_of_its_scores(tmp_path: Path) -> None:
+    make_result_folders.write(Made(rows={"race": 9, "librispeech": 9}), tmp_path)
+    make_result_folders.write(Made(press="dart", ratio=0.5, rows={"race": 9}), tmp_path)
+    report = make_report(read_cells([tmp_path]))
+    (race,) = [columns for columns in report.gathered.tasks if columns.task == "race"]
+    medians = figures.prefill_medians(report, ["race"])
+    for number, cell in enumerate(report.cells):
+        assert medians[cell.label] == median(
+            v for v in race.cells[number].usage["prefill_s"] if v is not None
+        )
+    assert medians["qwen_omni"] != figures.prefill_medians(report, ["race", "librispeech"])["qwen_omni"]
 
 
 def test_spreads() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,11 @@ class TestAggregation:
         keys = "aggregate_metric_list: [{metric: macro_f1, weight_by_size: true, filter_list: strict}]\n"
         found = self.group(tmp_path, keys).aggregate(self.results(0.1, 0.2, 0.6))
         assert found["score"] == pytest.approx((0.1 * 10 + 0.2 * 20 + 0.6 * 30) / 60)
+
+    def test_rows_without_a_grade_weigh_nothing(self, tmp_path: Path) -> None:
+        keys = "aggregate_metric_list: [{metric: headline, weight_by_size: true}]\n"
+        results = dict(self.results(0.1, 0.2, 0.6))
+        left_out = {"n_left_out": {"strict": 4}, "n_unscored": {"strict": {"macro_f1": 1}}}
+        results["race"] = replace(results["race"], **left_out)
+        found = self.group(tmp_path, keys).aggregate(results)
+        assert found["score"] == pytest.approx((10 * 5 + 20 * 20 + 60 * 30) / 55)
