@@ -108,6 +108,11 @@ def test_an_error_rate_without_spread_has_a_reason() -> None:
     assert paired_interval(known).reason == "no row differs among 30 clips"
 
 
+def test_a_value_that_is_no_share_has_a_reason() -> None:
+    found = metric_interval(hits(np.full(30, 0.5)), named(30), lambda sums: 100 * ACCURACY.value(sums), True)
+    assert found == Estimate(None, "50 is no share, which lies between 0 and 1")
+
+
 @pytest.mark.parametrize("clips", [6, 30, 2000])
 @pytest.mark.parametrize("errors", [1.0, 0.3])
 def test_clips_of_unequal_length_with_one_error_rate_have_no_spread(clips: int, errors: float) -> None:
