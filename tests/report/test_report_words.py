@@ -102,6 +102,11 @@ def test_an_unanswered_transcript_counts_in_the_mean_as_it_does_in_the_score(
         page.evaluate("href => { location.hash = href; }", address(task="librispeech"))
         expect(page.locator("#s-figures")).to_contain_text("mean of the rows' scores 50.0")
         expect(page.locator("#s-figures")).to_contain_text("n = 3")
+        page.click("#s-positions summary")
+        along = page.locator("#s-positions-out")
+        expect(along).to_contain_text(
+            "55.6 errors per hundred of 9 in 3 transcripts: 2 substituted, 2 deleted, 1 inserted"
+        )
         page.select_option("#s-outcome", label="unanswered")
         expect(page.locator("#s-figures")).to_contain_text("mean of the rows' scores 100.0")
         page.locator("#s-list .row").first.click()
