@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -135,6 +136,7 @@ def _of_pair(pair: Pair, response: Any) -> Judgement | None:
 def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
     """Read rows with `doc_id`, `task` if there are several, and `label` (win, tie, loss, a letter, none) or `score`.
 
+    A row where both are empty is passed over.
     A score alone is of the kind of judging that the other side has; `kind` names it where that has several.
     """
     try:
@@ -149,6 +151,8 @@ def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
         if not isinstance(row, Mapping) or "doc_id" not in row or not {"label", "score"} & row.keys():
             raise MarathonError(f"{where}: needs doc_id, and label or score")
         label, score = _label(row.get("label"), where), _number(row.get("score"), where)
+        if label is None and score is None:  # an empty cell: nobody judged the row
+            continue
         kind = _kind(row.get("kind"), label, where)
         place = Place(kind, str(row.get("task") or ""), _whole(row["doc_id"], where))
         if place in seen:
@@ -201,13 +205,19 @@ def _label(value: Any, where: str) -> str | None:
 
 def _number(value: Any, where: str) -> float | None:
     try:
-        return None if value in (None, "") else float(value)
+        number = None if value in (None, "") else float(value)
     except (TypeError, ValueError, OverflowError):
-        raise MarathonError(f"{where}: score must be a number, got {value!r}") from None
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise MarathonError(f"{where}: score must be a number, got {value!r}")
+    return number
 
 
 def _whole(value: Any, where: str) -> int:
     try:
-        return int(value)
+        number = int(value)
     except (TypeError, ValueError, OverflowError):
-        raise MarathonError(f"{where}: doc_id must be a row's number, got {value!r}") from None
+        number = None
+    if number is None or isinstance(value, bool) or (isinstance(value, float) and number != value):
+        raise MarathonError(f"{where}: doc_id must be a row's number, got {value!r}")
+    return number
