@@ -12,6 +12,7 @@ import pytest
 
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
+from marathon_eval.api.model import Response, Usage
 from marathon_eval.api.results import Sample, TaskResult
 from marathon_eval.report import figures
 from marathon_eval.report.breakdown import NO_ANSWER, OTHER, Breakdown, broken_down
@@ -23,7 +24,7 @@ from marathon_eval.report.sample_columns import TRANSCRIBE, USAGE, CellColumns, 
 from marathon_eval.report.summary import timing_lines
 from marathon_eval.report.timing import Spread, Timing
 from marathon_eval.results.files import write_run
-from marathon_eval.scoring.usage import answer_seconds
+from marathon_eval.scoring.usage import answer_seconds, mean_usage
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,17 @@ def test_a_recogniser_s_time_counts_as_a_stage() -> None:
     assert answer_seconds(row_with({"details": {"transcribe_s": 4.0}})) == 4.0
     assert answer_seconds(row_with({"decode_s": 1.0, "details": {"transcribe_s": 4.0}})) == 1.0
     assert answer_seconds(row_with({"details": {"transcribe_s": "soon"}})) is None
+
+
+def test_counts_of_tokens_are_whole_where_a_row_has_repeats() -> None:
+    usage = mean_usage(
+        [Response("A", usage=Usage(audio_tokens=12345, kept_tokens=6789, decode_s=1.23456))] * 2
+    )
+    row = {"response": ["A", "A"], "prompt_sha256": None, "audio": [], "readings": {}, "usage": usage}
+    sample = {"doc_id": 0, "target": "A", "status": "ok", "error": None, "fields": {}, "cached": False, **row}
+    cell = TaskColumns("t").add_cell(0, TaskResult("t", {}, 1, 1, 0, 0, 1, {}, 0), [sample])
+    shown = [cell.usage[name] for name in ("audio_tokens", "kept_tokens", "decode_s")]
+    assert shown == [[12345], [6789], [1.23]]
 
 
 def row_with(usage: dict[str, Any]) -> Sample:
