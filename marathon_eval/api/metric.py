@@ -171,11 +171,8 @@ class Metric(ABC):
         return self.total(self.counts(rows)) if rows else None
 
     def total(self, counts: NDArray[Any]) -> float | None:
-        """Compute the metric from counts [n, k]; None where it has no value."""
-        import numpy as np
-
-        value = float(self.value(counts.sum(axis=0, keepdims=True))[0])
-        return None if np.isnan(value) else value
+        """Compute the metric from counts [n, k]; None where it has no value, or none that JSON can hold."""
+        return finite_score(float(self.value(counts.sum(axis=0, keepdims=True))[0]))
 
 
 class Mean(Metric):

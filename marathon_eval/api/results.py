@@ -87,6 +87,14 @@ class MetricValue:
         return {"value": self.value, "ci95": self.ci95, **reason}
 
 
+def scaled_interval(ends: Sequence[float] | None, scale: float) -> tuple[float, float] | None:
+    """Return the lower and the upper end of an interval times `scale`; one below 0 turns them round."""
+    if ends is None:
+        return None
+    low, high = sorted(end * scale for end in ends)
+    return low, high
+
+
 def full_n(n_meta: int, n_missing: int, n_filtered: int) -> int:
     """Return the number of rows of a task's subset, of which a limit or row numbers may leave some out."""
     return n_meta - n_missing - n_filtered
@@ -173,8 +181,7 @@ class TaskResult:
         if metric is None or metric.value is None:
             return None
         scale = self.headline_scale
-        interval = None if metric.ci95 is None else (metric.ci95[0] * scale, metric.ci95[1] * scale)
-        return MetricValue(metric.value * scale, interval, metric.no_interval)
+        return MetricValue(metric.value * scale, scaled_interval(metric.ci95, scale), metric.no_interval)
 
     def summary(self) -> dict[str, Any]:
         """Return the task's entry in results.json."""

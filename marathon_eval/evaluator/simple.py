@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Never
 
 from marathon_eval.api.model import Model
+from marathon_eval.api.results import scaled_interval
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import evaluate
 from marathon_eval.evaluator.requests import Progress
@@ -181,10 +182,10 @@ def _difference(cell: Mapping[str, Any]) -> _Difference:
     metric: dict[str, Any] = reading["metrics"].get(headline.get("metric")) or next(
         iter(reading["metrics"].values()), {}
     )
-    found = (metric.get("difference"), *(metric.get("ci95") or (None, None)))
-    test = reading.get("discordance") or {}
+    found, test = metric.get("difference"), reading.get("discordance") or {}
     return _Difference(
-        *(None if number is None else number * cell["scale"] for number in found),
+        None if found is None else found * cell["scale"],
+        *(scaled_interval(metric.get("ci95"), cell["scale"]) or (None, None)),
         *(test.get(name) for name in ("only_a", "only_b", "holm_p")),
     )
 

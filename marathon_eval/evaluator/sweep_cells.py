@@ -69,7 +69,7 @@ def parse_ratios(text: str) -> tuple[float, ...]:
             if step <= 0:
                 raise ValueError
             ratios = [first + step * number for number in range(int((last - first) / step) + 1)]
-    except (InvalidOperation, ValueError):
+    except (InvalidOperation, OverflowError, ValueError):
         raise MarathonError(
             f"--ratios: '{text}' is neither first:last:step, as 0.1:0.9:0.2, nor a list, as 0.1,0.5"
         ) from None
@@ -101,6 +101,8 @@ def cells_of(config: RunConfig, grid: Grid) -> list[SweepCell]:
         if press == NO_PRESS:
             cells.append(_cell(registry, config, model_args, {}, NO_PRESS))
             continue
+        if not grid.ratios:
+            raise MarathonError(f"--ratios: holds no ratio for the press '{press}'")
         parameters = _press_parameters(registry, press)
         accepted = {name: value for name, value in press_args.items() if name in parameters}
         unused = {name: value for name, value in unused.items() if name not in parameters}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marathon_eval.api.results import SCHEMA_VERSION
+from marathon_eval.api.results import SCHEMA_VERSION, scaled_interval
 from marathon_eval.evaluator.sweep_costs import Costs
 from marathon_eval.results.compared_rows import compared_rows
 from marathon_eval.results.compressed_samples import rows_of
@@ -192,8 +192,8 @@ def _numbers(cell: TaskCell) -> list[str]:
         if value is not None and value.difference is not None:
             gain = f"{value.difference * cell.scale:+.2f}"
         if value is not None:
-            ends = () if value.ci95 is None else value.ci95
-            interval = " to ".join(f"{end * cell.scale:+.2f}" for end in ends) or value.no_interval or ""
+            ends = scaled_interval(value.ci95, cell.scale) or ()
+            interval = " to ".join(f"{end:+.2f}" for end in ends) or value.no_interval or ""
         if reading is not None and reading.discordance is not None:
             test = reading.discordance
             lost, won, p = str(test.only_a), str(test.only_b), p_text(test.holm_p)

@@ -130,7 +130,7 @@ def _rows(comparison: Mapping[str, Any]) -> Iterator[list[str]]:
 
 def _number(value: float, scale: float, sign: str = "") -> str:
     """Return a number on its scale: points with one digit, fractions with three."""
-    return f"{value * scale:{sign}.{1 if scale > 1 else 3}f}".replace("-", "$-$")
+    return f"{value * scale:{sign}.{1 if abs(scale) > 1 else 3}f}".replace("-", "$-$")
 
 
 def _difference(metric: Mapping[str, Any], scale: float, p: float | None) -> str:
@@ -143,4 +143,5 @@ def _difference(metric: Mapping[str, Any], scale: float, p: float | None) -> str
 def _interval(metric: Mapping[str, Any], scale: float) -> str:
     if metric["ci95"] is None:
         return for_latex(metric["no_interval"] or metric["reason"] or "--")
-    return " to ".join(_number(end, scale, "+") for end in metric["ci95"])
+    ends = metric["ci95"] if scale > 0 else reversed(metric["ci95"])
+    return " to ".join(_number(end, scale, "+") for end in ends)

@@ -15,6 +15,7 @@ from annotated_types import MaxLen, MinLen
 from pydantic import AllowInfNan, ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from marathon_eval.api.results import scaled_interval
 from marathon_eval.errors import MarathonError
 from marathon_eval.report.runs import ReportRun
 from marathon_eval.results.shape import whole_number
@@ -182,7 +183,7 @@ def _cost(cell: _Cell, difference: _Difference | None, falls: bool) -> PressCost
     if metric is None or metric["difference"] is None:
         return None
     scale = headline.get("scale", 1.0)
-    low, high = [end * scale for end in metric["ci95"]] if metric["ci95"] else (None, None)
+    low, high = scaled_interval(metric["ci95"], scale) or (None, None)
     test = reading.get("discordance") if reading else None
     points, p = metric["difference"] * scale, test["holm_p"] if test else None
     n = reading.get("n", difference.get("n_paired")) if reading else None

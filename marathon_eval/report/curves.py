@@ -100,7 +100,8 @@ def mean_score(cell: ReportRun, tasks: Iterable[str]) -> Score | None:
         return None
     mean = sum(score.value for score in present) / len(present)
     low, high = mean_interval(mean, present)
-    return Score(mean, low, high, all(score.whole for score in present))
+    falls = any(score.falls for score in present)
+    return Score(mean, low, high, all(score.whole for score in present), falls=falls)
 
 
 def tradeoffs(
@@ -112,19 +113,17 @@ def tradeoffs(
         score, seconds = mean_score(cell, tasks), prefill.get(cell.label)
         if score is not None and seconds is not None:
             timed.append((seconds, score, cell))
-    points = [(seconds, score.value) for seconds, score, _ in timed]
+    points = [(seconds, -score.value if score.falls else score.value) for seconds, score, _ in timed]
     return sorted(
         (
-            Tradeoff(
-                cell.label, cell.series, cell.ratio, seconds, score, on_front((seconds, score.value), points)
-            )
-            for seconds, score, cell in timed
+            Tradeoff(cell.label, cell.series, cell.ratio, seconds, score, on_front(point, points))
+            for (seconds, score, cell), point in zip(timed, points, strict=True)
         ),
         key=lambda item: item.seconds,
     )
 
 
 def on_front(point: tuple[float, float], points: Iterable[tuple[float, float]]) -> bool:
-    """Return whether no other (seconds, score) is at least as fast and as good, and better in one of the two."""
+    """Return whether no other (seconds, score) is at least as fast and as high, and better in one of the two."""
     seconds, score = point
     return not any(other != point and other[0] <= seconds and other[1] >= score for other in points)

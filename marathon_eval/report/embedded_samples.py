@@ -11,7 +11,7 @@ from marathon_eval.report.documents import AskedDocument
 from marathon_eval.report.long_edits import LongEdits
 from marathon_eval.report.sample_columns import CellColumns, TaskColumns
 from marathon_eval.results.failures import failure_kind
-from marathon_eval.results.outcomes import ABSENT, GRADED
+from marathon_eval.results.outcomes import ABSENT, GRADED, UNANSWERED
 from marathon_eval.scoring.metrics.intervals import spans_in
 from marathon_eval.scoring.metrics.times import times_in
 
@@ -241,7 +241,8 @@ class _PackedCell:
             place: float(f"{score:.4g}")
             for place, score, code in zip(self.columns.places, reading.scores, reading.codes, strict=True)
             # a grade of 1 or an error rate of 1 is shown too; of a right or wrong row the outcome says it
-            if score is not None and (code == GRADED or score not in (0, 1))
+            if score is not None
+            and (code == GRADED or score not in (0, 1) or (code == UNANSWERED and (score or task.falls)))
         }
         codes = "".join(self._spread(reading.codes, ABSENT))
         found = {"codes": codes, "answer": answers, "rule": rules, "score": graded}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from marathon_eval.report import curves, plots
 from marathon_eval.report.cost import sweep_costs
 from marathon_eval.report.crossed_plot import crossed_plot
 from marathon_eval.report.svg import for_paper, inline_svg, linked, save, save_for_paper
-from marathon_eval.report.timing import TIMED, Spread
+from marathon_eval.report.timing import TIMED, Spread, Timing
 from marathon_eval.scoring.usage import STAGES
 
 if TYPE_CHECKING:
@@ -114,11 +114,23 @@ def _over_ratios(report: Report) -> Iterator[tuple[str, Figure]]:
         yield "ratio_by_task", plots.ratio_by_task(by_task)
     if mean_curves is None:
         return
-    medians = {label: spread.get(STAGES[1]) for label, spread in _spreads(report).items()}
-    seconds = {label: spread.median if spread else None for label, spread in medians.items()}
-    items = curves.tradeoffs(compared, seconds, tasks)
+    items = curves.tradeoffs(compared, prefill_medians(report, tasks), tasks)
     if items:
         yield "pareto", plots.pareto(items, list(mean_curves.series))
+
+
+def prefill_medians(report: Report, tasks: Collection[str]) -> dict[str, float]:
+    """Return the median prefill seconds by run over these tasks; answers to others are longer or shorter."""
+    found = {}
+    for number, cell in enumerate(report.cells):
+        timing = Timing()
+        for columns in report.gathered.tasks:
+            if columns.task in tasks and number in columns.cells:
+                timing.add(columns.cells[number])
+        spread = timing.spread(STAGES[1])
+        if spread is not None:
+            found[cell.label] = spread.median
+    return found
 
 
 def _spreads(report: Report) -> dict[str, dict[str, Spread]]:

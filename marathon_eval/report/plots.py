@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from marathon_eval.report.cost import CostsByTask, PressCost
     from marathon_eval.report.curves import Curves, Point, Tradeoff
-    from marathon_eval.report.leaderboard import LeaderboardRow
+    from marathon_eval.report.leaderboard import LeaderboardRow, Score
     from marathon_eval.report.published import PublishedColumn
 
 #: Lines in a radar; more could not be distinguished.
@@ -92,7 +92,6 @@ def ratio_curves(curves: Curves, title: str) -> Figure:
         figure = new_figure(6.4, 4.6)
         axes = figure.add_subplot()
         _draw_curves(axes, curves)
-        _within_100(axes)
         axes.set_title(one_line(title))
         axes.set_ylabel("score")
         axes.set_xlabel("ratio: fraction of audio tokens removed")
@@ -110,7 +109,6 @@ def ratio_by_task(by_task: Mapping[str, Curves]) -> Figure:
         panels = [axes for line in grid for axes in line]
         for axes, (task, curves) in zip(panels, by_task.items(), strict=False):
             _draw_curves(axes, curves, task)
-            _within_100(axes)
             axes.set_title(one_line(task), fontsize=9)
         for axes in panels[len(by_task) :]:
             axes.set_axis_off()
@@ -172,10 +170,11 @@ def _intervals(
     )
 
 
-def _within_100(axes: Axes) -> None:
-    """End the axis of the scores at 100, which none exceeds, and at 0 unless a score is below it."""
+def _within_100(axes: Axes, scores: Iterable[Score]) -> None:
+    """End the axis of the scores at 0 and 100 unless a score is beyond it, as an error rate or its interval may be."""
     low, high = axes.get_ylim()
-    axes.set_ylim(low if axes.dataLim.y0 < 0 else max(low, 0.0), min(high, 100.0))
+    beyond = any(score.falls or score.value > 100 for score in scores)
+    axes.set_ylim(low if axes.dataLim.y0 < 0 else max(low, 0.0), high if beyond else min(high, 100.0))
 
 
 def _links(axes: Axes, places: Sequence[float], heights: Sequence[float], addresses: Sequence[str]) -> None:
@@ -198,6 +197,7 @@ def _draw_curves(axes: Axes, curves: Curves, task: str | None = None) -> None:
         _links(axes, places, heights, found)
     for point in curves.baselines:
         axes.axhline(point.score.value, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    _within_100(axes, [p.score for points in (*drawn.values(), curves.baselines) for p in points])
     axes.grid(visible=True, color=LINE, linewidth=0.6)
 
 
@@ -232,7 +232,7 @@ def pareto(items: Sequence[Tradeoff], order: Sequence[str]) -> Figure:
             zorder=1,
             drawstyle="steps-post",
         )
-        _within_100(axes)
+        _within_100(axes, [item.score for item in items])
         _links(
             axes,
             [i.seconds for i in items],

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from marathon_eval.api.results import TaskResult
 from marathon_eval.report.documents import AskedDocument, RunData, TaskDocuments, joined_text
-from marathon_eval.results.outcomes import Deciding, deciding, outcome_of
+from marathon_eval.results.outcomes import UNANSWERED, Deciding, deciding, outcome_of, unanswered_score
 from marathon_eval.results.word_errors import WordErrors, word_errors_of
 from marathon_eval.scoring.usage import sounding_tokens
 
@@ -199,6 +199,8 @@ class TaskColumns:
         readings = row["readings"]
         for name, reading in columns.readings.items():
             code, score, _ = outcome_of(row, name, headline)
+            if code == UNANSWERED:
+                score = unanswered_score(row, name, headline)
             extracted = readings.get(name) or {}
             reading.codes.append(code)
             reading.scores.append(score)
@@ -238,11 +240,12 @@ def _beginning(answer: str | None) -> str | None:
 
 
 def _rounded(value: Any) -> float | None:
-    """Round seconds to three digits; more is noise and costs half a megabyte a column. Integers stay as they are."""
+    """Round seconds to three digits; more is noise and costs half a megabyte a column. Whole numbers stay as they are."""
     # a quarter of a million rows have ten values each: exact types are the fastest test, and JSON has no others
     kind = type(value)
     if kind is int:
         return int(value)
     if kind is not float or value - value != 0:
         return None
-    return float(f"{value:.3g}")
+    # a count of tokens is a float where it is a mean over repeats
+    return int(value) if value.is_integer() else float(f"{value:.3g}")

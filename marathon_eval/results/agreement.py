@@ -87,7 +87,9 @@ def compared_labels(
 
 
 def _held(judged: Judgements) -> str:
-    """Return what a side holds, as in `heard: grade (grade of the answer), rows 0 to 7`."""
+    """Return what a side holds, as in `heard: grade (grade of the answer), rows 0 to 7`; `no row` if nothing."""
+    if not judged:
+        return "no row"
     parts: dict[tuple[str, str], list[int]] = {}
     for place in judged:
         parts.setdefault((place.task, place.kind), []).append(place.doc_id)

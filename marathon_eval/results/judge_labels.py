@@ -136,6 +136,7 @@ def _of_pair(pair: Pair, response: Any) -> Judgement | None:
 def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
     """Read rows with `doc_id`, `task` if there are several, and `label` (win, tie, loss, a letter, none) or `score`.
 
+    A row where both are empty is passed over.
     A score alone is of the kind of judging that the other side has; `kind` names it where that has several.
     """
     try:
@@ -150,6 +151,8 @@ def _of_labels(path: Path) -> Iterator[tuple[Place, Judgement]]:
         if not isinstance(row, Mapping) or "doc_id" not in row or not {"label", "score"} & row.keys():
             raise MarathonError(f"{where}: needs doc_id, and label or score")
         label, score = _label(row.get("label"), where), _number(row.get("score"), where)
+        if label is None and score is None:  # an empty cell: nobody judged the row
+            continue
         kind = _kind(row.get("kind"), label, where)
         place = Place(kind, str(row.get("task") or ""), _whole(row["doc_id"], where))
         if place in seen:

@@ -124,6 +124,11 @@ def is_error_rate(name: str) -> bool:
     )
 
 
+def unanswered_score(row: Mapping[str, Any], reading: str, headline: Deciding) -> float | None:
+    """Return what an unanswered row counts in means over rows, such as 1 as an error rate or the lowest grade."""
+    return _verdict(row["readings"][reading]["scores"], headline)[1]
+
+
 def _verdict(scores: Mapping[str, float | None], headline: Deciding) -> tuple[str, float | None]:
     own = scores.get(headline.metric)
     if headline.has_verdict and own is not None and 0 <= own <= 1:

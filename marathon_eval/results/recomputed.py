@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 from marathon_eval.api.filter import Answer, FilterContext, at_turn
 from marathon_eval.api.metric import Metric, ScoredRow, finite_score
 from marathon_eval.errors import RowError
+from marathon_eval.scoring.metrics.accuracy import same_label
 from marathon_eval.scoring.metrics.build import UNNAMED_NORMALIZER, build_metric
 from marathon_eval.scoring.metrics.own import recorded_metric
 
@@ -42,20 +45,30 @@ def recomputed(
     """Return the counts of both runs' rows, which must give the recorded values; None if they do not.
 
     A dialogue's samples have a right answer for each turn and do not say which one a reading compares with: it is the
-    turn that gives the recorded scores of every row too.
+    turn that gives the recorded scores of every row too. Samples do not say either whether a letter that is also an
+    option's text stands for that text (`gold_is: any_text`), which the recorded scores tell in the same way.
     """
     rows = [row for side in scored for row in side]
-    for turn in _turns(rows):
+    mistakable = any(map(_has_letter_options, rows))
+    for turn, free_gold in product(_turns(rows), (False, True) if mistakable else (False,)):
+        as_asked = partial(row_of_sample, reading=reading, turn=turn, free_gold=free_gold)
         try:
-            counts = metric.counts(row_of_sample(row, reading, turn) for row in rows)
+            counts = metric.counts(map(as_asked, rows))
         except RowError:  # some row has fewer turns
             continue
         halves = counts[: len(scored[0])], counts[len(scored[0]) :]
+        certain = turn is None and not mistakable
         if all(_same(metric.total(half), value) for half, value in zip(halves, recorded, strict=True)) and (
-            turn is None or all(_same_score(metric, name, row, reading, turn) for row in rows)
+            certain or all(_same_score(metric, as_asked(row), row["readings"][reading], name) for row in rows)
         ):
             return halves
     return None
+
+
+def _has_letter_options(row: JsonObject) -> bool:
+    """Return whether a text of one of the row's options is itself a letter of the row."""
+    letters = {same_label(letter) for letter in row.get("letters", ())}
+    return bool(letters) and any(same_label(text) in letters for text in row.get("choices", ()))
 
 
 def _turns(rows: Iterable[JsonObject]) -> Iterator[_Turn]:
@@ -68,12 +81,11 @@ def _turns(rows: Iterable[JsonObject]) -> Iterator[_Turn]:
     yield None
 
 
-def _same_score(metric: Metric, name: str, row: JsonObject, reading: str, turn: _Turn) -> bool:
+def _same_score(metric: Metric, asked: ScoredRow, recorded: JsonObject, name: str) -> bool:
     """Return whether the metric gives a row the score that the run recorded for it."""
-    asked = row_of_sample(row, reading, turn)
     if asked.answer.left_out and not metric.counts_left_out:
         return True
-    return _same(finite_score(metric.score(asked)), row["readings"][reading]["scores"].get(name))
+    return _same(finite_score(metric.score(asked)), recorded["scores"].get(name))
 
 
 def _same(value: float | None, recorded: float | None) -> bool:
@@ -82,9 +94,10 @@ def _same(value: float | None, recorded: float | None) -> bool:
     return math.isclose(value, recorded, rel_tol=SAME, abs_tol=SAME)
 
 
-def row_of_sample(row: JsonObject, reading: str, turn: _Turn = None) -> ScoredRow:
+def row_of_sample(row: JsonObject, reading: str, turn: _Turn = None, free_gold: bool = False) -> ScoredRow:
     """Convert a line of samples_<task>.jsonl to the type that metrics take; of a dialogue, with the right answer of `turn`.
 
+    `free_gold` is that of the row's FilterContext.
     Raises RowError where the row has no such turn.
     """
     recorded = row["readings"][reading]
@@ -93,5 +106,5 @@ def row_of_sample(row: JsonObject, reading: str, turn: _Turn = None) -> ScoredRo
     target = tuple(row["target"]) if isinstance(row["target"], list) else row["target"]
     if turn is not None and isinstance(target, tuple):
         target = at_turn(target, turn, f"row {row['doc_id']}: the targets")
-    context = FilterContext(tuple(row.get("choices", ())), tuple(row.get("letters", ())), doc)
+    context = FilterContext(tuple(row.get("choices", ())), tuple(row.get("letters", ())), doc, free_gold)
     return ScoredRow(Answer(recorded["answer"], recorded["rule"]), target, context, str(row.get("cluster")))

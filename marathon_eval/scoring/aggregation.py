@@ -228,7 +228,7 @@ def _measured(metric: Metric, counts: NDArray[Any], clusters: Sequence[str], par
 
 def _value(metric: Metric, counts: NDArray[Any]) -> float | None:
     value = float(metric.value(counts.sum(axis=0, keepdims=True))[0])
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None
 
 
 def _by_label(places: Mapping[Hashable, array[int]]) -> dict[str, array[int]]:

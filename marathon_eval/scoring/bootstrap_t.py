@@ -23,6 +23,8 @@ _CELLS = 100_000
 _DRAWS = 1000
 #: Use this share of the nominal tail probability: with few clips the bootstrap underestimates skewed tails.
 _TAILS = 0.8
+#: A standard error below this is the rounding of a gradient, which leaves up to 3e-11 where all clusters are alike.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def studentised(sums: NDArray[Any], value: Value, df: float, seed: int = 0) -> S
     whole = sums.sum(axis=0, keepdims=True)
     centre = float(value(whole)[0])
     error = float(_errors(np.ones((1, clusters)), whole, sums, value)[0])
-    if not error > 1e-12 * max(1.0, abs(centre)):
+    if not error > _ROUNDING * max(1.0, abs(centre)):
         return None
     parts = []
     for weights in _weights(clusters, seed):

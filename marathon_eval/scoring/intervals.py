@@ -90,6 +90,9 @@ def metric_interval(
         return Estimate(None, "no value")
     if not has_interval(found.clusters, found.rows, share and rowwise):
         return Estimate(None, found.too_small(share and rowwise))
+    if share and not 0 <= found.value <= 1:
+        # a class of a user's may say so of any numbers
+        return Estimate(None, f"{found.value:g} is no share, which lies between 0 and 1")
     if share:
         variance = found.variance * (found.clusters - 1) / found.clusters
         n = _effective(found.rows, found.clusters, found.value * (1 - found.value), variance)

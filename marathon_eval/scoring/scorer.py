@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -115,9 +116,13 @@ class Scorer:
         return read
 
     def cluster(self, doc: Doc) -> str:
-        """Return the unit that intervals resample: the row's `cluster` column, else its clip, else the row itself."""
+        """Return the unit that intervals resample: the row's `cluster` column, else its clip, else the row itself.
+
+        An empty cell of a table, or nan, names no cluster.
+        """
         value = doc.fields.get(self._cluster) if self._cluster else None
-        return str(value) if value is not None else clip_of(doc)
+        empty = value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip()
+        return clip_of(doc) if empty else str(value)
 
     def clusters(self, docs: Sequence[Doc]) -> list[str]:
         """Return each document's cluster; where all share one (a single speaker), the clips instead."""

@@ -131,11 +131,20 @@ def _names(config: GroupConfig) -> Iterable[str]:
 def _mean(rule: AggregateMetric, results: Sequence[TaskResult]) -> float | None:
     """Return the mean, or None if one task has no score: a mean over the others would not be comparable."""
     values = [_value(rule, result) for result in results]
-    weights = [result.n_scored if rule.weight_by_size else 1 for result in results]
+    weights = [_size(rule, result) if rule.weight_by_size else 1 for result in results]
     scores = [value for value in values if value is not None]
     if len(scores) < len(values) or not sum(weights):
         return None
     return sum(score * weight for score, weight in zip(scores, weights, strict=True)) / sum(weights)
+
+
+def _size(rule: AggregateMetric, result: TaskResult) -> float:
+    """Return the number of rows that the value which a rule averages is of; of several readings their mean."""
+    sizes = [
+        result.n_in(part.reading) - result.n_unscored.get(part.reading, {}).get(part.metric, 0)
+        for part in _parts(rule, result)
+    ]
+    return sum(sizes) / len(sizes) if sizes else 0.0
 
 
 def _mean_of_members(

@@ -12,10 +12,12 @@ import pytest
 from helpers.minimal_task import BASE
 from marathon_eval import simple_evaluate
 from marathon_eval.api.registry import Registry
+from marathon_eval.api.results import MetricValue
 from marathon_eval.cli.main import main
 from marathon_eval.errors import MarathonError
 from marathon_eval.evaluator.evaluator import load_tasks
 from marathon_eval.evaluator.validate_task import validate_task
+from marathon_eval.results.files import newest_run, read_results
 from marathon_eval.results.recomputed import rebuilt
 from marathon_eval.scoring.intervals import metric_interval
 
@@ -217,6 +219,17 @@ def test_nan_is_left_out_and_counted(folder: Path) -> None:
     task = run(folder).tasks["own"]
     assert task.readings["last"]["keyword_share"].value == 0
     assert task.n_unscored == {"last": {"keyword_share": 1}}
+
+
+def test_a_metric_over_rows_that_is_infinite_has_no_value_and_the_run_can_be_read(folder: Path) -> None:
+    (folder / "metrics" / "keyword_share.py").write_text(
+        "from marathon_eval.api.metric import Mean\n\n\nclass Ratio(Mean):\n    def __init__(self):\n"
+        "        super().__init__('decibels', lambda row: 1.0)\n\n"
+        "    def value(self, sums):\n        return sums[:, 0] * float('inf')\n"
+    )
+    result = run(folder, output_path=str(folder / "out"))
+    assert result.tasks["own"].readings["last"]["decibels"] == MetricValue(None)
+    assert read_results(newest_run(folder / "out"))["tasks"]["own"]["last"]["decibels"]["value"] is None
 
 
 def test_without_include_path_there_are_none(folder: Path) -> None:

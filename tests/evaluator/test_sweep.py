@@ -131,7 +131,9 @@ def test_ratios(text: str, ratios: tuple[float, ...]) -> None:
     assert parse_ratios(text) == ratios
 
 
-@pytest.mark.parametrize("text", ["half", "0.1:0.9", "0.1:0.9:0", "0.1:0.9:-0.1", "0.5,1", "0,0.5", "nan"])
+@pytest.mark.parametrize(
+    "text", ["half", "0.1:0.9", "0.1:0.9:0", "0.1:0.9:-0.1", "0.5,1", "0,0.5", "nan", "0.1:inf:0.1"]
+)
 def test_wrong_ratios(text: str) -> None:
     with pytest.raises(MarathonError, match="--ratios"):
         parse_ratios(text)

@@ -57,6 +57,15 @@ def test_costs_are_the_headlines_differences_by_press_and_rising_ratio(tmp_path:
     }
 
 
+def test_a_star_needs_an_interval_without_0_whatever_the_sign_of_the_scale(tmp_path: Path) -> None:
+    cell = entry(0.25, [-0.125, 0.5])
+    cell["difference"]["headline"]["scale"] = -100
+    (cost,) = sweep_costs(runs(tmp_path, {**SWEEP, "tasks": {"gtzan": {"knorm 0.3": cell}}}))["gtzan"][
+        "knorm"
+    ]
+    assert (cost.points, cost.low, cost.high, cost.starred) == (-25.0, -50.0, 12.5, False)
+
+
 def test_the_papers_table_marks_what_is_certain_and_what_is_best() -> None:
     costs = {
         "gtzan": {

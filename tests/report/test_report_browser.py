@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,26 @@ def test_the_keyboard_moves_and_headings_sort(browser: Browser, made: Path) -> N
         assert len(numbers) > 2
         assert numbers == sorted(numbers, reverse=True)
         assert_alone(seen, made)
+
+
+def test_runs_without_a_score_are_sorted_below_the_others(browser: Browser, tmp_path: Path) -> None:
+    for number, skill in enumerate((0.3, 0.5, 0.9)):
+        folder = make_result_folders.write(
+            Made(model=f"{number} m", skill=skill, rows={"gtzan": 60}), tmp_path
+        )
+        if number == 1:
+            results = json.loads((folder / "results.json").read_text())
+            task = results["tasks"]["gtzan"]
+            task["strict"]["accuracy"] = {"value": None, "ci95": None}
+            task["n_scored"], task["n_errors"] = 0, 60
+            (folder / "results.json").write_text(json.dumps(results))
+    page = tmp_path / "report.html"
+    page.write_text(render_page(make_report(read_cells([tmp_path])), page))
+    with opened(browser, page) as seen:
+        table = seen.page.locator("#leaderboard table.sortable").first
+        for names in (["2 m", "0 m", "1 m"], ["0 m", "2 m", "1 m"]):
+            table.locator('th[data-task="gtzan"] button').click()
+            expect(table.locator("tbody tr.run th bdi")).to_have_text(names)
 
 
 def test_hostile_text_runs_nothing(browser: Browser, tmp_path: Path) -> None:

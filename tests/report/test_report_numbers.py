@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,6 +12,7 @@ import pytest
 
 from helpers import make_result_folders
 from helpers.make_result_folders import Made
+from marathon_eval.api.model import Response, Usage
 from marathon_eval.api.results import Sample, TaskResult
 from marathon_eval.report import figures
 from marathon_eval.report.breakdown import NO_ANSWER, OTHER, Breakdown, broken_down
@@ -22,7 +24,7 @@ from marathon_eval.report.sample_columns import TRANSCRIBE, USAGE, CellColumns, 
 from marathon_eval.report.summary import timing_lines
 from marathon_eval.report.timing import Spread, Timing
 from marathon_eval.results.files import write_run
-from marathon_eval.scoring.usage import answer_seconds
+from marathon_eval.scoring.usage import answer_seconds, mean_usage
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,12 @@ def test_graded_rows_have_a_mean_by_duration() -> None:
     ]
 
 
+def test_an_unanswered_row_has_its_score_in_the_mean_by_duration() -> None:
+    rows = [("A", None if n < 10 else "A", 9.0) for n in range(20)]
+    parts = answered("t", rows, grade=lambda n: 1.0 if n < 10 else 0.4)
+    assert [(part.value, part.n) for part in parts.graded_by_duration] == [(pytest.approx(0.7), 20)]
+
+
 def test_a_recogniser_s_time_counts_as_a_stage() -> None:
     cell = CellColumns(usage={name: [None] for name in USAGE} | {TRANSCRIBE: [4.0], "heard_seconds": [60.0]})
     timing = Timing()
@@ -107,6 +115,17 @@ def test_a_recogniser_s_time_counts_as_a_stage() -> None:
     assert answer_seconds(row_with({"details": {"transcribe_s": 4.0}})) == 4.0
     assert answer_seconds(row_with({"decode_s": 1.0, "details": {"transcribe_s": 4.0}})) == 1.0
     assert answer_seconds(row_with({"details": {"transcribe_s": "soon"}})) is None
+
+
+def test_counts_of_tokens_are_whole_where_a_row_has_repeats() -> None:
+    usage = mean_usage(
+        [Response("A", usage=Usage(audio_tokens=12345, kept_tokens=6789, decode_s=1.23456))] * 2
+    )
+    row = {"response": ["A", "A"], "prompt_sha256": None, "audio": [], "readings": {}, "usage": usage}
+    sample = {"doc_id": 0, "target": "A", "status": "ok", "error": None, "fields": {}, "cached": False, **row}
+    cell = TaskColumns("t").add_cell(0, TaskResult("t", {}, 1, 1, 0, 0, 1, {}, 0), [sample])
+    shown = [cell.usage[name] for name in ("audio_tokens", "kept_tokens", "decode_s")]
+    assert shown == [[12345], [6789], [1.23]]
 
 
 def row_with(usage: dict[str, Any]) -> Sample:
@@ -211,6 +230,19 @@ def test_curves_rise_by_ratio_and_keep_to_shared_tasks(swept: Path) -> None:
 def test_the_pareto_front() -> None:
     points = [(1.0, 50.0), (2.0, 60.0), (2.0, 55.0), (3.0, 60.0), (4.0, 70.0)]
     assert [on_front(point, points) for point in points] == [True, True, False, False, True]
+
+
+def test_the_seconds_of_a_front_are_of_the_tasks_of_its_scores(tmp_path: Path) -> None:
+    make_result_folders.write(Made(rows={"race": 9, "librispeech": 9}), tmp_path)
+    make_result_folders.write(Made(press="dart", ratio=0.5, rows={"race": 9}), tmp_path)
+    report = make_report(read_cells([tmp_path]))
+    (race,) = [columns for columns in report.gathered.tasks if columns.task == "race"]
+    medians = figures.prefill_medians(report, ["race"])
+    for number, cell in enumerate(report.cells):
+        assert medians[cell.label] == median(
+            v for v in race.cells[number].usage["prefill_s"] if v is not None
+        )
+    assert medians["qwen_omni"] != figures.prefill_medians(report, ["race", "librispeech"])["qwen_omni"]
 
 
 def test_spreads() -> None:

@@ -84,3 +84,31 @@ def test_an_error_rate_of_one_is_shown_and_counted(browser: Browser, folder: Pat
         page.evaluate("href => { location.hash = href; }", address(task="librispeech"))
         expect(page.locator("#s-list .row").first).to_contain_text("graded 1 ")
         expect(page.locator("#s-figures")).to_contain_text("mean of the rows' scores 83.3")
+
+
+def test_an_unanswered_transcript_counts_in_the_mean_as_it_does_in_the_score(
+    browser: Browser, folder: Path
+) -> None:
+    samples = next(folder.rglob("samples_librispeech.jsonl"))
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    for row, rate in zip(rows, (0.5, 0.0, 1.0), strict=True):
+        for reading in row["readings"].values():
+            reading["scores"] = {"wer": rate}
+            if rate == 1:
+                reading["answer"] = None
+    samples.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with opened(browser, written(folder)) as seen:
+        page = seen.page
+        page.evaluate("href => { location.hash = href; }", address(task="librispeech"))
+        expect(page.locator("#s-figures")).to_contain_text("mean of the rows' scores 50.0")
+        expect(page.locator("#s-figures")).to_contain_text("n = 3")
+        page.click("#s-positions summary")
+        along = page.locator("#s-positions-out")
+        expect(along).to_contain_text(
+            "55.6 errors per hundred of 9 in 3 transcripts: 2 substituted, 2 deleted, 1 inserted"
+        )
+        page.select_option("#s-outcome", label="unanswered")
+        expect(page.locator("#s-figures")).to_contain_text("mean of the rows' scores 100.0")
+        page.locator("#s-list .row").first.click()
+        expect(page.locator("#s-detail")).to_contain_text("unanswered")
+        assert seen.complaints == []

@@ -162,6 +162,7 @@ def test_labels_of_people(
         ('[{"doc_id": "x", "label": "win"}]', "doc_id must be a row's number"),
         ('[{"doc_id": 1.7, "label": "win"}]', "doc_id must be a row's number"),
         ('[{"doc_id": true, "label": "win"}]', "doc_id must be a row's number"),
+        ('[{"doc_id": 1, "label": "", "score": null}]', "the second has no row"),
         ('[{"doc_id": 1, "label": "win"}, {"doc_id": 1, "label": "tie"}]', "is there twice"),
         ("[", "not readable as JSON"),
         ('[{"doc_id": 1, "label": "partly"}]', "A grade in words is given as its number, in score"),
@@ -231,6 +232,10 @@ def test_scores_of_people_are_held_against_grades(
     assert text.startswith("own: grade of the answer, 6 rows judged by both\n  agreement        66.7%  [")
     assert "  mean difference  +0.000  (the second minus the first; 0.333 without signs)" in text
     assert "position bias" not in text
+    half = people(tmp_path / "half.csv", "doc_id,score\n0,1\n1,\n2,4\n3,\n")
+    assert main(["judge_agreement", graded, half, "--json"]) == EXIT_WHOLE
+    (found,) = json.loads(capsys.readouterr().out)["agreement"]
+    assert (found["n"], found["n_one_alone"], found["agreement"]) == (2, 4, 0.5)
     assert main(["judge_agreement", graded, people(tmp_path / "high.csv", "doc_id,score\n0,3\n1,2.5\n")]) == 0
     assert "mean difference  +1.250" in capsys.readouterr().out
 

@@ -108,6 +108,24 @@ def test_an_error_rate_without_spread_has_a_reason() -> None:
     assert paired_interval(known).reason == "no row differs among 30 clips"
 
 
+def test_a_value_that_is_no_share_has_a_reason() -> None:
+    found = metric_interval(hits(np.full(30, 0.5)), named(30), lambda sums: 100 * ACCURACY.value(sums), True)
+    assert found == Estimate(None, "50 is no share, which lies between 0 and 1")
+
+
+@pytest.mark.parametrize("clips", [6, 30, 2000])
+@pytest.mark.parametrize("errors", [1.0, 0.3])
+def test_clips_of_unequal_length_with_one_error_rate_have_no_spread(clips: int, errors: float) -> None:
+    """As where no transcript was answered, and each lacks all its words: the gradient's rounding is no spread."""
+    words = np.random.default_rng(0).integers(1, 900, 5 * clips).astype(float)
+    empty = np.stack([errors * words, words], axis=1)
+    clusters = named(5 * clips, 5)
+    found = metric_interval(empty, clusters, WER.value, share=False)
+    assert found == Estimate(None, f"the same in all {clips} clips")
+    known = paired(np.stack([0 * words, words], axis=1), empty, clusters, WER.value, False, False)
+    assert paired_interval(known).reason == f"all differ alike among {clips} clips"
+
+
 @pytest.mark.parametrize(("lost", "won", "n"), [(0, 3, 40), (5, 2, 24), (10, 10, 100), (1, 0, 8)])
 def test_differences_are_bonetts_and_prices(lost: int, won: int, n: int) -> None:
     first = right(n - won, n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,13 @@ class TestScoring:
             "raw": {"parse_rate": 1.0},
         }
         assert result.readings["read"]["accuracy"] == MetricValue(0.5, None, "n too small (3 of 6 clusters)")
+
+    @pytest.mark.parametrize("missing", ["", " ", None, float("nan")])
+    def test_a_row_without_a_cluster_is_its_own(self, tmp_path: Path, missing: object) -> None:
+        rows = [{"q": "?", "a": "A", "kind": 0, "who": missing if n else "one speaker"} for n in range(6)]
+        task = make_task(tmp_path, self.KEYS, rows)
+        samples = [task.score(doc, [Response("A")]) for doc in task.docs().docs]
+        assert [sample.cluster for sample in samples] == ["one speaker", "1", "2", "3", "4", "5"]
 
     def test_rows_that_are_built_again_give_the_same_result(self, tmp_path: Path) -> None:
         task = self.task(tmp_path)
@@ -118,3 +126,11 @@ class TestAggregation:
         keys = "aggregate_metric_list: [{metric: macro_f1, weight_by_size: true, filter_list: strict}]\n"
         found = self.group(tmp_path, keys).aggregate(self.results(0.1, 0.2, 0.6))
         assert found["score"] == pytest.approx((0.1 * 10 + 0.2 * 20 + 0.6 * 30) / 60)
+
+    def test_rows_without_a_grade_weigh_nothing(self, tmp_path: Path) -> None:
+        keys = "aggregate_metric_list: [{metric: headline, weight_by_size: true}]\n"
+        results = dict(self.results(0.1, 0.2, 0.6))
+        left_out = {"n_left_out": {"strict": 4}, "n_unscored": {"strict": {"macro_f1": 1}}}
+        results["race"] = replace(results["race"], **left_out)
+        found = self.group(tmp_path, keys).aggregate(results)
+        assert found["score"] == pytest.approx((10 * 5 + 20 * 20 + 60 * 30) / 55)
