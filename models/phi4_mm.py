@@ -43,6 +43,7 @@ class Phi4MM(ChatModel):
     """
 
     Settings: ClassVar[type[ModelSettings]] = Phi4MMSettings
+    version: ClassVar[int] = 2
     weights_class = "Phi4MultimodalForCausalLM"
     #: The revision on the hub that holds the layout of transformers' own class.
     pinned: ClassVar[Mapping[str, str]] = {"microsoft/Phi-4-multimodal-instruct": "refs/pr/70"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,18 @@ def test_sampled_answers_depend_on_their_seed_alone(checkpoint: Path) -> None:
     one, two = answers(model, sampled(1), sampled(2))
     assert one.text != two.text
     assert answers(model, sampled(2), sampled(1)) == [two, one]
+
+
+def test_the_generation_settings_of_a_checkpoint_do_not_change_greedy_answers(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    request = Request("one", generation=Generation(max_new_tokens=24))
+    (expected,) = answers(built(checkpoint), request)
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "released"))
+    file = folder / "generation_config.json"
+    released = {"do_sample": True, "top_k": 20, "repetition_penalty": 5.0, "no_repeat_ngram_size": 2}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **released}))
+    assert answers(built(folder), request)[0].text == expected.text
 
 
 def test_the_checkpoints_template_and_its_arguments_are_used(checkpoint: Path) -> None:
