@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf import lora, weights
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
@@ -84,8 +84,12 @@ class Phi4MM(ChatModel):
 
     def after_load(self, model: Any, folder: Path) -> None:
         _lora(folder, self.flags.args)
-        model.load_adapter(str(folder), adapter_name="speech", adapter_kwargs={"subfolder": LORA})
+        where = {"subfolder": LORA}
+        info = model.load_adapter(
+            str(folder), adapter_name="speech", adapter_kwargs=where, ignore_mismatched_sizes=True
+        )
         model.set_adapter("speech")
+        lora.refuse_unapplied(info, f"{self.flags.args}: pretrained={self.args.pretrained}: {LORA}")
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         extractor = loaded.features

@@ -72,7 +72,14 @@ class TextLM(HFAudio):
         self.check()
         folder = self.folder()
         # imported first, because it hides a torchvision that would break the import of transformers
-        from marathon_eval.backends.hf.engine.load import apply_lora, chosen_device, device_map, quiet  # isort: split
+        from marathon_eval.backends.hf.engine.load import (  # isort: split
+            apply_lora,
+            chosen_device,
+            device_map,
+            quiet,
+            refuse_base_alone,
+            refuse_missing_weights,
+        )
 
         import transformers
 
@@ -80,20 +87,24 @@ class TextLM(HFAudio):
         trust = {"trust_remote_code": self.args.trust_remote_code}
         try:
             with quiet():
-                model = transformers.AutoModelForCausalLM.from_pretrained(
+                model, info = transformers.AutoModelForCausalLM.from_pretrained(
                     folder,
                     dtype=self.args.dtype,
                     attn_implementation=self.args.attn_implementation,
                     device_map=device_map(self.args.device_map, device),
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are refused below, by name
                     **trust,
                 )
                 self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
+                refuse_base_alone(model, folder, info)
                 apply_lora(model, self)
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise MarathonError(
                 f"--model {self.name()}: cannot load {self.args.pretrained}: {reason}"
             ) from None
+        refuse_missing_weights(info, f"--model {self.name()}: {self.args.pretrained}", type(model).__name__)
         if device_map(self.args.device_map, device) is None:
             model.to(device)
         self._template = chat_template(folder) or default_template(self._tokenizer.chat_template, str(folder))

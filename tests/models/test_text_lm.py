@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from helpers import make_air_bench_mmar_data
 from helpers.tiny_text_model import make_text_lm
@@ -66,6 +67,21 @@ def test_the_generation_settings_of_a_checkpoint_do_not_change_greedy_answers(
     released = {"do_sample": True, "top_k": 20, "repetition_penalty": 5.0, "no_repeat_ngram_size": 2}
     file.write_text(json.dumps({**json.loads(file.read_text()), **released}))
     assert answers(built(folder), request)[0].text == expected.text
+
+
+@pytest.mark.parametrize("change", ["renamed", "reshaped"])
+def test_a_checkpoint_that_lacks_weights_is_refused(change: str, checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "lacking"))
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    changed = tensors.pop("model.layers.1.mlp.up_proj.weight")
+    if change == "reshaped":
+        tensors["model.layers.1.mlp.up_proj.weight"] = changed[:8].contiguous()
+    else:
+        tensors["model.layers.1.mlp.w1.weight"] = changed
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(MarathonError, match=r"model.layers.1.mlp.up_proj.weight"):
+        answers(built(folder), Request("one", generation=Generation(max_new_tokens=2)))
 
 
 def test_the_checkpoints_template_and_its_arguments_are_used(checkpoint: Path) -> None:
