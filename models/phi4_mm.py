@@ -89,7 +89,12 @@ class Phi4MM(ChatModel):
             str(folder), adapter_name="speech", adapter_kwargs=where, ignore_mismatched_sizes=True
         )
         model.set_adapter("speech")
-        lora.refuse_unapplied(info, f"{self.flags.args}: pretrained={self.args.pretrained}: {LORA}")
+        # transformers counts each weight with "speech" in its name to the adapter of that name
+        missing = [name for name in info.missing_keys if ".speech." in name]
+        lora.refuse_unapplied(
+            {**vars(info), "missing_keys": missing},
+            f"{self.flags.args}: pretrained={self.args.pretrained}: {LORA}",
+        )
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         extractor = loaded.features

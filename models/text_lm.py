@@ -14,6 +14,7 @@ from pydantic import Field
 from marathon_eval.api.model import Generation, ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template, default_template
+from marathon_eval.backends.hf.template_date import with_fixed_date
 from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class TextLM(HFAudio):
                 *({"role": turn.role, "content": turn.text} for turn in request.earlier),
                 {"role": "user", "content": request.prompt},
             ],
-            chat_template=self._template,
+            chat_template=with_fixed_date(self._template),
             tokenize=False,
             add_generation_prompt=True,
             **self.settings.chat_args,

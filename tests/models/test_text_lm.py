@@ -18,6 +18,7 @@ from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError
+from marathon_eval.models.text_lm import TextLM
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +83,21 @@ def test_a_checkpoint_that_lacks_weights_is_refused(change: str, checkpoint: Pat
     save_file(tensors, file, metadata={"format": "pt"})
     with pytest.raises(MarathonError, match=r"model.layers.1.mlp.up_proj.weight"):
         answers(built(folder), Request("one", generation=Generation(max_new_tokens=2)))
+
+
+def test_the_date_in_a_template_is_the_same_on_every_day(checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "dated"))
+    template = "{{ strftime_now('%d %b %Y') }}" + chat_template_of(folder)
+    (folder / "chat_template.jinja").write_text(template)
+    model = built(folder)
+    request = Request("one", generation=Generation(max_new_tokens=2))
+    answers(model, request)
+    assert isinstance(model, TextLM)
+    assert model._chat(request).startswith("01 Jan 2025<user>one")
+
+
+def chat_template_of(folder: Path) -> str:
+    return (folder / "chat_template.jinja").read_text()
 
 
 def test_the_checkpoints_template_and_its_arguments_are_used(checkpoint: Path) -> None:
