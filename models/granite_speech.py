@@ -49,6 +49,7 @@ class GraniteSpeech(ChatModel):
     """
 
     Settings: ClassVar[type[ModelSettings]] = GraniteSpeechSettings
+    version: ClassVar[int] = 2
     weights_class = "GraniteSpeechForConditionalGeneration"
     token_rate = 10.0
     padded_to = 0.3

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from marathon_eval.api.model import ModelSettings
-from marathon_eval.backends.hf import weights
+from marathon_eval.backends.hf import lora, weights
 from marathon_eval.backends.hf.chat import ChatModel, ChatSettings, ClipFeatures
 from marathon_eval.backends.hf.inputs import RATE
 from marathon_eval.errors import MarathonError
@@ -43,6 +43,7 @@ class Phi4MM(ChatModel):
     """
 
     Settings: ClassVar[type[ModelSettings]] = Phi4MMSettings
+    version: ClassVar[int] = 2
     weights_class = "Phi4MultimodalForCausalLM"
     #: The revision on the hub that holds the layout of transformers' own class.
     pinned: ClassVar[Mapping[str, str]] = {"microsoft/Phi-4-multimodal-instruct": "refs/pr/70"}
@@ -83,8 +84,17 @@ class Phi4MM(ChatModel):
 
     def after_load(self, model: Any, folder: Path) -> None:
         _lora(folder, self.flags.args)
-        model.load_adapter(str(folder), adapter_name="speech", adapter_kwargs={"subfolder": LORA})
+        where = {"subfolder": LORA}
+        info = model.load_adapter(
+            str(folder), adapter_name="speech", adapter_kwargs=where, ignore_mismatched_sizes=True
+        )
         model.set_adapter("speech")
+        # transformers counts each weight with "speech" in its name to the adapter of that name
+        missing = [name for name in info.missing_keys if ".speech." in name]
+        lora.refuse_unapplied(
+            {**vars(info), "missing_keys": missing},
+            f"{self.flags.args}: pretrained={self.args.pretrained}: {LORA}",
+        )
 
     def hear(self, loaded: Loaded, clips: Sequence[Wave]) -> ClipFeatures:
         extractor = loaded.features

@@ -12,16 +12,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from marathon_eval.api.model import ModelSettings, Request, Response, Usage
+from marathon_eval.api.model import Generation, ModelSettings, Request, Response, Usage
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.inputs import HFSettings, Inputs, chat_template, default_template
+from marathon_eval.backends.hf.template_date import with_fixed_date
 from marathon_eval.errors import MarathonError, RowError
 from marathon_eval.scoring.thought_marks import mark_beginnings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
+    from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits
     from marathon_eval.backends.hf.engine.loaded import Loaded
 
 
@@ -43,6 +46,7 @@ class TextLM(HFAudio):
 
     Settings: ClassVar[type[ModelSettings]] = TextLMSettings
     settings: TextLMSettings
+    version: ClassVar[int] = 2
     weights_class = "AutoModelForCausalLM"
     takes_turns: ClassVar[bool] = True
     _model: Any = None
@@ -72,7 +76,14 @@ class TextLM(HFAudio):
         self.check()
         folder = self.folder()
         # imported first, because it hides a torchvision that would break the import of transformers
-        from marathon_eval.backends.hf.engine.load import apply_lora, chosen_device, device_map, quiet  # isort: split
+        from marathon_eval.backends.hf.engine.load import (  # isort: split
+            apply_lora,
+            chosen_device,
+            device_map,
+            quiet,
+            refuse_base_alone,
+            refuse_missing_weights,
+        )
 
         import transformers
 
@@ -80,32 +91,37 @@ class TextLM(HFAudio):
         trust = {"trust_remote_code": self.args.trust_remote_code}
         try:
             with quiet():
-                model = transformers.AutoModelForCausalLM.from_pretrained(
+                model, info = transformers.AutoModelForCausalLM.from_pretrained(
                     folder,
                     dtype=self.args.dtype,
                     attn_implementation=self.args.attn_implementation,
                     device_map=device_map(self.args.device_map, device),
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,  # they are refused below, by name
                     **trust,
                 )
                 self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trust)
+                refuse_base_alone(model, folder, info)
                 apply_lora(model, self)
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise MarathonError(
                 f"--model {self.name()}: cannot load {self.args.pretrained}: {reason}"
             ) from None
+        refuse_missing_weights(info, f"--model {self.name()}: {self.args.pretrained}", type(model).__name__)
         if device_map(self.args.device_map, device) is None:
             model.to(device)
         self._template = chat_template(folder) or default_template(self._tokenizer.chat_template, str(folder))
         self._marks = self._thought_tokens()
+        # the checkpoint's sampling settings (a penalty of repeats, say) would change greedy answers too
+        ends = model.generation_config.eos_token_id
+        model.generation_config = transformers.GenerationConfig(eos_token_id=ends)
         self._model = model.eval()
 
     def _answered(self, request: Request) -> Response:
         """Answer one request. Raises RowError for audio, and for a prompt longer than the model's positions."""
-        import torch
-        from transformers import GenerationConfig, LogitsProcessorList
-
-        from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, broken_logits
+        from marathon_eval.backends.hf.engine.finite_logits import broken_logits
+        from marathon_eval.backends.hf.engine.long_scale import generated_in_one_scale
 
         if request.audios:
             raise RowError(f"--model {self.name()} reads text and hears nothing; the request holds audio")
@@ -119,6 +135,25 @@ class TextLM(HFAudio):
             raise RowError(
                 f"prompt and answer take {ids.shape[1] + generation.max_new_tokens} tokens, the model has {limit}"
             )
+        generated, logits = generated_in_one_scale(
+            self._model, ids.shape[1], lambda: self._generated(ids, generation), lambda found: len(found[0])
+        )
+        broken = logits.broken_at(0, len(generated))
+        if broken is not None:
+            raise RowError(broken_logits(broken))
+        text = self._decoded(generated)
+        cut = min((text.index(stop) for stop in generation.stop if stop in text), default=len(text))
+        ended = cut < len(text) or bool(generated and generated[-1] in self._ends())
+        usage = Usage(input_tokens=ids.shape[1], output_tokens=len(generated), heard_seconds=0.0)
+        return Response(text[:cut], "stop" if ended else "length", usage=usage)
+
+    def _generated(self, ids: Tensor, generation: Generation) -> tuple[list[int], FiniteLogits]:
+        """Return the tokens that follow the prompt `ids` [1, T], and the watch over their logits."""
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits
+
         config = GenerationConfig(
             max_new_tokens=generation.max_new_tokens,
             do_sample=generation.temperature > 0,
@@ -136,15 +171,7 @@ class TextLM(HFAudio):
                 generation_config=config,
                 logits_processor=LogitsProcessorList([logits]),
             )[0]
-        generated = out[ids.shape[1] :].tolist()
-        broken = logits.broken_at(0, len(generated))
-        if broken is not None:
-            raise RowError(broken_logits(broken))
-        text = self._decoded(generated)
-        cut = min((text.index(stop) for stop in generation.stop if stop in text), default=len(text))
-        ended = cut < len(text) or bool(generated and generated[-1] in self._ends())
-        usage = Usage(input_tokens=ids.shape[1], output_tokens=len(generated), heard_seconds=0.0)
-        return Response(text[:cut], "stop" if ended else "length", usage=usage)
+        return out[ids.shape[1] :].tolist(), logits
 
     def _chat(self, request: Request) -> str:
         if self._template is None:
@@ -158,7 +185,7 @@ class TextLM(HFAudio):
                 *({"role": turn.role, "content": turn.text} for turn in request.earlier),
                 {"role": "user", "content": request.prompt},
             ],
-            chat_template=self._template,
+            chat_template=with_fixed_date(self._template),
             tokenize=False,
             add_generation_prompt=True,
             **self.settings.chat_args,

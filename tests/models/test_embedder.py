@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from conftest import MakeWav
 from marathon_eval.api.audio import Audio
@@ -150,6 +151,17 @@ def test_weights_that_change_until_they_are_loaded_are_refused(checkpoint: Path,
     with pytest.raises(
         MarathonError, match=r"--model embedder: e5: changed while the model was loaded \(weights\)"
     ):
+        list(model.generate([Request(composed(STORY, question()))]))
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "e5"))
+    tensors = load_file(folder / "model.safetensors")
+    layer = {name: part for name, part in tensors.items() if "layer.0.attention.self.query" not in name}
+    assert len(layer) < len(tensors)
+    save_file(layer, folder / "model.safetensors", metadata={"format": "pt"})
+    model = Embedder.from_args({"pretrained": str(folder), "device": "cpu"})
+    with pytest.raises(MarathonError, match=r"lacks 2 weights of .*layer.0.attention.self.query.bias"):
         list(model.generate([Request(composed(STORY, question()))]))
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,14 @@ def test_a_processor_whose_tokenizer_adds_bos_writes_it_once(bench: Benches, tmp
     assert loaded.tokenizer("x")["input_ids"][0] == start["id"]
     inputs = adapter.prepare(loaded, [asked(Audio("unread.wav"))], [[noise(2.0)]])
     assert not (inputs.tensors["input_ids"] == start["id"]).any(), "the template writes no such token"
+
+
+def test_the_date_in_a_template_is_the_same_on_every_day(bench: Benches) -> None:
+    there = bench("granite_speech")
+    dated = "Today's Date: {{ strftime_now('%B %d, %Y') }}. " + str(there.loaded.chat_template)
+    loaded = replace(there.loaded, chat_template=dated)
+    chat = there.adapter().chat(loaded, asked(Audio("unread.wav")), 1)
+    assert chat.startswith("Today's Date: January 01, 2025. ")
 
 
 def test_gemma4_hears_after_it_reads(bench: Benches) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from helpers import make_air_bench_mmar_data
 from helpers.tiny_text_model import make_text_lm
@@ -15,6 +18,7 @@ from marathon_eval.api.model import Generation, Model, Request, Response
 from marathon_eval.api.registry import Registry
 from marathon_eval.api.results import RunResult
 from marathon_eval.errors import MarathonError
+from marathon_eval.models.text_lm import TextLM
 from marathon_eval.scoring.reasoning import parted
 
 
@@ -53,6 +57,48 @@ def test_sampled_answers_depend_on_their_seed_alone(checkpoint: Path) -> None:
     one, two = answers(model, sampled(1), sampled(2))
     assert one.text != two.text
     assert answers(model, sampled(2), sampled(1)) == [two, one]
+
+
+def test_the_generation_settings_of_a_checkpoint_do_not_change_greedy_answers(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    request = Request("one", generation=Generation(max_new_tokens=24))
+    (expected,) = answers(built(checkpoint), request)
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "released"))
+    file = folder / "generation_config.json"
+    released = {"do_sample": True, "top_k": 20, "repetition_penalty": 5.0, "no_repeat_ngram_size": 2}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **released}))
+    assert answers(built(folder), request)[0].text == expected.text
+
+
+@pytest.mark.parametrize("change", ["renamed", "reshaped"])
+def test_a_checkpoint_that_lacks_weights_is_refused(change: str, checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "lacking"))
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    changed = tensors.pop("model.layers.1.mlp.up_proj.weight")
+    if change == "reshaped":
+        tensors["model.layers.1.mlp.up_proj.weight"] = changed[:8].contiguous()
+    else:
+        tensors["model.layers.1.mlp.w1.weight"] = changed
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(MarathonError, match=r"model.layers.1.mlp.up_proj.weight"):
+        answers(built(folder), Request("one", generation=Generation(max_new_tokens=2)))
+
+
+def test_the_date_in_a_template_is_the_same_on_every_day(checkpoint: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "dated"))
+    template = "{{ strftime_now('%d %b %Y') }}" + chat_template_of(folder)
+    (folder / "chat_template.jinja").write_text(template)
+    model = built(folder)
+    request = Request("one", generation=Generation(max_new_tokens=2))
+    answers(model, request)
+    assert isinstance(model, TextLM)
+    assert model._chat(request).startswith("01 Jan 2025<user>one")
+
+
+def chat_template_of(folder: Path) -> str:
+    return (folder / "chat_template.jinja").read_text()
 
 
 def test_the_checkpoints_template_and_its_arguments_are_used(checkpoint: Path) -> None:

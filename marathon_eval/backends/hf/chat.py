@@ -20,6 +20,7 @@ from marathon_eval.api.turns import turns_with_clips
 from marathon_eval.backends.hf.adapter import HFAudio
 from marathon_eval.backends.hf.cut_at_input import refuse_later_cuts, unfit_at_input
 from marathon_eval.backends.hf.inputs import RATE, HFSettings, Inputs
+from marathon_eval.backends.hf.template_date import with_fixed_date
 from marathon_eval.backends.hf.token_times import at_rate, evenly, joined, only_first
 from marathon_eval.errors import MarathonError, RowError, install_hint
 
@@ -226,7 +227,7 @@ class ChatModel(HFAudio):
         turns = self.turns(request, [{"type": "audio", "audio": ""} for _ in range(clips)])
         chat: str = loaded.tokenizer.apply_chat_template(
             turns if self.parts else [_in_one(turn, self.placeholder(loaded)) for turn in turns],
-            chat_template=template,
+            chat_template=with_fixed_date(template),
             tokenize=False,
             add_generation_prompt=True,
             **self.template_args(loaded),

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from helpers import tiny_chat_models, tiny_checkpoints
 from helpers.tiny_model_cases import CASES, MODELS, asked, built, first_logits
 from helpers.tiny_press_run import noise
+from helpers.written_lora import write_lora
 from marathon_eval.api.audio import Audio
 from marathon_eval.backends.hf import lora, weights
 from marathon_eval.backends.hf.engine import load as loading
@@ -45,26 +46,6 @@ def copied(published: Make, tmp_path: Path) -> Make:
         return Path(shutil.copytree(published(name), tmp_path / "copies" / name))
 
     return copy
-
-
-def write_lora(checkpoint: Path, folder: Path, name: str = "qwen2_audio") -> Path:
-    """Write a LoRA for a checkpoint's language model into `folder`, in peft's layout."""
-    from peft import LoraConfig, get_peft_model_state_dict
-
-    model = load(built(CASES[name], checkpoint)).model
-    torch.manual_seed(1)
-    config = LoraConfig(
-        r=4, target_modules=r".*layers\.\d+\.self_attn\.(q_proj|v_proj)", init_lora_weights=False
-    )
-    model.add_adapter(config, adapter_name="default")
-    folder.mkdir(exist_ok=True, parents=True)
-    config.save_pretrained(str(folder))
-    state = get_peft_model_state_dict(model, adapter_name="default")
-    save_file(
-        {f"base_model.model.{key}": part.contiguous() for key, part in state.items()},
-        folder / "adapter_model.safetensors",
-    )
-    return folder
 
 
 def logits(name: str, folder: Path, **args: Any) -> torch.Tensor:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import transformers
 
-from marathon_eval.backends.hf.engine.load import chosen_device, quiet
+from marathon_eval.backends.hf.engine.load import chosen_device, quiet, refuse_missing_weights
 from marathon_eval.errors import MarathonError
 
 if TYPE_CHECKING:
@@ -29,10 +29,16 @@ class TextEncoder:
         try:
             with quiet():
                 self.tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder)
-                self.model: Any = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32)
+                self.model: Any
+                self.model, info = transformers.AutoModel.from_pretrained(
+                    folder, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+                )
         except (OSError, ValueError, ImportError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise MarathonError(f"--model embedder: cannot load {folder}: {reason}") from None
+        # the mean of the last layer's states is taken, which passes by BERT's pooler
+        kind = type(self.model).__name__
+        refuse_missing_weights(info, f"--model embedder: {folder}", kind, unused="pooler.")
         self.model.to(self.device).eval()
 
     def query(self, texts: list[str]) -> NDArray[np.float32]:

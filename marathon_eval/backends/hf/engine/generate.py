@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,6 +22,7 @@ from marathon_eval.backends.hf.engine.evicted_answer import answered_from_evicte
 from marathon_eval.backends.hf.engine.finite_logits import FiniteLogits, broken_logits
 from marathon_eval.backends.hf.engine.input_pruning import InputPruning
 from marathon_eval.backends.hf.engine.loaded import Loaded
+from marathon_eval.backends.hf.engine.long_scale import answered_in_one_scale
 from marathon_eval.backends.hf.engine.observers import WHOLE
 from marathon_eval.backends.hf.engine.pruning import Pruning
 from marathon_eval.backends.hf.engine.rounded_cache import kv_bits
@@ -63,12 +65,21 @@ def generated(
 
     Raises RowError for a prompt that is too long or whose audio tokens do not match the audio.
     """
+    new_tokens = requests[0].generation.max_new_tokens
+    for each in inputs.alone or [inputs]:
+        refuse_unfit(loaded, adapter.decoder(loaded.model), each, new_tokens)
+    run = partial(_generated, adapter, requests=requests, inputs=inputs)
+    return answered_in_one_scale(loaded, inputs, new_tokens, run)
+
+
+def _generated(
+    adapter: LocalModel, loaded: Loaded, requests: Sequence[Request], inputs: Inputs
+) -> list[Response]:
+    """Answer a batch of prompts that fit. Raises RowError for audio tokens that do not match the audio."""
     generation = requests[0].generation
     press = adapter.press
     decoder = adapter.decoder(loaded.model)
     rows = inputs.alone or [inputs]
-    for each in rows:
-        refuse_unfit(loaded, decoder, each, generation.max_new_tokens)
     with ExitStack() as stack:
         stack.enter_context(last_position_only(loaded.model))
         if isinstance(press, EvictionPress):

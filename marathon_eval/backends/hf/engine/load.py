@@ -45,6 +45,7 @@ def load(adapter: LocalModel) -> Loaded:
                 attn_implementation=adapter.kernels(),
                 device_map=device_map(adapter.args.device_map, device),
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are refused below, by name
                 **trusted,
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **trusted)
@@ -57,13 +58,9 @@ def load(adapter: LocalModel) -> Loaded:
         raise MarathonError(
             f"--model {adapter.name()}: cannot load {adapter.args.pretrained}: {reason}"
         ) from None
-    missing = sorted(loading_info["missing_keys"])
-    absent = missing + sorted(name for name, *_ in loading_info["mismatched_keys"])
-    if absent:
-        raise MarathonError(
-            f"--model {adapter.name()}: {adapter.args.pretrained} lacks {len(absent)} weights of "
-            f"{adapter.weights_class}, first {absent[0]}"
-        )
+    refuse_missing_weights(
+        loading_info, f"--model {adapter.name()}: {adapter.args.pretrained}", adapter.weights_class
+    )
     _refuse_float32(adapter.args.attn_implementation, model.dtype)
     if device_map(adapter.args.device_map, device) is None:
         model.to(device)
@@ -104,6 +101,17 @@ def device_map(asked: str | None, device: torch.device) -> str | dict[str, str] 
     return asked if asked is not None or device.type == "cpu" else {"": str(device)}
 
 
+def refuse_missing_weights(
+    loading_info: dict[str, Any], where: str, weights_class: str, unused: str | None = None
+) -> None:
+    """Raise MarathonError for weights that transformers drew at random; those whose names begin with `unused` may be."""
+    missing = sorted(loading_info["missing_keys"])
+    absent = missing + sorted(name for name, *_ in loading_info["mismatched_keys"])
+    absent = [name for name in absent if unused is None or not name.startswith(unused)]
+    if absent:
+        raise MarathonError(f"{where} lacks {len(absent)} weights of {weights_class}, first {absent[0]}")
+
+
 def refuse_base_alone(model: Any, folder: Path, loading_info: dict[str, Any]) -> None:
     """Raise MarathonError where an adapter lies beside the weights and is not, or not wholly, in the loaded model."""
     if not (folder / weights.LORA_CONFIG).is_file():
@@ -121,7 +129,7 @@ def apply_lora(model: Any, adapter: LocalModel) -> None:
     if folder is None:
         return
     before = list(getattr(model, "peft_config", None) or ())
-    info = model.load_adapter(str(folder), adapter_name=lora.NAME)
+    info = model.load_adapter(str(folder), adapter_name=lora.NAME, ignore_mismatched_sizes=True)
     model.set_adapter([*before, lora.NAME] if before else lora.NAME)
     lora.refuse_unapplied(info, f"--model_args: peft={adapter.args.peft}")
 
