@@ -117,7 +117,8 @@ def _measured(limit: Limit, a: TaskRows, b: TaskRows) -> _Measured:
         why = f"{reading} {metric_name} is best at 0: neither its rise nor its fall is a loss"
         return _Measured(limit, 1.0, None, why)
     unit = _unit(headline)
-    if abs(limit.points) > abs(float(headline.get("scale", 1.0))) and _is_fraction(metric, reading, a, b):
+    fraction = _is_fraction(metric, reading, a, b)
+    if abs(limit.points) > abs(float(headline.get("scale", 1.0))) and fraction:
         raise MarathonError(_percent_told(limit, headline))
     values = [metric.total(counts) for counts in (first, second)]
     # a rate of errors that rises is a loss
@@ -125,10 +126,11 @@ def _measured(limit: Limit, a: TaskRows, b: TaskRows) -> _Measured:
     turned = None if metric.higher_is_better else f"{reading} {metric_name}"
     if values[0] is None or values[1] is None:
         return _Measured(limit, scale, None, "one of the runs has no value", unit, turned)
-    known = paired(first, second, clusters, metric.value, metric.share, metric.rowwise)
+    known = paired(first, second, clusters, metric.value, metric.share, metric.rowwise, fraction)
     if scale < 0 and not isinstance(known, str):
         known = known.mirrored()
-    return _Measured(limit, scale, (values[1] - values[0]) * scale, known, unit, turned)
+    # + 0.0 makes the -0.0 of equal error rates 0.0
+    return _Measured(limit, scale, (values[1] - values[0]) * scale + 0.0, known, unit, turned)
 
 
 def _unit(headline: Mapping[str, Any]) -> str:

@@ -184,10 +184,12 @@ def paired(
     value: Value,
     share: bool,
     rowwise: bool,
+    within_one: bool = False,
 ) -> KnownDifference:
     """Return what is known of the difference second - first, from counts [n, k] of the same rows in the same order.
 
-    The other arguments are those of `metric_interval`.
+    The other arguments are those of `metric_interval`. With `within_one`, values of single rows differ by about 1 at most, as
+    error rates do: where all rows differ alike, or none does, the difference is bounded as that of shares.
     """
     import numpy as np
 
@@ -203,13 +205,15 @@ def paired(
         return "no value"
     if not has_interval(found.clusters, found.rows, share and rowwise):
         return found.too_small(share and rowwise)
+    same = np.array_equal(counts[:, :width], counts[:, width:])
     if not share:
         drawn = studentised(sums, change, found.degrees)
-        same = (
-            "no row differs" if np.array_equal(counts[:, :width], counts[:, width:]) else "all differ alike"
-        )
-        return drawn or f"{same} among {found.clusters} clips"
-    if np.array_equal(counts[:, :width], counts[:, width:]):
+        if drawn is not None or not within_one or abs(found.value) > 1:
+            told = "no row differs" if same else "all differ alike"
+            return drawn or f"{told} among {found.clusters} clips"
+        if not same:
+            return PairedShare(found.value, found.value**2, found.clusters, found.degrees)
+    if same:
         return PairedShare(0.0, None, found.clusters, found.degrees)
     row = _jackknifed(change, counts) * found.rows
     n = _effective(found.rows, found.clusters, row, found.variance)

@@ -121,6 +121,22 @@ def test_more_errors_are_a_loss(write: WriteRun, capsys: pytest.CaptureFixture[s
     assert main(["compare", b, a, "--gate", "own>=-5"]) == 0
 
 
+@pytest.mark.parametrize(
+    ("base", "new", "n", "code", "word"),
+    [
+        (190, 190, 400, 0, "+0.00 (-0.75 to +0.75)"),
+        (40, 40, 40, 5, "too few rows to say"),
+        (400, 0, 400, 4, "loss beyond the margin"),
+    ],
+)
+def test_error_rates_without_spread(
+    write: WriteRun, capsys: pytest.CaptureFixture[str], base: int, new: int, n: int, code: int, word: str
+) -> None:
+    a, b = write("a", {"own": base}, n, **WER), write("b", {"own": new}, n, **WER)
+    assert main(["compare", a, b, "--gate", "own>=-2"]) == code
+    assert word in capsys.readouterr().out
+
+
 def test_a_headline_with_a_negative_scale_has_its_loss_on_the_same_side(write: WriteRun) -> None:
     a, b = write("a", {"own": 190}, 200, scale=-100), write("b", {"own": 100}, 200, scale=-100)
     assert main(["compare", a, b, "--gate", "own>=-5"]) == 4
