@@ -42,6 +42,16 @@ def value(name: str, table: Sequence[tuple[str, str | None]], **options: Any) ->
     return found
 
 
+@pytest.mark.parametrize("name", ["accuracy", "acc", "exact_match"])
+@pytest.mark.parametrize("gold", ["A", "C", "rain"])
+@pytest.mark.parametrize("said", ["A", "C", "rain"])
+def test_options_of_one_text_are_one_answer(name: str, said: str, gold: str) -> None:
+    twice = FilterContext(choices=("rain", "wind", "rain"), letters=("A", "B", "C"))
+    assert metric(name).score(row(said, gold, twice)) == 1.0
+    assert metric(name).score(row("B", gold, twice)) == 0.0
+    assert metric(name).score(row(said, "wind", twice)) == 0.0
+
+
 @settings(max_examples=200, deadline=None)
 @given(table=TABLE, average=st.sampled_from(["macro", "weighted"]))
 def test_strict_f1_is_scikit_learns(table: list[tuple[str, str | None]], average: str) -> None:

@@ -32,6 +32,12 @@ def said_like(row: ScoredRow, target: str) -> str | None:
     if target in letters and value in choices and value not in letters:
         # several options may share a text
         return target if choices[letters.index(target)] == value else letters[choices.index(value)]
+    if (
+        value in letters
+        and target in letters
+        and choices[letters.index(value)] == choices[letters.index(target)]
+    ):
+        return target  # options of one text are one answer, whichever letter stands for it
     return value
 
 
@@ -73,7 +79,8 @@ def guessed(target: str | tuple[str, ...], context: FilterContext) -> float | No
     if not n_options:
         return None
     if isinstance(target, str):
-        n_right = 1 if target in context.letters else context.choices.count(target)
+        place = context.letters.index(target) if target in context.letters else None
+        n_right = context.choices.count(target if place is None else context.choices[place])
     else:
         n_right = sum(any(context.means(each, place) for each in target) for place in range(n_options))
     return max(n_right, 1) / n_options
