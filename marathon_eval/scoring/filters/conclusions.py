@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from marathon_eval.api.lazy_pattern import lazy_pattern
-from marathon_eval.scoring.filters.languages import UNSPACED_STATEMENT
+from marathon_eval.scoring.filters.languages import ANSWER_WORDS, GLUE, UNSPACED_STATEMENT
 from marathon_eval.scoring.filters.option_text import DENYING, option_texts, same_as
-from marathon_eval.scoring.filters.words import plain_text, words_and_breaks
+from marathon_eval.scoring.filters.words import BREAK, plain_text, words_and_breaks
 
 #: "The answer is" a cat, "option:" cat.
 _STATES = lazy_pattern(
@@ -37,6 +38,8 @@ _SURROUNDING = 80
 _CLOSED = lazy_pattern(
     r"[\"'*\u201d\u300d\u300f]*\s*(?:[.,!\n\u3002\uff0c\uff01]|です|でした|입니다|ครับ|ค่ะ|\Z)"
 )
+_COLON = lazy_pattern('[:\uff1a\u2014\u2013\u00ab\u00bb\u201e\u201c\u201d"]')
+_GLUE_WORDS = 8
 _SENTENCE_END = lazy_pattern(r"[.!;](?=\s|\Z)|\n")
 _STOP = lazy_pattern(r"[.!?;\n]")
 _STOP_OR_MARK = lazy_pattern(r"[.!?;\n\u2713\u2714\u2705\u2717\u2718\u274c]")
@@ -45,6 +48,7 @@ _STOP_OR_MARK = lazy_pattern(r"[.!?;\n\u2713\u2714\u2705\u2717\u2718\u274c]")
 def stated_text(text: str, choices: tuple[str, ...]) -> int | None:
     """Return the option that is all of a statement ("The answer is a cat.") in a text that names several; else None."""
     stated = [] if text.isascii() else _stated_unspaced(text, choices)
+    stated += _stated_foreign(text, choices)
     lowered = text.lower()
     if not stated and not any(noun in lowered for noun in ("answer", "option", "choice")):
         return None  # the usual case, without the patterns
@@ -75,6 +79,34 @@ def _stated_unspaced(text: str, choices: tuple[str, ...]) -> list[int]:
             if _CLOSED.match(text, match.end()) and UNSPACED_STATEMENT.search(before):
                 stated.append(place)
     return stated
+
+
+def _stated_foreign(text: str, choices: tuple[str, ...]) -> list[int]:
+    """Return the options that end a statement in another language with spaces: "la respuesta es un perro"."""
+    whole, stated = option_texts(choices).whole, []
+    for line in text.splitlines():
+        if ANSWER_WORDS.isdisjoint(words_and_breaks(line)):
+            continue
+        clause: list[str] = []
+        for word in [*words_and_breaks(_COLON.sub(" ", line)), BREAK]:
+            if word != BREAK:
+                clause.append(word)
+                continue
+            told = next((at for at in range(len(clause) - 1, -1, -1) if clause[at] in ANSWER_WORDS), None)
+            if told is not None and DENYING.isdisjoint(clause[:told]):
+                stated += _after_glue(clause[told + 1 :], whole)
+            clause = []
+    return stated
+
+
+def _after_glue(words: list[str], whole: Mapping[str, int]) -> list[int]:
+    """Return the option that is all of the words but for leading ones such as "is" and "the", if there is one."""
+    for first in range(min(len(words), _GLUE_WORDS)):
+        if (place := whole.get(" ".join(words[first:]))) is not None:
+            return [place]
+        if words[first] not in GLUE:
+            break
+    return []
 
 
 def concluded_text(text: str, choices: tuple[str, ...]) -> int | None:

@@ -43,7 +43,7 @@ _ANSWER_WORDS = {
 _GLUE = {
     "es": "la el es sería seria correcta correcto final mi una un letra más probable de pregunta a esta esa entonces",
     "fr": "la le l est serait bonne correcte correct finale ma mon donc probable plus c'est de juste exacte",
-    "de": "die der das ist wäre richtige korrekte lautet also meine endgültige finale mein richtig wahrscheinlichste",
+    "de": "die der das ist wäre richtige korrekte lautet also meine endgültige finale mein richtig wahrscheinlichste daher demnach folglich somit",
     "pt": "a o é e seria correta correto certa certo final minha mais provável de",
     "it": "la il è e' sarebbe corretta corretto giusta finale mia più probabile quindi l",
     "ru": "правильный верный это мой окончательный итоговый под буквой является скорее всего наиболее вероятный",
@@ -53,7 +53,7 @@ _GLUE = {
     "ar": "الصحيحة الصحيح هي هو النهائية النهائي الأصح الصواب",
     "he": "הנכונה הנכון היא הוא הסופית שלי את ב",
     "hi": "सही है अंतिम मेरा हैः",
-    "id": "yang benar adalah ialah tepat akhir saya paling yaitu huruf",
+    "id": "yang benar adalah ialah tepat akhir saya paling yaitu huruf jadi",
     "vi": "là đúng câu cuối cùng của tôi chính xác phương nhất",
     "nl": "het de is juiste correcte goede mijn uiteindelijke dus waarschijnlijk",
     "sv": "är det rätt rätta korrekta mitt slutliga slutgiltiga alltså",
@@ -96,11 +96,11 @@ _AFTER = {
 }
 #: Words that deny what follows them in the same clause.
 _DENIALS = {
-    "es": "no ni nunca tampoco ningún ninguna sin descarto",
-    "fr": "pas ni jamais aucun aucune nest non sans",
+    "es": "no ni nunca tampoco ningún ninguna sin descarto descartar",
+    "fr": "pas ni jamais aucun aucune nest non sans exclure écarter",
     "de": "nicht kein keine keinen keiner keines keinem weder noch ohne nein ob",
-    "pt": "não nao nem nunca nenhum nenhuma sem",
-    "it": "non né nessun nessuna nessuno senza",
+    "pt": "não nao nem nunca nenhum nenhuma sem descartar",
+    "it": "non né nessun nessuna nessuno senza escludere scartare",
     "ru": "не ни нет без нету",
     "uk": "не ні немає без",
     "pl": "nie ani bez żaden żadna",
@@ -122,19 +122,19 @@ _DENIALS = {
 }
 #: Words that deny what stands before them in the same clause.
 _REJECTIONS = {
-    "es": "incorrecta incorrecto falsa no",
-    "fr": "incorrecte fausse faux nest",
-    "de": "falsch nicht inkorrekt",
-    "pt": "incorreta incorreto errada errado não",
+    "es": "incorrecta incorrecto falsa no descartada descartado",
+    "fr": "incorrecte fausse faux nest pas exclue exclu",
+    "de": "falsch nicht inkorrekt ausgeschlossen",
+    "pt": "incorreta incorreto errada errado não descartada descartado",
     "it": "sbagliata sbagliato errata errato non",
-    "ru": "неверно неправильно неверный неправильный не",
-    "uk": "неправильно невірно не",
-    "pl": "błędna niepoprawna nie",
+    "ru": "неверно неправильно неверный неправильный не исключить исключается исключён неправильная неверна неверен",
+    "uk": "неправильно невірно не неправильна неправильний невірна виключити",
+    "pl": "błędna niepoprawna nie błędnie błędny błąd niepoprawny nieprawidłowa nieprawidłowy",
     "tr": "değil değildir yanlış yok yanlıştır duyulmuyor",
-    "ar": "خطأ خاطئة خاطئ ليس ليست",
+    "ar": "خطأ خاطئة خاطئ ليس ليست غير مستبعد",
     "he": "שגויה שגוי לא",
     "hi": "नहीं गलत",
-    "id": "salah bukan",
+    "id": "salah bukan tidak",
     "vi": "sai không",
     "nl": "onjuist fout niet",
     "sv": "fel felaktigt inte",
@@ -153,7 +153,7 @@ _OPENINGS = {
     "de": "also daher es ist die der das ein eine ich glaube denke meine richtige antwort lautet man hört somit höre",
     "pt": "então portanto é a o um uma eu acho que minha resposta correta opção final ouve se ouço",
     "it": "quindi allora è la il un una lo credo che mia risposta corretta opzione finale si sente sento",
-    "ru": "итак значит это я думаю думаю что ответ правильный мой поэтому слышу слышно слышен вариант",
+    "ru": "итак значит это я думаю думаю что ответ правильный мой поэтому слышу слышно слышен вариант следовательно таким образом",
     "uk": "отже значить це я думаю що відповідь правильна моя тому чую чути",
     "pl": "więc zatem to jest myślę że odpowiedź prawidłowa poprawna moja słychać słyszę",
     "tr": "bu yüzden o bir bence cevap doğru yanıt benim cevabım yani",
@@ -265,7 +265,7 @@ UNSPACED_BEHIND = pattern_of(
     r"ではな|じゃな|ではあり|でな(?:い|く)|でもな|とは言え|(?:が|は|も|を)?(?:聞こえ|し|聞き取れ|い|あり|含まれ)(?:て(?:い)?)?(?:ない|ません)|ありません|(?<!違い)ない"
     r"|なく|間違い(?!な)|誤り|不正解"
     r"|아니|아닙|아님|아닌|않|없|틀[렸린립]|못"
-    r"|是?(?:不对|不正确|不正確|错误|錯誤|错的|不是|被排除|不存在|没有|不太|不符|不匹配|不吻合|不成立|不合适)|可以?排除|ไม่(?:ใช่|ถูก)|ผิด"
+    r"|是?(?:不对|不正确|不正確|错误|錯誤|错的|不是|被排除|不存在|没有|不太|不符|不匹配|不吻合|不成立|不合适)|可以?排除|を?は?除外|는?을?를? ?제외|ไม่(?:ใช่|ถูก)|ผิด"
 )
 _UNSURE = (
     r"no puedo (?:\w+ )?(?:determinar|saber|distinguir|decir|identificar|responder)|no se puede|no estoy segur[oa]|no (?:lo )?sé"

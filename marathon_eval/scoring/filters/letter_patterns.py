@@ -80,8 +80,9 @@ RATED = lazy_pattern(
 LOOSELY_NAMED = lazy_pattern(r"\b(?:choices?|answer)\s*[:#]?\s*\Z", re.IGNORECASE)
 
 SENTENCE = lazy_pattern(r"[;!?]|[.](?=\s)")
+#: Thai separates clauses by spaces: one begins before "answer" and "therefore".
 CLAUSE = lazy_pattern(
-    r"[;!?\n,\u2014\u2013\u3002\uff0c\u2713\u2714\u2705]|(?<=[\u2717\u2718\u274c])|[.](?=\s|\Z)|\s-\s|\b(?:so|but|because|since|therefore|thus|hence|while|whereas"
+    r"[;!?\n,\u2014\u2013\u3002\uff0c\u2713\u2714\u2705\u0964\u061b\u061f\u060c\u06d4]|(?<=[\u2717\u2718\u274c])|[.](?=\s|\Z)|\s-\s|\s(?=\u0e04\u0e4d\u0e32\u0e15\u0e2d\u0e1a|\u0e14\u0e31\u0e07\u0e19\u0e31\u0e49\u0e19)|\b(?:so|but|because|since|therefore|thus|hence|while|whereas"
     r"|although|though|however|as|for the reason)\b",
     re.IGNORECASE,
 )

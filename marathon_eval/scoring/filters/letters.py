@@ -270,8 +270,9 @@ def _before_own_text(before: str, option: str) -> str:
 
 def _foreign_denial(before: str, after: str) -> bool:
     """Whether words of other languages in the letter's clause deny it."""
+    after = after.lstrip(_SET_OFF + _DASHES)  # "A. Hund: falsch"
     if before.isascii() and after.isascii():  # the usual case, without the work of splitting other scripts
-        following = [word.strip(")]\"'") for word in after[:60].lower().split()[:4]]
+        following = [word.strip(')]".') for word in after[:60].lower().replace("'", "").split()[:4]]
         return not (
             _DENYING.isdisjoint(before[-80:].lower().split()) and FOREIGN_REJECTIONS.isdisjoint(following)
         )
