@@ -44,7 +44,7 @@ _TAGGED = lazy_pattern(
 )
 #: What an assistant adds below: "Let me know if you need anything else!"
 _OFFER = lazy_pattern(
-    r"\n\s*(?:(?:please )?let me know if|i hope this helps|is there anything else|feel free to|do you want me to|would you like me to)"
+    r"\n[ \t]{0,9}(?:(?:please )?let me know if|i hope this helps|is there anything else|feel free to|do you want me to|would you like me to)"
     r"[^\n]*\Z",
     re.IGNORECASE,
 )
