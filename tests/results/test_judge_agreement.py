@@ -158,18 +158,14 @@ def test_labels_of_people(
         ('[{"doc_id": 1, "label": "wins"}]', "no label 'wins'. Did you mean win"),
         ('[{"doc_id": 1, "score": "high"}]', "score must be a number"),
         ('[{"doc_id": 1, "score": "nan"}]', "score must be a finite number, or empty"),
-        *(
-            (f'[{{"doc_id": {bad}, "label": "win"}}]', "doc_id must be a row's")
-            for bad in ('"x"', "1.7", "true")
-        ),
+        ('[{"doc_id": "x", "label": "win"}]', "doc_id must be a row's number"),
+        ('[{"doc_id": 1.7, "label": "win"}]', "doc_id must be a row's number"),
+        ('[{"doc_id": true, "label": "win"}]', "doc_id must be a row's number"),
         ('[{"doc_id": 1, "label": "", "score": null}]', "the second has no row"),
         ('[{"doc_id": 1, "label": "win"}, {"doc_id": 1, "label": "tie"}]', "is there twice"),
         ("[", "not readable as JSON"),
         ('[{"doc_id": 1, "label": "partly"}]', "A grade in words is given as its number, in score"),
-        (
-            '[{"doc_id": 1, "score": 1, "kind": "grades"}]',
-            "no kind of judging with scores 'grades'. Did you mean grade",
-        ),
+        ('[{"doc_id": 1, "score": 1, "kind": "grades"}]', "no kind of judging with scores 'grades'. Did you"),
         (
             '[{"doc_id": 999, "label": "win"}]',
             r"both: the first has air_bench_chat_sound: pair \(answer against reference\), 5 rows .* pair .*, row 999",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Tokens of the longest text that models of the E5 family were trained on.
-MOST_TOKENS = 512
+LONGEST_TEXT = 512
 BATCH = 32
 
 
@@ -59,8 +59,8 @@ class TextEncoder:
 
     def _batch(self, texts: list[str]) -> torch.Tensor:
         inputs = self.tokenizer(texts, padding=True, return_tensors="pt")
-        if (length := inputs["input_ids"].shape[1]) > MOST_TOKENS:
-            raise RowError(f"a question or passage of {length} tokens; the encoder reads {MOST_TOKENS}")
+        if (length := inputs["input_ids"].shape[1]) > LONGEST_TEXT:
+            raise RowError(f"a question or passage of {length} tokens; the encoder reads {LONGEST_TEXT}")
         inputs = inputs.to(self.device)
         states = self.model(**inputs).last_hidden_state
         mask = inputs["attention_mask"].unsqueeze(-1)
