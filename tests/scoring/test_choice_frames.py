@@ -263,3 +263,29 @@ def test_the_conclusion_of_a_chinese_text_is_read(options: tuple[str, ...]) -> N
                 if (read := find(text, options, len(options)))[0] != right:
                     wrong[text] = read
     assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No audio was provided.",
+        "No audio file was attached to your message.",
+        "No, the recording has not been uploaded.",
+        "Please provide the audio clip, no file came with the question.",
+    ],
+)
+def test_a_text_that_says_that_no_audio_came_does_not_say_no(text: str) -> None:
+    assert find(text, ("Yes", "No"), 2)[0] is None
+    assert find(text, ("Yes", "No"), 0)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "meant"),
+    [
+        ("No sound is present.", ("Yes", "No"), "No"),
+        ("The recording was given by a man.", ("A man", "A woman"), "A man"),
+        ("The clip is provided by a male speaker.", ("male", "female"), "male"),
+    ],
+)
+def test_words_of_a_description_make_no_refusal(text: str, options: tuple[str, ...], meant: str) -> None:
+    assert find(text, options, 0)[0] == options.index(meant)

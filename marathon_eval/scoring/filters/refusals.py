@@ -12,6 +12,15 @@ _TELLING = (
     r"|recognise|recognize|distinguish|provide|assist|detect|confirm|pick|give|infer|conclude|work out|be determined|be sure)"
 )
 _CANNOT = r"(?:can(?:not|'?t| not)|could(?: not|n'?t)|(?:am|are|was|were|'m|'re)? ?(?:unable|not able) to)"
+_SENT = r"(?:provided|attached|uploaded|shared|supplied|included|given|received)"
+_SOUND = r"(?:audio|sound|recording|clip|audio (?:file|clip|recording|input|data))(?: file| clip)?"
+#: "No audio was provided", "please upload the recording".
+_NOTHING_SENT = (
+    rf"\bno {_SOUND} (?:(?:was|is|were|has been|seems to be|appears to be) )?(?:actually )?{_SENT}\b"
+    rf"|\b{_SOUND} (?:(?:was|is|has)(?: not|n'?t)(?: been)?) (?:actually )?{_SENT}\b"
+    rf"|\bplease (?:provide|upload|attach|share|send)\b (?:me )?(?:(?:with )?(?:the|an|your|a) )?{_SOUND}\b"
+    rf"|\b(?:don'?t|do not) see (?:any|an|the) {_SOUND}\b"
+)
 _UNSURE = (
     r"(?:(?:not|isn'?t) (?:at all |entirely |really |quite |so |too |very |completely )?(?:sure|certain|clear)"
     r"|unsure|unclear|uncertain)"
@@ -27,7 +36,8 @@ _REFUSAL = lazy_pattern(
     rf"|(?:\A|[.!?\n]\s*)(?:hard|difficult|impossible|not possible) to {_TELLING.replace('|hear|', '|')}"
     rf"|\bit (?:cannot|can'?t|can not) be (?:determined|told|said|known|decided)|\bcannot be determined"
     r"|\b(?:insufficient|not enough) (?:information|evidence|context|data|detail)|\bas an ai\b|(?:\A|[.!?\n]\s*)(?:it )?depends\b(?! on (?:her|him|them|me|you)\b)|\bi have no idea\b"
-    r"|\A\W*(?:i(?:'m| am) )?(?:sorry|apologi[sz]e|my apologies)\b(?=.*(?:\bcan|\bcould|\bunable|\bnot?\b|n't))|\b(?:i|we) apologi[sz]e\b|\bno way to (?:tell|know)\b",
+    r"|\A\W*(?:i(?:'m| am) )?(?:sorry|apologi[sz]e|my apologies)\b(?=.*(?:\bcan|\bcould|\bunable|\bnot?\b|n't))|\b(?:i|we) apologi[sz]e\b|\bno way to (?:tell|know)\b"
+    rf"|{_NOTHING_SENT}",
     re.IGNORECASE,
 )
 #: One of these is in every English refusal; looking for them is quicker than the pattern.
@@ -59,6 +69,7 @@ _HINTS = (
         "sorry",
         "pologi",
         "no way",
+        *("provide", "attach", "upload", "share", "send", "suppl", "includ", "given", "receive"),
     ),
 )
 #: What the author says of itself, not of the recording: "I'm happy to help!"
