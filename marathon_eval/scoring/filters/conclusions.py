@@ -10,10 +10,14 @@ from marathon_eval.scoring.filters.languages import ANSWER_WORDS, GLUE, UNSPACED
 from marathon_eval.scoring.filters.option_text import DENYING, option_texts, same_as
 from marathon_eval.scoring.filters.words import BREAK, plain_text, words_and_breaks
 
-#: "The answer is" a cat, "option:" cat.
+#: "The answer is" a cat, "option:" cat, "a long tail ->" cat.
 _STATES = lazy_pattern(
-    r"\b(?:answer|option|choice)(?:\s{1,9}(?:is|would be|must be|should be)\b\s{0,9}:?|\s{0,9}[:=])\s*",
+    r"(?:\b(?:answer|option|choice)(?:\s{1,9}(?:is|would be|must be|should be)\b\s{0,9}:?|\s{0,9}[:=])|->|=>|\u2192)\s*",
     re.IGNORECASE,
+)
+#: What begins a remark on a stated answer.
+_REMARK = lazy_pattern(
+    r"\s\(|,?\s(?:rather than|instead of|as opposed to|and not|not|because|since|as)\b", re.IGNORECASE
 )
 #: "In conclusion, a cat" is the correct answer.
 _STATED_BEFORE = lazy_pattern(
@@ -50,11 +54,13 @@ def stated_text(text: str, choices: tuple[str, ...]) -> int | None:
     stated = [] if text.isascii() else _stated_unspaced(text, choices)
     stated += _stated_foreign(text, choices)
     lowered = text.lower()
-    if not stated and not any(noun in lowered for noun in ("answer", "option", "choice")):
+    if not stated and not any(
+        noun in lowered for noun in ("answer", "option", "choice", "->", "=>", "\u2192")
+    ):
         return None  # the usual case, without the patterns
     reach = max(map(len, choices)) + _SURROUNDING
     for match in _STATES.finditer(text):
-        place = same_as(_STOP.split(text[match.end() : match.end() + reach], 1)[0], choices)
+        place = _first_same(_STOP.split(text[match.end() : match.end() + reach], 1)[0], choices)
         before = _STOP_OR_MARK.split(text[max(0, match.start() - _SURROUNDING) : match.start()])[-1]
         denied = not DENYING.isdisjoint(words_and_breaks(before)) or "if" in before.lower()
         if place is not None and not denied:
@@ -68,6 +74,15 @@ def stated_text(text: str, choices: tuple[str, ...]) -> int | None:
                 stated.append(place)
                 break
     return stated[0] if len(set(stated)) == 1 else None
+
+
+def _first_same(text: str, choices: tuple[str, ...]) -> int | None:
+    """Return the option that is all of a statement's words, or all before a remark: "yes (there is no doubt)", "yes rather than no"."""
+    place = same_as(text, choices)
+    if place is not None:
+        return place
+    remark = _REMARK.search(text)
+    return None if remark is None else same_as(text[: remark.start()], choices)
 
 
 def _stated_unspaced(text: str, choices: tuple[str, ...]) -> list[int]:

@@ -27,6 +27,7 @@ LetterRule = Literal["answer_is", "letter_and_text", "option_letter"]
 _WINDOW = 300
 #: Denials of other languages, without those that are words of English too, or parts of questions.
 _DENYING = FOREIGN_DENIALS - {"ne", "ob", "no", "nest", "o"}
+_REJECTING = FOREIGN_REJECTIONS - {"no"}
 _DECORATION = "([{<\"'$\\ "
 #: Characters between a letter and the text of its option.
 _SET_OFF, _DASHES = " \t([{<)]}>.:,\"'", "-\u2013\u2014"
@@ -216,9 +217,10 @@ def _only_choice(this: _Letter) -> bool:
 
 
 def _clause(before: str, after: str) -> tuple[str, str]:
-    """Return the clause around a letter as two texts, before it and after it."""
+    """Return the clause around a letter as two texts, before it and after it, where a remark in brackets ends it."""
     end = patterns.CLAUSE.search(after)
-    return patterns.CLAUSE.split(before)[-1], after[: end.start()] if end else after
+    behind = after[: end.start()] if end else after
+    return patterns.CLAUSE.split(before)[-1], behind.partition(" (")[0]
 
 
 def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Mention:
@@ -273,9 +275,9 @@ def _foreign_denial(before: str, after: str) -> bool:
     after = after.lstrip(_SET_OFF + _DASHES)  # "A. Hund: falsch"
     if before.isascii() and after.isascii():  # the usual case, without the work of splitting other scripts
         following = [word.strip(')]".') for word in after[:60].lower().replace("'", "").split()[:4]]
-        return not (
-            _DENYING.isdisjoint(before[-80:].lower().split()) and FOREIGN_REJECTIONS.isdisjoint(following)
-        )
+        # "C no es correcta", and not the English "C: there is no dog"
+        rejected = not _REJECTING.isdisjoint(following) or following[:1] == ["no"]
+        return rejected or not _DENYING.isdisjoint(before[-80:].lower().split())
     if not _DENYING.isdisjoint(words_and_breaks(before[-80:])):
         return True
     following = words_and_breaks(after[:60])
