@@ -289,3 +289,12 @@ def test_a_text_that_says_that_no_audio_came_does_not_say_no(text: str) -> None:
 )
 def test_words_of_a_description_make_no_refusal(text: str, options: tuple[str, ...], meant: str) -> None:
     assert find(text, options, 0)[0] == options.index(meant)
+
+
+@pytest.mark.parametrize(
+    "key", ["final_answer", "selected_option", "correct_choice", "predicted_label", "selected"]
+)
+@pytest.mark.parametrize("value", ["B", "Cat meowing", "B. Cat meowing"])
+def test_a_key_of_several_words_names_the_answer(key: str, value: str) -> None:
+    text = f'{{"reason": "It is not dog barking.", "{key}": "{value}"}}'
+    assert find(text, ("Dog barking", "Cat meowing", "Bird singing"), 3)[0] == 1

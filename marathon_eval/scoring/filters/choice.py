@@ -61,6 +61,8 @@ _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d\u00b4\u2032", "''\"\"''", "\u2
 _LATEX_TEXT = lazy_pattern(r"\\(?:text|textbf|mathrm|mathbf|mathit)\s*\{([^{}]*)\}")
 _HTML_STYLE = lazy_pattern(r"<(b|strong|i|em|u|p|code)>(.*?)</\1>", re.DOTALL | re.IGNORECASE)
 _BOLD_LETTER = lazy_pattern(r"(?<!\w)(\*\*|__|\*|_|`)\s*([A-Za-z])\s*\1(?!\w)")
+#: A key of JSON of several words: "final_answer".
+_KEY = lazy_pattern(r"([\"'])[A-Za-z]+(?:_[A-Za-z]+)+\1(?=\s*:)")
 _LINE_MARKS = lazy_pattern(
     r"^[ \t]*(?:[#>\-*\u2022]+[ \t]+(?!\d)|[#*\u2022]+[ \t]+|\d{1,2}[.)][ \t]+(?=\S))", re.MULTILINE
 )
@@ -213,6 +215,7 @@ def clean(text: str) -> str:
     """Remove chat tokens and markup from a text without thoughts, in the normal form NFKC."""
     text = _ROLE.sub("", _CHAT_TOKEN.sub("", _HARMONY.sub("", text)))
     text = _HTML_STYLE.sub(lambda match: _emphasis(match[2]), _LATEX_TEXT.sub(r"\1", text))
+    text = _KEY.sub(lambda match: match[0].replace("_", " "), text)
     text = _LINE_MARKS.sub("", _BOLD_LETTER.sub(r"(\2)", text))
     return re.sub(r"[*`]|(?<!\w)_+|_+(?!\w)", "", text).strip()
 

@@ -40,7 +40,7 @@ _NAME = r"(?:(?:the|option|choice|letter|answer)\s+)*"
 # "the answer I choose is", "the correct option would most likely be"
 _NOUN_LINKED = rf"\b(?:{_NOUN}|{_REMARK})\b(?:\s+[a-z][\w'-]+|\s+[ia]\b|\s*\([^()]*\))*\s+{_LINK}\b\s*:?(?:\s+{_ADVERB})*\s*:?\s*\Z"
 # "Answer:", "final answer ->", '"answer": "'
-_NOUN_COLON = rf"\b(?:{_NOUN}|{_BEST}\s+{_REMARK}|correct|right)\b(?:\s*\([^()]*\))?[\"'\s)\]}}]*(?:[:=]+>?|->|=>|[-\u2013\u2014]|\bis\s*:)\s*{_NAME}\Z"
+_NOUN_COLON = rf"\b(?:{_NOUN}|{_BEST}\s+{_REMARK}|correct|right|selected|chosen|predicted)\b(?:\s*\([^()]*\))?[\"'\s)\]}}]*(?:[:=]+>?|->|=>|[-\u2013\u2014]|\bis\s*:)\s*{_NAME}\Z"
 # "I'd say", "let's go with option", "Choose"
 _CHOOSING = (
     r"(?:\b(?:i|we|i'd|i'll|i'm|let's|must|would|should|will|shall|could|to|and|then)\s+(?:\w+\s+){0,2}|\A\s*)"
