@@ -132,6 +132,22 @@ def test_a_null_or_missing_value_of_a_row_is_seen_by_metrics() -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "said", "gold", "f1"),
+    [
+        ("zh", "\u6211\u559c\u6b22\u732b", "\u6211\u559c\u6b22\u72d7", 0.75),
+        ("zh", "AI \u5f88\u597d", "AI\u5f88\u5dee", 2 / 3),
+        ("ja", "\u732b\u3067\u3059", "\u72ac\u3067\u3059", 2 / 3),
+        ("en", "one bell", "one dog", 0.5),
+    ],
+)
+def test_token_f1_compares_characters_where_no_spaces_are_written(
+    language: str, said: str, gold: str, f1: float
+) -> None:
+    found = value("token_f1", row(said, (gold,), FilterContext()), language=language)
+    assert found == pytest.approx(f1)
+
+
+@pytest.mark.parametrize(
     ("rule", "message"),
     [
         (
