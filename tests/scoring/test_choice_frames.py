@@ -298,3 +298,22 @@ def test_words_of_a_description_make_no_refusal(text: str, options: tuple[str, .
 def test_a_key_of_several_words_names_the_answer(key: str, value: str) -> None:
     text = f'{{"reason": "It is not dog barking.", "{key}": "{value}"}}'
     assert find(text, ("Dog barking", "Cat meowing", "Bird singing"), 3)[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "meant"),
+    [
+        (("valid", "invalid"), "The argument is not valid.", "invalid"),
+        (("valid", "invalid"), "It isn't valid.", "invalid"),
+        (("valid", "invalid"), "The argument is valid, not invalid.", "valid"),
+        (("valid", "invalid"), "It's not invalid.", None),
+        (("valid", "invalid"), "I cannot say whether it is valid or invalid.", None),
+        (("stable", "unstable"), "The voice is not stable.", "unstable"),
+    ],
+)
+def test_the_denial_of_an_option_names_its_opposite(
+    options: tuple[str, ...], text: str, meant: str | None
+) -> None:
+    for letters in (0, 2):
+        place = find(text, options, letters)[0]
+        assert (None if place is None else options[place]) == meant

@@ -8,7 +8,7 @@ words as another option, are compared with all their signs. Equal options count 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -51,6 +51,8 @@ _REJECTIONS = (
     "wrong incorrect false unlikely impossible out not isnt wasnt cannot cant eliminated excluded ruled rejected dismissed "
     "discarded doesnt never"
 )
+#: What makes the opposite of a word: "valid", "invalid".
+_NEGATIVE_PREFIXES = ("in", "un", "im", "ir", "il", "dis", "non")
 _JOINING = frozenset(["and", "definitely", "certainly", "clearly", "surely"])
 DENYING = frozenset(_DENIALS.split()) | FOREIGN_DENIALS
 _REJECTING = frozenset(_REJECTIONS.split()) | FOREIGN_REJECTIONS
@@ -111,6 +113,8 @@ def option_texts(choices: tuple[str, ...]) -> OptionTexts:
     for place, choice in enumerate(choices):
         for name in {choice, *_parts(choice)}:
             owners.setdefault(plain_text(name), set()).add(first[place])
+    for name, place in _negated(choices):
+        owners.setdefault(name, set()).add(first[place])
     whole = {name: min(places) for name, places in owners.items() if name and len(places) == 1}
     signed = {
         form: place
@@ -144,6 +148,15 @@ def option_texts(choices: tuple[str, ...]) -> OptionTexts:
         first,
         max((name.count(" ") + 1 for name in whole), default=0),
     )
+
+
+def _negated(choices: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Yield the names by which the opposite of another option goes too: "not valid" and "isn't valid" for invalid."""
+    places = {plain_text(choice): place for place, choice in enumerate(choices)}
+    for name in places:
+        for opposite in (f"{prefix}{name}" for prefix in _NEGATIVE_PREFIXES):
+            if name and opposite in places:
+                yield from ((f"{word} {name}", places[opposite]) for word in ("not", "isnt", "wasnt"))
 
 
 def _unique(pairs: Iterable[tuple[str, int]]) -> dict[str, int]:
