@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -32,6 +33,10 @@ gc.disable()
 
 # Started in the background of a shell script, this process ignores Ctrl-C and every child would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# An example takes longer than hypothesis' 200 ms where other processes use the machine too.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -78,6 +78,7 @@ STATES_ANOTHER = (
     "{L}) {T}: incorrect\n{M}) {U}: correct",
     "{L}. {T} \u274c\n{M}. {U} \u2705",
     "Is it {L}. {T}? No, it is {M}. {U}.",
+    "So the answer is {T}? No. The answer is {U}.",
 )
 #: What states no option, and denies {L} and {T}.
 DENIES = (

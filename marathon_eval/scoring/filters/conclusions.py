@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from marathon_eval.api.lazy_pattern import lazy_pattern
 from marathon_eval.scoring.filters.languages import ANSWER_WORDS, GLUE, UNSPACED_STATEMENT
 from marathon_eval.scoring.filters.option_text import DENYING, option_texts, same_as
-from marathon_eval.scoring.filters.words import BREAK, plain_text, words_and_breaks
+from marathon_eval.scoring.filters.words import BREAK, plain_text, without_questions, words_and_breaks
 
 #: "The answer is" a cat, "option:" cat, "a long tail ->" cat.
 _STATES = lazy_pattern(
@@ -51,6 +51,7 @@ _STOP_OR_MARK = lazy_pattern(r"[.!?;\n\u2713\u2714\u2705\u2717\u2718\u274c]")
 
 def stated_text(text: str, choices: tuple[str, ...]) -> int | None:
     """Return the option that is all of a statement ("The answer is a cat.") in a text that names several; else None."""
+    text = without_questions(text) if "?" in text else text
     stated = [] if text.isascii() else _stated_unspaced(text, choices)
     stated += _stated_foreign(text, choices)
     lowered = text.lower()
