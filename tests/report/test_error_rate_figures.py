@@ -21,7 +21,7 @@ def run(label: str, ratio: float, rate: float) -> ReportRun:
         headline={"reading": "said", "metric": "wer", "scale": 100},
         metrics={"said": {"wer": {"metric": "wer"}}},
     )
-    found: ReportRun = SimpleNamespace(  # type: ignore[assignment]
+    found: ReportRun = SimpleNamespace(  # type: ignore[assignment]  # the figures read no more of a run
         label=label, series="dart", ratio=ratio, press="dart" if ratio else None, tasks={"heard": task}
     )
     return found

@@ -318,3 +318,21 @@ def test_the_denial_of_an_option_names_its_opposite(
     for letters in (0, 2):
         place = find(text, options, letters)[0]
         assert (None if place is None else options[place]) == meant
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("C Sharp", "D Flat", "E", "F"),
+        ("A-Flat Major", "D Major"),
+        ("C# minor", "Db major"),
+        ("B FLAT", "E FLAT"),
+    ],
+)
+def test_notes_and_keys_are_read_in_any_case(options: tuple[str, ...]) -> None:
+    for place, option in enumerate(options):
+        for said in {option, option.title(), option.lower(), option.upper()}:
+            for frame in ("{}", "Answer: {}", "The answer is {}."):
+                text = frame.format(said)
+                assert find(text, options, len(options))[0] == place, text
+                assert find(text, options, 0)[0] == place, text

@@ -249,7 +249,9 @@ def _has_unclear_minus(text: str, row: LetteredRow) -> bool:
 
 def _in_range(place: int, rule: str, row: LetteredRow) -> tuple[int | None, str]:
     if place >= row.letters or row.places[place] is None:
-        return None, "out_of_range"
+        # "E" where four options have a letter may be the text of one, a note or a grade
+        named = option_texts(row.texts).lone.get(chr(ord("a") + place))
+        return (None, "out_of_range") if named is None else (named, "option_text")
     return (None, "ambiguous") if place in row.unclear else (place, rule)
 
 

@@ -17,7 +17,7 @@ WORD_LETTERS = "AI"
 LETTER = lazy_pattern(
     r"(?<![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°._-])(?<![A-Za-z]')[A-Za-z]"
     r"(?![A-Za-z0-9\u00c0-\u024f\u0300-\u036f&/+#°_]|'(?![dt][iu\u0131\u00fc]r)[A-Za-z]|[.-][A-Za-z0-9]"
-    r"|[ -](?:major|minor|flat|sharp|maj|min|dur|moll)\b|\s?[\u266f\u266d])"
+    r"|[ -](?i:major|minor|flat|sharp|maj|min|dur|moll)\b|\s?[\u266f\u266d])"
 )
 
 _NOUN = (

@@ -72,9 +72,11 @@ _NOTE_END = r"(?=\s*(?:\Z|[^\w\s]|\b(?:major|minor|maj|min|dur|moll|key|note|cho
 _ACCIDENTAL = lazy_pattern(
     rf"(?<![^\W_])([a-g])(?:\s?([#\u266f])(?!\w)|[\s-](sharp)\b{_NOTE_END}|\s?(\u266d)|[\s-](flat)\b{_NOTE_END})"
 )
-_SHORT_FLAT = lazy_pattern(r"(?<![^\W_])([A-G])b(?![^\W_])")
+_SHORT_FLAT = lazy_pattern(
+    r"(?<![^\W_])([A-Ga-g])(?:(?<=[A-G])b(?![^\W_])|[bB](?=\s+(?i:major|minor|maj|min)\b))"
+)
 _GRADE = lazy_pattern(r"(?<![^\W_])([a-f])[-\u2212](?=\Z|[.,;:!?)\]\"]|\s)")
-_HAS_NOTE = lazy_pattern(r"[#\u266f\u266d]|flat|sharp|\b[A-G]b\b")
+_HAS_NOTE = lazy_pattern(r"[#\u266f\u266d]|[Ff]lat|FLAT|[Ss]harp|SHARP|\b[A-Ga-g][bB]\b")
 
 
 @lru_cache(maxsize=1 << 14)

@@ -12,8 +12,12 @@ from marathon_eval.api.metric import Mean, Metric, ScoredRow
 from marathon_eval.scoring.patterns import substitute
 
 
+@lru_cache(maxsize=1024)
 def same_label(text: str) -> str:
-    """Return the form in which two labels are compared: composed (NFC), without case and outer white space."""
+    """Return the form in which two labels are compared: composed (NFC), without case and outer white space.
+
+    Cached, because a task compares the same few letters and options in all rows.
+    """
     return composed_form(composed_form(text.strip()).casefold())
 
 
