@@ -35,14 +35,16 @@ _CONCLUDES = lazy_pattern(
     r"|(?:it|this|that)(?:'s| is| must be| should be| has to be| would be)\b\s*)*",
     re.IGNORECASE,
 )
-#: Signs before an option in which a statement is looked for, and what ends the statement behind it.
+#: Characters before an option in which a statement without spaces is looked for, and what ends it behind the option.
 _LEAD = 40
-#: Signs of a statement beside the option's own text: "it is most likely the", "I am quite sure".
-_SURROUNDING = 80
 _CLOSED = lazy_pattern(
     r"[\"'*\u201d\u300d\u300f]*\s*(?:[.,!\n\u3002\uff0c\uff01]|です|でした|입니다|ครับ|ค่ะ|\Z)"
 )
-_COLON = lazy_pattern('[:\uff1a\u2014\u2013\u00ab\u00bb\u201e\u201c\u201d"]')
+#: Characters of a statement beside the option's own text: "it is most likely the", "I am quite sure".
+_SURROUNDING = 80
+#: What joins a statement and its option: a colon, a dash, quotes.
+_JOINTS = lazy_pattern('[:\uff1a\u2014\u2013\u00ab\u00bb\u201e\u201c\u201d"]')
+#: Words between an answer word and the option at most: "is with certainty the".
 _GLUE_WORDS = 8
 _SENTENCE_END = lazy_pattern(r"[.!;](?=\s|\Z)|\n")
 _STOP = lazy_pattern(r"[.!?;\n]")
@@ -50,7 +52,7 @@ _STOP_OR_MARK = lazy_pattern(r"[.!?;\n\u2713\u2714\u2705\u2717\u2718\u274c]")
 
 
 def stated_text(text: str, choices: tuple[str, ...]) -> int | None:
-    """Return the option that is all of a statement ("The answer is a cat.") in a text that names several; else None."""
+    """Return the option that is all of the text's statements ("The answer is a cat."), None where there are none or they differ."""
     text = without_questions(text) if "?" in text else text
     stated = [] if text.isascii() else _stated_unspaced(text, choices)
     stated += _stated_foreign(text, choices)
@@ -104,7 +106,7 @@ def _stated_foreign(text: str, choices: tuple[str, ...]) -> list[int]:
         if ANSWER_WORDS.isdisjoint(words_and_breaks(line)):
             continue
         clause: list[str] = []
-        for word in [*words_and_breaks(_COLON.sub(" ", line)), BREAK]:
+        for word in [*words_and_breaks(_JOINTS.sub(" ", line)), BREAK]:
             if word != BREAK:
                 clause.append(word)
                 continue
@@ -142,5 +144,6 @@ def concluded_text(text: str, choices: tuple[str, ...]) -> int | None:
     lead = _CONCLUDES.match(sentences[-1]) if sentences else None
     if lead and lead[0].strip() and (last := same_as(sentences[-1][lead.end() :], choices)) is not None:
         return last if named <= {last} else None
-    ends = len(lines) > 1 and (alone[0] if alone[0] is not None else alone[-1])
-    return ends if ends is not False and len(named) == 1 else None
+    if len(lines) < 2 or len(named) > 1:
+        return None
+    return alone[0] if alone[0] is not None else alone[-1]

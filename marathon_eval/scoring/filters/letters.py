@@ -27,6 +27,7 @@ LetterRule = Literal["answer_is", "letter_and_text", "option_letter"]
 _WINDOW = 300
 #: Denials of other languages, without those that are words of English too, or parts of questions.
 _DENYING = FOREIGN_DENIALS - {"ne", "ob", "no", "nest", "o"}
+#: The same for words that deny what stands before them.
 _REJECTING = FOREIGN_REJECTIONS - {"no"}
 _DECORATION = "([{<\"'$\\ "
 #: Characters between a letter and the text of its option.
@@ -64,6 +65,10 @@ class _Letter(NamedTuple):
     @property
     def place(self) -> int:
         return ord(self.letter.upper()) - ord("A")
+
+    def option(self, choices: tuple[str, ...]) -> str:
+        """Return the text of the letter's option, "" where the row has none."""
+        return choices[self.place] if self.place < len(choices) else ""
 
     @property
     def prefix(self) -> str:
@@ -118,7 +123,7 @@ def _read(this: _Letter, choices: tuple[str, ...]) -> Mention | None:
 
 def _rule(this: _Letter, choices: tuple[str, ...]) -> LetterRule | None:
     """Return the layer that a letter belongs to; None for a word, a name, a note, or a letter in a question."""
-    own = choices[this.place] if this.place < len(choices) else ""
+    own = this.option(choices)
     if patterns.QUESTION.match(this.after) or patterns.QUESTION.match(_after_own_text(this.after, own) or ""):
         return None
     prefix = this.prefix
@@ -224,7 +229,7 @@ def _clause(before: str, after: str) -> tuple[str, str]:
 
 
 def _mention(this: _Letter, rule: LetterRule, choices: tuple[str, ...]) -> Mention:
-    own = choices[this.place] if this.place < len(choices) else ""
+    own = this.option(choices)
     behind = _after_own_text(this.after, own)
     before, after = _clause(_before_own_text(this.before, own), this.after if behind is None else behind)
     denied = patterns.DENIED_BEFORE.search(before) is not None
